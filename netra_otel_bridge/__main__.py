@@ -1,0 +1,5 @@
+"""``python -m netra_otel_bridge``."""
+
+from netra_otel_bridge.cli import main
+
+main()

@@ -1,0 +1,304 @@
+"""The library's front door, and the only place that wires concrete classes together.
+
+from netra_otel_bridge import replay
+report = replay(my_span_exporter, since="24h")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from netra_otel_bridge.clock import Backoff, Clock, SystemClock, iso_ms, parse_time_ns
+from netra_otel_bridge.config import Settings, load
+from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
+from netra_otel_bridge.deliver import Destination, ExporterDestination, open_destination, span_size_bytes
+from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, TraceSummary, Window
+from netra_otel_bridge.pipeline import PAGE_LIMIT, LaneOptions, TraceLane, list_pages
+from netra_otel_bridge.source import AsyncNetraClient, NetraClient
+from netra_otel_bridge.windows import split
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    To = str | SpanExporter | Destination
+
+T = TypeVar("T")
+
+SAMPLE_TRACES = 50
+
+
+class Bridge:
+    """Netra on one side, any destination on the other, with one configuration.
+
+    Settings are given by name (those of ``config show``: ``api_key``, ``endpoint``, ``profile``, ``concurrency`` ...),
+    else taken from ``environ``, else from ``config_file``. Raises `ConfigurationError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        config_file: str | Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        **settings: Any,
+    ) -> None:
+        self._environ = os.environ if environ is None else environ
+        self.settings = load(settings, self._environ, config_file)
+        self._clock = clock or SystemClock()
+
+    def client(self) -> NetraClient:
+        """A new client with the synchronous methods of ``Netra.usage``; close it, or use it in ``with``."""
+        return NetraClient(**self._client_arguments())
+
+    def async_client(self) -> AsyncNetraClient:
+        """A new client with the same methods for asyncio; close it, or use it in ``async with``."""
+        return AsyncNetraClient(**self._client_arguments())
+
+    def converter(self) -> SpanConverter:
+        """A new converter with the configured profile and privacy policy."""
+        settings = self.settings
+        privacy = Privacy(
+            content=cast(Content, settings.content),
+            redact=settings.redact,
+            pii=cast(Pii, settings.pii),
+            user=cast(User, settings.user),
+        )
+        return SpanConverter(cast(Profile, settings.profile), privacy, usage_cost=settings.usage_cost)
+
+    def window(self, *, since: str | None = None, from_: str | None = None, until: str | None = None) -> Window:
+        """The range of time that ``since``, or ``from_`` and ``until``, mean; ``until`` is now if it is not given.
+
+        Texts are ISO 8601 or a duration before now (``24h``). Milliseconds are the API's unit: the start is rounded
+        down, the end up. Raises `UsageError`.
+        """
+        if (since is None) == (from_ is None):
+            raise UsageError("a range of time is needed", hint="give either --since, or --from and perhaps --until")
+        now_ns = self._clock.now_ns()
+        start = parse_time_ns(since or from_ or "", now_ns)
+        end = now_ns if until is None else parse_time_ns(until, now_ns)
+        window = Window(start // 10**6 * 10**6, -(-end // 10**6) * 10**6)
+        if window.start_ns >= window.end_ns:
+            raise UsageError(
+                f"the range is empty: it starts at {iso_ms(start)} and ends at {iso_ms(end)}",
+                hint="the start must lie before the end",
+            )
+        return window
+
+    def replay(
+        self,
+        to: To | Sequence[To] | None = None,
+        *,
+        since: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        query: TraceQuery | None = None,
+        on_progress: Callable[[LaneReport], None] | None = None,
+    ) -> ReplayReport:
+        """Copy the traces of a range of time to ``to``, once; see `areplay`. Not for use inside a running event loop."""
+        return _run(self.areplay(to, since=since, from_=from_, until=until, query=query, on_progress=on_progress))
+
+    async def areplay(
+        self,
+        to: To | Sequence[To] | None = None,
+        *,
+        since: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        query: TraceQuery | None = None,
+        on_progress: Callable[[LaneReport], None] | None = None,
+    ) -> ReplayReport:
+        """Copy the traces of a range of time to one or several destinations, once.
+
+        ``to`` is a ``DEST`` of the command line, a ``SpanExporter`` of the caller's own (it is flushed, and not shut
+        down), or a `Destination`; by default the configured ones. Each destination has its own lane: one that fails
+        does not stop the others. Afterwards the first error of a lane is raised, with the whole report as its
+        ``report``; spans that a destination refused are no error but counted in the report (``exit_code`` 3).
+        """
+        window = self.window(since=since, from_=from_, until=until)
+        started = self._clock.monotonic()
+        async with AsyncExitStack() as stack:
+            destinations = [await self._enter(stack, one) for one in self._targets(to)]
+            client = await stack.enter_async_context(self.async_client())
+            lanes = [self._lane(client, one, query or TraceQuery(), on_progress) for one in destinations]
+            windows = self.settings.window_ns
+            reports = await asyncio.gather(*(lane.run(window, split(window, windows)) for lane, _ in lanes))
+            stats = client.stats
+        notes: dict[str, int] = {}
+        for _, converter in lanes:
+            for note, count in converter.counts.items():
+                notes[note] = max(notes.get(note, 0), count)
+        report = ReplayReport(
+            window=window,
+            destinations=tuple(reports),
+            api_calls=stats.calls.total(),
+            retries=stats.retries,
+            seconds=self._clock.monotonic() - started,
+            notes={note: count for note, count in sorted(notes.items()) if count},
+        )
+        for lane_report in reports:
+            if lane_report.error is not None:
+                lane_report.error.report = report
+                raise lane_report.error
+        return report
+
+    def estimate(
+        self,
+        *,
+        since: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        query: TraceQuery | None = None,
+    ) -> ReplayEstimate:
+        """What `replay` of this range would cost: every trace is listed, `SAMPLE_TRACES` are read, nothing is sent."""
+        return _run(self.aestimate(since=since, from_=from_, until=until, query=query))
+
+    async def aestimate(
+        self,
+        *,
+        since: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        query: TraceQuery | None = None,
+    ) -> ReplayEstimate:
+        """`estimate`, for asyncio."""
+        window = self.window(since=since, from_=from_, until=until)
+        query = query or TraceQuery()
+        converter = self.converter()
+        chance = random.Random(window.start_ns)  # noqa: S311  a sample, not a secret
+        async with self.async_client() as client:
+            sample: list[TraceSummary] = []
+            traces = 0
+            async for trace in _list(client, window, query):
+                traces += 1
+                if len(sample) < SAMPLE_TRACES:
+                    sample.append(trace)
+                elif (place := chance.randrange(traces)) < SAMPLE_TRACES:
+                    sample[place] = trace
+            list_calls = client.stats.calls.total()
+            started = self._clock.monotonic()
+            spans = size_bytes = 0
+            for trace in sample:
+                async for page in client.iter_span_pages(trace.id, limit=PAGE_LIMIT):
+                    spans += len(page.spans)
+                    size_bytes += sum(span_size_bytes(span) for span in converter.convert_trace(trace, page.spans))
+            seconds = self._clock.monotonic() - started
+            calls = client.stats.calls.total() - list_calls
+        share = traces / len(sample) if sample else 0.0
+        return ReplayEstimate(
+            window=window,
+            traces=traces,
+            sampled_traces=len(sample),
+            spans=round(spans * share),
+            bytes=round(size_bytes * share),
+            api_calls=list_calls + round(calls * share),
+            seconds=seconds * share / min(self.settings.concurrency, max(traces, 1)),
+        )
+
+    def destinations(self) -> tuple[str, ...]:
+        """The configured destinations, as ``DEST`` texts."""
+        return self.settings.to
+
+    async def _enter(self, stack: AsyncExitStack, to: To) -> Destination:
+        if isinstance(to, str):
+            destination = open_destination(self.settings.destinations.get(to, to), name=to)
+        elif hasattr(to, "export"):
+            destination = ExporterDestination(type(to).__name__, cast("SpanExporter", to), shut_down=False)
+        else:
+            return to
+        stack.push_async_callback(destination.aclose)
+        return destination
+
+    def _targets(self, to: To | Sequence[To] | None) -> list[To]:
+        targets: list[To] = (
+            list(self.settings.to) if to is None else list(to) if isinstance(to, list | tuple) else [cast("To", to)]
+        )
+        if not targets:
+            raise ConfigurationError("no destination is configured", hint="give --to, or set OTEL_TRACES_EXPORTER")
+        doubled = next((one for one in targets if isinstance(one, str) and targets.count(one) > 1), None)
+        if doubled is not None:
+            raise UsageError(f"the destination {doubled} is named twice")
+        return targets
+
+    def _lane(
+        self,
+        client: AsyncNetraClient,
+        destination: Destination,
+        query: TraceQuery,
+        on_progress: Callable[[LaneReport], None] | None,
+    ) -> tuple[TraceLane, SpanConverter]:
+        settings = self.settings
+        converter = self.converter()
+        options = LaneOptions(
+            fetchers=settings.concurrency,
+            batch_spans=settings.batch_spans,
+            batch_bytes=settings.batch_bytes,
+            held_bytes=settings.held_bytes,
+            backoff=Backoff(first_s=0.5, attempts=settings.attempts),
+        )
+        lane = TraceLane(client, converter, destination, query, options, self._clock, on_progress or _ignore)
+        return lane, converter
+
+    def _client_arguments(self) -> dict[str, Any]:
+        settings: Settings = self.settings
+        if settings.endpoint is None:
+            raise ConfigurationError(
+                "NETRA_OTLP_ENDPOINT is not set", hint="it is the endpoint that your applications send to"
+            )
+        if settings.api_key is None:
+            raise ConfigurationError("NETRA_API_KEY is not set", hint="export NETRA_API_KEY=...")
+        return {
+            "api_key": settings.api_key.reveal(),
+            "endpoint": settings.endpoint,
+            "headers": {name: value.reveal() for name, value in settings.headers.items()},
+            "timeout": settings.timeout_s,
+            "max_concurrency": settings.concurrency,
+            "rate_per_s": settings.rate_per_s,
+            "backoff": Backoff(attempts=settings.attempts),
+            "allow_insecure": settings.allow_insecure,
+            "clock": self._clock,
+        }
+
+
+def replay(
+    to: To | Sequence[To] | None = None,
+    *,
+    since: str | None = None,
+    from_: str | None = None,
+    until: str | None = None,
+    query: TraceQuery | None = None,
+    **settings: Any,
+) -> ReplayReport:
+    """Copy the traces of a range of time to ``to``: a ``SpanExporter`` of your own, or a ``DEST`` of the command line.
+
+    ``settings`` are those of `Bridge`; without any, the environment says where Netra is (``NETRA_API_KEY``,
+    ``NETRA_OTLP_ENDPOINT``). Raises `BridgeError`; see `Bridge.areplay` for what the report says.
+    """
+    return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query)
+
+
+async def _list(client: AsyncNetraClient, window: Window, query: TraceQuery) -> AsyncIterator[TraceSummary]:
+    """Every trace of a window that a query means."""
+    for trace_id in query.trace_ids or (None,):
+        async for page in list_pages(client, window, query, trace_id):
+            for trace in page.traces:
+                yield trace
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    work.close()
+    raise UsageError("an event loop is running in this thread", hint="await areplay or aestimate instead")
+
+
+def _ignore(_: LaneReport) -> None:
+    """Progress that nobody asked for."""

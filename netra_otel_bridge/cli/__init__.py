@@ -1,0 +1,45 @@
+"""The command line: thin commands over the library. `main` is the only wall that turns an error into an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+
+import click
+
+from netra_otel_bridge.cli.app import app
+from netra_otel_bridge.cli.output import wants_json, write_error
+from netra_otel_bridge.errors import BridgeError, UsageError
+
+INTERRUPTED = 75
+
+
+def main() -> None:
+    """Run the command of ``sys.argv`` and exit with the code that ``docs/cli.md`` gives for how it ended."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        code = app(standalone_mode=False, prog_name="netra-otel-bridge")
+        sys.stdout.flush()
+    except BridgeError as error:
+        code = write_error(error, as_json=wants_json(sys.argv))
+    except click.ClickException as error:
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "netra-otel-bridge"
+        wrong = UsageError(error.format_message(), hint=f"see {command} --help")
+        code = write_error(wrong, as_json=wants_json(sys.argv))
+    except (KeyboardInterrupt, click.Abort):
+        print("netra-otel-bridge: interrupted; run it again to go on", file=sys.stderr)  # noqa: T201
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001  the wall of the command line
+        if {"-v", "--verbose"} & set(sys.argv):
+            traceback.print_exc()
+        defect = BridgeError(
+            f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            hint="this is a defect of netra-otel-bridge; run again with -v and report what it prints",
+        )
+        code = write_error(defect, as_json=wants_json(sys.argv))
+    sys.exit(code)

@@ -1,0 +1,22 @@
+"""All commands, in the order of ``--help``."""
+
+from __future__ import annotations
+
+import typer
+
+from netra_otel_bridge.cli import config, demo, emulator, replay, traces, usage
+
+app = typer.Typer(
+    name="netra-otel-bridge",
+    help="Reads traces and usage from Netra and hands them, as OpenTelemetry, to the tools you already run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("replay")(replay.replay)
+app.add_typer(usage.app, name="usage")
+app.add_typer(traces.app, name="traces")
+app.add_typer(config.app, name="config")
+app.command("emulator")(emulator.emulator)
+app.command("demo")(demo.demo)

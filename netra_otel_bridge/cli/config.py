@@ -1,0 +1,49 @@
+"""``config show``: the effective configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli.output import out, write_json
+from netra_otel_bridge.config import SETTINGS, Secret
+
+app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
+
+
+@app.command("show")
+def show(
+    config_file: options.ConfigFile = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Print the effective configuration and where each value came from; secrets are masked."""
+    settings = options.start(config_file, verbose, quiet).settings
+    rows = [(one, plain(getattr(settings, one.name)), settings.origins[one.name]) for one in SETTINGS]
+    if as_json:
+        write_json({one.key: {"value": value, "from": origin} for one, value, origin in rows})
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("setting", "value", "from", "variable", ""):
+        table.add_column(column, overflow="fold", no_wrap=column in ("setting", "variable"))
+    for one, value, origin in rows:
+        shown = "" if value is None or value in ({}, []) else str(value)
+        table.add_row(one.key, Text(shown), Text(origin), one.variable, Text(one.help, style="dim"))
+    out.print(table)
+
+
+def plain(value: Any) -> Any:
+    """A setting as plain JSON values, secrets as ``***``, patterns as their text."""
+    if isinstance(value, Secret):
+        return repr(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return getattr(value, "pattern", value)

@@ -1,0 +1,80 @@
+"""``emulator``: a local Netra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli.output import write_json
+from netra_otel_bridge.clock import NS_PER_S, parse_duration_ns
+from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions, serve
+from netra_otel_bridge.errors import UsageError
+
+_FAULT_LINES = "\n\n".join(f"{name}: {entry.doc}" for name, entry in FAULTS.items())
+
+
+def emulator(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 9900,
+    load: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="OTLP JSON to serve; one document, or one a line.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Make sample traffic, the same for the same N.")] = None,
+    traces: Annotated[int | None, typer.Option(metavar="N", min=0, help="How many sample traces.")] = None,
+    spans_per_trace: Annotated[int, typer.Option(metavar="N", min=1, help="How many spans in each of them.")] = 10,
+    latency: Annotated[str | None, typer.Option(metavar="50ms", help="Wait so long before each answer.")] = None,
+    rate_limit: Annotated[str | None, typer.Option(metavar="N/s", help="Answer 429 beyond so many calls.")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=ARG]", help="Misbehave; the names stand below. May be repeated.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Ask for this x-api-key; none if not given.")
+    ] = None,
+    windowing: Annotated[
+        str, typer.Option(metavar="traces|spans", help="List a trace where it starts, or where any of its spans does.")
+    ] = "traces",
+    config_file: options.ConfigFile = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run a local Netra: OTLP in at /telemetry/v1/traces, the Netra API out."""
+    options.start(config_file, verbose, quiet)
+    if windowing not in ("traces", "spans"):
+        raise UsageError(f"--windowing takes traces or spans, not {windowing!r}")
+    serve(
+        EmulatorOptions(
+            host=host,
+            port=port,
+            load=tuple(load or ()),
+            seed=seed,
+            traces=traces,
+            spans_per_trace=spans_per_trace,
+            latency_s=parse_duration_ns(latency) / NS_PER_S if latency else 0.0,
+            rate_limit=_rate(rate_limit) if rate_limit else None,
+            faults=tuple(fault or ()),
+            api_key=api_key,
+            windowing=windowing,  # type: ignore[arg-type]  # checked above
+        ),
+        announce=_announce_json if as_json else None,
+    )
+
+
+emulator.__doc__ = f"{emulator.__doc__}\n\nFaults:\n\n{_FAULT_LINES}"
+
+
+def _announce_json(running: Emulator) -> None:
+    write_json({"url": running.url, "endpoint": running.endpoint})
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text.removesuffix("/s"))
+    except ValueError:
+        rate = 0.0
+    if rate <= 0:
+        raise UsageError(f"--rate-limit {text!r} is not a rate", hint="write 100/s")
+    return rate

@@ -1,0 +1,85 @@
+"""The options that commands share, and what follows from them: logging and the settings."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.logging import RichHandler
+
+from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.cli.output import err
+from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.model import TraceFilter, TraceQuery
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML file with settings.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors on stderr.")]
+
+Since = Annotated[str | None, typer.Option(metavar="T", help="Start: a duration before now (90m, 24h, 7d) or a time.")]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="T", help="Start: 2026-05-01T12:00:00Z or 2026-05-01 (UTC).")
+]
+Until = Annotated[str | None, typer.Option(metavar="T", help="End, exclusive; now if not given.")]
+Tenant = Annotated[str | None, typer.Option(metavar="ID", help="Only traces of this tenant.")]
+Session = Annotated[str | None, typer.Option(metavar="ID", help="Only traces of this session.")]
+User = Annotated[str | None, typer.Option(metavar="ID", help="Only traces of this user.")]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option("--filter", metavar="FIELD=VALUE", help="Only traces with this value; may be given again."),
+]
+
+_TEXT_FIELDS = ("trace_id", "session_id", "user_id", "tenant_id", "name", "environment", "service")
+_FLAG_FIELDS = ("has_error", "has_pii", "has_violation")
+_NUMBER_FIELDS = ("total_cost", "latency")
+
+
+def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Bridge:
+    """Set up logging on stderr, and the bridge from flags, environment and file."""
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
+    handler = RichHandler(console=err, show_path=False, show_time=verbose, omit_repeated_times=False)
+    logger = logging.getLogger("netra_otel_bridge")
+    logger.handlers = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+    return Bridge(config_file=config_file, environ=os.environ, **flags)
+
+
+def query(
+    tenant: str | None,
+    session: str | None,
+    user: str | None,
+    filters: list[str] | None,
+    traces: list[str] | None = None,
+) -> TraceQuery:
+    """The conditions on traces that the options mean. Raises `UsageError`."""
+    return TraceQuery(tenant, session, user, tuple(traces or ()), tuple(map(parse_filter, filters or ())))
+
+
+def parse_filter(text: str) -> TraceFilter:
+    """``FIELD=VALUE`` in the words of the trace query: the field tells the operator and the type."""
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals or not name:
+        raise UsageError(f"--filter {text!r} is not FIELD=VALUE")
+    if name in _TEXT_FIELDS:
+        return TraceFilter(name, value)
+    if name in _FLAG_FIELDS:
+        if value.lower() not in ("true", "false"):
+            raise UsageError(f"--filter {name} takes true or false, not {value!r}")
+        return TraceFilter(name, value.lower() == "true", type="boolean")
+    if name in _NUMBER_FIELDS:
+        try:
+            return TraceFilter(name, float(value), type="number")
+        except ValueError:
+            raise UsageError(f"--filter {name} takes a number, not {value!r}") from None
+    if name == "models":
+        return TraceFilter(name, [value], operator="any_of", type="arrayOptions")
+    if name.startswith("metadata.") and name != "metadata.":
+        return TraceFilter("metadata", value, type="object", key=name.removeprefix("metadata."))
+    known = ", ".join((*_TEXT_FIELDS, *_FLAG_FIELDS, *_NUMBER_FIELDS, "models", "metadata.KEY"))
+    raise UsageError(f"--filter: unknown field {name!r}", hint=f"known: {known}")

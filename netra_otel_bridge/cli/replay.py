@@ -1,0 +1,140 @@
+"""``replay``: copy a range of time, once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli.output import count, err, estimate_json, out, report_json, size, write_json
+from netra_otel_bridge.clock import iso_ms
+from netra_otel_bridge.errors import BridgeError, UsageError
+from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery
+
+
+def replay(
+    since: options.Since = None,
+    from_: options.From = None,
+    until: options.Until = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DEST", help="otlp+grpc://HOST:PORT, otlp+http://HOST:PORT, otlp-file:PATH, console ..."),
+    ] = None,
+    tenant: options.Tenant = None,
+    session: options.Session = None,
+    user: options.User = None,
+    trace: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this trace; may be given again.")] = None,
+    filters: options.Filters = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="raw|genai|openinference|both", help="Which attributes are added to spans.")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(metavar="N", help="Calls to Netra at the same time.")] = None,
+    window: Annotated[str | None, typer.Option(metavar="1h", help="Size of the windows that are listed.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost, from a sample, and send nothing.")
+    ] = False,
+    config_file: options.ConfigFile = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Copy the traces of a range of time to one or several destinations, once."""
+    bridge = options.start(
+        config_file,
+        verbose,
+        quiet,
+        to=tuple(to) if to else None,
+        profile=profile,
+        concurrency=concurrency,
+        window_ns=window,
+    )
+    if as_json and "console" in bridge.destinations():
+        raise UsageError("--json and the destination console would both write to stdout", hint="leave one of them out")
+    wanted = options.query(tenant, session, user, filters, trace)
+    if dry_run:
+        _write_estimate(bridge.estimate(since=since, from_=from_, until=until, query=wanted), as_json)
+        return 0
+    try:
+        report = _with_progress(bridge, since, from_, until, wanted, show=err.is_terminal and not quiet)
+    except BridgeError as error:
+        if isinstance(error.report, ReplayReport):
+            write_report(error.report, as_json=as_json)
+        raise
+    write_report(report, as_json=as_json)
+    return report.exit_code
+
+
+def _with_progress(
+    bridge: Bridge, since: str | None, from_: str | None, until: str | None, query: TraceQuery, *, show: bool
+) -> ReplayReport:
+    whole = bridge.window(since=since, from_=from_, until=until)
+    windows = -(-(whole.end_ns - whole.start_ns) // bridge.settings.window_ns)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} windows  {task.fields[done]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=not show, transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def advance(lane: LaneReport) -> None:
+            if lane.name not in bars:
+                bars[lane.name] = progress.add_task(lane.name, total=windows, done="")
+            done = f"{lane.traces:,} traces  {lane.delivered:,} spans  {size(lane.bytes)}"
+            progress.update(bars[lane.name], completed=lane.windows, done=done)
+
+        return bridge.replay(from_=iso_ms(whole.start_ns), until=iso_ms(whole.end_ns), query=query, on_progress=advance)
+
+
+def write_report(report: ReplayReport, *, as_json: bool) -> None:
+    """The table, or the JSON document, of what a replay did; what went wrong with single spans goes to stderr."""
+    for lane in report.destinations:
+        for problem in lane.problems:
+            err.print(f"{lane.name}: {problem}", soft_wrap=True, markup=False)
+        if lane.error is not None and len(report.destinations) > 1:
+            err.print(f"{lane.name}: {lane.error}", soft_wrap=True, markup=False)
+    if as_json:
+        write_json(report_json(report))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("destination", overflow="fold")
+    for column in ("traces", "spans", "delivered", "refused", "skipped", "unreadable", "size"):
+        table.add_column(column, justify="right")
+    for lane in report.destinations:
+        counts = (lane.traces, lane.spans, lane.delivered, lane.refused, lane.skipped, lane.unreadable)
+        style = "red" if lane.error else "yellow" if lane.exit_code else None
+        table.add_row(lane.name, *map(count, counts), size(lane.bytes), style=style)
+    out.print(table)
+    delivered = sum(lane.delivered for lane in report.destinations)
+    rate = f", {delivered / report.seconds:,.0f} spans/s" if report.seconds and delivered else ""
+    out.print(
+        f"{iso_ms(report.window.start_ns)} to {iso_ms(report.window.end_ns)}: {report.api_calls:,} API calls, "
+        f"{report.retries:,} retries, {report.seconds:.1f} s{rate}",
+        soft_wrap=True,
+    )
+    if report.notes:
+        notes = ", ".join(f"{note} {number:,}" for note, number in report.notes.items())
+        out.print(f"noted while converting: {notes}", soft_wrap=True)
+    if not any(lane.listed or lane.error for lane in report.destinations):
+        out.print("Netra lists no trace in this range.")
+
+
+def _write_estimate(estimate: ReplayEstimate, as_json: bool) -> None:
+    if as_json:
+        write_json(estimate_json(estimate))
+        return
+    about = "" if estimate.sampled_traces == estimate.traces else "about "
+    out.print(
+        f"{iso_ms(estimate.window.start_ns)} to {iso_ms(estimate.window.end_ns)}: {estimate.traces:,} traces, "
+        f"{about}{estimate.spans:,} spans, {size(estimate.bytes)}, {estimate.api_calls:,} API calls, "
+        f"{max(estimate.seconds, 0.1):,.1f} s of reading (from {estimate.sampled_traces:,} traces that were read). "
+        "Nothing was sent.",
+        soft_wrap=True,
+    )

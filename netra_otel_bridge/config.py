@@ -1,0 +1,263 @@
+"""Settings: flag over environment over file over default, each with its origin; secrets print as ``***``.
+
+`SETTINGS` is the one list of what can be configured: the environment variables, the keys of the file, the defaults,
+``config show`` and the reference in the documentation are all read from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import yaml
+
+from netra_otel_bridge.clock import parse_duration_ns
+from netra_otel_bridge.errors import ConfigurationError, UsageError
+
+CONFIG_FILE_VARIABLE = "NETRA_BRIDGE_CONFIG"
+PROFILES = ("raw", "genai", "openinference", "both")
+
+
+class Secret:
+    """A text that never prints itself."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that can be configured. ``parse`` takes text or a YAML value and raises ``ValueError`` with the rule."""
+
+    name: str
+    variable: str
+    default: Any
+    parse: Callable[[Any], Any]
+    help: str
+
+    @property
+    def key(self) -> str:
+        """Its name in the configuration file: without the unit, which the file may choose where it is a duration."""
+        return self.name.removesuffix("_s").removesuffix("_ns")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective configuration. ``origins`` says of each field where its value came from."""
+
+    api_key: Secret | None
+    endpoint: str | None
+    headers: Mapping[str, Secret]
+    timeout_s: float
+    allow_insecure: bool
+    concurrency: int
+    rate_per_s: float | None
+    attempts: int
+    to: tuple[str, ...]
+    destinations: Mapping[str, str]
+    profile: str
+    content: str
+    redact: tuple[re.Pattern[str], ...]
+    pii: str
+    user: str
+    usage_cost: bool
+    window_ns: int
+    batch_spans: int
+    batch_bytes: int
+    held_bytes: int
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int | float) or isinstance(value, bool) or not str(value).strip():
+        raise ValueError("expected a text")
+    return str(value).strip()
+
+
+def _secret(value: Any) -> Secret:
+    text = _text(value)
+    if any(ord(character) < 32 for character in text):
+        raise ValueError("expected a key without line breaks or control characters")
+    return Secret(text)
+
+
+def _flag(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
+        raise ValueError("expected true or false")
+    return text in ("true", "1", "yes", "on")
+
+
+def _choice(*words: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return str(value)
+
+    return parse
+
+
+def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[Any], Any]:
+    def parse(value: Any) -> Any:
+        try:
+            number = kind(value) if not isinstance(value, bool) else None
+        except (TypeError, ValueError):
+            number = None
+        if number is None or not low <= number <= high:
+            raise ValueError(f"expected {'a whole' if kind is int else 'a'} number from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _list(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("expected a list of texts")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def _patterns(value: Any) -> tuple[re.Pattern[str], ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError("expected a list of regular expressions")  # noqa: TRY004  one error type for all parsers
+    try:
+        return tuple(re.compile(item) for item in items)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"expected regular expressions: {error}") from None
+
+
+def _duration(value: Any) -> int:
+    try:
+        ns = parse_duration_ns(str(value))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    if ns <= 0:
+        raise ValueError("expected a duration above zero")
+    return ns
+
+
+def parse_headers(value: Any) -> dict[str, Secret]:
+    """``k=v,k2=v2`` with percent-encoded values (W3C correlation context), as netra-sdk reads ``NETRA_HEADERS``."""
+    if isinstance(value, Mapping):
+        return {str(key).strip().lower(): _secret(item) for key, item in value.items()}
+    headers: dict[str, Secret] = {}
+    for pair in _text(value).split(","):
+        if not pair.strip():
+            continue
+        key, equals, item = pair.partition("=")
+        if not equals or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", key.strip()):
+            raise ValueError("expected name=value pairs with commas between them")
+        headers[key.strip().lower()] = _secret(unquote(item.strip()))
+    return headers
+
+
+def _destinations(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
+        raise ValueError("expected names, each with a destination")
+    return {str(key): item for key, item in value.items()}
+
+
+SETTINGS = (
+    Setting("api_key", "NETRA_API_KEY", None, _secret, "the key that Netra gave you"),
+    Setting("endpoint", "NETRA_OTLP_ENDPOINT", None, _text, "Netra's endpoint; a trailing /telemetry is removed"),
+    Setting("headers", "NETRA_HEADERS", {}, parse_headers, "headers to add to every call to Netra, k=v,k2=v2"),
+    Setting("timeout_s", "NETRA_USAGE_TIMEOUT", 10.0, _number(0.1, 3600, float), "seconds a call to Netra may take"),
+    Setting("allow_insecure", "NETRA_BRIDGE_ALLOW_INSECURE", False, _flag, "let the key travel over plain http"),
+    Setting("concurrency", "NETRA_BRIDGE_CONCURRENCY", 64, _number(1, 1024, int), "calls to Netra at the same time"),
+    Setting(
+        "rate_per_s", "NETRA_BRIDGE_RATE_LIMIT", None, _number(0.01, 1e6, float), "calls to Netra a second, at most"
+    ),
+    Setting(
+        "attempts", "NETRA_BRIDGE_ATTEMPTS", 6, _number(1, 100, int), "tries of one call or batch before giving up"
+    ),
+    Setting("to", "OTEL_TRACES_EXPORTER", ("otlp",), _list, "destinations: otlp+grpc://HOST:PORT, console ..."),
+    Setting("destinations", "NETRA_BRIDGE_DESTINATIONS", {}, _destinations, "destinations by name (file only)"),
+    Setting("profile", "NETRA_BRIDGE_PROFILE", "genai", _choice(*PROFILES), "which attributes are added to spans"),
+    Setting("content", "NETRA_BRIDGE_CONTENT", "keep", _choice("keep", "drop", "redact"), "prompts and completions"),
+    Setting("redact", "NETRA_BRIDGE_REDACT", (), _patterns, "what content: redact removes, regular expressions"),
+    Setting("pii", "NETRA_BRIDGE_PII", "keep", _choice("keep", "drop-content"), "content of spans with PII"),
+    Setting("user", "NETRA_BRIDGE_USER", "keep", _choice("keep", "hash", "drop"), "user ids"),
+    Setting("usage_cost", "NETRA_BRIDGE_USAGE_COST", False, _flag, "also write gen_ai.usage.cost"),
+    Setting("window_ns", "NETRA_BRIDGE_WINDOW", 3600 * 10**9, _duration, "size of a window of a backfill"),
+    Setting("batch_spans", "NETRA_BRIDGE_BATCH_SPANS", 512, _number(1, 100_000, int), "spans in one request, at most"),
+    Setting("batch_bytes", "NETRA_BRIDGE_BATCH_BYTES", 3_500_000, _number(1000, 10**9, int), "bytes in one request"),
+    Setting("held_bytes", "NETRA_BRIDGE_HELD_BYTES", 64 * 2**20, _number(10**6, 10**11, int), "bytes held in memory"),
+)
+_FILE_KEYS = {setting.key: setting for setting in SETTINGS}
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], config_file: str | Path | None = None) -> Settings:
+    """The settings from ``flags`` (absent or ``None``: not given), the environment and one YAML file.
+
+    Raises `ConfigurationError` that names the variable, or the file, line and key.
+    """
+    path = config_file or environ.get(CONFIG_FILE_VARIABLE) or None
+    from_file = _read_file(Path(path)) if path else {}
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for setting in SETTINGS:
+        given, origin = setting.default, "default"
+        if setting.name in from_file:
+            given, origin = from_file[setting.name]
+        if environ.get(setting.variable, "").strip() and setting.name != "destinations":
+            given, origin = environ[setting.variable], setting.variable
+        if flags.get(setting.name) is not None:
+            given, origin = flags[setting.name], "flag"
+        values[setting.name] = given if origin == "default" else _parsed(setting, given, origin)
+        origins[setting.name] = origin
+    if values["content"] == "redact" and not values["redact"]:
+        raise ConfigurationError("content is set to redact, but redact holds no expression", hint="set redact")
+    return Settings(**values, origins=origins)
+
+
+def _parsed(setting: Setting, given: Any, origin: str) -> Any:
+    try:
+        return setting.parse(given)
+    except ValueError as error:
+        where = f"--{setting.key.replace('_', '-')}" if origin == "flag" else origin
+        if origin == "flag":
+            raise UsageError(f"{where}: {error}") from None
+        raise ConfigurationError(f"{where}: {setting.key}: {error}") from None
+
+
+def _read_file(path: Path) -> dict[str, tuple[Any, str]]:
+    """The settings of a YAML file with their origins: ``FILE line N``."""
+    try:
+        loader = yaml.SafeLoader(path.read_text("utf-8"))
+        node = loader.get_single_node()
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigurationError(f"{path}: expected settings, one 'name: value' a line")
+        found: dict[str, tuple[Any, str]] = {}
+        for key_node, value_node in node.value:
+            origin = f"{path} line {key_node.start_mark.line + 1}"
+            setting = _FILE_KEYS.get(key_node.value)
+            if setting is None:
+                known = ", ".join(sorted(_FILE_KEYS))
+                raise ConfigurationError(f"{origin}: unknown setting {key_node.value!r}", hint=f"known: {known}")
+            found[setting.name] = (loader.construct_object(value_node, deep=True), origin)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}", hint="check --config") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    return found

@@ -1,0 +1,179 @@
+"""One column of a Netra span to one OpenTelemetry value: ids, times, kind, status.
+
+Every function is total: what it cannot read it answers with ``None``, and the caller keeps the original text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import date
+from typing import Any
+
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.status import StatusCode
+
+from netra_otel_bridge.convert.jsontext import read_json
+from netra_otel_bridge.model import Instant, JsonText, Number, TraceSpan
+
+MAX_NS = 2**63 - 1
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_DIGITS = re.compile(r"([+-]?)(\d{1,40})(?:\.(\d*))?")
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s*(?:([Zz])|([+-])(\d\d):?(\d\d)?)?"
+)
+_HEX = re.compile(r"[0-9a-fA-F]+")
+
+
+def trace_id(text: str) -> tuple[int, bool]:
+    """A trace id and whether it is the application's own: 32 hex digits or a UUID, otherwise derived by SHA-256."""
+    compact = text.replace("-", "") if len(text) == 36 else text
+    if len(compact) == 32 and _HEX.fullmatch(compact):
+        value = int(compact, 16)
+        if value:
+            return value, True
+    return _derived(text, 16), False
+
+
+def span_id(text: str) -> tuple[int, bool]:
+    """A span id and whether it is the application's own: 16 hex digits, otherwise derived by SHA-256."""
+    if len(text) == 16 and _HEX.fullmatch(text):
+        value = int(text, 16)
+        if value:
+            return value, True
+    return _derived(text, 8), False
+
+
+def is_no_id(text: str | None) -> bool:
+    """Whether a parent column says "root": absent, empty, or zeros."""
+    return text is None or not text.strip("0- ")
+
+
+def _derived(text: str, length: int) -> int:
+    digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
+    return int.from_bytes(digest[:length], "big") or 1
+
+
+def instant_ns(value: Instant | None) -> int | None:
+    """A time of the API in nanoseconds since the epoch, or ``None`` if it cannot be read.
+
+    Numbers are milliseconds; 10^14 and above (the year 5138) microseconds, 10^17 and above nanoseconds. Text is
+    digits in the same units, or ISO 8601 with ``Z``, an offset, or neither (UTC). A negative time comes back negative.
+    """
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        text = str(value) if -(10**40) < value < 10**40 else ""
+    elif isinstance(value, float):
+        text = format(value, ".6f") if abs(value) < 1e40 else ""
+    else:
+        text = value.strip()
+    digits = _DIGITS.fullmatch(text)
+    if digits is None:
+        return _iso_ns(text)
+    sign, whole, fraction = digits.groups()
+    units = int(whole)
+    places = 6 if units < 10**14 else 3 if units < 10**17 else 0
+    ns: int = units * 10**places + (int((fraction or "")[:places].ljust(places, "0")) if places else 0)
+    return -ns if sign == "-" else ns
+
+
+def _iso_ns(text: str) -> int | None:
+    match = _ISO.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, _, sign, offset_h, offset_m = match.groups()
+    try:
+        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return None
+    seconds = ((days * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second or 0)
+    if sign:
+        offset = int(offset_h) * 3600 + int(offset_m or 0) * 60
+        seconds += offset if sign == "-" else -offset
+    return seconds * 10**9 + int((fraction or "0")[:9].ljust(9, "0"))
+
+
+def latency_ns(value: Number | None) -> int | None:
+    """``latency_ms`` in nanoseconds; ``None`` if absent, negative or not a finite number."""
+    if value is None or not 0 <= value <= MAX_NS // 1_000_000:
+        return None
+    return value * 1_000_000 if isinstance(value, int) else round(value * 1_000_000)
+
+
+NETRA_KINDS = {
+    "SPAN": SpanKind.INTERNAL,
+    "USAGE": SpanKind.INTERNAL,
+    "TOOL": SpanKind.INTERNAL,
+    "AGENT": SpanKind.INTERNAL,
+    "GENERATION": SpanKind.CLIENT,
+    "EMBEDDING": SpanKind.CLIENT,
+}
+"""Netra's span types, and the OpenTelemetry kind of each (table in ``docs/mapping.md``)."""
+
+_OTEL_KINDS = {
+    "INTERNAL": SpanKind.INTERNAL,
+    "SERVER": SpanKind.SERVER,
+    "CLIENT": SpanKind.CLIENT,
+    "PRODUCER": SpanKind.PRODUCER,
+    "CONSUMER": SpanKind.CONSUMER,
+    "UNSPECIFIED": SpanKind.INTERNAL,
+}
+_OTLP_NUMBERS = {
+    "0": SpanKind.INTERNAL,
+    "1": SpanKind.INTERNAL,
+    "2": SpanKind.SERVER,
+    "3": SpanKind.CLIENT,
+    "4": SpanKind.PRODUCER,
+    "5": SpanKind.CONSUMER,
+}
+
+
+def span_kind(value: str | int | None) -> tuple[SpanKind | None, str | None]:
+    """The OpenTelemetry kind, and Netra's type where the column names one; ``(None, None)`` for a word unknown."""
+    text = str(value).strip().upper() if value is not None else ""
+    if text in NETRA_KINDS:
+        return NETRA_KINDS[text], text
+    return _OTEL_KINDS.get(text.removeprefix("SPAN_KIND_")) or _OTLP_NUMBERS.get(text), None
+
+
+_STATUS = {
+    "OK": StatusCode.OK,
+    "SUCCESS": StatusCode.OK,
+    "1": StatusCode.OK,
+    "ERROR": StatusCode.ERROR,
+    "FAILED": StatusCode.ERROR,
+    "FAILURE": StatusCode.ERROR,
+    "2": StatusCode.ERROR,
+    "UNSET": StatusCode.UNSET,
+    "0": StatusCode.UNSET,
+    "": StatusCode.UNSET,
+}
+
+
+def status(value: JsonText | int | None) -> tuple[StatusCode | None, str | None]:
+    """The status code and message of a ``status`` column in any of its forms; code ``None`` for a word unknown."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = read_json(value)
+    if isinstance(value, dict):
+        code = _first(value, "code", "status_code", "statusCode")
+        message = _first(value, "message", "description")
+        return _status_code(code), message if isinstance(message, str) and message else None
+    return _status_code(value), None
+
+
+def is_error(span: TraceSpan) -> bool:
+    """Whether Netra's column or the recorded status says that the span failed."""
+    return bool(span.has_error) or status(span.status)[0] is StatusCode.ERROR
+
+
+def _status_code(value: Any) -> StatusCode | None:
+    if value is None:
+        return StatusCode.UNSET
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return _STATUS.get(str(value).strip().upper().removeprefix("STATUS_CODE_"))
+
+
+def _first(value: dict[str, Any], *keys: str) -> Any:
+    return next((value[key] for key in keys if value.get(key) is not None), None)

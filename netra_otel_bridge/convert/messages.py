@@ -1,0 +1,121 @@
+"""The chat messages of an LLM span, read from the dialects that instrumentations write.
+
+``gen_ai.prompt.N.role|content|tool_call_id|tool_calls.M.*`` and ``gen_ai.completion.N...`` with a ``finish_reason``
+are what netra-sdk 1.2.2 records; newer instrumentations write ``gen_ai.input.messages`` as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from netra_otel_bridge.convert.jsontext import read_json
+
+_PREFIXES = {"prompt": "gen_ai.prompt.", "completion": "gen_ai.completion."}
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A call that the model asked for; ``arguments`` is JSON text or a decoded value, as recorded."""
+
+    id: Any = None
+    name: Any = None
+    arguments: Any = None
+
+
+@dataclass(slots=True)
+class Message:
+    """One message; absent parts were not recorded."""
+
+    role: Any = None
+    content: Any = None
+    tool_call_id: Any = None
+    finish_reason: Any = None
+    tool_calls: list[ToolCall] = field(default_factory=list)
+
+    def as_genai(self) -> dict[str, Any]:
+        """The message in the form of the conventions' ``gen_ai.input.messages`` schema: a role and its parts."""
+        parts: list[dict[str, Any]] = []
+        if self.role == "tool" and self.tool_call_id is not None:
+            parts.append({"type": "tool_call_response", "id": self.tool_call_id, "response": self.content})
+        elif self.content not in (None, ""):
+            parts.append({"type": "text", "content": self.content})
+        parts += [
+            {"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.arguments}
+            for call in self.tool_calls
+        ]
+        message: dict[str, Any] = {"role": self.role, "parts": parts}
+        if self.finish_reason is not None:
+            message["finish_reason"] = self.finish_reason
+        return message
+
+
+def indexed_messages(attributes: dict[str, Any], which: str) -> list[Message]:
+    """The messages under ``gen_ai.prompt.N`` (``which`` = ``prompt``) or ``gen_ai.completion.N``, in the order of N.
+
+    netra-sdk writes the finish reason under the index after its message, and a tool call as JSON in the content.
+    """
+    prefix = _PREFIXES[which]
+    found: dict[int, dict[str, Any]] = {}
+    for key, value in attributes.items():
+        if key.startswith(prefix):
+            index, _, rest = key[len(prefix) :].partition(".")
+            if rest and index.isdecimal() and len(index) < 7:
+                found.setdefault(int(index), {})[rest] = value
+    messages: list[Message] = []
+    for _, parts in sorted(found.items()):
+        if set(parts) == {"finish_reason"} and messages and messages[-1].finish_reason is None:
+            messages[-1].finish_reason = parts["finish_reason"]
+        else:
+            messages.append(_message(parts))
+    return messages
+
+
+def _message(parts: dict[str, Any]) -> Message:
+    message = Message(parts.get("role"), parts.get("content"), parts.get("tool_call_id"), parts.get("finish_reason"))
+    message.tool_calls = list(_tool_calls(parts))
+    if message.role == "assistant" and message.tool_call_id is not None and not message.tool_calls:
+        inner = read_json(message.content) if isinstance(message.content, str) else None
+        if isinstance(inner, dict) and {"name", "arguments"} <= inner.keys():
+            message.tool_calls.append(ToolCall(message.tool_call_id, inner["name"], inner["arguments"]))
+            message.content = None
+    return message
+
+
+def _tool_calls(parts: dict[str, Any]) -> Iterable[ToolCall]:
+    calls: dict[str, ToolCall] = {}
+    for key, value in parts.items():
+        section, _, rest = key.partition(".")
+        index, _, name = rest.partition(".")
+        if section == "tool_calls" and name in ("id", "name", "arguments"):
+            setattr(calls.setdefault(index, ToolCall()), name, value)
+    return (call for _, call in sorted(calls.items()))
+
+
+def json_messages(text: Any) -> list[Message]:
+    """The messages of a ``gen_ai.input.messages`` attribute (JSON text): with ``parts`` or a plain ``content``."""
+    decoded = read_json(text) if isinstance(text, str) else None
+    messages: list[Message] = []
+    for item in decoded if isinstance(decoded, list) else []:
+        if isinstance(item, dict):
+            message = Message(item.get("role"), item.get("content"), None, item.get("finish_reason"))
+            parts = item.get("parts")
+            for part in parts if isinstance(parts, list) else []:
+                if isinstance(part, dict):
+                    _add_part(message, part)
+            messages.append(message)
+    return messages
+
+
+def _add_part(message: Message, part: dict[str, Any]) -> None:
+    match part.get("type"):
+        case "tool_call":
+            message.tool_calls.append(ToolCall(part.get("id"), part.get("name"), part.get("arguments")))
+        case "tool_call_response":
+            message.tool_call_id = part.get("id")
+            message.content = part.get("response", part.get("result"))
+        case "text":
+            text = part.get("content")
+            joined = isinstance(message.content, str) and isinstance(text, str)
+            message.content = f"{message.content}\n{text}" if joined else text

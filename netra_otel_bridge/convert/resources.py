@@ -1,0 +1,69 @@
+"""One shared ``Resource`` per distinct content: hashing and encoding it once is much of the speed of any exporter."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from opentelemetry.sdk.resources import Resource
+
+from netra_otel_bridge.convert.attributes import Attributes, attributes_of, read_container
+from netra_otel_bridge.convert.jsontext import clean_text, write_json
+from netra_otel_bridge.convert.openinference import PROJECT_NAME
+from netra_otel_bridge.model import JsonText, TraceSpan
+
+ORIGINAL_RESOURCES = "netra.bridge.original.resources"
+_MAX_RESOURCES = 4096
+
+
+class SharedResource(Resource):
+    """A resource that hashes by its identity's cached value; the SDK's writes itself as JSON at every hash.
+
+    It also holds attribute values as they were recorded (bytes, nested values), which the SDK's drops before 1.42.
+    """
+
+    def __init__(self, attributes: Attributes) -> None:
+        super().__init__({})
+        self._attributes = MappingProxyType(attributes)  # type: ignore[assignment]  # read-only, like BoundedAttributes
+        self._hash = hash(write_json(sorted((key, str(value)) for key, value in attributes.items())))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+
+class ResourceCache:
+    """Resources by what they are made of. ``enriched`` adds Netra's columns, ``openinference`` the project's name."""
+
+    def __init__(self, *, enriched: bool, openinference: bool) -> None:
+        self._enriched = enriched
+        self._openinference = openinference
+        self._known: dict[tuple[object, ...], tuple[SharedResource, bool]] = {}
+
+    def get(self, span: TraceSpan, service: str | None) -> tuple[SharedResource, bool]:
+        """The resource of a span whose trace names ``service``, and whether its column could not be read."""
+        column = span.resources if isinstance(span.resources, str | None) else write_json(span.resources)
+        key = (column, span.environment, span.organisation_id, span.project_id, service)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MAX_RESOURCES:
+                self._known.clear()
+            found = self._known[key] = self._build(column, span, service)
+        return found
+
+    def _build(self, column: JsonText | None, span: TraceSpan, service: str | None) -> tuple[SharedResource, bool]:
+        decoded, readable = read_container(column)
+        recorded = attributes_of(decoded) if readable else None
+        attributes: Attributes = {ORIGINAL_RESOURCES: clean_text(str(column))} if recorded is None else dict(recorded)
+        if self._enriched:
+            attributes.setdefault("service.name", clean_text(service) if service else "netra")
+            for name, value in (
+                ("netra.organisation.id", span.organisation_id),
+                ("netra.project.id", span.project_id),
+                ("deployment.environment.name", span.environment),
+                (PROJECT_NAME, span.project_id if self._openinference else None),
+            ):
+                if value:
+                    attributes.setdefault(name, clean_text(value))
+        return SharedResource(attributes), recorded is None

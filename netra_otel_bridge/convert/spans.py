@@ -1,0 +1,356 @@
+"""A Netra span into an OpenTelemetry ``ReadableSpan``: the rules are ``docs/mapping.md``.
+
+What the application recorded comes out again; the bridge only adds, and never to profile ``raw``. Nothing here does
+I/O or reads a clock, and nothing raises on data: what has no place in OpenTelemetry is kept as text under
+``netra.bridge.original.*``, named in ``netra.bridge.notes`` and counted in `SpanConverter.counts`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace.status import Status, StatusCode
+
+from netra_otel_bridge.convert import fields, messages, semconv
+from netra_otel_bridge.convert.attributes import (
+    SAMPLED,
+    Attributes,
+    as_double,
+    attribute_value,
+    attributes_of,
+    events_of,
+    links_of,
+    read_container,
+)
+from netra_otel_bridge.convert.jsontext import clean_text, write_json
+from netra_otel_bridge.convert.openinference import add_openinference
+from netra_otel_bridge.convert.privacy import Privacy
+from netra_otel_bridge.convert.resources import ResourceCache
+from netra_otel_bridge.convert.semconv import add
+from netra_otel_bridge.model import JsonText, TraceSpan, TraceSummary
+
+Profile = Literal["raw", "genai", "openinference", "both"]
+
+NOTES = "netra.bridge.notes"
+ORIGINAL = "netra.bridge.original."
+_UNSET = Status(StatusCode.UNSET)
+_OK = Status(StatusCode.OK)
+_TYPE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_MAX_SCOPES = 1000
+
+
+@dataclass(slots=True)
+class _Draft:
+    """One span on its way: its attributes so far, and what had to be noted."""
+
+    attributes: Attributes = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def keep(self, column: str, value: Any, note: str) -> None:
+        """Note that a column could not be expressed, and keep what it said."""
+        self.notes.append(note)
+        if value is not None:
+            text = value if isinstance(value, str) else write_json(value)
+            self.attributes.setdefault(ORIGINAL + column, clean_text(text))
+
+
+class SpanConverter:
+    """Converts spans of one profile and privacy policy; ``counts`` says how often what was noted or dropped.
+
+    One instance serves any number of traces; it shares one ``Resource`` per distinct content. It is not meant for
+    several threads at once.
+    """
+
+    def __init__(self, profile: Profile = "genai", privacy: Privacy | None = None, *, usage_cost: bool = False) -> None:
+        self.profile = profile
+        self.privacy = privacy or Privacy()
+        self.usage_cost = usage_cost
+        self.counts: Counter[str] = Counter()
+        self._genai = profile in ("genai", "both")
+        self._openinference = profile in ("openinference", "both")
+        self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference)
+        self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
+
+    def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
+        """All spans of one trace, in their order. Counts parents that the trace does not hold (``parent_missing``)."""
+        own = {span.id for span in spans}
+        self.counts["parent_missing"] += sum(
+            1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own
+        )
+        return [self.convert(span, trace) for span in spans]
+
+    def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
+        """One span. ``trace`` is its summary, for what the span itself lacks (``service``, a missing start)."""
+        draft = _Draft()
+        recorded = self._object(draft, "attributes", span.attributes)
+        draft.attributes = {**recorded, **draft.attributes}
+        if span.unreadable:
+            draft.notes += [f"unreadable:{name}" for name in span.unreadable]
+        context, parent = self._contexts(draft, span)
+        start_ns, end_ns = self._times(draft, span, trace)
+        kind, netra_kind = self._kind(draft, span)
+        events = self._events(draft, span.events, start_ns)
+        links = self._links(draft, span.links)
+        status = self._status(draft, span, events)
+        metadata = self._object(draft, "metadata", span.metadata) if self.profile != "raw" else {}
+
+        has_pii = bool(span.has_pii)
+        private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
+        if self.privacy.touches_content(has_pii):
+            events = self._private_events(events, has_pii)
+        if self.profile != "raw":
+            self._enrich(private, span, netra_kind, status, events, metadata)
+        if draft.notes:
+            self.counts.update(note.partition(":")[0] for note in draft.notes)
+            private[NOTES] = tuple(draft.notes)
+        return ReadableSpan(
+            name=clean_text(span.name) if span.name is not None else "",
+            context=context,
+            parent=parent,
+            resource=self._resource(span, trace),
+            attributes=private,
+            events=events,
+            links=links,
+            kind=kind,
+            status=status,
+            start_time=start_ns,
+            end_time=end_ns,
+            instrumentation_scope=self._scope(recorded),
+        )
+
+    def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
+        decoded, readable = read_container(value)
+        attributes = attributes_of(decoded) if readable else None
+        if attributes is None:
+            draft.keep(column, value, f"{column}_unreadable")
+            return {}
+        return attributes
+
+    def _contexts(self, draft: _Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
+        trace_id, own_trace = fields.trace_id(span.trace_id)
+        span_id, own_span = fields.span_id(span.id)
+        if not own_trace:
+            draft.keep("trace_id", span.trace_id, "trace_id_derived")
+        if not own_span:
+            draft.keep("span_id", span.id, "span_id_derived")
+        context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
+        if span.parent_span_id is None or fields.is_no_id(span.parent_span_id):
+            return context, None
+        parent_id, own_parent = fields.span_id(span.parent_span_id)
+        if parent_id == span_id:
+            draft.keep("parent_span_id", span.parent_span_id, "parent_is_self")
+            return context, None
+        if not own_parent:
+            draft.keep("parent_span_id", span.parent_span_id, "parent_span_id_derived")
+        return context, SpanContext(trace_id, parent_id, is_remote=False, trace_flags=SAMPLED)
+
+    def _times(self, draft: _Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
+        start = self._instant(draft, "start_time_ms", span.start_time_ms)
+        end = self._instant(draft, "end_time_ms", span.end_time_ms)
+        latency = fields.latency_ns(span.latency_ms)
+        if start is None:
+            draft.notes.append("start_time_missing")
+            if end is not None:
+                start = max(0, end - (latency or 0))
+            else:
+                known = (
+                    fields.instant_ns(trace.start_time) if trace else None,
+                    fields.instant_ns(span.created_at),
+                )
+                start = next((when for when in known if when is not None and 0 <= when <= fields.MAX_NS), 0)
+        if end is None:
+            if latency is None:
+                draft.notes.append("end_time_missing")
+            end = min(start + (latency or 0), fields.MAX_NS)
+        elif end < start:
+            draft.keep("end_time_ms", span.end_time_ms, "end_before_start")
+            end = start
+        return start, end
+
+    def _instant(self, draft: _Draft, column: str, value: Any) -> int | None:
+        ns = fields.instant_ns(value)
+        if ns is None:
+            if value not in (None, ""):
+                draft.keep(column, value, f"{column}_unreadable")
+            return None
+        if 0 <= ns <= fields.MAX_NS:
+            return ns
+        draft.keep(column, value, f"{column}_clamped")
+        return 0 if ns < 0 else fields.MAX_NS
+
+    def _kind(self, draft: _Draft, span: TraceSpan) -> tuple[SpanKind, str | None]:
+        kind, netra_kind = fields.span_kind(span.kind)
+        if kind is None:
+            if span.kind not in (None, ""):
+                draft.keep("kind", span.kind, "kind_unknown")
+            kind = SpanKind.INTERNAL
+        return kind, netra_kind
+
+    def _events(self, draft: _Draft, column: JsonText | None, start_ns: int) -> list[Event]:
+        decoded, readable = read_container(column)
+        if decoded is None and readable:
+            return []
+        events, lost = events_of(decoded, start_ns) if readable else ([], 1)
+        if lost:
+            draft.keep("events", column, "events_unreadable")
+        return events
+
+    def _links(self, draft: _Draft, column: JsonText | None) -> list[Link]:
+        decoded, readable = read_container(column)
+        if decoded is None and readable:
+            return []
+        links, lost = links_of(decoded) if readable else ([], 1)
+        if lost:
+            draft.keep("links", column, "links_dropped")
+        return links
+
+    def _status(self, draft: _Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
+        code, message = fields.status(span.status)
+        if code is None:
+            draft.keep("status", span.status, "status_unknown")
+        reported = span.status not in (None, "") and code is not None
+        if span.has_error and (self.profile != "raw" or not reported):
+            code = StatusCode.ERROR
+        if code is StatusCode.ERROR:
+            if self.profile != "raw" and not message:
+                message = _error_message(draft.attributes, events)
+            return Status(StatusCode.ERROR, clean_text(message) if message else None)
+        if message:
+            draft.keep("status", span.status, "status_message_without_error")
+        return _OK if code is StatusCode.OK else _UNSET
+
+    def _private_events(self, events: list[Event], has_pii: bool) -> list[Event]:
+        return [
+            Event(
+                event.name,
+                self.privacy.apply(dict(event.attributes or {}), has_pii=has_pii, counts=self.counts),
+                event.timestamp,
+            )
+            for event in events
+        ]
+
+    def _enrich(
+        self,
+        attributes: Attributes,
+        span: TraceSpan,
+        netra_kind: str | None,
+        status: Status,
+        events: Sequence[Event],
+        metadata: Attributes,
+    ) -> None:
+        """The first column of the table in ``docs/mapping.md``, then the profile's own."""
+        kind = semconv.effective_kind(netra_kind, attributes)
+        if netra_kind:
+            add(attributes, "netra.span.type", netra_kind)
+        user = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
+        add(attributes, "session.id", clean_text(span.session_id) if span.session_id else None)
+        add(attributes, "user.id", user)
+        add(attributes, "netra.tenant.id", clean_text(span.tenant_id) if span.tenant_id else None)
+        add(
+            attributes,
+            "netra.usage.total_tokens",
+            semconv.tokens(span.total_tokens, attributes, semconv.TOTAL_TOKEN_DIALECTS),
+        )
+        add(attributes, "netra.cost.prompt", as_double(span.prompt_tokens_cost))
+        add(attributes, "netra.cost.completion", as_double(span.completion_tokens_cost))
+        add(attributes, "netra.cost.cached", as_double(span.cached_tokens_cost))
+        add(attributes, "netra.cost.total", as_double(span.total_cost))
+        self._enrich_findings(attributes, span)
+        for key, value in metadata.items():
+            add(attributes, f"netra.metadata.{key}", value)
+        add(attributes, "netra.created_at", attribute_value(span.created_at))
+        if self._genai or self._openinference:
+            prompt, completion = self._messages(attributes)
+        if self._genai:
+            semconv.add_genai(attributes, span, kind, prompt=prompt, completion=completion, cost=self.usage_cost)
+            if status.status_code is StatusCode.ERROR:
+                add(attributes, semconv.ERROR_TYPE, _exception(events, "exception.type") or "_OTHER")
+        if self._openinference:
+            about = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
+            add_openinference(attributes, span, kind, metadata=about, prompt=prompt, completion=completion)
+
+    @staticmethod
+    def _messages(attributes: Attributes) -> tuple[list[messages.Message], list[messages.Message]]:
+        prompt = messages.indexed_messages(attributes, "prompt")
+        completion = messages.indexed_messages(attributes, "completion")
+        return (
+            prompt or messages.json_messages(attributes.get(semconv.INPUT_MESSAGES)),
+            completion or messages.json_messages(attributes.get(semconv.OUTPUT_MESSAGES)),
+        )
+
+    @staticmethod
+    def _enrich_findings(attributes: Attributes, span: TraceSpan) -> None:
+        for name, found, listed, kinds, actions in (
+            ("netra.pii", span.has_pii, "entities", span.pii_entities, span.pii_actions),
+            ("netra.violation", span.has_violation, "types", span.violations, span.violation_actions),
+        ):
+            add(attributes, f"{name}.detected", found)
+            add(attributes, f"{name}.{listed}", _type_words(kinds) or None)
+            decoded, _ = read_container(actions)
+            add(attributes, f"{name}.actions", write_json(_only_words(decoded)) if decoded else None)
+
+    def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
+        resource, lost = self._resources.get(span, trace.service if trace else None)
+        if lost:
+            self.counts["resources_unreadable"] += 1
+        return resource
+
+    def _scope(self, recorded: Attributes) -> InstrumentationScope:
+        name = recorded.get("netra.instrumentation.name")
+        version = recorded.get("library.version")
+        key = (
+            f"netra.instrumentation.{name}" if isinstance(name, str) and name else "netra",
+            version if isinstance(version, str) and version else None,
+        )
+        scope = self._scopes.get(key)
+        if scope is None:
+            if len(self._scopes) >= _MAX_SCOPES:
+                self._scopes.clear()
+            scope = self._scopes[key] = InstrumentationScope(*key)
+        return scope
+
+
+def _error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:
+    recorded = attributes.get("netra.error_message")
+    return recorded if isinstance(recorded, str) and recorded else _exception(events, "exception.message")
+
+
+def _exception(events: Iterable[Event], key: str) -> str | None:
+    for event in events:
+        value = (event.attributes or {}).get(key)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _type_words(value: JsonText | None) -> tuple[str, ...]:
+    """The types among PII entities or violations, never the text that was found."""
+    decoded, _ = read_container(value)
+    items = decoded if isinstance(decoded, list) else [decoded] if decoded else []
+    words: dict[str, None] = {}
+    for item in items:
+        if isinstance(item, dict):
+            item = next((item[key] for key in ("entity_type", "type", "name") if key in item), None)
+        if item is not None:
+            words[_word(item)] = None
+    return tuple(words)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) and _TYPE_WORD.fullmatch(value) else "_OTHER"
+
+
+def _only_words(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_word(key): _only_words(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_only_words(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else _word(value)

@@ -1,0 +1,183 @@
+"""What a destination's answer means: the one table from status codes and words to an `Outcome`.
+
+A code alone does not say whether to wait, to split or to give up. ``RESOURCE_EXHAUSTED`` is both "too large" and
+"slow down"; HTTP 400 is both "poisoned" and "body too large"; ``UNAVAILABLE`` is both "down" and "this certificate
+is not trusted". Where two meanings share a code the words decide. Sources: the OTLP specification ("Failures"),
+and what Jaeger, the Collector and Tempo answer ("What they answer" in ``docs/backends.md``).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # googleapis-common-protos has no types
+from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # googleapis-common-protos has no types
+from grpc import StatusCode
+
+from netra_otel_bridge.model import Misconfigured, Outcome, Refused, Retry, TooLarge
+
+MAX_REASON_CHARS = 400
+"""A server may answer with a whole web page; one line of it is enough to act on."""
+
+
+class Verdict(Enum):
+    """What to do after an answer that is not a yes."""
+
+    RETRY = auto()
+    TOO_LARGE = auto()
+    REFUSED = auto()
+    MISCONFIGURED = auto()
+    UNAUTHORIZED = auto()
+
+
+_GRPC = {
+    StatusCode.CANCELLED: Verdict.RETRY,
+    StatusCode.DEADLINE_EXCEEDED: Verdict.RETRY,
+    StatusCode.ABORTED: Verdict.RETRY,
+    StatusCode.OUT_OF_RANGE: Verdict.RETRY,
+    StatusCode.UNAVAILABLE: Verdict.RETRY,
+    StatusCode.DATA_LOSS: Verdict.RETRY,
+    StatusCode.RESOURCE_EXHAUSTED: Verdict.RETRY,
+    StatusCode.UNKNOWN: Verdict.RETRY,
+    StatusCode.INTERNAL: Verdict.REFUSED,
+    StatusCode.INVALID_ARGUMENT: Verdict.REFUSED,
+    StatusCode.FAILED_PRECONDITION: Verdict.REFUSED,
+    StatusCode.ALREADY_EXISTS: Verdict.REFUSED,
+    StatusCode.NOT_FOUND: Verdict.MISCONFIGURED,
+    StatusCode.UNIMPLEMENTED: Verdict.MISCONFIGURED,
+    StatusCode.UNAUTHENTICATED: Verdict.UNAUTHORIZED,
+    StatusCode.PERMISSION_DENIED: Verdict.UNAUTHORIZED,
+}
+_HTTP = {
+    400: Verdict.REFUSED,
+    401: Verdict.UNAUTHORIZED,
+    403: Verdict.UNAUTHORIZED,
+    404: Verdict.MISCONFIGURED,
+    405: Verdict.MISCONFIGURED,
+    407: Verdict.UNAUTHORIZED,
+    408: Verdict.RETRY,
+    410: Verdict.MISCONFIGURED,
+    413: Verdict.TOO_LARGE,
+    415: Verdict.MISCONFIGURED,
+    421: Verdict.MISCONFIGURED,
+    425: Verdict.RETRY,
+    426: Verdict.MISCONFIGURED,
+    429: Verdict.RETRY,
+    501: Verdict.MISCONFIGURED,
+    505: Verdict.MISCONFIGURED,
+}
+_TOO_LARGE = re.compile(
+    r"larger than (the )?(max|limit)|(message|body|request|payload|entity)( is)? too large|exceeds max_request_size",
+    re.I,
+)
+_TLS = re.compile(
+    r"CERTIFICATE_|certificate (verify|has expired|is not)|SSLCertVerification|not in peer certificate"
+    r"|hostname (mismatch|verification)|wrong_version_number|handshake failure|http1\.x server",
+    re.I,
+)
+_TRANSPORT_BROKE = re.compile(r"RST_STREAM|socket closed|connection reset|stream removed|GOAWAY", re.I)
+_WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
+    (_TOO_LARGE, Verdict.TOO_LARGE),
+    (re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|too many requests|\b(429|503)\b", re.I), Verdict.RETRY),
+    (re.compile(r"UNAUTHENTICATED|PERMISSION_DENIED|unauthorized|forbidden|\b(401|403)\b", re.I), Verdict.UNAUTHORIZED),
+    (_TLS, Verdict.MISCONFIGURED),
+    (re.compile(r"UNIMPLEMENTED|redirect|\b(404|405)\b"), Verdict.MISCONFIGURED),
+    (re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|timed? ?out|refused|connection", re.I), Verdict.RETRY),
+    (re.compile(r"INVALID_ARGUMENT|FAILED_PRECONDITION|TRACE_TOO_LARGE|\b(code|status)\W{1,3}400\b"), Verdict.REFUSED),
+)  # fmt: skip
+
+
+def outcome(verdict: Verdict, reason: str, after_s: float | None = None) -> Outcome:
+    """The outcome for a verdict; ``after_s`` counts for `Retry` alone. The reason is cut to one short line."""
+    line = " ".join(reason.split())
+    if len(line) > MAX_REASON_CHARS:
+        line = line[: MAX_REASON_CHARS - 1] + "…"
+    match verdict:
+        case Verdict.RETRY:
+            return Retry(line, after_s)
+        case Verdict.TOO_LARGE:
+            return TooLarge(line)
+        case Verdict.REFUSED:
+            return Refused(line)
+        case Verdict.MISCONFIGURED:
+            return Misconfigured(line)
+        case Verdict.UNAUTHORIZED:
+            return Misconfigured(line, unauthorized=True)
+
+
+def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None) -> Outcome:
+    """A gRPC status that is not OK. ``after_s`` is its ``RetryInfo``, which makes ``RESOURCE_EXHAUSTED`` a wait."""
+    verdict = _GRPC.get(code, Verdict.RETRY)
+    if code is StatusCode.RESOURCE_EXHAUSTED and after_s is None and _TOO_LARGE.search(details):
+        verdict = Verdict.TOO_LARGE
+    elif code in (StatusCode.UNAVAILABLE, StatusCode.UNKNOWN) and _TLS.search(details):
+        verdict = Verdict.MISCONFIGURED
+    elif code is StatusCode.INTERNAL and _TRANSPORT_BROKE.search(details):
+        verdict = Verdict.RETRY
+    elif code is StatusCode.UNKNOWN and re.search(r"http2 header with status: 3\d\d", details):
+        verdict = Verdict.MISCONFIGURED
+    return outcome(verdict, f"{code.name}: {details}" if details else code.name, after_s)
+
+
+def http_outcome(status: int, body: bytes, content_type: str, after_s: float | None = None) -> Outcome:
+    """An HTTP answer outside 200 to 299. ``body`` may be a ``google.rpc.Status``, as OTLP asks of servers, or any text.
+
+    A server that wraps a gRPC status in a 500 (Tempo 1.5: poisoned spans, rate limits) is taken by that status.
+    """
+    said = _rpc_status(body) if "protobuf" in content_type else None
+    words = said.message if said is not None else body[:4096].decode("utf-8", "replace")
+    reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
+    if status in (400, 413) and _TOO_LARGE.search(words):
+        return outcome(Verdict.TOO_LARGE, reason)
+    if status == 500 and said is not None:
+        code = next((c for c in StatusCode if c.value[0] == said.code), StatusCode.UNKNOWN)
+        wrapped = grpc_outcome(code, said.message, after_s)
+        return wrapped if not isinstance(wrapped, Misconfigured) else outcome(Verdict.RETRY, reason, after_s)
+    if status in _HTTP:
+        return outcome(_HTTP[status], reason, after_s)
+    if 300 <= status < 400:
+        return outcome(Verdict.MISCONFIGURED, f"HTTP {status}: a redirect, which is not followed")
+    return outcome(Verdict.RETRY if status >= 500 else Verdict.REFUSED, reason, after_s)
+
+
+def web_page_outcome(status: int, content_type: str) -> Outcome:
+    """A 2xx whose body is a web page: a login page or a proxy stands where the destination should be."""
+    return outcome(Verdict.MISCONFIGURED, f"HTTP {status} with {content_type}: a web page answers, not an OTLP server")
+
+
+def connection_outcome(words: str) -> Outcome:
+    """No answer at all: refused, reset, timed out are waited for; a failed TLS handshake is not."""
+    return outcome(Verdict.MISCONFIGURED if _TLS.search(words) else Verdict.RETRY, words)
+
+
+def words_outcome(words: str) -> Outcome:
+    """The words of an exporter, where nothing else is known; without a known word, `Retry`: nothing is given up."""
+    verdict = next((verdict for pattern, verdict in _WORDS if pattern.search(words)), Verdict.RETRY)
+    return outcome(verdict, words)
+
+
+def retry_info_s(metadata: dict[str, str | bytes]) -> float | None:
+    """The wait in seconds that a gRPC answer asks for: ``RetryInfo`` in its status details (trailing metadata)."""
+    status = _rpc_status(_bytes(metadata.get("grpc-status-details-bin")))
+    if status is not None:
+        for detail in status.details:
+            info = RetryInfo()
+            if detail.Is(RetryInfo.DESCRIPTOR) and detail.Unpack(info):
+                return max(0.0, float(info.retry_delay.seconds) + float(info.retry_delay.nanos) / 1e9)
+    return None
+
+
+def _rpc_status(body: bytes) -> RpcStatus | None:
+    """The ``google.rpc.Status`` in ``body``, if there is one that says something."""
+    status = RpcStatus()
+    try:
+        status.ParseFromString(body)
+    except DecodeError:
+        return None
+    return status if status.code or status.message else None
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""

@@ -1,0 +1,90 @@
+"""Blocking calls made from asyncio: one at a time, on a thread of their own, never waited for without end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class StillRunning(Exception):
+    """The call has not come back within its deadline; it still runs."""
+
+
+class OneAtATime(Generic[T]):
+    """Runs calls one after another on one daemon thread, so that a call that hangs cannot hold the process at exit.
+
+    A call that outlives its deadline stays *the* running call: no other starts beside it. Asking again for the same
+    ``key`` (by identity) takes that call's answer instead of making it twice: an exporter slower than the deadline
+    still gets through, and what it sent is not sent again.
+    """
+
+    def __init__(self, thread_name: str) -> None:
+        self._thread_name = thread_name
+        self._todo: queue.SimpleQueue[tuple[Callable[[], T], Future[T]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._turn = asyncio.Lock()
+        self._running: tuple[object, Future[T]] | None = None
+
+    async def call(self, key: object, function: Callable[[], T], deadline_s: float) -> T:
+        """What ``function()`` returns or raises; `StillRunning` once the ``deadline_s`` seconds are over.
+
+        The deadline covers the wait for a call that still runs, and starts when this call's turn has come.
+        """
+        async with self._turn:
+            try:
+                async with asyncio.timeout(deadline_s):
+                    if self._running is not None and self._running[0] is not key:
+                        await self._come_back(self._running[1])
+                        self._running = None
+                    if self._running is None:
+                        self._running = (key, self._start(function))
+                    future = self._running[1]
+                    await self._come_back(future)
+            except TimeoutError:
+                raise StillRunning from None
+            self._running = None
+            return future.result()
+
+    def close(self) -> None:
+        """Let the thread end after what it is doing; it is not waited for."""
+        if self._thread is not None:
+            self._todo.put(None)
+
+    def _start(self, function: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._thread_name, daemon=True)
+            self._thread.start()
+        self._todo.put((function, future))
+        return future
+
+    @staticmethod
+    async def _come_back(future: Future[T]) -> None:
+        """Wait until the call has ended, well or badly; being cancelled here leaves it running."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wake(_: Future[T]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed while the call still ran
+                loop.call_soon_threadsafe(ended.set)
+
+        future.add_done_callback(wake)
+        await ended.wait()
+
+    def _work(self) -> None:
+        while (task := self._todo.get()) is not None:
+            function, future = task
+            try:
+                result = function()
+            except BaseException as error:  # noqa: BLE001  the wall: whatever a foreign exporter raises reaches the caller
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del task, function, future

@@ -1,0 +1,213 @@
+"""Where spans go: the `Destination` protocol, and the texts (``DEST``) that name one on the command line.
+
+    otlp                           what OTEL_EXPORTER_OTLP_* say
+    otlp+grpc://HOST:PORT          OTLP over gRPC, plain text; otlp+grpcs:// with TLS
+    otlp+http://HOST:PORT[/PATH]   OTLP over HTTP, protobuf; otlp+https:// with TLS
+    console                        a line of JSON fields for people, on stdout
+    otlp-file:PATH                 OTLP JSON, one TracesData a line
+    exporter:NAME                  any opentelemetry_traces_exporter entry point, made without arguments
+
+A path is taken as given, as ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` is; without one, or with ``/`` alone, it is
+``/v1/traces``. A port that is left out is OTLP's own (4317, 4318), or 443 with TLS. Everything else (headers,
+certificates, compression, time-out) comes from the ``OTEL_EXPORTER_OTLP_*`` variables. A URL carries no credentials:
+it is shown in logs, metrics and the state.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+from opentelemetry.util.re import parse_env_headers
+
+from netra_otel_bridge.clock import Clock, SystemClock
+from netra_otel_bridge.deliver.exporter import ExporterDestination
+from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
+from netra_otel_bridge.deliver.overheard import overhear
+from netra_otel_bridge.deliver.stock import ObservedSession, new_exporter
+from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.model import Outcome, SpanBatch
+
+FORMS = (
+    "a destination is otlp, otlp+grpc://HOST:PORT, otlp+grpcs://HOST:PORT, otlp+http://HOST:PORT[/PATH], "
+    "otlp+https://HOST:PORT[/PATH], console, otlp-file:PATH, exporter:NAME, "
+    "or the name of a destination in the configuration file"
+)
+OtlpProtocol = Literal["grpc", "http/protobuf"]
+_SCHEMES: dict[str, tuple[OtlpProtocol, bool, int]] = {
+    "otlp+grpc": ("grpc", False, 4317),
+    "otlp+grpcs": ("grpc", True, 443),
+    "otlp+http": ("http/protobuf", False, 4318),
+    "otlp+https": ("http/protobuf", True, 443),
+}
+
+
+class Destination(Protocol):
+    """Takes batches of spans.
+
+    `send` answers with an `Outcome` for everything that the destination does; it raises a `BridgeError` only where
+    going on would be unsafe (a disk that is full). Batches sent at the same time are taken in turn or side by side,
+    as the destination can. `aclose` may be called twice; after it, nothing is sent.
+    """
+
+    @property
+    def name(self) -> str:
+        """How the destination is called in the state, in metrics and in messages."""
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """Deliver one batch."""
+
+    async def aclose(self) -> None:
+        """Give back threads, connections and files, within seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpSpec:
+    """OTLP. ``endpoint`` is a URL, or ``None``: the exporter reads ``OTEL_EXPORTER_OTLP_*`` itself."""
+
+    name: str
+    protocol: OtlpProtocol
+    endpoint: str | None = None
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """OTLP JSON lines in a file."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterSpec:
+    """An exporter by the name of its entry point; ``console`` is one of them."""
+
+    name: str
+    exporter: str
+
+
+DestinationSpec = OtlpSpec | FileSpec | ExporterSpec
+
+
+def parse_destination(text: str, environ: Mapping[str, str] = os.environ) -> DestinationSpec:
+    """Read a ``DEST``; its ``name`` is the text itself. Nothing is opened.
+
+    Raises `UsageError` for a text that is none of the forms, `ConfigurationError` for ``otlp`` with variables that
+    cannot be used.
+    """
+    name = text.strip()
+    kind, separator, rest = name.partition(":")
+    if name == "otlp":
+        return _from_environment(name, environ)
+    if name == "console":
+        return ExporterSpec(name, "console")
+    if kind == "otlp-file" and rest:
+        return FileSpec(name, Path(rest).expanduser())
+    if kind == "exporter" and rest:
+        return ExporterSpec(name, rest)
+    if kind in _SCHEMES and separator:
+        return _from_url(name, kind)
+    raise UsageError(f"{_shown(name)} is not a destination", hint=FORMS)
+
+
+def open_destination(
+    what: DestinationSpec | str,
+    *,
+    name: str | None = None,
+    deadline_s: float = 60.0,
+    timeout_s: float | None = None,
+    clock: Clock | None = None,
+) -> Destination:
+    """Make a destination ready to send. No connection is made before the first `send`.
+
+    ``name`` replaces the one in the specification (a destination of the configuration file). ``deadline_s`` is how
+    long an exporter may take for one batch before its answer counts as missing, ``timeout_s`` one OTLP request
+    (default: ``OTEL_EXPORTER_OTLP_TIMEOUT``, else 10 s). Raises `UsageError` or `ConfigurationError`.
+    """
+    spec = parse_destination(what) if isinstance(what, str) else what
+    called = name or spec.name
+    match spec:
+        case FileSpec():
+            return OtlpFileDestination(called, spec.path, deadline_s)
+        case ExporterSpec():
+            return ExporterDestination(called, new_exporter(spec.exporter), deadline_s, secrets=_secrets(os.environ))
+        case OtlpSpec():
+            arguments: dict[str, object] = {"timeout": timeout_s}
+            if spec.endpoint is not None:
+                arguments["endpoint"] = spec.endpoint
+            if spec.protocol == "grpc":
+                if spec.endpoint is not None:
+                    arguments["insecure"] = not spec.tls
+                exporter = new_exporter("otlp_proto_grpc", **arguments)
+            else:
+                exporter = new_exporter("otlp_proto_http", session=ObservedSession(clock or SystemClock()), **arguments)
+            return ExporterDestination(called, exporter, deadline_s, secrets=_secrets(os.environ))
+
+
+def _from_environment(name: str, environ: Mapping[str, str]) -> OtlpSpec:
+    """``otlp``: the protocol is read here, all else by the exporter."""
+    for variable in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        if "@" in environ.get(variable, "").partition("://")[2].partition("/")[0]:
+            raise ConfigurationError(
+                f"{variable} holds a user name or password", hint="put credentials into OTEL_EXPORTER_OTLP_HEADERS"
+            )
+    for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        protocol = environ.get(variable, "").strip()
+        match protocol:
+            case "grpc" | "http/protobuf":
+                return OtlpSpec(name, protocol)
+            case "":
+                continue
+            case _:
+                raise ConfigurationError(
+                    f"{variable} is {protocol!r}, which is not supported", hint="use grpc or http/protobuf"
+                )
+    return OtlpSpec(name, "grpc")
+
+
+def _from_url(text: str, scheme: str) -> OtlpSpec:
+    """``otlp+SCHEME://HOST[:PORT][/PATH]``."""
+    protocol, tls, default_port = _SCHEMES[scheme]
+    shown = _shown(text)
+    if not text.startswith(f"{scheme}://"):
+        raise UsageError(f"{shown} has no address", hint=f"write {scheme}://HOST:{default_port}")
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        raise UsageError(f"{shown} has a bad address: {error}", hint=f"write {scheme}://HOST:PORT") from None
+    if "@" in url.netloc:
+        raise UsageError(
+            f"{shown} holds a user name or password", hint="put credentials into OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    if url.query or url.fragment:
+        raise UsageError(f"{shown} has a query", hint="put tokens into OTEL_EXPORTER_OTLP_HEADERS")
+    if not host or any(c.isspace() for c in host) or port == 0 or url.netloc.endswith(":"):
+        raise UsageError(f"{shown} has no usable host and port", hint=f"write {scheme}://HOST:{default_port}")
+    if protocol == "grpc" and url.path not in ("", "/"):
+        raise UsageError(f"{shown} has a path, and gRPC has none", hint=f"write {scheme}://HOST:PORT")
+    address = f"[{host}]" if ":" in host else host
+    path = "" if protocol == "grpc" else url.path if url.path not in ("", "/") else "/v1/traces"
+    return OtlpSpec(text, protocol, f"{'https' if tls else 'http'}://{address}:{port or default_port}{path}", tls)
+
+
+def _shown(text: str) -> str:
+    """A text as a message may show it: without what could be a password or a token."""
+    head, at, rest = text.rpartition("@")
+    visible = f"{head.partition('://')[0]}://***@{rest}" if at else text
+    return repr(visible.partition("?")[0])
+
+
+def _secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of the OTLP headers: keys and tokens, which a destination may repeat in its answer."""
+    values: list[str] = []
+    with overhear(("opentelemetry.util",)):
+        for variable in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+            for value in parse_env_headers(environ.get(variable, ""), liberal=True).values():
+                values += [value, value.rpartition(" ")[2]]
+    return tuple(value for value in values if len(value) >= 4)

@@ -1,0 +1,117 @@
+"""What an exporter says while it exports: stock exporters answer SUCCESS or FAILURE and log the reason."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+
+from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, retry_info_s, words_outcome
+from netra_otel_bridge.model import Outcome
+
+STOCK = "opentelemetry.exporter"
+"""The loggers of the stock exporters all begin so."""
+
+
+class GaveUp(Exception):
+    """Ends a stock exporter's own retry loop: the pipeline's back-off decides about the next attempt."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class Judged(Exception):
+    """Mixed into an exception that says itself which outcome it stands for."""
+
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Overheard:
+    """What was said in one ``export`` call.
+
+    ``answer`` is the last answer that is known by its code or its exception; ``words`` are the log records' texts,
+    ``forms`` the same without the values in them, which may be content of spans.
+    """
+
+    answer: Outcome | None = None
+    words: list[str] = field(default_factory=list)
+    forms: list[str] = field(default_factory=list)
+
+    def outcome(self) -> Outcome:
+        """The outcome of a call that ended in FAILURE."""
+        if self.answer is not None:
+            return self.answer
+        return words_outcome("; ".join(self.words) or "the exporter failed and did not say why")
+
+
+class _Listener(logging.Filter):
+    """Takes the records of a thread that listens, and lets those of all others pass.
+
+    A filter of the logger itself and the first one, because the stock exporters' own ``DuplicateFilter`` drops what
+    repeats within 20 seconds before any handler sees it.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        heard: Overheard | None = getattr(_thread, "heard", None)
+        if heard is None:
+            return True
+        if record.levelno < logging.WARNING:
+            return False
+        heard.words.append(record.getMessage())
+        heard.forms.append(str(record.msg))
+        answer = _known(record)
+        if answer is not None:
+            heard.answer = answer
+        if record.name.startswith(f"{STOCK}.otlp.") and str(record.msg).startswith("Transient error"):
+            raise GaveUp(heard.outcome())
+        return False
+
+
+def _known(record: logging.LogRecord) -> Outcome | None:
+    """The outcome that the exception says: the one being handled while the record is made, or one logged as a value.
+
+    The exporter of 1.41 logs the gRPC code without its details; the exception at hand has both.
+    """
+    errors = [sys.exception(), *(record.args if isinstance(record.args, tuple) else ())]
+    known = (error_outcome(error) for error in errors if isinstance(error, BaseException))
+    return next((outcome for outcome in known if outcome is not None), None)
+
+
+def error_outcome(error: BaseException) -> Outcome | None:
+    """The outcome of an exception about the connection; ``None`` for any other exception.
+
+    ``requests``' exceptions are `OSError`: the surroundings are at fault, not the spans.
+    """
+    if isinstance(error, Judged):
+        return error.outcome
+    if isinstance(error, grpc.Call):
+        metadata = dict(error.trailing_metadata() or ())
+        return grpc_outcome(error.code(), error.details() or "", retry_info_s(metadata))
+    if isinstance(error, grpc.RpcError | OSError):
+        return connection_outcome(f"{type(error).__name__}: {error}")
+    return None
+
+
+_thread = threading.local()
+_listener = _Listener()
+
+
+@contextmanager
+def overhear(prefixes: tuple[str, ...]) -> Iterator[Overheard]:
+    """Collect what loggers under ``prefixes`` say in this thread; none of it reaches a handler."""
+    for name, logger in tuple(logging.root.manager.loggerDict.items()):
+        if name.startswith(prefixes) and isinstance(logger, logging.Logger) and _listener not in logger.filters:
+            logger.filters.insert(0, _listener)
+    heard = Overheard()
+    _thread.heard = heard
+    try:
+        yield heard
+    finally:
+        _thread.heard = None

@@ -1,0 +1,178 @@
+"""The calls of the Netra API (``docs/netra-api.md``, "Calls") as functions from a request's parts to a JSON body."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from netra_otel_bridge.clock import datetime_ns
+from netra_otel_bridge.emulator.filters import read_condition
+from netra_otel_bridge.emulator.query import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    SORT_FIELDS,
+    Listing,
+    Page,
+    TraceQuery,
+    Windowing,
+    slice_page,
+)
+from netra_otel_bridge.emulator.render import ORGANISATION_ID, Row
+from netra_otel_bridge.emulator.store import Store, Trace
+from netra_otel_bridge.emulator.summary import usage
+from netra_otel_bridge.emulator.wire import ApiError, to_json_bytes, unpack_cursor
+
+
+class Api:
+    """Answers over one store. Every method returns the body of a 200 or raises `ApiError`."""
+
+    def __init__(self, store: Store, windowing: Windowing = "traces") -> None:
+        self._store = store
+        self._listing = Listing(store, windowing)
+
+    def traces(self, body: bytes) -> bytes:
+        """``POST /sdk/traces``."""
+        return _page(*self._listing.page(_trace_query(body)))
+
+    def spans(self, trace_id: str, query: Mapping[str, str]) -> bytes:
+        """``GET /sdk/traces/{trace_id}/spans``: by start; all of the trace, whatever window it was listed in.
+
+        ``spanName`` keeps the spans whose name or kind contains it, in any case. An unknown trace has no spans.
+        """
+        page = _read_page(query.get("limit"), query.get("cursor"), query.get("direction"))
+        trace = self._store.get(trace_id)
+        if trace is None:
+            return _page([], more=False)
+        rows = self._store.rows(trace)
+        after = _span_cursor(page.cursor, rows) if page.cursor is not None else None
+        wanted = query.get("spanName")
+        if wanted:
+            rows = [row for row in rows if _matches(row, wanted.lower())]
+        if after is None and page.down and page.limit >= len(rows):
+            return _page([row.body for row in rows], more=False)
+        indices, more = slice_page([row.key for row in rows], after, forward=page.down, limit=page.limit)
+        return _page([rows[index].body for index in indices], more=more)
+
+    def span(self, span_id: str) -> bytes:
+        """``GET /sdk/traces/spans/{span_id}``."""
+        found = self._store.span(span_id)
+        if found is None:
+            raise ApiError(404, f"span {span_id!r} was not found")
+        return b'{"data":' + found.body + b"}"
+
+    def session_usage(self, session_id: str, query: Mapping[str, str]) -> bytes:
+        """``GET /usage/sessions/{session_id}``: over its spans that start in the range; without its id if unknown."""
+        window = _window(query)
+        traces = self._store.session_traces(session_id)
+        rows = self._rows(traces or [], *window)
+        total = usage(row for row in rows if row.columns.session_id == session_id)
+        answer: dict[str, Any] = {} if traces is None else {"session_id": session_id}
+        answer |= {"tokenCount": total.tokens, "requestsCount": total.requests, "totalCost": total.cost}
+        return to_json_bytes({"data": answer})
+
+    def tenant_usage(self, tenant_id: str, query: Mapping[str, str]) -> bytes:
+        """``GET /usage/tenants/{tenant_id}``: likewise; ``sessionsCount`` are those with a span in the range."""
+        window = _window(query)
+        traces = self._store.tenant_traces(tenant_id)
+        rows = self._rows(traces or [], *window)
+        total = usage(row for row in rows if row.columns.tenant_id == tenant_id)
+        answer: dict[str, Any] = {}
+        if traces is not None:
+            answer = {"tenant_id": tenant_id, "organisation_id": ORGANISATION_ID}
+        answer |= {
+            "tokenCount": total.tokens,
+            "requestsCount": total.requests,
+            "sessionsCount": total.sessions,
+            "totalCost": total.cost,
+        }
+        return to_json_bytes({"data": answer})
+
+    def _rows(self, traces: list[Trace], start_ns: int, end_ns: int) -> Iterator[Row]:
+        for trace in traces:
+            if trace.start_ns < end_ns and trace.latest_start_ns >= start_ns:
+                for row in self._store.rows(trace):
+                    if start_ns <= row.start_ns < end_ns:
+                        yield row
+
+
+def _page(items: list[bytes], more: bool) -> bytes:
+    tail = b'],"pageInfo":{"hasNextPage":true}}}' if more else b'],"pageInfo":{"hasNextPage":false}}}'
+    return b'{"data":{"data":[' + b",".join(items) + tail
+
+
+def _trace_query(body: bytes) -> TraceQuery:
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, "the body is not JSON") from error
+    if not isinstance(given, dict):
+        raise ApiError(400, "the body must be a JSON object")
+    paging, filters = given.get("pagination") or {}, given.get("filters") or []
+    if not isinstance(paging, dict) or not isinstance(filters, list):
+        raise ApiError(400, "pagination must be an object and filters a list")
+    sort_field, order = given.get("sortField") or "start_time", given.get("sortOrder") or "desc"
+    if sort_field not in SORT_FIELDS:
+        raise ApiError(400, f"unknown sortField {sort_field!r}")
+    if order not in ("asc", "desc"):
+        raise ApiError(400, "sortOrder must be asc or desc")
+    start_ns, end_ns = _window(given)
+    return TraceQuery(
+        start_ns=start_ns,
+        end_ns=end_ns,
+        conditions=tuple(read_condition(item) for item in filters),
+        sort_field=sort_field,
+        ascending=order == "asc",
+        page=_read_page(paging.get("limit"), paging.get("cursor"), paging.get("direction")),
+    )
+
+
+def _read_page(limit: Any, cursor: Any, direction: Any) -> Page:
+    if isinstance(limit, str) and limit.isascii() and limit.isdigit() and len(limit) < 10:
+        limit = int(limit)
+    if limit is None:
+        limit = DEFAULT_LIMIT
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+        raise ApiError(400, f"limit must be a number from 1 to {MAX_LIMIT}")
+    if direction not in (None, "", "down", "up"):
+        raise ApiError(400, "direction must be down or up")
+    if cursor is not None and not isinstance(cursor, str):
+        raise ApiError(400, "unknown cursor")
+    return Page(limit, cursor or None, direction != "up")
+
+
+def _span_cursor(cursor: str, rows: list[Row]) -> tuple[int, str]:
+    match unpack_cursor(cursor):
+        case [int() as start_ns, str() as span_id]:
+            place = bisect_left(rows, (start_ns, span_id), key=_row_key)
+            if place < len(rows) and rows[place].span_id == span_id:
+                return (start_ns, span_id)
+    raise ApiError(400, "unknown cursor")
+
+
+def _row_key(row: Row) -> tuple[int, str]:
+    return row.key
+
+
+def _matches(row: Row, wanted: str) -> bool:
+    return wanted in row.name.lower() or wanted in row.columns.kind.lower() or wanted in row.columns.type.lower()
+
+
+def _window(given: Mapping[str, Any]) -> tuple[int, int]:
+    start_ns, end_ns = _instant(given, "startTime"), _instant(given, "endTime")
+    if end_ns < start_ns:
+        raise ApiError(400, "endTime is before startTime")
+    return start_ns, end_ns
+
+
+def _instant(given: Mapping[str, Any], name: str) -> int:
+    value = given.get(name)
+    if not isinstance(value, str) or not value:
+        raise ApiError(400, f"{name} is required, as ISO 8601")
+    try:
+        when = datetime.fromisoformat(value.strip().replace(" ", "+") if "T" in value else value)
+    except ValueError as error:
+        raise ApiError(400, f"{name} is not an ISO 8601 time: {value[:40]!r}") from error
+    return datetime_ns(when if when.tzinfo is not None else when.replace(tzinfo=UTC))

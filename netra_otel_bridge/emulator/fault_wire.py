@@ -1,0 +1,170 @@
+"""Faults in how an answer is sent: cut, slow, endless, compressed, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import struct
+import zlib
+from dataclasses import replace
+
+from aiohttp import web
+
+from netra_otel_bridge.emulator.faults import Answer, Call, Fault, FaultEntry, FirstN, whole_number
+
+_SLOW_S = 0.4
+_HANG_S = 3600.0
+_MIB = 1 << 20
+_BOMB_MIB = 1024
+_FILLER = b'"' + b"x" * 65_533 + b'",'
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def _stream(answer: Answer, length: int | None = None) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=dict(answer.headers))
+    if length is not None:
+        response.content_length = length
+    return response
+
+
+class CutBody(FirstN):
+    """Announces the whole length, sends half, closes the connection."""
+
+    async def send(self, call: Call, answer: Answer, /) -> web.StreamResponse | None:
+        if not self.strikes():
+            return None
+        response = _stream(answer, len(answer.body))
+        await response.prepare(call.request)
+        await response.write(answer.body[: len(answer.body) // 2])
+        if call.request.transport is not None:
+            call.request.transport.close()
+        return response
+
+
+class Reset(FirstN):
+    """A TCP reset in the place of an answer."""
+
+    async def send(self, call: Call, answer: Answer, /) -> web.StreamResponse | None:
+        if not self.strikes():
+            return None
+        transport = call.request.transport
+        if transport is not None:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            transport.abort()
+        return web.Response(status=answer.status)
+
+
+class Hang(FirstN):
+    """No answer for an hour."""
+
+    async def send(self, _call: Call, answer: Answer, /) -> web.StreamResponse | None:
+        if not self.strikes():
+            return None
+        await asyncio.sleep(_HANG_S)
+        return web.Response(status=answer.status, body=answer.body)
+
+
+class SlowBody(Fault):
+    """A byte at a time."""
+
+    def __init__(self, pause_s: float) -> None:
+        self._pause_s = pause_s
+
+    async def send(self, call: Call, answer: Answer, /) -> web.StreamResponse | None:
+        response = _stream(answer, len(answer.body))
+        await response.prepare(call.request)
+        for place in range(len(answer.body)):
+            await response.write(answer.body[place : place + 1])
+            await asyncio.sleep(self._pause_s)
+        return response
+
+
+class HugeBody(Fault):
+    """A document that opens well and then goes on, for so many bytes or for ever."""
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size
+
+    async def send(self, call: Call, answer: Answer, /) -> web.StreamResponse | None:
+        response = _stream(answer)
+        await response.prepare(call.request)
+        await response.write(b'{"data":{"data":[')
+        sent = 0
+        while self._size is None or sent < self._size:
+            await response.write(_FILLER)
+            sent += len(_FILLER)
+        return response
+
+
+class Gzip(FirstN):
+    """Compressed for clients that accept it; ``lost`` takes the compressed bytes and gives what is left of them."""
+
+    def __init__(self, n: int | None, *, cut_half: bool = False, cut_trailer: bool = False) -> None:
+        super().__init__(n)
+        self._cut_half = cut_half
+        self._cut_trailer = cut_trailer
+
+    def alter(self, call: Call, answer: Answer, /) -> Answer:
+        if "gzip" not in call.request.headers.get("Accept-Encoding", "") or not self.strikes():
+            return answer
+        packed = gzip.compress(answer.body, compresslevel=1)
+        if self._cut_half:
+            packed = packed[: len(packed) // 2]
+        if self._cut_trailer:
+            packed = packed[:-4]
+        return replace(answer, body=packed, headers=(*answer.headers, ("Content-Encoding", "gzip")))
+
+
+class Encoding(Fault):
+    """Claims an encoding that nobody asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def alter(self, _call: Call, answer: Answer, /) -> Answer:
+        return replace(answer, headers=(*answer.headers, ("Content-Encoding", self._name)))
+
+
+class GzipBomb(Fault):
+    """Some MiB of spaces in a thousandth of the bytes: a valid gzip member."""
+
+    def __init__(self, size_mib: int) -> None:
+        self._bomb = bomb(size_mib)
+
+    def alter(self, _call: Call, answer: Answer, /) -> Answer:
+        return replace(answer, body=self._bomb, headers=(*answer.headers, ("Content-Encoding", "gzip")))
+
+
+def bomb(size_mib: int) -> bytes:
+    """``size_mib`` MiB of spaces as gzip. One flushed block is compressed, and repeated as it is."""
+    blank = b" " * _MIB
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    block = packer.compress(blank) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(size_mib):
+        checksum = zlib.crc32(blank, checksum)
+    header = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+    return header + block * size_mib + packer.flush() + struct.pack("<II", checksum, (size_mib * _MIB) & 0xFFFFFFFF)
+
+
+def _seconds(argument: str | None) -> float:
+    return _SLOW_S if argument is None else float(argument)
+
+
+FAULTS: dict[str, FaultEntry] = {
+    "cut-body": FaultEntry("=N: the connection closes in the middle of the body", lambda a: CutBody(whole_number(a))),
+    "reset": FaultEntry("=N: the connection is reset before the answer", lambda a: Reset(whole_number(a))),
+    "hang": FaultEntry("=N: no answer at all", lambda a: Hang(whole_number(a))),
+    "slow-body": FaultEntry("=SECONDS: a byte every 0.4 s (or so many seconds)", lambda a: SlowBody(_seconds(a))),
+    "huge-body": FaultEntry("=BYTES: a body of that size, or without end", lambda a: HugeBody(whole_number(a))),
+    "gzip": FaultEntry("=N: answers compressed for clients that accept it", lambda a: Gzip(whole_number(a))),
+    "gzip-cut": FaultEntry("=N: compressed, and cut in the middle", lambda a: Gzip(whole_number(a), cut_half=True)),
+    "gzip-trailer-cut": FaultEntry(
+        "=N: compressed, without the last four bytes", lambda a: Gzip(whole_number(a), cut_trailer=True)
+    ),
+    "gzip-bomb": FaultEntry(
+        "=MIB: so many MiB (1024) of blanks, compressed", lambda a: GzipBomb(whole_number(a, _BOMB_MIB) or 1)
+    ),
+    "encoding": FaultEntry("=NAME: claims that Content-Encoding (br)", lambda a: Encoding(a or "br")),
+}

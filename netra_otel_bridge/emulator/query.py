@@ -1,0 +1,146 @@
+"""The trace query: which traces, in which order, from where on.
+
+A cursor holds the sort key and the id of the item it came with. Paging on from it finds its place by comparison, so
+items that arrive between two pages never shift what was still to come. Going ``up`` walks the same order backwards;
+its first page starts at the end.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from netra_otel_bridge.emulator.filters import Condition
+from netra_otel_bridge.emulator.store import Store
+from netra_otel_bridge.emulator.summary import Summary, summarise
+from netra_otel_bridge.emulator.wire import ApiError, pack_cursor, to_json_bytes, unpack_cursor
+
+Windowing = Literal["traces", "spans"]
+Key = tuple[bool, Any, str]
+"""``(is null, value, id)``: nulls stand after all values in ascending order."""
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+SORT_FIELDS = frozenset(
+    {
+        "start_time", "end_time", "latency_ms", "latency", "name", "kind", "service", "environment", "session_id",
+        "user_id", "tenant_id", "has_error", "has_pii", "has_violation", "prompt_tokens", "completion_tokens",
+        "cached_tokens", "total_tokens", "prompt_tokens_cost", "completion_tokens_cost", "cached_tokens_cost",
+        "total_cost",
+    }
+)  # fmt: skip
+_KEPT_LISTINGS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a page starts and which way it goes."""
+
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+    down: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TraceQuery:
+    """One trace query, checked. Times in nanoseconds, the range half open."""
+
+    start_ns: int
+    end_ns: int
+    conditions: tuple[Condition, ...]
+    sort_field: str
+    ascending: bool
+    page: Page
+
+
+def slice_page(keys: list[Any], after: Any | None, *, forward: bool, limit: int) -> tuple[range, bool]:
+    """Indices of the items of a page of the ascending list ``keys``, in walking order, and whether more follow."""
+    if forward:
+        low = 0 if after is None else bisect_right(keys, after)
+        high = min(low + limit, len(keys))
+        return range(low, high), high < len(keys)
+    high = len(keys) if after is None else bisect_left(keys, after)
+    low = max(0, high - limit)
+    return range(high - 1, low - 1, -1), low > 0
+
+
+class Listing:
+    """Answers trace queries over one store; recent listings are kept until the store changes."""
+
+    def __init__(self, store: Store, windowing: Windowing) -> None:
+        self._store = store
+        self._windowing = windowing
+        self._kept: OrderedDict[object, tuple[int, list[Key]]] = OrderedDict()
+
+    def page(self, query: TraceQuery) -> tuple[list[bytes], bool]:
+        """The items of the page as JSON, and whether more follow. Raises `ApiError` on a cursor not of this query."""
+        keys = self._keys(query)
+        after = self._cursor_key(query) if query.page.cursor is not None else None
+        forward = query.ascending == query.page.down
+        try:
+            indices, more = slice_page(keys, after, forward=forward, limit=query.page.limit)
+        except TypeError as error:
+            raise ApiError(400, "unknown cursor") from error
+        return [self._item(query, keys[index]) for index in indices], more
+
+    def _keys(self, query: TraceQuery) -> list[Key]:
+        name = (query.start_ns, query.end_ns, repr(query.conditions), query.sort_field)
+        kept = self._kept.get(name)
+        if kept is not None and kept[0] == self._store.version:
+            self._kept.move_to_end(name)
+            return kept[1]
+        keys = self._list(query)
+        self._kept[name] = (self._store.version, keys)
+        self._kept.move_to_end(name)
+        if len(self._kept) > _KEPT_LISTINGS:
+            self._kept.popitem(last=False)
+        return keys
+
+    def _list(self, query: TraceQuery) -> list[Key]:
+        window = (query.start_ns, query.end_ns)
+        if self._windowing == "traces" and not query.conditions and query.sort_field == "start_time":
+            return [(False, trace.start_ns, trace.id) for trace in self._store.starting_in(*window)]
+        traces = self._store.starting_in if self._windowing == "traces" else self._store.touching
+        summaries = (self._summary(trace.id, *window) for trace in traces(*window))
+        return sorted(
+            _key(summary, query.sort_field)
+            for summary in summaries
+            if summary is not None and all(condition.holds(summary) for condition in query.conditions)
+        )
+
+    def _summary(self, trace_id: str, start_ns: int, end_ns: int) -> Summary | None:
+        """The trace's summary: whole, or of its spans inside the window alone; ``None`` when it has none there."""
+        trace = self._store.get(trace_id)
+        if trace is None:
+            return None
+        if self._windowing == "traces" or (start_ns <= trace.start_ns and trace.latest_start_ns < end_ns):
+            return self._store.summary(trace)
+        inside = [row for row in self._store.rows(trace) if start_ns <= row.start_ns < end_ns]
+        return summarise(trace_id, inside) if inside else None
+
+    def _item(self, query: TraceQuery, key: Key) -> bytes:
+        null, value, trace_id = key
+        summary = self._summary(trace_id, query.start_ns, query.end_ns)
+        assert summary is not None  # noqa: S101  (the listing is of this version of the store)
+        cursor = pack_cursor([query.sort_field, null, value, trace_id])
+        return to_json_bytes(summary.item)[:-1] + b',"cursor":"' + cursor.encode() + b'"}'
+
+    def _cursor_key(self, query: TraceQuery) -> Key:
+        match unpack_cursor(query.page.cursor or ""):
+            case [query.sort_field, bool() as null, value, str() as trace_id] if self._store.get(trace_id):
+                return (null, value, trace_id)
+            case _:
+                raise ApiError(400, "unknown cursor")
+
+
+def _key(summary: Summary, field: str) -> Key:
+    value: Any
+    if field == "start_time":
+        value = summary.start_ns
+    elif field == "end_time":
+        value = summary.end_ns
+    else:
+        value = getattr(summary.item, "latency_ms" if field == "latency" else field)
+    return (value is None, "" if value is None else value, summary.item.id)

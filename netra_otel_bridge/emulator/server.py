@@ -1,0 +1,193 @@
+"""The HTTP side: routes, authentication, limits, faults, counting.
+
+Built on aiohttp's low-level server: there is no router and no middleware between the socket and `_Handler.handle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections import Counter
+from collections.abc import Mapping
+from math import ceil
+from urllib.parse import unquote
+
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from netra_otel_bridge.emulator.api import Api
+from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Faults, error_body
+from netra_otel_bridge.emulator.otlp import OtlpError, read_json, read_protobuf
+from netra_otel_bridge.emulator.store import Store
+from netra_otel_bridge.emulator.wire import ApiError, to_json_bytes
+
+PROTOBUF = "application/x-protobuf"
+_INGEST = frozenset({"/telemetry/v1/traces", "/v1/traces"})
+_TRACES, _SPANS = "/sdk/traces", "/sdk/traces/spans/"
+_SESSIONS, _TENANTS = "/usage/sessions/", "/usage/tenants/"
+_NO_QUERY: Mapping[str, str] = {}
+
+
+class TokenBucket:
+    """``rate`` calls a second on average, a second's worth at once."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._size = max(1.0, rate)
+        self._tokens = self._size
+        self._at = time.monotonic()
+
+    def wait_s(self) -> float:
+        """Take one call's token: 0, or the seconds until there will be one."""
+        now = time.monotonic()
+        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._rate
+        self._tokens -= 1
+        return 0.0
+
+
+class Handler:
+    """Answers every request.
+
+    ``calls`` counts API calls by name, ``status`` their answers by HTTP status; ingest is in neither.
+    """
+
+    def __init__(
+        self, store: Store, api: Api, faults: Faults, *, api_key: str | None, latency_s: float, rate_limit: float | None
+    ) -> None:
+        self.calls: Counter[str] = Counter()
+        self.status: Counter[int] = Counter()
+        self.faults = faults
+        self._store = store
+        self._api = api
+        self._api_key = api_key.encode() if api_key is not None else None
+        self._latency_s = latency_s
+        self._bucket = TokenBucket(rate_limit) if rate_limit else None
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        if path in _INGEST:
+            return _send(await self._ingest(request))
+        name = _name(path)
+        if name is None:
+            return _send(self._refused(request) or _error(404, f"there is nothing at {path}"))
+        self.calls[name] += 1
+        if self._latency_s:
+            await asyncio.sleep(self._latency_s)
+        call = Call(name, path, None, request)
+        if self.faults:
+            return await self._spoiled(call)
+        answer = await self._answer(call)
+        self.status[answer.status] += 1
+        return _send(answer)
+
+    async def _spoiled(self, call: Call) -> web.StreamResponse:
+        call = Call(call.name, call.path, await _cursor(call), call.request)
+        answer = self.faults.instead(call) or await self._answer(call)
+        answer = self.faults.alter(call, answer)
+        self.status[answer.status] += 1
+        return await self.faults.send(call, answer) or _send(answer)
+
+    async def _answer(self, call: Call) -> Answer:
+        refused = self._refused(call.request)
+        if refused is not None:
+            return refused
+        if self._bucket is not None and (wait_s := self._bucket.wait_s()) > 0:
+            limited = _error(429, "too many requests")
+            return Answer(429, limited.body, (*limited.headers, ("Retry-After", str(max(1, ceil(wait_s))))))
+        try:
+            return Answer(200, await self._body(call))
+        except ApiError as error:
+            return _error(error.status, error.message)
+
+    async def _body(self, call: Call) -> bytes:
+        request, path = call.request, call.path
+        if request.method != ("POST" if call.name == "traces" else "GET"):
+            raise ApiError(405, f"{request.method} is not allowed here")
+        query = request.rel_url.query if "?" in request.raw_path else _NO_QUERY
+        match call.name:
+            case "traces":
+                return self._api.traces(await request.read())
+            case "spans":
+                return self._api.spans(unquote(path[len(_TRACES) + 1 : -len("/spans")]), query)
+            case "span":
+                return self._api.span(unquote(path[len(_SPANS) :]))
+            case "session_usage":
+                return self._api.session_usage(unquote(path[len(_SESSIONS) :]), query)
+            case _:
+                return self._api.tenant_usage(unquote(path[len(_TENANTS) :]), query)
+
+    async def _ingest(self, request: web.BaseRequest) -> Answer:
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        if request.method != "POST":
+            return _error(405, f"{request.method} is not allowed here")
+        as_json = request.content_type == JSON
+        if not as_json and request.content_type != PROTOBUF:
+            return _error(415, f"{request.content_type}: OTLP is {PROTOBUF} or {JSON}")
+        body = await request.read()
+        try:
+            rejected = self._store.ingest(read_json(body) if as_json else read_protobuf(body))
+        except OtlpError as error:
+            return _not_otlp(str(error), as_json)
+        return _accepted(rejected, as_json)
+
+    def _refused(self, request: web.BaseRequest) -> Answer | None:
+        if self._api_key is None:
+            return None
+        given = request.headers.get("x-api-key", "").encode("utf-8", "surrogateescape")
+        return None if hmac.compare_digest(given, self._api_key) else _error(401, "the API key is missing or not valid")
+
+
+def _name(path: str) -> str | None:
+    """The call that a path belongs to, or ``None``."""
+    if path == _TRACES:
+        return "traces"
+    if path.startswith(_SPANS) and len(path) > len(_SPANS):
+        return "span"
+    if path.startswith(_TRACES + "/") and path.endswith("/spans") and path.count("/") == 4:
+        return "spans"
+    if path.startswith(_SESSIONS) and len(path) > len(_SESSIONS):
+        return "session_usage"
+    if path.startswith(_TENANTS) and len(path) > len(_TENANTS):
+        return "tenant_usage"
+    return None
+
+
+async def _cursor(call: Call) -> str | None:
+    if call.name == "traces":
+        return "" if b'"cursor"' in await call.request.read() else None
+    return call.request.rel_url.query.get("cursor")
+
+
+def _not_otlp(message: str, as_json: bool) -> Answer:
+    """A ``google.rpc.Status`` of INVALID_ARGUMENT (3): OTLP/HTTP, "Failures"."""
+    if as_json:
+        return Answer(400, to_json_bytes({"code": 3, "message": message}))
+    text = message.encode()[:127].decode(errors="ignore").encode()
+    return Answer(400, b"\x08\x03\x12" + bytes([len(text)]) + text, (("Content-Type", PROTOBUF),))
+
+
+def _accepted(rejected: list[str], as_json: bool) -> Answer:
+    response = ExportTraceServiceResponse()
+    if rejected:
+        response.partial_success.rejected_spans = len(rejected)
+        response.partial_success.error_message = rejected[0]
+    if not as_json:
+        return Answer(200, response.SerializeToString(), (("Content-Type", PROTOBUF),))
+    if not rejected:
+        return Answer(200, b"{}")
+    partial = {"rejectedSpans": str(len(rejected)), "errorMessage": rejected[0]}
+    return Answer(200, to_json_bytes({"partialSuccess": partial}))
+
+
+def _error(status: int, message: str) -> Answer:
+    return Answer(status, error_body(status, message))
+
+
+def _send(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, body=answer.body, headers=dict(answer.headers))

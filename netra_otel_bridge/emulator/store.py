@@ -1,0 +1,226 @@
+"""What the emulator holds: traces, each with its spans rendered.
+
+Two kinds of trace live side by side. What was ingested is kept. What is synthetic is a *recipe*, a function that
+makes the same spans each time it is called: their rendered form is a cache with a bound in bytes, so that a million
+spans fit. A span that comes again (same trace, same id) replaces the one before.
+
+Not thread-safe: it belongs to the event loop that serves it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from netra_otel_bridge.clock import Clock, SystemClock
+from netra_otel_bridge.emulator.otlp import read_protobuf, spans_of
+from netra_otel_bridge.emulator.render import Row, row
+from netra_otel_bridge.emulator.spans import Span
+from netra_otel_bridge.emulator.summary import Summary, summarise
+from netra_otel_bridge.emulator.wire import epoch_iso
+
+CACHE_BYTES = 512 * 1024 * 1024
+
+
+class Recipe(Protocol):
+    """A trace that can be made again at any time."""
+
+    @property
+    def trace_id(self) -> str: ...
+    @property
+    def start_ns(self) -> int:
+        """When the first span starts."""
+
+    @property
+    def latest_start_ns(self) -> int:
+        """No span starts after this."""
+
+    @property
+    def session_id(self) -> str: ...
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def count(self) -> int:
+        """How many spans it has."""
+
+    def spans(self) -> list[Span]: ...
+
+
+class Trace:
+    """One trace; ``rows`` are by start, or ``None`` while only the recipe is at hand."""
+
+    __slots__ = ("id", "latest_start_ns", "recipe", "rows", "start_ns", "summary")
+
+    def __init__(self, trace_id: str, start_ns: int, latest_start_ns: int) -> None:
+        self.id = trace_id
+        self.start_ns = start_ns
+        self.latest_start_ns = latest_start_ns
+        self.recipe: Recipe | None = None
+        self.rows: list[Row] | None = None
+        self.summary: Summary | None = None
+
+
+class Store:
+    """Traces by id, by start, by session and by tenant. ``version`` grows with every change."""
+
+    def __init__(self, *, cache_bytes: int = CACHE_BYTES, clock: Clock | None = None) -> None:
+        self.version = 0
+        self.span_count = 0
+        self._clock = clock or SystemClock()
+        self._traces: dict[str, Trace] = {}
+        self._sessions: dict[str, dict[str, None]] = {}
+        self._tenants: dict[str, dict[str, None]] = {}
+        self._span_traces: dict[str, str] = {}
+        self._locate: list[Callable[[str], str | None]] = []
+        self._by_start: list[tuple[int, str]] | None = []
+        self._extent_ns = 0
+        self._cache: OrderedDict[str, int] = OrderedDict()
+        self._cache_bytes = cache_bytes
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._traces)
+
+    def ingest(self, request: ExportTraceServiceRequest | bytes) -> list[str]:
+        """Take in a request (or one in protobuf). Returns why spans were refused, one entry a span.
+
+        Raises `OtlpError` when the bytes are not a request.
+        """
+        message = read_protobuf(request) if isinstance(request, bytes) else request
+        refused: list[str] = []
+        created_at = epoch_iso(self._clock.now_ns() // 1_000_000)
+        changed: dict[str, list[Row]] = {}
+        for span in spans_of(message):
+            if isinstance(span, str):
+                refused.append(span)
+            else:
+                changed.setdefault(span.trace_id, []).append(row(span, created_at))
+        for trace_id, rows in changed.items():
+            self._merge(trace_id, rows)
+        self.version += 1
+        return refused
+
+    def add_recipes(self, recipes: Iterable[Recipe], locate: Callable[[str], str | None]) -> None:
+        """Add traces to be made on demand; ``locate`` gives the trace that a span id belongs to, or ``None``."""
+        for recipe in recipes:
+            trace = Trace(recipe.trace_id, recipe.start_ns, recipe.latest_start_ns)
+            trace.recipe = recipe
+            self._traces[trace.id] = trace
+            self._extent_ns = max(self._extent_ns, trace.latest_start_ns - trace.start_ns)
+            self._sessions.setdefault(recipe.session_id, {})[trace.id] = None
+            self._tenants.setdefault(recipe.tenant_id, {})[trace.id] = None
+            self.span_count += recipe.count
+        self._locate.append(locate)
+        self._by_start = None
+        self.version += 1
+
+    def warm(self) -> None:
+        """Make every trace now, as far as the cache holds: no request then waits for one to be made."""
+        for trace in self._traces.values():
+            if self._cached_bytes > 0.99 * self._cache_bytes:
+                break
+            self.summary(trace)
+
+    def get(self, trace_id: str) -> Trace | None:
+        """The trace of that id (hex, any case)."""
+        return self._traces.get(trace_id.lower())
+
+    def rows(self, trace: Trace) -> list[Row]:
+        """The spans of ``trace`` by start; made, and perhaps kept, when it is a recipe."""
+        if trace.rows is None:
+            assert trace.recipe is not None  # noqa: S101  (a trace has one or the other)
+            trace.rows = sorted((row(span) for span in trace.recipe.spans()), key=_row_key)
+            self._remember(trace)
+        elif trace.recipe is not None:
+            self._cache.move_to_end(trace.id)
+        return trace.rows
+
+    def summary(self, trace: Trace) -> Summary:
+        """The summary over all spans of ``trace``."""
+        if trace.summary is None:
+            trace.summary = summarise(trace.id, self.rows(trace))
+        return trace.summary
+
+    def span(self, span_id: str) -> Row | None:
+        """The span of that id (hex, any case)."""
+        wanted = span_id.lower()
+        owners = [self._span_traces.get(wanted), *(locate(wanted) for locate in self._locate)]
+        for owner in owners:
+            trace = self._traces.get(owner) if owner else None
+            if trace is not None:
+                return next((found for found in self.rows(trace) if found.span_id == wanted), None)
+        return None
+
+    def starting_in(self, start_ns: int, end_ns: int) -> Iterator[Trace]:
+        """Traces whose first span starts in ``[start_ns, end_ns)``, by start."""
+        index = self._index()
+        for _, trace_id in index[bisect_left(index, (start_ns, "")) : bisect_left(index, (end_ns, ""))]:
+            yield self._traces[trace_id]
+
+    def touching(self, start_ns: int, end_ns: int) -> Iterator[Trace]:
+        """Traces of which some span may start in ``[start_ns, end_ns)``: every one that does, and perhaps others."""
+        for trace in self.starting_in(start_ns - self._extent_ns, end_ns):
+            if trace.latest_start_ns >= start_ns:
+                yield trace
+
+    def session_traces(self, session_id: str) -> list[Trace] | None:
+        """The traces with a span of that session; ``None`` for a session never seen."""
+        return self._listed(self._sessions.get(session_id))
+
+    def tenant_traces(self, tenant_id: str) -> list[Trace] | None:
+        """The traces with a span of that tenant; ``None`` for a tenant never seen."""
+        return self._listed(self._tenants.get(tenant_id))
+
+    def _listed(self, ids: dict[str, None] | None) -> list[Trace] | None:
+        return None if ids is None else [self._traces[trace_id] for trace_id in ids]
+
+    def _index(self) -> list[tuple[int, str]]:
+        if self._by_start is None:
+            self._by_start = sorted((trace.start_ns, trace.id) for trace in self._traces.values())
+        return self._by_start
+
+    def _merge(self, trace_id: str, new: list[Row]) -> None:
+        trace = self._traces.get(trace_id)
+        if trace is None:
+            trace = self._traces[trace_id] = Trace(trace_id, 0, 0)
+            held: dict[str, Row] = {}
+        else:
+            held = {found.span_id: found for found in self.rows(trace)}
+            self._keep(trace)
+        before = len(held)
+        held.update((found.span_id, found) for found in new)
+        self.span_count += len(held) - before
+        trace.rows = sorted(held.values(), key=_row_key)
+        trace.summary = None
+        trace.start_ns, trace.latest_start_ns = trace.rows[0].start_ns, trace.rows[-1].start_ns
+        self._extent_ns = max(self._extent_ns, trace.latest_start_ns - trace.start_ns)
+        self._by_start = None
+        for found in new:
+            self._span_traces[found.span_id] = trace_id
+            if found.columns.session_id is not None:
+                self._sessions.setdefault(found.columns.session_id, {})[trace_id] = None
+            if found.columns.tenant_id is not None:
+                self._tenants.setdefault(found.columns.tenant_id, {})[trace_id] = None
+
+    def _remember(self, trace: Trace) -> None:
+        size = sum(len(found.body) for found in trace.rows or ())
+        self._cache[trace.id] = size
+        self._cached_bytes += size
+        while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
+            oldest, freed = self._cache.popitem(last=False)
+            self._traces[oldest].rows = None
+            self._cached_bytes -= freed
+
+    def _keep(self, trace: Trace) -> None:
+        """A synthetic trace that receives spans is an ingested one from then on."""
+        if trace.recipe is not None:
+            trace.recipe = None
+            self._cached_bytes -= self._cache.pop(trace.id)
+
+
+def _row_key(found: Row) -> tuple[int, str]:
+    return found.key

@@ -1,0 +1,228 @@
+"""Sample traffic: what an assistant built on LLM calls sends, the same for the same seed.
+
+Each trace is a recipe. Its ids, start, session and tenant follow from its number alone, so a listing of 100,000 traces
+makes no span; the spans are made when they are asked for. A trace is a workflow with an agent in it, and in the
+agent rounds of retrieval (embedding, re-ranking), tools and chat, as in the recording of netra-sdk 1.2.2. Conversations
+of a few traces are sessions; a session has one user and one tenant. A few calls fail, some stream.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netra_otel_bridge.emulator import samples
+from netra_otel_bridge.emulator.spans import Attributes, Event, Link, Plain, Span
+from netra_otel_bridge.emulator.wire import to_json
+
+_MASK = (1 << 64) - 1
+_ODD = 0x9E3779B97F4A7C15
+_ODD_INVERSE = pow(_ODD, -1, 1 << 64)
+_TRACES_PER_SESSION = 4
+_MAX_EXTENT_NS = 60_000_000_000
+_INTERNAL, _CLIENT = 1, 3
+_OK, _ERROR = 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """How much sample traffic, and when: ``traces`` spread over ``[end_ns - range_ns, end_ns)``."""
+
+    seed: int
+    traces: int
+    spans_per_trace: int
+    end_ns: int
+    range_ns: int
+
+    def recipes(self) -> Iterator[SampleTrace]:
+        """The traces, oldest first."""
+        extent = min(_MAX_EXTENT_NS, self.range_ns // 4)
+        step = (self.range_ns - extent) // max(self.traces, 1)
+        first = self.end_ns - self.range_ns
+        for number in range(self.traces):
+            jitter = _mix(number + 1, self.seed) % max(step, 1)
+            yield SampleTrace(number, first + number * step + jitter, extent, self)
+
+    def locate(self, span_id: str) -> str | None:
+        """The id of the trace that a span id belongs to, computed back from it."""
+        try:
+            place = _unmix(int(span_id, 16), self.seed)
+        except ValueError:
+            return None
+        number = (place - 1) // self.spans_per_trace
+        return trace_id(number, self.seed) if 0 < place <= self.traces * self.spans_per_trace else None
+
+
+def _mix(number: int, seed: int) -> int:
+    """A bijection on 64 bits that spreads neighbours far apart."""
+    return ((number * _ODD) & _MASK) ^ ((seed * 0xD1342543DE82EF95 + 0x2545F4914F6CDD1D) & _MASK)
+
+
+def _unmix(mixed: int, seed: int) -> int:
+    return ((mixed ^ _mix(0, seed)) * _ODD_INVERSE) & _MASK
+
+
+def trace_id(number: int, seed: int) -> str:
+    """The id of trace ``number``: 32 hex digits."""
+    return f"{_mix(number + 1, seed):016x}{_mix(number + 1, seed + 1):016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTrace:
+    """Recipe of one trace (see `store.Recipe`)."""
+
+    number: int
+    start_ns: int
+    extent_ns: int
+    traffic: Traffic
+
+    @property
+    def trace_id(self) -> str:
+        return trace_id(self.number, self.traffic.seed)
+
+    @property
+    def latest_start_ns(self) -> int:
+        return self.start_ns + self.extent_ns
+
+    @property
+    def count(self) -> int:
+        return self.traffic.spans_per_trace
+
+    @property
+    def session(self) -> int:
+        return self.number // _TRACES_PER_SESSION
+
+    @property
+    def session_id(self) -> str:
+        return f"session-{self.traffic.seed}-{self.session:06d}"
+
+    @property
+    def tenant_id(self) -> str:
+        return samples.TENANTS[_mix(self.session + 1, self.traffic.seed) % len(samples.TENANTS)]
+
+    def spans(self) -> list[Span]:
+        """The spans, the root first."""
+        return _Maker(self).make()
+
+
+class _Maker:
+    """Makes the spans of one trace; ``_now`` walks through its time."""
+
+    def __init__(self, trace: SampleTrace) -> None:
+        self._trace = trace
+        self._random = random.Random(trace.traffic.seed * 1_000_003 + trace.number)  # noqa: S311  (not a secret)
+        self._trace_id = trace.trace_id
+        self._first_place = trace.number * trace.traffic.spans_per_trace + 1
+        self._now = trace.start_ns
+        # Gaps and durations are drawn below this; two of each make a span's share of the trace's extent.
+        self._longest_ns = max(trace.extent_ns // (2 * trace.count + 2), 2)
+        self._resource = samples.RESOURCES[trace.session % len(samples.RESOURCES)]
+        self._question = samples.QUESTIONS[self._random.randrange(len(samples.QUESTIONS))]
+        self._spans: list[Span] = []
+        self._workflow = self._resource.attributes.plain["service.name"] + "-turn"
+        self._common: Plain = {
+            "library.name": "netra",
+            "library.version": "1.2.2",
+            "sdk.name": "netra",
+            "netra.session_id": trace.session_id,
+            "netra.user_id": f"user-{trace.session % 97:02d}",
+            "netra.tenant_id": trace.tenant_id,
+            "netra.workflow.name": self._workflow,
+        }
+
+    def make(self) -> list[Span]:
+        count = self._trace.count
+        root, agent = self._id(0), self._id(1)
+        below = agent if count > 2 else root
+        self._now += self._gap()
+        steps = (samples.EMBEDDING, samples.RERANK, samples.CHAT, samples.TOOL, samples.CHAT, samples.TOOL)
+        for place in range(2 if count > 2 else 1, count):
+            step = samples.CHAT if place == count - 1 else steps[(place - 2) % len(steps)]
+            self._step(step, self._id(place), below)
+            self._now += self._gap()
+        end = self._now
+        failed = any(span.status_code == _ERROR for span in self._spans)
+        answer = "" if failed else samples.ANSWERS[self._question]
+        if count > 2:
+            self._spans.insert(0, self._parent(agent, root, samples.AGENT, "AGENT", "agent", end, answer))
+        self._spans.insert(0, self._parent(root, "", self._workflow, "SPAN", "workflow", end + 40_000, answer))
+        return self._spans
+
+    def _id(self, place: int) -> str:
+        return f"{_mix(self._first_place + place, self._trace.traffic.seed):016x}"
+
+    def _gap(self) -> int:
+        return self._random.randrange(self._longest_ns // 50 + 1)
+
+    def _parent(self, span_id: str, parent: str, name: str, kind: str, entity: str, end: int, answer: str) -> Span:
+        attributes = {
+            **self._common,
+            "netra.span.type": kind,
+            "netra.entity.type": entity,
+            "input": to_json({"q": self._question}),
+            "output": answer,
+        }
+        start = self._trace.start_ns + (0 if parent == "" else self._longest_ns // 100)
+        links: tuple[Link, ...] = ()
+        if parent == "":
+            attributes["netra.trace.llm.call"] = True
+            if self._trace.number % _TRACES_PER_SESSION and self._random.random() < 0.1:
+                links = (self._previous_turn(),)
+        events = () if answer else (samples.failure(end - 20_000),)
+        return self._span(span_id, parent, name, _INTERNAL, start, end, attributes, events=events, links=links)
+
+    def _previous_turn(self) -> Link:
+        number, traffic = self._trace.number - 1, self._trace.traffic
+        root = f"{_mix(number * traffic.spans_per_trace + 1, traffic.seed):016x}"
+        return Link(trace_id(number, traffic.seed), root, Attributes({"link.reason": "previous_turn"}))
+
+    def _step(self, step: str, span_id: str, parent: str) -> None:
+        start = self._now
+        self._now += self._longest_ns // 8 + self._random.randrange(self._longest_ns)
+        made = samples.step(step, self._random, self._question, start, self._now)
+        attributes = {**self._common, "netra.agent.name": samples.AGENT, **made.attributes}
+        self._spans.append(
+            self._span(
+                span_id,
+                parent,
+                made.name,
+                _CLIENT if made.client else _INTERNAL,
+                start,
+                self._now,
+                attributes,
+                events=made.events,
+                status_code=_ERROR if made.error else _OK if made.client else 0,
+                status_message=made.error,
+            )
+        )
+
+    def _span(
+        self,
+        span_id: str,
+        parent: str,
+        name: str,
+        kind: int,
+        start: int,
+        end: int,
+        attributes: Plain,
+        events: tuple[Event, ...] = (),
+        links: tuple[Link, ...] = (),
+        status_code: int = 0,
+        status_message: str = "",
+    ) -> Span:
+        return Span(
+            trace_id=self._trace_id,
+            span_id=span_id,
+            parent_id=parent,
+            name=name,
+            kind=kind,
+            start_ns=start,
+            end_ns=end,
+            attributes=Attributes(attributes),
+            resource=self._resource,
+            events=events,
+            links=links,
+            status_code=status_code,
+            status_message=status_message,
+        )

@@ -1,0 +1,99 @@
+"""Bodies of answers: whole, inflated and bounded, or not at all.
+
+Inflation is incremental: at no time are more decoded bytes held than the cap allows, so a gzip bomb costs one
+step. A gzip stream counts as whole only when its trailer (CRC and length, RFC 1952, 2.3.1) was read and right.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import aiohttp
+
+from netra_otel_bridge.errors import NetraResponseTooLarge, NetraUnavailable
+
+_STEP_BYTES = 1 << 20
+"""Inflated at a time."""
+_WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class CutAnswer(NetraUnavailable):
+    """The body ended early, or is not what its headers say; the same request may well be answered whole."""
+
+
+class UnaskedEncoding(NetraUnavailable):
+    """The body is encoded in a way that was not asked for."""
+
+
+class Inflater:
+    """Inflates a gzip (also of several members) or deflate body piece by piece, up to ``cap_bytes`` in all."""
+
+    def __init__(self, encoding: str, cap_bytes: int) -> None:
+        self._wbits = _WBITS[encoding]
+        self._cap = cap_bytes
+        self._size = 0
+        self._parts: list[bytes] = []
+        self._inflate = zlib.decompressobj(self._wbits)
+
+    def feed(self, data: bytes) -> None:
+        """Raises `NetraResponseTooLarge` past the cap, `CutAnswer` where the bytes are no such stream."""
+        pending = True
+        while data or pending:
+            if self._inflate.eof:
+                if not data:
+                    return
+                if self._wbits != 31 or not _GZIP_MAGIC.startswith(data[:2]):
+                    raise CutAnswer("there are bytes after the end of the compressed body")
+                self._inflate = zlib.decompressobj(self._wbits)
+            step = min(_STEP_BYTES, self._cap - self._size + 1)
+            try:
+                part = self._inflate.decompress(data, step)
+            except zlib.error as error:
+                raise CutAnswer(f"the compressed body is damaged ({error})") from None
+            self._size += len(part)
+            if self._size > self._cap:
+                raise too_large(self._cap)
+            self._parts.append(part)
+            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            pending = len(part) == step
+
+    def finish(self) -> bytes:
+        """The whole body. Raises `CutAnswer` where the stream has not come to its end."""
+        if not self._inflate.eof:
+            raise CutAnswer("the compressed body was cut off")
+        return b"".join(self._parts)
+
+
+async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
+    """The decoded body, complete. Raises `NetraResponseTooLarge`, `CutAnswer`, `UnaskedEncoding`, aiohttp's errors."""
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    length = response.content_length
+    if encoding in {"", "identity"}:
+        if length is not None:
+            if length > cap_bytes:
+                raise too_large(cap_bytes)
+            return await response.read()
+        return await _read_plain(response, cap_bytes)
+    if encoding not in _WBITS:
+        raise UnaskedEncoding(f"the body is encoded as {encoding[:40]!r}, which was not asked for")
+    inflater = Inflater(encoding, cap_bytes)
+    async for piece in response.content.iter_any():
+        inflater.feed(piece)
+    return inflater.finish()
+
+
+async def _read_plain(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > cap_bytes:
+            raise too_large(cap_bytes)
+    return bytes(body)
+
+
+def too_large(cap_bytes: int) -> NetraResponseTooLarge:
+    """The error for a body beyond the cap."""
+    return NetraResponseTooLarge(
+        f"the body holds more than {cap_bytes} decoded bytes", hint="ask for smaller pages, or raise max_response_bytes"
+    )

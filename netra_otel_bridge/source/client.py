@@ -1,0 +1,255 @@
+"""`AsyncNetraClient`: what ``Netra.usage`` of netra-sdk 1.2.2 offers, asynchronous, and with errors that are raised.
+
+Method names, argument names, their order and defaults are the SDK's. What differs is what happens when something
+goes wrong: the SDK logs and answers ``{}`` or ``None``; here ``None`` means "Netra knows of none", and every failure
+is a `NetraError`. Arguments that make no sense are a `UsageError` before anything is sent.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from netra_otel_bridge.clock import Backoff, Clock, SystemClock
+from netra_otel_bridge.model import (
+    SessionUsageData,
+    SpansPage,
+    TenantUsageData,
+    TraceFilter,
+    TracesPage,
+    TraceSpan,
+    TraceSummary,
+)
+from netra_otel_bridge.source import schema
+from netra_otel_bridge.source.arguments import (
+    MAX_LIMIT,
+    Direction,
+    SortOrder,
+    Time,
+    end_text,
+    filter_object,
+    given,
+    one_of,
+    page_size,
+    start_text,
+)
+from netra_otel_bridge.source.endpoint import query, segment
+from netra_otel_bridge.source.pages import read_pages
+from netra_otel_bridge.source.transport import Call, Transport, TransportStats
+
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+
+
+class AsyncNetraClient:
+    """Reads Netra. An async context manager; belongs to one event loop; any number of calls may run at once.
+
+    ``endpoint`` is ``NETRA_OTLP_ENDPOINT`` as netra-sdk takes it, with or without ``/telemetry``. ``timeout`` is in
+    seconds and covers one attempt from connecting to the last byte. ``max_concurrency`` and ``rate_per_s`` bound
+    all calls together. ``max_response_bytes`` bounds one decoded answer. ``allow_insecure`` lets the API key travel
+    over plain http to other hosts than this one. ``ssl_context`` replaces the system's certificate authorities.
+    Raises `ConfigurationError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        endpoint: str,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+        max_concurrency: int = 64,
+        rate_per_s: float | None = None,
+        backoff: Backoff | None = None,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        allow_insecure: bool = False,
+        clock: Clock | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._backoff = backoff or Backoff()
+        self._clock = clock or SystemClock()
+        self._transport = Transport(
+            api_key=api_key,
+            endpoint=endpoint,
+            headers=headers or {},
+            timeout_s=timeout,
+            max_concurrency=max_concurrency,
+            rate_per_s=rate_per_s,
+            backoff=self._backoff,
+            max_response_bytes=max_response_bytes,
+            allow_insecure=allow_insecure,
+            clock=self._clock,
+            ssl_context=ssl_context,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._transport.host})"
+
+    async def __aenter__(self) -> AsyncNetraClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections. Calls after this raise `UsageError`."""
+        await self._transport.close()
+
+    @property
+    def stats(self) -> TransportStats:
+        """What was asked of Netra so far."""
+        return self._transport.stats
+
+    async def get_session_usage(self, session_id: str, start_time: Time, end_time: Time) -> SessionUsageData | None:
+        """What a session used in a range of time; ``None`` for a session that Netra does not know."""
+        times = query(startTime=start_text(start_time), endTime=end_text(end_time))
+        call = Call("GET /usage/sessions/{id}", f"/usage/sessions/{segment(session_id, 'session_id')}{times}")
+        return await self._transport.request(call, schema.decode_session_usage)
+
+    async def get_tenant_usage(self, tenant_id: str, start_time: Time, end_time: Time) -> TenantUsageData | None:
+        """What a tenant used in a range of time; ``None`` for a tenant that Netra does not know."""
+        times = query(startTime=start_text(start_time), endTime=end_text(end_time))
+        call = Call("GET /usage/tenants/{id}", f"/usage/tenants/{segment(tenant_id, 'tenant_id')}{times}")
+        return await self._transport.request(call, schema.decode_tenant_usage)
+
+    async def list_traces(
+        self,
+        start_time: Time,
+        end_time: Time,
+        trace_id: str | None = None,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        tenant_id: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        direction: Direction | None = "down",
+        sort_field: str | None = None,
+        sort_order: SortOrder | None = None,
+        *,
+        filters: Sequence[TraceFilter] = (),
+    ) -> TracesPage:
+        """One page of traces in a range of time. ``filters`` are conditions beyond the four ids that the SDK takes."""
+        equal = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
+        conditions = [TraceFilter(name, value) for name, value in equal.items() if value is not None]
+        asked: dict[str, Any] = {
+            "startTime": start_text(start_time),
+            "endTime": end_text(end_time),
+            "filters": [filter_object(condition) for condition in (*conditions, *filters)],
+            "pagination": given(limit=page_size(limit), cursor=cursor, direction=one_of(direction, "up", "down")),
+            **given(sortField=sort_field, sortOrder=one_of(sort_order, "asc", "desc")),
+        }
+        call = Call("POST /sdk/traces", "/sdk/traces", msgspec.json.encode(asked))
+        return await self._transport.request(call, schema.decode_traces)
+
+    async def list_spans_by_trace_id(
+        self,
+        trace_id: str,
+        cursor: str | None = None,
+        direction: Direction | None = "down",
+        limit: int | None = None,
+        span_name: str | None = None,
+    ) -> SpansPage:
+        """One page of the spans of a trace; ``span_name`` keeps those of that name or kind."""
+        asked = query(
+            cursor=cursor, direction=one_of(direction, "up", "down"), limit=page_size(limit), spanName=span_name
+        )
+        call = Call("GET /sdk/traces/{id}/spans", f"/sdk/traces/{segment(trace_id, 'trace_id')}/spans{asked}")
+        return await self._transport.request(call, partial(schema.decode_spans, trace_id=trace_id))
+
+    async def get_span(self, span_id: str) -> TraceSpan | None:
+        """One span by its id; ``None`` where Netra has none."""
+        call = Call(
+            "GET /sdk/traces/spans/{id}", f"/sdk/traces/spans/{segment(span_id, 'span_id')}", on_404=schema.NO_SPAN
+        )
+        return await self._transport.request(call, schema.decode_span)
+
+    async def iter_traces(
+        self,
+        start_time: Time,
+        end_time: Time,
+        trace_id: str | None = None,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        tenant_id: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        direction: Direction | None = "down",
+        sort_field: str | None = None,
+        sort_order: SortOrder | None = None,
+        *,
+        filters: Sequence[TraceFilter] = (),
+    ) -> AsyncIterator[TraceSummary]:
+        """All traces in a range of time, page after page of ``limit``. Ends only where Netra says that it ends."""
+        pages = self.iter_trace_pages(
+            start_time, end_time, trace_id, session_id, user_id, tenant_id, limit, cursor, direction,
+            sort_field, sort_order, filters=filters,
+        )  # fmt: skip
+        async for page in pages:
+            for trace in page.traces:
+                yield trace
+
+    async def iter_spans_by_trace_id(
+        self,
+        trace_id: str,
+        cursor: str | None = None,
+        direction: Direction | None = "down",
+        limit: int | None = None,
+        span_name: str | None = None,
+    ) -> AsyncIterator[TraceSpan]:
+        """All spans of a trace, page after page of ``limit``. Ends only where Netra says that it ends."""
+        pages = self.iter_span_pages(trace_id, cursor=cursor, direction=direction, limit=limit, span_name=span_name)
+        async for page in pages:
+            for span in page.spans:
+                yield span
+
+    def iter_trace_pages(
+        self,
+        start_time: Time,
+        end_time: Time,
+        trace_id: str | None = None,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        tenant_id: str | None = None,
+        limit: int | None = MAX_LIMIT,
+        cursor: str | None = None,
+        direction: Direction | None = "down",
+        sort_field: str | None = None,
+        sort_order: SortOrder | None = None,
+        *,
+        filters: Sequence[TraceFilter] = (),
+    ) -> AsyncIterator[TracesPage]:
+        """The pages of `iter_traces`, with what could not be read. Raises as `read_pages`."""
+
+        async def fetch(at: str | None, size: int | None) -> TracesPage:
+            return await self.list_traces(
+                start_time, end_time, trace_id, session_id, user_id, tenant_id, size, at, direction,
+                sort_field, sort_order, filters=filters,
+            )  # fmt: skip
+
+        return read_pages(
+            fetch, "POST /sdk/traces", cursor=cursor, limit=limit, backoff=self._backoff, clock=self._clock
+        )
+
+    def iter_span_pages(
+        self,
+        trace_id: str,
+        *,
+        limit: int | None = MAX_LIMIT,
+        cursor: str | None = None,
+        direction: Direction | None = "down",
+        span_name: str | None = None,
+    ) -> AsyncIterator[SpansPage]:
+        """The pages of `iter_spans_by_trace_id`, with what could not be read. Raises as `read_pages`."""
+
+        async def fetch(at: str | None, size: int | None) -> SpansPage:
+            return await self.list_spans_by_trace_id(trace_id, at, direction, size, span_name)
+
+        return read_pages(
+            fetch, "GET /sdk/traces/{id}/spans", cursor=cursor, limit=limit, backoff=self._backoff, clock=self._clock
+        )

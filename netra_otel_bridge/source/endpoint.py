@@ -1,0 +1,111 @@
+"""Where Netra is, and what may be sent there.
+
+The API key travels to the configured host and nowhere else: addresses are built here from that host and quoted
+segments, redirects are not followed, proxies of the environment are not used, and plain ``http`` carries the key
+to the loopback interface only, unless that is allowed in so many words.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from yarl import URL
+
+from netra_otel_bridge.errors import ConfigurationError, UsageError
+
+_TELEMETRY = "/telemetry"
+_DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\])")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
+_FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "host", "te", "trailer"})
+
+
+def base_url(endpoint: str, *, allow_insecure: bool) -> str:
+    """``NETRA_OTLP_ENDPOINT`` without its ``/telemetry``: ``https://netra.example``. Raises `ConfigurationError`."""
+    text = endpoint.strip()
+    if not text:
+        raise ConfigurationError(
+            "NETRA_OTLP_ENDPOINT is not set", hint="set it to the address of Netra, as for netra-sdk"
+        )
+    text = text.rstrip("/").removesuffix(_TELEMETRY).rstrip("/")
+    try:
+        url = URL(text)
+        host = url.host
+    except ValueError:
+        url, host = URL(), None
+    if url.scheme not in {"http", "https"} or not host:
+        raise ConfigurationError(
+            "NETRA_OTLP_ENDPOINT is not an http or https address", hint="example: https://netra.example/telemetry"
+        )
+    if url.user is not None or url.password is not None:
+        raise ConfigurationError("NETRA_OTLP_ENDPOINT holds a user name or password", hint="use NETRA_API_KEY")
+    if url.query_string or url.fragment:
+        raise ConfigurationError("NETRA_OTLP_ENDPOINT holds a query or a fragment", hint="give scheme, host and path")
+    if url.scheme == "http" and not allow_insecure and not is_loopback(host):
+        raise ConfigurationError(
+            f"NETRA_OTLP_ENDPOINT is plain http to {host}: the API key would be readable on the way",
+            hint="use https, or allow_insecure",
+        )
+    return str(url).rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own loopback interface."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def request_headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """The headers of every request; ours win over ``extra``. Raises `ConfigurationError`, without any value in it."""
+    key = api_key.strip()
+    if not key:
+        raise ConfigurationError("NETRA_API_KEY is not set", hint="create a key in Netra's settings")
+    if not key.isascii() or not key.isprintable():
+        raise ConfigurationError("NETRA_API_KEY holds characters that no HTTP header can carry")
+    for name, value in extra.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
+            raise ConfigurationError(f"NETRA_HEADERS names {name!r}, which cannot be set")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ConfigurationError(f"NETRA_HEADERS has a value for {name!r} that no HTTP header can carry")
+    ours = {
+        "x-api-key": key,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "User-Agent": "netra-otel-bridge",
+    }
+    taken = {name.lower() for name in ours} | {"content-type"}
+    return {name: value for name, value in extra.items() if name.lower() not in taken} | ours
+
+
+def reaches_its_path(identifier: str) -> bool:
+    """Whether no part of an id is ``.`` or ``..``, which servers resolve even where they are quoted."""
+    return "." not in identifier or not _DOT_SEGMENT.search(identifier)
+
+
+def segment(identifier: str, name: str) -> str:
+    """An id as one quoted path segment. Raises `UsageError` for one that is empty or could reach another path."""
+    if not identifier:
+        raise UsageError(f"{name} is empty")
+    if not reaches_its_path(identifier):
+        raise UsageError(f"{name} {identifier!r} is not an id: it has the parts of a relative path")
+    return _quoted(identifier)
+
+
+def query(**parameters: str | int | None) -> str:
+    """``?a=1&b=2`` of those that are not ``None``, quoted; empty without any."""
+    pairs = [f"{name}={_quoted(str(value))}" for name, value in parameters.items() if value is not None]
+    return "?" + "&".join(pairs) if pairs else ""
+
+
+def _quoted(value: str) -> str:
+    """Percent-encoded, with nothing left that means something in an address. Most ids have nothing to encode."""
+    if value.isalnum() and value.isascii():
+        return value
+    return quote(value, safe="", errors="backslashreplace")

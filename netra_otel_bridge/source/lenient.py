@@ -1,0 +1,149 @@
+"""Odd items: what can be read is read, what cannot is named, and nothing is invented.
+
+An item that is an object with an id survives. A field of another type than documented is coerced where only one
+reading is possible (``7`` for the text ``"7"``, ``"1.5"`` for a number, ``"true"`` or ``1`` for a truth value, a
+lone text for a list of texts); otherwise it is ``None`` and named in ``unreadable``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from functools import cache
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from netra_otel_bridge.errors import NetraSchemaError
+from netra_otel_bridge.model import TraceSpan, TraceSummary, UnreadableItem
+from netra_otel_bridge.source.body import CutAnswer
+from netra_otel_bridge.source.endpoint import reaches_its_path
+
+ItemT = TypeVar("ItemT", TraceSummary, TraceSpan)
+_MAX_INT_DIGITS = 4000
+"""Longer integers stay text: Python refuses to convert more than 4300 digits, for the time it takes."""
+_FLOAT_BITS = 1024
+_NUMBER = re.compile(r"-?\d{1,400}(?P<fraction>\.\d{1,400})?(?P<power>[eE][+-]?\d{1,4})?", re.ASCII)
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
+
+def parse(body: bytes) -> object:
+    """Any JSON, including what strict parsers refuse but services write: NaN, lone surrogates, endless integers.
+
+    A lone surrogate becomes its own escape as text (``\\ud800``), since no UTF-8 can carry it. Raises `CutAnswer`
+    for what is not JSON to its end, `NetraSchemaError` for nesting beyond what Python reads.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError:
+        raise NetraSchemaError("the answer is nested too deeply to be read") from None
+    except ValueError:
+        pass
+    try:
+        return _without_surrogates(json.loads(body, parse_int=_parse_int))
+    except RecursionError:
+        raise NetraSchemaError("the answer is nested too deeply to be read") from None
+    except ValueError as error:
+        raise CutAnswer(f"the answer is not JSON to its end ({len(body)} bytes; {error})") from None
+
+
+def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> ItemT | UnreadableItem:
+    """One item of a page. ``known`` fills fields that the item lacks and the request implies."""
+    if not isinstance(value, dict):
+        return UnreadableItem(path, f"it is {type_name(value)}, not an object")
+    fields: dict[str, Any] = {}
+    unreadable: list[str] = []
+    for name, accepted in _accepted(kind).items():
+        given = value.get(name)
+        if given is None:
+            continue
+        read = _coerced(given, accepted)
+        if read is None:
+            unreadable.append(name)
+        else:
+            fields[name] = read
+    for name, implied in known.items():
+        fields[name] = fields.get(name) or implied
+    for name in kind.__struct_fields__[: len(kind.__struct_fields__) - len(kind.__struct_defaults__)]:
+        if not fields.get(name):
+            return UnreadableItem(path, f"it has no {name}")
+    if kind is TraceSummary and not reaches_its_path(fields["id"]):
+        return UnreadableItem(path, "its id has the parts of a relative path, and cannot be asked for")
+    return kind(**fields, unreadable=tuple(unreadable))
+
+
+def number(value: object) -> int | float | None:
+    """A finite number, given as one or as text that reads as one in JSON; else ``None``."""
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value.strip())
+        if match is None:
+            return None
+        value = float(match[0]) if match["fraction"] or match["power"] else int(match[0])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if _fits_float(value) else None
+
+
+def text(value: object) -> str | None:
+    """A text, given as one or as a finite number; else ``None``."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return str(value) if isinstance(value, int) or math.isfinite(value) else None
+
+
+def type_name(value: object) -> str:
+    """The JSON name of a value's type, with its article."""
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _coerced(value: object, accepted: frozenset[type]) -> object | None:
+    """``value`` as one of the types its field takes, or ``None``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if type(value) in accepted:
+        return value
+    if bool in accepted:
+        return _TRUTH.get(str(value).lower()) if isinstance(value, str | int) else None
+    if list in accepted and dict not in accepted:
+        return [value] if isinstance(value, str) else None
+    if str in accepted:
+        return text(value)
+    return number(value)
+
+
+@cache
+def _accepted(kind: type[msgspec.Struct]) -> dict[str, frozenset[type]]:
+    """The JSON types that each field of a struct takes."""
+    return {
+        field.name: frozenset(_plain(field.type))
+        for field in msgspec.structs.fields(kind)
+        if field.name != "unreadable"
+    }
+
+
+def _plain(annotation: object) -> list[type]:
+    """``str | dict[str, Any] | None`` as ``[str, dict]``."""
+    members = get_args(annotation) if isinstance(annotation, type(int | str)) else (annotation,)
+    return [getattr(member, "__origin__", member) for member in members if member is not type(None)]
+
+
+def _fits_float(value: float) -> bool:
+    return value.bit_length() < _FLOAT_BITS if isinstance(value, int) else math.isfinite(value)
+
+
+def _parse_int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MAX_INT_DIGITS else digits
+
+
+def _without_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    return value

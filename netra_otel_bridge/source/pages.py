@@ -1,0 +1,133 @@
+"""Paging, as a small state machine: `Pager` decides, `read_pages` asks.
+
+The cursor of the next page is that of the last item of this one. Paging must therefore always advance:
+
+- a cursor that this listing has used before is a loop, of whatever length, and ends it before a request is wasted;
+- an empty page that promises more is asked for again `EMPTY_TRIES` times in all, with back-off, and is then a loop;
+- a page that promises more while its last item has no cursor is a schema error;
+- a page too large for the cap is asked for again with half the items, once in a listing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from netra_otel_bridge.clock import Backoff, Clock
+from netra_otel_bridge.errors import (
+    NetraCursorRefused,
+    NetraError,
+    NetraRejected,
+    NetraResponseTooLarge,
+    NetraSchemaError,
+    PaginationLoop,
+)
+from netra_otel_bridge.model import SpansPage, TracesPage
+
+PageT = TypeVar("PageT", TracesPage, SpansPage)
+EMPTY_TRIES = 3
+DEFAULT_LIMIT = 20
+"""Items on a page when no limit is asked for, as Netra documents it."""
+_log = logging.getLogger("netra_otel_bridge.source")
+
+
+class Pager:
+    """The state of one listing: what to ask for next, and whether anything is left to ask for."""
+
+    def __init__(self, what: str, cursor: str | None, limit: int | None) -> None:
+        self.cursor = cursor
+        self.limit = limit
+        self.done = False
+        self.empty_tries = 0
+        self._what = what
+        self._halved = False
+        self._seen = {hash(cursor)} if cursor is not None else set()
+
+    def advance(self, page: TracesPage | SpansPage) -> None:
+        """Take note of a page: it ends the listing, leads on, or was empty and is due again (``empty_tries`` above 0).
+
+        Raises `PaginationLoop`, `NetraSchemaError`.
+        """
+        if not page.has_next_page:
+            self.done = True
+            self.empty_tries = 0
+        elif _is_empty(page):
+            self.empty_tries += 1
+            if self.empty_tries >= EMPTY_TRIES:
+                raise PaginationLoop(
+                    f"{self._what}: $.data.pageInfo.hasNextPage is true, and the page empty, {EMPTY_TRIES} times",
+                    hint="Netra promises more and gives nothing; nothing was skipped, try again later",
+                )
+        elif not page.next_cursor:
+            raise NetraSchemaError(
+                f"{self._what}: $.data.pageInfo.hasNextPage is true, and the last item has no cursor",
+                hint="without one the next page cannot be asked for",
+            )
+        else:
+            self.empty_tries = 0
+            self._follow(page.next_cursor)
+
+    def shrink(self) -> bool:
+        """Halve the page size after an answer that was too large; whether that was still possible."""
+        limit = self.limit or DEFAULT_LIMIT
+        if self._halved or limit < 2:
+            return False
+        self._halved = True
+        self.limit = limit // 2
+        return True
+
+    def _follow(self, cursor: str) -> None:
+        mark = hash(cursor)
+        if mark in self._seen:
+            raise PaginationLoop(
+                f"{self._what}: Netra answered with a cursor it had given before, after {len(self._seen)} pages",
+                hint="paging does not advance; nothing was skipped, try again later",
+            )
+        self._seen.add(mark)
+        self.cursor = cursor
+
+
+async def read_pages(
+    fetch: Callable[[str | None, int | None], Awaitable[PageT]],
+    what: str,
+    *,
+    cursor: str | None,
+    limit: int | None,
+    backoff: Backoff,
+    clock: Clock,
+) -> AsyncIterator[PageT]:
+    """All pages from ``cursor`` on; ``fetch`` takes a cursor and a limit. Empty pages that promise more are not shown.
+
+    Raises what ``fetch`` raises, `PaginationLoop`, `NetraSchemaError`, and `NetraCursorRefused` where Netra refuses
+    a cursor that came from this listing.
+    """
+    pager = Pager(what, cursor, limit)
+    while not pager.done:
+        try:
+            page = await fetch(pager.cursor, pager.limit)
+        except NetraResponseTooLarge:
+            if not pager.shrink():
+                raise
+            _log.warning("%s: a page is too large; going on with %d items a page", what, pager.limit)
+            continue
+        except NetraRejected as error:
+            if pager.cursor is None or pager.cursor == cursor:
+                raise
+            raise NetraCursorRefused(error.message, hint="list again from the start", status=error.status) from None
+        stuck: NetraError | None = None
+        try:
+            pager.advance(page)
+        except (PaginationLoop, NetraSchemaError) as error:
+            stuck = error
+        if pager.done or not _is_empty(page):
+            yield page
+        if stuck is not None:
+            raise stuck
+        if pager.empty_tries:
+            await clock.sleep(backoff.delay_s(pager.empty_tries - 1))
+
+
+def _is_empty(page: TracesPage | SpansPage) -> bool:
+    items = page.traces if isinstance(page, TracesPage) else page.spans
+    return not items and not page.unreadable

@@ -1,0 +1,196 @@
+"""Netra's JSON as the values of `netra_otel_bridge.model`.
+
+A page is ``{"data": {"data": [item...], "pageInfo": {"hasNextPage": bool}}}``, or the inner object bare. One typed
+decode reads it; only a page that this refuses is looked at item by item, so odd data costs time and regular data
+does not. Rules for what is odd:
+
+- A body that does not parse is `CutAnswer`. One that parses but is no page is `NetraSchemaError`, with the JSON path.
+- ``hasNextPage`` missing, or anything but true and false, is a schema error: never an end, never a reason to go on.
+- ``data`` that is null is a schema error too: an empty list says "nothing here", null says nothing.
+- An item that cannot be read is reported in ``unreadable`` of the page. More than `BAD_SHARE` of a page, and at
+  least `BAD_ITEMS`, is a schema error: one odd item is data, many are another API.
+- Usage for an unknown id is an object without that id. An error object with status 200 is not: a bare object must
+  have at least one field of the documented ones to count as an answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from netra_otel_bridge.errors import NetraSchemaError
+from netra_otel_bridge.model import (
+    SessionUsageData,
+    SpansPage,
+    TenantUsageData,
+    TracesPage,
+    TraceSpan,
+    TraceSummary,
+    UnreadableItem,
+)
+from netra_otel_bridge.source.endpoint import reaches_its_path
+from netra_otel_bridge.source.lenient import ItemT, number, parse, read_item, text, type_name
+
+BAD_SHARE = 0.10
+BAD_ITEMS = 2
+NO_SPAN = b'{"data":null}'
+"""What `decode_span` reads as "there is none"."""
+_S = TypeVar("_S")
+_USAGE_FIELDS = frozenset({"session_id", "tenant_id", "tokenCount", "requestsCount", "sessionsCount", "totalCost"})
+_CHANGED = "has the API changed? a newer bridge may know it"
+
+
+class _PageInfo(msgspec.Struct, rename="camel", gc=False):
+    has_next_page: bool
+
+
+class _Block(msgspec.Struct, Generic[_S]):
+    data: list[_S]
+    page_info: _PageInfo = msgspec.field(name="pageInfo")
+
+
+class _Envelope(msgspec.Struct, Generic[_S]):
+    data: _Block[_S]
+
+
+_TRACES = msgspec.json.Decoder(_Envelope[TraceSummary])
+_SPANS = msgspec.json.Decoder(_Envelope[TraceSpan])
+
+
+def decode_traces(body: bytes) -> TracesPage:
+    """A page of traces. Raises `CutAnswer`, `NetraSchemaError`."""
+    try:
+        block = _TRACES.decode(body).data
+    except (ValueError, RecursionError):
+        block = None
+    if block is not None and all(item.id and not item.unreadable and reaches_its_path(item.id) for item in block.data):
+        items = block.data
+        cursor = items[-1].cursor if items else None
+        return TracesPage(traces=items, has_next_page=block.page_info.has_next_page, next_cursor=cursor)
+    traces, bad, cursor, more = _read_page(TraceSummary, body)
+    return TracesPage(traces=traces, has_next_page=more, next_cursor=cursor, unreadable=bad)
+
+
+def decode_spans(body: bytes, trace_id: str) -> SpansPage:
+    """A page of spans of a trace; a span without ``trace_id`` takes the one asked for. Raises as `decode_traces`."""
+    try:
+        block = _SPANS.decode(body).data
+    except (ValueError, RecursionError):
+        block = None
+    if block is not None and all(item.id and item.trace_id and not item.unreadable for item in block.data):
+        items = block.data
+        cursor = items[-1].cursor if items else None
+        return SpansPage(spans=items, has_next_page=block.page_info.has_next_page, next_cursor=cursor)
+    spans, bad, cursor, more = _read_page(TraceSpan, body, trace_id=trace_id)
+    return SpansPage(spans=spans, has_next_page=more, next_cursor=cursor, unreadable=bad)
+
+
+def decode_span(body: bytes) -> TraceSpan | None:
+    """One span, ``{"data": span}`` or bare; ``None`` where ``data`` is null. Raises as `decode_traces`."""
+    root = _object(parse(body), "$")
+    value, path = (root["data"], "$.data") if "data" in root else (root, "$")
+    if value is None:
+        return None
+    span = read_item(TraceSpan, value, path)
+    if isinstance(span, UnreadableItem):
+        raise NetraSchemaError(f"{span.path} is not a span: {span.reason}", hint=_CHANGED)
+    return span
+
+
+def decode_session_usage(body: bytes) -> SessionUsageData | None:
+    """What a session used; ``None`` for a session that Netra does not know. Raises as `decode_traces`."""
+    usage, path = _usage(body)
+    session_id = text(usage.get("session_id"))
+    if not session_id:
+        return None
+    return SessionUsageData(
+        session_id=session_id,
+        token_count=_total(usage, path, "tokenCount"),
+        request_count=_total(usage, path, "requestsCount"),
+        total_cost=float(_total(usage, path, "totalCost")),
+    )
+
+
+def decode_tenant_usage(body: bytes) -> TenantUsageData | None:
+    """What a tenant used; ``None`` for a tenant that Netra does not know. Raises as `decode_traces`."""
+    usage, path = _usage(body)
+    tenant_id = text(usage.get("tenant_id"))
+    if not tenant_id:
+        return None
+    return TenantUsageData(
+        tenant_id=tenant_id,
+        organisation_id=text(usage.get("organisation_id")),
+        token_count=_total(usage, path, "tokenCount"),
+        request_count=_total(usage, path, "requestsCount"),
+        session_count=_total(usage, path, "sessionsCount"),
+        total_cost=float(_total(usage, path, "totalCost")),
+    )
+
+
+def _read_page(
+    kind: type[ItemT], body: bytes, **known: str
+) -> tuple[list[ItemT], tuple[UnreadableItem, ...], str | None, bool]:
+    """Items, unreadable items, next cursor and whether there are more, from a page that the typed decode refused.
+
+    The cursor is that of the last item that can be read: what follows it is met again on the next page, not lost.
+    """
+    block, path = _object(parse(body), "$"), "$"
+    if isinstance(block.get("data"), dict):
+        block, path = block["data"], "$.data"
+    values = block.get("data")
+    if not isinstance(values, list):
+        raise _wrong(f"{path}.data", "data" in block, values, "a list")
+    info = block.get("pageInfo")
+    if not isinstance(info, dict):
+        raise _wrong(f"{path}.pageInfo", "pageInfo" in block, info, "an object")
+    more = info.get("hasNextPage")
+    if not isinstance(more, bool):
+        raise _wrong(f"{path}.pageInfo.hasNextPage", "hasNextPage" in info, more, "true or false")
+    items: list[ItemT] = []
+    bad: list[UnreadableItem] = []
+    for index, value in enumerate(values):
+        item = read_item(kind, value, f"{path}.data[{index}]", **known)
+        if isinstance(item, UnreadableItem):
+            bad.append(item)
+        else:
+            items.append(item)
+    if len(bad) >= BAD_ITEMS and len(bad) > BAD_SHARE * len(values):
+        raise NetraSchemaError(
+            f"{len(bad)} of {len(values)} items cannot be read, first {bad[0].path}: {bad[0].reason}", hint=_CHANGED
+        )
+    return items, tuple(bad), items[-1].cursor if items else None, more
+
+
+def _usage(body: bytes) -> tuple[dict[str, Any], str]:
+    root = _object(parse(body), "$")
+    if "data" in root:
+        return _object(root["data"], "$.data"), "$.data"
+    if not root.keys() & _USAGE_FIELDS:
+        raise NetraSchemaError(f"$ is no usage: {_names(root)}", hint=_CHANGED)
+    return root, "$"
+
+
+def _total(usage: dict[str, Any], path: str, name: str) -> int | float:
+    """A total. Null is 0, the sum of no rows; a missing one is not."""
+    if name in usage and usage[name] is None:
+        return 0
+    total = number(usage.get(name))
+    if total is None:
+        raise _wrong(f"{path}.{name}", name in usage, usage.get(name), "a number")
+    return total
+
+
+def _object(value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _wrong(path, True, value, "an object")
+    return value
+
+
+def _wrong(path: str, present: bool, value: object, wanted: str) -> NetraSchemaError:
+    found = f"is {type_name(value)}" if present else "is missing"
+    return NetraSchemaError(f"{path} {found}, where {wanted} is expected", hint=_CHANGED)
+
+
+def _names(value: dict[str, Any]) -> str:
+    return f"it holds {', '.join(sorted(value)[:5])}" if value else "it is empty"

@@ -1,0 +1,27 @@
+"""A clock that a test owns: sleeping takes no time, is recorded, and moves it on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from netra_otel_bridge.clock import NS_PER_S
+
+
+class FakeClock:
+    """Starts at 2026-05-01T00:00:00Z; ``waits`` holds every sleep, in seconds."""
+
+    def __init__(self) -> None:
+        self.elapsed_s = 0.0
+        self.start_ns = 1_777_593_600 * NS_PER_S
+        self.waits: list[float] = []
+
+    def now_ns(self) -> int:
+        return self.start_ns + int(self.elapsed_s * NS_PER_S)
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.elapsed_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.elapsed_s += max(0.0, seconds)
+        await asyncio.sleep(0)

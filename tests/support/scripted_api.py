@@ -1,0 +1,197 @@
+"""A server on loopback that answers each request with the next thing its script says, down to the bytes.
+
+Written on bare sockets, because the answers that matter here are those that no HTTP server would give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal
+
+End = Literal["keep", "close", "reset", "hang"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What arrived: header names are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Bytes to write, ``step`` at a time with ``pause_s`` between, and what becomes of the connection then."""
+
+    raw: bytes
+    end: End = "keep"
+    step: int = 0
+    pause_s: float = 0.0
+    head: bytes = field(default=b"")
+
+
+Script = Sequence[Reply] | Callable[[Request], Reply]
+
+
+def reply(
+    body: bytes = b"",
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+    length: int | None = None,
+    end: End = "keep",
+) -> Reply:
+    """An HTTP answer; ``length`` lies about the body where it differs from its size, ``end`` says what follows."""
+    lines = [f"HTTP/1.1 {status} Said So", f"Content-Type: {content_type}"]
+    lines.append(f"Content-Length: {len(body) if length is None else length}")
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return Reply(head + body, end=end, head=head)
+
+
+def json_reply(value: Any, **options: Any) -> Reply:
+    """An HTTP answer that carries ``value``."""
+    return reply(json.dumps(value).encode(), **options)
+
+
+def gzip_reply(value: Any) -> Reply:
+    """The same, compressed as the client asks for it."""
+    return reply(gzip.compress(json.dumps(value).encode()), headers={"Content-Encoding": "gzip"})
+
+
+def page(items: Sequence[Any], more: Any = False) -> dict[str, Any]:
+    """Netra's envelope."""
+    return {"data": {"data": list(items), "pageInfo": {"hasNextPage": more}}}
+
+
+def trace(number: int, **fields: Any) -> dict[str, Any]:
+    """A trace summary with an id and a cursor of its own."""
+    return {"id": f"{number:032x}", "name": f"trace {number}", "cursor": f"c{number}", **fields}
+
+
+def span(number: int, **fields: Any) -> dict[str, Any]:
+    """A span with an id and a cursor of its own."""
+    return {
+        "id": f"{number:016x}",
+        "trace_id": "ab" * 16,
+        "name": f"span {number}",
+        "kind": "GENERATION",
+        "start_time_ms": "1763251200000.123456",
+        "attributes": '{"a": 1}',
+        "cursor": f"c{number}",
+        **fields,
+    }
+
+
+class ScriptedApi:
+    """An async context manager. Past the end of a list of replies the last one is given again."""
+
+    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._script = script
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = asyncio.Event()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """As ``NETRA_OTLP_ENDPOINT`` would name it."""
+        return f"{self.url}/telemetry"
+
+    async def __aenter__(self) -> ScriptedApi:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._ending.set()
+        self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while (request := await _read_request(reader)) is not None:
+                self.requests.append(request)
+                if not await self._answer(self._next(request), writer):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._open.discard(writer)
+            self._tasks.discard(task)
+            writer.close()
+
+    def _next(self, request: Request) -> Reply:
+        if callable(self._script):
+            return self._script(request)
+        return self._script[min(len(self.requests), len(self._script)) - 1]
+
+    async def _answer(self, answer: Reply, writer: asyncio.StreamWriter) -> bool:
+        """Write an answer; whether the connection stays."""
+        step = answer.step or max(1, len(answer.raw))
+        for start in range(0, len(answer.raw), step):
+            writer.write(answer.raw[start : start + step])
+            await writer.drain()
+            if answer.pause_s and await self._ends_within(answer.pause_s):
+                return False
+        if answer.end == "hang":
+            await self._ending.wait()
+        if answer.end == "reset":
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        return answer.end == "keep"
+
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._ending.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Request | None:
+    line = await reader.readline()
+    if not line:
+        return None
+    method, target, _ = line.decode().split(" ", 2)
+    headers: dict[str, str] = {}
+    while (line := await reader.readline()) not in {b"\r\n", b""}:
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.strip().lower()] = value.strip()
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Request(method, target, headers, body)
