@@ -259,7 +259,7 @@ class Bridge:
             "headers": {name: value.reveal() for name, value in settings.headers.items()},
             "timeout": settings.timeout_s,
             "max_concurrency": settings.concurrency,
-            "rate_per_s": settings.rate_per_s,
+            "rate_per_s": settings.rate_limit,
             "backoff": Backoff(attempts=settings.attempts),
             "allow_insecure": settings.allow_insecure,
             "clock": self._clock,

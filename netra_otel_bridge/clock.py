@@ -96,6 +96,14 @@ def parse_duration_ns(text: str) -> int:
     return total
 
 
+def duration_text(ns: int) -> str:
+    """The shortest text that `parse_duration_ns` reads back as ``ns``, in whole milliseconds: ``1h``, ``1500ms``."""
+    for unit in ("w", "d", "h", "m", "s"):
+        if ns and ns % _UNIT_NS[unit] == 0:
+            return f"{ns // _UNIT_NS[unit]}{unit}"
+    return f"{ns // NS_PER_MS}ms"
+
+
 def parse_time_ns(text: str, now_ns: int) -> int:
     """An ISO 8601 time (UTC unless it says otherwise) or a duration before now, in nanoseconds since the epoch.
 

@@ -55,7 +55,7 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """Its name in the configuration file: without the unit, which the file may choose where it is a duration."""
+        """Its name in the configuration file, where a duration carries its unit in the value."""
         return self.name.removesuffix("_s").removesuffix("_ns")
 
 
@@ -69,7 +69,7 @@ class Settings:
     timeout_s: float
     allow_insecure: bool
     concurrency: int
-    rate_per_s: float | None
+    rate_limit: float | None
     attempts: int
     to: tuple[str, ...]
     destinations: Mapping[str, str]
@@ -184,7 +184,7 @@ SETTINGS = (
     Setting("allow_insecure", "NETRA_BRIDGE_ALLOW_INSECURE", False, _flag, "let the key travel over plain http"),
     Setting("concurrency", "NETRA_BRIDGE_CONCURRENCY", 64, _number(1, 1024, int), "calls to Netra at the same time"),
     Setting(
-        "rate_per_s", "NETRA_BRIDGE_RATE_LIMIT", None, _number(0.01, 1e6, float), "calls to Netra a second, at most"
+        "rate_limit", "NETRA_BRIDGE_RATE_LIMIT", None, _number(0.01, 1e6, float), "calls to Netra a second, at most"
     ),
     Setting(
         "attempts", "NETRA_BRIDGE_ATTEMPTS", 6, _number(1, 100, int), "tries of one call or batch before giving up"

@@ -7,13 +7,15 @@ import signal
 import sys
 import traceback
 
-import click
+import typer
 
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.output import wants_json, write_error
 from netra_otel_bridge.errors import BridgeError, UsageError
 
 INTERRUPTED = 75
+_WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
+"""What typer raises for flags it cannot make sense of; typer exports only this subclass of it."""
 
 
 def main() -> None:
@@ -24,11 +26,12 @@ def main() -> None:
         sys.stdout.flush()
     except BridgeError as error:
         code = write_error(error, as_json=wants_json(sys.argv))
-    except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "netra-otel-bridge"
-        wrong = UsageError(error.format_message(), hint=f"see {command} --help")
+    except _WRONG_USAGE as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "netra-otel-bridge"
+        wrong = UsageError(str(error), hint=f"see {command} --help")
         code = write_error(wrong, as_json=wants_json(sys.argv))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("netra-otel-bridge: interrupted; run it again to go on", file=sys.stderr)  # noqa: T201
         code = INTERRUPTED
     except BrokenPipeError:

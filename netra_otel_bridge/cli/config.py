@@ -11,7 +11,8 @@ from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
-from netra_otel_bridge.config import SETTINGS, Secret
+from netra_otel_bridge.clock import duration_text
+from netra_otel_bridge.config import SETTINGS, Secret, Setting, Settings
 
 app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 
@@ -25,17 +26,22 @@ def show(
 ) -> None:
     """Print the effective configuration and where each value came from; secrets are masked."""
     settings = options.start(config_file, verbose, quiet).settings
-    rows = [(one, plain(getattr(settings, one.name)), settings.origins[one.name]) for one in SETTINGS]
+    rows = [(one, _value(settings, one), settings.origins[one.name]) for one in SETTINGS]
     if as_json:
         write_json({one.key: {"value": value, "from": origin} for one, value, origin in rows})
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("setting", "value", "from", "variable", ""):
+    for column in ("setting", "value", "from", "variable"):
         table.add_column(column, overflow="fold", no_wrap=column in ("setting", "variable"))
     for one, value, origin in rows:
-        shown = "" if value is None or value in ({}, []) else str(value)
-        table.add_row(one.key, Text(shown), Text(origin), one.variable, Text(one.help, style="dim"))
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else "" if value in (None, {}) else str(value)
+        table.add_row(one.key, Text(shown), Text(origin), Text(one.variable, style="dim"))
     out.print(table)
+
+
+def _value(settings: Settings, one: Setting) -> Any:
+    value = getattr(settings, one.name)
+    return duration_text(value) if one.name.endswith("_ns") else plain(value)
 
 
 def plain(value: Any) -> Any:

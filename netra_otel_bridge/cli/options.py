@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.logging import RichHandler
 
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.cli.output import err
@@ -33,6 +32,15 @@ Filters = Annotated[
     typer.Option("--filter", metavar="FIELD=VALUE", help="Only traces with this value; may be given again."),
 ]
 
+
+class _LineHandler(logging.Handler):
+    """One record, one line on stderr, above the progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{record.levelname.lower()}: {record.getMessage()}"
+        err.print(line, soft_wrap=True, markup=False, style="dim" if record.levelno < logging.WARNING else None)
+
+
 _TEXT_FIELDS = ("trace_id", "session_id", "user_id", "tenant_id", "name", "environment", "service")
 _FLAG_FIELDS = ("has_error", "has_pii", "has_violation")
 _NUMBER_FIELDS = ("total_cost", "latency")
@@ -41,9 +49,8 @@ _NUMBER_FIELDS = ("total_cost", "latency")
 def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Bridge:
     """Set up logging on stderr, and the bridge from flags, environment and file."""
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
-    handler = RichHandler(console=err, show_path=False, show_time=verbose, omit_repeated_times=False)
     logger = logging.getLogger("netra_otel_bridge")
-    logger.handlers = [handler]
+    logger.handlers = [_LineHandler()]
     logger.setLevel(level)
     logger.propagate = False
     return Bridge(config_file=config_file, environ=os.environ, **flags)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 import typer
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import cost, count, duration, out, write_json
@@ -69,9 +69,9 @@ def list_traces(
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("trace", "start", "name", "service", "tenant"):
-        table.add_column(column, no_wrap=column == "trace", overflow="fold")
+        table.add_column(column, no_wrap=column in ("trace", "start"), overflow="fold")
     for column in ("duration", "tokens", "cost"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     for trace in found:
         table.add_row(
@@ -106,76 +106,75 @@ def show(
         out.print(draw(trace_id, spans))
 
 
-def draw(trace_id: str, spans: Sequence[TraceSpan]) -> Tree:
-    """A trace as a tree. Spans whose parent is not in the trace stand at its root and say so; so does a ring of parents."""
-    ordered = sorted(spans, key=lambda span: instant_ns(span.start_time_ms) or 0)
-    begin = min((start for span in spans if (start := instant_ns(span.start_time_ms)) is not None), default=0)
-    finish = max((end for span in spans if (end := instant_ns(span.end_time_ms)) is not None), default=begin)
+def draw(trace_id: str, spans: Sequence[TraceSpan]) -> Group:
+    """A trace as a tree beside its time line.
+
+    Spans whose parent is not in the trace stand at its root and say so; so does a ring of parents.
+    """
+    starts = [start for span in spans if (start := instant_ns(span.start_time_ms)) is not None]
+    ends = [end for span in spans if (end := instant_ns(span.end_time_ms)) is not None]
+    begin = min(starts, default=0)
+    finish = max(ends, default=begin)
     tokens = [span.total_tokens for span in spans if span.total_tokens is not None]
     costs = [span.total_cost for span in spans if span.total_cost is not None]
     title = Text.assemble(
         ("trace ", "bold"), (trace_id, "bold cyan"), f"  {len(spans)} spans  {duration(finish - begin)}"
     )
-    if tokens:
-        title.append(f"  {count(sum(tokens))} tokens")
-    if costs:
-        title.append(f"  {cost(sum(costs))}")
-    tree = Tree(title, guide_style="dim")
+    title.append(f"  {count(sum(tokens))} tokens" if tokens else "")
+    title.append(f"  {cost(sum(costs))}" if costs else "")
+    grid = Table.grid(padding=(0, 2))
+    for name in ("time", "duration", "span", "kind", "model", "tokens", "cost", "notes"):
+        grid.add_column(
+            name, justify="right" if name in ("duration", "tokens", "cost") else "left", no_wrap=name != "notes"
+        )
+    for span, guide in _tree(spans):
+        grid.add_row(*_cells(span, guide, (begin, max(finish - begin, 1)), {one.id for one in spans}))
+    return Group(title, grid)
+
+
+def _tree(spans: Sequence[TraceSpan]) -> Iterator[tuple[TraceSpan, str]]:
+    """Each span once, parents before children, with the guide lines before its name."""
+    ordered = sorted(spans, key=lambda span: instant_ns(span.start_time_ms) or 0)
     ids = {span.id for span in ordered}
     children: dict[str, list[TraceSpan]] = {}
     roots: list[TraceSpan] = []
     for span in ordered:
-        if is_no_id(span.parent_span_id) or span.parent_span_id not in ids or span.parent_span_id == span.id:
+        parent = span.parent_span_id
+        if parent is None or parent not in ids or parent == span.id:
             roots.append(span)
         else:
-            children.setdefault(span.parent_span_id or "", []).append(span)
+            children.setdefault(parent, []).append(span)
     drawn: set[str] = set()
-    scale = (begin, max(finish - begin, 1))
-    for span in (*roots, *ordered):
-        if span.id not in drawn:
-            _grow(tree, span, children, drawn, scale, orphan=not is_no_id(span.parent_span_id))
-    return tree
-
-
-def _grow(
-    tree: Tree,
-    root: TraceSpan,
-    children: dict[str, list[TraceSpan]],
-    drawn: set[str],
-    scale: tuple[int, int],
-    *,
-    orphan: bool,
-) -> None:
-    """Add a span and all below it, without recursion: a trace can be a chain of thousands."""
-    waiting = [(tree, root, orphan)]
+    waiting = [(span, "", "") for span in reversed((*roots, *ordered))]
     while waiting:
-        branch, span, lost = waiting.pop()
+        span, guide, below = waiting.pop()
         if span.id in drawn:
             continue
         drawn.add(span.id)
-        twig = branch.add(_line(span, scale, lost))
-        waiting += [(twig, child, False) for child in reversed(children.get(span.id, []))]
+        yield span, guide
+        offspring = children.get(span.id, [])
+        for child in reversed(offspring):
+            last = child is offspring[-1]
+            waiting.append((child, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")))
 
 
-def _line(span: TraceSpan, scale: tuple[int, int], orphan: bool) -> Text:
+def _cells(span: TraceSpan, guide: str, scale: tuple[int, int], ids: set[str]) -> tuple[Text, ...]:
     start, end = instant_ns(span.start_time_ms), instant_ns(span.end_time_ms)
-    line = Text()
-    if start is not None and end is not None and end >= start:
-        line.append(_bar(start, end, scale), style="cyan")
-        line.append(f" {duration(end - start):>9}  ", style="dim")
-    line.append(span.name or "(no name)", style="bold red" if is_error(span) else "bold")
-    line.append(f"  {span.kind}" if span.kind is not None else "", style="dim")
-    if span.model_name:
-        line.append(f"  {span.model_name}", style="magenta")
-    if span.total_tokens is not None:
-        line.append(f"  {count(span.total_tokens)} tokens")
-    if span.total_cost is not None:
-        line.append(f"  {cost(span.total_cost)}", style="green")
-    if is_error(span):
-        line.append("  error", style="red")
-    if orphan:
-        line.append(f"  (its parent {span.parent_span_id} is not in the trace)", style="yellow")
-    return line
+    timed = start is not None and end is not None and end >= start
+    lost = not is_no_id(span.parent_span_id) and span.parent_span_id not in ids
+    notes = Text()
+    notes.append("error  " if is_error(span) else "", style="red")
+    notes.append(f"its parent {span.parent_span_id} is not in the trace" if lost else "", style="yellow")
+    return (
+        Text(_bar(start or 0, end or 0, scale) if timed else "", style="cyan"),
+        Text(duration((end or 0) - (start or 0)) if timed else "", style="dim"),
+        Text.assemble((guide, "dim"), (span.name or "(no name)", "bold red" if is_error(span) else "bold")),
+        Text(str(span.kind) if span.kind is not None else "", style="dim"),
+        Text(span.model_name or "", style="magenta"),
+        Text(count(span.total_tokens)),
+        Text(cost(span.total_cost), style="green"),
+        notes,
+    )
 
 
 def _bar(start: int, end: int, scale: tuple[int, int]) -> str:

@@ -105,7 +105,10 @@ _listener = _Listener()
 
 @contextmanager
 def overhear(prefixes: tuple[str, ...]) -> Iterator[Overheard]:
-    """Collect what loggers under ``prefixes`` say in this thread; none of it reaches a handler."""
+    """Collect what loggers under ``prefixes`` say in this thread; none of it reaches a handler.
+
+    A logger that is made only during the call is heard from the next call on.
+    """
     for name, logger in tuple(logging.root.manager.loggerDict.items()):
         if name.startswith(prefixes) and isinstance(logger, logging.Logger) and _listener not in logger.filters:
             logger.filters.insert(0, _listener)

@@ -98,7 +98,7 @@ class HugeBody(Fault):
 
 
 class Gzip(FirstN):
-    """Compressed for clients that accept it; ``lost`` takes the compressed bytes and gives what is left of them."""
+    """Compressed for clients that accept it, whole or with an end missing."""
 
     def __init__(self, n: int | None, *, cut_half: bool = False, cut_trailer: bool = False) -> None:
         super().__init__(n)
@@ -106,7 +106,9 @@ class Gzip(FirstN):
         self._cut_trailer = cut_trailer
 
     def alter(self, call: Call, answer: Answer, /) -> Answer:
-        if "gzip" not in call.request.headers.get("Accept-Encoding", "") or not self.strikes():
+        encoded = any(name == "Content-Encoding" for name, _ in answer.headers)
+        accepted = "gzip" in call.request.headers.get("Accept-Encoding", "")
+        if encoded or not accepted or not self.strikes():
             return answer
         packed = gzip.compress(answer.body, compresslevel=1)
         if self._cut_half:

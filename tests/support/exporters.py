@@ -51,11 +51,14 @@ class ScriptedExporter(SpanExporter):
         self.shut_down += 1
 
 
-def fails_saying(message: str, *args: object, logger: str = "opentelemetry.exporter.test") -> Callable[[], object]:
+_log = logging.getLogger("opentelemetry.exporter.test")
+
+
+def fails_saying(message: str, *args: object) -> Callable[[], object]:
     """A step that logs an error, as stock exporters do, and returns ``FAILURE``."""
 
     def step() -> SpanExportResult:
-        logging.getLogger(logger).error(message, *args)
+        _log.error(message, *args)
         return SpanExportResult.FAILURE
 
     return step

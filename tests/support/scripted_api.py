@@ -188,6 +188,8 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     line = await reader.readline()
     if not line:
         return None
+    if line.count(b" ") != 2:
+        return Request("not HTTP", "", {}, line)
     method, target, _ = line.decode().split(" ", 2)
     headers: dict[str, str] = {}
     while (line := await reader.readline()) not in {b"\r\n", b""}:

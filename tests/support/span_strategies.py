@@ -11,15 +11,11 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TraceState
 
 from tests.support.spans import RESOURCE, SCOPE, context, make_span
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20) | st.sampled_from(["x" * n for n in (125, 127, 200, 17_000)])
-keys = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
-scalars = (
-    texts
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats()
-    | st.binary(max_size=40)
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20) | st.sampled_from(
+    ["x" * n for n in (125, 127, 200, 17_000)]
 )
+keys = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+scalars = texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.binary(max_size=40)
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner | st.none(), max_size=4).map(tuple) | st.dictionaries(keys, inner, max_size=3),
@@ -45,7 +41,7 @@ scopes = st.sampled_from(
 
 
 def _dropped(attributes: dict[str, object], dropped: int) -> BoundedAttributes:
-    bounded = BoundedAttributes(attributes={key: "v" for key in attributes})
+    bounded = BoundedAttributes(attributes=dict.fromkeys(attributes, "v"))
     bounded.dropped = dropped
     return bounded
 

@@ -36,7 +36,9 @@ def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpa
     """Resource and scope included, the bound holds and is close: ten bytes or so for each resource and each scope."""
     batch = batch_of(tuple(members))
     encoded = encode_spans(members).ByteSize()
-    frames = len({id(s.resource) for s in members}) + len({(id(s.resource), id(s.instrumentation_scope)) for s in members})
+    frames = len({id(s.resource) for s in members}) + len(
+        {(id(s.resource), id(s.instrumentation_scope)) for s in members}
+    )
     assert encoded <= batch.size_bytes
     distinct = {id(s.resource): s.resource for s in members}
     if len(set(distinct.values())) == len(distinct):

@@ -162,11 +162,16 @@ async def test_the_late_answer_counts_for_the_same_batch() -> None:
 async def test_a_cancelled_send_leaves_its_export_the_running_one() -> None:
     """Cancelling (a stop, a time-out outside) does not start a second export either."""
     release = threading.Event()
-    exporter = ScriptedExporter(waits_for(release))
+    begun = threading.Event()
+
+    def step() -> object:
+        begun.set()
+        return waits_for(release)()
+
+    exporter = ScriptedExporter(step)
     destination = ExporterDestination("slow", exporter)
     task = asyncio.create_task(destination.send(BATCH))
-    while not exporter.calls:
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(begun.wait)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -27,7 +27,9 @@ async def client() -> AsyncIterator[Client]:
     """Three traces: an agent that repeats its child's tokens, a failed call with a custom field, a priced tool."""
     async with Emulator() as emulator, Client(emulator.url) as client:
         await client.send(
-            otlp_span(1, 1, name="agent", duration_ns=5 * SECOND_NS, attributes={**ALICE, **LLM, "netra.span.type": "AGENT"}),
+            otlp_span(
+                1, 1, name="agent", duration_ns=5 * SECOND_NS, attributes={**ALICE, **LLM, "netra.span.type": "AGENT"}
+            ),
             otlp_span(1, 2, parent=1, start_ns=START_NS + SECOND_NS, kind=3, name="chat", attributes={**ALICE, **LLM}),
             resource=RESOURCE,
         )
@@ -93,7 +95,10 @@ async def test_unknown_is_null_and_not_zero(client: Client) -> None:
         ({"field": "name", "operator": "not_contains", "value": "e"}, []),
         ({"field": "name", "operator": "starts_with", "value": "re"}, ["rerank"]),
         ({"field": "name", "operator": "ends_with", "value": "t"}, ["agent"]),
-        ({"field": "environment", "operator": "any_of", "type": "arrayOptions", "value": ["prod", "x"]}, ["agent", "rerank"]),
+        (
+            {"field": "environment", "operator": "any_of", "type": "arrayOptions", "value": ["prod", "x"]},
+            ["agent", "rerank"],
+        ),
         ({"field": "service", "operator": "none_of", "type": "arrayOptions", "value": ["desk"]}, ["agent", "rerank"]),
         ({"field": "has_error", "type": "boolean", "value": True}, ["broken"]),
         ({"field": "has_error", "type": "boolean", "value": "false"}, ["agent", "rerank"]),

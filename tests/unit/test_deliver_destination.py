@@ -1,0 +1,159 @@
+"""``DEST``: every form of the command line, and what is said to one that is wrong."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+from netra_otel_bridge.deliver import batch_of, open_destination, parse_destination, stock
+from netra_otel_bridge.deliver.destination import ExporterSpec, FileSpec, OtlpSpec
+from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.model import Delivered
+from tests.support.exporters import ScriptedExporter
+from tests.support.spans import make_span
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol", "endpoint", "tls"),
+    [
+        ("otlp+grpc://tempo:4317", "grpc", "http://tempo:4317", False),
+        ("otlp+grpc://tempo", "grpc", "http://tempo:4317", False),
+        ("otlp+grpc://[::1]:5317", "grpc", "http://[::1]:5317", False),
+        ("otlp+grpcs://api.example.com", "grpc", "https://api.example.com:443", True),
+        ("otlp+http://127.0.0.1:4318", "http/protobuf", "http://127.0.0.1:4318/v1/traces", False),
+        ("otlp+http://127.0.0.1:4318/", "http/protobuf", "http://127.0.0.1:4318/v1/traces", False),
+        ("otlp+http://h:1/otlp/v1/traces", "http/protobuf", "http://h:1/otlp/v1/traces", False),
+        ("otlp+http://h:1/api/public/otel", "http/protobuf", "http://h:1/api/public/otel", False),
+        ("otlp+http://[fe80::1]:4318", "http/protobuf", "http://[fe80::1]:4318/v1/traces", False),
+        ("otlp+https://api.example.com/x", "http/protobuf", "https://api.example.com:443/x", True),
+    ],
+)
+def test_an_otlp_url_says_protocol_address_and_tls(text: str, protocol: str, endpoint: str, tls: bool) -> None:
+    """A path is taken as given, none is ``/v1/traces``; a port left out is OTLP's own, or 443 with TLS."""
+    assert parse_destination(text) == OtlpSpec(text, protocol, endpoint, tls)  # type: ignore[arg-type]
+
+
+def test_the_other_forms() -> None:
+    """Console, file and exporters by name; the text is the name."""
+    assert parse_destination(" console ") == ExporterSpec("console", "console")
+    assert parse_destination("exporter:otlp_proto_grpc") == ExporterSpec("exporter:otlp_proto_grpc", "otlp_proto_grpc")
+    assert parse_destination("otlp-file:a b.jsonl") == FileSpec("otlp-file:a b.jsonl", Path("a b.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "protocol"),
+    [
+        ({}, "grpc"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "http/protobuf"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, "grpc"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc"),
+    ],
+)
+def test_otlp_takes_its_protocol_from_the_environment(variables: dict[str, str], protocol: str) -> None:
+    """The variable for traces wins over the general one; an empty one counts as absent."""
+    assert parse_destination("otlp", variables) == OtlpSpec("otlp", protocol)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "otlps", "otlp:", "otlp+udp://h:1", "http://h:4318", "otlp-file:", "exporter:", "jaeger", "otlp+grpc",
+        "otlp+grpc:h:1", "otlp+grpc://", "otlp+grpc://:4317", "otlp+grpc://h:port", "otlp+grpc://h:99999",
+        "otlp+grpc://h:0", "otlp+grpc://h:", "otlp+grpc://h h:1", "otlp+http://[::1:4318", "otlp+grpc://h:1/path",
+    ],
+)  # fmt: skip
+def test_anything_else_is_a_usage_error_that_says_what_to_write(text: str) -> None:
+    """The message names the text, the hint the forms."""
+    with pytest.raises(UsageError) as raised:
+        parse_destination(text)
+    assert raised.value.hint
+    assert repr(text)[1:-1] in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["otlp+http://me:canary@h:4318", "otlp+grpc://canary@h:4317", "otlp+http://h:1/v1/traces?key=canary",
+     "otlp+udp://me:canary@h:1", "https://me:canary@h/x"],
+)  # fmt: skip
+def test_a_url_with_credentials_is_refused_without_repeating_them(text: str) -> None:
+    """A destination's text is shown in logs and kept in the state."""
+    with pytest.raises(UsageError) as raised:
+        parse_destination(text)
+    assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:canary@h:4318"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://canary@h/v1/traces"},
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named(variables: dict[str, str]) -> None:
+    """The error is about the configuration, names the variable and shows no credential."""
+    with pytest.raises(ConfigurationError, match=next(iter(variables))) as raised:
+        parse_destination("otlp", variables)
+    assert "canary" not in str(raised.value)
+
+
+def test_an_exporter_that_is_not_installed_is_answered_with_those_that_are() -> None:
+    """The names to choose from are in the hint."""
+    with pytest.raises(ConfigurationError, match="'zipkin_json'") as raised:
+        open_destination("exporter:zipkin_json")
+    assert "console" in raised.value.hint
+    assert "otlp_proto_grpc" in raised.value.hint
+
+
+class Unwilling(ScriptedExporter):
+    def __init__(self) -> None:
+        raise ValueError("WIDGET_URL is not set")
+
+
+def _only(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    entry = EntryPoint("own", value, stock.GROUP)
+    monkeypatch.setattr(stock, "entry_points", lambda group: EntryPoints([entry]))
+
+
+async def test_any_exporter_of_the_group_is_made_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that brings an entry point is a destination, with no code of ours."""
+    _only(monkeypatch, "tests.support.exporters:ScriptedExporter")
+    destination = open_destination("exporter:own", name="mine")
+    assert destination.name == "mine"
+    assert await destination.send(batch_of((make_span(1),))) == Delivered()
+    await destination.aclose()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("no.such.module:Exporter", "cannot be loaded"),
+        (f"{__name__}:Unwilling", "WIDGET_URL is not set"),
+        ("builtins:dict", "does not make a span exporter"),
+    ],
+)
+def test_an_exporter_that_cannot_be_made_is_a_configuration_error(
+    monkeypatch: pytest.MonkeyPatch, value: str, words: str
+) -> None:
+    """The exporter's own reason is in the message."""
+    _only(monkeypatch, value)
+    with pytest.raises(ConfigurationError, match=words):
+        open_destination("exporter:own")
+
+
+def test_a_header_that_cannot_be_read_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exporters log a malformed header whole, and the key is in it."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Bearer canary 4711")
+    open_destination("otlp+http://127.0.0.1:9")
+    assert "Header format invalid" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_the_console_is_the_sdks_own_exporter() -> None:
+    """Found by its entry point."""
+    assert stock.exporter_class("console") is ConsoleSpanExporter

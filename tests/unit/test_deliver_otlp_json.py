@@ -1,0 +1,121 @@
+"""OTLP JSON says what the stock protobuf encoder says, and has the form that the Collector reads."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+
+from netra_otel_bridge.deliver.otlp_json import encode_line, traces_data, value_json
+from tests.support.span_strategies import spans
+from tests.support.spans import make_span
+
+
+def parse(line: bytes) -> TracesData:
+    """OTLP JSON through protobuf's own JSON reader, which wants ids in base64."""
+
+    def ids(fields: dict[str, Any]) -> dict[str, Any]:
+        hexes = {"traceId", "spanId", "parentSpanId"} & fields.keys()
+        return fields | {key: base64.b64encode(bytes.fromhex(fields[key])).decode() for key in hexes}
+
+    return json_format.ParseDict(json.loads(line, object_hook=ids), TracesData())
+
+
+def comparable(message: Any) -> str:
+    """A message as text: NaN is not equal to itself, its text is."""
+    return str(message)
+
+
+@given(st.lists(spans(), max_size=6))
+def test_a_line_is_what_the_protobuf_encoder_makes(members: list[ReadableSpan]) -> None:
+    """Every field and value, for spans of any content, grouped by resource and scope."""
+    expected = TracesData(resource_spans=encode_spans(members).resource_spans)
+    line = encode_line(members)
+    assert b"\n" not in line
+    assert comparable(parse(line)) == comparable(expected)
+
+
+def test_the_form_is_that_of_the_recorded_data() -> None:
+    """Ids are lowercase hex, 64-bit integers are texts, enums are numbers, defaults are left out."""
+    span = make_span(0xAB, trace_id=0xCD, parent=0xEF, attributes={"n": 7, "x": 1.5, "b": b"\xff", "l": ("a", None)})
+    data = traces_data([span])["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    assert data == {
+        "traceId": "000000000000000000000000000000cd",
+        "spanId": "00000000000000ab",
+        "parentSpanId": "00000000000000ef",
+        "name": "span 171",
+        "kind": 3,
+        "startTimeUnixNano": "1747000000123456789",
+        "endTimeUnixNano": "1747000000124956789",
+        "attributes": [
+            {"key": "n", "value": {"intValue": "7"}},
+            {"key": "x", "value": {"doubleValue": 1.5}},
+            {"key": "b", "value": {"bytesValue": "/w=="}},
+            {"key": "l", "value": {"arrayValue": {"values": [{"stringValue": "a"}, {}]}}},
+        ],
+        "status": {},
+        "flags": 256,
+    }
+
+
+def test_recorded_data_has_no_field_that_is_unknown_here(recorded: dict[str, Any]) -> None:
+    """What netra-sdk recorded parses with the same reader as our own lines."""
+    assert parse(json.dumps(recorded).encode()).resource_spans
+
+
+def test_equal_resources_share_a_group_although_they_are_two_objects() -> None:
+    """Grouping is by content, as the stock encoder does it."""
+    members = [make_span(n, resource=Resource({"service.name": "a"})) for n in (1, 2, 3)]
+    assert len(traces_data(members)["resourceSpans"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), {"doubleValue": "NaN"}),
+        (float("inf"), {"doubleValue": "Infinity"}),
+        (float("-inf"), {"doubleValue": "-Infinity"}),
+        (2**63, {"stringValue": "9223372036854775808"}),
+        (-(2**63), {"intValue": "-9223372036854775808"}),
+        ({}, {"kvlistValue": {}}),
+        ((), {"arrayValue": {}}),
+        (None, {}),
+        (True, {"boolValue": True}),
+        (3 + 4j, {"stringValue": "(3+4j)"}),
+    ],
+)
+def test_values_at_the_edges(value: object, expected: dict[str, Any]) -> None:
+    """Numbers that JSON has no form for are texts; an integer beyond 64 bits is kept as text instead of lost."""
+    assert value_json(value) == expected
+
+
+def test_lone_surrogates_are_replaced() -> None:
+    """Conversion removes them; a span built elsewhere may hold one and must not stop the file."""
+    line = encode_line([make_span(1, name="a\ud800b", attributes={"k\udfff": "v", "t": ("x\ud800",), "ok": "😀"})])
+    span = json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    assert span["name"] == "a?b"
+    assert [entry["key"] for entry in span["attributes"]] == ["k?", "t", "ok"]
+    assert span["attributes"][2]["value"] == {"stringValue": "😀"}
+
+
+@pytest.fixture
+def recorded() -> dict[str, Any]:
+    found = [path for path in RECORDED if path.exists()]
+    if not found:
+        pytest.skip(f"no recorded spans at {RECORDED[0]}")
+    data: dict[str, Any] = json.loads(found[0].read_text())
+    return data
+
+
+_NAME = "netra-sdk-1.2.2-spans.otlp.json"
+RECORDED = [Path(__file__).parents[2].parent / "shared" / "data" / _NAME, Path(__file__).parents[1] / "data" / _NAME]

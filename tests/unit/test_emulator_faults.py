@@ -1,0 +1,232 @@
+"""Every fault in the table does what its row says, and only to reads of the API."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions
+from netra_otel_bridge.errors import UsageError
+from tests.support.emulator import EVER, START_NS, Client, otlp_span
+
+TRACE = f"{1:032x}"
+SPANS = f"/sdk/traces/{TRACE}/spans"
+
+
+@asynccontextmanager
+async def faulty(*faults: str) -> AsyncIterator[Client]:
+    """An emulator with these faults, holding one trace of 25 spans."""
+    async with Emulator(EmulatorOptions(port=0, faults=faults)) as emulator, Client(emulator.url) as client:
+        await client.send(*(otlp_span(1, n, start_ns=START_NS + n) for n in range(1, 26)))
+        yield client
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 429, 500, 502, 503, 504])
+async def test_the_first_n_calls_get_an_error_status(status: int) -> None:
+    """Then all is well; ingest was never touched."""
+    async with faulty(f"status-{status}=2") as client:
+        assert [(await client.raw("GET", SPANS))[0] for _ in range(3)] == [status, status, 200]
+
+
+async def test_faults_apply_in_the_order_given() -> None:
+    """Each counts the calls that reach it."""
+    async with faulty("status-500=1", "status-429=2", "retry-after=-7 weeks") as client:
+        answers = [await client.raw("GET", SPANS) for _ in range(4)]
+        assert [answer[0] for answer in answers] == [500, 429, 429, 200]
+        assert [answer[1].get("Retry-After") for answer in answers] == [None, "-7 weeks", "-7 weeks", None]
+
+
+async def test_a_key_can_be_revoked() -> None:
+    """After so many calls, for good."""
+    async with faulty("unauthorized-after=1") as client:
+        assert [(await client.raw("GET", SPANS))[0] for _ in range(3)] == [200, 401, 401]
+
+
+async def test_not_the_api_at_all() -> None:
+    """A login page with status 200; a redirect elsewhere."""
+    async with faulty("html=1", "redirect=http://127.0.0.1:1/login") as client:
+        status, headers, body = await client.raw("GET", SPANS)
+        assert (status, headers["Content-Type"]) == (200, "text/html")
+        assert body.startswith(b"<!doctype html>")
+        status, headers, _ = await client.raw("GET", SPANS)
+        assert (status, headers["Location"]) == (302, "http://127.0.0.1:1/login")
+
+
+async def test_truncated_json_is_sound_http() -> None:
+    """The length is right, the document is not."""
+    async with faulty("truncated-json=1") as client:
+        status, _, body = await client.raw("GET", SPANS)
+        assert status == 200
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(body)
+        assert len((await client.spans(TRACE))["data"]) == 20
+
+
+async def test_a_connection_breaks_in_the_body_or_before_it() -> None:
+    """Half a body of the length announced; a reset."""
+    async with faulty("cut-body=1") as client:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await client.raw("GET", SPANS)
+        assert (await client.raw("GET", SPANS))[0] == 200
+    async with faulty("reset") as client:
+        with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
+            await client.raw("GET", SPANS)
+
+
+async def walk(client: Client, pages: int) -> tuple[list[str], list[str]]:
+    """Ids and page cursors of so many pages."""
+    ids: list[str] = []
+    cursors: list[str] = []
+    for _ in range(pages):
+        page = await client.spans(TRACE, limit=5, **({"cursor": cursors[-1]} if cursors else {}))
+        assert page["pageInfo"]["hasNextPage"]
+        ids += [item["id"] for item in page["data"]]
+        cursors.append(page["data"][-1]["cursor"])
+    return ids, cursors
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+async def test_cursors_cycle(length: int) -> None:
+    """With that period, and the list never ends."""
+    async with faulty(f"cursor-loop={length}") as client:
+        _, cursors = await walk(client, 9)
+        assert len(set(cursors)) == length
+        assert cursors == (cursors[:length] * 9)[:9]
+
+
+async def test_a_cursor_expires_once() -> None:
+    """The second request with a cursor is refused, the third is not."""
+    async with faulty("cursor-expired=2") as client:
+        cursor = (await client.spans(TRACE, limit=5))["data"][-1]["cursor"]
+        statuses = [(await client.raw("GET", SPANS, params={"cursor": cursor}))[0] for _ in range(3)]
+        assert statuses == [200, 400, 200]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("empty-page-has-next", {"data": [], "pageInfo": {"hasNextPage": True}}),
+        ("has-next-string", {"pageInfo": {"hasNextPage": "true"}}),
+        ("has-next-missing", {"pageInfo": {}}),
+    ],
+)
+async def test_paging_information_is_wrong(fault: str, expected: dict[str, Any]) -> None:
+    """On the first page only, as asked; traces and spans alike."""
+    async with faulty(f"{fault}=1") as client:
+        first = await client.spans(TRACE)
+        assert {key: first[key] for key in expected} == expected
+        assert (await client.spans(TRACE))["pageInfo"] == {"hasNextPage": True}
+    async with faulty(fault) as client:
+        assert (await client.traces())["pageInfo"] != {"hasNextPage": False}
+
+
+async def test_shapes_are_wrong() -> None:
+    """``data`` as a list; items that are no objects before the real ones; items in reverse."""
+    async with faulty("wrong-shape") as client:
+        assert isinstance((await client.json("GET", SPANS))["data"], list)
+    async with faulty("bad-item") as client:
+        assert (await client.spans(TRACE, limit=1))["data"][:2] == [42, "not an object"]
+    async with faulty("reorder") as client:
+        ids, _ = await walk(client, 4)
+        assert ids[:5] == [f"{n:016x}" for n in (5, 4, 3, 2, 1)]
+        assert sorted(ids) == [f"{n:016x}" for n in range(1, 21)]
+
+
+async def test_every_tenth_span_has_broken_attributes() -> None:
+    """The same ones each time."""
+    async with faulty("bad-span-json") as client:
+        for _ in range(2):
+            items = (await client.spans(TRACE, limit=100))["data"]
+            assert [n for n, item in enumerate(items) if item["attributes"] != "{}"] == [0, 10, 20]
+
+
+async def test_compression_and_its_accidents() -> None:
+    """Compressed when accepted; cut in the middle or in the trailer; an encoding that nobody asked for."""
+    async with (
+        faulty("gzip=1", "gzip-cut=1", "gzip-trailer-cut=1") as client,
+        aiohttp.ClientSession(auto_decompress=False) as plain,
+    ):
+        async with plain.get(client.url + SPANS, headers={"Accept-Encoding": "identity"}) as response:
+            assert "Content-Encoding" not in response.headers
+            whole = await response.read()
+        bodies = []
+        for _ in range(3):
+            async with plain.get(client.url + SPANS, headers={"Accept-Encoding": "gzip"}) as response:
+                assert response.headers["Content-Encoding"] == "gzip"
+                bodies.append(await response.read())
+        assert gzip.decompress(bodies[0]) == whole
+        for cut in bodies[1:]:
+            with pytest.raises(EOFError):
+                gzip.decompress(cut)
+    async with faulty("encoding=br") as client:
+        with pytest.raises(aiohttp.ClientError):
+            await client.raw("GET", SPANS)
+
+
+async def test_a_gzip_bomb_is_small_and_valid() -> None:
+    """Eight MiB of blanks in a few kB."""
+    async with faulty("gzip-bomb=8") as client, aiohttp.ClientSession(auto_decompress=False) as plain:
+        async with plain.get(client.url + SPANS) as response:
+            body = await response.read()
+        assert len(body) < 20_000
+        assert gzip.decompress(body) == b" " * (8 << 20)
+        assert zlib.decompressobj(31).decompress(body, 10) == b" " * 10
+
+
+async def test_a_huge_body_has_the_size_asked_for_or_no_end() -> None:
+    """It is for the reader to stop."""
+    async with faulty("huge-body=300000") as client:
+        assert 300_000 <= len((await client.raw("GET", SPANS))[2]) < 400_000
+    async with (
+        faulty("huge-body") as client,
+        aiohttp.ClientSession() as session,
+        session.get(client.url + SPANS) as response,
+    ):
+        assert await response.content.readexactly(17) == b'{"data":{"data":['
+        await response.content.readexactly(2_000_000)
+
+
+async def test_slow_and_silent_answers() -> None:
+    """Bytes one at a time; nothing at all."""
+    async with faulty("slow-body=0.001") as client:
+        assert json.loads((await client.raw("GET", SPANS, params={"limit": "1"}))[2])["data"]
+    async with faulty("hang=1") as client:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.raw("GET", SPANS), 0.2)
+        assert (await client.raw("GET", SPANS))[0] == 200
+
+
+async def test_faults_can_be_changed_while_running() -> None:
+    """A fault begins and ends when a test says so."""
+    async with Emulator() as emulator, Client(emulator.url) as client:
+        emulator.set_faults("status-503")
+        await client.traces(status=503)
+        emulator.set_faults()
+        await client.traces()
+        assert emulator.status == {503: 1, 200: 1}
+
+
+@pytest.mark.parametrize("fault", ["no-such", "status-500=many", "redirect", "retry-after", "cursor-loop=0"])
+def test_a_fault_that_makes_no_sense_is_refused(fault: str) -> None:
+    """With the name of the fault."""
+    with pytest.raises(UsageError, match=fault.partition("=")[0]):
+        Emulator(EmulatorOptions(port=0, faults=(fault,)))
+
+
+async def test_every_fault_is_documented_and_leaves_ingest_alone() -> None:
+    """The table is what `--help` shows."""
+    arguments = {"redirect": "=http://127.0.0.1:1", "retry-after": "=1", "gzip-bomb": "=1"}
+    for name, entry in FAULTS.items():
+        assert entry.doc
+        async with faulty(name + arguments.get(name, "")) as client:
+            answer = await client.json("POST", "/v1/traces", json={"resourceSpans": []})
+            assert answer == {}
+    assert EVER

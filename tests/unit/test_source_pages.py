@@ -1,0 +1,85 @@
+"""The pager's states, without a server."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netra_otel_bridge.clock import Backoff
+from netra_otel_bridge.errors import NetraSchemaError, PaginationLoop
+from netra_otel_bridge.model import TracesPage, TraceSummary, UnreadableItem
+from netra_otel_bridge.source.pages import Pager, read_pages
+from tests.support.fake_clock import FakeClock
+
+
+def traces_page(cursor: str | None, *, more: bool = True, items: int = 1) -> TracesPage:
+    return TracesPage(traces=[TraceSummary(id="a")] * items, has_next_page=more, next_cursor=cursor)
+
+
+def test_follows_the_last_cursor_to_the_end() -> None:
+    """Each page's cursor is asked for next; only a page that says so is the last."""
+    pager = Pager("list", None, 20)
+    pager.advance(traces_page("a"))
+    assert (pager.cursor, pager.done) == ("a", False)
+    pager.advance(traces_page("b"))
+    assert (pager.cursor, pager.done) == ("b", False)
+    pager.advance(traces_page("c", more=False))
+    assert pager.done
+
+
+def test_an_empty_last_page_is_the_end() -> None:
+    """Nothing, and no more: an empty listing."""
+    pager = Pager("list", None, None)
+    pager.advance(traces_page(None, more=False, items=0))
+    assert pager.done
+
+
+def test_unreadable_items_are_not_an_empty_page() -> None:
+    """A page whose items cannot be read, and which leads on without a cursor, is an error and not asked for again."""
+    page = TracesPage(traces=[], has_next_page=True, unreadable=(UnreadableItem("$", "bad"),))
+    with pytest.raises(NetraSchemaError):
+        Pager("list", None, None).advance(page)
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=30))
+def test_ends_no_later_than_the_first_repeat(cursors: list[str]) -> None:
+    """Whatever cursors come, paging ends at the first that was there before, and not earlier."""
+    pager = Pager("list", None, None)
+    seen: set[str] = set()
+    for cursor in cursors:
+        if cursor in seen:
+            with pytest.raises(PaginationLoop):
+                pager.advance(traces_page(cursor))
+            return
+        pager.advance(traces_page(cursor))
+        seen.add(cursor)
+    assert pager.cursor == cursors[-1]
+
+
+@pytest.mark.parametrize(("limit", "smaller"), [(100, 50), (None, 10), (2, 1), (3, 1)])
+def test_shrinks_once(limit: int | None, smaller: int) -> None:
+    """The page size is halved once in a listing."""
+    pager = Pager("list", None, limit)
+    assert pager.shrink()
+    assert pager.limit == smaller
+    assert not pager.shrink()
+
+
+def test_one_item_cannot_shrink() -> None:
+    """A page of one item that is too large stays too large."""
+    assert not Pager("list", None, 1).shrink()
+
+
+async def test_the_page_that_closes_a_loop_is_shown_first() -> None:
+    """A page is whole even where it leads nowhere: its items are handed over before the error."""
+    pages = iter([traces_page("a"), traces_page("b"), traces_page("a")])
+
+    async def fetch(_cursor: str | None, _limit: int | None) -> TracesPage:
+        return next(pages)
+
+    got = []
+    with pytest.raises(PaginationLoop):
+        async for page in read_pages(fetch, "list", cursor=None, limit=None, backoff=Backoff(), clock=FakeClock()):
+            got.append(page.next_cursor)
+    assert got == ["a", "b", "a"]

@@ -1,0 +1,142 @@
+"""The synchronous client: the same answers and errors, from any thread, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from netra_otel_bridge.clock import Backoff
+from netra_otel_bridge.errors import NetraError, NetraUnavailable, UsageError
+from netra_otel_bridge.source import NetraClient
+from tests.support.scripted_api import Reply, Request, Script, ScriptedApi, json_reply, page, reply, span, trace
+
+FROM, TO = "2026-04-30T00:00:00.000Z", "2026-05-01T00:00:00.000Z"
+
+
+class ServerThread:
+    """A scripted API on a thread of its own, for clients that block."""
+
+    def __init__(self, script: Script) -> None:
+        self.api = ScriptedApi(script)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> ScriptedApi:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self.api.__aenter__(), self._loop).result(5)
+        return self.api
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self.api.__aexit__(None, None, None), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+
+def three_pages(request: Request) -> Reply:
+    """Traces 1 to 3, one a page; spans 1 to 3 likewise; usage and single spans."""
+    if request.target.startswith("/usage/sessions"):
+        return json_reply({"data": {"session_id": "s", "tokenCount": 1, "requestsCount": 1, "totalCost": 1}})
+    if request.target.startswith("/usage/tenants"):
+        return json_reply({"data": {}})
+    if request.target.startswith("/sdk/traces/spans/"):
+        return json_reply({"data": span(9)})
+    make = trace if request.method == "POST" else span
+    at = request.json["pagination"].get("cursor") if request.method == "POST" else cursor_of(request.target)
+    number = 1 if at is None else int(at[1:]) + 1
+    return json_reply(page([make(number)], more=number < 3))
+
+
+def cursor_of(target: str) -> str | None:
+    return target.partition("cursor=")[2].partition("&")[0] or None
+
+
+@pytest.fixture
+def api() -> Iterator[ScriptedApi]:
+    with ServerThread(three_pages) as server:
+        yield server
+
+
+def test_every_call(api: ScriptedApi) -> None:
+    """Each call of the asynchronous client, synchronously; the iterators are plain generators."""
+    with NetraClient(api_key="k", endpoint=api.endpoint) as client:
+        usage = client.get_session_usage("s", FROM, TO)
+        assert usage is not None
+        assert usage.total_cost == 1
+        assert client.get_tenant_usage("t", FROM, TO) is None
+        assert client.list_traces(FROM, TO).has_next_page
+        assert client.list_spans_by_trace_id("t", "c2").next_cursor == "c3"
+        found = client.get_span("x")
+        assert found is not None
+        assert [item.name for item in client.iter_traces(FROM, TO)] == ["trace 1", "trace 2", "trace 3"]
+        assert [item.name for item in client.iter_spans_by_trace_id("t")] == ["span 1", "span 2", "span 3"]
+        assert [len(got.traces) for got in client.iter_trace_pages(FROM, TO)] == [1, 1, 1]
+        assert [len(got.spans) for got in client.iter_span_pages("t", cursor="c1")] == [1, 1]
+        assert client.stats.statuses[200] == 16
+        assert "k" not in repr(client).removeprefix("NetraClient")
+
+
+def test_from_several_threads(api: ScriptedApi) -> None:
+    """Calls of many threads share one client and one budget."""
+    with NetraClient(api_key="k", endpoint=api.endpoint, max_concurrency=4) as client, ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(lambda _: len(list(client.iter_spans_by_trace_id("t"))), range(64)))
+    assert got == [3] * 64
+    assert api.connections <= 4
+
+
+async def test_under_a_running_loop() -> None:
+    """Inside a coroutine it blocks, and works."""
+    with ServerThread(three_pages) as server, NetraClient(api_key="k", endpoint=server.endpoint) as client:
+        assert len(client.list_traces(FROM, TO).traces) == 1
+
+
+def test_errors_are_raised_in_the_caller() -> None:
+    """A failure is the same `NetraError`, also out of an iterator."""
+    with (
+        ServerThread([json_reply(page([span(1)], more=True)), reply(status=500)]) as server,
+        NetraClient(api_key="k", endpoint=server.endpoint, backoff=Backoff(attempts=1)) as client,
+    ):
+        spans = client.iter_spans_by_trace_id("t")
+        assert next(spans).name == "span 1"
+        with pytest.raises(NetraUnavailable):
+            next(spans)
+
+
+def test_closing(api: ScriptedApi) -> None:
+    """Closing ends the thread, may be repeated, and later calls say so; a half-read iterator does not mind."""
+    client = NetraClient(api_key="k", endpoint=api.endpoint)
+    traces = client.iter_traces(FROM, TO)
+    next(traces)
+    client.close()
+    client.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "netra-client"]
+    with pytest.raises(UsageError, match="closed"):
+        client.get_span("x")
+    with pytest.raises(UsageError, match="closed"):
+        next(traces)
+
+
+def test_closing_ends_a_call_under_way() -> None:
+    """A call that waits for Netra in another thread ends with an error when the client is closed."""
+    with ServerThread([Reply(b"", end="hang")]) as server, ThreadPoolExecutor(1) as pool:
+        client = NetraClient(api_key="k", endpoint=server.endpoint)
+        call = pool.submit(client.get_span, "x")
+        while not server.requests:
+            time.sleep(0.01)
+        client.close()
+        assert isinstance(call.exception(5), UsageError | NetraError)
+
+
+def test_a_forgotten_client_is_closed(api: ScriptedApi) -> None:
+    """A client that is never closed leaves no thread and no warning once it is collected."""
+    client = NetraClient(api_key="k", endpoint=api.endpoint)
+    client.get_span("x")
+    del client
+    gc.collect()
+    assert not [thread for thread in threading.enumerate() if thread.name == "netra-client"]
