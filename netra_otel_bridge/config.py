@@ -15,10 +15,12 @@ from urllib.parse import unquote
 
 import yaml
 
-from netra_otel_bridge.clock import parse_duration_ns
+from netra_otel_bridge.clock import NS_PER_MS, parse_duration_ns
 from netra_otel_bridge.errors import ConfigurationError, UsageError
 
 CONFIG_FILE_VARIABLE = "NETRA_BRIDGE_CONFIG"
+_MAX_DURATION_NS = 36_525 * 86_400 * 10**9
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 PROFILES = ("raw", "genai", "openinference", "both")
 
 
@@ -119,9 +121,10 @@ def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[
     def parse(value: Any) -> Any:
         try:
             number = kind(value) if not isinstance(value, bool) else None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
-        if number is None or not low <= number <= high:
+        cut = isinstance(value, float) and number != value
+        if number is None or cut or not low <= number <= high:
             raise ValueError(f"expected {'a whole' if kind is int else 'a'} number from {low:g} to {high:g}")
         return number
 
@@ -150,23 +153,25 @@ def _duration(value: Any) -> int:
         ns = parse_duration_ns(str(value))
     except UsageError as error:
         raise ValueError(str(error)) from None
-    if ns <= 0:
-        raise ValueError("expected a duration above zero")
+    except OverflowError:
+        raise ValueError("expected a duration of at most 100 years") from None
+    if not 0 < ns <= _MAX_DURATION_NS or ns % NS_PER_MS:
+        raise ValueError("expected a duration in whole milliseconds, above zero and of at most 100 years")
     return ns
 
 
 def parse_headers(value: Any) -> dict[str, Secret]:
     """``k=v,k2=v2`` with percent-encoded values (W3C correlation context), as netra-sdk reads ``NETRA_HEADERS``."""
     if isinstance(value, Mapping):
-        return {str(key).strip().lower(): _secret(item) for key, item in value.items()}
+        pairs = [(str(key), "=", "" if item == "" else _text(item)) for key, item in value.items()]
+    else:
+        pairs = [pair.partition("=") for pair in _text(value).split(",") if pair.strip()]
+        pairs = [(key, equals, unquote(item.strip())) for key, equals, item in pairs]
     headers: dict[str, Secret] = {}
-    for pair in _text(value).split(","):
-        if not pair.strip():
-            continue
-        key, equals, item = pair.partition("=")
-        if not equals or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", key.strip()):
+    for key, equals, item in pairs:
+        if not equals or not _HEADER_NAME.fullmatch(key.strip()):
             raise ValueError("expected name=value pairs with commas between them")
-        headers[key.strip().lower()] = _secret(unquote(item.strip()))
+        headers[key.strip().lower()] = _secret(item) if item else Secret("")
     return headers
 
 
@@ -251,13 +256,27 @@ def _read_file(path: Path) -> dict[str, tuple[Any, str]]:
         found: dict[str, tuple[Any, str]] = {}
         for key_node, value_node in node.value:
             origin = f"{path} line {key_node.start_mark.line + 1}"
-            setting = _FILE_KEYS.get(key_node.value)
+            setting = _FILE_KEYS.get(key_node.value) if isinstance(key_node, yaml.ScalarNode) else None
             if setting is None:
+                named = repr(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "(not a name)"
                 known = ", ".join(sorted(_FILE_KEYS))
-                raise ConfigurationError(f"{origin}: unknown setting {key_node.value!r}", hint=f"known: {known}")
-            found[setting.name] = (loader.construct_object(value_node, deep=True), origin)
+                raise ConfigurationError(f"{origin}: unknown setting {named}", hint=f"known: {known}")
+            if setting.name in found:
+                raise ConfigurationError(f"{origin}: {setting.key} is set twice, first at {found[setting.name][1]}")
+            try:
+                found[setting.name] = (loader.construct_object(value_node, deep=True), origin)
+            except (yaml.constructor.ConstructorError, ValueError, RecursionError):
+                raise ConfigurationError(f"{origin}: {setting.key}: the value cannot be read") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}", hint="check --config") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path}{_place(error)}") from None
     return found
+
+
+def _place(error: Exception) -> str:
+    """Where a file stops being YAML, and why; never the line itself, for the key may stand in it."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    where = f" line {mark.line + 1}" if mark is not None else ""
+    return f"{where}: is not YAML{f': {problem}' if problem else ''}"

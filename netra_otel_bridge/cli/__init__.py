@@ -13,9 +13,14 @@ from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.output import wants_json, write_error
 from netra_otel_bridge.errors import BridgeError, UsageError
 
-INTERRUPTED = 75
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for flags it cannot make sense of; typer exports only this subclass of it."""
+
+
+class Interrupted(BridgeError):
+    """SIGINT or SIGTERM ended the command."""
+
+    exit_code = 75
 
 
 def main() -> None:
@@ -32,8 +37,7 @@ def main() -> None:
         wrong = UsageError(str(error), hint=f"see {command} --help")
         code = write_error(wrong, as_json=wants_json(sys.argv))
     except (KeyboardInterrupt, typer.Abort):
-        print("netra-otel-bridge: interrupted; run it again to go on", file=sys.stderr)  # noqa: T201
-        code = INTERRUPTED
+        code = write_error(Interrupted("interrupted", hint="run it again to go on"), as_json=wants_json(sys.argv))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import typer
@@ -13,6 +14,9 @@ from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
 from netra_otel_bridge.clock import duration_text
 from netra_otel_bridge.config import SETTINGS, Secret, Setting, Settings
+
+_CREDENTIALS = re.compile(r"//[^/?#]*@")
+"""A user and password in a URL. They are refused wherever the URL is used, and not shown before."""
 
 app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 
@@ -48,6 +52,8 @@ def plain(value: Any) -> Any:
     """A setting as plain JSON values, secrets as ``***``, patterns as their text."""
     if isinstance(value, Secret):
         return repr(value)
+    if isinstance(value, str):
+        return _CREDENTIALS.sub("//***@", value)
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple):

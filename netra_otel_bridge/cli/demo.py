@@ -12,7 +12,7 @@ import typer
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, report_json, write_json
-from netra_otel_bridge.cli.replay import write_report
+from netra_otel_bridge.cli.replay import refuse_console, write_report
 from netra_otel_bridge.cli.traces import draw, most_interesting
 from netra_otel_bridge.cli.usage import write_usage
 from netra_otel_bridge.clock import iso_ms
@@ -46,6 +46,8 @@ async def _demo(
     traffic = EmulatorOptions(port=0, seed=seed, traces=TRACES, spans_per_trace=SPANS_PER_TRACE, api_key=KEY)
     async with Emulator(traffic) as netra:
         bridge = options.start(config_file, verbose, quiet, api_key=KEY, endpoint=netra.endpoint)
+        if as_json:
+            refuse_console(bridge, targets)
         window = bridge.window(since="25h")
         if not as_json:
             _say(f"1. A local Netra with {TRACES} traces of sample traffic listens at {netra.url}.")

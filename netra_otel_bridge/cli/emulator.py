@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -75,6 +76,6 @@ def _rate(text: str) -> float:
         rate = float(text.removesuffix("/s"))
     except ValueError:
         rate = 0.0
-    if rate <= 0:
+    if not 0 < rate < math.inf:
         raise UsageError(f"--rate-limit {text!r} is not a rate", hint="write 100/s")
     return rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,9 +82,12 @@ def parse_filter(text: str) -> TraceFilter:
         return TraceFilter(name, value.lower() == "true", type="boolean")
     if name in _NUMBER_FIELDS:
         try:
-            return TraceFilter(name, float(value), type="number")
+            number = float(value)
         except ValueError:
-            raise UsageError(f"--filter {name} takes a number, not {value!r}") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise UsageError(f"--filter {name} takes a number, not {value!r}")
+        return TraceFilter(name, number, type="number")
     if name == "models":
         return TraceFilter(name, [value], operator="any_of", type="arrayOptions")
     if name.startswith("metadata.") and name != "metadata.":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -27,8 +28,11 @@ err = console(stderr=True)
 
 def write_json(document: Any) -> None:
     """One JSON document on stdout."""
-    text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
-    sys.stdout.write(text + "\n")
+    try:
+        encoded = msgspec.json.encode(document)
+    except (OverflowError, UnicodeEncodeError):
+        encoded = json.dumps(msgspec.to_builtins(document)).encode()
+    sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
 
 
 def write_error(error: BridgeError, *, as_json: bool) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich import box
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
@@ -53,8 +55,8 @@ def replay(
         concurrency=concurrency,
         window_ns=window,
     )
-    if as_json and "console" in bridge.destinations():
-        raise UsageError("--json and the destination console would both write to stdout", hint="leave one of them out")
+    if as_json:
+        refuse_console(bridge, bridge.destinations())
     wanted = options.query(tenant, session, user, filters, trace)
     if dry_run:
         _write_estimate(bridge.estimate(since=since, from_=from_, until=until, query=wanted), as_json)
@@ -69,6 +71,13 @@ def replay(
     return report.exit_code
 
 
+def refuse_console(bridge: Bridge, targets: Sequence[str]) -> None:
+    """Raise `UsageError` if a destination would write into the JSON document."""
+    named = bridge.settings.destinations
+    if any(named.get(one, one).strip() in ("console", "exporter:console", "otlp-file:/dev/stdout") for one in targets):
+        raise UsageError("--json and the destination console would both write to stdout", hint="leave one of them out")
+
+
 def _with_progress(
     bridge: Bridge, since: str | None, from_: str | None, until: str | None, query: TraceQuery, *, show: bool
 ) -> ReplayReport:
@@ -76,7 +85,7 @@ def _with_progress(
     windows = -(-(whole.end_ns - whole.start_ns) // bridge.settings.window_ns)
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed}/{task.total} windows  {task.fields[done]}"),
         TimeElapsedColumn(),
@@ -110,7 +119,7 @@ def write_report(report: ReplayReport, *, as_json: bool) -> None:
     for lane in report.destinations:
         counts = (lane.traces, lane.spans, lane.delivered, lane.refused, lane.skipped, lane.unreadable)
         style = "red" if lane.error else "yellow" if lane.exit_code else None
-        table.add_row(lane.name, *map(count, counts), size(lane.bytes), style=style)
+        table.add_row(Text(lane.name), *map(count, counts), size(lane.bytes), style=style)
     out.print(table)
     delivered = sum(lane.delivered for lane in report.destinations)
     rate = f", {delivered / report.seconds:,.0f} spans/s" if report.seconds and delivered else ""

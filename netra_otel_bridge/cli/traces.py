@@ -75,9 +75,10 @@ def list_traces(
     table.add_column("")
     for trace in found:
         table.add_row(
-            trace.id,
-            _short_time(trace.start_time),
-            *(Text(value or "") for value in (trace.name, trace.service, trace.tenant_id)),
+            *(
+                Text(value or "")
+                for value in (trace.id, _short_time(trace.start_time), trace.name, trace.service, trace.tenant_id)
+            ),
             duration(trace.latency_ms * 1e6) if trace.latency_ms is not None else "",
             count(trace.total_tokens),
             cost(trace.total_cost),

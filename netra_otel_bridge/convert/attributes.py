@@ -2,7 +2,7 @@
 
 Two forms are read. A JSON object gives one attribute a key; its nested objects and mixed lists become JSON text,
 because nothing says that they were more than that. A list of OTLP key/values says each type, and is kept to the
-letter: bytes, mixed arrays and key/value lists included.
+letter: bytes, mixed arrays and key/value lists included. What is no OTLP after all becomes JSON text, as it stands.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,22 +18,28 @@ from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
 from netra_otel_bridge.convert import fields
-from netra_otel_bridge.convert.jsontext import clean_text, clean_value, read_json, write_json
+from netra_otel_bridge.convert.jsontext import clean_text, clean_value, int_text, read_json, write_json
 from netra_otel_bridge.model import JsonText
 
 Attributes = dict[str, Any]
+_DIGITS = re.compile(r"-?[0-9]{1,19}")
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _EXACT_FLOAT = 2**53
+_MAX_DEPTH = 16
+"""Levels of arrays and key/value lists that stay OTLP. Protobuf parsers end at 100 messages, three for each level."""
 
 
 def read_container(value: JsonText | None) -> tuple[Any, bool]:
     """A JSON column decoded, and whether it could be: ``None`` and ``""`` are nothing, and fine."""
-    if value is None or value == "":
+    if value is None or value == "" or value == "[]":
         return None, True
     if isinstance(value, str):
         decoded = read_json(value)
         return decoded, isinstance(decoded, dict | list) or value.strip() == "null"
-    return clean_value(value), True
+    try:
+        return clean_value(value), True
+    except RecursionError:
+        return None, False
 
 
 def attributes_of(decoded: Any) -> Attributes | None:
@@ -44,11 +51,15 @@ def attributes_of(decoded: Any) -> Attributes | None:
         for item in decoded:
             if type(item) is not dict or "key" not in item:
                 return None
-            value = _any_value(item.get("value"))
+            value = _any_value(item.get("value"), 0)
             if value is not None:
-                result[str(item["key"])] = value
+                result[_key(item["key"])] = value
         return result
     return {} if decoded is None else None
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else write_json(key)
 
 
 def _from_object(decoded: dict[str, Any]) -> Attributes:
@@ -72,7 +83,7 @@ def attribute_value(value: Any) -> Any:
 
 
 def _int64(value: int) -> int | str:
-    return value if -(2**63) <= value < 2**63 else str(value)
+    return value if -(2**63) <= value < 2**63 else int_text(value)
 
 
 def _sequence(items: list[Any]) -> Any:
@@ -86,49 +97,46 @@ def _sequence(items: list[Any]) -> Any:
     return write_json(items)
 
 
-def _any_value(value: Any) -> Any:
+def _any_value(value: Any, depth: int) -> Any:
     """An OTLP ``AnyValue`` in its JSON form, in either spelling of its keys."""
     if type(value) is not dict or len(value) != 1:
         return None if value in (None, {}) else attribute_value(value)
     ((name, inner),) = value.items()
     match name:
-        case "stringValue" | "string_value":
-            return inner if isinstance(inner, str) else attribute_value(inner)
-        case "boolValue" | "bool_value":
-            return inner
+        case "stringValue" | "string_value" | "boolValue" | "bool_value":
+            return attribute_value(inner)
         case "intValue" | "int_value":
             return _otlp_int(inner)
         case "doubleValue" | "double_value":
             return _otlp_double(inner)
         case "bytesValue" | "bytes_value":
             return _otlp_bytes(inner)
-        case "arrayValue" | "array_value":
-            return _otlp_array(inner)
-        case "kvlistValue" | "kvlist_value":
-            return attributes_of(_values(inner)) or {}
+        case "arrayValue" | "array_value" if depth < _MAX_DEPTH:
+            return _otlp_array(value, inner, depth)
+        case "kvlistValue" | "kvlist_value" if depth < _MAX_DEPTH:
+            return _otlp_kvlist(value, inner, depth)
         case _:
             return attribute_value(value)
 
 
-def _values(inner: Any) -> list[Any]:
-    values = inner.get("values") if isinstance(inner, dict) else inner
-    return values if isinstance(values, list) else []
+def _values(inner: Any) -> list[Any] | None:
+    values = inner.get("values", []) if isinstance(inner, dict) else inner
+    return values if isinstance(values, list) else None
 
 
 def _otlp_int(inner: Any) -> Any:
-    if type(inner) is int:
-        return _int64(inner)
-    try:
-        return _int64(int(inner)) if isinstance(inner, str) and len(inner) <= 20 else attribute_value(inner)
-    except ValueError:
-        return inner
+    return int(inner) if isinstance(inner, str) and _fits_int64(inner) else attribute_value(inner)
+
+
+def _fits_int64(digits: str) -> bool:
+    return _DIGITS.fullmatch(digits) is not None and -(2**63) <= int(digits) < 2**63
 
 
 def _otlp_double(inner: Any) -> Any:
     try:
-        return float(inner) if isinstance(inner, str | int | float) else attribute_value(inner)
-    except (ValueError, OverflowError):
-        return str(inner)
+        return attribute_value(inner) if isinstance(inner, bool) else float(inner)
+    except (ValueError, OverflowError, TypeError):
+        return attribute_value(inner)
 
 
 def _otlp_bytes(inner: Any) -> Any:
@@ -140,35 +148,59 @@ def _otlp_bytes(inner: Any) -> Any:
         return inner
 
 
-def _otlp_array(inner: Any) -> Any:
-    items = [_any_value(item) for item in _values(inner)]
+def _otlp_array(value: dict[str, Any], inner: Any, depth: int) -> Any:
+    values = _values(inner)
+    if values is None:
+        return attribute_value(value)
+    items = [_any_value(item, depth + 1) for item in values]
     return write_json(items) if any(item is None for item in items) else tuple(items)
 
 
+def _otlp_kvlist(value: dict[str, Any], inner: Any, depth: int) -> Any:
+    values = _values(inner)
+    if values is None or not all(type(item) is dict and "key" in item for item in values):
+        return attribute_value(value)
+    entries = ((_key(item["key"]), _any_value(item.get("value"), depth + 1)) for item in values)
+    return {key: entry for key, entry in entries if entry is not None}
+
+
 def events_of(decoded: Any, span_start_ns: int) -> tuple[list[Event], int]:
-    """The events of a decoded column, and how many items were not events. An event without a readable time gets its span's start."""
+    """The events of a decoded column, and how many items or times could not be read.
+
+    An event without a readable time gets its span's start.
+    """
     events: list[Event] = []
     lost = 0
     for item in decoded if isinstance(decoded, list) else [decoded]:
-        attributes = attributes_of(item.get("attributes")) if isinstance(item, dict) else None
+        attributes = _inner_attributes(item) if isinstance(item, dict) else None
         if attributes is None:
             lost += 1
             continue
-        exact = item.get("time_unix_nano", item.get("timeUnixNano"))
-        when = (
-            _exact_ns(exact)
-            if exact is not None
-            else fields.instant_ns(_instant(item.get("timestamp", item.get("time"))))
-        )
+        when = _event_ns(item)
+        if when is None or not 0 <= when <= fields.MAX_NS:
+            lost += any(item.get(key) is not None for key in _EVENT_TIMES)
+            when = span_start_ns
         name = item.get("name")
         events.append(
-            Event(
-                name if isinstance(name, str) else "" if name is None else write_json(name),
-                attributes,
-                when if when is not None and 0 <= when <= fields.MAX_NS else span_start_ns,
-            )
+            Event(name if isinstance(name, str) else "" if name is None else write_json(name), attributes, when)
         )
     return events, lost
+
+
+def _inner_attributes(item: dict[str, Any]) -> Attributes | None:
+    """The attributes of an event or a link, in any form that those of a span have."""
+    decoded, readable = read_container(item.get("attributes"))
+    return attributes_of(decoded) if readable else None
+
+
+_EVENT_TIMES = ("time_unix_nano", "timeUnixNano", "timestamp", "time")
+
+
+def _event_ns(item: dict[str, Any]) -> int | None:
+    exact = item.get("time_unix_nano", item.get("timeUnixNano"))
+    if exact is not None:
+        return _exact_ns(exact)
+    return fields.instant_ns(_instant(item.get("timestamp", item.get("time"))))
 
 
 def _exact_ns(value: Any) -> int | None:
@@ -187,7 +219,7 @@ def links_of(decoded: Any) -> tuple[list[Link], int]:
     lost = 0
     for item in decoded if isinstance(decoded, list) else [decoded]:
         context = _link_context(item) if isinstance(item, dict) else None
-        attributes = attributes_of(item.get("attributes")) if context else None
+        attributes = _inner_attributes(item) if context else None
         if context is None or attributes is None:
             lost += 1
         else:
@@ -210,7 +242,7 @@ def _link_context(item: Mapping[str, Any]) -> SpanContext | None:
 
 def as_double(value: Any) -> float | None:
     """A cost as a float; ``None`` if absent or not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         number = float(value)
@@ -221,10 +253,6 @@ def as_double(value: Any) -> float | None:
 
 def as_count(value: Any) -> int | None:
     """A number of tokens as an integer; ``None`` if absent, fractional, or beyond 64 bits."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if isinstance(value, float):
-        if not value.is_integer():
-            return None
+    if type(value) is float and value.is_integer():
         value = int(value)
-    return value if -(2**63) <= value < 2**63 else None
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None

@@ -13,10 +13,12 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.status import StatusCode
 
-from netra_otel_bridge.convert.jsontext import read_json
+from netra_otel_bridge.convert.jsontext import int_text, read_json
 from netra_otel_bridge.model import Instant, JsonText, Number, TraceSpan
 
 MAX_NS = 2**63 - 1
+_MS_DIGITS = 13
+"""Digits of epoch milliseconds from 2001 to 2286: the form that Netra's SDK documents, read without a pattern."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DIGITS = re.compile(r"([+-]?)(\d{1,40})(?:\.(\d*))?")
 _ISO = re.compile(
@@ -67,6 +69,9 @@ def instant_ns(value: Instant | None) -> int | None:
     elif isinstance(value, float):
         text = format(value, ".6f") if abs(value) < 1e40 else ""
     else:
+        whole, _, fraction = value.partition(".")
+        if len(whole) == _MS_DIGITS and len(fraction) <= 6 and whole.isdecimal() and (fraction or "0").isdecimal():
+            return int(whole + fraction.ljust(6, "0"))
         text = value.strip()
     digits = _DIGITS.fullmatch(text)
     if digits is None:
@@ -131,7 +136,7 @@ _OTLP_NUMBERS = {
 
 def span_kind(value: str | int | None) -> tuple[SpanKind | None, str | None]:
     """The OpenTelemetry kind, and Netra's type where the column names one; ``(None, None)`` for a word unknown."""
-    text = str(value).strip().upper() if value is not None else ""
+    text = (int_text(value) if isinstance(value, int) else value or "").strip().upper()
     if text in NETRA_KINDS:
         return NETRA_KINDS[text], text
     return _OTEL_KINDS.get(text.removeprefix("SPAN_KIND_")) or _OTLP_NUMBERS.get(text), None
@@ -153,11 +158,17 @@ _STATUS = {
 
 def status(value: JsonText | int | None) -> tuple[StatusCode | None, str | None]:
     """The status code and message of a ``status`` column in any of its forms; code ``None`` for a word unknown."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        value = read_json(value)
+    if isinstance(value, str):
+        known = _STATUS.get(value)
+        if known is not None:
+            return known, None
+        if value.lstrip().startswith("{"):
+            value = read_json(value)
     if isinstance(value, dict):
         code = _first(value, "code", "status_code", "statusCode")
         message = _first(value, "message", "description")
+        if value and code is None and message is None:
+            return None, None
         return _status_code(code), message if isinstance(message, str) and message else None
     return _status_code(value), None
 
@@ -172,7 +183,8 @@ def _status_code(value: Any) -> StatusCode | None:
         return StatusCode.UNSET
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return _STATUS.get(str(value).strip().upper().removeprefix("STATUS_CODE_"))
+    text = int_text(value) if isinstance(value, int) else value
+    return _STATUS.get(text.strip().upper().removeprefix("STATUS_CODE_"))
 
 
 def _first(value: dict[str, Any], *keys: str) -> Any:

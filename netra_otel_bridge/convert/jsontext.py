@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+from base64 import b64encode
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -47,11 +50,71 @@ def clean_value(value: Any) -> Any:
 
 
 def write_json(value: Any) -> str:
-    """A decoded value as compact JSON text."""
+    """A decoded value as compact JSON text, whatever it is: bytes as base64, ``NaN`` and the infinities as texts.
+
+    The quick encoder refuses deep nesting, integers beyond 64 bits and lone surrogates, and writes ``NaN`` as ``null``.
+    """
     try:
-        return _encoder.encode(value).decode()
-    except (OverflowError, TypeError, ValueError):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        encoded = _encoder.encode(value)
+    except (OverflowError, TypeError, ValueError, RecursionError):
+        return _write_any(value)
+    return _write_any(value) if b"null" in encoded else encoded.decode()
+
+
+def int_text(value: int) -> str:
+    """The digits of an integer; ``str`` refuses those with more than 4300."""
+    try:
+        return str(value)
+    except ValueError:
+        return format(Decimal(value), "f")
+
+
+class _Written(str):
+    """JSON text that is done, among values that are not."""
+
+    __slots__ = ()
+
+
+def _write_any(value: Any) -> str:
+    """`write_json` without recursion, so that no depth of nesting ends it."""
+    parts: list[str] = []
+    waiting: list[Any] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, _Written):
+            parts.append(item)
+        elif isinstance(item, dict):
+            waiting.append(_Written("}"))
+            for number, (key, inner) in reversed(list(enumerate(item.items()))):
+                waiting += (inner, _Written(f"{',' if number else ''}{_write_text(str(key))}:"))
+            parts.append("{")
+        elif isinstance(item, list | tuple):
+            waiting.append(_Written("]"))
+            for number, inner in reversed(list(enumerate(item))):
+                waiting += (inner, _Written("," if number else ""))
+            parts.append("[")
+        else:
+            parts.append(_write_scalar(item))
+    return "".join(parts)
+
+
+def _write_scalar(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, int):
+        return int_text(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else json.dumps(not_finite(value))
+    return _write_text(b64encode(value).decode() if isinstance(value, bytes) else str(value))
+
+
+def _write_text(text: str) -> str:
+    return json.dumps(clean_text(text), ensure_ascii=False)
+
+
+def not_finite(value: float) -> str:
+    """The names that OTLP's JSON gives to ``NaN`` and the infinities."""
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _int_or_text(digits: str) -> int | str:

@@ -12,7 +12,8 @@ from typing import Any
 
 from netra_otel_bridge.convert.jsontext import read_json
 
-_PREFIXES = {"prompt": "gen_ai.prompt.", "completion": "gen_ai.completion."}
+_PROMPT = "gen_ai.prompt."
+_COMPLETION = "gen_ai.completion."
 
 
 @dataclass(slots=True)
@@ -51,21 +52,31 @@ class Message:
         return message
 
 
-def indexed_messages(attributes: dict[str, Any], which: str) -> list[Message]:
-    """The messages under ``gen_ai.prompt.N`` (``which`` = ``prompt``) or ``gen_ai.completion.N``, in the order of N.
+def indexed_messages(attributes: dict[str, Any]) -> tuple[list[Message], list[Message]]:
+    """The messages under ``gen_ai.prompt.N`` and those under ``gen_ai.completion.N``, each in the order of N.
 
     netra-sdk writes the finish reason under the index after its message, and a tool call as JSON in the content.
     """
-    prefix = _PREFIXES[which]
-    found: dict[int, dict[str, Any]] = {}
+    prompt: dict[int, dict[str, Any]] = {}
+    completion: dict[int, dict[str, Any]] = {}
     for key, value in attributes.items():
-        if key.startswith(prefix):
-            index, _, rest = key[len(prefix) :].partition(".")
-            if rest and index.isdecimal() and len(index) < 7:
-                found.setdefault(int(index), {})[rest] = value
+        if key.startswith(_PROMPT):
+            _put(prompt, key[len(_PROMPT) :], value)
+        elif key.startswith(_COMPLETION):
+            _put(completion, key[len(_COMPLETION) :], value)
+    return _in_order(prompt), _in_order(completion)
+
+
+def _put(found: dict[int, dict[str, Any]], place: str, value: Any) -> None:
+    index, _, part = place.partition(".")
+    if part and index.isdecimal() and len(index) < 7:
+        found.setdefault(int(index), {})[part] = value
+
+
+def _in_order(found: dict[int, dict[str, Any]]) -> list[Message]:
     messages: list[Message] = []
     for _, parts in sorted(found.items()):
-        if set(parts) == {"finish_reason"} and messages and messages[-1].finish_reason is None:
+        if messages and messages[-1].finish_reason is None and parts.keys() == {"finish_reason"}:
             messages[-1].finish_reason = parts["finish_reason"]
         else:
             messages.append(_message(parts))
@@ -85,6 +96,8 @@ def _message(parts: dict[str, Any]) -> Message:
 
 def _tool_calls(parts: dict[str, Any]) -> Iterable[ToolCall]:
     calls: dict[str, ToolCall] = {}
+    if len(parts) <= 2 and parts.keys() <= {"role", "content"}:
+        return ()
     for key, value in parts.items():
         section, _, rest = key.partition(".")
         index, _, name = rest.partition(".")

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from netra_otel_bridge.convert.jsontext import write_json
+
 Content = Literal["keep", "drop", "redact"]
 Pii = Literal["keep", "drop-content"]
 User = Literal["keep", "hash", "drop"]
@@ -15,20 +17,31 @@ User = Literal["keep", "hash", "drop"]
 REDACTED = "[redacted]"
 
 CONTENT_KEYS = re.compile(
-    r"input|output|message|content|netra\.(prompt|completion|input|output|action)"
+    r"input|output|prompts?|completions?|messages?|content|netra\.(prompt|completion|input|output|action)"
     r"|(input|output)\.value"
     r"|gen_ai\.(prompt|completion|input\.messages|output\.messages|system_instructions|event\.content)"
-    r"|gen_ai\.(prompt|completion)\.\d+\.(content(\..*)?|reasoning.*|tool_calls.*|function_call.*)"
+    r"|gen_ai\.(prompt|completion)\.\d+(\.(?!(role|finish_reason|tool_call_id)$).*)?"
     r"|gen_ai\.tool\.(call\.arguments|call\.result|definitions|parameters)"
+    r"|gen_ai\.retrieval\.(documents|query\.text)"
     r"|traceloop\.entity\.(input|output)"
-    r"|llm\.(prompts|completions|(input|output)_messages\..*\.(content(s\..*)?|arguments|function_call_arguments_json))"
-    r"|llm\.prompt_template\.variables"
-    r"|tool\.parameters|tool_call\.function\.arguments|retrieval\.documents\..*|embedding\.embeddings\..*"
-    r"|netra\.bridge\.original\.(attributes|events|links|metadata)"
+    r"|llm\.(prompts|completions)(\..*)?"
+    r"|llm\.(input|output)_messages(\.(?!.*\.(role|id|name|tool_call_id)$).*)?"
+    r"|llm\.(prompt_template\.(template|variables)|function_call|tools(\..*)?|request\.functions\..*)"
+    r"|tool\.parameters|tool_call\.function\.arguments|retrieval\.documents(\..*)?|embedding\.(embeddings(\..*)?|text)"
+    r"|reranker\.(query|(input|output)_documents(\..*)?)"
+    r"|ai\.(prompt(\..*)?|response\.(text|object|reasoning|toolCalls)|toolCall\.(args|result)|values?)"
+    # An attribute of one of these names is a nested object as JSON text, with the keys above inside it.
+    r"|gen_ai(\.(input|output|event|tool|tool\.call|retrieval))?|llm(\.prompt_template|\.request)?|netra"
+    r"|traceloop(\.entity)?|tool(_call(\.function)?)?|retrieval|embedding|reranker|ai(\.(response|toolCall))?"
+    r"|netra\.bridge\.original\.(attributes|events|links|metadata|resources)"
 )
 """Keys that carry prompts, completions, inputs, outputs and tool arguments, in the dialects that are known."""
 
-USER_KEYS = ("netra.user_id", "user.id", "enduser.id")
+USER_KEYS = re.compile(r"(.*[._])?(enduser|user)([._]?id|Id)|(llm|gen_ai\.request)\.user")
+"""Keys of user ids: ``netra.user_id``, ``user.id``, ``enduser.id``, ``netra.custom.user_id``, ``llm.user`` ..."""
+
+_ORIGINALS = re.compile(r"netra\.bridge\.original\.(attributes|events|links|metadata|resources)")
+"""Columns that could not be read: nobody can say where in them a user id stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +62,9 @@ class Privacy:
             return None
         return hashlib.sha256(value.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
-    def touches_content(self, has_pii: bool) -> bool:
-        return self.content != "keep" or (has_pii and self.pii == "drop-content")
+    def keeps_all(self, has_pii: bool) -> bool:
+        """Whether `apply` would change nothing."""
+        return self.content == "keep" and self.user == "keep" and not (has_pii and self.pii == "drop-content")
 
     def apply(self, attributes: dict[str, Any], *, has_pii: bool, counts: Counter[str]) -> dict[str, Any]:
         """The attributes that may leave; the same object where the policy keeps all."""
@@ -65,14 +79,21 @@ class Privacy:
                 else:
                     kept[key] = self._redacted(value, counts)
             attributes = kept
-        if self.user != "keep":
-            for key in USER_KEYS:
-                if key in attributes:
-                    replaced = self.user_id(str(attributes.pop(key)))
-                    counts["user_changed"] += 1
-                    if replaced is not None:
-                        attributes[key] = replaced
-        return attributes
+        return attributes if self.user == "keep" else self._without_users(attributes, counts)
+
+    def _without_users(self, attributes: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for key, value in attributes.items():
+            if _ORIGINALS.fullmatch(key):
+                counts["user_changed"] += 1
+            elif USER_KEYS.fullmatch(key):
+                counts["user_changed"] += 1
+                replaced = self.user_id(value if isinstance(value, str) else write_json(value))
+                if replaced is not None:
+                    kept[key] = replaced
+            else:
+                kept[key] = value
+        return kept
 
     def _redacted(self, value: Any, counts: Counter[str]) -> Any:
         if isinstance(value, str):
@@ -80,6 +101,12 @@ class Privacy:
                 value, found = pattern.subn(REDACTED, value)
                 counts["content_redacted"] += found
             return value
+        if isinstance(value, bytes):
+            return self._redacted(value.decode("utf-8", "surrogateescape"), counts).encode("utf-8", "surrogateescape")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            text = str(value)
+            redacted = self._redacted(text, counts)
+            return value if redacted == text else redacted
         if isinstance(value, tuple):
             return tuple(self._redacted(item, counts) for item in value)
         if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import MappingProxyType
 
 from opentelemetry.sdk.resources import Resource
@@ -9,6 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, read_container
 from netra_otel_bridge.convert.jsontext import clean_text, write_json
 from netra_otel_bridge.convert.openinference import PROJECT_NAME
+from netra_otel_bridge.convert.privacy import Privacy
 from netra_otel_bridge.model import JsonText, TraceSpan
 
 ORIGINAL_RESOURCES = "netra.bridge.original.resources"
@@ -34,11 +36,16 @@ class SharedResource(Resource):
 
 
 class ResourceCache:
-    """Resources by what they are made of. ``enriched`` adds Netra's columns, ``openinference`` the project's name."""
+    """Resources by what they are made of. ``enriched`` adds Netra's columns, ``openinference`` the project's name.
 
-    def __init__(self, *, enriched: bool, openinference: bool) -> None:
+    ``privacy`` holds for resources too; ``counts`` then grows once for each distinct resource.
+    """
+
+    def __init__(self, *, enriched: bool, openinference: bool, privacy: Privacy, counts: Counter[str]) -> None:
         self._enriched = enriched
         self._openinference = openinference
+        self._privacy = privacy
+        self._counts = counts
         self._known: dict[tuple[object, ...], tuple[SharedResource, bool]] = {}
 
     def get(self, span: TraceSpan, service: str | None) -> tuple[SharedResource, bool]:
@@ -56,6 +63,7 @@ class ResourceCache:
         decoded, readable = read_container(column)
         recorded = attributes_of(decoded) if readable else None
         attributes: Attributes = {ORIGINAL_RESOURCES: clean_text(str(column))} if recorded is None else dict(recorded)
+        attributes = self._privacy.apply(attributes, has_pii=False, counts=self._counts)
         if self._enriched:
             attributes.setdefault("service.name", clean_text(service) if service else "netra")
             for name, value in (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from netra_otel_bridge.convert.attributes import as_count, as_double
-from netra_otel_bridge.convert.jsontext import write_json
+from netra_otel_bridge.convert.jsontext import clean_text, write_json
 from netra_otel_bridge.convert.messages import Message
 from netra_otel_bridge.model import TraceSpan
 
@@ -97,16 +97,18 @@ def system_of(attributes: dict[str, Any]) -> Any:
 
 def tokens(column: Any, attributes: dict[str, Any], dialects: tuple[str, ...]) -> int | None:
     """A count of tokens: Netra's column, else the first dialect that was recorded, else ``None``."""
-    count = as_count(column)
-    if count is not None:
-        return count
-    return next((n for name in dialects if (n := as_count(attributes.get(name))) is not None), None)
+    count = None if column is None else as_count(column)
+    if count is None:
+        for name in dialects:
+            if name in attributes and (count := as_count(attributes[name])) is not None:
+                break
+    return count
 
 
 def add(attributes: dict[str, Any], name: str, value: Any) -> None:
     """Set an attribute that was not recorded; ``None`` is not a value."""
     if value is not None and name not in attributes:
-        attributes[name] = value
+        attributes[name] = clean_text(value) if isinstance(value, str) else value
 
 
 def effective_kind(column_kind: str | None, attributes: dict[str, Any]) -> str | None:
@@ -150,5 +152,9 @@ def add_genai(
         add(attributes, INPUT_MESSAGES, write_json([message.as_genai() for message in prompt]))
     if completion:
         add(attributes, OUTPUT_MESSAGES, write_json([message.as_genai() for message in completion]))
-        reasons = tuple(message.finish_reason for message in completion if message.finish_reason)
+        reasons = tuple(
+            message.finish_reason
+            for message in completion
+            if isinstance(message.finish_reason, str) and message.finish_reason
+        )
         add(attributes, FINISH_REASONS, reasons or None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -44,6 +44,10 @@ ORIGINAL = "netra.bridge.original."
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
 _TYPE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_PII_WORD = re.compile(
+    r"[A-Z][A-Z0-9_]{1,63}|(?i:person|address|location|email(_address)?|phone(_number)?|credit_card|ssn|iban|url"
+    r"|ip(_address)?|date|age|passport|organization|entity(_type)?|type|action|allow|block|flag|mask|redact|none)"
+)
 _MAX_SCOPES = 1000
 
 
@@ -76,7 +80,9 @@ class SpanConverter:
         self.counts: Counter[str] = Counter()
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
-        self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference)
+        self._resources = ResourceCache(
+            enriched=profile != "raw", openinference=self._openinference, privacy=self.privacy, counts=self.counts
+        )
         self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
@@ -104,13 +110,15 @@ class SpanConverter:
 
         has_pii = bool(span.has_pii)
         private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
-        if self.privacy.touches_content(has_pii):
+        if not self.privacy.keeps_all(has_pii):
+            metadata = self.privacy.apply(metadata, has_pii=has_pii, counts=self.counts)
             events = self._private_events(events, has_pii)
+            links = [Link(link.context, self._private(link.attributes, has_pii)) for link in links]
         if self.profile != "raw":
             self._enrich(private, span, netra_kind, status, events, metadata)
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
-            private[NOTES] = tuple(draft.notes)
+            add(private, NOTES, tuple(draft.notes))
         return ReadableSpan(
             name=clean_text(span.name) if span.name is not None else "",
             context=context,
@@ -228,14 +236,10 @@ class SpanConverter:
         return _OK if code is StatusCode.OK else _UNSET
 
     def _private_events(self, events: list[Event], has_pii: bool) -> list[Event]:
-        return [
-            Event(
-                event.name,
-                self.privacy.apply(dict(event.attributes or {}), has_pii=has_pii, counts=self.counts),
-                event.timestamp,
-            )
-            for event in events
-        ]
+        return [Event(event.name, self._private(event.attributes, has_pii), event.timestamp) for event in events]
+
+    def _private(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> Attributes:
+        return self.privacy.apply(dict(attributes or {}), has_pii=has_pii, counts=self.counts)
 
     def _enrich(
         self,
@@ -267,8 +271,7 @@ class SpanConverter:
         for key, value in metadata.items():
             add(attributes, f"netra.metadata.{key}", value)
         add(attributes, "netra.created_at", attribute_value(span.created_at))
-        if self._genai or self._openinference:
-            prompt, completion = self._messages(attributes)
+        prompt, completion = self._messages(attributes) if kind == "GENERATION" else ([], [])
         if self._genai:
             semconv.add_genai(attributes, span, kind, prompt=prompt, completion=completion, cost=self.usage_cost)
             if status.status_code is StatusCode.ERROR:
@@ -279,8 +282,7 @@ class SpanConverter:
 
     @staticmethod
     def _messages(attributes: Attributes) -> tuple[list[messages.Message], list[messages.Message]]:
-        prompt = messages.indexed_messages(attributes, "prompt")
-        completion = messages.indexed_messages(attributes, "completion")
+        prompt, completion = messages.indexed_messages(attributes)
         return (
             prompt or messages.json_messages(attributes.get(semconv.INPUT_MESSAGES)),
             completion or messages.json_messages(attributes.get(semconv.OUTPUT_MESSAGES)),
@@ -288,14 +290,15 @@ class SpanConverter:
 
     @staticmethod
     def _enrich_findings(attributes: Attributes, span: TraceSpan) -> None:
-        for name, found, listed, kinds, actions in (
-            ("netra.pii", span.has_pii, "entities", span.pii_entities, span.pii_actions),
-            ("netra.violation", span.has_violation, "types", span.violations, span.violation_actions),
+        for name, found, listed, kinds, actions, word in (
+            ("netra.pii", span.has_pii, "entities", span.pii_entities, span.pii_actions, _pii_word),
+            ("netra.violation", span.has_violation, "types", span.violations, span.violation_actions, _word),
         ):
             add(attributes, f"{name}.detected", found)
-            add(attributes, f"{name}.{listed}", _type_words(kinds) or None)
-            decoded, _ = read_container(actions)
-            add(attributes, f"{name}.actions", write_json(_only_words(decoded)) if decoded else None)
+            add(attributes, f"{name}.{listed}", _type_words(kinds, word) or None)
+            if actions is not None:
+                decoded, _ = read_container(actions)
+                add(attributes, f"{name}.actions", write_json(_only_words(decoded, word)) if decoded else None)
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)
@@ -331,8 +334,10 @@ def _exception(events: Iterable[Event], key: str) -> str | None:
     return None
 
 
-def _type_words(value: JsonText | None) -> tuple[str, ...]:
+def _type_words(value: JsonText | None, word: Callable[[Any], str]) -> tuple[str, ...]:
     """The types among PII entities or violations, never the text that was found."""
+    if value is None:
+        return ()
     decoded, _ = read_container(value)
     items = decoded if isinstance(decoded, list) else [decoded] if decoded else []
     words: dict[str, None] = {}
@@ -340,7 +345,7 @@ def _type_words(value: JsonText | None) -> tuple[str, ...]:
         if isinstance(item, dict):
             item = next((item[key] for key in ("entity_type", "type", "name") if key in item), None)
         if item is not None:
-            words[_word(item)] = None
+            words[word(item)] = None
     return tuple(words)
 
 
@@ -348,9 +353,14 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) and _TYPE_WORD.fullmatch(value) else "_OTHER"
 
 
-def _only_words(value: Any) -> Any:
+def _pii_word(value: Any) -> str:
+    """A type of PII or an action. A lone word in other than capitals may be what was found: a name, a number."""
+    return value if isinstance(value, str) and _PII_WORD.fullmatch(value) else "_OTHER"
+
+
+def _only_words(value: Any, word: Callable[[Any], str]) -> Any:
     if isinstance(value, dict):
-        return {_word(key): _only_words(item) for key, item in value.items()}
+        return {word(key): _only_words(item, word) for key, item in value.items()}
     if isinstance(value, list):
-        return [_only_words(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else _word(value)
+        return [_only_words(item, word) for item in value]
+    return value if value is None or isinstance(value, bool) else word(value)

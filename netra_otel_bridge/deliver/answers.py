@@ -79,6 +79,7 @@ _TLS = re.compile(
 )
 _TRANSPORT_BROKE = re.compile(r"RST_STREAM|socket closed|connection reset|stream removed|GOAWAY", re.I)
 _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
+    (re.compile(r"Failed to encode span batch"), Verdict.REFUSED),
     (_TOO_LARGE, Verdict.TOO_LARGE),
     (re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|too many requests|\b(429|503)\b", re.I), Verdict.RETRY),
     (re.compile(r"UNAUTHENTICATED|PERMISSION_DENIED|unauthorized|forbidden|\b(401|403)\b", re.I), Verdict.UNAUTHORIZED),
@@ -148,7 +149,9 @@ def web_page_outcome(status: int, content_type: str) -> Outcome:
 
 
 def connection_outcome(words: str) -> Outcome:
-    """No answer at all: refused, reset, timed out are waited for; a failed TLS handshake is not."""
+    """No answer at all: refused, reset, timed out are waited for; a failed TLS handshake or no HTTP at all is not."""
+    if words.startswith("BadStatusLine"):
+        return outcome(Verdict.MISCONFIGURED, "what answers does not speak HTTP; a gRPC port takes otlp+grpc://")
     return outcome(Verdict.MISCONFIGURED if _TLS.search(words) else Verdict.RETRY, words)
 
 

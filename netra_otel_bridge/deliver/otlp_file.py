@@ -21,7 +21,7 @@ import msgspec
 from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.otlp_json import encode_line
 from netra_otel_bridge.errors import ConfigurationError, DestinationUnavailable
-from netra_otel_bridge.model import Delivered, Outcome, Retry, SpanBatch
+from netra_otel_bridge.model import Delivered, Outcome, Refused, Retry, SpanBatch
 
 _BLOCK_BYTES = 1 << 16
 
@@ -59,7 +59,10 @@ class OtlpFileDestination:
         self._calls.close()
 
     def _append(self, batch: SpanBatch) -> Outcome:
-        line = encode_line(batch.spans) + b"\n"
+        try:
+            line = encode_line(batch.spans) + b"\n"
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            return Refused(f"a span cannot be written as OTLP JSON: {type(error).__name__}: {error}")
         try:
             file = self._current()
             if not stat.S_ISREG(os.fstat(file).st_mode):

@@ -16,6 +16,8 @@ from netra_otel_bridge.model import Outcome
 
 STOCK = "opentelemetry.exporter"
 """The loggers of the stock exporters all begin so."""
+_ENCODER = f"{STOCK}.otlp.proto.common"
+"""The stock encoder, whose log repeats the attribute values that it drops."""
 
 
 class GaveUp(Exception):
@@ -64,7 +66,7 @@ class _Listener(logging.Filter):
             return True
         if record.levelno < logging.WARNING:
             return False
-        heard.words.append(record.getMessage())
+        heard.words.append(str(record.msg) if record.name.startswith(_ENCODER) else record.getMessage())
         heard.forms.append(str(record.msg))
         answer = _known(record)
         if answer is not None:
@@ -94,9 +96,22 @@ def error_outcome(error: BaseException) -> Outcome | None:
     if isinstance(error, grpc.Call):
         metadata = dict(error.trailing_metadata() or ())
         return grpc_outcome(error.code(), error.details() or "", retry_info_s(metadata))
-    if isinstance(error, grpc.RpcError | OSError):
+    if isinstance(error, grpc.RpcError):
         return connection_outcome(f"{type(error).__name__}: {error}")
-    return None
+    return os_error_outcome(error) if isinstance(error, OSError) else None
+
+
+def os_error_outcome(error: OSError) -> Outcome:
+    """The outcome of an error of the connection or the machine."""
+    cause = _innermost(error)
+    return connection_outcome(f"{type(cause).__name__}: {cause}")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What really happened: ``requests`` and ``urllib3`` wrap it in up to four exceptions, each with a longer text."""
+    inner = (*error.args, getattr(error, "reason", None), error.__cause__)
+    wrapped = next((item for item in inner if isinstance(item, BaseException)), None)
+    return error if wrapped is None else _innermost(wrapped)
 
 
 _thread = threading.local()

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from netra_otel_bridge.clock import Clock, parse_retry_after
 from netra_otel_bridge.deliver.answers import http_outcome, web_page_outcome
-from netra_otel_bridge.deliver.overheard import Judged, overhear
+from netra_otel_bridge.deliver.overheard import Judged, os_error_outcome, overhear
 from netra_otel_bridge.errors import ConfigurationError
 from netra_otel_bridge.model import Outcome
 
@@ -63,18 +63,18 @@ def new_exporter(name: str, **arguments: Any) -> SpanExporter:
 
 
 class _NotTaken(requests.RequestException, Judged):
-    """Ends the exporter's attempt at an answer that is not a plain yes: no redirect is followed, no loop begun."""
+    """Ends the exporter's attempt at whatever is not a plain yes: no redirect is followed, no loop begun."""
 
-    def __init__(self, outcome: Outcome, response: requests.Response) -> None:
-        super().__init__(f"HTTP {response.status_code}", response=response)
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("not taken")
         self.outcome = outcome
 
 
 class ObservedSession(requests.Session):
     """A session for the stock HTTP exporter that reads each answer whole before the exporter judges it.
 
-    The exporter logs neither body nor ``Retry-After``, takes a web page for success, and, by version, follows a
-    redirect with the headers (and the key in them) or takes it for success.
+    The exporter logs neither body nor ``Retry-After`` nor, at the end of its time, the error; it takes a web page for
+    success and, by version, follows a redirect with the headers (and the key in them) or takes it for success.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -87,11 +87,20 @@ class ObservedSession(requests.Session):
         named = self.verify if verify is None and isinstance(self.verify, str) else verify
         return super().merge_environment_settings(url, proxies, stream, named, cert)
 
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """One request; an error is told once and for all, so that the exporter does not try again by itself."""
+        try:
+            return super().send(request, **kwargs)
+        except _NotTaken:
+            raise
+        except requests.RequestException as error:
+            raise _NotTaken(os_error_outcome(error)) from error
+
     def _judge(self, response: requests.Response, *_: Any, **__: Any) -> None:
         body = response.content
         answer = _judgement(response, body, self._clock)
         if answer is not None:
-            raise _NotTaken(answer, response)
+            raise _NotTaken(answer)
 
 
 def _judgement(response: requests.Response, body: bytes, clock: Clock) -> Outcome | None:

@@ -40,7 +40,7 @@ class EmulatorOptions:
 
     ``seed`` or ``traces`` asks for sample traffic (seed 0, 100 traces where only the other is given), spread over the
     ``range_ns`` before ``end_ns`` (now). ``windowing`` is how the trace list reads its range (see ``query``). At most
-    ``cache_bytes`` of rendered sample spans are kept; ``warm`` makes as many before serving, for benchmarks.
+    ``cache_bytes`` of JSON of sample spans are kept (the process takes about twice that); ``warm`` makes as many before serving, for benchmarks.
     """
 
     host: str = "127.0.0.1"

@@ -3,6 +3,10 @@
 A cursor holds the sort key and the id of the item it came with. Paging on from it finds its place by comparison, so
 items that arrive between two pages never shift what was still to come. Going ``up`` walks the same order backwards;
 its first page starts at the end.
+
+``windowing`` says what the range applies to. With ``traces``, a trace is listed where its first span starts, and summed
+whole. With ``spans``, it is listed wherever any of its spans starts, and summed from the spans inside the range alone
+(``docs/netra-api.md``, "Dashboard calls"). The range is half open either way.
 """
 
 from __future__ import annotations

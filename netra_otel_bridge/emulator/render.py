@@ -8,6 +8,8 @@ field                      form
 start_time_ms end_time_ms  epoch milliseconds with a fraction to the nanosecond; no fraction when it is zero
 kind                       Netra's type where it implies the recorded OTel kind, else the OTel kind's name
 status                     ``OK`` ``ERROR`` ``UNSET``; with a message ``{"code": "ERROR", "message": "..."}`` as JSON
+has_error                  whether the status is ERROR; so a decorated function that raises, which netra-sdk leaves UNSET
+                           with an ``exception`` event, has none: the flag never contradicts the recorded status
 attributes resources       a flat JSON object where that loses nothing (text, booleans, integers, finite floats, and
                            arrays of one of those); otherwise, and for the whole list, OTLP JSON key/values
 events                     a JSON list of ``{"name", "time_unix_nano", "attributes"}``, the time as text

@@ -121,7 +121,7 @@ class Handler:
                 return self._api.tenant_usage(unquote(path[len(_TENANTS) :]), query)
 
     async def _ingest(self, request: web.BaseRequest) -> Answer:
-        refused = self._refused(request)
+        refused = self._refused(request, bearer=True)
         if refused is not None:
             return refused
         if request.method != "POST":
@@ -136,11 +136,19 @@ class Handler:
             return _not_otlp(str(error), as_json)
         return _accepted(rejected, as_json)
 
-    def _refused(self, request: web.BaseRequest) -> Answer | None:
+    def _refused(self, request: web.BaseRequest, *, bearer: bool = False) -> Answer | None:
+        """401 without the key. With ``bearer`` it may also come as ``Authorization: Bearer``.
+
+        netra-sdk 1.2.2 sends spans that way to every endpoint that has not "getnetra" in its address.
+        """
         if self._api_key is None:
             return None
-        given = request.headers.get("x-api-key", "").encode("utf-8", "surrogateescape")
-        return None if hmac.compare_digest(given, self._api_key) else _error(401, "the API key is missing or not valid")
+        given = request.headers.get("x-api-key", "")
+        if bearer and not given:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._api_key):
+            return None
+        return _error(401, "the API key is missing or not valid")
 
 
 def _name(path: str) -> str | None:

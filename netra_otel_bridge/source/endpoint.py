@@ -30,7 +30,6 @@ def base_url(endpoint: str, *, allow_insecure: bool) -> str:
         raise ConfigurationError(
             "NETRA_OTLP_ENDPOINT is not set", hint="set it to the address of Netra, as for netra-sdk"
         )
-    text = text.rstrip("/").removesuffix(_TELEMETRY).rstrip("/")
     try:
         url = URL(text)
         host = url.host
@@ -49,7 +48,7 @@ def base_url(endpoint: str, *, allow_insecure: bool) -> str:
             f"NETRA_OTLP_ENDPOINT is plain http to {host}: the API key would be readable on the way",
             hint="use https, or allow_insecure",
         )
-    return str(url).rstrip("/")
+    return str(url.origin()) + url.raw_path.rstrip("/").removesuffix(_TELEMETRY).rstrip("/")
 
 
 def is_loopback(host: str) -> bool:

@@ -84,7 +84,7 @@ class Transport:
         clock: Clock,
         ssl_context: ssl.SSLContext | None,
     ) -> None:
-        if timeout_s <= 0 or max_concurrency < 1 or max_response_bytes < 1 or (rate_per_s or 1) <= 0:
+        if min(timeout_s, max_concurrency, max_response_bytes, 1 if rate_per_s is None else rate_per_s) <= 0:
             raise ConfigurationError("timeout, max_concurrency, rate_per_s and max_response_bytes must be above zero")
         self._base = base_url(endpoint, allow_insecure=allow_insecure)
         self.host = URL(self._base).authority

@@ -135,8 +135,7 @@ async def test_a_stop_wakes_the_wait() -> None:
         AsyncNetraClient(api_key=KEY, endpoint=api.endpoint) as client,
     ):
         call = asyncio.create_task(client.list_spans_by_trace_id(TRACE))
-        while not api.requests:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(api.asked.wait(), 5)
         await asyncio.sleep(0.05)
         began = time.monotonic()
         call.cancel()
@@ -171,12 +170,11 @@ async def test_server_errors_to_the_end() -> None:
 async def test_an_error_in_the_middle_never_ends_a_listing() -> None:
     """5xx from the second page on raises out of the iterator after the first page's items."""
     first = json_reply(page([trace(1)], more=True))
-    got = []
     async with ScriptedApi([first, reply(status=503)]) as api, make_client(api) as client:
+        traces = client.iter_traces(FROM, TO)
+        assert (await anext(traces)).id == trace(1)["id"]
         with pytest.raises(NetraUnavailable):
-            async for item in client.iter_traces(FROM, TO):
-                got.append(item.id)
-    assert got == [trace(1)["id"]]
+            await anext(traces)
 
 
 async def test_refused_connection() -> None:
@@ -439,13 +437,12 @@ async def test_has_next_page_missing_or_a_string() -> None:
 async def test_last_item_without_a_cursor() -> None:
     """More promised, and no cursor to ask with: an error, not the end."""
     body = page([trace(1), trace(2, cursor=None)], more=True)
-    got = []
     async with ScriptedApi([json_reply(body)]) as api, make_client(api) as client:
+        traces = client.iter_traces(FROM, TO)
+        assert [(await anext(traces)).id for _ in range(2)] == [trace(1)["id"], trace(2)["id"]]
         with pytest.raises(NetraSchemaError, match="the last item has no cursor"):
-            async for item in client.iter_traces(FROM, TO):
-                got.append(item.id)
+            await anext(traces)
         assert len(api.requests) == 1
-    assert len(got) == 2
 
 
 # key expired or revoked in the middle (401/403)

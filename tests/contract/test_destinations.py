@@ -12,6 +12,7 @@ import pytest
 import trustme
 from grpc import StatusCode
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.deliver import Destination, ExporterDestination, batch_of, open_destination
 from netra_otel_bridge.model import Delivered, Misconfigured, Refused, Retry, SpanBatch, TooLarge
@@ -151,6 +152,18 @@ async def test_a_wait_that_is_asked_for_is_handed_on(fake: FakeDestination, tran
     await destination.aclose()
 
 
+@pytest.mark.parametrize("kind", ["grpc", "http", "file"])
+async def test_a_span_that_cannot_be_encoded_is_refused(opened: Opener, fake: FakeDestination, kind: str) -> None:
+    """It is the span's fault and will stay it: nothing is sent, and the next batch passes."""
+    destination = opened(kind)
+    poison = ReadableSpan("without ids")
+    answer = await destination.send(SpanBatch((make_span(1), poison), 100))
+    assert isinstance(answer, Refused), answer
+    assert fake.received == []
+    assert await destination.send(batch(2)) == Delivered()
+    await destination.aclose()
+
+
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_a_servers_own_size_limit_is_too_large(transport: str) -> None:
     """What a real gRPC server, and an HTTP server as the Collector's, answer to a message beyond their limit."""
@@ -224,11 +237,11 @@ async def test_a_path_is_taken_as_given(fake: FakeDestination) -> None:
 
 
 async def test_the_wrong_protocol_on_a_port_is_never_success(fake: FakeDestination) -> None:
-    """gRPC spoken to an HTTP port and HTTP to a gRPC port deliver nothing."""
+    """gRPC spoken to an HTTP port and HTTP to a gRPC port deliver nothing, and say so."""
     swapped = [f"otlp+grpc://127.0.0.1:{fake.http_port}", f"otlp+http://127.0.0.1:{fake.grpc_port}"]
     for where in swapped:
         destination = open_destination(where, timeout_s=1)
-        assert not isinstance(await destination.send(batch()), Delivered)
+        assert isinstance(await destination.send(batch()), Misconfigured)
         await destination.aclose()
     assert fake.stored == []
 
@@ -283,7 +296,7 @@ async def test_a_certificate_that_does_not_hold_is_a_misconfiguration(
     host = "127.0.0.2" if fault == "another host" else "127.0.0.1"
     certificate = authority.issue_cert(host, not_before=until - timedelta(days=9), not_after=until)
     with FakeDestination(certificate=certificate) as fake:
-        destination = open_destination(url(fake, transport), timeout_s=2)
+        destination = open_destination(url(fake, transport), timeout_s=0.5)
         answer = await destination.send(batch())
         assert isinstance(answer, Misconfigured), answer
         assert not answer.unauthorized

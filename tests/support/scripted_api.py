@@ -21,7 +21,7 @@ End = Literal["keep", "close", "reset", "hang"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What arrived: header names are in lower case."""
+    """What arrived: header names are in lower case, values of a repeated header joined with a comma."""
 
     method: str
     target: str
@@ -103,6 +103,7 @@ class ScriptedApi:
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
+        self.asked = asyncio.Event()
         self.connections = 0
         self._script = script
         self._tls = tls
@@ -146,6 +147,7 @@ class ScriptedApi:
         try:
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
+                self.asked.set()
                 if not await self._answer(self._next(request), writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -194,6 +196,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     headers: dict[str, str] = {}
     while (line := await reader.readline()) not in {b"\r\n", b""}:
         name, _, value = line.decode("latin-1").partition(":")
-        headers[name.strip().lower()] = value.strip()
+        name = name.strip().lower()
+        headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
     body = await reader.readexactly(int(headers.get("content-length", 0)))
     return Request(method, target, headers, body)

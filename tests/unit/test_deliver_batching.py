@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common._internal.trace_encoder import _encode_span
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -22,7 +22,8 @@ def gather(batcher: Batcher, members: list[ReadableSpan]) -> list[SpanBatch]:
     return [*batches, last] if last else batches
 
 
-@given(st.lists(spans(), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(spans(), min_size=1, max_size=5))
 def test_a_span_takes_exactly_as_many_bytes_as_computed(members: list[ReadableSpan]) -> None:
     """The arithmetic agrees with the stock encoder to the byte: span, tag and length."""
     for span in members:
@@ -31,7 +32,8 @@ def test_a_span_takes_exactly_as_many_bytes_as_computed(members: list[ReadableSp
         assert span_size_bytes(span) == encoded + 1 + length
 
 
-@given(st.lists(spans(), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(spans(), min_size=1, max_size=5))
 def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpan]) -> None:
     """Resource and scope included, the bound holds and is close: ten bytes or so for each resource and each scope."""
     batch = batch_of(tuple(members))
@@ -45,6 +47,7 @@ def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpa
         assert batch.size_bytes <= encoded + 12 * frames
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), max_size=30), st.integers(1, 7), st.integers(1, 6000))
 def test_every_span_is_in_one_batch_in_order_and_within_the_limits(
     lengths: list[int], max_spans: int, max_bytes: int

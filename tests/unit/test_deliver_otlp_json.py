@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -36,6 +36,7 @@ def comparable(message: Any) -> str:
     return str(message)
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), max_size=6))
 def test_a_line_is_what_the_protobuf_encoder_makes(members: list[ReadableSpan]) -> None:
     """Every field and value, for spans of any content, grouped by resource and scope."""

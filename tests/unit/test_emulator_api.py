@@ -229,7 +229,7 @@ async def test_unknown_paths_and_methods(client: Client) -> None:
 
 
 async def test_the_key_guards_every_call() -> None:
-    """Without the right key: 401 in JSON, for reads, ingest and paths that do not exist."""
+    """401 in JSON for reads, ingest and paths that do not exist; ingest takes the key as a bearer token too."""
     async with Emulator(EmulatorOptions(port=0, api_key="s3cret")) as emulator:
         async with Client(emulator.url, {"x-api-key": "wrong"}) as client:
             for method, path in (("POST", "/sdk/traces"), ("POST", "/telemetry/v1/traces"), ("GET", "/nowhere")):
@@ -237,6 +237,9 @@ async def test_the_key_guards_every_call() -> None:
         async with Client(emulator.url, {"x-api-key": "s3cret"}) as client:
             await client.send(otlp_span(1, 1))
             assert len((await client.traces())["data"]) == 1
+        async with Client(emulator.url, {"Authorization": "Bearer s3cret"}) as client:
+            await client.send(otlp_span(2, 2))
+            await client.traces(status=401)
 
 
 async def test_spans_windowing_lists_a_trace_in_each_window_that_it_touches() -> None:

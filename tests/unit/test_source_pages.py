@@ -78,8 +78,7 @@ async def test_the_page_that_closes_a_loop_is_shown_first() -> None:
     async def fetch(_cursor: str | None, _limit: int | None) -> TracesPage:
         return next(pages)
 
-    got = []
+    shown = read_pages(fetch, "list", cursor=None, limit=None, backoff=Backoff(), clock=FakeClock())
+    assert [(await anext(shown)).next_cursor for _ in range(3)] == ["a", "b", "a"]
     with pytest.raises(PaginationLoop):
-        async for page in read_pages(fetch, "list", cursor=None, limit=None, backoff=Backoff(), clock=FakeClock()):
-            got.append(page.next_cursor)
-    assert got == ["a", "b", "a"]
+        await anext(shown)

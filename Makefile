@@ -1,0 +1,53 @@
+# Everything a newcomer needs: each target sets up what it uses, in .venv beside this file.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+
+.PHONY: help demo test check e2e bench backends clean
+
+help: ## Say what there is
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.installed ## Show the main job working: a local Netra, a replay, a trace, the usage of a tenant
+	@$(BIN)/netra-otel-bridge demo
+
+test: $(VENV)/.tested ## Run the tests; no other program is needed
+	$(RUN) -m pytest -q
+
+check: $(VENV)/.checked ## Format, lint, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+e2e: $(VENV)/.tested backends ## Run the end-to-end tests against a real Jaeger and the real netra-sdk
+	$(RUN) -m pytest -q tests/e2e
+
+backends: $(VENV)/.tested ## Build what the end-to-end tests run against; once, into the user's cache
+	$(RUN) -m tests.support.backends jaeger
+
+bench: $(VENV)/.tested ## Compare with what a user would write instead; prints ratios
+	$(RUN) -m tests.bench
+
+clean: ## Remove the virtual environment and what tools left behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; say which: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	@echo "Installing into $(VENV) (once, less than a minute) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --group test
+	@touch $@
+
+$(VENV)/.checked: $(VENV)/.tested
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --group check
+	@touch $@

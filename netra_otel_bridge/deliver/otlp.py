@@ -1,0 +1,170 @@
+"""OTLP, over gRPC and over HTTP: one request a batch, and the server's answer told in full.
+
+The stock exporters hide partial success, follow or swallow redirects, retry what is too large, and spend most of the
+processor's time on encoding (ADR 0007). These send the bytes that `wire` made, never retry by themselves, follow no
+redirect, and turn each answer into an `Outcome`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Mapping
+
+import aiohttp
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from yarl import URL
+
+from netra_otel_bridge.clock import Clock, parse_retry_after
+from netra_otel_bridge.deliver.answers import (
+    connection_outcome,
+    grpc_outcome,
+    http_outcome,
+    not_otlp_outcome,
+    partial_outcome,
+    retry_info_s,
+    web_page_outcome,
+)
+from netra_otel_bridge.deliver.masking import masked
+from netra_otel_bridge.deliver.otlp_settings import OtlpSettings
+from netra_otel_bridge.deliver.wire import encode_request
+from netra_otel_bridge.model import Outcome, Retry, SpanBatch
+
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_ANSWER_BYTES = 64 * 1024
+_CHANNEL = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+class OtlpGrpcDestination:
+    """Sends to an OTLP receiver over gRPC. No connection is made before the first `send`."""
+
+    def __init__(self, name: str, settings: OtlpSettings) -> None:
+        self.name = name
+        self._settings = settings
+        self._metadata = tuple((key.lower(), value) for key, value in settings.headers.items())
+        self._channel: grpc.aio.Channel | None = None
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """One ``Export`` call, within the configured time-out."""
+        export = self._open().unary_unary(METHOD)
+        try:
+            answer: bytes = await export(
+                encode_request(batch.spans, batch.encoded), timeout=self._settings.timeout_s, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            details = dict(error.trailing_metadata() or ())
+            outcome = grpc_outcome(error.code(), error.details() or "", retry_info_s(details))
+            return masked(outcome, self._settings.headers.values())
+        return _read_answer(answer, len(batch.spans))
+
+    async def aclose(self) -> None:
+        """Close the connection; nothing is waited for."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            settings = self._settings
+            compression = grpc.Compression.Gzip if settings.gzip else grpc.Compression.NoCompression
+            if settings.tls:
+                credentials = grpc.ssl_channel_credentials(settings.ca, settings.key, settings.certificate)
+                self._channel = grpc.aio.secure_channel(settings.endpoint, credentials, _CHANNEL, compression)
+            else:
+                self._channel = grpc.aio.insecure_channel(settings.endpoint, _CHANNEL, compression)
+        return self._channel
+
+
+class OtlpHttpDestination:
+    """Sends to an OTLP receiver over HTTP as binary protobuf. No connection is made before the first `send`.
+
+    Raises `ConfigurationError` when a certificate cannot be used.
+    """
+
+    def __init__(self, name: str, settings: OtlpSettings, clock: Clock) -> None:
+        self.name = name
+        self._settings = settings
+        self._clock = clock
+        self._ssl = settings.ssl_context()
+        self._url = URL(settings.endpoint)
+        self._headers = _request_headers(settings)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """One POST, within the configured time-out."""
+        body = encode_request(batch.spans, batch.encoded)
+        if self._settings.gzip:
+            body = await asyncio.to_thread(gzip.compress, body, 6)
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                outcome = await self._post(body, len(batch.spans))
+        except TimeoutError:
+            return Retry(f"no answer in {self._settings.timeout_s:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            outcome = connection_outcome(f"{type(error).__name__}: {error}")
+        return masked(outcome, self._settings.headers.values())
+
+    async def aclose(self) -> None:
+        """Close the connections; nothing is waited for."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _post(self, body: bytes, spans: int) -> Outcome:
+        async with self._open().post(
+            self._url, data=body, headers=self._headers, allow_redirects=False, ssl=self._ssl or True
+        ) as response:
+            answer = await _read_some(response)
+            content_type = response.headers.get("Content-Type", "")
+            if not 200 <= response.status < 300:
+                after_s = parse_retry_after(response.headers.get("Retry-After"), self._clock.now_ns())
+                return http_outcome(response.status, answer, content_type, after_s)
+            if "html" in content_type:
+                return web_page_outcome(response.status, content_type)
+            if answer and "protobuf" not in content_type:
+                return not_otlp_outcome(answer)
+            return _read_answer(answer, spans)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None)
+            )
+        return self._session
+
+
+async def _read_some(response: aiohttp.ClientResponse) -> bytes:
+    """The first bytes of an answer, decoded: more than `_ANSWER_BYTES` say nothing that is needed."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size >= _ANSWER_BYTES:
+            response.close()
+            break
+    return b"".join(parts)[:_ANSWER_BYTES]
+
+
+def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
+    headers = {"Content-Type": "application/x-protobuf", "User-Agent": "netra-otel-bridge", **settings.headers}
+    return {**headers, "Content-Encoding": "gzip"} if settings.gzip else headers
+
+
+def _read_answer(answer: bytes, spans: int) -> Outcome:
+    """A yes, or how many spans of it were refused (``ExportTracePartialSuccess``)."""
+    try:
+        partial = ExportTraceServiceResponse.FromString(answer).partial_success
+    except DecodeError:
+        return not_otlp_outcome(answer)
+    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message)

@@ -1,0 +1,104 @@
+"""The real netra-sdk 1.2.2 and the emulator understand each other: what it sends is taken, what it reads it can parse.
+
+The SDK's client turns every failure into an empty result, so nothing here may be empty that should not be. Its models
+are strict (pydantic): a field of a wrong type would have ended the session with an error.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from netra_otel_bridge.emulator import EmulatorOptions
+from tests.support.emulator import running_emulator
+from tests.support.netra_sdk import netra_sdk_python, run_session
+
+API_KEY = "peer-key"
+
+
+@pytest.fixture(scope="module")
+def session() -> dict[str, Any]:
+    """One run of the SDK against an emulator that asks for a key."""
+    python = netra_sdk_python()
+    with running_emulator(EmulatorOptions(port=0, api_key=API_KEY)) as emulator:
+        result = run_session(python, emulator.endpoint, API_KEY)
+        assert set(emulator.emulator.status) == {200}, emulator.emulator.status
+        return result
+
+
+def test_traces_come_back_page_by_page(session: dict[str, Any]) -> None:
+    """Two traces, on two pages of one; the iterator ends by itself; filters are heard."""
+    read, sent = session["read"], session["sent"]
+    first, second = read["pages"]
+    assert [first["has_next_page"], second["has_next_page"]] == [True, False]
+    (answered,), (failed,) = first["traces"], second["traces"]
+    assert [answered["name"], failed["name"]] == ["answer", "failing"]
+    assert answered["id"] == sent["trace"]
+    assert [item["id"] for item in read["traces"]] == [failed["id"], answered["id"]]
+    assert set(read["by_session"]) == {answered["id"], failed["id"]}
+    assert read["by_other_user"] == []
+
+
+def test_a_trace_carries_what_the_application_said(session: dict[str, Any]) -> None:
+    """Session, user, tenant, environment, service, tokens and cost; an error where the status says so."""
+    answered, failed = (page["traces"][0] for page in session["read"]["pages"])
+    assert (answered["session_id"], answered["user_id"], answered["tenant_id"]) == (
+        "peer-session",
+        "peer-user",
+        "peer-tenant",
+    )
+    assert (answered["environment"], answered["service"], answered["kind"]) == ("peer-test", "peer-app", "SPAN")
+    assert (answered["prompt_tokens"], answered["completion_tokens"], answered["cached_tokens"]) == (1000, 100, None)
+    assert answered["total_cost"] == pytest.approx(1000 * 2.5e-6 + 100 * 1e-5 + 0.002)
+    assert (answered["has_error"], failed["has_error"]) == (False, True)
+
+
+def test_spans_come_back_with_everything_on_them(session: dict[str, Any]) -> None:
+    """Each span once in either direction, its JSON texts readable, its parents known."""
+    read, sent = session["read"], session["sent"]
+    spans = {span["name"]: span for span in read["spans"]}
+    assert set(spans) == {"answer", "weather-agent", "look-up", "completion", "rerank"}
+    assert [span["id"] for span in read["spans"]] == read["spans_up"][::-1]
+    assert (len(read["span_page"]["spans"]), read["span_page"]["has_next_page"]) == (2, True)
+    assert read["found"] == ["completion"]
+    assert spans["completion"]["id"] == sent["generation"]
+    assert {name: span["kind"] for name, span in spans.items()} == {
+        "answer": "SPAN",
+        "weather-agent": "AGENT",
+        "look-up": "TOOL",
+        "completion": "GENERATION",
+        "rerank": "CLIENT",
+    }
+    assert spans["answer"]["parent_span_id"] is None
+    assert spans["completion"]["parent_span_id"] == spans["weather-agent"]["id"]
+    assert spans["answer"]["metadata"] == {"plan": "gold"}
+    attributes = {name: json.loads(span["attributes"]) for name, span in spans.items()}
+    assert attributes["completion"]["gen_ai.usage.prompt_tokens"] == 1000
+    assert json.loads(attributes["rerank"]["netra.usage"])[0]["cost_in_usd"] == 0.002
+    (event,) = json.loads(spans["look-up"]["events"])
+    assert (event["name"], event["attributes"]) == ("looked-up", {"city": "Lagos", "hits": 3})
+    assert json.loads(spans["answer"]["resources"])["service.name"] == "peer-app"
+    assert 10 <= spans["completion"]["latency_ms"] < 10_000
+
+
+def test_usage_adds_up(session: dict[str, Any]) -> None:
+    """Sums over the calls that cost: the completion, the re-ranking, and the refused completion."""
+    read = session["read"]
+    cost = pytest.approx(1000 * 2.5e-6 + 100 * 1e-5 + 0.002)
+    assert read["session"] == {
+        "session_id": "peer-session",
+        "token_count": 1100,
+        "request_count": 3,
+        "total_cost": cost,
+    }
+    assert read["tenant"] == {
+        "tenant_id": "peer-tenant",
+        "organisation_id": "org-local",
+        "token_count": 1100,
+        "request_count": 3,
+        "session_count": 1,
+        "total_cost": cost,
+    }
+    assert read["nobody"] == [None, None]
