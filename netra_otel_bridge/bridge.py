@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from netra_otel_bridge.clock import Backoff, Clock, SystemClock, iso_ms, parse_time_ns
 from netra_otel_bridge.config import Settings, load
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.deliver import Destination, ExporterDestination, open_destination, span_size_bytes
+from netra_otel_bridge.deliver import Destination, ExporterDestination, encode_span, open_destination
 from netra_otel_bridge.errors import ConfigurationError, UsageError
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, TraceSummary, Window
 from netra_otel_bridge.pipeline import PAGE_LIMIT, LaneOptions, TraceLane, list_pages
@@ -187,7 +187,7 @@ class Bridge:
             for trace in sample:
                 async for page in client.iter_span_pages(trace.id, limit=PAGE_LIMIT):
                     spans += len(page.spans)
-                    size_bytes += sum(span_size_bytes(span) for span in converter.convert_trace(trace, page.spans))
+                    size_bytes += sum(len(encode_span(span)) for span in converter.convert_trace(trace, page.spans))
             seconds = self._clock.monotonic() - started
             calls = client.stats.calls.total() - list_calls
         share = traces / len(sample) if sample else 0.0

@@ -181,15 +181,28 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class SpanBatch:
-    """Spans that travel in one request. ``size_bytes`` is an upper bound of their OTLP protobuf encoding."""
+    """Spans that travel in one request.
+
+    ``encoded`` holds each span's OTLP protobuf (`deliver.wire.encode_span`); ``size_bytes`` is an upper bound of the
+    whole request's.
+    """
 
     spans: tuple[ReadableSpan, ...]
+    encoded: tuple[bytes, ...]
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """The destination answered that it took the whole batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartlyRefused:
+    """The destination took the batch but for ``refused`` spans, without saying which (OTLP partial success)."""
+
+    refused: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +235,7 @@ class Misconfigured:
     unauthorized: bool = False
 
 
-Outcome = Delivered | Retry | TooLarge | Refused | Misconfigured
+Outcome = Delivered | PartlyRefused | Retry | TooLarge | Refused | Misconfigured
 """What a destination answered to one batch."""
 
 

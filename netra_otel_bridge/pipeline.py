@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from netra_otel_bridge.clock import Backoff, Clock, iso_ms
 from netra_otel_bridge.convert import SpanConverter
-from netra_otel_bridge.deliver import Batcher, Destination, Sender, span_size_bytes
+from netra_otel_bridge.deliver import Batcher, Destination, Sender, encode_span
 from netra_otel_bridge.errors import BridgeError, NetraCursorRefused
 from netra_otel_bridge.held import Held, Share
 from netra_otel_bridge.model import (
@@ -174,7 +174,7 @@ class TraceLane:
             self._unanswered[key] += len(spans)
             self._shares.setdefault(key, []).append(share)
             for span in spans:
-                batch = self._batcher.add(span, span_size_bytes(span))
+                batch = self._batcher.add(span, encode_span(span))
                 if batch is not None:
                     await self._send(batch)
         last = self._batcher.flush()
@@ -185,9 +185,9 @@ class TraceLane:
         answer = await self._sender.send(batch)
         self.report.delivered += answer.delivered
         self.report.bytes += answer.size_bytes
-        self.report.refused += len(answer.refused)
-        for span, reason in answer.refused:
-            self.report.note(f"span {_name(span)} was refused: {reason}")
+        self.report.refused += answer.refused
+        for problem in answer.problems:
+            self.report.note(problem)
         for key, count in Counter(map(_trace_key, batch.spans)).items():
             self._unanswered[key] -= count
             if not self._unanswered[key]:
@@ -237,10 +237,6 @@ def _the_cause(group: BaseExceptionGroup[BaseException]) -> BridgeError:
 def _trace_key(span: ReadableSpan) -> int:
     trace_id: int = span.context.trace_id
     return trace_id
-
-
-def _name(span: ReadableSpan) -> str:
-    return f"{span.context.span_id:016x} of trace {span.context.trace_id:032x}"
 
 
 def _size_bytes(spans: Iterable[TraceSpan]) -> int:

@@ -164,6 +164,8 @@ def status(value: JsonText | int | None) -> tuple[StatusCode | None, str | None]
             return known, None
         if value.lstrip().startswith("{"):
             value = read_json(value)
+            if value is None:
+                return None, None
     if isinstance(value, dict):
         code = _first(value, "code", "status_code", "statusCode")
         message = _first(value, "message", "description")

@@ -204,7 +204,7 @@ class SpanConverter:
 
     def _events(self, draft: _Draft, column: JsonText | None, start_ns: int) -> list[Event]:
         decoded, readable = read_container(column)
-        if decoded is None and readable:
+        if readable and not decoded:
             return []
         events, lost = events_of(decoded, start_ns) if readable else ([], 1)
         if lost:
@@ -213,7 +213,7 @@ class SpanConverter:
 
     def _links(self, draft: _Draft, column: JsonText | None) -> list[Link]:
         decoded, readable = read_container(column)
-        if decoded is None and readable:
+        if readable and not decoded:
             return []
         links, lost = links_of(decoded) if readable else ([], 1)
         if lost:

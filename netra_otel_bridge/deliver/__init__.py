@@ -1,9 +1,10 @@
 """SEND: batches of spans to a destination, each answered with an `Outcome`."""
 
-from netra_otel_bridge.deliver.batching import Batcher, batch_of, span_size_bytes
+from netra_otel_bridge.deliver.batching import Batcher, batch_of
 from netra_otel_bridge.deliver.destination import Destination, DestinationSpec, open_destination, parse_destination
 from netra_otel_bridge.deliver.exporter import ExporterDestination
 from netra_otel_bridge.deliver.sender import Sender
+from netra_otel_bridge.deliver.wire import encode_span
 
 __all__ = [
     "Batcher",
@@ -12,7 +13,7 @@ __all__ = [
     "ExporterDestination",
     "Sender",
     "batch_of",
+    "encode_span",
     "open_destination",
     "parse_destination",
-    "span_size_bytes",
 ]

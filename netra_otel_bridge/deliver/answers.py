@@ -8,7 +8,10 @@ and what Jaeger, the Collector and Tempo answer ("What they answer" in ``docs/ba
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from enum import Enum, auto
 
 from google.protobuf.message import DecodeError
@@ -16,8 +19,10 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # googleapis-common-protos has no types
 from grpc import StatusCode
 
-from netra_otel_bridge.model import Misconfigured, Outcome, Refused, Retry, TooLarge
+from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, PartlyRefused, Refused, Retry, TooLarge
 
+_log = logging.getLogger(__name__)
+_SECRET_CHARS = 4
 MAX_REASON_CHARS = 400
 """A server may answer with a whole web page; one line of it is enough to act on."""
 
@@ -146,6 +151,37 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
 def web_page_outcome(status: int, content_type: str) -> Outcome:
     """A 2xx whose body is a web page: a login page or a proxy stands where the destination should be."""
     return outcome(Verdict.MISCONFIGURED, f"HTTP {status} with {content_type}: a web page answers, not an OTLP server")
+
+
+def not_otlp_outcome(answer: bytes) -> Outcome:
+    """A yes whose body is no ``ExportTraceServiceResponse``: something else than an OTLP server takes the requests."""
+    return outcome(Verdict.MISCONFIGURED, f"the answer is not OTLP: {answer[:80].decode('utf-8', 'replace')!r}")
+
+
+def partial_outcome(refused: int, reason: str) -> Outcome:
+    """A yes with ``partial_success``; with no span refused its message is a warning, which is logged."""
+    line = " ".join(reason.split())[:MAX_REASON_CHARS]
+    if refused > 0:
+        return PartlyRefused(refused, line or "the destination gave no reason")
+    if line:
+        _log.warning("the destination took the batch and warns: %s", line)
+    return Delivered()
+
+
+def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:
+    """The outcome with ``***`` for every secret in its reason: a server may repeat the key that it refuses."""
+    if isinstance(answer, Delivered):
+        return answer
+    reason = answer.reason
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        reason = reason.replace(secret, "***")
+    return answer if reason == answer.reason else replace(answer, reason=reason)
+
+
+def header_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What of headers must never be shown: each value, and the token behind a scheme such as ``Bearer``."""
+    parts = (part for value in headers.values() for part in (value, value.rpartition(" ")[2]))
+    return tuple(part for part in parts if len(part) >= _SECRET_CHARS)
 
 
 def connection_outcome(words: str) -> Outcome:

@@ -5,18 +5,18 @@ gRPC servers take 4 MiB a message by default, so the size is known before sendin
 
 from __future__ import annotations
 
-from opentelemetry.sdk.resources import Resource
+from collections.abc import Sequence
+
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from netra_otel_bridge.deliver.sizes import resource_size_bytes, scope_size_bytes, span_size_bytes
+from netra_otel_bridge.deliver.wire import encode_resource, encode_scope, encode_span
 from netra_otel_bridge.model import SpanBatch
-
-__all__ = ["MAX_BYTES", "MAX_SPANS", "Batcher", "batch_of", "span_size_bytes"]
 
 MAX_SPANS = 512
 MAX_BYTES = 3_500_000
 """Below the 4 MiB (4,194,304 bytes) that gRPC servers take by default, with room for what a proxy adds."""
+_FRAME_BYTES = 6
+"""A tag and the length of a message below 4 GiB."""
 
 
 class Batcher:
@@ -30,25 +30,23 @@ class Batcher:
         self._max_spans = max_spans
         self._max_bytes = max_bytes
         self._spans: list[ReadableSpan] = []
+        self._encoded: list[bytes] = []
         self._size_bytes = 0
         self._seen: set[tuple[int, int | None]] = set()
 
-    def add(self, span: ReadableSpan, size_bytes: int) -> SpanBatch | None:
-        """Take a span of ``span_size_bytes(span)`` bytes; returns a batch when one is full.
+    def add(self, span: ReadableSpan, encoded: bytes) -> SpanBatch | None:
+        """Take a span with what `encode_span` made of it; returns a batch when one is full.
 
         The batch holds the span if that filled it by number, and not if the span would not have fitted in.
         """
         full = None
-        frame = span.resource, span.instrumentation_scope
-        added = size_bytes + self._frame_bytes(*frame)
+        added = len(encoded) + _FRAME_BYTES + self._surroundings_bytes(span)
         if self._spans and self._size_bytes + added > self._max_bytes:
             full = self.flush()
-            added = size_bytes + self._frame_bytes(*frame)
+            added = len(encoded) + _FRAME_BYTES + self._surroundings_bytes(span)
         self._spans.append(span)
+        self._encoded.append(encoded)
         self._size_bytes += added
-        if added > size_bytes:
-            self._seen.add((id(frame[0]), None))
-            self._seen.add((id(frame[0]), id(frame[1])))
         if full is None and (len(self._spans) >= self._max_spans or self._size_bytes >= self._max_bytes):
             return self.flush()
         return full
@@ -57,23 +55,30 @@ class Batcher:
         """The spans gathered so far, or ``None``."""
         if not self._spans:
             return None
-        batch = SpanBatch(tuple(self._spans), self._size_bytes)
+        batch = SpanBatch(tuple(self._spans), tuple(self._encoded), self._size_bytes)
         self._spans = []
+        self._encoded = []
         self._size_bytes = 0
         self._seen = set()
         return batch
 
-    def _frame_bytes(self, resource: Resource, scope: InstrumentationScope | None) -> int:
-        """What a resource and a scope add to the batch; they are told apart by identity, which costs nothing."""
-        if (id(resource), id(scope)) in self._seen:
+    def _surroundings_bytes(self, span: ReadableSpan) -> int:
+        """What the span's resource and scope add to the batch; they are told apart by identity, which costs nothing."""
+        resource, scope = span.resource, span.instrumentation_scope
+        key = (id(resource), id(scope))
+        if key in self._seen:
             return 0
-        size = scope_size_bytes(scope)
-        return size if (id(resource), None) in self._seen else size + resource_size_bytes(resource)
+        self._seen.add(key)
+        size = sum(map(len, encode_scope(scope))) + _FRAME_BYTES
+        if (id(resource), None) not in self._seen:
+            self._seen.add((id(resource), None))
+            size += len(encode_resource(resource)) + len(resource.schema_url.encode()) + 2 * _FRAME_BYTES
+        return size
 
 
-def batch_of(spans: tuple[ReadableSpan, ...]) -> SpanBatch:
+def batch_of(spans: Sequence[ReadableSpan]) -> SpanBatch:
     """One batch of exactly these spans, whatever their size: what is left of one that was split."""
     batcher = Batcher(max_spans=len(spans) + 1, max_bytes=1 << 62)
     for span in spans:
-        batcher.add(span, span_size_bytes(span))
-    return batcher.flush() or SpanBatch((), 0)
+        batcher.add(span, encode_span(span))
+    return batcher.flush() or SpanBatch((), (), 0)

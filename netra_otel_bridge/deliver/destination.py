@@ -16,20 +16,19 @@ it is shown in logs, metrics and the state.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from opentelemetry.util.re import parse_env_headers
-
 from netra_otel_bridge.clock import Clock, SystemClock
+from netra_otel_bridge.deliver.answers import header_secrets
 from netra_otel_bridge.deliver.exporter import ExporterDestination
+from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
-from netra_otel_bridge.deliver.overheard import overhear
-from netra_otel_bridge.deliver.stock import ObservedSession, new_exporter
-from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.deliver.otlp_settings import TRACES_PATH, OtlpProtocol, read_headers, read_settings
+from netra_otel_bridge.deliver.stock import new_exporter
+from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import Outcome, SpanBatch
 
 FORMS = (
@@ -37,7 +36,6 @@ FORMS = (
     "otlp+https://HOST:PORT[/PATH], console, otlp-file:PATH, exporter:NAME, "
     "or the name of a destination in the configuration file"
 )
-OtlpProtocol = Literal["grpc", "http/protobuf"]
 _SCHEMES: dict[str, tuple[OtlpProtocol, bool, int]] = {
     "otlp+grpc": ("grpc", False, 4317),
     "otlp+grpcs": ("grpc", True, 443),
@@ -67,10 +65,10 @@ class Destination(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OtlpSpec:
-    """OTLP. ``endpoint`` is a URL, or ``None``: the exporter reads ``OTEL_EXPORTER_OTLP_*`` itself."""
+    """OTLP. ``endpoint`` is ``HOST:PORT`` for gRPC, a URL for HTTP, or ``None``: the environment says everything."""
 
     name: str
-    protocol: OtlpProtocol
+    protocol: OtlpProtocol | None = None
     endpoint: str | None = None
     tls: bool = False
 
@@ -94,16 +92,15 @@ class ExporterSpec:
 DestinationSpec = OtlpSpec | FileSpec | ExporterSpec
 
 
-def parse_destination(text: str, environ: Mapping[str, str] = os.environ) -> DestinationSpec:
+def parse_destination(text: str) -> DestinationSpec:
     """Read a ``DEST``; its ``name`` is the text itself. Nothing is opened.
 
-    Raises `UsageError` for a text that is none of the forms, `ConfigurationError` for ``otlp`` with variables that
-    cannot be used.
+    Raises `UsageError` for a text that is none of the forms.
     """
     name = text.strip()
     kind, separator, rest = name.partition(":")
     if name == "otlp":
-        return _from_environment(name, environ)
+        return OtlpSpec(name)
     if name == "console":
         return ExporterSpec(name, "console")
     if kind == "otlp-file" and rest:
@@ -135,39 +132,16 @@ def open_destination(
         case FileSpec():
             return OtlpFileDestination(called, spec.path, deadline_s)
         case ExporterSpec():
-            return ExporterDestination(called, new_exporter(spec.exporter), deadline_s, secrets=_secrets(os.environ))
-        case OtlpSpec():
-            arguments: dict[str, object] = {"timeout": timeout_s}
-            if spec.endpoint is not None:
-                arguments["endpoint"] = spec.endpoint
-            if spec.protocol == "grpc":
-                if spec.endpoint is not None:
-                    arguments["insecure"] = not spec.tls
-                exporter = new_exporter("otlp_proto_grpc", **arguments)
-            else:
-                exporter = new_exporter("otlp_proto_http", session=ObservedSession(clock or SystemClock()), **arguments)
-            return ExporterDestination(called, exporter, deadline_s, secrets=_secrets(os.environ))
-
-
-def _from_environment(name: str, environ: Mapping[str, str]) -> OtlpSpec:
-    """``otlp``: the protocol is read here, all else by the exporter."""
-    for variable in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
-        if "@" in environ.get(variable, "").partition("://")[2].partition("/")[0]:
-            raise ConfigurationError(
-                f"{variable} holds a user name or password", hint="put credentials into OTEL_EXPORTER_OTLP_HEADERS"
+            return ExporterDestination(
+                called, new_exporter(spec.exporter), deadline_s, secrets=header_secrets(read_headers(os.environ))
             )
-    for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
-        protocol = environ.get(variable, "").strip()
-        match protocol:
-            case "grpc" | "http/protobuf":
-                return OtlpSpec(name, protocol)
-            case "":
-                continue
-            case _:
-                raise ConfigurationError(
-                    f"{variable} is {protocol!r}, which is not supported", hint="use grpc or http/protobuf"
-                )
-    return OtlpSpec(name, "grpc")
+        case OtlpSpec():
+            settings = read_settings(os.environ, spec.protocol, spec.endpoint, spec.tls)
+            if timeout_s is not None:
+                settings = replace(settings, timeout_s=timeout_s)
+            if settings.protocol == "grpc":
+                return OtlpGrpcDestination(called, settings)
+            return OtlpHttpDestination(called, settings, clock or SystemClock())
 
 
 def _from_url(text: str, scheme: str) -> OtlpSpec:
@@ -192,8 +166,11 @@ def _from_url(text: str, scheme: str) -> OtlpSpec:
     if protocol == "grpc" and url.path not in ("", "/"):
         raise UsageError(f"{shown} has a path, and gRPC has none", hint=f"write {scheme}://HOST:PORT")
     address = f"[{host}]" if ":" in host else host
-    path = "" if protocol == "grpc" else url.path if url.path not in ("", "/") else "/v1/traces"
-    return OtlpSpec(text, protocol, f"{'https' if tls else 'http'}://{address}:{port or default_port}{path}", tls)
+    endpoint = f"{address}:{port or default_port}"
+    if protocol == "http/protobuf":
+        path = url.path if url.path not in ("", "/") else TRACES_PATH
+        endpoint = f"{'https' if tls else 'http'}://{endpoint}{path}"
+    return OtlpSpec(text, protocol, endpoint, tls)
 
 
 def _shown(text: str) -> str:
@@ -201,13 +178,3 @@ def _shown(text: str) -> str:
     head, at, rest = text.rpartition("@")
     visible = f"{head.partition('://')[0]}://***@{rest}" if at else text
     return repr(visible.partition("?")[0])
-
-
-def _secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The values of the OTLP headers: keys and tokens, which a destination may repeat in its answer."""
-    values: list[str] = []
-    with overhear(("opentelemetry.util",)):
-        for variable in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
-            for value in parse_env_headers(environ.get(variable, ""), liberal=True).values():
-                values += [value, value.rpartition(" ")[2]]
-    return tuple(value for value in values if len(value) >= 4)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from netra_otel_bridge.deliver.answers import Verdict, outcome
+from netra_otel_bridge.deliver.answers import Verdict, masked, outcome
 from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.overheard import STOCK, GaveUp, Overheard, error_outcome, overhear
+from netra_otel_bridge.deliver.overheard import STOCK, Overheard, error_outcome, overhear
 from netra_otel_bridge.model import Delivered, Outcome, Retry, SpanBatch
 
 CLOSE_DEADLINE_S = 5.0
@@ -49,7 +48,7 @@ class ExporterDestination:
         self.name = name
         self._exporter = exporter
         self._deadline_s = deadline_s
-        self._secrets = tuple(sorted(filter(None, secrets), key=len, reverse=True))
+        self._secrets = tuple(secrets)
         self._loggers = _loggers_of(exporter)
         self._calls: OneAtATime[Outcome] = OneAtATime(f"export {name}")
         self._shuts_down = shut_down
@@ -63,7 +62,7 @@ class ExporterDestination:
             answer = await self._calls.call(batch.spans, lambda: self._export(batch.spans), self._deadline_s)
         except StillRunning:
             return Retry(f"the exporter did not answer in {self._deadline_s:g} s")
-        return self._masked(answer)
+        return masked(answer, self._secrets)
 
     async def aclose(self) -> None:
         """Flush and shut down the exporter, within `CLOSE_DEADLINE_S`; one that hangs is left behind."""
@@ -83,8 +82,6 @@ class ExporterDestination:
         try:
             with overhear(self._loggers) as heard:
                 result: object = self._exporter.export(spans)
-        except GaveUp as gave_up:
-            return gave_up.outcome
         except BaseException as error:  # noqa: BLE001  the wall around foreign code, `SystemExit` included
             known = error_outcome(error)
             return known or outcome(Verdict.REFUSED, f"the exporter raised {type(error).__name__}: {error}")
@@ -116,14 +113,6 @@ class ExporterDestination:
             except BaseException as error:  # noqa: BLE001  the wall around foreign code
                 _log.warning("%s: the exporter's %s raised %s", self.name, name, type(error).__name__)
         return Delivered()
-
-    def _masked(self, answer: Outcome) -> Outcome:
-        if isinstance(answer, Delivered) or not any(secret in answer.reason for secret in self._secrets):
-            return answer
-        reason = answer.reason
-        for secret in self._secrets:
-            reason = reason.replace(secret, "***")
-        return replace(answer, reason=reason)
 
 
 def _loggers_of(exporter: SpanExporter) -> tuple[str, ...]:

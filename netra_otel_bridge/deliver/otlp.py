@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 from collections.abc import Mapping
 
 import aiohttp
@@ -22,13 +23,14 @@ from netra_otel_bridge.clock import Clock, parse_retry_after
 from netra_otel_bridge.deliver.answers import (
     connection_outcome,
     grpc_outcome,
+    header_secrets,
     http_outcome,
+    masked,
     not_otlp_outcome,
     partial_outcome,
     retry_info_s,
     web_page_outcome,
 )
-from netra_otel_bridge.deliver.masking import masked
 from netra_otel_bridge.deliver.otlp_settings import OtlpSettings
 from netra_otel_bridge.deliver.wire import encode_request
 from netra_otel_bridge.model import Outcome, Retry, SpanBatch
@@ -51,12 +53,14 @@ class OtlpGrpcDestination:
     def __init__(self, name: str, settings: OtlpSettings) -> None:
         self.name = name
         self._settings = settings
+        self._secrets = header_secrets(settings.headers)
+        self._closed = False
         self._metadata = tuple((key.lower(), value) for key, value in settings.headers.items())
         self._channel: grpc.aio.Channel | None = None
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """One ``Export`` call, within the configured time-out."""
-        export = self._open().unary_unary(METHOD)
+        export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._open().unary_unary(METHOD)
         try:
             answer: bytes = await export(
                 encode_request(batch.spans, batch.encoded), timeout=self._settings.timeout_s, metadata=self._metadata
@@ -64,16 +68,18 @@ class OtlpGrpcDestination:
         except grpc.aio.AioRpcError as error:
             details = dict(error.trailing_metadata() or ())
             outcome = grpc_outcome(error.code(), error.details() or "", retry_info_s(details))
-            return masked(outcome, self._settings.headers.values())
+            return masked(outcome, self._secrets)
         return _read_answer(answer, len(batch.spans))
 
     async def aclose(self) -> None:
         """Close the connection; nothing is waited for."""
+        self._closed = True
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
 
     def _open(self) -> grpc.aio.Channel:
+        refuse_if_closed(self._closed, self.name)
         if self._channel is None:
             settings = self._settings
             compression = grpc.Compression.Gzip if settings.gzip else grpc.Compression.NoCompression
@@ -98,6 +104,8 @@ class OtlpHttpDestination:
         self._ssl = settings.ssl_context()
         self._url = URL(settings.endpoint)
         self._headers = _request_headers(settings)
+        self._secrets = header_secrets(settings.headers)
+        self._closed = False
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, batch: SpanBatch) -> Outcome:
@@ -110,12 +118,15 @@ class OtlpHttpDestination:
                 outcome = await self._post(body, len(batch.spans))
         except TimeoutError:
             return Retry(f"no answer in {self._settings.timeout_s:g} s")
+        except aiohttp.ClientResponseError as error:
+            outcome = not_otlp_outcome(f"no HTTP: {error.message}".encode())
         except (aiohttp.ClientError, OSError) as error:
-            outcome = connection_outcome(f"{type(error).__name__}: {error}")
-        return masked(outcome, self._settings.headers.values())
+            outcome = connection_outcome(f"{type(error).__name__}: {_cause(error)}")
+        return masked(outcome, self._secrets)
 
     async def aclose(self) -> None:
         """Close the connections; nothing is waited for."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -136,11 +147,19 @@ class OtlpHttpDestination:
             return _read_answer(answer, spans)
 
     def _open(self) -> aiohttp.ClientSession:
+        refuse_if_closed(self._closed, self.name)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None)
             )
         return self._session
+
+
+def _cause(error: aiohttp.ClientError | OSError) -> str:
+    """The system's own words where the connection failed; aiohttp's leave them out."""
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = inner.errno if isinstance(inner, OSError) else None
+    return f"{error} {os.strerror(number)}" if number and number > 0 else str(error)
 
 
 async def _read_some(response: aiohttp.ClientResponse) -> bytes:
@@ -168,3 +187,9 @@ def _read_answer(answer: bytes, spans: int) -> Outcome:
     except DecodeError:
         return not_otlp_outcome(answer)
     return partial_outcome(min(partial.rejected_spans, spans), partial.error_message)
+
+
+def refuse_if_closed(closed: bool, name: str) -> None:
+    """Sending after closing is a mistake of the caller."""
+    if closed:
+        raise RuntimeError(f"the destination {name} is closed")

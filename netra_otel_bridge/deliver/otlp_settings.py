@@ -6,22 +6,26 @@ SDK for Python (the specification's default of 10,000 milliseconds is its 10). W
 
 from __future__ import annotations
 
+import re
 import ssl
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
-
-from opentelemetry.util.re import parse_env_headers
+from urllib.parse import unquote, urlsplit
 
 from netra_otel_bridge.errors import ConfigurationError
 
 OtlpProtocol = Literal["grpc", "http/protobuf"]
 TRACES_PATH = "/v1/traces"
-_DEFAULT_ENDPOINTS: dict[OtlpProtocol, str] = {"grpc": "http://localhost:4317", "http/protobuf": "http://localhost:4318"}
+_DEFAULT_ENDPOINTS: dict[OtlpProtocol, str] = {
+    "grpc": "http://localhost:4317",
+    "http/protobuf": "http://localhost:4318",
+}
 _MAX_TIMEOUT_S = 3600.0
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t -~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ def read_settings(
         protocol=chosen,
         endpoint=endpoint,
         tls=bool(tls),
-        headers=_headers(environ),
+        headers=read_headers(environ),
         timeout_s=_timeout(environ),
         gzip=_compression(environ),
         ca=_pem(environ, "CERTIFICATE"),
@@ -134,13 +138,18 @@ def _endpoint(environ: Mapping[str, str], protocol: OtlpProtocol) -> tuple[str, 
     return value.rstrip("/") + TRACES_PATH, tls
 
 
-def _headers(environ: Mapping[str, str]) -> dict[str, str]:
+def read_headers(environ: Mapping[str, str]) -> dict[str, str]:
+    """The headers to send, with their values decoded. Raises `ConfigurationError`, which repeats none of them."""
     found = _variable(environ, "HEADERS")
     if found is None:
         return {}
-    headers = parse_env_headers(found[1], liberal=True)
-    if len(headers) < sum(1 for pair in found[1].split(",") if pair.strip()):
-        raise ConfigurationError(f"{found[0]} cannot be read whole", hint="write name=value,name2=value2")
+    headers: dict[str, str] = {}
+    for pair in filter(str.strip, found[1].split(",")):
+        name, equals, value = pair.partition("=")
+        text = unquote(value.strip())
+        if not equals or not _HEADER_NAME.fullmatch(name.strip()) or not _HEADER_VALUE.fullmatch(text):
+            raise ConfigurationError(f"{found[0]} cannot be read", hint="write name=value,name2=value2")
+        headers[name.strip().lower()] = text
     return headers
 
 

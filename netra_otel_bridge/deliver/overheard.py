@@ -20,20 +20,6 @@ _ENCODER = f"{STOCK}.otlp.proto.common"
 """The stock encoder, whose log repeats the attribute values that it drops."""
 
 
-class GaveUp(Exception):
-    """Ends a stock exporter's own retry loop: the pipeline's back-off decides about the next attempt."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-
-
-class Judged(Exception):
-    """Mixed into an exception that says itself which outcome it stands for."""
-
-    outcome: Outcome
-
-
 @dataclass(slots=True)
 class Overheard:
     """What was said in one ``export`` call.
@@ -71,8 +57,6 @@ class _Listener(logging.Filter):
         answer = _known(record)
         if answer is not None:
             heard.answer = answer
-        if record.name.startswith(f"{STOCK}.otlp.") and str(record.msg).startswith("Transient error"):
-            raise GaveUp(heard.outcome())
         return False
 
 
@@ -91,18 +75,13 @@ def error_outcome(error: BaseException) -> Outcome | None:
 
     ``requests``' exceptions are `OSError`: the surroundings are at fault, not the spans.
     """
-    if isinstance(error, Judged):
-        return error.outcome
     if isinstance(error, grpc.Call):
         metadata = dict(error.trailing_metadata() or ())
         return grpc_outcome(error.code(), error.details() or "", retry_info_s(metadata))
     if isinstance(error, grpc.RpcError):
         return connection_outcome(f"{type(error).__name__}: {error}")
-    return os_error_outcome(error) if isinstance(error, OSError) else None
-
-
-def os_error_outcome(error: OSError) -> Outcome:
-    """The outcome of an error of the connection or the machine."""
+    if not isinstance(error, OSError):
+        return None
     cause = _innermost(error)
     return connection_outcome(f"{type(cause).__name__}: {cause}")
 

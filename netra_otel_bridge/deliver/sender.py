@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
 from netra_otel_bridge.clock import Backoff, Clock
@@ -15,7 +15,7 @@ from netra_otel_bridge.errors import (
     DestinationUnauthorized,
     DestinationUnavailable,
 )
-from netra_otel_bridge.model import Delivered, Misconfigured, Refused, Retry, SpanBatch, TooLarge
+from netra_otel_bridge.model import Delivered, Misconfigured, PartlyRefused, Refused, Retry, SpanBatch, TooLarge
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -25,13 +25,14 @@ REFUSED_AT_LEAST = 100
 """More than a fifth refused, and at least this many: the destination does not want this kind of span; stop."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """What became of one batch: the bytes and spans that were taken, and each span that was refused, with the reason."""
+    """What became of one batch: spans and bytes that were taken, spans that were refused, and a line about each of those."""
 
-    delivered: int
-    size_bytes: int
-    refused: tuple[tuple[ReadableSpan, str], ...]
+    delivered: int = 0
+    size_bytes: int = 0
+    refused: int = 0
+    problems: list[str] = field(default_factory=list)
 
 
 class Sender:
@@ -54,31 +55,32 @@ class Sender:
         `DestinationUnavailable` after the last attempt, `DestinationUnauthorized`, `DestinationMisconfigured`, and
         `DestinationRefuses` when more than a fifth of all spans is refused; nothing of a batch that raised counts.
         """
-        delivered = size_bytes = 0
-        refused: list[tuple[ReadableSpan, str]] = []
+        answer = Answer()
         waiting = [batch]
         while waiting:
             part = waiting.pop()
-            answer = await self._answer(part)
-            if isinstance(answer, Delivered):
-                delivered += len(part.spans)
-                size_bytes += part.size_bytes
-                self._count(part, refused=0)
-            elif len(part.spans) > 1:
-                middle = len(part.spans) // 2
-                waiting += [batch_of(part.spans[middle:]), batch_of(part.spans[:middle])]
-            else:
-                refused.append((part.spans[0], answer.reason))
-                self._count(part, refused=1, reason=answer.reason)
-        return Answer(delivered, size_bytes, tuple(refused))
+            outcome = await self._outcome(part)
+            match outcome:
+                case Delivered():
+                    self._count(answer, part, 0)
+                case PartlyRefused(refused, reason):
+                    answer.problems.append(f"{refused} of {len(part.spans)} spans of a batch were refused: {reason}")
+                    self._count(answer, part, refused, reason)
+                case TooLarge(reason) | Refused(reason) if len(part.spans) == 1:
+                    answer.problems.append(f"span {_name(part.spans[0])} was refused: {reason}")
+                    self._count(answer, part, 1, reason)
+                case TooLarge() | Refused():
+                    middle = len(part.spans) // 2
+                    waiting += [batch_of(part.spans[middle:]), batch_of(part.spans[:middle])]
+        return answer
 
-    async def _answer(self, batch: SpanBatch) -> Delivered | TooLarge | Refused:
+    async def _outcome(self, batch: SpanBatch) -> Delivered | PartlyRefused | TooLarge | Refused:
         name = self._destination.name
         attempt = 0
         while True:
             outcome = await self._destination.send(batch)
             match outcome:
-                case Delivered() | TooLarge() | Refused():
+                case Delivered() | PartlyRefused() | TooLarge() | Refused():
                     return outcome
                 case Retry(reason, after_s):
                     attempt += 1
@@ -102,7 +104,10 @@ class Sender:
                 case _:
                     assert_never(outcome)
 
-    def _count(self, part: SpanBatch, *, refused: int, reason: str = "") -> None:
+    def _count(self, answer: Answer, part: SpanBatch, refused: int, reason: str = "") -> None:
+        answer.refused += refused
+        answer.delivered += len(part.spans) - refused
+        answer.size_bytes += part.size_bytes if refused < len(part.spans) else 0
         self._answered += len(part.spans)
         self._refused += refused
         if self._refused >= REFUSED_AT_LEAST and self._refused > REFUSED_SHARE * self._answered:
@@ -110,3 +115,7 @@ class Sender:
                 f"{self._destination.name}: refused {self._refused} of {self._answered} spans, last: {reason}",
                 hint="it does not take spans like these; nothing more was sent",
             )
+
+
+def _name(span: ReadableSpan) -> str:
+    return f"{span.context.span_id:016x} of trace {span.context.trace_id:032x}"

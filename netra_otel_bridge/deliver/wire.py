@@ -144,6 +144,8 @@ _LINK_ATTRIBUTES = _Attributes(b"\x22")
 def encode_span(span: ReadableSpan) -> bytes:
     """The body of one ``Span`` message. Raises ``TypeError`` for an attribute that OTLP cannot express."""
     context = span.get_span_context()
+    if context is None:
+        raise TypeError("a span without ids has no form in OTLP")
     parent = span.parent
     parts = [
         b"\x0a\x10",

@@ -24,6 +24,7 @@ from netra_otel_bridge.errors import (
 
 MESSAGE_CHARS = 300
 """Of a server's own words, at most."""
+SECRET_CHARS = 6
 _CHECK_ENDPOINT = "check NETRA_OTLP_ENDPOINT: it is Netra's address, as netra-sdk uses it"
 _CHECK_KEY = "check NETRA_API_KEY: is it of this installation, and still valid?"
 _WAIT_OR_CHECK = "is Netra up, and NETRA_OTLP_ENDPOINT right?"
@@ -120,10 +121,14 @@ def _unreached(cause: str, hint: str) -> Failure:
 
 
 class Redactor:
-    """Makes text of any origin fit for a message: one printable line, bounded, without the secrets it was given."""
+    """Makes text of any origin fit for a message: one printable line, bounded, without the secrets it was given.
 
-    def __init__(self, secrets: tuple[str, ...]) -> None:
-        self._secrets = tuple(sorted((secret for secret in secrets if secret), key=len, reverse=True))
+    A secret of several words (``Bearer abc``) hides each of them, too; what is shorter than `SECRET_CHARS` is none.
+    """
+
+    def __init__(self, *secrets: str) -> None:
+        parts = {part for secret in secrets for part in (secret, *secret.split()) if len(part) >= SECRET_CHARS}
+        self._secrets = sorted(parts, key=len, reverse=True)
 
     def line(self, text: str, limit: int = MESSAGE_CHARS) -> str:
         """``text`` without line ends, control characters and secrets, at most ``limit`` characters."""

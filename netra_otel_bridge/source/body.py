@@ -38,17 +38,13 @@ class Inflater:
 
     def feed(self, data: bytes) -> None:
         """Raises `NetraResponseTooLarge` past the cap, `CutAnswer` where the bytes are no such stream."""
-        pending = True
-        while data or pending:
+        while data:
             if self._inflate.eof:
-                if not data:
-                    return
                 if self._wbits != 31 or not _GZIP_MAGIC.startswith(data[:2]):
                     raise CutAnswer("there are bytes after the end of the compressed body")
                 self._inflate = zlib.decompressobj(self._wbits)
-            step = min(_STEP_BYTES, self._cap - self._size + 1)
             try:
-                part = self._inflate.decompress(data, step)
+                part = self._inflate.decompress(data, min(_STEP_BYTES, self._cap - self._size + 1))
             except zlib.error as error:
                 raise CutAnswer(f"the compressed body is damaged ({error})") from None
             self._size += len(part)
@@ -56,7 +52,6 @@ class Inflater:
                 raise too_large(self._cap)
             self._parts.append(part)
             data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
-            pending = len(part) == step
 
     def finish(self) -> bytes:
         """The whole body. Raises `CutAnswer` where the stream has not come to its end."""

@@ -11,9 +11,6 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any
-
-import msgspec
 
 from netra_otel_bridge.clock import Backoff, Clock, SystemClock
 from netra_otel_bridge.model import (
@@ -32,11 +29,10 @@ from netra_otel_bridge.source.arguments import (
     SortOrder,
     Time,
     end_text,
-    filter_object,
-    given,
     one_of,
     page_size,
     start_text,
+    trace_query,
 )
 from netra_otel_bridge.source.endpoint import query, segment
 from netra_otel_bridge.source.pages import read_pages
@@ -109,13 +105,15 @@ class AsyncNetraClient:
     async def get_session_usage(self, session_id: str, start_time: Time, end_time: Time) -> SessionUsageData | None:
         """What a session used in a range of time; ``None`` for a session that Netra does not know."""
         times = query(startTime=start_text(start_time), endTime=end_text(end_time))
-        call = Call("GET /usage/sessions/{id}", f"/usage/sessions/{segment(session_id, 'session_id')}{times}")
+        target = f"/usage/sessions/{segment(session_id, 'session_id')}{times}"
+        call = Call("GET /usage/sessions/{id}", target, subject=session_id)
         return await self._transport.request(call, schema.decode_session_usage)
 
     async def get_tenant_usage(self, tenant_id: str, start_time: Time, end_time: Time) -> TenantUsageData | None:
         """What a tenant used in a range of time; ``None`` for a tenant that Netra does not know."""
         times = query(startTime=start_text(start_time), endTime=end_text(end_time))
-        call = Call("GET /usage/tenants/{id}", f"/usage/tenants/{segment(tenant_id, 'tenant_id')}{times}")
+        target = f"/usage/tenants/{segment(tenant_id, 'tenant_id')}{times}"
+        call = Call("GET /usage/tenants/{id}", target, subject=tenant_id)
         return await self._transport.request(call, schema.decode_tenant_usage)
 
     async def list_traces(
@@ -135,16 +133,9 @@ class AsyncNetraClient:
         filters: Sequence[TraceFilter] = (),
     ) -> TracesPage:
         """One page of traces in a range of time. ``filters`` are conditions beyond the four ids that the SDK takes."""
-        equal = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
-        conditions = [TraceFilter(name, value) for name, value in equal.items() if value is not None]
-        asked: dict[str, Any] = {
-            "startTime": start_text(start_time),
-            "endTime": end_text(end_time),
-            "filters": [filter_object(condition) for condition in (*conditions, *filters)],
-            "pagination": given(limit=page_size(limit), cursor=cursor, direction=one_of(direction, "up", "down")),
-            **given(sortField=sort_field, sortOrder=one_of(sort_order, "asc", "desc")),
-        }
-        call = Call("POST /sdk/traces", "/sdk/traces", msgspec.json.encode(asked))
+        ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
+        asked = trace_query(start_time, end_time, ids, filters, limit, cursor, direction, sort_field, sort_order)
+        call = Call("POST /sdk/traces", "/sdk/traces", asked)
         return await self._transport.request(call, schema.decode_traces)
 
     async def list_spans_by_trace_id(
@@ -159,14 +150,14 @@ class AsyncNetraClient:
         asked = query(
             cursor=cursor, direction=one_of(direction, "up", "down"), limit=page_size(limit), spanName=span_name
         )
-        call = Call("GET /sdk/traces/{id}/spans", f"/sdk/traces/{segment(trace_id, 'trace_id')}/spans{asked}")
+        target = f"/sdk/traces/{segment(trace_id, 'trace_id')}/spans{asked}"
+        call = Call("GET /sdk/traces/{id}/spans", target, subject=trace_id)
         return await self._transport.request(call, partial(schema.decode_spans, trace_id=trace_id))
 
     async def get_span(self, span_id: str) -> TraceSpan | None:
         """One span by its id; ``None`` where Netra has none."""
-        call = Call(
-            "GET /sdk/traces/spans/{id}", f"/sdk/traces/spans/{segment(span_id, 'span_id')}", on_404=schema.NO_SPAN
-        )
+        target = f"/sdk/traces/spans/{segment(span_id, 'span_id')}"
+        call = Call("GET /sdk/traces/spans/{id}", target, subject=span_id, on_404=schema.NO_SPAN)
         return await self._transport.request(call, schema.decode_span)
 
     async def iter_traces(
@@ -232,9 +223,7 @@ class AsyncNetraClient:
                 sort_field, sort_order, filters=filters,
             )  # fmt: skip
 
-        return read_pages(
-            fetch, "POST /sdk/traces", cursor=cursor, limit=limit, backoff=self._backoff, clock=self._clock
-        )
+        return read_pages(fetch, "the trace list", cursor=cursor, limit=limit, backoff=self._backoff, clock=self._clock)
 
     def iter_span_pages(
         self,
@@ -251,5 +240,10 @@ class AsyncNetraClient:
             return await self.list_spans_by_trace_id(trace_id, at, direction, size, span_name)
 
         return read_pages(
-            fetch, "GET /sdk/traces/{id}/spans", cursor=cursor, limit=limit, backoff=self._backoff, clock=self._clock
+            fetch,
+            f"the spans of trace {trace_id[:80]!r}",
+            cursor=cursor,
+            limit=limit,
+            backoff=self._backoff,
+            clock=self._clock,
         )

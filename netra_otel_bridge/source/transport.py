@@ -40,6 +40,7 @@ T = TypeVar("T")
 SCHEMA_TRIES = 3
 """Attempts at an answer of the wrong shape: a deployment in progress passes, a changed API does not."""
 _JSON = {"Content-Type": "application/json"}
+_SUBJECT_CHARS = 80
 _ERROR_BODY_BYTES = 64 * 1024
 _log = logging.getLogger("netra_otel_bridge.source")
 
@@ -47,12 +48,13 @@ _log = logging.getLogger("netra_otel_bridge.source")
 class Call(msgspec.Struct, frozen=True):
     """One request. ``name`` is for people and counters, ``target`` the quoted path and query below the base URL.
 
-    ``on_404`` is the body that a 404 stands for, where the API says "there is none" in that way.
+    ``subject`` is the id asked about, for people; ``on_404`` is the body that a 404 stands for, where the API says "there is none" in that way.
     """
 
     name: str
     target: str
     body: bytes | None = None
+    subject: str = ""
     on_404: bytes | None = None
 
 
@@ -91,7 +93,7 @@ class Transport:
         self.stats = TransportStats()
         self.budget = Budget(max_concurrency=max_concurrency, rate_per_s=rate_per_s, clock=clock)
         self._headers = request_headers(api_key, headers)
-        self._redactor = Redactor((self._headers["x-api-key"], *headers.values()))
+        self._redactor = Redactor(self._headers["x-api-key"], *headers.values())
         self._timeout_s = timeout_s
         self._backoff = backoff
         self._cap_bytes = max_response_bytes
@@ -123,9 +125,9 @@ class Transport:
             if answer.asked_s is not None:
                 self._pause(call, answer.asked_s)
             if not answer.retry or attempt >= min(self._backoff.attempts, answer.tries or self._backoff.attempts):
-                raise answer.error(call.name, self.host, attempt)
+                raise answer.error(self._what(call), self.host, attempt)
             delay_s = self._backoff.delay_s(attempt - 1, answer.asked_s)
-            _log.debug("%s at %s: %s; attempt %d in %.2f s", call.name, self.host, answer.cause, attempt + 1, delay_s)
+            _log.debug("%s at %s: %s; again in %.2f s", self._what(call), self.host, answer.cause, delay_s)
             self.stats.retries += 1
             await self._clock.sleep(delay_s)
 
@@ -191,6 +193,9 @@ class Transport:
             return None
         asked_s = parse_retry_after(response.headers.get("Retry-After"), self._clock.now_ns())
         return judge_status(status, self._redactor.words(body), self._place(response), asked_s)
+
+    def _what(self, call: Call) -> str:
+        return f"{call.name} for {self._redactor.line(call.subject, _SUBJECT_CHARS)}" if call.subject else call.name
 
     def _place(self, response: aiohttp.ClientResponse) -> str:
         """Scheme and host that a redirect points to: the rest of it may hold a token."""

@@ -163,7 +163,7 @@ async def test_server_errors_to_the_end() -> None:
     error, requests = await fail([reply(b'{"error": "database"}', status=500)], NetraUnavailable)
     assert len(requests) == 6
     assert error.retryable
-    assert "GET /sdk/traces/{id}/spans at 127.0.0.1:" in str(error)
+    assert f"GET /sdk/traces/{{id}}/spans for {TRACE} at 127.0.0.1:" in str(error)
     assert "HTTP 500: database" in str(error)
 
 

@@ -15,7 +15,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.deliver import Destination, ExporterDestination, batch_of, open_destination
-from netra_otel_bridge.model import Delivered, Misconfigured, Refused, Retry, SpanBatch, TooLarge
+from netra_otel_bridge.model import Delivered, Misconfigured, PartlyRefused, Refused, Retry, SpanBatch, TooLarge
 from tests.support.exporters import ScriptedExporter
 from tests.support.fake_destination import CutAfterStoring, FakeDestination, Hang, PartialSuccess, Raw, Reject
 from tests.support.spans import make_span
@@ -152,12 +152,12 @@ async def test_a_wait_that_is_asked_for_is_handed_on(fake: FakeDestination, tran
     await destination.aclose()
 
 
-@pytest.mark.parametrize("kind", ["grpc", "http", "file"])
+@pytest.mark.parametrize("kind", ["file"])
 async def test_a_span_that_cannot_be_encoded_is_refused(opened: Opener, fake: FakeDestination, kind: str) -> None:
     """It is the span's fault and will stay it: nothing is sent, and the next batch passes."""
     destination = opened(kind)
     poison = ReadableSpan("without ids")
-    answer = await destination.send(SpanBatch((make_span(1), poison), 100))
+    answer = await destination.send(SpanBatch((make_span(1), poison), (b"", b""), 100))
     assert isinstance(answer, Refused), answer
     assert fake.received == []
     assert await destination.send(batch(2)) == Delivered()
@@ -204,12 +204,16 @@ async def test_an_answer_lost_after_storing_repeats_only_that_batch(fake: FakeDe
 
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
-async def test_a_partial_success_does_not_repeat_the_batch(fake: FakeDestination, transport: str) -> None:
-    """The stock exporters do not see a partial success: the batch is answered, and never sent again."""
-    fake.script(PartialSuccess(1, "one span was too old"))
+async def test_a_partial_success_is_counted_and_not_repeated(
+    fake: FakeDestination, transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the server refused is said with its number and reason; with none refused it is a warning, and logged."""
+    fake.script(PartialSuccess(1, "one span was too old"), PartialSuccess(0, "names are long"))
     destination = open_destination(url(fake, transport))
-    assert await destination.send(batch(1, 2)) == Delivered()
-    assert len(fake.received) == 1
+    assert await destination.send(batch(1, 2)) == PartlyRefused(1, "one span was too old")
+    assert await destination.send(batch(3)) == Delivered()
+    assert "names are long" in caplog.text
+    assert len(fake.received) == 2
     await destination.aclose()
 
 
@@ -312,3 +316,29 @@ async def test_tls_to_a_plain_port_is_a_misconfiguration(fake: FakeDestination, 
     assert isinstance(answer, Misconfigured), answer
     assert fake.received == []
     await destination.aclose()
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+async def test_gzip_is_read_by_the_server(
+    fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With compression configured, what arrives is still what was sent."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    destination = open_destination(url(fake, transport))
+    sent = batch(1, 2, 3)
+    assert await destination.send(sent) == Delivered()
+    assert fake.stored == [encode_spans(sent.spans)]
+    await destination.aclose()
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+async def test_tls_with_a_trusted_certificate_delivers(
+    transport: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The authority that OTEL_EXPORTER_OTLP_CERTIFICATE names is trusted."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
+    with FakeDestination(certificate=authority.issue_cert("127.0.0.1")) as fake:
+        destination = open_destination(url(fake, transport))
+        assert await destination.send(batch()) == Delivered()
+        await destination.aclose()

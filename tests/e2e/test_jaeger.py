@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
-from netra_otel_bridge.deliver import Batcher, batch_of, open_destination, span_size_bytes
+from netra_otel_bridge.deliver import Batcher, batch_of, open_destination, encode_span
 from netra_otel_bridge.model import Delivered, Misconfigured, Refused, TooLarge
 from tests.support.compare import differences, sent_by_id, spans_by_id
 from tests.support.jaeger import Jaeger
@@ -101,7 +101,7 @@ async def test_batches_of_the_size_that_is_computed_are_taken(jaeger: Jaeger) ->
     """Batches as full as the limit allows stay within what the server takes; one beyond is told as too large."""
     spans = [make_span(n, trace_id=0xB0, attributes={"input": "x" * 40_000}) for n in range(1, 301)]
     batcher = Batcher()
-    batches = [batch for span in spans if (batch := batcher.add(span, span_size_bytes(span)))]
+    batches = [batch for span in spans if (batch := batcher.add(span, encode_span(span)))]
     destination = open_destination(jaeger.otlp_grpc)
     for batch in batches:
         assert batch.size_bytes > 3_400_000

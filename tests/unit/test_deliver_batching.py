@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.exporter.otlp.proto.common._internal.trace_encoder import _encode_span
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
-from netra_otel_bridge.deliver import Batcher, batch_of, span_size_bytes
+from netra_otel_bridge.deliver import Batcher, batch_of, encode_span
 from netra_otel_bridge.model import SpanBatch
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span
 
 
 def gather(batcher: Batcher, members: list[ReadableSpan]) -> list[SpanBatch]:
-    batches = [batch for span in members if (batch := batcher.add(span, span_size_bytes(span)))]
+    batches = [batch for span in members if (batch := batcher.add(span, encode_span(span)))]
     last = batcher.flush()
     return [*batches, last] if last else batches
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), min_size=1, max_size=5))
-def test_a_span_takes_exactly_as_many_bytes_as_computed(members: list[ReadableSpan]) -> None:
-    """The arithmetic agrees with the stock encoder to the byte: span, tag and length."""
-    for span in members:
-        encoded = _encode_span(span).ByteSize()
-        length = max(1, (encoded.bit_length() + 6) // 7)
-        assert span_size_bytes(span) == encoded + 1 + length
-
-
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(spans(), min_size=1, max_size=5))
 def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpan]) -> None:
-    """Resource and scope included, the bound holds and is close: ten bytes or so for each resource and each scope."""
+    """Resource and scope included, the bound holds and is close: some bytes for each span, resource and scope."""
     batch = batch_of(tuple(members))
     encoded = encode_spans(members).ByteSize()
     frames = len({id(s.resource) for s in members}) + len(
@@ -44,7 +31,7 @@ def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpa
     assert encoded <= batch.size_bytes
     distinct = {id(s.resource): s.resource for s in members}
     if len(set(distinct.values())) == len(distinct):
-        assert batch.size_bytes <= encoded + 12 * frames
+        assert batch.size_bytes <= encoded + 6 * len(members) + 32 * frames
 
 
 @settings(deadline=None)
@@ -65,8 +52,8 @@ def test_every_span_is_in_one_batch_in_order_and_within_the_limits(
 def test_a_batch_is_given_out_as_soon_as_its_number_is_reached() -> None:
     """The span that fills it by number is in it; nothing waits for one more."""
     batcher = Batcher(max_spans=2)
-    assert batcher.add(make_span(1), 100) is None
-    full = batcher.add(make_span(2), 100)
+    assert batcher.add(make_span(1), b"1") is None
+    full = batcher.add(make_span(2), b"2")
     assert full is not None
     assert len(full.spans) == 2
     assert batcher.flush() is None
@@ -76,22 +63,14 @@ def test_a_span_larger_than_the_limit_travels_alone() -> None:
     """What was gathered before it goes first; it fills a batch of its own at once if nothing was."""
     large = make_span(2, attributes={"input": "x" * 5000})
     batcher = Batcher(max_bytes=2000)
-    alone = batcher.add(large, span_size_bytes(large))
+    alone = batcher.add(large, encode_span(large))
     assert alone is not None
     assert alone.spans == (large,)
     small = make_span(1)
-    batcher.add(small, span_size_bytes(small))
-    before = batcher.add(large, span_size_bytes(large))
+    batcher.add(small, encode_span(small))
+    before = batcher.add(large, encode_span(large))
     assert before is not None
     assert before.spans == (small,)
     last = batcher.flush()
     assert last is not None
     assert last.spans == (large,)
-
-
-@pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 128, 16_380, 16_384, 1 << 21, 3_499_000])
-def test_lengths_at_the_edges_of_a_varint_are_exact(length: int) -> None:
-    """Where a length prefix grows by a byte, the size does too."""
-    span = make_span(1, attributes={"k": "x" * length}, resource=Resource({}))
-    encoded = _encode_span(span).ByteSize()
-    assert span_size_bytes(span) == encoded + 1 + max(1, (encoded.bit_length() + 6) // 7)

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
 from netra_otel_bridge.deliver import batch_of, open_destination, parse_destination, stock
 from netra_otel_bridge.deliver.destination import ExporterSpec, FileSpec, OtlpSpec
+from netra_otel_bridge.deliver.otlp_settings import read_settings
 from netra_otel_bridge.errors import ConfigurationError, UsageError
 from netra_otel_bridge.model import Delivered
 from tests.support.exporters import ScriptedExporter
@@ -19,10 +20,10 @@ from tests.support.spans import make_span
 @pytest.mark.parametrize(
     ("text", "protocol", "endpoint", "tls"),
     [
-        ("otlp+grpc://tempo:4317", "grpc", "http://tempo:4317", False),
-        ("otlp+grpc://tempo", "grpc", "http://tempo:4317", False),
-        ("otlp+grpc://[::1]:5317", "grpc", "http://[::1]:5317", False),
-        ("otlp+grpcs://api.example.com", "grpc", "https://api.example.com:443", True),
+        ("otlp+grpc://tempo:4317", "grpc", "tempo:4317", False),
+        ("otlp+grpc://tempo", "grpc", "tempo:4317", False),
+        ("otlp+grpc://[::1]:5317", "grpc", "[::1]:5317", False),
+        ("otlp+grpcs://api.example.com", "grpc", "api.example.com:443", True),
         ("otlp+http://127.0.0.1:4318", "http/protobuf", "http://127.0.0.1:4318/v1/traces", False),
         ("otlp+http://127.0.0.1:4318/", "http/protobuf", "http://127.0.0.1:4318/v1/traces", False),
         ("otlp+http://h:1/otlp/v1/traces", "http/protobuf", "http://h:1/otlp/v1/traces", False),
@@ -54,7 +55,7 @@ def test_the_other_forms() -> None:
 )
 def test_otlp_takes_its_protocol_from_the_environment(variables: dict[str, str], protocol: str) -> None:
     """The variable for traces wins over the general one; an empty one counts as absent."""
-    assert parse_destination("otlp", variables) == OtlpSpec("otlp", protocol)  # type: ignore[arg-type]
+    assert read_settings(variables).protocol == protocol
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_url_with_credentials_is_refused_without_repeating_them(text: str) -> 
 def test_a_variable_that_cannot_be_used_is_named(variables: dict[str, str]) -> None:
     """The error is about the configuration, names the variable and shows no credential."""
     with pytest.raises(ConfigurationError, match=next(iter(variables))) as raised:
-        parse_destination("otlp", variables)
+        read_settings(variables)
     assert "canary" not in str(raised.value)
 
 
@@ -147,13 +148,80 @@ def test_an_exporter_that_cannot_be_made_is_a_configuration_error(
 def test_a_header_that_cannot_be_read_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The exporters log a malformed header whole, and the key is in it."""
+    """A malformed header has the key in it; the variable is named, and nothing of it shown."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Bearer canary 4711")
-    open_destination("otlp+http://127.0.0.1:9")
-    assert "Header format invalid" in caplog.text
+    for text in ("otlp+http://127.0.0.1:9", "otlp+grpc://127.0.0.1:9", "exporter:otlp_proto_grpc"):
+        with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_HEADERS") as raised:
+            open_destination(text)
+        assert "canary" not in str(raised.value)
     assert "canary" not in caplog.text
 
 
 def test_the_console_is_the_sdks_own_exporter() -> None:
     """Found by its entry point."""
     assert stock.exporter_class("console") is ConsoleSpanExporter
+
+
+ENVIRONMENTS: list[tuple[dict[str, str], str, str, bool]] = [
+    ({}, "grpc", "localhost:4317", False),
+    ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://tempo.example"}, "grpc", "tempo.example:443", True),
+    ({"OTEL_EXPORTER_OTLP_ENDPOINT": "tempo:9"}, "grpc", "tempo:9", True),
+    ({"OTEL_EXPORTER_OTLP_ENDPOINT": "tempo:9", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, "grpc", "tempo:9", False),
+    ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:5"}, "grpc", "[::1]:5", False),
+    ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "http/protobuf", "http://localhost:4318/v1/traces", False),
+    (
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://h/otlp/"},
+        "http/protobuf",
+        "https://h/otlp/v1/traces",
+        True,
+    ),
+    (
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://h/own"},
+        "http/protobuf",
+        "http://h/own",
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("variables", "protocol", "endpoint", "tls"), ENVIRONMENTS)
+def test_the_environment_says_where_as_for_the_sdk(
+    variables: dict[str, str], protocol: str, endpoint: str, tls: bool
+) -> None:
+    """The general endpoint is a base for HTTP, the one for traces is taken as it is; a scheme decides about TLS."""
+    settings = read_settings(variables)
+    assert (settings.protocol, settings.endpoint, settings.tls) == (protocol, endpoint, tls)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"},
+        {"OTEL_EXPORTER_OTLP_TIMEOUT": "0"},
+        {"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "brotli"},
+        {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such/file.pem"},
+        {"OTEL_EXPORTER_OTLP_CLIENT_KEY": __file__},
+        {"OTEL_EXPORTER_OTLP_HEADERS": "a=b\u00e9"},
+        {"OTEL_EXPORTER_OTLP_HEADERS": "a=b%0D%0Ax: y"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": "tempo:4318"},
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_a_configuration_error(variables: dict[str, str]) -> None:
+    """Each names its variable."""
+    with pytest.raises(ConfigurationError, match=next(iter(variables)) if len(variables) == 1 else "ENDPOINT"):
+        read_settings(variables)
+
+
+def test_the_rest_of_the_settings_is_read() -> None:
+    """Headers are decoded, names in lower case; time-out, compression and certificates as the SDK takes them."""
+    settings = read_settings(
+        {
+            "OTEL_EXPORTER_OTLP_HEADERS": "X-Scope=team%20a, Authorization=Bearer%20canary",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": __file__,
+        }
+    )
+    assert settings.headers == {"x-scope": "team a", "authorization": "Bearer canary"}
+    assert (settings.timeout_s, settings.gzip, settings.ca) == (2.5, True, Path(__file__).read_bytes())
+    assert "canary" not in repr(settings)

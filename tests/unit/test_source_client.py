@@ -111,7 +111,15 @@ async def test_a_span_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"limit": 0}, {"limit": 101}, {"limit": -1}, {"direction": "left"}, {"sort_order": "up"}]
+    "options",
+    [
+        {"session_id": "\udc80"},
+        {"limit": 0},
+        {"limit": 101},
+        {"limit": -1},
+        {"direction": "left"},
+        {"sort_order": "up"},
+    ],
 )
 async def test_arguments_that_make_no_sense(options: dict[str, Any]) -> None:
     """What Netra would refuse is refused before it is sent."""
@@ -209,7 +217,7 @@ async def test_our_headers_win() -> None:
 
 def test_redactor() -> None:
     """Lines are printable, bounded and free of secrets, also where a cut would leave half of one."""
-    redactor = Redactor(("secret", "secret-longer"))
+    redactor = Redactor("secret", "Bearer secret-longer", "a")
     assert redactor.line("a\r\n\x1b[0m secret-longer\u202e secret") == "a [0m *** ***"
     assert "sec" not in redactor.line("x" * 297 + "secret")
     assert len(redactor.line("x" * 1000)) == 300

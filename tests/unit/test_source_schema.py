@@ -146,7 +146,8 @@ def test_one_span() -> None:
         assert read is not None
         assert read.id == span(1)["id"]
     assert schema.decode_span(b'{"data": null}') is None
-    for bad in ({}, {"data": {}}, {"data": {"id": "x"}}, {"message": "error"}):
+    wrong: list[dict[str, Any]] = [{}, {"data": {}}, {"data": {"id": "x"}}, {"message": "error"}]
+    for bad in wrong:
         with pytest.raises(NetraSchemaError):
             schema.decode_span(encode(bad))
 

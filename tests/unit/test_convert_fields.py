@@ -1,0 +1,326 @@
+"""Ids, times, kinds and status in every form that ``docs/netra-api.md`` ("Not known: be lenient") accepts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.trace import SpanKind, StatusCode
+
+from netra_otel_bridge.convert import SpanConverter, instant_ns, is_no_id
+from netra_otel_bridge.convert.fields import span_kind
+from netra_otel_bridge.model import TraceSummary
+from tests.support.netra_spans import SPAN_ID, START_NS, TRACE_ID, attributes, convert, netra_span
+
+UUID = "0AF76519-16cd-43dd-8448-eb211c80319c"
+
+
+def derived(text: str, size: int) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size], "big")
+
+
+def notes(span: Any) -> tuple[str, ...]:
+    return tuple(attributes(span).get("netra.bridge.notes", ()))
+
+
+@pytest.mark.parametrize("text", [TRACE_ID, TRACE_ID.upper(), UUID])
+def test_trace_ids_of_32_hex_digits_and_uuids_are_the_applications_own(text: str) -> None:
+    """A trace id in hex of either case, or as a UUID, is that number; nothing is marked."""
+    span = convert("raw", trace_id=text)
+    assert span.context.trace_id == int(TRACE_ID, 16)
+    assert attributes(span) == {}
+
+
+@pytest.mark.parametrize("text", ["trace-1", "0" * 32, "ab" * 8, "ü" * 32, "0" * 31 + "g"])
+def test_other_trace_ids_are_derived_and_the_original_is_kept(text: str) -> None:
+    """Anything else, zeros too, becomes the first 16 bytes of its SHA-256, with the text beside it."""
+    span = convert("raw", trace_id=text)
+    assert span.context.trace_id == derived(text, 16)
+    assert attributes(span)["netra.bridge.original.trace_id"] == text
+    assert notes(span) == ("trace_id_derived",)
+
+
+@pytest.mark.parametrize("text", ["span-1", "0" * 16, UUID, "٠" * 15 + "1", "0x" + "1" * 14])
+def test_other_span_ids_are_derived_and_the_original_is_kept(text: str) -> None:
+    """A span id that is not 16 hex digits, or is zero, becomes the first 8 bytes of its SHA-256."""
+    span = convert("raw", id=text)
+    assert span.context.span_id == derived(text, 8)
+    assert attributes(span)["netra.bridge.original.span_id"] == text
+    assert notes(span) == ("span_id_derived",)
+
+
+def test_a_derived_parent_is_the_derived_span() -> None:
+    """The parent column goes through the same rule as the id column, so the tree holds together."""
+    parent, child = SpanConverter("raw").convert_trace(
+        None, [netra_span(id="root"), netra_span(id="leaf", parent_span_id="root")]
+    )
+    assert child.parent is not None
+    assert child.parent.span_id == parent.context.span_id
+    assert child.parent.trace_id == parent.context.trace_id
+    assert attributes(child)["netra.bridge.original.parent_span_id"] == "root"
+
+
+@pytest.mark.parametrize("text", [None, "", "0" * 16, "00000000-0000-0000-0000-000000000000"])
+def test_no_parent_in_any_spelling_is_a_root(text: str | None) -> None:
+    """Absent, empty and zero parents are roots, and nothing to mark."""
+    span = convert("raw", parent_span_id=text)
+    assert span.parent is None
+    assert is_no_id(text)
+    assert attributes(span) == {}
+
+
+def test_a_span_that_is_its_own_parent_is_a_root_and_marked() -> None:
+    """A self parent would be a ring of one: it is cut, kept as text and noted."""
+    span = convert("raw", parent_span_id=SPAN_ID.upper())
+    assert span.parent is None
+    assert attributes(span)["netra.bridge.original.parent_span_id"] == SPAN_ID.upper()
+    assert notes(span) == ("parent_is_self",)
+
+
+def test_a_missing_parent_is_kept_and_counted() -> None:
+    """A parent that the trace does not hold stays the parent; the converter counts it."""
+    converter = SpanConverter("raw")
+    (span,) = converter.convert_trace(None, [netra_span(parent_span_id="00f067aa0ba902b7")])
+    assert span.parent is not None
+    assert span.parent.span_id == 0x00F067AA0BA902B7
+    assert attributes(span) == {}
+    assert converter.counts["parent_missing"] == 1
+
+
+def test_a_span_context_is_sampled_and_local() -> None:
+    """Ids travel in a sampled, local context, parents too."""
+    span = convert("raw", parent_span_id="00f067aa0ba902b7")
+    for context in (span.context, span.parent):
+        assert context is not None
+        assert context.trace_flags.sampled
+        assert not context.is_remote
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1763251200000", 1_763_251_200_000_000_000),
+        ("1763251200000.", 1_763_251_200_000_000_000),
+        ("1763251200000.123456", START_NS),
+        ("1763251200000.1234567", START_NS),
+        (" 1763251200000.5 ", 1_763_251_200_000_500_000),
+        (1763251200000, 1_763_251_200_000_000_000),
+        (1763251200000.5, 1_763_251_200_000_500_000),
+        ("1763251200000123", 1_763_251_200_000_123_000),
+        ("1763251200000123456", START_NS),
+        (1763251200000123456, START_NS),
+        ("0", 0),
+        ("-1", -1_000_000),
+        ("2025-11-16T00:00:00Z", 1_763_251_200_000_000_000),
+        ("2025-11-16T00:00:00.123z", 1_763_251_200_123_000_000),
+        ("2025-11-16T00:00:00.000123456Z", START_NS),
+        ("2025-11-16T00:00:00.0001234567Z", START_NS),
+        ("2025-11-16T02:00:00.000123456+02:00", START_NS),
+        ("2025-11-15T19:30:00.000123456-0430", START_NS),
+        ("2025-11-16 00:00:00.000123", 1_763_251_200_000_123_000),
+        ("2025-11-16 00:00:00", 1_763_251_200_000_000_000),
+        ("2025-11-16T00:00:00", 1_763_251_200_000_000_000),
+        ("1969-12-31T23:59:59.5Z", -500_000_000),
+        ("soon", None),
+        ("2025-02-30T00:00:00Z", None),
+        ("0000-01-01T00:00:00Z", None),
+        ("", None),
+        (None, None),
+        (float("nan"), None),
+        (float("inf"), None),
+    ],
+)
+def test_every_documented_time_is_read_to_the_nanosecond(value: Any, expected: int | None) -> None:
+    """Milliseconds with or without a fraction, micro- and nanoseconds, ISO 8601 with ``Z``, offset or neither."""
+    assert instant_ns(value) == expected
+
+
+def test_start_and_end_come_out_as_they_were() -> None:
+    """Both ends of the span are exact, and nothing is marked."""
+    span = convert("raw", end_time_ms="1763251200001.123457")
+    assert (span.start_time, span.end_time) == (START_NS, START_NS + 1_000_001)
+    assert attributes(span) == {}
+
+
+def test_latency_is_used_only_where_the_end_is_missing() -> None:
+    """``latency_ms`` stands in for a missing end, and never replaces one that is there."""
+    assert convert("raw", end_time_ms=None, latency_ms=1.5).end_time == START_NS + 1_500_000
+    assert convert("raw", end_time_ms="", latency_ms=2).end_time == START_NS + 2_000_000
+    assert convert("raw", latency_ms=7).end_time == START_NS
+
+
+@pytest.mark.parametrize("latency", [None, -1, float("nan"), 10**30])
+def test_without_end_and_latency_a_span_ends_where_it_starts_and_says_so(latency: Any) -> None:
+    """No duration is made up."""
+    span = convert("raw", end_time_ms=None, latency_ms=latency)
+    assert span.end_time == START_NS
+    assert notes(span) == ("end_time_missing",)
+
+
+def test_an_end_before_the_start_is_clamped_and_marked() -> None:
+    """The span then lasts no time, and the end that was given is kept."""
+    span = convert("raw", end_time_ms="1763251199999")
+    assert span.end_time == span.start_time == START_NS
+    assert attributes(span)["netra.bridge.original.end_time_ms"] == "1763251199999"
+    assert notes(span) == ("end_before_start",)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("-5", 0), ("99999999999999999999", 2**63 - 1), (-1, 0), ("9999-12-31T00:00:00Z", 2**63 - 1)],
+)
+def test_times_that_otlp_cannot_hold_are_clamped_and_marked(value: Any, expected: int) -> None:
+    """Negative times and those beyond 64 bits go to the nearest bound, with the original beside them."""
+    span = convert("raw", start_time_ms=value, end_time_ms=None, latency_ms=0)
+    assert span.start_time == expected
+    assert attributes(span)["netra.bridge.original.start_time_ms"] == str(value)
+    assert notes(span) == ("start_time_ms_clamped",)
+
+
+def test_an_unreadable_start_is_reckoned_from_the_end() -> None:
+    """End less latency is the start; the text that could not be read is kept."""
+    span = convert("raw", start_time_ms="noon", latency_ms=3)
+    assert (span.start_time, span.end_time) == (START_NS - 3_000_000, START_NS)
+    assert attributes(span)["netra.bridge.original.start_time_ms"] == "noon"
+    assert notes(span) == ("start_time_ms_unreadable", "start_time_missing")
+
+
+def test_a_span_without_times_takes_its_traces_start() -> None:
+    """The trace's start, else ``created_at``, else the epoch: always marked, never the present."""
+    trace = TraceSummary(id=TRACE_ID, start_time="2025-11-16T00:00:00Z")
+    lost: dict[str, Any] = {"start_time_ms": None, "end_time_ms": None, "latency_ms": 2}
+    assert convert("raw", trace=trace, **lost).start_time == 1_763_251_200_000_000_000
+    assert convert("raw", trace=trace, **lost).end_time == 1_763_251_200_002_000_000
+    assert convert("raw", created_at="2025-11-16T00:00:01Z", **lost).start_time == 1_763_251_201_000_000_000
+    assert convert("raw", **lost).start_time == 0
+    assert notes(convert("raw", **lost)) == ("start_time_missing",)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "netra"),
+    [
+        ("SPAN", SpanKind.INTERNAL, "SPAN"),
+        ("Usage", SpanKind.INTERNAL, "USAGE"),
+        ("tool", SpanKind.INTERNAL, "TOOL"),
+        ("AGENT", SpanKind.INTERNAL, "AGENT"),
+        ("generation", SpanKind.CLIENT, "GENERATION"),
+        ("EMBEDDING", SpanKind.CLIENT, "EMBEDDING"),
+        ("CLIENT", SpanKind.CLIENT, None),
+        ("SPAN_KIND_CLIENT", SpanKind.CLIENT, None),
+        ("span_kind_server", SpanKind.SERVER, None),
+        ("Producer", SpanKind.PRODUCER, None),
+        ("SPAN_KIND_CONSUMER", SpanKind.CONSUMER, None),
+        ("internal", SpanKind.INTERNAL, None),
+        ("SPAN_KIND_UNSPECIFIED", SpanKind.INTERNAL, None),
+        (0, SpanKind.INTERNAL, None),
+        (1, SpanKind.INTERNAL, None),
+        (2, SpanKind.SERVER, None),
+        (3, SpanKind.CLIENT, None),
+        ("4", SpanKind.PRODUCER, None),
+        (5, SpanKind.CONSUMER, None),
+    ],
+)
+def test_every_kind_in_any_case_or_as_otlps_number(value: Any, kind: SpanKind, netra: str | None) -> None:
+    """Netra's types map as the table says; OTel's kinds, by name or OTLP number, are themselves."""
+    assert span_kind(value) == (kind, netra)
+    assert convert("raw", kind=value).kind is kind
+    assert attributes(convert("raw", kind=value)) == {}
+
+
+@pytest.mark.parametrize("value", ["WORKFLOW", 6, -1, pytest.param(10**5000, id="huge")])
+def test_an_unknown_kind_is_internal_and_kept(value: Any) -> None:
+    """A word nobody knows is no reason to lose it."""
+    span = convert("raw", kind=value)
+    assert span.kind is SpanKind.INTERNAL
+    assert notes(span) == ("kind_unknown",)
+    assert len(attributes(span)["netra.bridge.original.kind"]) == (5001 if value == 10**5000 else len(str(value)))
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "message"),
+    [
+        ("OK", StatusCode.OK, None),
+        ("STATUS_CODE_OK", StatusCode.OK, None),
+        ("success", StatusCode.OK, None),
+        (1, StatusCode.OK, None),
+        ("1", StatusCode.OK, None),
+        ("ERROR", StatusCode.ERROR, None),
+        ("status_code_error", StatusCode.ERROR, None),
+        (2, StatusCode.ERROR, None),
+        ("failed", StatusCode.ERROR, None),
+        ("UNSET", StatusCode.UNSET, None),
+        (0, StatusCode.UNSET, None),
+        ("", StatusCode.UNSET, None),
+        (None, StatusCode.UNSET, None),
+        ({}, StatusCode.UNSET, None),
+        ({"code": 2, "message": "no"}, StatusCode.ERROR, "no"),
+        ({"code": "STATUS_CODE_ERROR"}, StatusCode.ERROR, None),
+        ({"status_code": "error", "description": "no"}, StatusCode.ERROR, "no"),
+        ('{"code": "ERROR", "message": "no"}', StatusCode.ERROR, "no"),
+        (' {"statusCode": 1}', StatusCode.OK, None),
+    ],
+)
+def test_every_form_of_the_status(value: Any, code: StatusCode, message: str | None) -> None:
+    """Words, numbers and objects, as text or decoded, say the same; nothing is marked."""
+    for profile in ("raw", "genai"):
+        span = convert(profile, status=value)  # type: ignore[arg-type]  # the two literals
+        assert span.status.status_code is code
+        assert span.status.description == message
+        assert "netra.bridge.notes" not in attributes(span)
+
+
+@pytest.mark.parametrize(
+    "value", ["maybe", 7, {"code": "maybe"}, {"weather": "fair"}, [1], '{"code": ', {"code": True}, "true"]
+)
+def test_an_unknown_status_is_unset_and_kept(value: Any) -> None:
+    """A status that cannot be read is no status, and its text is kept."""
+    span = convert("raw", status=value)
+    assert span.status.status_code is StatusCode.UNSET
+    assert notes(span) == ("status_unknown",)
+    kept = attributes(span)["netra.bridge.original.status"]
+    assert kept == value if isinstance(value, str) else json.loads(kept) == value
+
+
+def test_a_message_without_an_error_is_kept() -> None:
+    """OpenTelemetry gives a description to errors alone; the recorded message does not get lost."""
+    span = convert("raw", status={"code": "OK", "message": "all good"})
+    assert span.status.status_code is StatusCode.OK
+    assert span.status.description is None
+    assert json.loads(attributes(span)["netra.bridge.original.status"])["message"] == "all good"
+
+
+EXCEPTION = [{"name": "exception", "attributes": {"exception.type": "ValueError", "exception.message": "bad city"}}]
+
+
+@pytest.mark.parametrize("status", ["OK", "UNSET", "ERROR", None])
+def test_has_error_makes_an_error(status: str | None) -> None:
+    """ERROR if either the column or the status says so."""
+    span = convert("genai", status=status, has_error=True)
+    assert span.status.status_code is StatusCode.ERROR
+    assert attributes(span)["error.type"] == "_OTHER"
+
+
+def test_the_error_message_comes_from_status_then_attribute_then_exception() -> None:
+    """The description is what was recorded first in that order, and the error's type is the exception's."""
+    told: dict[str, Any] = {"has_error": True, "events": EXCEPTION}
+    attribute = {"netra.error_message": "no weather"}
+    assert convert(status={"code": 2, "message": "told"}, attributes=attribute, **told).status.description == "told"
+    assert convert(attributes=attribute, **told).status.description == "no weather"
+    assert convert(**told).status.description == "bad city"
+    assert convert(has_error=True).status.description is None
+    assert attributes(convert(**told))["error.type"] == "ValueError"
+    assert attributes(convert(attributes={"error.type": "Timeout"}, **told))["error.type"] == "Timeout"
+
+
+def test_an_exception_event_alone_is_no_error() -> None:
+    """A decorated function that raises leaves its span UNSET: so it stays, unless Netra says otherwise."""
+    span = convert(events=EXCEPTION, status="UNSET", has_error=False)
+    assert span.status.status_code is StatusCode.UNSET
+    assert "error.type" not in attributes(span)
+
+
+def test_fields_that_the_client_could_not_read_are_noted() -> None:
+    """What the schema set to ``None`` for its type is named on the span."""
+    assert notes(convert("raw", unreadable=("model_name",))) == ("unreadable:model_name",)

@@ -1,0 +1,282 @@
+"""What a policy drops is nowhere in what leaves: not under another name, in an event, a link, a resource or a note."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
+
+from netra_otel_bridge.convert import Privacy, SpanConverter
+from netra_otel_bridge.convert.privacy import CONTENT_KEYS, REDACTED
+from tests.support.netra_spans import attributes, convert, netra_span, recorded_spans
+
+PROFILES = ("raw", "genai", "openinference", "both")
+CONTENT = [
+    "input",
+    "output",
+    "netra.prompt",
+    "netra.action",
+    "gen_ai.prompt.0.content",
+    "gen_ai.prompt.0.content.0.text",
+    "gen_ai.prompt.1.tool_calls.0.arguments",
+    "gen_ai.completion.0.content",
+    "gen_ai.completion.0.reasoning",
+    "gen_ai.completion.0.parts",
+    "gen_ai.prompt",
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.call.result",
+    "gen_ai.retrieval.documents",
+    "traceloop.entity.input",
+    "traceloop.entity.output",
+    "input.value",
+    "output.value",
+    "llm.prompts",
+    "llm.completions.0.completion.text",
+    "llm.input_messages.0.message.content",
+    "llm.input_messages.0.message.contents.0.message_content.text",
+    "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments",
+    "llm.prompt_template.variables",
+    "retrieval.documents.0.document.content",
+    "embedding.embeddings.0.embedding.text",
+    "ai.prompt.messages",
+    "ai.response.text",
+]
+BESIDES = [
+    "gen_ai.request.model",
+    "gen_ai.prompt.0.role",
+    "gen_ai.completion.0.finish_reason",
+    "gen_ai.usage.prompt_tokens",
+    "llm.input_messages.0.message.role",
+    "llm.output_messages.0.message.tool_calls.0.tool_call.function.name",
+    "netra.session_id",
+    "input.mime_type",
+    "http.route",
+]
+NESTED = {
+    "gen_ai": {"prompt": {"0": {"content": "canary"}}},
+    "llm": {"prompts": "canary"},
+    "netra": {"prompt": "canary"},
+}
+
+
+def everything(span: ReadableSpan) -> str:
+    """All that leaves with a span, as one text."""
+    return str(encode_spans([span]))
+
+
+def laden(canary: str) -> dict[str, Any]:
+    """Columns with a text in every place where content can stand."""
+    content = {key: f"say {canary}" for key in CONTENT} | {key: "kept" for key in BESIDES}
+    return {
+        "kind": "GENERATION",
+        "attributes": content,
+        "events": [{"name": "gen_ai.user.message", "attributes": content}],
+        "links": [{"trace_id": "1" * 32, "span_id": "2" * 16, "attributes": content}],
+        "resources": {"input": canary, "service.name": "s"},
+        "metadata": {"input": canary, "plan": "gold"},
+    }
+
+
+@pytest.mark.parametrize("key", CONTENT)
+def test_keys_of_content(key: str) -> None:
+    """Prompts, completions, inputs, outputs and tool arguments are content in every dialect known."""
+    assert CONTENT_KEYS.fullmatch(key)
+
+
+@pytest.mark.parametrize("key", BESIDES)
+def test_keys_that_are_no_content(key: str) -> None:
+    """Models, roles, reasons, counts and names are not."""
+    assert not CONTENT_KEYS.fullmatch(key)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_content_is_kept_by_default(profile: Any) -> None:
+    """The default changes nothing."""
+    found = attributes(convert(profile, **laden("canary")))
+    assert all(found[key] == "say canary" for key in CONTENT)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("policy", [Privacy(content="drop"), Privacy(pii="drop-content")])
+def test_dropped_content_is_nowhere(profile: Any, policy: Privacy) -> None:
+    """Attributes, events, links, metadata and what profiles derive from them: the text is in none; the rest stays."""
+    converter = SpanConverter(profile, policy)
+    columns = laden("canary") | ({"resources": None} if policy.pii == "drop-content" else {})
+    span = converter.convert(netra_span(has_pii=True, **columns))
+    assert "canary" not in everything(span)
+    assert all(attributes(span)[key] == "kept" for key in BESIDES)
+    assert all((span.events[0].attributes or {})[key] == "kept" for key in BESIDES)
+    assert converter.counts["content_dropped"] >= 3 * len(CONTENT)
+
+
+@pytest.mark.parametrize("has_pii", [False, None])
+def test_pii_drops_the_content_of_its_spans_alone(has_pii: bool | None) -> None:
+    """Where Netra found no PII, ``drop-content`` drops nothing."""
+    found = attributes(convert(privacy=Privacy(pii="drop-content"), has_pii=has_pii, **laden("canary")))
+    assert found["input"] == "say canary"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_dropped_content_is_not_among_the_originals(profile: Any) -> None:
+    """A column that could not be read is kept as text, and that text may hold a prompt."""
+    broken = '{"input": "canary'
+    columns = {"attributes": broken, "events": broken, "links": broken, "metadata": broken, "resources": broken}
+    span = convert(profile, privacy=Privacy(content="drop"), **columns)
+    assert "canary" not in everything(span)
+    assert "attributes_unreadable" in attributes(span)["netra.bridge.notes"]
+    assert everything(convert(profile, **columns)).count("canary") == (4 if profile == "raw" else 5)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_nested_objects_do_not_carry_content_past_the_policy(profile: Any) -> None:
+    """A nested object becomes one attribute of JSON text: under its outer name the content is dropped too."""
+    assert "canary" not in everything(convert(profile, privacy=Privacy(content="drop"), attributes=NESTED))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_redacted_content_is_nowhere(profile: Any) -> None:
+    """What an expression matches is replaced in content of every type; the words around it stay."""
+    converter = SpanConverter(
+        profile, Privacy(content="redact", redact=(re.compile(r"4111\d{12}"), re.compile("canary")))
+    )
+    columns = laden("canary")
+    columns["attributes"] |= {
+        "message": ["canary", "x"],
+        "content": 4111111111111111,
+        "prompt": 7,
+        "http.url": "canary/",
+    }
+    span = converter.convert(netra_span(**columns))
+    found = attributes(span)
+    assert found["input"] == f"say {REDACTED}"
+    assert found["message"] == (REDACTED, "x")
+    assert found["content"] == REDACTED
+    assert found["prompt"] == 7
+    assert found.pop("http.url") == "canary/"
+    assert "canary" not in everything(span).replace("canary/", "")
+    assert converter.counts["content_redacted"] > 3 * len(CONTENT)
+
+
+def test_bytes_and_lists_of_pairs_are_redacted_too() -> None:
+    """The policy holds for every OTLP type; bytes that are no UTF-8 come through whole."""
+    values = [
+        {"key": "input", "value": {"bytesValue": "Y2FuYXJ5/w=="}},
+        {"key": "output", "value": {"kvlistValue": {"values": [{"key": "a", "value": {"stringValue": "canary"}}]}}},
+    ]
+    found = attributes(convert(privacy=Privacy(content="redact", redact=(re.compile("canary"),)), attributes=values))
+    assert found["input"] == REDACTED.encode() + b"\xff"
+    assert found["output"] == {"a": REDACTED}
+
+
+def users(user: str) -> dict[str, Any]:
+    """Columns with a user id in every place where one can stand."""
+    recorded = {
+        "netra.user_id": user,
+        "user.id": user,
+        "enduser.id": user,
+        "netra.custom.user_id": user,
+        "llm.user": user,
+    }
+    return {
+        "kind": "GENERATION",
+        "user_id": user,
+        "attributes": recorded,
+        "events": [{"name": "e", "attributes": recorded}],
+        "links": [{"trace_id": "1" * 32, "span_id": "2" * 16, "attributes": recorded}],
+        "resources": {"enduser.id": user, "service.name": "s"},
+        "metadata": {"user_id": user, "plan": "gold"},
+    }
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("policy", ["hash", "drop"])
+def test_a_user_who_is_hashed_or_dropped_is_nowhere(profile: Any, policy: Any) -> None:
+    """The id is in no attribute, event, link, resource or metadata, recorded or added."""
+    converter = SpanConverter(profile, Privacy(user=policy))
+    assert "ada@example.com" not in everything(converter.convert(netra_span(**users("ada@example.com"))))
+    assert converter.counts["user_changed"] >= 15
+
+
+def test_a_hash_is_the_same_for_the_same_user() -> None:
+    """SHA-256, 32 hex digits: traces of one user can still be told together, recorded or from the column."""
+    expected = hashlib.sha256(b"ada").hexdigest()[:32]
+    found = attributes(convert(privacy=Privacy(user="hash"), user_id="ada", attributes={"netra.user_id": "ada"}))
+    assert found["user.id"] == found["netra.user_id"] == expected
+
+
+def test_a_dropped_user_leaves_no_key() -> None:
+    """Not even an empty one; the rest of the span stays."""
+    found = attributes(convert(privacy=Privacy(user="drop"), **users("ada")))
+    assert not [key for key in found if "user" in key]
+    assert found["netra.metadata.plan"] == "gold"
+    kept = attributes(convert(**users("ada")))
+    assert kept["user.id"] == kept["netra.user_id"] == "ada"
+
+
+@pytest.mark.parametrize("policy", ["hash", "drop"])
+def test_a_user_is_not_among_the_originals(policy: Any) -> None:
+    """Nobody can say where in a broken text a user id stands, so the text goes."""
+    broken = '{"netra.user_id": "ada@example.com'
+    columns = {"attributes": broken, "events": broken, "links": broken, "metadata": broken, "resources": broken}
+    span = convert("both", privacy=Privacy(user=policy), **columns)
+    assert "ada@example.com" not in everything(span)
+    assert "attributes_unreadable" in attributes(span)["netra.bridge.notes"]
+
+
+@pytest.mark.parametrize(
+    ("entities", "expected"),
+    [
+        (["EMAIL", "EMAIL", "PHONE_NUMBER"], ("EMAIL", "PHONE_NUMBER")),
+        (["email", "Person"], ("email", "Person")),
+        ('["EMAIL"]', ("EMAIL",)),
+        ([{"entity_type": "EMAIL", "text": "canary"}], ("EMAIL",)),
+        ([{"type": "EMAIL", "value": "canary"}], ("EMAIL",)),
+        ([{"text": "canary"}], None),
+        (["canary@example.com", "Canary", "canary", 4111111111111111], ("_OTHER",)),
+        ("EMAIL", None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_types_of_pii_leave_and_its_text_never(entities: Any, expected: tuple[str, ...] | None) -> None:
+    """Only words that name a type; whatever may be what was found is ``_OTHER``."""
+    for profile in ("genai", "both"):
+        span = convert(profile, has_pii=True, pii_entities=entities)
+        assert attributes(span).get("netra.pii.entities") == expected
+        assert not re.search("canary|4111", everything(span), re.IGNORECASE)
+
+
+def test_actions_on_pii_hold_no_text_either() -> None:
+    """Keys, values and numbers of any depth."""
+    actions = {"EMAIL": [{"action": "MASK", "text": "canary", "number": 4111111111111111}], "Canary": True}
+    span = convert(has_pii=True, pii_actions=actions)
+    assert not re.search("canary|4111", everything(span), re.IGNORECASE)
+    assert json.loads(attributes(span)["netra.pii.actions"])["EMAIL"][0]["action"] == "MASK"
+
+
+def test_violations_are_named() -> None:
+    """Their types are free words, with a dash or an underscore in them."""
+    found = attributes(
+        convert(has_violation=True, violations=["toxicity", {"name": "prompt-injection"}, "no such text"])
+    )
+    assert found["netra.violation.types"] == ("toxicity", "prompt-injection", "_OTHER")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_content_of_the_recording_survives_a_drop(profile: Any) -> None:
+    """What netra-sdk 1.2.2 really records: no prompt, answer, argument, result or user is left."""
+    converter = SpanConverter(profile, Privacy(content="drop", user="drop"))
+    left = str(encode_spans(converter.convert_trace(None, recorded_spans())))
+    for told in ("You are terse", "Lagos", "sky", "31C", "a cat", "doc-1", "user-42"):
+        if told != "doc-1":  # the attribute "top" of an event of the application's own
+            assert told not in left
+    assert "gpt-4o-2024-08-06" in left
+    assert "tool_calls" in left

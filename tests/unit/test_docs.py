@@ -1,0 +1,303 @@
+"""The documentation is true: its commands and examples run, its links lead somewhere, its references are complete.
+
+Commands and examples run against an emulator with sample traffic. What a block needs beyond that stands in an HTML
+comment before it: after ``<!-- needs: NAME -->`` each OTLP address becomes an ``otlp-file``, for no such server is here;
+a command after ``<!-- runs until stopped -->`` is stopped once it says that it is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+import netra_otel_bridge
+from netra_otel_bridge import BridgeError, errors
+from netra_otel_bridge.cli.app import app
+from netra_otel_bridge.config import SETTINGS, load
+from netra_otel_bridge.convert import semconv
+from netra_otel_bridge.deliver import parse_destination
+from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
+from tests.support.emulator import ThreadedEmulator, running_emulator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NEEDS, SERVES = re.compile(r"<!-- needs: \w+ -->"), "<!-- runs until stopped -->"
+OTLP_ADDRESS = re.compile(r"otlp\+\w+://\S+")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page, with the comment line before it."""
+
+    page: Path
+    line: int
+    language: str
+    comment: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page."""
+    lines = page.read_text("utf-8").splitlines()
+    number = 0
+    while number < len(lines):
+        if lines[number].startswith("```"):
+            end = lines.index("```", number + 1)
+            comment = lines[number - 1] if number else ""
+            yield Block(page, number + 1, lines[number][3:], comment, "\n".join(lines[number + 1 : end]))
+            number = end
+        number += 1
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+def commands() -> Iterator[Any]:
+    """Every command of the program that the documentation shows, as parameters of a test."""
+    for block in BLOCKS:
+        for number, line in enumerate(block.text.splitlines(), block.line + 1):
+            if block.language in ("bash", "console") and line.removeprefix("$ ").startswith("netra-otel-bridge"):
+                yield pytest.param(block, line.removeprefix("$ "), id=f"{block.page.relative_to(ROOT)}:{number}")
+
+
+def in_language(*languages: str) -> list[Any]:
+    return [pytest.param(block, id=str(block)) for block in BLOCKS if block.language in languages]
+
+
+@pytest.fixture(scope="module")
+def netra() -> Iterator[ThreadedEmulator]:
+    """The local Netra that the documentation's examples run against: that of ``demo``."""
+    with running_emulator(EmulatorOptions(port=0, seed=1, traces=200, spans_per_trace=12)) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to run in, with the files that the pages speak of, and the environment of a user with a key."""
+    for name in os.environ:
+        if name.startswith(("NETRA_", "OTEL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRA_API_KEY", "any")
+    monkeypatch.setenv("NETRA_OTLP_ENDPOINT", netra.endpoint)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bridge.yaml").write_text(
+        next(block.text for block in BLOCKS if block.language == "yaml").replace(
+            "https://netra.example/telemetry", netra.endpoint
+        )
+    )
+    (tmp_path / "traces.jsonl").write_text(
+        '{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736",'
+        '"spanId":"00f067aa0ba902b7","name":"kept"}]}]}]}\n'
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(("block", "line"), list(commands()))
+def test_each_command_runs(block: Block, line: str, place: Path) -> None:
+    """A command that the documentation shows exits with 0, and says no warning or error."""
+    words = line.replace("netra-otel-bridge", f"{sys.executable} -W error -m netra_otel_bridge", 1)
+    if NEEDS.fullmatch(block.comment):
+        words = OTLP_ADDRESS.sub("otlp-file:instead.jsonl", words)
+    serves = block.comment == SERVES
+    if serves:
+        words = f"exec {words} --port 0"
+    shell = subprocess.Popen(
+        ["bash", "-c", words], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        if serves:
+            assert shell.stdout is not None
+            assert "ready" in shell.stdout.readline()
+            shell.send_signal(signal.SIGTERM)
+        stdout, stderr = shell.communicate(timeout=60)
+    finally:
+        shell.kill()
+        shell.communicate()
+    assert shell.returncode == 0, stderr
+    assert stderr == ""
+    assert stdout or serves
+
+
+@pytest.mark.parametrize("block", in_language("python"))
+def test_each_python_block_runs(block: Block, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A block of Python runs as it stands, alone, and prints something."""
+    exec(compile(block.text, str(block), "exec", dont_inherit=True), {"__name__": "__main__"})
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_each_example_runs(example: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An example runs as a script, and prints something."""
+    runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("block", in_language("yaml"))
+def test_each_yaml_block_is_a_configuration(block: Block, tmp_path: Path) -> None:
+    """A block of YAML is a file that the program takes."""
+    path = tmp_path / "bridge.yaml"
+    path.write_text(block.text)
+    load({}, {}, path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_link_leads_somewhere(page: Path) -> None:
+    """A link inside the project names a file that is there, and a heading in it."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        name, _, heading = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), f"{target} is not there"
+        assert path.is_relative_to(ROOT), target
+        assert not heading or heading in anchors(path), f"{target}: there is no such heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a web view makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The rows of a page's tables by their first cell, code marks taken off."""
+    text = (ROOT / "docs" / page).read_text("utf-8").replace(r"\|", "/")
+    split = ([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|")
+    return {cells[0].strip("`"): cells for cells in split}
+
+
+def test_each_setting_is_on_its_page() -> None:
+    """The page of the configuration lists each setting with its names, its variable and its default."""
+    listed = rows("configuration.md")
+    for setting in SETTINGS:
+        cells = [cell.strip("`") for cell in listed[setting.key]]
+        assert cells[1:3] == [setting.name, setting.variable]
+        assert cells[4]
+        if setting.name == "window_ns":
+            assert setting.parse(cells[3]) == setting.default
+        elif setting.default in (None, (), {}):
+            assert cells[3] == ""
+        else:
+            assert setting.parse(cells[3]) == setting.default
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with its full name."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+
+
+def sections(page: str) -> dict[str, str]:
+    """The text under each heading of a page."""
+    parts = re.split(r"^## (.*)$", (ROOT / "docs" / page).read_text("utf-8"), flags=re.MULTILINE)
+    return {heading.strip("`"): text for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def test_each_command_and_option_is_on_its_page() -> None:
+    """The page of the commands has a section for each of them, which names its options or a shared table does."""
+    described = sections("cli.md")
+    shared = described["Shared options"] + described["Times"]
+    for name, command in leaves(typer.main.get_command(app)):
+        assert name in described
+        if name in ("traces list", "replay", "usage tenant", "usage session", "traces show", "config show"):
+            text = described[name] + shared
+        else:
+            text = described[name] + described["Shared options"]
+        for parameter in command.params:
+            for option in parameter.opts:
+                assert not option.startswith("-") or re.search(rf"`{option}\b", text), f"{name} {option}"
+
+
+def test_the_page_of_commands_has_no_others() -> None:
+    """An option that the page of the commands names is one of the program's."""
+    known = {
+        option for _, command in leaves(typer.main.get_command(app)) for one in command.params for option in one.opts
+    } | {"--help", "--install-completion", "--show-completion"}
+    named = set(re.findall(r"`(--[a-z-]+)", (ROOT / "docs" / "cli.md").read_text("utf-8")))
+    assert named <= known
+
+
+def test_each_fault_is_on_its_page() -> None:
+    """The page of the emulator lists each fault, and no other."""
+    _, _, table = sections("emulator.md")["Faults"].partition("| fault | |")
+    listed = re.findall(r"`([a-z0-9-]+)`", "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)))
+    assert sorted(listed) == sorted(FAULTS)
+
+
+def test_each_error_is_on_its_page() -> None:
+    """The page of the library lists each error with its exit code."""
+    listed = rows("library.md")
+    known = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, BridgeError)]
+    for error in known:
+        if error is not BridgeError:
+            assert listed[error.__name__][2] == str(error.exit_code), error.__name__
+
+
+def test_each_public_name_is_on_its_page() -> None:
+    """The page of the library names everything that the package exports."""
+    text = (ROOT / "docs" / "library.md").read_text("utf-8")
+    assert [name for name in netra_otel_bridge.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_each_form_of_destination_is_understood() -> None:
+    """A form of destination in the tables is one that the program takes."""
+    for page in (ROOT / "docs" / "destinations.md", ROOT / "README.md"):
+        forms = re.findall(r"^\| (`otlp.*?|`console`|`exporter.*?) \|", page.read_text("utf-8"), flags=re.MULTILINE)
+        assert len(forms) >= 6
+        for text in re.findall(r"`([^`]+)`", " ".join(forms)):
+            concrete = text.replace("PORT", "4317").replace("[/PATH]", "").replace("...", "host")
+            assert parse_destination(concrete).name == concrete
+
+
+def test_each_added_name_is_on_its_page() -> None:
+    """The page of the mapping names each attribute of the GenAI conventions that is added."""
+    text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
+    names = [value for value in vars(semconv).values() if isinstance(value, str) and re.match(r"gen_ai\.|error\.", value)]
+    assert [name for name in names if f"`{name}`" not in text] == []
+    assert semconv.SEMCONV_VERSION.rpartition(".")[0] in text
+
+
+def test_each_note_is_on_its_page() -> None:
+    """The page of the mapping explains each word of ``netra.bridge.notes``."""
+    source = (ROOT / "netra_otel_bridge" / "convert" / "spans.py").read_text("utf-8")
+    words = set(re.findall(r'draft\.(?:keep\(.*?, |notes\.append\()f?"([\w{}]+)"\)', source))
+    concrete = {
+        word.replace("{column}", column)
+        for word in words
+        for column in (("start_time_ms", "end_time_ms") if "clamped" in word else ("attributes", "metadata"))
+    }
+    text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
+    assert len(concrete) > 10
+    assert [word for word in sorted(concrete) if f"`{word}`" not in text] == []
+
+
+def test_each_decision_is_in_the_index() -> None:
+    """A decision record is in the index, under its number, and has its three parts."""
+    index = (ROOT / "docs" / "adr" / "README.md").read_text("utf-8")
+    records = sorted((ROOT / "docs" / "adr").glob("0*.md"))
+    for number, record in enumerate(records, 1):
+        text = record.read_text("utf-8")
+        assert record.name.startswith(f"{number:04}-")
+        assert text.startswith(f"# {number:04}. ")
+        assert f"({record.name})" in index
+        assert re.findall(r"^## (.*)$", text, flags=re.MULTILINE) == ["Context", "Decision", "Consequences"]
