@@ -13,12 +13,13 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.clock import Backoff, Clock, iso_ms
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.deliver import Batcher, Destination, Sender, encode_span
-from netra_otel_bridge.errors import BridgeError, NetraCursorRefused
+from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound
 from netra_otel_bridge.held import Held, Share
 from netra_otel_bridge.model import (
     LaneReport,
@@ -133,7 +134,14 @@ class TraceLane:
         while (task := await self._traces.get()) is not None:
             window, trace = task
             share = self._held.share()
-            spans = await self._fetch_spans(trace, share)
+            try:
+                spans = await self._fetch_spans(trace, share)
+            except NetraNotFound as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                self._note_unreadable(f"trace {trace.id}", [UnreadableItem("spans", "it is gone since it was listed")])
+                share.release()
+                continue
             converted = self._converter.convert_trace(trace, spans)
             if owns(window, whole, (span.start_time or 0 for span in converted)):
                 self.report.spans += len(converted)

@@ -49,6 +49,7 @@ _PII_WORD = re.compile(
     r"|ip(_address)?|date|age|passport|organization|entity(_type)?|type|action|allow|block|flag|mask|redact|none)"
 )
 _MAX_SCOPES = 1000
+_MAX_DEPTH = 16
 
 
 @dataclass(slots=True)
@@ -358,9 +359,11 @@ def _pii_word(value: Any) -> str:
     return value if isinstance(value, str) and _PII_WORD.fullmatch(value) else "_OTHER"
 
 
-def _only_words(value: Any, word: Callable[[Any], str]) -> Any:
+def _only_words(value: Any, word: Callable[[Any], str], depth: int = 0) -> Any:
+    if depth > _MAX_DEPTH:
+        return "_OTHER"
     if isinstance(value, dict):
-        return {word(key): _only_words(item, word) for key, item in value.items()}
+        return {word(key): _only_words(item, word, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_only_words(item, word) for item in value]
+        return [_only_words(item, word, depth + 1) for item in value]
     return value if value is None or isinstance(value, bool) else word(value)

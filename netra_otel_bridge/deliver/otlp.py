@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import os
 from collections.abc import Mapping
 
@@ -133,7 +134,7 @@ class OtlpHttpDestination:
 
     async def _post(self, body: bytes, spans: int) -> Outcome:
         async with self._open().post(
-            self._url, data=body, headers=self._headers, allow_redirects=False, ssl=self._ssl or True
+            self._url, data=io.BytesIO(body), headers=self._headers, allow_redirects=False, ssl=self._ssl or True
         ) as response:
             answer = await _read_some(response)
             content_type = response.headers.get("Content-Type", "")

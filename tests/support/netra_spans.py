@@ -1,77 +1,69 @@
-"""Spans as Netra answers them, for tests of conversion, and the recording of netra-sdk 1.2.2 in that form."""
+"""Hypothesis strategies for what an application can record and Netra can hold: traces with parents that fit."""
 
 from __future__ import annotations
 
-import functools
-import json
-from pathlib import Path
-from typing import Any
+from hypothesis import strategies as st
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
-from opentelemetry.sdk.trace import ReadableSpan
+from tests.support.span_strategies import keys, scalars, span_ids, texts, trace_ids
+from tests.support.spans import context, make_span
 
-from netra_otel_bridge.convert import Privacy, SpanConverter
-from netra_otel_bridge.convert.spans import Profile
-from netra_otel_bridge.emulator.load import load
-from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.model import TraceSpan, TraceSummary
-from netra_otel_bridge.source.schema import decode_span
-
-RECORDING = Path(__file__).parent / "data" / "netra-sdk-1.2.2-spans.otlp.json"
-TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
-SPAN_ID = "b7ad6b7169203331"
-START_MS = "1763251200000.123456"
-START_NS = 1_763_251_200_000_123_456
-
-
-def netra_span(**columns: Any) -> TraceSpan:
-    """A span of which only ids, name and times are known, with other columns as told."""
-    known = {"id": SPAN_ID, "trace_id": TRACE_ID, "name": "step", "start_time_ms": START_MS, "end_time_ms": START_MS}
-    return TraceSpan(**{**known, **columns})
-
-
-def convert(
-    profile: Profile = "genai",
-    *,
-    privacy: Privacy | None = None,
-    trace: TraceSummary | None = None,
-    usage_cost: bool = False,
-    **columns: Any,
-) -> ReadableSpan:
-    """`netra_span` converted by a converter of its own."""
-    return SpanConverter(profile, privacy, usage_cost=usage_cost).convert(netra_span(**columns), trace)
+MAX_NS = 2**63 - 1
+times = st.integers(10**9, 9 * 10**18)
+types = st.sampled_from(["SPAN", "GENERATION", "TOOL", "EMBEDDING", "AGENT", "USAGE", "other"])
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4).map(tuple) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=6,
+)
+attributes = st.dictionaries(keys, values, max_size=6)
+well_known = st.fixed_dictionaries(
+    {},
+    optional={
+        "netra.span.type": types,
+        "netra.session_id": texts,
+        "netra.tenant_id": texts,
+        "llm.request.type": st.sampled_from(["chat", "embedding", "rerank"]),
+        "gen_ai.request.model": st.sampled_from(["gpt-4o", "unknown-model"]),
+        "gen_ai.usage.prompt_tokens": st.integers(0, 10**9),
+        "input": texts,
+    },
+)
 
 
-def attributes(span: ReadableSpan) -> dict[str, Any]:
-    """Its attributes, as a plain dictionary."""
-    return dict(span.attributes or {})
+@st.composite
+def _span(draw: st.DrawFn, trace_id: int, span_id: int, parents: list[int], resource: Resource) -> ReadableSpan:
+    start_ns = draw(times)
+    return make_span(
+        span_id,
+        trace_id=trace_id,
+        parent=draw(st.none() | st.sampled_from(parents) | span_ids.filter(lambda other: other != span_id)),
+        name=draw(texts),
+        kind=draw(st.sampled_from(SpanKind)),
+        attributes=draw(attributes) | draw(well_known),
+        events=draw(st.lists(st.builds(Event, texts, attributes, times), max_size=3)),
+        links=draw(st.lists(st.builds(Link, st.builds(context, trace_ids, span_ids), attributes), max_size=2)),
+        status=draw(st.builds(Status, st.just(StatusCode.ERROR), texts) | st.builds(Status, st.sampled_from(StatusCode))),
+        start_ns=start_ns,
+        end_ns=draw(st.integers(start_ns, MAX_NS)),
+        resource=resource,
+    )
 
 
-@functools.cache
-def recorded_spans() -> tuple[TraceSpan, ...]:
-    """The spans of the recording, as the emulator's API shows them."""
-    store = Store()
-    load(RECORDING, store)
-    found = [decode_span(row.body) for trace in recorded_traces() for row in store.rows(_known(store, trace))]
-    return tuple(span for span in found if span is not None)
-
-
-@functools.cache
-def recorded_otlp() -> dict[str, dict[str, Any]]:
-    """The same spans by id, as netra-sdk sent them in OTLP JSON, each with its ``resource``."""
-    return {
-        span["spanId"]: {**span, "resource": resource_spans["resource"]["attributes"]}
-        for resource_spans in json.loads(RECORDING.read_text())["resourceSpans"]
-        for scope_spans in resource_spans["scopeSpans"]
-        for span in scope_spans["spans"]
-    }
-
-
-def recorded_traces() -> list[str]:
-    """The trace ids of the recording."""
-    return list(dict.fromkeys(span["traceId"] for span in recorded_otlp().values()))
-
-
-def _known(store: Store, trace_id: str) -> Any:
-    trace = store.get(trace_id)
-    assert trace is not None
-    return trace
+@st.composite
+def recordable_spans(draw: st.DrawFn) -> list[ReadableSpan]:
+    """The spans of one to three traces."""
+    spans: list[ReadableSpan] = []
+    taken: set[int] = set()
+    for trace_id in draw(st.lists(trace_ids, min_size=1, max_size=3, unique=True)):
+        ids = draw(st.lists(span_ids.filter(lambda one: one not in taken), min_size=1, max_size=4, unique=True))
+        taken.update(ids)
+        resource = Resource({})
+        recorded = draw(attributes)
+        object.__setattr__(resource, "_attributes", recorded)
+        for number, span_id in enumerate(ids):
+            parents = ids[:number] or [None]
+            spans.append(draw(_span(trace_id, span_id, parents, resource)))
+    return spans

@@ -68,11 +68,18 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 def commands() -> Iterator[Any]:
-    """Every command of the program that the documentation shows, as parameters of a test."""
+    """Every command of the program that the documentation shows, once, as parameters of a test."""
+    seen: set[str] = set()
     for block in BLOCKS:
         for number, line in enumerate(block.text.splitlines(), block.line + 1):
-            if block.language in ("bash", "console") and line.removeprefix("$ ").startswith("netra-otel-bridge"):
-                yield pytest.param(block, line.removeprefix("$ "), id=f"{block.page.relative_to(ROOT)}:{number}")
+            command = line.removeprefix("$ ")
+            if (
+                block.language in ("bash", "console")
+                and command.startswith("netra-otel-bridge")
+                and command not in seen
+            ):
+                seen.add(command)
+                yield pytest.param(block, command, id=f"{block.page.relative_to(ROOT)}:{number}")
 
 
 def in_language(*languages: str) -> list[Any]:
@@ -81,8 +88,8 @@ def in_language(*languages: str) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    """The local Netra that the documentation's examples run against: that of ``demo``."""
-    with running_emulator(EmulatorOptions(port=0, seed=1, traces=200, spans_per_trace=12)) as emulator:
+    """The local Netra that the documentation's examples run against, with the traces of ``demo``, but fewer spans."""
+    with running_emulator(EmulatorOptions(port=0, seed=1, traces=200, spans_per_trace=3)) as emulator:
         yield emulator
 
 
@@ -272,7 +279,9 @@ def test_each_form_of_destination_is_understood() -> None:
 def test_each_added_name_is_on_its_page() -> None:
     """The page of the mapping names each attribute of the GenAI conventions that is added."""
     text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
-    names = [value for value in vars(semconv).values() if isinstance(value, str) and re.match(r"gen_ai\.|error\.", value)]
+    names = [
+        value for value in vars(semconv).values() if isinstance(value, str) and re.match(r"gen_ai\.|error\.", value)
+    ]
     assert [name for name in names if f"`{name}`" not in text] == []
     assert semconv.SEMCONV_VERSION.rpartition(".")[0] in text
 
