@@ -38,7 +38,7 @@ class Bridge:
     """Netra on one side, any destination on the other, with one configuration.
 
     Settings are given by name (those of ``config show``: ``api_key``, ``endpoint``, ``profile``, ``concurrency`` ...),
-    else taken from ``environ``, else from ``config_file``. Raises `ConfigurationError`.
+    else taken from ``environ``, else from ``config_file``. Raises `UsageError`, `ConfigurationError`.
     """
 
     def __init__(
@@ -219,6 +219,7 @@ class Bridge:
         targets: list[To] = (
             list(self.settings.to) if to is None else list(to) if isinstance(to, list | tuple) else [cast("To", to)]
         )
+        targets = [one for one in targets if one != "none"]
         if not targets:
             raise ConfigurationError("no destination is configured", hint="give --to, or set OTEL_TRACES_EXPORTER")
         doubled = next((one for one in targets if isinstance(one, str) and targets.count(one) > 1), None)

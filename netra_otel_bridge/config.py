@@ -149,14 +149,15 @@ def _patterns(value: Any) -> tuple[re.Pattern[str], ...]:
 
 
 def _duration(value: Any) -> int:
+    """To the millisecond: windows are listed in that unit, and one that began between two would miss what starts there."""
     try:
-        ns = parse_duration_ns(str(value))
+        ns = round(parse_duration_ns(str(value)) / NS_PER_MS) * NS_PER_MS
     except UsageError as error:
         raise ValueError(str(error)) from None
     except OverflowError:
-        raise ValueError("expected a duration of at most 100 years") from None
-    if not 0 < ns <= _MAX_DURATION_NS or ns % NS_PER_MS:
-        raise ValueError("expected a duration in whole milliseconds, above zero and of at most 100 years")
+        raise ValueError("expected a duration from 1ms to 100 years") from None
+    if not 0 < ns <= _MAX_DURATION_NS:
+        raise ValueError("expected a duration from 1ms to 100 years")
     return ns
 
 
@@ -213,8 +214,13 @@ _FILE_KEYS = {setting.key: setting for setting in SETTINGS}
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], config_file: str | Path | None = None) -> Settings:
     """The settings from ``flags`` (absent or ``None``: not given), the environment and one YAML file.
 
-    Raises `ConfigurationError` that names the variable, or the file, line and key.
+    Flags and the file use the same names, `Setting.key`. Raises `ConfigurationError` that names the variable, or the
+    file, line and key, and `UsageError` for a flag.
     """
+    unknown = flags.keys() - _FILE_KEYS.keys()
+    if unknown:
+        known = ", ".join(sorted(_FILE_KEYS))
+        raise UsageError(f"there is no setting {', '.join(sorted(unknown))}", hint=f"known: {known}")
     path = config_file or environ.get(CONFIG_FILE_VARIABLE) or None
     from_file = _read_file(Path(path)) if path else {}
     values: dict[str, Any] = {}
@@ -225,8 +231,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config_file: str 
             given, origin = from_file[setting.name]
         if environ.get(setting.variable, "").strip() and setting.name != "destinations":
             given, origin = environ[setting.variable], setting.variable
-        if flags.get(setting.name) is not None:
-            given, origin = flags[setting.name], "flag"
+        if flags.get(setting.key) is not None:
+            given, origin = flags[setting.key], "flag"
         values[setting.name] = given if origin == "default" else _parsed(setting, given, origin)
         origins[setting.name] = origin
     if values["content"] == "redact" and not values["redact"]:

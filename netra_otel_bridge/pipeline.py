@@ -41,6 +41,8 @@ PAGE_LIMIT = 100
 LISTERS = 4
 """Windows listed at the same time: enough that empty windows do not add up, few enough that reading keeps its order."""
 WINDOW_RESTARTS = 3
+GONE_AT_LEAST = 10
+"""Traces that may vanish between listing and reading before it counts: then, and above a tenth, the path is wrong."""
 _log = logging.getLogger("netra_otel_bridge.pipeline")
 
 
@@ -79,6 +81,7 @@ class TraceLane:
         self._held = Held(options.held_bytes)
         self._traces: asyncio.Queue[tuple[Window, TraceSummary] | None] = asyncio.Queue(options.fetchers)
         self._ready: asyncio.Queue[tuple[list[ReadableSpan], Share] | None] = asyncio.Queue(options.fetchers)
+        self._gone = 0
         self._unanswered: Counter[int] = Counter()
         self._shares: dict[int, list[Share]] = {}
 
@@ -137,7 +140,8 @@ class TraceLane:
             try:
                 spans = await self._fetch_spans(trace, share)
             except NetraNotFound as error:
-                if error.status != HTTPStatus.NOT_FOUND:
+                self._gone += 1
+                if error.status != HTTPStatus.NOT_FOUND or self._gone > max(GONE_AT_LEAST, self.report.listed // 10):
                     raise
                 self._note_unreadable(f"trace {trace.id}", [UnreadableItem("spans", "it is gone since it was listed")])
                 share.release()

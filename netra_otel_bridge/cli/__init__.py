@@ -37,7 +37,7 @@ def main() -> None:
         wrong = UsageError(str(error), hint=f"see {command} --help")
         code = write_error(wrong, as_json=wants_json(sys.argv))
     except (KeyboardInterrupt, typer.Abort):
-        code = write_error(Interrupted("interrupted", hint="run it again to go on"), as_json=wants_json(sys.argv))
+        code = write_error(Interrupted("interrupted", hint="what was delivered stays; a new run starts over"), as_json=wants_json(sys.argv))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

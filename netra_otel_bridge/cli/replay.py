@@ -53,7 +53,7 @@ def replay(
         to=tuple(to) if to else None,
         profile=profile,
         concurrency=concurrency,
-        window_ns=window,
+        window=window,
     )
     if as_json:
         refuse_console(bridge, bridge.destinations())

@@ -14,7 +14,7 @@ from rich.text import Text
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import cost, count, duration, out, write_json
 from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.convert import instant_ns, is_error, is_no_id
+from netra_otel_bridge.convert import instant_ns, is_error, is_metered, is_no_id
 from netra_otel_bridge.errors import NotKnown
 from netra_otel_bridge.model import TraceSpan, TraceSummary
 
@@ -116,8 +116,9 @@ def draw(trace_id: str, spans: Sequence[TraceSpan]) -> Group:
     ends = [end for span in spans if (end := instant_ns(span.end_time_ms)) is not None]
     begin = min(starts, default=0)
     finish = max(ends, default=begin)
-    tokens = [span.total_tokens for span in spans if span.total_tokens is not None]
-    costs = [span.total_cost for span in spans if span.total_cost is not None]
+    metered = [span for span in spans if is_metered(span)]
+    tokens = [span.total_tokens for span in metered if span.total_tokens is not None]
+    costs = [span.total_cost for span in metered if span.total_cost is not None]
     title = Text.assemble(
         ("trace ", "bold"), (trace_id, "bold cyan"), f"  {len(spans)} spans  {duration(finish - begin)}"
     )

@@ -2,6 +2,17 @@
 
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
 from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User
-from netra_otel_bridge.convert.spans import Profile, SpanConverter
+from netra_otel_bridge.convert.spans import Profile, SpanConverter, is_metered
 
-__all__ = ["Content", "Pii", "Privacy", "Profile", "SpanConverter", "User", "instant_ns", "is_error", "is_no_id"]
+__all__ = [
+    "Content",
+    "Pii",
+    "Privacy",
+    "Profile",
+    "SpanConverter",
+    "User",
+    "instant_ns",
+    "is_error",
+    "is_metered",
+    "is_no_id",
+]

@@ -1,8 +1,8 @@
 """A Netra span into an OpenTelemetry ``ReadableSpan``: the rules are ``docs/mapping.md``.
 
-What the application recorded comes out again; the bridge only adds, and never to profile ``raw``. Nothing here does
-I/O or reads a clock, and nothing raises on data: what has no place in OpenTelemetry is kept as text under
-``netra.bridge.original.*``, named in ``netra.bridge.notes`` and counted in `SpanConverter.counts`.
+What the application recorded comes out again; the bridge only adds. Nothing here does I/O or reads a clock, and nothing
+raises on data: what has no place in OpenTelemetry is kept as text under ``netra.bridge.original.*``, named in
+``netra.bridge.notes`` and counted in `SpanConverter.counts`. Those two are all that profile ``raw`` ever adds.
 """
 
 from __future__ import annotations
@@ -320,6 +320,20 @@ class SpanConverter:
                 self._scopes.clear()
             scope = self._scopes[key] = InstrumentationScope(*key)
         return scope
+
+
+METERED_KINDS = ("GENERATION", "EMBEDDING", "USAGE")
+
+
+def is_metered(span: TraceSpan) -> bool:
+    """Whether sums of tokens and cost go over this span: parents may repeat what their children used.
+
+    It is one of `METERED_KINDS`, or carries entries of ``netra.usage`` of its own.
+    """
+    decoded, _ = read_container(span.attributes)
+    attributes = attributes_of(decoded) or {}
+    kind = semconv.effective_kind(fields.span_kind(span.kind)[1], attributes)
+    return kind in METERED_KINDS or bool(attributes.get("netra.usage"))
 
 
 def _error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:

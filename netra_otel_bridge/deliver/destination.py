@@ -3,7 +3,7 @@
     otlp                           what OTEL_EXPORTER_OTLP_* say
     otlp+grpc://HOST:PORT          OTLP over gRPC, plain text; otlp+grpcs:// with TLS
     otlp+http://HOST:PORT[/PATH]   OTLP over HTTP, protobuf; otlp+https:// with TLS
-    console                        a line of JSON fields for people, on stdout
+    console                        each span as indented JSON for people, on stdout
     otlp-file:PATH                 OTLP JSON, one TracesData a line
     exporter:NAME                  any opentelemetry_traces_exporter entry point, made without arguments
 

@@ -33,7 +33,7 @@ async def bridged(request: bytes, path: Path, **settings: Any) -> tuple[dict[str
 
 async def replayed(netra: Emulator, path: Path, **settings: Any) -> tuple[dict[str, Any], ReplayReport]:
     path.unlink(missing_ok=True)
-    bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, **{"window_ns": "30000d", **settings})
+    bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, **{"window": "30000d", **settings})
     report = await bridge.areplay(f"otlp-file:{path}", from_="1970-01-01", until="2262-01-01")
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     return {"resourceSpans": [one for line in lines for one in line["resourceSpans"]]}, report
@@ -83,7 +83,7 @@ async def test_windows_deliver_each_trace_once(windowing: Any, tmp_path: Path) -
     options = EmulatorOptions(port=0, seed=5, traces=60, spans_per_trace=9, range_ns=600 * 10**9, windowing=windowing)
     async with Emulator(options) as netra:
         whole, _ = await replayed(netra, tmp_path / "one.jsonl")
-        bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, window_ns="7s")
+        bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, window="7s")
         path = tmp_path / "many.jsonl"
         report = await bridge.areplay(f"otlp-file:{path}", since="15m")
         lines = [json.loads(line) for line in path.read_bytes().splitlines()]

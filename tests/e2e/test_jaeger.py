@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
-from netra_otel_bridge.deliver import Batcher, batch_of, open_destination, encode_span
+from netra_otel_bridge.deliver import Batcher, batch_of, encode_span, open_destination
 from netra_otel_bridge.model import Delivered, Misconfigured, Refused, TooLarge
 from tests.support.compare import differences, sent_by_id, spans_by_id
 from tests.support.jaeger import Jaeger

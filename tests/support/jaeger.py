@@ -61,7 +61,9 @@ class Jaeger:
         until = time.monotonic() + within_s
         while True:
             found = self._read(name)
-            count = sum(len(scope.get("spans", ())) for resource in found["resourceSpans"] for scope in resource["scopeSpans"])
+            count = sum(
+                len(scope.get("spans", ())) for resource in found["resourceSpans"] for scope in resource["scopeSpans"]
+            )
             if count >= spans or time.monotonic() > until:
                 return found
             time.sleep(0.02)

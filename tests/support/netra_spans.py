@@ -45,7 +45,9 @@ def _span(draw: st.DrawFn, trace_id: int, span_id: int, parents: list[int], reso
         attributes=draw(attributes) | draw(well_known),
         events=draw(st.lists(st.builds(Event, texts, attributes, times), max_size=3)),
         links=draw(st.lists(st.builds(Link, st.builds(context, trace_ids, span_ids), attributes), max_size=2)),
-        status=draw(st.builds(Status, st.just(StatusCode.ERROR), texts) | st.builds(Status, st.sampled_from(StatusCode))),
+        status=draw(
+            st.builds(Status, st.just(StatusCode.ERROR), texts) | st.builds(Status, st.sampled_from(StatusCode))
+        ),
         start_ns=start_ns,
         end_ns=draw(st.integers(start_ns, MAX_NS)),
         resource=resource,

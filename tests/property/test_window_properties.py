@@ -1,0 +1,57 @@
+"""However the service lists, each trace of a range is delivered by one window of it, and by one alone."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netra_otel_bridge.model import Window
+from netra_otel_bridge.windows import owns, split
+
+instants = st.integers(0, 300)
+spans = st.lists(
+    st.tuples(instants, st.integers(0, 100)).map(lambda it: (it[0], it[0] + it[1])), min_size=1, max_size=6
+)
+ranges = st.tuples(instants, instants).map(sorted).filter(lambda it: it[0] < it[1]).map(lambda it: Window(*it))
+sizes = st.integers(1, 400)
+
+
+def owners(whole: Window, size: int, trace: list[tuple[int, int]], listed: list[Window]) -> int:
+    return sum(owns(window, whole, (start for start, _ in trace)) for window in listed)
+
+
+@given(ranges, sizes)
+def test_windows_tile_their_range(whole: Window, size: int) -> None:
+    """Every instant of the range is in one window, and no other instant is in any."""
+    windows = list(split(whole, size))
+    for instant in range(301):
+        inside = sum(window.start_ns <= instant < window.end_ns for window in windows)
+        assert inside == (whole.start_ns <= instant < whole.end_ns)
+
+
+@given(ranges, sizes, spans)
+def test_listed_by_trace_start(whole: Window, size: int, trace: list[tuple[int, int]]) -> None:
+    """A trace that starts in the range is listed in one window, which owns it."""
+    begin = min(start for start, _ in trace)
+    listed = [window for window in split(whole, size) if window.start_ns <= begin < window.end_ns]
+    assert owners(whole, size, trace, listed) == len(listed) == (whole.start_ns <= begin < whole.end_ns)
+
+
+@given(ranges, sizes, spans)
+def test_listed_by_span_start(whole: Window, size: int, trace: list[tuple[int, int]]) -> None:
+    """A trace is listed in each window in which a span of it starts; one of them owns it."""
+    listed = [
+        window for window in split(whole, size) if any(window.start_ns <= start < window.end_ns for start, _ in trace)
+    ]
+    assert owners(whole, size, trace, listed) == bool(listed)
+
+
+@given(ranges, sizes, spans)
+def test_listed_by_any_overlap(whole: Window, size: int, trace: list[tuple[int, int]]) -> None:
+    """A trace is listed in each window that a span of it touches; one of them owns it."""
+    listed = [
+        window
+        for window in split(whole, size)
+        if any(start < window.end_ns and (end > window.start_ns or start >= window.start_ns) for start, end in trace)
+    ]
+    assert owners(whole, size, trace, listed) == bool(listed)
