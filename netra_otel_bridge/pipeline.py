@@ -82,6 +82,7 @@ class TraceLane:
         self._traces: asyncio.Queue[tuple[Window, TraceSummary] | None] = asyncio.Queue(options.fetchers)
         self._ready: asyncio.Queue[tuple[list[ReadableSpan], Share] | None] = asyncio.Queue(options.fetchers)
         self._gone = 0
+        self._last_retry = ""
         self._unanswered: Counter[int] = Counter()
         self._shares: dict[int, list[Share]] = {}
 
@@ -215,7 +216,10 @@ class TraceLane:
             self.report.note(f"{where}: {item.path} is not readable: {item.reason}")
 
     def _log_retry(self, reason: str, delay_s: float) -> None:
-        _log.warning("%s: %s; trying again in %.1f s", self.report.name, reason, delay_s)
+        """Say why a batch waits: once for each reason, so that a night without a destination is no flood."""
+        level = logging.DEBUG if reason == self._last_retry else logging.WARNING
+        self._last_retry = reason
+        _log.log(level, "%s: %s; trying again in %.1f s", self.report.name, reason, delay_s)
 
 
 def list_pages(

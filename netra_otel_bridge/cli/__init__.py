@@ -15,6 +15,8 @@ from netra_otel_bridge.errors import BridgeError, UsageError
 
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for flags it cannot make sense of; typer exports only this subclass of it."""
+_TYPER_INTERRUPTED = 130
+"""What newer versions of typer return for a ``KeyboardInterrupt``; older ones raise ``Abort``."""
 
 
 class Interrupted(BridgeError):
@@ -27,17 +29,17 @@ def main() -> None:
     """Run the command of ``sys.argv`` and exit with the code that ``docs/cli.md`` gives for how it ended."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        code = app(standalone_mode=False, prog_name="netra-otel-bridge")
+        code = _run()
         sys.stdout.flush()
     except BridgeError as error:
         code = write_error(error, as_json=wants_json(sys.argv))
     except _WRONG_USAGE as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "netra-otel-bridge"
-        wrong = UsageError(str(error), hint=f"see {command} --help")
-        code = write_error(wrong, as_json=wants_json(sys.argv))
+        code = _write_wrong_usage(error)
     except (KeyboardInterrupt, typer.Abort):
-        code = write_error(Interrupted("interrupted", hint="what was delivered stays; a new run starts over"), as_json=wants_json(sys.argv))
+        code = write_error(
+            Interrupted("interrupted", hint="what was delivered stays; a new run starts over"),
+            as_json=wants_json(sys.argv),
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -50,3 +52,21 @@ def main() -> None:
         )
         code = write_error(defect, as_json=wants_json(sys.argv))
     sys.exit(code)
+
+
+def _run() -> int | None:
+    code: int | None = app(standalone_mode=False, prog_name="netra-otel-bridge")
+    if code == _TYPER_INTERRUPTED:
+        raise KeyboardInterrupt
+    return code
+
+
+def _write_wrong_usage(error: Exception) -> int:
+    """What is wrong with the flags in one line; a command group without a command is answered with its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{error}\n")
+        return UsageError.exit_code
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "netra-otel-bridge"
+    message = getattr(error, "format_message", error.__str__)()
+    return write_error(UsageError(message, hint=f"see {command} --help"), as_json=wants_json(sys.argv))

@@ -17,6 +17,7 @@ from netra_otel_bridge.cli.traces import draw, most_interesting
 from netra_otel_bridge.cli.usage import write_usage
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
+from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.model import ReplayReport, TenantUsageData, TraceSpan, TraceSummary, Window
 
 TRACES = 200
@@ -52,7 +53,12 @@ async def _demo(
         if not as_json:
             _say(f"1. A local Netra with {TRACES} traces of sample traffic listens at {netra.url}.")
             _say(f"2. replay --since 25h {' '.join(f'--to {one}' for one in targets)}")
-        report = await bridge.areplay(targets, since="25h")
+        try:
+            report = await bridge.areplay(targets, since="25h")
+        except BridgeError as error:
+            if isinstance(error.report, ReplayReport):
+                write_report(error.report, as_json=as_json)
+            raise
         trace, spans, usage = await _look(bridge, window)
     if as_json:
         write_json({**report_json(report), "trace_id": trace.id, "tenant": usage})

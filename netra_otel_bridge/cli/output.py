@@ -29,10 +29,10 @@ err = console(stderr=True)
 def write_json(document: Any) -> None:
     """One JSON document on stdout."""
     try:
-        encoded = msgspec.json.encode(document)
-    except (OverflowError, UnicodeEncodeError):
-        encoded = json.dumps(msgspec.to_builtins(document)).encode()
-    sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
+        text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    except (OverflowError, UnicodeEncodeError):  # an integer beyond 64 bits, a byte of the arguments that is no UTF-8
+        text = json.dumps(msgspec.to_builtins(document), indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def write_error(error: BridgeError, *, as_json: bool) -> int:

@@ -104,11 +104,12 @@ def _with_progress(
 
 def write_report(report: ReplayReport, *, as_json: bool) -> None:
     """The table, or the JSON document, of what a replay did; what went wrong with single spans goes to stderr."""
+    raised = next((lane.error for lane in report.destinations if lane.error is not None), None)
     for lane in report.destinations:
         for problem in lane.problems:
             err.print(f"{lane.name}: {problem}", soft_wrap=True, markup=False)
-        if lane.error is not None and len(report.destinations) > 1:
-            err.print(f"{lane.name}: {lane.error}", soft_wrap=True, markup=False)
+        if lane.error not in (None, raised):
+            err.print(str(lane.error), soft_wrap=True, markup=False)
     if as_json:
         write_json(report_json(report))
         return

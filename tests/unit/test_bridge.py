@@ -1,0 +1,335 @@
+"""The library's front door: a replay in five lines, several destinations, queries, windows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from netra_otel_bridge import Bridge, TraceFilter, TraceQuery, replay
+from netra_otel_bridge.clock import iso_ms
+from netra_otel_bridge.emulator import EmulatorOptions
+from netra_otel_bridge.emulator.otlp import read_document
+from netra_otel_bridge.errors import (
+    ConfigurationError,
+    DestinationError,
+    NetraUnauthorized,
+    UsageError,
+)
+from netra_otel_bridge.model import ReplayReport, Window
+from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.fake_clock import FakeClock
+
+S = 10**9
+KEY = "nk-test"
+
+
+@pytest.fixture(scope="module")
+def sample() -> Iterator[ThreadedEmulator]:
+    """30 traces of 7 spans, in the last day."""
+    with running_emulator(EmulatorOptions(port=0, seed=7, traces=30, spans_per_trace=7, api_key=KEY)) as emulator:
+        yield emulator
+
+
+def bridge_to(emulator: ThreadedEmulator, **settings: Any) -> Bridge:
+    return Bridge(environ={}, **{"api_key": KEY, "endpoint": emulator.endpoint, "attempts": 2, **settings})
+
+
+def ids(spans: Any) -> list[tuple[int, int]]:
+    return [(span.context.trace_id, span.context.span_id) for span in spans]
+
+
+class Refuses(SpanExporter):
+    """Takes nothing."""
+
+    def export(self, spans: Any) -> SpanExportResult:
+        return SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        raise AssertionError("the caller's own exporter was shut down")
+
+
+def test_five_lines_replay_into_an_exporter_of_ones_own(
+    sample: ThreadedEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment says where Netra is; everything arrives once, and the exporter stays usable."""
+    monkeypatch.setenv("NETRA_API_KEY", KEY)
+    monkeypatch.setenv("NETRA_OTLP_ENDPOINT", sample.endpoint)
+    mine = InMemorySpanExporter()
+    report = replay(mine, since="25h")
+    assert len(set(ids(mine.get_finished_spans()))) == len(mine.get_finished_spans()) == 30 * 7
+    (lane,) = report.destinations
+    assert (lane.name, lane.traces, lane.spans, lane.delivered, lane.refused) == (
+        "InMemorySpanExporter",
+        30,
+        210,
+        210,
+        0,
+    )
+    assert report.exit_code == lane.exit_code == 0
+    assert report.api_calls >= 31
+    assert mine.export([]) is SpanExportResult.SUCCESS
+
+
+def test_the_second_destination_gets_everything_when_the_first_fails(sample: ThreadedEmulator) -> None:
+    """Lanes are independent; the first error is raised, and carries the whole report."""
+    mine = InMemorySpanExporter()
+    with pytest.raises(DestinationError) as raised:
+        bridge_to(sample, attempts=1).replay([Refuses(), mine], since="25h")
+    assert len(mine.get_finished_spans()) == 210
+    report = raised.value.report
+    assert isinstance(report, ReplayReport)
+    failed, done = report.destinations
+    assert failed.error is raised.value
+    assert (failed.delivered, done.delivered, done.error) == (0, 210, None)
+    assert report.exit_code == raised.value.exit_code != 0
+
+
+def test_a_destination_that_takes_part_loses_no_count(sample: ThreadedEmulator) -> None:
+    """Each span of the report is delivered or refused, and refusals are no success."""
+
+    class Picky(InMemorySpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            if any(span.context.span_id % 10 == 0 for span in spans):
+                raise ValueError("not this one")
+            return super().export(spans)
+
+    mine = Picky()
+    report = bridge_to(sample, attempts=1).replay(mine, since="25h")
+    (lane,) = report.destinations
+    poison = lane.spans - len(mine.get_finished_spans())
+    assert poison > 0
+    assert lane.refused == poison
+    assert lane.delivered == lane.spans - poison
+    assert report.exit_code == 3
+
+
+QUERIES: list[tuple[str, Any]] = [
+    ("tenant_id", lambda trace: TraceQuery(tenant_id=trace.tenant_id)),
+    ("session_id", lambda trace: TraceQuery(session_id=trace.session_id)),
+    ("user_id", lambda trace: TraceQuery(user_id=trace.user_id)),
+    ("id", lambda trace: TraceQuery(trace_ids=(trace.id,))),
+    ("has_error", lambda trace: TraceQuery(filters=(TraceFilter("has_error", trace.has_error, type="boolean"),))),
+]
+
+
+@pytest.mark.parametrize(("field", "query"), QUERIES, ids=[name for name, _ in QUERIES])
+def test_a_query_replays_the_traces_it_means(sample: ThreadedEmulator, field: str, query: Any) -> None:
+    """Exactly the traces whose summary says so, with all their spans."""
+    bridge = bridge_to(sample)
+    window = bridge.window(since="25h")
+    with bridge.client() as client:
+        traces = list(client.iter_traces(iso_ms(window.start_ns), iso_ms(window.end_ns), limit=100))
+    wanted = {int(trace.id, 16) for trace in traces if getattr(trace, field) == getattr(traces[3], field)}
+    mine = InMemorySpanExporter()
+    bridge.replay(mine, since="25h", query=query(traces[3]))
+    assert Counter(trace for trace, _ in ids(mine.get_finished_spans())) == dict.fromkeys(wanted, 7)
+    assert 0 < len(wanted) < 30
+
+
+def test_several_traces_are_asked_for_one_by_one(sample: ThreadedEmulator) -> None:
+    """Trace ids are joined with "or"; naming one twice does not send it twice."""
+    bridge = bridge_to(sample)
+    with bridge.client() as client:
+        window = bridge.window(since="25h")
+        traces = [trace.id for trace in client.iter_traces(iso_ms(window.start_ns), iso_ms(window.end_ns))]
+    mine = InMemorySpanExporter()
+    report = bridge.replay(mine, since="25h", query=TraceQuery(trace_ids=(traces[0], traces[5], traces[0])))
+    assert report.destinations[0].traces == 2
+    assert {trace for trace, _ in ids(mine.get_finished_spans())} == {int(traces[0], 16), int(traces[5], 16)}
+    assert len(mine.get_finished_spans()) == 14
+
+
+def test_an_estimate_counts_and_sends_nothing(sample: ThreadedEmulator) -> None:
+    """Below the sample size the estimate of what is read is exact."""
+    bridge = bridge_to(sample, window="2d")
+    report = bridge.replay(InMemorySpanExporter(), since="25h")
+    before = sample.emulator.calls["spans"]
+    estimate = bridge.estimate(since="25h")
+    assert sample.emulator.calls["spans"] - before == 30
+    assert (estimate.traces, estimate.sampled_traces, estimate.spans) == (30, 30, 210)
+    assert estimate.api_calls == report.api_calls == 31
+    assert estimate.bytes > 10_000
+    assert bridge.estimate(from_="2020-01-01", until="2020-01-02").spans == 0
+
+
+@pytest.mark.xfail(strict=True, reason="Bridge.aestimate lists the range as one window")
+def test_an_estimate_counts_the_calls_of_every_window(sample: ThreadedEmulator) -> None:
+    """What a replay in windows of an hour asks, its estimate says."""
+    bridge = bridge_to(sample)
+    calls = bridge.replay(InMemorySpanExporter(), since="25h").api_calls
+    assert bridge.estimate(since="25h").api_calls == calls
+
+
+async def test_the_synchronous_doors_refuse_a_running_loop(sample: ThreadedEmulator) -> None:
+    """They say what to await instead, and leave no coroutine behind."""
+    bridge = bridge_to(sample)
+    for call in (lambda: bridge.replay(InMemorySpanExporter(), since="25h"), lambda: bridge.estimate(since="25h")):
+        with pytest.raises(UsageError, match="await areplay or aestimate"):
+            call()
+    mine = InMemorySpanExporter()
+    assert (await bridge.areplay(mine, since="25h")).destinations[0].delivered == 210
+    assert (await bridge.aestimate(since="25h")).spans == 210
+
+
+def test_a_refused_key_is_raised_with_the_report(sample: ThreadedEmulator) -> None:
+    """Nothing is delivered, nothing is tried again, and the key is in no message."""
+    with pytest.raises(NetraUnauthorized) as raised:
+        bridge_to(sample, api_key="nk-canary").replay(InMemorySpanExporter(), since="25h")
+    assert isinstance(raised.value.report, ReplayReport)
+    assert raised.value.report.exit_code == 77
+    assert "nk-canary" not in str(raised.value) + repr(raised.value.report)
+
+
+def test_what_is_missing_is_named() -> None:
+    """Endpoint and key, before anything is asked; a destination that nobody named."""
+    with pytest.raises(ConfigurationError, match="NETRA_OTLP_ENDPOINT"):
+        Bridge(environ={}, api_key="k").client()
+    with pytest.raises(ConfigurationError, match="NETRA_API_KEY"):
+        Bridge(environ={}, endpoint="https://n.example").client()
+    with pytest.raises(ConfigurationError, match="no destination"):
+        Bridge(environ={"OTEL_TRACES_EXPORTER": "none"}, api_key="k", endpoint="https://n.example").replay(since="1h")
+    with pytest.raises(UsageError, match="named twice"):
+        Bridge(environ={}, api_key="k", endpoint="https://n.example").replay(["console", "console"], since="1h")
+
+
+NOW = 1_777_593_600 * S
+
+
+@pytest.mark.parametrize(
+    ("given", "start", "end"),
+    [
+        ({"since": "1h"}, NOW - 3600 * S, NOW),
+        ({"from_": "2026-04-30"}, NOW - 86400 * S, NOW),
+        ({"from_": "2h", "until": "1h"}, NOW - 7200 * S, NOW - 3600 * S),
+        ({"since": "2026-04-30T23:59:59.9994Z"}, NOW - 1_000_000, NOW),
+        ({"from_": "2026-04-30", "until": "2026-04-30T00:00:00.0001Z"}, NOW - 86400 * S, NOW - 86400 * S + 1_000_000),
+    ],
+)
+def test_a_range_is_rounded_outwards_to_the_millisecond(given: dict[str, str], start: int, end: int) -> None:
+    """``since``, or ``from_`` and perhaps ``until``: no instant that was meant is left out."""
+    assert Bridge(environ={}, clock=FakeClock()).window(**given) == Window(start, end)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"since": "1h", "from_": "2h"}, {"since": "now"}, {"from_": "1h", "until": "2h"}, {"since": "soon"}]
+)
+def test_a_range_that_makes_no_sense_is_refused(given: dict[str, str]) -> None:
+    """None, two, empty, backwards, unreadable."""
+    with pytest.raises(UsageError):
+        Bridge(environ={}, clock=FakeClock()).window(**given)
+
+
+def long_traces() -> list[dict[str, Any]]:
+    """Traces over many windows: from before the range, within it, beyond it, all of it, and with gaps."""
+    starts = {
+        1: [-30, 5, 15], 2: [0, 9, 10, 19, 20], 3: [3], 4: [12, 45, 70], 5: [29, 30], 6: [-5, 59, 61], 7: [59], 8: [58, 90],
+        9: list(range(0, 60, 7)), 10: [10], 11: [-1, 0],
+    }  # fmt: skip
+    return [
+        otlp_span(trace, trace * 100 + number, start_ns=START_NS + start * S, parent=number and trace * 100)
+        for trace, offsets in starts.items()
+        for number, start in enumerate(offsets)
+    ]
+
+
+def spans_of(traces: set[int]) -> list[tuple[int, int]]:
+    return sorted(
+        (int(s["traceId"], 16), int(s["spanId"], 16)) for s in long_traces() if int(s["traceId"], 16) in traces
+    )
+
+
+@pytest.mark.parametrize("window", ["1s", "7s", "10s", "60s", "1h"])
+@pytest.mark.parametrize(
+    ("windowing", "traces"), [("traces", {2, 3, 4, 5, 7, 8, 9, 10}), ("spans", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11})]
+)
+def test_however_netra_lists_each_trace_of_the_range_is_delivered_once(
+    window: str, windowing: Any, traces: set[int]
+) -> None:
+    """A minute in windows of any size: every listed trace, all its spans, each exactly once."""
+    with running_emulator(EmulatorOptions(port=0, windowing=windowing)) as emulator:
+        assert emulator.call(lambda: emulator.emulator.store.ingest(read_document(otlp_document(*long_traces())))) == []
+        mine = InMemorySpanExporter()
+        report = bridge_to(emulator, window=window).replay(
+            mine, from_=iso_ms(START_NS), until=iso_ms(START_NS + 60 * S)
+        )
+    assert sorted(ids(mine.get_finished_spans())) == spans_of(traces)
+    (lane,) = report.destinations
+    assert lane.traces == len(traces)
+    assert lane.windows == -(-60 // {"1s": 1, "7s": 7, "10s": 10}.get(window, 60))
+    assert (lane.skipped > 0) == (windowing == "spans" and window in ("1s", "7s", "10s"))
+
+
+def test_a_fault_that_ends_is_lived_through(sample: ThreadedEmulator) -> None:
+    """A burst of 503 costs retries and no span."""
+    sample.set_faults("status-503=1")
+    try:
+        mine = InMemorySpanExporter()
+        report = bridge_to(sample, attempts=4).replay(mine, since="25h")
+    finally:
+        sample.set_faults()
+    assert len(mine.get_finished_spans()) == 210
+    assert report.retries == 1
+
+
+def test_what_conversion_notes_is_in_the_report(sample: ThreadedEmulator) -> None:
+    """Broken JSON in a column is kept and counted, and costs no span."""
+    sample.set_faults("bad-span-json")
+    try:
+        mine = InMemorySpanExporter()
+        report = bridge_to(sample).replay(mine, since="25h")
+    finally:
+        sample.set_faults()
+    assert len(mine.get_finished_spans()) == 210
+    assert report.notes["attributes_unreadable"] == 21
+
+
+def test_progress_is_told_and_grows(sample: ThreadedEmulator) -> None:
+    """The callback sees the lane's own report, up to its end."""
+    seen: list[int] = []
+    bridge_to(sample, batch_spans=20).replay(
+        InMemorySpanExporter(), since="25h", on_progress=lambda lane: seen.append(lane.delivered)
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == 210
+
+
+@pytest.mark.xfail(
+    strict=True, raises=TimeoutError, reason="the oldest share can be one that waits in a half-full batch"
+)
+def test_large_traces_and_a_small_budget_do_not_block_each_other() -> None:
+    """Bytes held at their limit never end a replay that could go on."""
+    spans = [
+        otlp_span(
+            trace,
+            trace * 10 + number,
+            start_ns=START_NS + trace,
+            attributes={"input": "x" * (200_000 if trace > 1 else 1)},
+        )
+        for trace in range(1, 9)
+        for number in range(3)
+    ]
+    with running_emulator() as emulator:
+        assert emulator.call(lambda: emulator.emulator.store.ingest(read_document(otlp_document(*spans)))) == []
+        mine = InMemorySpanExporter()
+        bridge = bridge_to(emulator, concurrency=4, held_bytes=1_000_000)
+        work = bridge.areplay(mine, from_=iso_ms(START_NS), until=iso_ms(START_NS + S))
+        asyncio.run(asyncio.wait_for(work, 2))
+    assert len(mine.get_finished_spans()) == 24
+
+
+def test_spans_keep_their_order_within_a_trace(sample: ThreadedEmulator) -> None:
+    """A parent is handed over before or with its children: in the order in which Netra lists them."""
+    mine = InMemorySpanExporter()
+    bridge_to(sample).replay(mine, since="25h")
+    traces: dict[int, list[ReadableSpan]] = {}
+    for span in mine.get_finished_spans():
+        traces.setdefault(span.context.trace_id, []).append(span)
+    for spans in traces.values():
+        assert [span.start_time for span in spans] == sorted(span.start_time or 0 for span in spans)

@@ -1,0 +1,328 @@
+"""``usage``, ``traces``, ``config show``, ``emulator``, ``demo``: what they print and how they exit."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netra_otel_bridge.config import SETTINGS
+from netra_otel_bridge.emulator import EmulatorOptions
+from netra_otel_bridge.emulator.otlp import read_document
+from tests.support import cli
+from tests.support.cli import CANARY, Result, environment, run, spans_in
+from tests.support.converted import RECORDING
+from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
+
+COMMANDS = [
+    ("replay",), ("usage",), ("usage", "tenant"), ("usage", "session"), ("traces",), ("traces", "list"),
+    ("traces", "show"), ("config",), ("config", "show"), ("emulator",), ("demo",),
+]  # fmt: skip
+EVER = ("--from", "2020-01-01", "--until", "2100-01-01")
+
+
+@pytest.fixture(scope="module")
+def netra() -> Iterator[ThreadedEmulator]:
+    """The recording of netra-sdk, and a trace whose names are markup and control characters."""
+    with running_emulator(EmulatorOptions(port=0, load=(RECORDING,), api_key=CANARY)) as emulator:
+        odd = [
+            otlp_span(
+                0xBAD, 1, attributes={"netra.tenant_id": "[/b]", "netra.span.type": "GENERATION"}, name="[red]x[/]"
+            ),
+            otlp_span(0xBAD, 2, parent=1, start_ns=START_NS + 10, name="child"),
+            otlp_span(0xBAD, 3, parent=99, start_ns=START_NS + 20, name="orphan", status={"code": 2}),
+        ]
+        document = otlp_document(*odd, resource={"service.name": "[b]s[/nope]"})
+        assert emulator.call(lambda: emulator.emulator.store.ingest(read_document(document))) == []
+        yield emulator
+
+
+def ask(netra: ThreadedEmulator, *arguments: str, **env: str) -> Result:
+    return run(*arguments, env=environment(netra.endpoint, **env))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(command: tuple[str, ...]) -> None:
+    """On stdout, exit 0; commands, not groups, list the flags that all of them share."""
+    result = run(*command, "--help")
+    assert (result.code, result.err) == (0, "")
+    if command not in (("usage",), ("traces",), ("config",)):
+        for flag in ("--config", "--json", "-v", "-q"):
+            assert flag in result.out
+
+
+@pytest.mark.parametrize("command", [(), ("usage",), ("traces",), ("config",)], ids=" ".join)
+def test_a_group_alone_is_answered_with_its_help(command: tuple[str, ...]) -> None:
+    """On stderr, because nothing was done; exit 2."""
+    result = run(*command)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Usage: netra-otel-bridge")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("frobnicate",), ("usage", "tenant"), ("traces", "list", "--limit", "0"), ("traces", "show")]
+)
+def test_bad_arguments_name_themselves(arguments: tuple[str, ...]) -> None:
+    """Exit 2, and one line that says which argument and where its help is."""
+    result = run(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.count("\n") == 1
+    assert "--help" in result.err
+    assert any(word in result.err for word in ("frobnicate", "ID", "--limit"))
+
+
+def test_usage_of_a_tenant(netra: ThreadedEmulator) -> None:
+    """A small table, or the SDK's field names in one document."""
+    result = ask(netra, "usage", "tenant", "AceTech", *EVER)
+    assert (result.code, result.err) == (0, "")
+    assert "tenant AceTech" in result.out
+    document = ask(netra, "usage", "tenant", "AceTech", *EVER, "--json").json
+    assert document.keys() == {
+        "tenant_id", "organisation_id", "token_count", "request_count", "session_count", "total_cost",
+    }  # fmt: skip
+    assert document["tenant_id"] == "AceTech"
+    assert document["token_count"] == 7 + 54 + 54 + 19
+    assert document["session_count"] == 1
+
+
+def test_usage_of_a_session(netra: ThreadedEmulator) -> None:
+    """The same for a session."""
+    result = ask(netra, "usage", "session", "sess-0001", *EVER)
+    assert result.code == 0
+    assert "134" in result.out
+    document = ask(netra, "usage", "session", "sess-0001", *EVER, "--json").json
+    assert document.keys() == {"session_id", "token_count", "request_count", "total_cost"}
+    assert document["token_count"] == 134
+
+
+@pytest.mark.parametrize("what", ["tenant", "session"])
+def test_usage_of_nobody(netra: ThreadedEmulator, what: str) -> None:
+    """An unknown id is an error that says so, not a row of zeros."""
+    result = ask(netra, "usage", what, "nobody", *EVER, "--json")
+    assert result.code == 1
+    assert result.json["error"]["type"] == "NotKnown"
+    assert "'nobody'" in result.said
+
+
+def test_a_list_of_traces(netra: ThreadedEmulator) -> None:
+    """Every trace a row, the newest first; as JSON the summaries as Netra gives them."""
+    document = ask(netra, "traces", "list", *EVER, "--json").json
+    starts = [trace["start_time"] for trace in document["traces"]]
+    assert starts == sorted(starts, reverse=True)
+    result = ask(netra, "traces", "list", *EVER)
+    assert (result.code, result.err) == (0, "")
+    assert all(trace["id"] in result.out for trace in document["traces"])
+    assert "[/b]" in result.out
+    assert "[b]s[/nope]" in result.out
+
+
+def test_a_list_is_filtered_sorted_and_limited(netra: ThreadedEmulator) -> None:
+    """The flags reach the query."""
+    first = ask(netra, "traces", "list", *EVER, "--limit", "1", "--sort", "latency_ms", "--json").json["traces"]
+    every = ask(netra, "traces", "list", *EVER, "--order", "asc", "--json").json["traces"]
+    assert len(first) == 1
+    assert first[0]["latency_ms"] == max(trace["latency_ms"] for trace in every)
+    assert [trace["start_time"] for trace in every] == sorted(trace["start_time"] for trace in every)
+    errors = ask(netra, "traces", "list", *EVER, "--filter", "has_error=true", "--json").json["traces"]
+    assert {trace["id"] for trace in errors} == {trace["id"] for trace in every if trace["has_error"]}
+    assert 0 < len(errors) < len(every)
+    assert ask(netra, "traces", "list", "--from", "2020-01-01", "--until", "2020-01-02").out == (
+        "Netra lists no trace in this range.\n"
+    )
+    assert ask(netra, "traces", "list", *EVER, "--order", "sideways").code == 2
+
+
+def test_a_trace_is_drawn_as_a_tree(netra: ThreadedEmulator) -> None:
+    """Parents before children, errors and lost parents named, markup shown as it is."""
+    result = ask(netra, "traces", "show", f"{0xBAD:032x}")
+    assert (result.code, result.err) == (0, "")
+    title, root, child, orphan = result.out.splitlines()[:4]
+    assert "3 spans" in title
+    assert "[red]x[/]" in root
+    assert "└─ child" in child
+    assert "error" in orphan
+    assert "its parent 0000000000000063 is not in the trace" in orphan
+
+
+def test_the_recording_is_drawn_whole(netra: ThreadedEmulator) -> None:
+    """Every span of the largest trace is a line, and the document holds them all."""
+    trace = json.loads(RECORDING.read_text())["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"]
+    document = ask(netra, "traces", "show", trace, "--json").json
+    lines = ask(netra, "traces", "show", trace).out.splitlines()
+    assert document["trace_id"] == trace
+    assert len(document["spans"]) == len(lines) - 1 > 3
+    assert all(any(span["name"] in line for line in lines) for span in document["spans"])
+
+
+def test_a_trace_nobody_knows(netra: ThreadedEmulator) -> None:
+    """Exit 1 with what to do; a path in place of an id is a mistake."""
+    result = ask(netra, "traces", "show", "f" * 32)
+    assert (result.code, result.out) == (1, "")
+    assert "traces list" in result.said
+    assert ask(netra, "traces", "show", "../secrets").code == 2
+
+
+READERS = [
+    ("usage", "tenant", "AceTech", "--since", "1h"), ("usage", "session", "s", "--since", "1h"),
+    ("traces", "list", "--since", "1h"), ("traces", "show", "f" * 32),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"NETRA_API_KEY": f"{CANARY}-other"}, 77),
+        ({"NETRA_API_KEY": ""}, 78),
+        ({"NETRA_OTLP_ENDPOINT": ""}, 78),
+        ({"NETRA_OTLP_ENDPOINT": "http://127.0.0.1:9"}, 69),
+        ({"NETRA_OTLP_ENDPOINT": "not a url"}, 78),
+        ({"NETRA_OTLP_ENDPOINT": "http://netra.example/telemetry"}, 78),
+        ({"NETRA_BRIDGE_CONCURRENCY": "none"}, 78),
+    ],
+    ids=["key", "no-key", "no-endpoint", "port", "no-url", "plain-http", "setting"],
+)
+def test_commands_that_read_netra_exit_by_the_same_codes(
+    netra: ThreadedEmulator, command: tuple[str, ...], change: dict[str, str], code: int
+) -> None:
+    """One line on stderr, nothing on stdout; with ``--json`` one document there."""
+    plain, as_json = (ask(netra, *command, *flags, **change) for flags in ((), ("--json",)))
+    assert (plain.code, plain.out) == (code, "")
+    assert as_json.code == as_json.json["exit_code"] == code
+    assert plain.err == as_json.err
+    assert plain.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("fault", "code"), [("html", 78), ("truncated-json", 69), ("status-500", 69), ("cut-body", 69)]
+)
+def test_commands_that_read_netra_do_not_take_a_fault_for_an_answer(
+    netra: ThreadedEmulator, command: tuple[str, ...], fault: str, code: int
+) -> None:
+    """Not "nothing found": an error."""
+    netra.set_faults(fault)
+    try:
+        result = ask(netra, *command)
+    finally:
+        netra.set_faults()
+    assert (result.code, result.out) == (code, "")
+
+
+def test_config_show_says_where_each_value_came_from(tmp_path: Path) -> None:
+    """Every setting, with its origin; secrets and credentials in URLs as stars, in the table and the document."""
+    file = tmp_path / "bridge.yaml"
+    file.write_text(f"attempts: 3\nredact: ['x']\ndestinations:\n  a: otlp+http://me:{CANARY}@host:1\n")
+    env = environment(
+        "http://127.0.0.1:9", NETRA_HEADERS=f"x-token={CANARY}", NETRA_BRIDGE_CONFIG=str(file),
+        OTEL_TRACES_EXPORTER=f"console,otlp+http://{CANARY}@h:1",
+    )  # fmt: skip
+    document = run("config", "show", "--json", env=env).json
+    assert document.keys() == {setting.key for setting in SETTINGS}
+    assert document["api_key"] == {"value": "***", "from": "NETRA_API_KEY"}
+    assert document["headers"] == {"value": {"x-token": "***"}, "from": "NETRA_HEADERS"}
+    assert document["attempts"] == {"value": 2, "from": "NETRA_BRIDGE_ATTEMPTS"}
+    assert document["redact"] == {"value": ["x"], "from": f"{file} line 2"}
+    assert document["destinations"]["value"] == {"a": "otlp+http://***@host:1"}
+    assert document["to"]["value"] == ["console", "otlp+http://***@h:1"]
+    assert document["window"] == {"value": "1h", "from": "default"}
+    table = run("config", "show", env=env)
+    assert (table.code, table.err) == (0, "")
+    assert all(setting.key in table.out and setting.variable in table.out for setting in SETTINGS)
+
+
+def test_a_bad_file_is_one_line(tmp_path: Path) -> None:
+    """File, line and key; exit 78."""
+    file = tmp_path / "bridge.yaml"
+    file.write_text(f"api_key: {CANARY}: x\n")
+    result = run("config", "show", "--config", str(file))
+    assert (result.code, result.out) == (78, "")
+    assert f"{file} line 1" in result.said
+    file.write_text("attempts: many\n")
+    assert f"{file} line 1: attempts" in run("config", "show", "--config", str(file), env={}).said
+    assert run("config", "show", "--config", f"{tmp_path}/none.yaml").code == 78
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (("--fault", "nope"), 2, "known: "),
+        (("--rate-limit", "nan/s"), 2, "is not a rate"),
+        (("--rate-limit", "0"), 2, "is not a rate"),
+        (("--latency", "soon"), 2, "is not a duration"),
+        (("--windowing", "days"), 2, "traces or spans"),
+        (("--load", "/nowhere.json"), 78, "/nowhere.json"),
+        (("--port", "70000"), 2, "--port"),
+        (("--spans-per-trace", "0"), 2, "--spans-per-trace"),
+    ],
+)
+def test_an_emulator_that_cannot_start(flags: tuple[str, ...], code: int, message: str) -> None:
+    """It says why, in one line, and does not listen."""
+    result = run("emulator", "--port", "0", *flags)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.said
+
+
+def test_a_port_that_is_taken(netra: ThreadedEmulator) -> None:
+    """Exit 78 with the address."""
+    port = netra.url.rpartition(":")[2]
+    result = run("emulator", "--port", port)
+    assert result.code == 78
+    assert f"127.0.0.1:{port}" in result.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_emulator_says_where_it_is_and_ends_on_a_signal(number: signal.Signals, as_json: bool) -> None:
+    """One line when it is ready, or one document; exit 0 on SIGINT and SIGTERM."""
+    process = cli.start("emulator", "--port", "0", "--seed", "1", "--traces", "2", *(("--json",) if as_json else ()))
+    assert process.stdout is not None
+    first = "".join(iter(process.stdout.readline, "}\n")) + "}" if as_json else process.stdout.readline()
+    endpoint = json.loads(first)["endpoint"] if as_json else first.split("NETRA_OTLP_ENDPOINT=")[1].rstrip(")\n")
+    listed = run("traces", "list", "--since", "25h", "--json", env=environment(endpoint))
+    process.send_signal(number)
+    result = cli.ended(process)
+    assert len(listed.json["traces"]) == 2
+    assert (result.code, result.out, result.err) == (0, "", "")
+
+
+def test_the_demo_needs_nothing(tmp_path: Path) -> None:
+    """No account, no setting: the report with a trace and a tenant, everything delivered, exit 0."""
+    env = environment(TMPDIR=str(tmp_path))
+    result = cli.ended(cli.start("demo", "--json", env=env))
+    assert (result.code, result.err) == (0, "")
+    document = result.json
+    (lane,) = document["destinations"]
+    assert lane["traces"] == 200
+    assert lane["delivered"] == lane["spans"] == 200 * 12
+    assert len(spans_in(Path(lane["name"].removeprefix("otlp-file:")))) == 2400
+    assert document["tenant"]["token_count"] > 0
+    assert len(document["trace_id"]) == 32
+
+
+def test_the_demo_shows_each_step(tmp_path: Path) -> None:
+    """For people: four steps and where to look."""
+    result = run("demo", "--to", f"otlp-file:{tmp_path}/out.jsonl", "--seed", "5")
+    assert (result.code, result.err) == (0, "")
+    for step in ("1. A local Netra", "2. replay --since 25h", "3. traces show", "4. usage tenant", "Where to look"):
+        assert step in result.out
+    assert f"{tmp_path}/out.jsonl" in result.out
+
+
+@pytest.mark.parametrize(("target", "code"), [("otlp+grpc://127.0.0.1:9", 69), ("nowhere", 2), ("console", 2)])
+def test_a_demo_that_cannot_deliver_says_so(target: str, code: int) -> None:
+    """With ``--json`` still one document."""
+    result = run("demo", "--to", target, "--json")
+    assert result.code == code
+    document: Any = result.json
+    assert document["exit_code"] == code
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="clock.parse_time_ns has no bounds")
+def test_a_range_before_the_year_one() -> None:
+    """Bad flags, not a defect: exit 2."""
+    assert run("traces", "list", "--since", "999999d", env=environment("http://127.0.0.1:9")).code == 2

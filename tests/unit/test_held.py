@@ -1,0 +1,132 @@
+"""The cap on bytes held: a limit that is respected, and never a reason to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netra_otel_bridge.held import Held, Share
+
+
+async def settled() -> None:
+    """Let every task run as far as it can: nothing here waits for time."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_nobody_waits_below_the_limit() -> None:
+    """Room is there until the bytes held reach the limit."""
+    held = Held(100)
+    first, second = held.share(), held.share()
+    first.add(60)
+    second.add(39)
+    await asyncio.wait_for(second.room(), 1)
+
+
+async def test_at_the_limit_all_wait_but_the_oldest() -> None:
+    """The oldest share goes on past the limit; the others stay until there is room."""
+    held = Held(100)
+    oldest, younger = held.share(), held.share()
+    younger.add(100)
+    await asyncio.wait_for(oldest.room(), 1)
+    waiting = asyncio.ensure_future(younger.room())
+    await settled()
+    assert not waiting.done()
+    oldest.release()
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_room_is_given_when_bytes_are_released() -> None:
+    """A release that brings the total below the limit wakes a share that is not the oldest."""
+    held = Held(100)
+    oldest, middle, youngest = held.share(), held.share(), held.share()
+    oldest.add(50)
+    middle.add(50)
+    waiting = asyncio.ensure_future(youngest.room())
+    await settled()
+    assert not waiting.done()
+    middle.release()
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_a_release_that_frees_too_little_wakes_nobody_for_good() -> None:
+    """Whoever is woken looks again: still full means still waiting."""
+    held = Held(100)
+    oldest, small, youngest = held.share(), held.share(), held.share()
+    oldest.add(120)
+    small.add(5)
+    waiting = asyncio.ensure_future(youngest.room())
+    small.release()
+    await settled()
+    assert not waiting.done()
+    oldest.release()
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_a_share_gives_back_what_it_held_once() -> None:
+    """Releasing twice frees once."""
+    held = Held(100)
+    oldest, twice, youngest = held.share(), held.share(), held.share()
+    oldest.add(90)
+    twice.add(50)
+    twice.release()
+    twice.release()
+    youngest.add(10)
+    waiting = asyncio.ensure_future(youngest.room())
+    await settled()
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_a_cancelled_wait_leaves_the_budget_whole() -> None:
+    """A stop wakes a waiter, and the others are served as before."""
+    held = Held(10)
+    oldest, stopped, youngest = held.share(), held.share(), held.share()
+    oldest.add(10)
+    one, other = asyncio.ensure_future(stopped.room()), asyncio.ensure_future(youngest.room())
+    await settled()
+    one.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    stopped.release()
+    oldest.release()
+    await asyncio.wait_for(other, 1)
+
+
+sizes = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=4), min_size=1, max_size=12)
+
+
+@given(traces=sizes, limit=st.integers(1, 200), workers=st.integers(1, 6))
+def test_every_trace_gets_through_and_only_one_exceeds_the_limit(
+    traces: list[list[int]], limit: int, workers: int
+) -> None:
+    """Any traces through any limit: no deadlock, and never more held than the limit, a page a worker, and one trace."""
+    asyncio.run(_read_all(traces, limit, workers))
+
+
+async def _read_all(traces: list[list[int]], limit: int, workers: int) -> None:
+    held = Held(limit)
+    queue = list(reversed(traces))
+    alive: set[Share] = set()
+    done = 0
+
+    async def worker() -> None:
+        nonlocal done
+        while queue:
+            share, pages = held.share(), queue.pop()
+            alive.add(share)
+            for page in pages:
+                await share.room()
+                share.add(page)
+                largest = max(map(max, traces))
+                assert sum(one.size_bytes for one in alive) <= limit + workers * largest + max(map(sum, traces))
+                await asyncio.sleep(0)
+            alive.discard(share)
+            share.release()
+            done += 1
+
+    await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(workers))), 10)
+    assert done == len(traces)
