@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -175,7 +175,7 @@ class Bridge:
         async with self.async_client() as client:
             sample: list[TraceSummary] = []
             traces = 0
-            async for trace in _list(client, window, query):
+            async for trace in _list(client, split(window, self.settings.window_ns), query):
                 traces += 1
                 if len(sample) < SAMPLE_TRACES:
                     sample.append(trace)
@@ -284,12 +284,13 @@ def replay(
     return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query)
 
 
-async def _list(client: AsyncNetraClient, window: Window, query: TraceQuery) -> AsyncIterator[TraceSummary]:
-    """Every trace of a window that a query means."""
-    for trace_id in query.trace_ids or (None,):
-        async for page in list_pages(client, window, query, trace_id):
-            for trace in page.traces:
-                yield trace
+async def _list(client: AsyncNetraClient, windows: Iterable[Window], query: TraceQuery) -> AsyncIterator[TraceSummary]:
+    """Every trace that a query means, as often as windows list it."""
+    for window in windows:
+        for trace_id in query.trace_ids or (None,):
+            async for page in list_pages(client, window, query, trace_id):
+                for trace in page.traces:
+                    yield trace
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

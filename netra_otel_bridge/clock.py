@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
@@ -89,7 +90,7 @@ def parse_duration_ns(text: str) -> int:
     for match in _DURATION.finditer(compact):
         if match.start() != position:
             break
-        total += int(float(match[1]) * _UNIT_NS[match[2]])
+        total += int(Decimal(match[1]) * _UNIT_NS[match[2]])
         position = match.end()
     if not compact or position != len(compact):
         raise UsageError(f"{text!r} is not a duration", hint="write it as 30s, 90m, 24h or 7d")
@@ -113,17 +114,19 @@ def parse_time_ns(text: str, now_ns: int) -> int:
     if value.lower() == "now":
         return now_ns
     if _DURATION.match(value.lower()):
-        return now_ns - parse_duration_ns(value)
-    try:
-        when = datetime.fromisoformat(value)
-    except ValueError:
-        raise UsageError(
-            f"{text!r} is not a time",
-            hint="write 2026-05-01T12:00:00Z, 2026-05-01, or 90m, 24h, 7d before now",
-        ) from None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return datetime_ns(when)
+        ns = now_ns - parse_duration_ns(value)
+    else:
+        try:
+            when = datetime.fromisoformat(value)
+        except ValueError:
+            raise UsageError(
+                f"{text!r} is not a time",
+                hint="write 2026-05-01T12:00:00Z, 2026-05-01, or 90m, 24h, 7d before now",
+            ) from None
+        ns = datetime_ns(when if when.tzinfo is not None else when.replace(tzinfo=UTC))
+    if ns < 0:
+        raise UsageError(f"{text[:40]!r} lies before 1970", hint="write a later time, or a shorter duration before now")
+    return ns
 
 
 def datetime_ns(when: datetime) -> int:

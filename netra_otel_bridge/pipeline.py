@@ -147,6 +147,7 @@ class TraceLane:
                 self._note_unreadable(f"trace {trace.id}", [UnreadableItem("spans", "it is gone since it was listed")])
                 share.release()
                 continue
+            share.read()
             converted = self._converter.convert_trace(trace, spans)
             if owns(window, whole, (span.start_time or 0 for span in converted)):
                 self.report.spans += len(converted)
@@ -177,7 +178,7 @@ class TraceLane:
         return list(spans.values())
 
     async def _deliver(self) -> None:
-        while (task := await self._ready.get()) is not None:
+        while (task := await self._next()) is not None:
             spans, share = task
             if not spans:
                 self.report.traces += 1
@@ -193,6 +194,12 @@ class TraceLane:
         last = self._batcher.flush()
         if last is not None:
             await self._send(last)
+
+    async def _next(self) -> tuple[list[ReadableSpan], Share] | None:
+        self._held.idle(self._ready.empty())
+        task = await self._ready.get()
+        self._held.idle(False)
+        return task
 
     async def _send(self, batch: SpanBatch) -> None:
         answer = await self._sender.send(batch)

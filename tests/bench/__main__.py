@@ -38,7 +38,12 @@ def process(*command: str) -> Iterator[dict[str, Any]]:
 def run(python: str | Path, script: str, *arguments: str, endpoint: str) -> dict[str, Any]:
     environ = {**os.environ, "NETRA_API_KEY": "bench", "NETRA_OTLP_ENDPOINT": endpoint, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [str(python), str(HERE / script), *arguments], env=environ, cwd=ROOT, text=True, capture_output=True, check=False
+        [str(python), str(HERE / script), *arguments],
+        env=environ,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"{script} failed:\n{done.stderr[-3000:]}")

@@ -152,6 +152,15 @@ def running_emulator(options: EmulatorOptions | None = None) -> Iterator[Threade
         finally:
             asyncio.run_coroutine_threadsafe(emulator.__aexit__(None, None, None), loop).result(30)
     finally:
+        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         loop.close()
+
+
+async def _end_tasks() -> None:
+    """End what still runs for clients that went away in the middle of a request."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -159,7 +159,6 @@ def test_an_estimate_counts_and_sends_nothing(sample: ThreadedEmulator) -> None:
     assert bridge.estimate(from_="2020-01-01", until="2020-01-02").spans == 0
 
 
-@pytest.mark.xfail(strict=True, reason="Bridge.aestimate lists the range as one window")
 def test_an_estimate_counts_the_calls_of_every_window(sample: ThreadedEmulator) -> None:
     """What a replay in windows of an hour asks, its estimate says."""
     bridge = bridge_to(sample)
@@ -300,9 +299,6 @@ def test_progress_is_told_and_grows(sample: ThreadedEmulator) -> None:
     assert seen[-1] == 210
 
 
-@pytest.mark.xfail(
-    strict=True, raises=TimeoutError, reason="the oldest share can be one that waits in a half-full batch"
-)
 def test_large_traces_and_a_small_budget_do_not_block_each_other() -> None:
     """Bytes held at their limit never end a replay that could go on."""
     spans = [

@@ -1,6 +1,6 @@
 """The OTLP JSON file: whole lines, on the disk before they are answered for, private, and repaired after a crash."""
 
-# ruff: noqa: ASYNC240  (a test may wait for a file)
+
 
 from __future__ import annotations
 

@@ -39,6 +39,31 @@ async def test_at_the_limit_all_wait_but_the_oldest() -> None:
     await asyncio.wait_for(waiting, 1)
 
 
+async def test_while_the_sender_has_work_all_wait_for_it() -> None:
+    """Nobody exceeds the limit as long as answers will free room; the oldest goes on once the sender has nothing to do."""
+    held = Held(100)
+    oldest, younger = held.share(), held.share()
+    younger.add(100)
+    held.idle(False)
+    waiting = asyncio.ensure_future(oldest.room())
+    await settled()
+    assert not waiting.done()
+    held.idle(True)
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_a_share_that_is_read_whole_hands_on_its_turn() -> None:
+    """What waits in a batch that is not full yet is not the one to be waited for."""
+    held = Held(100)
+    oldest, next_oldest = held.share(), held.share()
+    oldest.add(100)
+    waiting = asyncio.ensure_future(next_oldest.room())
+    await settled()
+    assert not waiting.done()
+    oldest.read()
+    await asyncio.wait_for(waiting, 1)
+
+
 async def test_room_is_given_when_bytes_are_released() -> None:
     """A release that brings the total below the limit wakes a share that is not the oldest."""
     held = Held(100)
