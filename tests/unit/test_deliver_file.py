@@ -1,7 +1,5 @@
 """The OTLP JSON file: whole lines, on the disk before they are answered for, private, and repaired after a crash."""
 
-
-
 from __future__ import annotations
 
 import errno
