@@ -82,6 +82,8 @@ class ExporterDestination:
         try:
             with overhear(self._loggers) as heard:
                 result: object = self._exporter.export(spans)
+        except BrokenPipeError:
+            return outcome(Verdict.MISCONFIGURED, "whoever read what the exporter writes has gone away")
         except BaseException as error:  # noqa: BLE001  the wall around foreign code, `SystemExit` included
             known = error_outcome(error)
             return known or outcome(Verdict.REFUSED, f"the exporter raised {type(error).__name__}: {error}")

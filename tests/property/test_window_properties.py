@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netra_otel_bridge.model import Window
@@ -45,6 +45,7 @@ def test_listed_by_span_start(whole: Window, size: int, trace: list[tuple[int, i
 
 
 @given(ranges, sizes, spans)
+@example(Window(10, 30), 10, [(5, 12), (20, 25)])
 def test_listed_by_any_overlap(whole: Window, size: int, trace: list[tuple[int, int]]) -> None:
     """A trace is listed in each window that a span of it touches; one of them owns it."""
     listed = [

@@ -20,6 +20,8 @@ from netra_otel_bridge.deliver.otlp_json import encode_line, traces_data, value_
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span
 
+RECORDING = Path(__file__).parents[1] / "support" / "data" / "netra-sdk-1.2.2-spans.otlp.json"
+
 
 def parse(line: bytes) -> TracesData:
     """OTLP JSON through protobuf's own JSON reader, which wants ids in base64."""
@@ -111,12 +113,5 @@ def test_lone_surrogates_are_replaced() -> None:
 
 @pytest.fixture
 def recorded() -> dict[str, Any]:
-    found = [path for path in RECORDED if path.exists()]
-    if not found:
-        pytest.skip(f"no recorded spans at {RECORDED[0]}")
-    data: dict[str, Any] = json.loads(found[0].read_text())
+    data: dict[str, Any] = json.loads(RECORDING.read_text())
     return data
-
-
-_NAME = "netra-sdk-1.2.2-spans.otlp.json"
-RECORDED = [Path(__file__).parents[2].parent / "shared" / "data" / _NAME, Path(__file__).parents[1] / "data" / _NAME]
