@@ -52,6 +52,11 @@ class Message:
         return message
 
 
+def present(attributes: dict[str, Any]) -> bool:
+    """Whether the first message of a prompt was recorded, on a span of whatever kind."""
+    return "gen_ai.prompt.0.role" in attributes or "gen_ai.prompt.0.content" in attributes
+
+
 def indexed_messages(attributes: dict[str, Any]) -> tuple[list[Message], list[Message]]:
     """The messages under ``gen_ai.prompt.N`` and those under ``gen_ai.completion.N``, each in the order of N.
 

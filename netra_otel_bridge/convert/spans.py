@@ -272,7 +272,9 @@ class SpanConverter:
         for key, value in metadata.items():
             add(attributes, f"netra.metadata.{key}", value)
         add(attributes, "netra.created_at", attribute_value(span.created_at))
-        prompt, completion = self._messages(attributes) if kind == "GENERATION" else ([], [])
+        prompt, completion = (
+            self._messages(attributes) if kind == "GENERATION" or messages.present(attributes) else ([], [])
+        )
         if self._genai:
             semconv.add_genai(attributes, span, kind, prompt=prompt, completion=completion, cost=self.usage_cost)
             if status.status_code is StatusCode.ERROR:

@@ -7,6 +7,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
+from netra_otel_bridge.convert.resources import SharedResource
 from tests.support.span_strategies import keys, scalars, span_ids, texts, trace_ids
 from tests.support.spans import context, make_span
 
@@ -62,9 +63,7 @@ def recordable_spans(draw: st.DrawFn) -> list[ReadableSpan]:
     for trace_id in draw(st.lists(trace_ids, min_size=1, max_size=3, unique=True)):
         ids = draw(st.lists(span_ids.filter(lambda one: one not in taken), min_size=1, max_size=4, unique=True))
         taken.update(ids)
-        resource = Resource({})
-        recorded = draw(attributes)
-        object.__setattr__(resource, "_attributes", recorded)
+        resource = SharedResource(draw(attributes))
         for number, span_id in enumerate(ids):
             parents = ids[:number] or [None]
             spans.append(draw(_span(trace_id, span_id, parents, resource)))
