@@ -45,7 +45,7 @@ class TenantUsageData(msgspec.Struct, frozen=True, kw_only=True):
     total_cost: float
 
 
-class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
+class TraceSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One trace as the trace list shows it. It holds no count of spans.
 
     ``start_time`` and ``end_time`` are Netra's own text; costs are in US dollars, ``latency_ms`` in milliseconds.
@@ -83,7 +83,7 @@ class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: tuple[str, ...] = ()
 
 
-class TraceSpan(msgspec.Struct, frozen=True, kw_only=True):
+class TraceSpan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One span as Netra stores it. ``attributes``, ``events``, ``links`` and ``resources`` are JSON in a string.
 
     Times are epoch milliseconds as text, with a fraction down to the nanosecond where Netra kept it; costs are in

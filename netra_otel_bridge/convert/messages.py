@@ -24,6 +24,11 @@ class ToolCall:
     name: Any = None
     arguments: Any = None
 
+    def as_genai(self) -> dict[str, Any]:
+        """The call as a part of a message; what was not recorded stays away."""
+        known = {"id": self.id, "name": self.name, "arguments": self.arguments}
+        return {"type": "tool_call", **{name: value for name, value in known.items() if value is not None}}
+
 
 @dataclass(slots=True)
 class Message:
@@ -42,10 +47,7 @@ class Message:
             parts.append({"type": "tool_call_response", "id": self.tool_call_id, "response": self.content})
         elif self.content not in (None, ""):
             parts.append({"type": "text", "content": self.content})
-        parts += [
-            {"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.arguments}
-            for call in self.tool_calls
-        ]
+        parts += [call.as_genai() for call in self.tool_calls]
         message: dict[str, Any] = {"role": self.role, "parts": parts}
         if self.finish_reason is not None:
             message["finish_reason"] = self.finish_reason

@@ -108,7 +108,7 @@ def tokens(column: Any, attributes: dict[str, Any], dialects: tuple[str, ...]) -
 def add(attributes: dict[str, Any], name: str, value: Any) -> None:
     """Set an attribute that was not recorded; ``None`` is not a value."""
     if value is not None and name not in attributes:
-        attributes[name] = clean_text(value) if isinstance(value, str) else value
+        attributes[name] = value if type(value) is not str or value.isascii() else clean_text(value)
 
 
 def effective_kind(column_kind: str | None, attributes: dict[str, Any]) -> str | None:

@@ -255,10 +255,9 @@ class SpanConverter:
         kind = semconv.effective_kind(netra_kind, attributes)
         if netra_kind:
             add(attributes, "netra.span.type", netra_kind)
-        user = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
-        add(attributes, "session.id", clean_text(span.session_id) if span.session_id else None)
-        add(attributes, "user.id", user)
-        add(attributes, "netra.tenant.id", clean_text(span.tenant_id) if span.tenant_id else None)
+        add(attributes, "session.id", span.session_id or None)
+        add(attributes, "user.id", self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None)
+        add(attributes, "netra.tenant.id", span.tenant_id or None)
         add(
             attributes,
             "netra.usage.total_tokens",
@@ -298,8 +297,9 @@ class SpanConverter:
             ("netra.violation", span.has_violation, "types", span.violations, span.violation_actions, _word),
         ):
             add(attributes, f"{name}.detected", found)
-            add(attributes, f"{name}.{listed}", _type_words(kinds, word) or None)
-            if actions is not None:
+            if kinds:
+                add(attributes, f"{name}.{listed}", _type_words(kinds, word) or None)
+            if actions:
                 decoded, _ = read_container(actions)
                 add(attributes, f"{name}.actions", write_json(_only_words(decoded, word)) if decoded else None)
 
@@ -351,10 +351,8 @@ def _exception(events: Iterable[Event], key: str) -> str | None:
     return None
 
 
-def _type_words(value: JsonText | None, word: Callable[[Any], str]) -> tuple[str, ...]:
+def _type_words(value: JsonText, word: Callable[[Any], str]) -> tuple[str, ...]:
     """The types among PII entities or violations, never the text that was found."""
-    if value is None:
-        return ()
     decoded, _ = read_container(value)
     items = decoded if isinstance(decoded, list) else [decoded] if decoded else []
     words: dict[str, None] = {}

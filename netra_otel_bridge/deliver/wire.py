@@ -87,53 +87,67 @@ def _key_value(tag: bytes, key: str, value: Any) -> bytes:
     return _field(tag, body)
 
 
-class _Attributes:
-    """Writes the attributes of one message type; keys, and short texts with their keys, are written once and kept."""
+class _Key:
+    """An attribute's key as it is written, and the whole fields of short texts under it."""
 
-    __slots__ = ("_keys", "_tag", "_texts")
+    __slots__ = ("head", "texts")
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head
+        self.texts: dict[str, bytes] = {}
+
+
+class _Attributes:
+    """Writes the attributes of one message type; keys, and short texts under them, are written once and kept."""
+
+    __slots__ = ("_kept", "_keys", "_tag")
 
     def __init__(self, tag: bytes) -> None:
         self._tag = tag
-        self._keys: dict[str, bytes] = {}
-        self._texts: dict[tuple[str, str], bytes] = {}
+        self._keys: dict[str, _Key] = {}
+        self._kept = 0
 
     def append_to(self, parts: list[bytes], attributes: Mapping[str, Any]) -> None:
         """Append the fields of all attributes."""
-        tag, keys, texts = self._tag, self._keys, self._texts
-        for key, value in attributes.items():
+        tag, keys = self._tag, self._keys
+        for name, value in attributes.items():
+            key = keys.get(name) or self._new_key(name)
             kind = type(value)
             if kind is str:
-                known = texts.get((key, value))
+                known = key.texts.get(value)
                 if known is not None:
                     parts.append(known)
                     continue
                 text = _utf8(value)
-                length = varint(len(text))
-                body = b"\x0a%b%b" % (length, text)
+                body = b"\x0a%b%b" % (varint(len(text)), text)
             elif kind is int:
                 body = b"\x18" + varint(value & 0xFFFFFFFFFFFFFFFF)
             else:
                 body = _any_value(value)
-            head = keys.get(key) or self._head(key)
+            head = key.head
             size = varint(len(body))
             field = (tag, varint(len(head) + len(size) + len(body)), head, size, body)
             if kind is str and len(value) <= _MAX_CACHED_TEXT:
-                parts.append(self._keep(key, value, b"".join(field)))
+                known = b"".join(field)
+                parts.append(known)
+                self._keep(key, value, known)
             else:
                 parts += field
 
-    def _keep(self, key: str, value: str, field: bytes) -> bytes:
-        if len(self._texts) >= _MAX_CACHED:
-            self._texts.clear()
-        self._texts[key, value] = field
-        return field
-
-    def _head(self, key: str) -> bytes:
-        """The key of a ``KeyValue`` with the tag of its value behind it."""
-        if len(self._keys) >= _MAX_CACHED:
+    def _keep(self, key: _Key, value: str, field: bytes) -> None:
+        if self._kept >= _MAX_CACHED:
             self._keys.clear()
-        head = self._keys[key] = _field(b"\x0a", _utf8(key)) + b"\x12"
-        return head
+            self._kept = 0
+        key.texts[value] = field
+        self._kept += 1
+
+    def _new_key(self, name: str) -> _Key:
+        if self._kept >= _MAX_CACHED:
+            self._keys.clear()
+            self._kept = 0
+        self._kept += 1
+        key = self._keys[name] = _Key(_field(b"\x0a", _utf8(name)) + b"\x12")
+        return key
 
 
 _SPAN_ATTRIBUTES = _Attributes(b"\x4a")
