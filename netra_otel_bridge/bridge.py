@@ -20,7 +20,7 @@ from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConver
 from netra_otel_bridge.deliver import Destination, ExporterDestination, encode_span, open_destination
 from netra_otel_bridge.errors import ConfigurationError, UsageError
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, TraceSummary, Window
-from netra_otel_bridge.pipeline import PAGE_LIMIT, LaneOptions, TraceLane, list_pages
+from netra_otel_bridge.pipeline import LISTERS, PAGE_LIMIT, LaneOptions, TraceLane, list_pages
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from netra_otel_bridge.windows import split
 
@@ -172,6 +172,7 @@ class Bridge:
         query = query or TraceQuery()
         converter = self.converter()
         chance = random.Random(window.start_ns)  # noqa: S311  a sample, not a secret
+        started = self._clock.monotonic()
         async with self.async_client() as client:
             sample: list[TraceSummary] = []
             traces = 0
@@ -181,24 +182,20 @@ class Bridge:
                     sample.append(trace)
                 elif (place := chance.randrange(traces)) < SAMPLE_TRACES:
                     sample[place] = trace
+            listed = self._clock.monotonic()
             list_calls = client.stats.calls.total()
-            started = self._clock.monotonic()
-            spans = size_bytes = 0
-            for trace in sample:
-                async for page in client.iter_span_pages(trace.id, limit=PAGE_LIMIT):
-                    spans += len(page.spans)
-                    size_bytes += sum(len(encode_span(span)) for span in converter.convert_trace(trace, page.spans))
-            seconds = self._clock.monotonic() - started
+            sizes = await asyncio.gather(*(_weigh(client, converter, trace) for trace in sample))
+            read = self._clock.monotonic()
             calls = client.stats.calls.total() - list_calls
         share = traces / len(sample) if sample else 0.0
         return ReplayEstimate(
             window=window,
             traces=traces,
             sampled_traces=len(sample),
-            spans=round(spans * share),
-            bytes=round(size_bytes * share),
+            spans=round(sum(spans for spans, _ in sizes) * share),
+            bytes=round(sum(size_bytes for _, size_bytes in sizes) * share),
             api_calls=list_calls + round(calls * share),
-            seconds=seconds * share / min(self.settings.concurrency, max(traces, 1)),
+            seconds=(listed - started) / LISTERS + (read - listed) * share,
         )
 
     def destinations(self) -> tuple[str, ...]:
@@ -291,6 +288,15 @@ async def _list(client: AsyncNetraClient, windows: Iterable[Window], query: Trac
             async for page in list_pages(client, window, query, trace_id):
                 for trace in page.traces:
                     yield trace
+
+
+async def _weigh(client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary) -> tuple[int, int]:
+    """How many spans a trace has, and how many bytes they take encoded."""
+    spans = size_bytes = 0
+    async for page in client.iter_span_pages(trace.id, limit=PAGE_LIMIT):
+        spans += len(page.spans)
+        size_bytes += sum(len(encode_span(span)) for span in converter.convert_trace(trace, page.spans))
+    return spans, size_bytes
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from netra_otel_bridge.clock import Backoff, Clock, iso_ms
 from netra_otel_bridge.convert import SpanConverter
-from netra_otel_bridge.deliver import Batcher, Destination, Sender, encode_span
+from netra_otel_bridge.deliver import Answer, Batcher, Destination, Sender, encode_span
 from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound
 from netra_otel_bridge.held import Held, Share
 from netra_otel_bridge.model import (
@@ -32,7 +32,7 @@ from netra_otel_bridge.model import (
     Window,
 )
 from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.windows import owns
+from netra_otel_bridge.windows import Claims
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -79,8 +79,9 @@ class TraceLane:
         self._sender = Sender(destination, backoff=options.backoff, clock=clock, on_retry=self._log_retry)
         self._batcher = Batcher(options.batch_spans, options.batch_bytes)
         self._held = Held(options.held_bytes)
-        self._traces: asyncio.Queue[tuple[Window, TraceSummary] | None] = asyncio.Queue(options.fetchers)
+        self._traces: asyncio.Queue[tuple[Window | None, TraceSummary] | None] = asyncio.Queue(options.fetchers)
         self._ready: asyncio.Queue[tuple[list[ReadableSpan], Share] | None] = asyncio.Queue(options.fetchers)
+        self._unlisted = set(query.trace_ids)
         self._gone = 0
         self._last_retry = ""
         self._unanswered: Counter[int] = Counter()
@@ -97,12 +98,18 @@ class TraceLane:
         return self.report
 
     async def _read(self, whole: Window, windows: Iterator[Window]) -> None:
+        claims = Claims(whole)
         async with asyncio.TaskGroup() as fetchers:
             for _ in range(self._options.fetchers):
-                fetchers.create_task(self._fetch_traces(whole))
+                fetchers.create_task(self._fetch_traces(claims))
             async with asyncio.TaskGroup() as listers:
                 for _ in range(LISTERS):
                     listers.create_task(self._list_windows(windows))
+            await self._traces.join()
+            for trace in claims.unclaimed():
+                await self._traces.put((None, trace))
+            for trace_id in sorted(self._unlisted):
+                self._note_missing(f"trace {trace_id}: Netra lists none with this id in the range")
             for _ in range(self._options.fetchers):
                 await self._traces.put(None)
         await self._ready.put(None)
@@ -131,30 +138,41 @@ class TraceLane:
             for trace in page.traces:
                 if trace.id not in seen:
                     seen.add(trace.id)
+                    self._unlisted.discard(trace_id or trace.id)
                     self.report.listed += 1
                     await self._traces.put((window, trace))
 
-    async def _fetch_traces(self, whole: Window) -> None:
+    async def _fetch_traces(self, claims: Claims) -> None:
         while (task := await self._traces.get()) is not None:
-            window, trace = task
-            share = self._held.share()
-            try:
-                spans = await self._fetch_spans(trace, share)
-            except NetraNotFound as error:
-                self._gone += 1
-                if error.status != HTTPStatus.NOT_FOUND or self._gone > max(GONE_AT_LEAST, self.report.listed // 10):
-                    raise
-                self._note_unreadable(f"trace {trace.id}", [UnreadableItem("spans", "it is gone since it was listed")])
-                share.release()
-                continue
-            share.read()
-            converted = self._converter.convert_trace(trace, spans)
-            if owns(window, whole, (span.start_time or 0 for span in converted)):
-                self.report.spans += len(converted)
-                await self._ready.put((converted, share))
-            else:
-                self.report.skipped += len(converted)
-                share.release()
+            await self._fetch_trace(*task, claims)
+            self._traces.task_done()
+
+    async def _fetch_trace(self, window: Window | None, trace: TraceSummary, claims: Claims) -> None:
+        """Read a trace and hand it on, if ``window`` is the one that delivers it; without a window it is."""
+        share = self._held.share()
+        try:
+            spans = await self._fetch_spans(trace, share)
+        except NetraNotFound as error:
+            self._gone += 1
+            if error.status != HTTPStatus.NOT_FOUND or self._gone > max(GONE_AT_LEAST, self.report.listed // 10):
+                raise
+            self._note_missing(f"trace {trace.id}: it is gone since Netra listed it")
+            share.release()
+            return
+        share.read()
+        converted = self._converter.convert_trace(trace, spans)
+        delivers, others = True, 0
+        if not converted:
+            self.report.note(f"trace {trace.id}: Netra lists it, and holds no span of it")
+        elif window is not None:
+            times_ns = [(span.start_time or 0, span.end_time or 0) for span in converted]
+            delivers, others = claims.take(window, trace, times_ns)
+        self.report.skipped += others
+        if delivers:
+            self.report.spans += len(converted)
+            await self._ready.put((converted, share))
+        else:
+            share.release()
 
     async def _fetch_spans(self, trace: TraceSummary, share: Share) -> list[TraceSpan]:
         """All spans of a trace, each once; a cursor that expires starts the trace again."""
@@ -202,12 +220,15 @@ class TraceLane:
         return task
 
     async def _send(self, batch: SpanBatch) -> None:
-        answer = await self._sender.send(batch)
-        self.report.delivered += answer.delivered
-        self.report.bytes += answer.size_bytes
-        self.report.refused += answer.refused
-        for problem in answer.problems:
-            self.report.note(problem)
+        answer = Answer()
+        try:
+            await self._sender.send(batch, answer)
+        finally:
+            self.report.delivered += answer.delivered
+            self.report.bytes += answer.size_bytes
+            self.report.refused += answer.refused
+            for problem in answer.problems:
+                self.report.note(problem)
         for key, count in Counter(map(_trace_key, batch.spans)).items():
             self._unanswered[key] -= count
             if not self._unanswered[key]:
@@ -217,10 +238,13 @@ class TraceLane:
                     share.release()
         self._on_progress(self.report)
 
+    def _note_missing(self, problem: str) -> None:
+        self.report.unreadable += 1
+        self.report.note(problem)
+
     def _note_unreadable(self, where: str, items: Sequence[UnreadableItem]) -> None:
         for item in items:
-            self.report.unreadable += 1
-            self.report.note(f"{where}: {item.path} is not readable: {item.reason}")
+            self._note_missing(f"{where}: {item.path} is not readable: {item.reason}")
 
     def _log_retry(self, reason: str, delay_s: float) -> None:
         """Say why a batch waits: once for each reason, so that a night without a destination is no flood."""

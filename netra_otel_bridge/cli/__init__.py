@@ -26,6 +26,13 @@ class Interrupted(BridgeError):
     exit_code = 75
 
 
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends a command as SIGINT does, also where a shell started it in the background and had SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
+
+
 def tune_process() -> None:
     """Let the collector of reference cycles run seldom: spans have none, and searching them took a tenth of a replay.
 
@@ -38,7 +45,7 @@ def tune_process() -> None:
 def main() -> None:
     """Run the command of ``sys.argv`` and exit with the code that ``docs/cli.md`` gives for how it ended."""
     tune_process()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = _run()
         sys.stdout.flush()

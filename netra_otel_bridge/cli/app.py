@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from netra_otel_bridge import __version__
 from netra_otel_bridge.cli import config, demo, emulator, replay, traces, usage
 
 app = typer.Typer(
@@ -14,6 +17,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"netra-otel-bridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and nothing else.")
+    ] = False,
+) -> None:
+    """Reads traces and usage from Netra and hands them, as OpenTelemetry, to the tools you already run."""
+
+
 app.command("replay")(replay.replay)
 app.add_typer(usage.app, name="usage")
 app.add_typer(traces.app, name="traces")

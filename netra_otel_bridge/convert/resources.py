@@ -65,6 +65,9 @@ class ResourceCache:
         attributes: Attributes = {ORIGINAL_RESOURCES: clean_text(str(column))} if recorded is None else dict(recorded)
         attributes = self._privacy.apply(attributes, has_pii=False, counts=self._counts)
         if self._enriched:
+            nested = decoded.get("service") if isinstance(decoded, dict) else None
+            named = nested.get("name") if isinstance(nested, dict) else None
+            service = named if isinstance(named, str) and named else service
             attributes.setdefault("service.name", clean_text(service) if service else "netra")
             for name, value in (
                 ("netra.organisation.id", span.organisation_id),

@@ -3,10 +3,11 @@
 from netra_otel_bridge.deliver.batching import Batcher, batch_of
 from netra_otel_bridge.deliver.destination import Destination, DestinationSpec, open_destination, parse_destination
 from netra_otel_bridge.deliver.exporter import ExporterDestination
-from netra_otel_bridge.deliver.sender import Sender
+from netra_otel_bridge.deliver.sender import Answer, Sender
 from netra_otel_bridge.deliver.wire import encode_span
 
 __all__ = [
+    "Answer",
     "Batcher",
     "Destination",
     "DestinationSpec",

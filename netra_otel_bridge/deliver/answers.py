@@ -79,7 +79,7 @@ _TOO_LARGE = re.compile(
 )
 _TLS = re.compile(
     r"CERTIFICATE_|certificate (verify|has expired|is not)|SSLCertVerification|not in peer certificate"
-    r"|hostname (mismatch|verification)|wrong_version_number|handshake failure|http1\.x server",
+    r"|hostname (mismatch|verification)|wrong_version_number|handshake failure|http1\.x server|TSI_|request to an HTTPS server",
     re.I,
 )
 _TRANSPORT_BROKE = re.compile(r"RST_STREAM|socket closed|connection reset|stream removed|GOAWAY", re.I)
@@ -135,6 +135,8 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
     said = _rpc_status(body) if "protobuf" in content_type else None
     words = said.message if said is not None else body[:4096].decode("utf-8", "replace")
     reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
+    if status == 400 and _TLS.search(words):
+        return outcome(Verdict.MISCONFIGURED, reason)
     if status in (400, 413) and _TOO_LARGE.search(words):
         return outcome(Verdict.TOO_LARGE, reason)
     if status == 500 and said is not None:
@@ -158,13 +160,13 @@ def not_otlp_outcome(answer: bytes) -> Outcome:
     return outcome(Verdict.MISCONFIGURED, f"the answer is not OTLP: {answer[:80].decode('utf-8', 'replace')!r}")
 
 
-def partial_outcome(refused: int, reason: str) -> Outcome:
+def partial_outcome(refused: int, reason: str, secrets: Iterable[str]) -> Outcome:
     """A yes with ``partial_success``; with no span refused its message is a warning, which is logged."""
     line = " ".join(reason.split())[:MAX_REASON_CHARS]
     if refused > 0:
         return PartlyRefused(refused, line or "the destination gave no reason")
     if line:
-        _log.warning("the destination took the batch and warns: %s", line)
+        _log.warning("the destination took the batch and warns: %s", _without(secrets, line))
     return Delivered()
 
 
@@ -172,10 +174,14 @@ def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:
     """The outcome with ``***`` for every secret in its reason: a server may repeat the key that it refuses."""
     if isinstance(answer, Delivered):
         return answer
-    reason = answer.reason
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        reason = reason.replace(secret, "***")
+    reason = _without(secrets, answer.reason)
     return answer if reason == answer.reason else replace(answer, reason=reason)
+
+
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def header_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:

@@ -11,11 +11,12 @@ import asyncio
 import gzip
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import grpc
 import grpc.aio
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from yarl import URL
@@ -34,7 +35,7 @@ from netra_otel_bridge.deliver.answers import (
 )
 from netra_otel_bridge.deliver.otlp_settings import OtlpSettings
 from netra_otel_bridge.deliver.wire import encode_request
-from netra_otel_bridge.model import Outcome, Retry, SpanBatch
+from netra_otel_bridge.model import Delivered, Outcome, Retry, SpanBatch
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _ANSWER_BYTES = 64 * 1024
@@ -70,7 +71,7 @@ class OtlpGrpcDestination:
             details = dict(error.trailing_metadata() or ())
             outcome = grpc_outcome(error.code(), error.details() or "", retry_info_s(details))
             return masked(outcome, self._secrets)
-        return _read_answer(answer, len(batch.spans))
+        return masked(_read_protobuf(answer, len(batch.spans), self._secrets), self._secrets)
 
     async def aclose(self) -> None:
         """Close the connection; nothing is waited for."""
@@ -143,9 +144,11 @@ class OtlpHttpDestination:
                 return http_outcome(response.status, answer, content_type, after_s)
             if "html" in content_type:
                 return web_page_outcome(response.status, content_type)
-            if answer and "protobuf" not in content_type:
-                return not_otlp_outcome(answer)
-            return _read_answer(answer, spans)
+            if "json" in content_type:
+                return _read_json(answer, spans, self._secrets)
+            if "protobuf" in content_type or not content_type:
+                return _read_protobuf(answer, spans, self._secrets)
+            return Delivered()
 
     def _open(self) -> aiohttp.ClientSession:
         refuse_if_closed(self._closed, self.name)
@@ -181,13 +184,24 @@ def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
     return {**headers, "Content-Encoding": "gzip"} if settings.gzip else headers
 
 
-def _read_answer(answer: bytes, spans: int) -> Outcome:
+def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
     """A yes, or how many spans of it were refused (``ExportTracePartialSuccess``)."""
     try:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
         return not_otlp_outcome(answer)
-    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message)
+    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message, secrets)
+
+
+def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
+    """The same from a server that answers JSON to protobuf, which the specification forbids and some do."""
+    try:
+        response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)
+    except json_format.ParseError:
+        return not_otlp_outcome(answer)
+    return partial_outcome(
+        min(response.partial_success.rejected_spans, spans), response.partial_success.error_message, secrets
+    )
 
 
 def refuse_if_closed(closed: bool, name: str) -> None:

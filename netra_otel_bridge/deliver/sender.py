@@ -48,14 +48,13 @@ class Sender:
         self._answered = 0
         self._refused = 0
 
-    async def send(self, batch: SpanBatch) -> Answer:
-        """The answer for every span of ``batch``.
+    async def send(self, batch: SpanBatch, answer: Answer) -> None:
+        """Fill in ``answer`` for every span of ``batch``, as far as it goes.
 
         A batch that is too large or refused is halved until what is refused is a single span. Raises
         `DestinationUnavailable` after the last attempt, `DestinationUnauthorized`, `DestinationMisconfigured`, and
-        `DestinationRefuses` when more than a fifth of all spans is refused; nothing of a batch that raised counts.
+        `DestinationRefuses` when more than a fifth of all spans is refused; ``answer`` then says what came before.
         """
-        answer = Answer()
         waiting = [batch]
         while waiting:
             part = waiting.pop()
@@ -72,7 +71,6 @@ class Sender:
                 case TooLarge() | Refused():
                     middle = len(part.spans) // 2
                     waiting += [batch_of(part.spans[middle:]), batch_of(part.spans[:middle])]
-        return answer
 
     async def _outcome(self, batch: SpanBatch) -> Delivered | PartlyRefused | TooLarge | Refused:
         name = self._destination.name
@@ -87,7 +85,7 @@ class Sender:
                     if attempt >= self._backoff.attempts:
                         raise DestinationUnavailable(
                             f"{name}: did not take a batch of {len(batch.spans)} spans in {attempt} tries: {reason}",
-                            hint="is it running, and is this its address?",
+                            hint="is it running, is this its address, and does it want TLS?",
                         )
                     delay_s = self._backoff.delay_s(attempt - 1, after_s)
                     self._on_retry(reason, delay_s)

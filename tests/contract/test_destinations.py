@@ -318,6 +318,41 @@ async def test_tls_to_a_plain_port_is_a_misconfiguration(fake: FakeDestination, 
     await destination.aclose()
 
 
+async def test_an_answer_in_json_is_read(fake: FakeDestination) -> None:
+    """Some servers answer JSON to protobuf: it says the same, partial success included; anything else in it is no OTLP."""
+    kind = {"Content-Type": "application/json"}
+    partial = b'{"partialSuccess": {"rejectedSpans": "2", "errorMessage": "quota"}}'
+    fake.script(Raw(200, b"{}", kind), Raw(200, partial, kind), Raw(200, b"[1]", kind))
+    destination = open_destination(fake.http_url)
+    assert await destination.send(batch(1, 2)) == Delivered()
+    assert await destination.send(batch(1, 2)) == PartlyRefused(2, "quota")
+    assert isinstance(await destination.send(batch(1, 2)), Misconfigured)
+    await destination.aclose()
+
+
+async def test_plain_http_to_a_tls_port_is_a_misconfiguration(fake: FakeDestination) -> None:
+    """What a server written in Go answers is no refusal of the spans."""
+    fake.script(Raw(400, b"Client sent an HTTP request to an HTTPS server.", {"Content-Type": "text/plain"}))
+    destination = open_destination(fake.http_url)
+    assert isinstance(await destination.send(batch()), Misconfigured)
+    await destination.aclose()
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+async def test_a_warning_shows_no_credential(
+    fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server may repeat a header in the warning of a partial success; the log shows it masked."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
+    fake.script(PartialSuccess(0, "deprecated: canary-4711"), PartialSuccess(1, "quota of canary-4711"))
+    destination = open_destination(url(fake, transport))
+    assert await destination.send(batch()) == Delivered()
+    assert "deprecated: ***" in caplog.text
+    assert await destination.send(batch()) == PartlyRefused(1, "quota of ***")
+    assert "canary" not in caplog.text
+    await destination.aclose()
+
+
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_gzip_is_read_by_the_server(
     fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch

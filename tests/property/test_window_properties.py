@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.model import Window
-from netra_otel_bridge.windows import owns, split
+from netra_otel_bridge.model import TraceSummary, Window
+from netra_otel_bridge.windows import Claims, owns, split
 
 instants = st.integers(0, 30)
 spans = st.lists(st.tuples(instants, st.integers(0, 15)).map(lambda it: (it[0], it[0] + it[1])), min_size=1, max_size=6)
@@ -54,3 +56,29 @@ def test_listed_by_any_overlap(whole: Window, size: int, trace: list[tuple[int, 
         if any(start < window.end_ns and (end > window.start_ns or start >= window.start_ns) for start, end in trace)
     ]
     assert owners(whole, size, trace, listed) == bool(listed)
+
+
+@given(ranges, sizes, spans, st.randoms(use_true_random=False))
+def test_whatever_windows_list_a_trace_it_is_delivered_once(
+    whole: Window, size: int, trace: list[tuple[int, int]], chance: random.Random
+) -> None:
+    """Any windows, in any order, the owner among them or not: one takes the trace, or it is left over, and not both."""
+    windows = list(split(whole, size))
+    listed = chance.sample(windows, chance.randint(1, len(windows)))
+    claims = Claims(whole)
+    answers = [claims.take(window, TraceSummary(id="t"), trace) for window in listed]
+    delivered = sum(takes for takes, _ in answers) + len(claims.unclaimed())
+    assert delivered == 1
+    assert claims.unclaimed() == []
+
+
+def test_what_is_read_for_another_window_is_counted_once() -> None:
+    """Spans read in vain are settled when it is known that another window delivers them."""
+    whole, trace = Window(0, 20), TraceSummary(id="t")
+    first, second = split(whole, 10)
+    times = [(1, 2), (12, 13)]
+    claims = Claims(whole)
+    assert claims.take(second, trace, times) == (False, 0)
+    assert claims.take(first, trace, times) == (True, 2)
+    assert claims.take(second, trace, times) == (False, 2)
+    assert claims.unclaimed() == []
