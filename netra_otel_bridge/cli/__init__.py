@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -27,7 +28,10 @@ class Interrupted(BridgeError):
 
 
 def _interrupt(*_: object) -> None:
-    """SIGTERM ends a command as SIGINT does, also where a shell started it in the background and had SIGINT ignored."""
+    """SIGTERM ends a command as SIGINT does, also where a shell started it in the background and had SIGINT ignored.
+
+    While asynchronous work runs, `running.run` takes SIGTERM itself.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
@@ -53,7 +57,7 @@ def main() -> None:
         code = write_error(error, as_json=wants_json(sys.argv))
     except _WRONG_USAGE as error:
         code = _write_wrong_usage(error)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         code = write_error(
             Interrupted("interrupted", hint="what was delivered stays; a new run starts over"),
             as_json=wants_json(sys.argv),

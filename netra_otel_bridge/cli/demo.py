@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, report_json, write_json
 from netra_otel_bridge.cli.replay import refuse_console, write_report
+from netra_otel_bridge.cli.running import run
 from netra_otel_bridge.cli.traces import draw, most_interesting
 from netra_otel_bridge.cli.usage import write_usage
 from netra_otel_bridge.clock import iso_ms
@@ -38,7 +38,7 @@ def demo(
 ) -> int:
     """Show the main job working: needs no account and no other program."""
     targets = to or [f"otlp-file:{Path(tempfile.mkdtemp(prefix='netra-demo-')) / 'traces.jsonl'}"]
-    return asyncio.run(_demo(targets, seed, config_file, as_json, verbose, quiet))
+    return run(_demo(targets, seed, config_file, as_json, verbose, quiet))
 
 
 async def _demo(

@@ -14,6 +14,7 @@ from rich.text import Text
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import count, err, estimate_json, out, report_json, size, write_json
+from netra_otel_bridge.cli.running import run
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.errors import BridgeError, UsageError
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery
@@ -59,7 +60,7 @@ def replay(
         refuse_console(bridge, bridge.destinations())
     wanted = options.query(tenant, session, user, filters, trace)
     if dry_run:
-        _write_estimate(bridge.estimate(since=since, from_=from_, until=until, query=wanted), as_json)
+        _write_estimate(run(bridge.aestimate(since=since, from_=from_, until=until, query=wanted)), as_json)
         return 0
     try:
         report = _with_progress(bridge, since, from_, until, wanted, show=err.is_terminal and not quiet)
@@ -99,7 +100,9 @@ def _with_progress(
             done = f"{lane.traces:,} traces  {lane.delivered:,} spans  {size(lane.bytes)}"
             progress.update(bars[lane.name], completed=lane.windows, done=done)
 
-        return bridge.replay(from_=iso_ms(whole.start_ns), until=iso_ms(whole.end_ns), query=query, on_progress=advance)
+        return run(
+            bridge.areplay(from_=iso_ms(whole.start_ns), until=iso_ms(whole.end_ns), query=query, on_progress=advance)
+        )
 
 
 def write_report(report: ReplayReport, *, as_json: bool) -> None:

@@ -353,6 +353,25 @@ def test_a_signal_ends_a_replay_with_one_line(tmp_path: Path, number: signal.Sig
     assert (result.json["exit_code"] == 75) if as_json else (result.out == "")
 
 
+def test_a_background_job_of_a_shell_ends_on_sigterm(tmp_path: Path) -> None:
+    """A shell that starts it with ``&`` has SIGINT ignored; SIGTERM still ends it with exit 75 and one line."""
+    with running_emulator(EmulatorOptions(port=0, seed=3, traces=5, api_key=CANARY)) as netra:
+        netra.set_faults("hang")
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process = cli.start(
+                "replay", "--since", "25h", "--to", f"otlp-file:{tmp_path}/out", env=environment(netra.endpoint)
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+        _until_asked(netra, process)
+        process.send_signal(signal.SIGTERM)
+        result = cli.ended(process)
+    assert result.code == 75
+    assert result.err.count("\n") == 1
+    assert "interrupted" in result.said
+
+
 def _until_asked(netra: ThreadedEmulator, process: subprocess.Popen[str]) -> None:
     """Wait until the emulator has been asked, which is when the replay is under way."""
     while not netra.call(lambda: netra.emulator.calls.total()):
