@@ -1,8 +1,9 @@
 """CONVERT: from Netra's JSON to OpenTelemetry's ``ReadableSpan``, pure: no I/O, no clock."""
 
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
+from netra_otel_bridge.convert.metered import is_metered
 from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User
-from netra_otel_bridge.convert.spans import Profile, SpanConverter, is_metered
+from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
 __all__ = [
     "Content",

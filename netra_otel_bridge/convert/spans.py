@@ -7,9 +7,8 @@ raises on data: what has no place in OpenTelemetry is kept as text under ``netra
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -30,6 +29,7 @@ from netra_otel_bridge.convert.attributes import (
     links_of,
     read_container,
 )
+from netra_otel_bridge.convert.findings import add_findings
 from netra_otel_bridge.convert.jsontext import clean_text, write_json
 from netra_otel_bridge.convert.openinference import add_openinference
 from netra_otel_bridge.convert.privacy import Privacy
@@ -43,13 +43,7 @@ NOTES = "netra.bridge.notes"
 ORIGINAL = "netra.bridge.original."
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
-_TYPE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_PII_WORD = re.compile(
-    r"[A-Z][A-Z0-9_]{1,63}|(?i:person|address|location|email(_address)?|phone(_number)?|credit_card|ssn|iban|url"
-    r"|ip(_address)?|date|age|passport|organization|entity(_type)?|type|action|allow|block|flag|mask|redact|none)"
-)
 _MAX_SCOPES = 1000
-_MAX_DEPTH = 16
 
 
 @dataclass(slots=True)
@@ -267,7 +261,7 @@ class SpanConverter:
         add(attributes, "netra.cost.completion", as_double(span.completion_tokens_cost))
         add(attributes, "netra.cost.cached", as_double(span.cached_tokens_cost))
         add(attributes, "netra.cost.total", as_double(span.total_cost))
-        self._enrich_findings(attributes, span)
+        add_findings(attributes, span)
         for key, value in metadata.items():
             add(attributes, f"netra.metadata.{key}", value)
         add(attributes, "netra.created_at", attribute_value(span.created_at))
@@ -290,19 +284,6 @@ class SpanConverter:
             completion or messages.json_messages(attributes.get(semconv.OUTPUT_MESSAGES)),
         )
 
-    @staticmethod
-    def _enrich_findings(attributes: Attributes, span: TraceSpan) -> None:
-        for name, found, listed, kinds, actions, word in (
-            ("netra.pii", span.has_pii, "entities", span.pii_entities, span.pii_actions, _pii_word),
-            ("netra.violation", span.has_violation, "types", span.violations, span.violation_actions, _word),
-        ):
-            add(attributes, f"{name}.detected", found)
-            if kinds:
-                add(attributes, f"{name}.{listed}", _type_words(kinds, word) or None)
-            if actions:
-                decoded, _ = read_container(actions)
-                add(attributes, f"{name}.actions", write_json(_only_words(decoded, word)) if decoded else None)
-
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)
         if lost:
@@ -324,20 +305,6 @@ class SpanConverter:
         return scope
 
 
-METERED_KINDS = ("GENERATION", "EMBEDDING", "USAGE")
-
-
-def is_metered(span: TraceSpan) -> bool:
-    """Whether sums of tokens and cost go over this span: parents may repeat what their children used.
-
-    It is one of `METERED_KINDS`, or carries entries of ``netra.usage`` of its own.
-    """
-    decoded, _ = read_container(span.attributes)
-    attributes = attributes_of(decoded) or {}
-    kind = semconv.effective_kind(fields.span_kind(span.kind)[1], attributes)
-    return kind in METERED_KINDS or bool(attributes.get("netra.usage"))
-
-
 def _error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:
     recorded = attributes.get("netra.error_message")
     return recorded if isinstance(recorded, str) and recorded else _exception(events, "exception.message")
@@ -349,35 +316,3 @@ def _exception(events: Iterable[Event], key: str) -> str | None:
         if isinstance(value, str) and value:
             return value
     return None
-
-
-def _type_words(value: JsonText, word: Callable[[Any], str]) -> tuple[str, ...]:
-    """The types among PII entities or violations, never the text that was found."""
-    decoded, _ = read_container(value)
-    items = decoded if isinstance(decoded, list) else [decoded] if decoded else []
-    words: dict[str, None] = {}
-    for item in items:
-        if isinstance(item, dict):
-            item = next((item[key] for key in ("entity_type", "type", "name") if key in item), None)
-        if item is not None:
-            words[word(item)] = None
-    return tuple(words)
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) and _TYPE_WORD.fullmatch(value) else "_OTHER"
-
-
-def _pii_word(value: Any) -> str:
-    """A type of PII or an action. A lone word in other than capitals may be what was found: a name, a number."""
-    return value if isinstance(value, str) and _PII_WORD.fullmatch(value) else "_OTHER"
-
-
-def _only_words(value: Any, word: Callable[[Any], str], depth: int = 0) -> Any:
-    if depth > _MAX_DEPTH:
-        return "_OTHER"
-    if isinstance(value, dict):
-        return {word(key): _only_words(item, word, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_only_words(item, word, depth + 1) for item in value]
-    return value if value is None or isinstance(value, bool) else word(value)
