@@ -240,7 +240,7 @@ class Bridge:
             held_bytes=settings.held_bytes,
             backoff=Backoff(first_s=0.5, attempts=settings.attempts),
         )
-        lane = TraceLane(client, converter, destination, query, options, self._clock, on_progress or _ignore)
+        lane = TraceLane(client, converter, destination, query, options, self._clock, on_progress)
         return lane, converter
 
     def _client_arguments(self) -> dict[str, Any]:
@@ -306,7 +306,3 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     work.close()
     raise UsageError("an event loop is running in this thread", hint="await areplay or aestimate instead")
-
-
-def _ignore(_: LaneReport) -> None:
-    """Progress that nobody asked for."""

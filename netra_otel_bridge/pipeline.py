@@ -68,14 +68,14 @@ class TraceLane:
         query: TraceQuery,
         options: LaneOptions,
         clock: Clock,
-        on_progress: Callable[[LaneReport], None] = lambda _: None,
+        on_progress: Callable[[LaneReport], None] | None = None,
     ) -> None:
         self.report = LaneReport(destination.name)
         self._client = client
         self._converter = converter
         self._query = query
         self._options = options
-        self._on_progress = on_progress
+        self._on_progress = on_progress or (lambda _: None)
         self._sender = Sender(destination, backoff=options.backoff, clock=clock, on_retry=self._log_retry)
         self._batcher = Batcher(options.batch_spans, options.batch_bytes)
         self._held = Held(options.held_bytes)
