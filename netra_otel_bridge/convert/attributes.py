@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
 from netra_otel_bridge.convert import fields
-from netra_otel_bridge.convert.jsontext import clean_text, clean_value, int_text, read_json, write_json
+from netra_otel_bridge.jsontext import clean_text, clean_value, int_text, read_json, write_json
 from netra_otel_bridge.model import JsonText
 
 Attributes = dict[str, Any]

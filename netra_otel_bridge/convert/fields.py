@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.status import StatusCode
 
-from netra_otel_bridge.convert.jsontext import int_text, read_json
+from netra_otel_bridge.jsontext import int_text, read_json
 from netra_otel_bridge.model import Instant, JsonText, Number, TraceSpan
 
 MAX_NS = 2**63 - 1

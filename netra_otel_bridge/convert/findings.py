@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from netra_otel_bridge.convert.attributes import Attributes, read_container
-from netra_otel_bridge.convert.jsontext import write_json
 from netra_otel_bridge.convert.semconv import add
+from netra_otel_bridge.jsontext import write_json
 from netra_otel_bridge.model import JsonText, TraceSpan
 
 _TYPE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from netra_otel_bridge.convert.jsontext import write_json
+from netra_otel_bridge.jsontext import write_json
 
 Content = Literal["keep", "drop", "redact"]
 Pii = Literal["keep", "drop-content"]

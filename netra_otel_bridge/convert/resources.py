@@ -8,9 +8,9 @@ from types import MappingProxyType
 from opentelemetry.sdk.resources import Resource
 
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, read_container
-from netra_otel_bridge.convert.jsontext import clean_text, write_json
 from netra_otel_bridge.convert.openinference import PROJECT_NAME
 from netra_otel_bridge.convert.privacy import Privacy
+from netra_otel_bridge.jsontext import clean_text, write_json
 from netra_otel_bridge.model import JsonText, TraceSpan
 
 ORIGINAL_RESOURCES = "netra.bridge.original.resources"

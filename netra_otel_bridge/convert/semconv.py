@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from netra_otel_bridge.convert.attributes import as_count, as_double
-from netra_otel_bridge.convert.jsontext import clean_text, write_json
 from netra_otel_bridge.convert.messages import Message
+from netra_otel_bridge.jsontext import clean_text, write_json
 from netra_otel_bridge.model import TraceSpan
 
 SEMCONV_VERSION = "1.41.0"

@@ -30,11 +30,11 @@ from netra_otel_bridge.convert.attributes import (
     read_container,
 )
 from netra_otel_bridge.convert.findings import add_findings
-from netra_otel_bridge.convert.jsontext import clean_text, write_json
 from netra_otel_bridge.convert.openinference import add_openinference
 from netra_otel_bridge.convert.privacy import Privacy
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
+from netra_otel_bridge.jsontext import clean_text, write_json
 from netra_otel_bridge.model import JsonText, TraceSpan, TraceSummary
 
 Profile = Literal["raw", "genai", "openinference", "both"]

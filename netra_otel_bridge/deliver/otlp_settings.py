@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from netra_otel_bridge.config import parse_headers
 from netra_otel_bridge.errors import ConfigurationError
 
 OtlpProtocol = Literal["grpc", "http/protobuf"]
@@ -24,7 +25,6 @@ _DEFAULT_ENDPOINTS: dict[OtlpProtocol, str] = {
     "http/protobuf": "http://localhost:4318",
 }
 _MAX_TIMEOUT_S = 3600.0
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t -~]*")
 
 
@@ -143,13 +143,12 @@ def read_headers(environ: Mapping[str, str]) -> dict[str, str]:
     found = _variable(environ, "HEADERS")
     if found is None:
         return {}
-    headers: dict[str, str] = {}
-    for pair in filter(str.strip, found[1].split(",")):
-        name, equals, value = pair.partition("=")
-        text = unquote(value.strip())
-        if not equals or not _HEADER_NAME.fullmatch(name.strip()) or not _HEADER_VALUE.fullmatch(text):
-            raise ConfigurationError(f"{found[0]} cannot be read", hint="write name=value,name2=value2")
-        headers[name.strip().lower()] = text
+    try:
+        headers = {name: value.reveal() for name, value in parse_headers(found[1]).items()}
+    except ValueError:
+        headers = None
+    if headers is None or not all(map(_HEADER_VALUE.fullmatch, headers.values())):
+        raise ConfigurationError(f"{found[0]} cannot be read", hint="write name=value,name2=value2")
     return headers
 
 

@@ -7,7 +7,6 @@ lone text for a list of texts); otherwise it is ``None`` and named in ``unreadab
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from functools import cache
@@ -16,13 +15,12 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from netra_otel_bridge.errors import NetraSchemaError
+from netra_otel_bridge.jsontext import read_lenient
 from netra_otel_bridge.model import TraceSpan, TraceSummary, UnreadableItem
 from netra_otel_bridge.source.body import CutAnswer
 from netra_otel_bridge.source.endpoint import reaches_its_path
 
 ItemT = TypeVar("ItemT", TraceSummary, TraceSpan)
-_MAX_INT_DIGITS = 4000
-"""Longer integers stay text: Python refuses to convert more than 4300 digits, for the time it takes."""
 _FLOAT_BITS = 1024
 _NUMBER = re.compile(r"-?\d{1,400}(?P<fraction>\.\d{1,400})?(?P<power>[eE][+-]?\d{1,4})?", re.ASCII)
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
@@ -31,8 +29,8 @@ _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 def parse(body: bytes) -> object:
     """Any JSON, including what strict parsers refuse but services write: NaN, lone surrogates, endless integers.
 
-    A lone surrogate becomes its own escape as text (``\\ud800``), since no UTF-8 can carry it. Raises `CutAnswer`
-    for what is not JSON to its end, `NetraSchemaError` for nesting beyond what Python reads.
+    Read as `read_lenient` does. Raises `CutAnswer` for what is not JSON to its end, `NetraSchemaError` for nesting
+    beyond what Python reads.
     """
     try:
         return msgspec.json.decode(body)
@@ -41,7 +39,7 @@ def parse(body: bytes) -> object:
     except ValueError:
         pass
     try:
-        return _without_surrogates(json.loads(body, parse_int=_parse_int))
+        return read_lenient(body)
     except RecursionError:
         raise NetraSchemaError("the answer is nested too deeply to be read") from None
     except ValueError as error:
@@ -133,17 +131,3 @@ def _plain(annotation: object) -> list[type]:
 
 def _fits_float(value: float) -> bool:
     return value.bit_length() < _FLOAT_BITS if isinstance(value, int) else math.isfinite(value)
-
-
-def _parse_int(digits: str) -> int | str:
-    return int(digits) if len(digits) <= _MAX_INT_DIGITS else digits
-
-
-def _without_surrogates(value: object) -> object:
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
-    return value

@@ -1,4 +1,4 @@
-"""JSON in strings: reading what Netra put there, and writing what has no attribute type of its own."""
+"""JSON as services write it: reading what strict parsers refuse, and writing whatever was read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import msgspec
 
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
-_MAX_INT_DIGITS = 19
+_MAX_INT_DIGITS = 4000
+"""Longer integers stay text: Python refuses to convert more than 4300 digits, for the time it takes."""
 
 
 def clean_text(text: str) -> str:
@@ -25,17 +26,25 @@ def clean_text(text: str) -> str:
 def read_json(text: str) -> Any:
     """The value of a JSON text, or ``None`` if it is not JSON (``null`` means the same to every caller).
 
-    Also reads what strict parsers refuse: ``NaN``, ``Infinity``, integers of any length (beyond 19 digits as text)
-    and lone surrogates (as ``\\udXXX``).
+    Also reads what strict parsers refuse: see `read_lenient`.
     """
     try:
         return _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         pass
     try:
-        return clean_value(json.loads(text, parse_int=_int_or_text))
+        return read_lenient(text)
     except (ValueError, RecursionError):
         return None
+
+
+def read_lenient(text: str | bytes) -> Any:
+    """JSON with ``NaN`` and ``Infinity``, integers of any length (beyond 4000 digits as text), and lone surrogates.
+
+    A lone surrogate becomes its own escape as text (``\\udXXX``), since no UTF-8 can carry it. Raises ``ValueError``
+    for what is not JSON, ``RecursionError`` for nesting beyond what Python reads.
+    """
+    return clean_value(json.loads(text, parse_int=_int_or_text))
 
 
 def clean_value(value: Any) -> Any:
