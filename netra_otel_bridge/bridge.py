@@ -7,22 +7,32 @@ report = replay(my_span_exporter, since="24h")
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import msgspec
+
 from netra_otel_bridge.clock import Backoff, Clock, SystemClock, iso_ms, parse_time_ns
-from netra_otel_bridge.config import Settings, load
+from netra_otel_bridge.config import Settings, load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.deliver import Destination, ExporterDestination, encode_span, open_destination
+from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, encode_span, open_destination
 from netra_otel_bridge.errors import ConfigurationError, UsageError
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, TraceSummary, Window
-from netra_otel_bridge.pipeline import LISTERS, PAGE_LIMIT, LaneOptions, TraceLane, list_pages
+from netra_otel_bridge.pipeline import LISTERS, PAGE_LIMIT, LaneOptions, LaneWatch, TraceLane, list_pages
+from netra_otel_bridge.progress import Recorder
+from netra_otel_bridge.resend import resend
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-from netra_otel_bridge.windows import split
+from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.windows import split, without
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -32,6 +42,36 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SAMPLE_TRACES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What all passes to one destination share."""
+
+    client: AsyncNetraClient
+    converter: SpanConverter
+    sender: Sender
+    queries: tuple[TraceQuery, ...]
+    progress: Recorder
+    options: LaneOptions
+    watch: LaneWatch
+
+    def lane(self) -> TraceLane:
+        """A lane for one pass."""
+        return TraceLane(
+            self.client, self.converter, self.sender, self.queries, self.progress, self.options, self.watch
+        )
+
+
+class _Progress(LaneWatch):
+    """Hands each growth of a report on."""
+
+    def __init__(self, name: str, on_progress: Callable[[LaneReport], None]) -> None:
+        super().__init__(name)
+        self._on_progress = on_progress
+
+    def progress(self, report: LaneReport) -> None:
+        self._on_progress(report)
 
 
 class Bridge:
@@ -49,9 +89,16 @@ class Bridge:
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
-        self._environ = os.environ if environ is None else environ
-        self.settings = load(settings, self._environ, config_file)
-        self._clock = clock or SystemClock()
+        self.environ = os.environ if environ is None else environ
+        self._flags = settings
+        self._config_file = config_file
+        self.settings = load(settings, self.environ, config_file)
+        self.clock = clock or SystemClock()
+
+    def api_key(self) -> str | None:
+        """The key as the environment and the files have it now: they are read again, and it may have changed."""
+        settings = load(self._flags, self.environ, self._config_file)
+        return settings.api_key.reveal() if settings.api_key is not None else None
 
     def client(self) -> NetraClient:
         """A new client with the synchronous methods of ``Netra.usage``; close it, or use it in ``with``."""
@@ -80,7 +127,7 @@ class Bridge:
         """
         if (since is None) == (from_ is None):
             raise UsageError("a range of time is needed", hint="give either --since, or --from and perhaps --until")
-        now_ns = self._clock.now_ns()
+        now_ns = self.clock.now_ns()
         start = parse_time_ns(since or from_ or "", now_ns)
         end = now_ns if until is None else parse_time_ns(until, now_ns)
         window = Window(start // 10**6 * 10**6, -(-end // 10**6) * 10**6)
@@ -99,10 +146,13 @@ class Bridge:
         from_: str | None = None,
         until: str | None = None,
         query: TraceQuery | None = None,
+        state: StateStore | None = None,
         on_progress: Callable[[LaneReport], None] | None = None,
     ) -> ReplayReport:
         """Copy the traces of a range of time to ``to``, once; see `areplay`. Not for use inside a running event loop."""
-        return _run(self.areplay(to, since=since, from_=from_, until=until, query=query, on_progress=on_progress))
+        return _run(
+            self.areplay(to, since=since, from_=from_, until=until, query=query, state=state, on_progress=on_progress)
+        )
 
     async def areplay(
         self,
@@ -112,6 +162,7 @@ class Bridge:
         from_: str | None = None,
         until: str | None = None,
         query: TraceQuery | None = None,
+        state: StateStore | None = None,
         on_progress: Callable[[LaneReport], None] | None = None,
     ) -> ReplayReport:
         """Copy the traces of a range of time to one or several destinations, once.
@@ -120,26 +171,35 @@ class Bridge:
         down), or a `Destination`; by default the configured ones. Each destination has its own lane: one that fails
         does not stop the others. Afterwards the first error of a lane is raised, with the whole report as its
         ``report``; spans that a destination refused are no error but counted in the report (``exit_code`` 3).
+
+        ``state`` remembers what each destination has had, which is then not sent again, and what it refused. It is the
+        caller's, else opened from the setting ``state``, else it lasts as long as the replay. Raises `BridgeError`.
         """
         window = self.window(since=since, from_=from_, until=until)
-        started = self._clock.monotonic()
+        started = self.clock.monotonic()
         async with AsyncExitStack() as stack:
-            destinations = [await self._enter(stack, one) for one in self._targets(to)]
-            client = await stack.enter_async_context(self.async_client())
-            lanes = [self._lane(client, one, query or TraceQuery(), on_progress) for one in destinations]
-            windows = self.settings.window_ns
-            reports = await asyncio.gather(*(lane.run(window, split(window, windows)) for lane, _ in lanes))
-            stats = client.stats
+            if state is None:
+                state = self.open_state()
+                stack.callback(state.close)
+            watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
+            routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
+            reports = await asyncio.gather(*(self._replay(route, window) for route in routes))
+        return self._reported(reports, started, window, routes)
+
+    def _reported(
+        self, reports: Sequence[LaneReport], started: float, window: Window | None = None, routes: Sequence[Route] = ()
+    ) -> ReplayReport:
+        """The report of all lanes; raises the first of their errors, with it."""
         notes: dict[str, int] = {}
-        for _, converter in lanes:
-            for note, count in converter.counts.items():
+        for route in routes:
+            for note, count in route.converter.counts.items():
                 notes[note] = max(notes.get(note, 0), count)
         report = ReplayReport(
             window=window,
             destinations=tuple(reports),
-            api_calls=stats.calls.total(),
-            retries=stats.retries,
-            seconds=self._clock.monotonic() - started,
+            api_calls=routes[0].client.stats.calls.total() if routes else 0,
+            retries=routes[0].client.stats.retries if routes else 0,
+            seconds=self.clock.monotonic() - started,
             notes={note: count for note, count in sorted(notes.items()) if count},
         )
         for lane_report in reports:
@@ -147,6 +207,107 @@ class Bridge:
                 lane_report.error.report = report
                 raise lane_report.error
         return report
+
+    def state_directory(self) -> Path:
+        """Where what was delivered is remembered for good: the setting ``state``, else the user's or service's folder."""
+        given = self.settings.state
+        return Path(given).expanduser() if given is not None else state_home(self.environ)
+
+    async def aresend(
+        self,
+        to: To | Sequence[To] | None = None,
+        *,
+        query: TraceQuery | None = None,
+        state: StateStore | None = None,
+        on_progress: Callable[[LaneReport], None] | None = None,
+    ) -> ReplayReport:
+        """Send the dead letters of one or several destinations again: what is delivered now is one no longer.
+
+        Arguments and errors are those of `areplay`; Netra is not asked, and the report has no ``window``.
+        """
+        started = self.clock.monotonic()
+        async with AsyncExitStack() as stack:
+            if state is None:
+                state = self.open_state()
+                stack.callback(state.close)
+            watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
+            routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
+            reports = await asyncio.gather(
+                *(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
+            )
+        return self._reported(reports, started)
+
+    def open_state(self, default: Path | None = None) -> StateStore:
+        """The state that the settings name, else the one at ``default``, else one that is gone when it is closed.
+
+        Raises `StateError`.
+        """
+        if self.settings.state is None and default is None:
+            return StateStore.temporary(self.clock)
+        return StateStore.open(
+            self.state_directory() if default is None or self.settings.state else default, self.clock
+        )
+
+    def checkpoint_directory(self, to: Sequence[str], query: TraceQuery) -> Path:
+        """Where a replay without ``state`` keeps what it has done until it is finished: a folder for each such replay.
+
+        It is the same whenever the same traces are copied to the same destinations, whatever the range.
+        """
+        what = json.dumps([self.settings.endpoint, sorted(to), _query_text((query,)), self.settings.profile])
+        name = blake2b(what.encode(), digest_size=8).hexdigest()
+        return state_home(self.environ) / "replays" / name
+
+    async def routes(
+        self,
+        stack: AsyncExitStack,
+        to: To | Sequence[To] | None,
+        queries: tuple[TraceQuery, ...],
+        state: StateStore,
+        *,
+        watch: Callable[[str], LaneWatch] = LaneWatch,
+        patient: bool = False,
+    ) -> list[Route]:
+        """One route for each destination, with one client and one writer of ``state``; ``stack`` gives them back.
+
+        ``watch`` makes what is told of the destination with a name. A ``patient`` route waits for its destination as
+        long as it takes.
+        """
+        settings = self.settings
+        destinations = await self.enter_destinations(stack, to)
+        client = await stack.enter_async_context(self.async_client())
+        writer: Executor = stack.enter_context(ThreadPoolExecutor(1, "state"))
+        options = LaneOptions(
+            fetchers=settings.concurrency,
+            batch_spans=settings.batch_spans,
+            batch_bytes=settings.batch_bytes,
+            held_bytes=settings.held_bytes,
+            keeps_letters=not state.is_temporary,
+        )
+        backoff = Backoff(first_s=0.5, attempts=settings.attempts)
+        routes = []
+        for destination, name in zip(destinations, _distinct(one.name for one in destinations), strict=True):
+            seen = watch(name)
+            sender = Sender(
+                destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
+                on_recovered=seen.recovered, patient=patient,
+            )  # fmt: skip
+            progress = Recorder(state.lane(client.base_url, name, _query_text(queries)), writer, self.clock)
+            routes.append(Route(client, self.converter(), sender, queries, progress, options, seen))
+        return routes
+
+    async def _replay(self, route: Route, whole: Window) -> LaneReport:
+        """One pass over a range, without the windows that ended and were finished long ago: nothing is awaited there."""
+        before_ns = self.clock.now_ns() - self.settings.remember_ns
+        final = [
+            one.window
+            for one in route.progress.lane.finished()
+            if one.finished_ns < before_ns and one.window.end_ns < before_ns
+        ]
+        windows = list(split(whole, self.settings.window_ns))
+        due = without(windows, final)
+        lane = route.lane()
+        lane.report.windows = lane.report.final_windows = len(windows) - len(due)
+        return await lane.run(due)
 
     def estimate(
         self,
@@ -172,7 +333,7 @@ class Bridge:
         query = query or TraceQuery()
         converter = self.converter()
         chance = random.Random(window.start_ns)  # noqa: S311  a sample, not a secret
-        started = self._clock.monotonic()
+        started = self.clock.monotonic()
         async with self.async_client() as client:
             sample: list[TraceSummary] = []
             traces = 0
@@ -182,10 +343,10 @@ class Bridge:
                     sample.append(trace)
                 elif (place := chance.randrange(traces)) < SAMPLE_TRACES:
                     sample[place] = trace
-            listed = self._clock.monotonic()
+            listed = self.clock.monotonic()
             list_calls = client.stats.calls.total()
             sizes = await asyncio.gather(*(_weigh(client, converter, trace) for trace in sample))
-            read = self._clock.monotonic()
+            read = self.clock.monotonic()
             calls = client.stats.calls.total() - list_calls
         share = traces / len(sample) if sample else 0.0
         return ReplayEstimate(
@@ -201,6 +362,10 @@ class Bridge:
     def destinations(self) -> tuple[str, ...]:
         """The configured destinations, as ``DEST`` texts."""
         return self.settings.to
+
+    async def enter_destinations(self, stack: AsyncExitStack, to: To | Sequence[To] | None) -> list[Destination]:
+        """The destinations of ``to``, by default the configured ones, open until ``stack`` gives them back."""
+        return [await self._enter(stack, one) for one in self._targets(to)]
 
     async def _enter(self, stack: AsyncExitStack, to: To) -> Destination:
         if isinstance(to, str):
@@ -224,25 +389,6 @@ class Bridge:
             raise UsageError(f"the destination {doubled} is named twice")
         return targets
 
-    def _lane(
-        self,
-        client: AsyncNetraClient,
-        destination: Destination,
-        query: TraceQuery,
-        on_progress: Callable[[LaneReport], None] | None,
-    ) -> tuple[TraceLane, SpanConverter]:
-        settings = self.settings
-        converter = self.converter()
-        options = LaneOptions(
-            fetchers=settings.concurrency,
-            batch_spans=settings.batch_spans,
-            batch_bytes=settings.batch_bytes,
-            held_bytes=settings.held_bytes,
-            backoff=Backoff(first_s=0.5, attempts=settings.attempts),
-        )
-        lane = TraceLane(client, converter, destination, query, options, self._clock, on_progress)
-        return lane, converter
-
     def _client_arguments(self) -> dict[str, Any]:
         settings: Settings = self.settings
         if settings.endpoint is None:
@@ -260,7 +406,7 @@ class Bridge:
             "rate_per_s": settings.rate_limit,
             "backoff": Backoff(attempts=settings.attempts),
             "allow_insecure": settings.allow_insecure,
-            "clock": self._clock,
+            "clock": self.clock,
         }
 
 
@@ -279,6 +425,21 @@ def replay(
     ``NETRA_OTLP_ENDPOINT``). Raises `BridgeError`; see `Bridge.areplay` for what the report says.
     """
     return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query)
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Names under which the state keeps destinations apart: two exporters of one class are two destinations."""
+    found: list[str] = []
+    for name in names:
+        found.append(name if name not in found else f"{name}#{found.count(name) + len(found)}")
+    return found
+
+
+def _query_text(queries: Sequence[TraceQuery]) -> str:
+    """Queries as the state knows them; "" for all traces."""
+    if list(queries) == [TraceQuery()]:
+        return ""
+    return msgspec.json.encode(queries, order="sorted").decode()
 
 
 async def _list(client: AsyncNetraClient, windows: Iterable[Window], query: TraceQuery) -> AsyncIterator[TraceSummary]:

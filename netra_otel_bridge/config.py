@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import yaml
 
-from netra_otel_bridge.clock import NS_PER_MS, parse_duration_ns
+from netra_otel_bridge.clock import NS_PER_MS, NS_PER_S, duration_text, parse_duration_ns
 from netra_otel_bridge.errors import ConfigurationError, UsageError
 
 CONFIG_FILE_VARIABLE = "NETRA_BRIDGE_CONFIG"
@@ -66,6 +66,7 @@ class Settings:
     """The effective configuration. ``origins`` says of each field where its value came from."""
 
     api_key: Secret | None
+    api_key_file: str | None
     endpoint: str | None
     headers: Mapping[str, Secret]
     timeout_s: float
@@ -85,6 +86,14 @@ class Settings:
     batch_spans: int
     batch_bytes: int
     held_bytes: int
+    state: str | None
+    poll_ns: int
+    settle_ns: int
+    lookback_ns: int
+    remember_ns: int
+    http_host: str
+    http_port: int
+    log_format: str
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -148,17 +157,22 @@ def _patterns(value: Any) -> tuple[re.Pattern[str], ...]:
         raise ValueError(f"expected regular expressions: {error}") from None
 
 
-def _duration(value: Any) -> int:
+def _duration(shortest_ns: int) -> Callable[[Any], int]:
     """To the millisecond: windows are listed in that unit, and one that began between two would miss what starts there."""
-    try:
-        ns = round(parse_duration_ns(str(value)) / NS_PER_MS) * NS_PER_MS
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-    except OverflowError:
-        raise ValueError("expected a duration from 1ms to 100 years") from None
-    if not 0 < ns <= _MAX_DURATION_NS:
-        raise ValueError("expected a duration from 1ms to 100 years")
-    return ns
+    rule = f"expected a duration from {duration_text(shortest_ns)} to 100 years"
+
+    def parse(value: Any) -> int:
+        try:
+            ns = round(parse_duration_ns(str(value)) / NS_PER_MS) * NS_PER_MS
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        except OverflowError:
+            raise ValueError(rule) from None
+        if not shortest_ns <= ns <= _MAX_DURATION_NS:
+            raise ValueError(rule)
+        return ns
+
+    return parse
 
 
 def parse_headers(value: Any) -> dict[str, Secret]:
@@ -184,6 +198,7 @@ def _destinations(value: Any) -> dict[str, str]:
 
 SETTINGS = (
     Setting("api_key", "NETRA_API_KEY", None, _secret, "the key that Netra gave you"),
+    Setting("api_key_file", "NETRA_API_KEY_FILE", None, _text, "a file that holds the key, where api_key is not set"),
     Setting("endpoint", "NETRA_OTLP_ENDPOINT", None, _text, "Netra's endpoint; a trailing /telemetry is removed"),
     Setting("headers", "NETRA_HEADERS", {}, parse_headers, "headers to add to every call to Netra, k=v,k2=v2"),
     Setting("timeout_s", "NETRA_USAGE_TIMEOUT", 10.0, _number(0.1, 3600, float), "seconds a call to Netra may take"),
@@ -203,10 +218,24 @@ SETTINGS = (
     Setting("pii", "NETRA_BRIDGE_PII", "keep", _choice("keep", "drop-content"), "content of spans with PII"),
     Setting("user", "NETRA_BRIDGE_USER", "keep", _choice("keep", "hash", "drop"), "user ids"),
     Setting("usage_cost", "NETRA_BRIDGE_USAGE_COST", False, _flag, "also write gen_ai.usage.cost"),
-    Setting("window_ns", "NETRA_BRIDGE_WINDOW", 3600 * 10**9, _duration, "size of a window of a backfill"),
+    Setting("window_ns", "NETRA_BRIDGE_WINDOW", 3600 * 10**9, _duration(NS_PER_MS), "size of a window of a backfill"),
     Setting("batch_spans", "NETRA_BRIDGE_BATCH_SPANS", 512, _number(1, 100_000, int), "spans in one request, at most"),
     Setting("batch_bytes", "NETRA_BRIDGE_BATCH_BYTES", 3_500_000, _number(1000, 10**9, int), "bytes in one request"),
     Setting("held_bytes", "NETRA_BRIDGE_HELD_BYTES", 64 * 2**20, _number(10**6, 10**11, int), "bytes held in memory"),
+    Setting("state", "NETRA_BRIDGE_STATE", None, _text, "the directory that remembers what was delivered"),
+    Setting("poll_ns", "NETRA_BRIDGE_POLL", 30 * NS_PER_S, _duration(100 * NS_PER_MS), "time between two polls"),
+    Setting("settle_ns", "NETRA_BRIDGE_SETTLE", 30 * NS_PER_S, _duration(0), "leave out traces younger than this"),
+    Setting("lookback_ns", "NETRA_BRIDGE_LOOKBACK", 86400 * NS_PER_S, _duration(NS_PER_S), "how late a span may come"),
+    Setting(
+        "remember_ns",
+        "NETRA_BRIDGE_REMEMBER",
+        7 * 86400 * NS_PER_S,
+        _duration(NS_PER_S),
+        "how long single traces are remembered",
+    ),
+    Setting("http_host", "OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1", _text, "where health and metrics are served"),
+    Setting("http_port", "OTEL_EXPORTER_PROMETHEUS_PORT", 9464, _number(0, 65535, int), "its port; 0 takes a free one"),
+    Setting("log_format", "NETRA_BRIDGE_LOG_FORMAT", "text", _choice("text", "json"), "how log lines are written"),
 )
 _FILE_KEYS = {setting.key: setting for setting in SETTINGS}
 
@@ -235,9 +264,21 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config_file: str 
             given, origin = flags[setting.key], "flag"
         values[setting.name] = given if origin == "default" else _parsed(setting, given, origin)
         origins[setting.name] = origin
+    if values["api_key"] is None and values["api_key_file"] is not None:
+        values["api_key"] = _read_key(Path(values["api_key_file"]), origins["api_key_file"])
+        origins["api_key"] = values["api_key_file"]
     if values["content"] == "redact" and not values["redact"]:
         raise ConfigurationError("content is set to redact, but redact holds no expression", hint="set redact")
     return Settings(**values, origins=origins)
+
+
+def state_home(environ: Mapping[str, str]) -> Path:
+    """Where state is kept that no setting places: what systemd gave (``STATE_DIRECTORY``), else the user's own folder."""
+    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "netra-otel-bridge"
 
 
 def _parsed(setting: Setting, given: Any, origin: str) -> Any:
@@ -248,6 +289,17 @@ def _parsed(setting: Setting, given: Any, origin: str) -> Any:
         if origin == "flag":
             raise UsageError(f"{where}: {error}") from None
         raise ConfigurationError(f"{where}: {setting.key}: {error}") from None
+
+
+def _read_key(path: Path, origin: str) -> Secret:
+    try:
+        return _secret(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{origin}: {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(
+            f"{origin}: {path} holds no key", hint="it must hold the key and nothing else"
+        ) from None
 
 
 def _read_file(path: Path) -> dict[str, tuple[Any, str]]:

@@ -4,6 +4,10 @@
      |- UsageError                  the call or the flags make no sense                 exit  2
      |- NotKnown                    Netra holds nothing under this id                   exit  1
      |- ConfigurationError          a setting is missing or wrong                       exit 78
+     |- StateError                  progress is not kept, or not to be trusted
+     |   |- StateUnusable           damaged, emptied, foreign or newer                  exit 78
+     |   |- StateBusy               another bridge owns it                              exit 75
+     |   `- StateNotWritten         disk full, read-only, an I/O error                  exit 75
      |- NetraError                  Netra could not be read
      |   |- NetraUnavailable        not reached, timed out, 5xx, cut answers            exit 69
      |   |- NetraRateLimited        429 to the last attempt                             exit 75
@@ -60,6 +64,28 @@ class ConfigurationError(BridgeError):
     """A setting is missing or has a value that cannot be used; the message names the setting and its origin."""
 
     exit_code = 78
+
+
+class StateError(BridgeError):
+    """What was delivered cannot be remembered, or what is remembered cannot be trusted: nothing may go on."""
+
+
+class StateUnusable(StateError):
+    """The state is damaged, emptied, another program's or a newer bridge's; the message says which check failed."""
+
+    exit_code = 78
+
+
+class StateBusy(StateError):
+    """Another bridge works with this state; the message names its process."""
+
+    exit_code = 75
+
+
+class StateNotWritten(StateError):
+    """Progress could not be made durable. What was answered since the last transaction is sent again later."""
+
+    exit_code = 75
 
 
 class NetraError(BridgeError):

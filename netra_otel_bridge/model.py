@@ -7,8 +7,8 @@ of the API: see "Not known: be lenient" in ``docs/netra-api.md``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -132,10 +132,11 @@ class TraceSpan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class UnreadableItem(msgspec.Struct, frozen=True):
-    """An item of a page that is not a trace or a span at all: where it stood, and why."""
+    """An item of a page that is not a trace or a span at all: where it stood, why, and its JSON as it came."""
 
     path: str
     reason: str
+    json: str = ""
 
 
 class TracesPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,6 +241,127 @@ Outcome = Delivered | PartlyRefused | Retry | TooLarge | Refused | Misconfigured
 
 
 @dataclass(frozen=True, slots=True)
+class TraceRecord:
+    """What one destination has had of one trace.
+
+    ``digest`` is that of the summary under which every span was answered, or ``None`` while some are not.
+    ``spans`` holds 12 bytes for each span that was answered: its id (8) and the CRC-32 of its encoding (4), big endian.
+    """
+
+    trace_id: str
+    start_ns: int
+    digest: bytes | None
+    spans: bytes
+
+    ENTRY_BYTES = 12
+
+
+class KnownTrace(NamedTuple):
+    """What is remembered of a trace, in short: `TraceRecord.digest`, and the number of spans that were answered."""
+
+    digest: bytes | None
+    spans: int
+
+
+class FinishedWindow(NamedTuple):
+    """A window that was listed to the end with every trace in it answered, and when that was."""
+
+    window: Window
+    finished_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A span that a destination will not take, or an item of Netra's that is none.
+
+    ``document`` is one line: the span as OTLP JSON (``TracesData``), or the item as Netra sent it (``is_span`` false).
+    """
+
+    trace_id: str
+    span_id: str
+    reason: str
+    document: str
+    is_span: bool = True
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one transaction makes durable, for one destination.
+
+    ``windows`` are finished: listed to the end, and every trace in them answered. ``watermark_ns`` says how far live
+    traffic was followed. ``resolved`` are dead letters that were delivered after all. ``problem`` is what holds the
+    lane up ("" for nothing); ``None`` leaves what is known.
+    """
+
+    traces: list[TraceRecord] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    watermark_ns: int | None = None
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    resolved: list[int] = field(default_factory=list)
+    delivered: int = 0
+    refused: int = 0
+    size_bytes: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneStatus:
+    """What the state knows of one destination; counts are those of its whole life. Times are 0 where there is none."""
+
+    source: str
+    destination: str
+    watermark_ns: int
+    delivered: int
+    refused: int
+    dead_lettered: int
+    size_bytes: int
+    traces: int
+    windows: int
+    updated_ns: int
+    problem: str
+    problem_since_ns: int
+    reasons: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneHealth:
+    """How one destination of the service is doing now. Counts are since the service started, times 0 where there is none.
+
+    ``problem`` is what holds the lane up ("" for nothing) since ``problem_since_ns``; a lane that is ``stopped`` needs
+    somebody. ``watermark_ns`` says how far live traffic was followed, ``checkpoint_ns`` when progress was last stored.
+    """
+
+    destination: str
+    stopped: bool
+    problem: str
+    problem_since_ns: int
+    watermark_ns: int
+    checkpoint_ns: int
+    passes: int
+    read: int
+    delivered: int
+    refused: int
+    dead_lettered: int
+    size_bytes: int
+    retries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceHealth:
+    """How the service is doing now. ``api_calls`` counts Netra's answers by HTTP status; 0 stands for no answer."""
+
+    now_ns: int
+    lanes: tuple[LaneHealth, ...]
+    api_calls: dict[int, int]
+    api_retries: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether every lane has followed live traffic at least once, and nothing holds one up."""
+        return bool(self.lanes) and all(lane.passes and not lane.problem for lane in self.lanes)
+
+
+@dataclass(frozen=True, slots=True)
 class TraceQuery:
     """Which traces of a range are meant; conditions are joined with "and", the trace ids among themselves with "or"."""
 
@@ -252,11 +374,15 @@ class TraceQuery:
 
 @dataclass(slots=True)
 class LaneReport:
-    """What one destination got, counted in spans but for ``traces``.
+    """What one destination got, counted in spans but for ``traces``, ``listed`` and ``windows``.
 
-    ``spans`` were read and converted; each of them is ``delivered``, ``refused`` by the destination, or, when the lane
-    ended with ``error``, neither. ``skipped`` spans belong to another window or were listed twice. ``unreadable`` counts
-    items of Netra's pages that are no spans or traces at all. ``bytes`` is the encoded size of what was delivered.
+    ``spans`` are those of the traces that were listed. Each is ``delivered``, ``refused`` (the destination did not say
+    which), ``dead_lettered`` (it did: kept in the state with the reason), ``skipped`` (it had it before) or, when the
+    lane ended with ``error``, none of these. ``changed`` of them were sent again because their content changed,
+    ``trimmed`` were cut because the destination takes no more. ``unreadable`` items of Netra's pages are no spans or
+    traces at all and are dead-lettered beside them; ``missing`` traces were asked for and are not there. ``bytes`` is
+    the encoded size of what was delivered, ``retries`` counts batches that were sent again. ``final_windows`` were
+    finished so long ago that they were not listed again.
     """
 
     name: str
@@ -264,11 +390,17 @@ class LaneReport:
     spans: int = 0
     delivered: int = 0
     refused: int = 0
+    dead_lettered: int = 0
     skipped: int = 0
+    changed: int = 0
+    trimmed: int = 0
     unreadable: int = 0
+    missing: int = 0
     bytes: int = 0
     listed: int = 0
     windows: int = 0
+    final_windows: int = 0
+    retries: int = 0
     problems: list[str] = field(default_factory=list)
     error: BridgeError | None = None
 
@@ -276,7 +408,12 @@ class LaneReport:
     def exit_code(self) -> int:
         if self.error is not None:
             return self.error.exit_code
-        return 3 if self.refused or self.unreadable else 0
+        return 3 if self.refused or self.dead_lettered or self.unreadable or self.missing else 0
+
+    def add(self, other: LaneReport) -> None:
+        """Add the counts of another pass to the same destination."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def note(self, problem: str) -> None:
         """Keep a line about something that was refused or unreadable; after `MAX_PROBLEMS` they are only counted."""
@@ -284,11 +421,17 @@ class LaneReport:
             self.problems.append(problem)
 
 
+_COUNTS = tuple(one.name for one in fields(LaneReport) if one.type == "int")
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a replay did. ``notes`` counts what conversion had to mark or drop, by the words of ``netra.bridge.notes``."""
+    """What a replay did; ``window`` is ``None`` where dead letters were sent again.
 
-    window: Window
+    ``notes`` counts what conversion had to mark or drop, by the words of ``netra.bridge.notes``.
+    """
+
+    window: Window | None
     destinations: tuple[LaneReport, ...]
     api_calls: int
     retries: int

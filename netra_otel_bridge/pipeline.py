@@ -1,38 +1,47 @@
-"""The trace lane: list, fetch, convert, batch, send, for one destination. Read this file first.
+"""The trace lane: list, fetch, convert, batch, send, record, for one destination. Read this file first.
 
-    windows -> list -> [traces] -> fetch, convert -> [spans] -> batch, send -> answers
+    windows -> list -> [traces] -> fetch, convert -> [spans] -> batch, send -> answers -> record
 
 Each stage is a few tasks. Between them are bounded queues, so a slow destination fills the batch in hand, then the
-bytes held, then stops the listing. The first error ends the lane: what was not answered does not count as delivered.
+bytes held, then stops the listing. Recorded is only what the destination has answered. A trace that is known under
+the same summary is not read again, and of one that changed only the spans that are new or changed are sent: so a trace
+that several windows list is delivered once, in one pass and in any number of them. The first error ends the pass.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from zlib import crc32
 
-from netra_otel_bridge.clock import Backoff, Clock, iso_ms
+import msgspec
+
+from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.convert import SpanConverter
-from netra_otel_bridge.deliver import Answer, Batcher, Destination, Sender, encode_span
-from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound
+from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, letter
+from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound, StateError
 from netra_otel_bridge.held import Held, Share
 from netra_otel_bridge.model import (
+    DeadLetter,
+    KnownTrace,
     LaneReport,
     SpanBatch,
     TraceQuery,
+    TraceRecord,
     TracesPage,
     TraceSpan,
     TraceSummary,
     UnreadableItem,
     Window,
 )
+from netra_otel_bridge.progress import DIGEST_BYTES, Recorder, holds_digest, pack_spans, with_digest
 from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.windows import Claims
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -43,136 +52,280 @@ LISTERS = 4
 WINDOW_RESTARTS = 3
 GONE_AT_LEAST = 10
 """Traces that may vanish between listing and reading before it counts: then, and above a tenth, the path is wrong."""
+DRAIN_S = 8.0
+"""What a request that is under way gets to be answered, when the lane is stopped."""
 _log = logging.getLogger("netra_otel_bridge.pipeline")
 
 
 @dataclass(frozen=True, slots=True)
 class LaneOptions:
-    """Bounds of a lane; ``backoff`` is that of batches, the client has its own."""
+    """Bounds of a lane.
+
+    ``keeps_letters`` says whether the state outlives the work: where it does not, what a destination will not take is
+    only counted as refused.
+    """
 
     fetchers: int = 64
     batch_spans: int = 512
     batch_bytes: int = 3_500_000
     held_bytes: int = 64 * 2**20
-    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.5))
+    keeps_letters: bool = True
+
+
+class LaneWatch:
+    """What the passes of a lane tell while they work; this one logs each new reason to wait, once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.retries = 0
+        self._last_reason = ""
+
+    def progress(self, report: LaneReport) -> None:
+        """The report grew."""
+
+    def retrying(self, reason: str, delay_s: float) -> None:
+        """A batch was not taken and is sent again in ``delay_s`` seconds."""
+        self.retries += 1
+        level = logging.DEBUG if reason == self._last_reason else logging.WARNING
+        self._last_reason = reason
+        _log.log(level, "%s: %s; trying again in %.1f s", self.name, reason, delay_s)
+
+    def recovered(self) -> None:
+        """A batch that was sent again was answered."""
+
+
+@dataclass(slots=True, eq=False)
+class _Listing:
+    """One window: finished when it is listed to the end and each trace in it is answered (``open`` is 0)."""
+
+    window: Window
+    open: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class _Trace:
+    """A trace on its way, listed under ``digest``; ``listings`` wait for it.
+
+    ``first`` says that this pass had not met it before, ``queued`` that it holds a slot. ``sent`` are the spans that
+    are answered with their checksums, those of earlier passes included. ``again`` is the same trace, where it was
+    listed with another summary meanwhile.
+    """
+
+    summary: TraceSummary
+    digest: bytes
+    listings: list[_Listing]
+    known: KnownTrace | None = None
+    first: bool = False
+    queued: bool = False
+    share: Share | None = None
+    start_ns: int = 0
+    sent: dict[int, int] = field(default_factory=dict)
+    unanswered: int = 0
+    again: _Trace | None = None
+
+    def also_listed(self, summary: TraceSummary, digest: bytes, listing: _Listing) -> None:
+        """Another listing holds this trace too."""
+        listing.open += 1
+        if digest == self.digest:
+            self.listings.append(listing)
+        elif self.again is None:
+            self.again = _Trace(summary, digest, [listing])
+        else:
+            self.again.summary, self.again.digest = summary, digest
+            self.again.listings.append(listing)
+
+    def record(self) -> TraceRecord:
+        """What is to be remembered of it now."""
+        digests = self.known.digest if self.known is not None else None
+        if not self.unanswered:
+            digests = with_digest(digests, self.digest)
+        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent))
+
+
+class _Windows:
+    """The windows of a pass, in order. It records those that are finished or, following, how far all are finished."""
+
+    def __init__(self, windows: Iterable[Window], progress: Recorder, follow: bool) -> None:
+        self._windows = iter(windows)
+        self._progress = progress
+        self._follow = follow
+        self._unfinished: deque[_Listing] = deque()
+
+    def __iter__(self) -> Iterator[_Listing]:
+        for window in self._windows:
+            listing = _Listing(window)
+            self._unfinished.append(listing)
+            yield listing
+
+    def close(self, listings: Iterable[_Listing]) -> None:
+        """One of the things that each of these waited for is done."""
+        for listing in listings:
+            listing.open -= 1
+            if not listing.open and not self._follow:
+                self._progress.finished(listing.window)
+        while self._unfinished and not self._unfinished[0].open:
+            end_ns = self._unfinished.popleft().window.end_ns
+            if self._follow:
+                self._progress.followed(end_ns)
 
 
 class TraceLane:
-    """Copies the traces of a range to one destination; `report` grows while `run` works."""
+    """Copies the traces of windows to one destination, in one pass; `report` grows while `run` works."""
 
     def __init__(
         self,
         client: AsyncNetraClient,
         converter: SpanConverter,
-        destination: Destination,
-        query: TraceQuery,
+        sender: Sender,
+        queries: Sequence[TraceQuery],
+        progress: Recorder,
         options: LaneOptions,
-        clock: Clock,
-        on_progress: Callable[[LaneReport], None] | None = None,
+        watch: LaneWatch,
     ) -> None:
-        self.report = LaneReport(destination.name)
+        self.report = LaneReport(watch.name)
         self._client = client
         self._converter = converter
-        self._query = query
+        self._queries = queries
+        self._progress = progress
         self._options = options
-        self._on_progress = on_progress or (lambda _: None)
-        self._sender = Sender(destination, backoff=options.backoff, clock=clock, on_retry=self._log_retry)
+        self._watch = watch
+        self._sender = sender
         self._batcher = Batcher(options.batch_spans, options.batch_bytes)
         self._held = Held(options.held_bytes)
-        self._traces: asyncio.Queue[tuple[Window | None, TraceSummary] | None] = asyncio.Queue(options.fetchers)
-        self._ready: asyncio.Queue[tuple[list[ReadableSpan], Share] | None] = asyncio.Queue(options.fetchers)
-        self._unlisted = set(query.trace_ids)
+        self._slots = asyncio.Semaphore(2 * options.fetchers)
+        self._traces: asyncio.Queue[_Trace] = asyncio.Queue()
+        self._ready: asyncio.Queue[tuple[_Trace, list[ReadableSpan]] | None] = asyncio.Queue(options.fetchers)
+        self._flushed = asyncio.Event()
+        self._active: dict[str, _Trace] = {}
+        self._batched: list[tuple[_Trace, int, int]] = []
+        self._unlisted = {trace_id for query in queries for trace_id in query.trace_ids}
         self._gone = 0
-        self._last_retry = ""
-        self._unanswered: Counter[int] = Counter()
-        self._shares: dict[int, list[Share]] = {}
 
-    async def run(self, whole: Window, windows: Iterable[Window]) -> LaneReport:
-        """Copy ``windows`` of the range ``whole``. Errors of Netra and of the destination end up in ``report.error``."""
+    async def run(self, windows: Iterable[Window], *, follow: bool = False) -> LaneReport:
+        """One pass over ``windows``, in order. With ``follow``, what is recorded of them is how far they were followed.
+
+        Errors of Netra, of the destination and of the state end up in ``report.error``. Cancelled, it stops reading,
+        gives the request that is under way `DRAIN_S` to be answered, and records the answer.
+        """
+        self._progress.start_pass()
+        retries = self._watch.retries
+        self._windows = _Windows(windows, self._progress, follow)
         try:
             async with asyncio.TaskGroup() as stages:
-                stages.create_task(self._read(whole, iter(windows)))
-                stages.create_task(self._deliver())
+                background = [stages.create_task(self._deliver()), stages.create_task(self._progress.run())]
+                await self._read()
+                for task in background:
+                    task.cancel()
         except BaseExceptionGroup as group:
             self.report.error = _the_cause(group)
+        finally:
+            self.report.retries = self._watch.retries - retries
+            try:
+                await self._progress.flush()
+            except StateError as error:
+                self.report.error = error
         return self.report
 
-    async def _read(self, whole: Window, windows: Iterator[Window]) -> None:
-        claims = Claims(whole)
-        async with asyncio.TaskGroup() as fetchers:
-            for _ in range(self._options.fetchers):
-                fetchers.create_task(self._fetch_traces(claims))
+    async def _read(self) -> None:
+        """List and fetch, until every trace is answered."""
+        listings = iter(self._windows)
+        async with asyncio.TaskGroup() as readers:
+            fetchers = [readers.create_task(self._fetch_traces()) for _ in range(self._options.fetchers)]
             async with asyncio.TaskGroup() as listers:
                 for _ in range(LISTERS):
-                    listers.create_task(self._list_windows(windows))
-            await self._traces.join()
-            for trace in claims.unclaimed():
-                await self._traces.put((None, trace))
-            for trace_id in sorted(self._unlisted):
-                self._note_missing(f"trace {trace_id}: Netra lists none with this id in the range")
-            for _ in range(self._options.fetchers):
-                await self._traces.put(None)
+                    listers.create_task(self._list_windows(listings))
+            await self._answer_all()
+            while self._active:
+                await self._answer_all()
+            for task in fetchers:
+                task.cancel()
+        for trace_id in sorted(self._unlisted):
+            self._note_missing(f"trace {trace_id}: Netra lists none with this id in the range")
+
+    async def _answer_all(self) -> None:
+        """Return when all that was listed so far is read, sent and answered."""
+        await self._traces.join()
+        self._flushed.clear()
         await self._ready.put(None)
+        await self._flushed.wait()
 
-    async def _list_windows(self, windows: Iterator[Window]) -> None:
-        for window in windows:
-            await self._list_window(window)
+    async def _list_windows(self, listings: Iterator[_Listing]) -> None:
+        for listing in listings:
+            for query in self._queries:
+                for trace_id in query.trace_ids or (None,):
+                    await self._list_window(listing, query, trace_id)
+            self._windows.close([listing])
             self.report.windows += 1
-            self._on_progress(self.report)
+            self._watch.progress(self.report)
 
-    async def _list_window(self, window: Window) -> None:
-        """Queue each trace of a window once; a cursor that expires starts the listing again."""
-        seen: set[str] = set()
-        for trace_id in self._query.trace_ids or (None,):
-            for restart in range(WINDOW_RESTARTS + 1):
-                try:
-                    await self._list_pages(window, trace_id, seen)
-                    break
-                except NetraCursorRefused:
-                    if restart == WINDOW_RESTARTS:
-                        raise
+    async def _list_window(self, listing: _Listing, query: TraceQuery, trace_id: str | None) -> None:
+        """Queue the traces of a window; a cursor that expires starts the listing again."""
+        for restart in range(WINDOW_RESTARTS + 1):
+            try:
+                async for page in list_pages(self._client, listing.window, query, trace_id):
+                    self._note_unreadable("trace list", "", page.unreadable)
+                    await self._take(listing, page.traces)
+            except NetraCursorRefused:
+                if restart == WINDOW_RESTARTS:
+                    raise
+            else:
+                return
 
-    async def _list_pages(self, window: Window, trace_id: str | None, seen: set[str]) -> None:
-        async for page in list_pages(self._client, window, self._query, trace_id):
-            self._note_unreadable("trace list", page.unreadable)
-            for trace in page.traces:
-                if trace.id not in seen:
-                    seen.add(trace.id)
-                    self._unlisted.discard(trace_id or trace.id)
-                    self.report.listed += 1
-                    await self._traces.put((window, trace))
+    async def _take(self, listing: _Listing, traces: Sequence[TraceSummary]) -> None:
+        """Queue those of a page's traces that are new or changed."""
+        ids = [trace.id for trace in traces]
+        known = self._progress.known(ids)
+        new = self._progress.first_listed(ids)
+        for trace in traces:
+            first = trace.id in new
+            new.discard(trace.id)
+            self._unlisted.discard(trace.id)
+            self.report.listed += first
+            digest = summary_digest(trace)
+            active = self._active.get(trace.id)
+            before = known.get(trace.id)
+            if active is not None:
+                active.also_listed(trace, digest, listing)
+            elif before is None or not holds_digest(before.digest, digest):
+                work = self._active[trace.id] = _Trace(trace, digest, [listing], before, first, queued=True)
+                listing.open += 1
+                await self._slots.acquire()
+                self._traces.put_nowait(work)
+            elif first:
+                self.report.traces += 1
+                self.report.spans += before.spans
+                self.report.skipped += before.spans
 
-    async def _fetch_traces(self, claims: Claims) -> None:
-        while (task := await self._traces.get()) is not None:
-            await self._fetch_trace(*task, claims)
+    async def _fetch_traces(self) -> None:
+        while True:
+            await self._fetch_trace(await self._traces.get())
             self._traces.task_done()
 
-    async def _fetch_trace(self, window: Window | None, trace: TraceSummary, claims: Claims) -> None:
-        """Read a trace and hand it on, if ``window`` is the one that delivers it; without a window it is."""
-        share = self._held.share()
+    async def _fetch_trace(self, work: _Trace) -> None:
+        """Read a trace and hand it on."""
+        share = work.share = self._held.share()
         try:
-            spans = await self._fetch_spans(trace, share)
+            spans = await self._fetch_spans(work.summary, share)
         except NetraNotFound as error:
             self._gone += 1
             if error.status != HTTPStatus.NOT_FOUND or self._gone > max(GONE_AT_LEAST, self.report.listed // 10):
                 raise
-            self._note_missing(f"trace {trace.id}: it is gone since Netra listed it")
-            share.release()
+            self._note_missing(f"trace {work.summary.id}: it is gone since Netra listed it")
+            self._close(work)
             return
+        finally:
+            if work.queued:
+                self._slots.release()
         share.read()
-        converted = self._converter.convert_trace(trace, spans)
-        delivers, others = True, 0
+        converted = self._converter.convert_trace(work.summary, spans)
         if not converted:
-            self.report.note(f"trace {trace.id}: Netra lists it, and holds no span of it")
-        elif window is not None:
-            times_ns = [(span.start_time or 0, span.end_time or 0) for span in converted]
-            delivers, others = claims.take(window, trace, times_ns)
-        self.report.skipped += others
-        if delivers:
-            self.report.spans += len(converted)
-            await self._ready.put((converted, share))
-        else:
-            share.release()
+            self.report.note(f"trace {work.summary.id}: Netra lists it, and holds no span of it")
+            self._close(work)
+            return
+        if work.known is not None or not work.first:
+            work.sent = self._progress.spans(work.summary.id)
+        work.start_ns = min(span.start_time or 0 for span in converted)
+        await self._ready.put((work, converted))
 
     async def _fetch_spans(self, trace: TraceSummary, share: Share) -> list[TraceSpan]:
         """All spans of a trace, each once; a cursor that expires starts the trace again."""
@@ -187,70 +340,130 @@ class TraceLane:
         spans: dict[str, TraceSpan] = {}
         await share.room()
         async for page in self._client.iter_span_pages(trace.id, limit=PAGE_LIMIT):
-            self._note_unreadable(f"trace {trace.id}", page.unreadable)
+            self._note_unreadable(f"trace {trace.id}", trace.id, page.unreadable)
             for span in page.spans:
-                if spans.setdefault(span.id, span) is not span:
-                    self.report.skipped += 1
+                spans.setdefault(span.id, span)
             share.add(_size_bytes(page.spans))
             await share.room()
         return list(spans.values())
 
     async def _deliver(self) -> None:
-        while (task := await self._next()) is not None:
-            spans, share = task
-            if not spans:
-                self.report.traces += 1
-                share.release()
-                continue
-            key = _trace_key(spans[0])
-            self._unanswered[key] += len(spans)
-            self._shares.setdefault(key, []).append(share)
-            for span in spans:
-                batch = self._batcher.add(span, encode_span(span))
-                if batch is not None:
-                    await self._send(batch)
-        last = self._batcher.flush()
-        if last is not None:
-            await self._send(last)
+        while True:
+            task = await self._next()
+            if task is None:
+                await self._send(self._batcher.flush())
+                self._flushed.set()
+            else:
+                await self._batch(*task)
 
-    async def _next(self) -> tuple[list[ReadableSpan], Share] | None:
+    async def _next(self) -> tuple[_Trace, list[ReadableSpan]] | None:
         self._held.idle(self._ready.empty())
         task = await self._ready.get()
         self._held.idle(False)
         return task
 
-    async def _send(self, batch: SpanBatch) -> None:
+    async def _batch(self, work: _Trace, spans: Sequence[ReadableSpan]) -> None:
+        """Put the spans that the destination has not had into batches, and send what is full."""
+        fresh = []
+        for span in spans:
+            encoded = encode_span(span)
+            entry = span.context.span_id, crc32(encoded)
+            sent = work.sent.get(entry[0])
+            if sent != entry[1]:
+                fresh.append((span, encoded, entry))
+                self.report.changed += sent is not None
+            elif work.first:
+                self.report.skipped += 1
+        self.report.spans += len(spans) if work.first else len(fresh)
+        work.unanswered = len(fresh)
+        if not fresh:
+            self._progress.answered([work.record()], 0, 0, 0)
+            self._close(work)
+        for span, encoded, entry in fresh:
+            batch = self._batcher.add(span, encoded)
+            self._batched.append((work, *entry))
+            await self._send(batch)
+
+    async def _send(self, batch: SpanBatch | None) -> None:
+        """Send a batch and record the answer. What is answered counts, whatever comes after it."""
+        if batch is None:
+            return
+        entries = self._batched[: len(batch.spans)]
+        del self._batched[: len(batch.spans)]
         answer = Answer()
+        request = asyncio.ensure_future(self._sender.send(batch, answer))
         try:
-            await self._sender.send(batch, answer)
+            await asyncio.shield(request)
+        except asyncio.CancelledError:
+            await self._sender.drain(request, DRAIN_S)
+            raise
         finally:
-            self.report.delivered += answer.delivered
-            self.report.bytes += answer.size_bytes
-            self.report.refused += answer.refused
-            for problem in answer.problems:
-                self.report.note(problem)
-        for key, count in Counter(map(_trace_key, batch.spans)).items():
-            self._unanswered[key] -= count
-            if not self._unanswered[key]:
-                del self._unanswered[key]
-                for share in self._shares.pop(key):
-                    self.report.traces += 1
-                    share.release()
-        self._on_progress(self.report)
+            self._record(batch, entries, answer)
+        self._batcher.limit(self._sender.limit_bytes)
+        await self._progress.room()
+
+    def _record(self, batch: SpanBatch, entries: Sequence[tuple[_Trace, int, int]], answer: Answer) -> None:
+        answered = set(map(id, answer.answered))
+        letters = [letter(dead.span, dead.reason) for dead in answer.dead]
+        touched: dict[_Trace, None] = {}
+        for span, (work, span_id, checksum) in zip(batch.spans, entries, strict=True):
+            if id(span) in answered:
+                work.sent[span_id] = checksum
+                work.unanswered -= 1
+                touched[work] = None
+        refused = answer.refused + (0 if self._options.keeps_letters else len(letters))
+        self.report.delivered += answer.delivered
+        self.report.bytes += answer.size_bytes
+        self.report.refused += refused
+        self.report.trimmed += answer.trimmed
+        for problem in answer.problems:
+            self.report.note(problem)
+        self._bury(letters)
+        self._progress.answered([work.record() for work in touched], answer.delivered, refused, answer.size_bytes)
+        for work in touched:
+            if not work.unanswered:
+                self._close(work)
+        self._watch.progress(self.report)
+
+    def _close(self, work: _Trace) -> None:
+        """A trace is done: so are the listings that waited for it, unless one of them saw it change meanwhile."""
+        del self._active[work.summary.id]
+        if work.share is not None:
+            work.share.release()
+        self.report.traces += work.first
+        if work.again is not None:
+            work.again.known = self._progress.known([work.summary.id]).get(work.summary.id)
+            self._active[work.summary.id] = work.again
+            self._traces.put_nowait(work.again)
+        self._windows.close(work.listings)
+
+    def _bury(self, letters: Sequence[DeadLetter]) -> None:
+        if letters and self._options.keeps_letters:
+            self.report.dead_lettered += len(letters)
+            self._progress.dead(letters)
 
     def _note_missing(self, problem: str) -> None:
-        self.report.unreadable += 1
+        self.report.missing += 1
         self.report.note(problem)
 
-    def _note_unreadable(self, where: str, items: Sequence[UnreadableItem]) -> None:
+    def _note_unreadable(self, where: str, trace_id: str, items: Sequence[UnreadableItem]) -> None:
+        """Give up what is no trace or span at all: once, however often it is listed, and wherever in the list."""
         for item in items:
-            self._note_missing(f"{where}: {item.path} is not readable: {item.reason}")
+            place = f"{trace_id} {item.path}" if trace_id else ""
+            mark = "unreadable " + blake2b(f"{place} {item.json}".encode(), digest_size=16).hexdigest()
+            if self._progress.known([mark]):
+                continue
+            self.report.unreadable += 1
+            problem = f"{where}: {item.path} is not readable: {item.reason}"
+            self.report.note(problem)
+            self._progress.answered([TraceRecord(mark, 0, mark.encode()[-DIGEST_BYTES:], b"")], 0, 0, 0)
+            self._bury([DeadLetter(trace_id, "", problem, item.json, is_span=False)])
 
-    def _log_retry(self, reason: str, delay_s: float) -> None:
-        """Say why a batch waits: once for each reason, so that a night without a destination is no flood."""
-        level = logging.DEBUG if reason == self._last_retry else logging.WARNING
-        self._last_retry = reason
-        _log.log(level, "%s: %s; trying again in %.1f s", self.report.name, reason, delay_s)
+
+def summary_digest(trace: TraceSummary) -> bytes:
+    """What tells one state of a trace from another: all of its summary but the cursor."""
+    fields = msgspec.structs.replace(trace, cursor=None)
+    return blake2b(msgspec.msgpack.encode(fields), digest_size=DIGEST_BYTES).digest()
 
 
 def list_pages(
@@ -279,11 +492,6 @@ def _the_cause(group: BaseExceptionGroup[BaseException]) -> BridgeError:
     if isinstance(first, BridgeError):
         return first
     raise first
-
-
-def _trace_key(span: ReadableSpan) -> int:
-    trace_id: int = span.context.trace_id
-    return trace_id
 
 
 def _size_bytes(spans: Iterable[TraceSpan]) -> int:

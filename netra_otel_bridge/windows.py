@@ -1,20 +1,24 @@
-"""Windows of a range of time, and which of them delivers a trace.
+"""Windows of a range of time, and which of them a poll of live traffic covers.
 
-A long trace can be listed in several windows, and the span call always gives all of it. It belongs to the window in
-which its earliest span of the range starts, or to the first window if none starts inside the range (`owns`). Netra may
-list it elsewhere all the same, where a clock was off or a time was rounded. So a window that is handed a trace of
-another one leaves it to that one, and what no window took in the end is delivered then (`Claims`, ADR 0004).
+Spans arrive late and traces change after they were read, so a poll goes back behind what was followed already: a
+little each time, further seldom. Counted in polls, so that one figure (``poll``) sets the pace of all tiers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from netra_otel_bridge.clock import NS_PER_S
-from netra_otel_bridge.model import TraceSummary, Window
+from netra_otel_bridge.model import Window
 
-BORDER_NS = 2 * NS_PER_S
-"""How far a listing may be off at a window's borders: traces closer to them can be listed on both sides."""
+MINUTE_NS = 60 * NS_PER_S
+HOUR_NS = 60 * MINUTE_NS
+NEAR_NS = 5 * MINUTE_NS
+"""How far back each poll goes."""
+MIDDLE_NS, MIDDLE_POLLS = HOUR_NS, 10
+FAR_POLLS = 120
+"""With a poll every 30 s: the last hour every five minutes, the longest lookback every hour."""
 
 
 def split(whole: Window, size_ns: int) -> Iterator[Window]:
@@ -26,42 +30,42 @@ def split(whole: Window, size_ns: int) -> Iterator[Window]:
         start = end
 
 
-def owns(window: Window, whole: Window, span_starts_ns: Iterable[int]) -> bool:
-    """Whether a trace with these span starts (all of them) belongs to ``window`` of the range ``whole``."""
-    inside = [start for start in span_starts_ns if whole.start_ns <= start < whole.end_ns]
-    owner_ns = min(inside, default=whole.start_ns)
-    return window.start_ns <= owner_ns < window.end_ns
+def without(windows: Iterable[Window], done: Sequence[Window]) -> list[Window]:
+    """Those of ``windows`` that do not lie within one of ``done``."""
+    return [
+        window
+        for window in windows
+        if not any(one.start_ns <= window.start_ns and window.end_ns <= one.end_ns for one in done)
+    ]
 
 
-class Claims:
-    """Who delivers which trace, for one lane over one range.
+@dataclass(frozen=True, slots=True)
+class Lookback:
+    """The moving window of a lane that follows live traffic.
 
-    It remembers the traces that more than one window can list, and those that wait for their owner: few where windows
-    are longer than traces.
+    ``settle_ns`` leaves out traces that are still growing, ``longest_ns`` is how late a span may come and be found.
     """
 
-    def __init__(self, whole: Window) -> None:
-        self._whole = whole
-        self._taken: set[str] = set()
-        self._waiting: dict[str, tuple[TraceSummary, int]] = {}
+    settle_ns: int
+    longest_ns: int
 
-    def take(self, window: Window, trace: TraceSummary, times_ns: Sequence[tuple[int, int]]) -> tuple[bool, int]:
-        """Whether ``window`` delivers ``trace``, whose spans have these starts and ends; and how many spans that were
-        read are hereby settled as another window's."""
-        if trace.id in self._taken:
-            return False, len(times_ns)
-        _, waited = self._waiting.get(trace.id, (trace, 0))
-        if not owns(window, self._whole, (start for start, _ in times_ns)):
-            self._waiting[trace.id] = (trace, waited + len(times_ns))
-            return False, 0
-        self._waiting.pop(trace.id, None)
-        first, last = window.start_ns + BORDER_NS, window.end_ns - BORDER_NS
-        if any(start < first or end >= last for start, end in times_ns):
-            self._taken.add(trace.id)
-        return True, waited
+    def is_far(self, poll: int) -> bool:
+        """Whether poll number ``poll`` (from 0) goes back as far as it ever does; the first one does."""
+        return poll % FAR_POLLS == 0
 
-    def unclaimed(self) -> list[TraceSummary]:
-        """The traces that were listed, and not by the window that they belong to; they are the caller's from here on."""
-        traces = [trace for trace, _ in self._waiting.values()]
-        self._waiting.clear()
-        return traces
+    def window(self, poll: int, now_ns: int, watermark_ns: int, since_ns: int) -> Window | None:
+        """What poll number ``poll`` covers, or ``None`` if that is nothing yet.
+
+        It ends ``settle_ns`` before now and starts a lookback before the watermark, or before its own end where the
+        local clock went back, never before ``since_ns``. The start is a whole minute, or a whole hour for the longer
+        ones: Netra may cut a trace's summary at the bounds of a listing, and is then asked with the same bounds again.
+        """
+        end = (now_ns - self.settle_ns) // 10**6 * 10**6
+        if self.is_far(poll):
+            back, grid = self.longest_ns, HOUR_NS
+        elif poll % MIDDLE_POLLS == 0:
+            back, grid = min(MIDDLE_NS, self.longest_ns), HOUR_NS
+        else:
+            back, grid = min(NEAR_NS, self.longest_ns), MINUTE_NS
+        start = max((min(watermark_ns, end) - back) // grid * grid, since_ns)
+        return Window(start, end) if start < end else None

@@ -59,7 +59,7 @@ def main() -> None:
         code = _write_wrong_usage(error)
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         code = write_error(
-            Interrupted("interrupted", hint="what was delivered stays; a new run starts over"),
+            Interrupted("interrupted", hint="what was answered is recorded; the same command goes on from there"),
             as_json=wants_json(sys.argv),
         )
     except BrokenPipeError:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from netra_otel_bridge import __version__
-from netra_otel_bridge.cli import config, demo, emulator, replay, traces, usage
+from netra_otel_bridge.cli import check, config, demo, emulator, replay, run, state, status, traces, usage
 
 app = typer.Typer(
     name="netra-otel-bridge",
@@ -35,6 +35,10 @@ def root(
 
 
 app.command("replay")(replay.replay)
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("status")(status.status)
+app.add_typer(state.app, name="state")
 app.add_typer(usage.app, name="usage")
 app.add_typer(traces.app, name="traces")
 app.add_typer(config.app, name="config")

@@ -6,12 +6,12 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from netra_otel_bridge.bridge import Bridge
-from netra_otel_bridge.cli.output import err
+from netra_otel_bridge.cli import logs
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceFilter, TraceQuery
 
@@ -20,6 +20,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors on stderr.")]
 
+To = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--to", metavar="DEST", help="otlp+grpc://HOST:PORT, otlp+http://HOST:PORT, otlp-file:PATH, console ..."
+    ),
+]
+State = Annotated[
+    str | None, typer.Option("--state", metavar="DIR", help="The directory that remembers what was delivered.")
+]
 Since = Annotated[str | None, typer.Option(metavar="T", help="Start: a duration before now (90m, 24h, 7d) or a time.")]
 From = Annotated[
     str | None, typer.Option("--from", metavar="T", help="Start: 2026-05-01T12:00:00Z or 2026-05-01 (UTC).")
@@ -34,27 +43,20 @@ Filters = Annotated[
 ]
 
 
-class _LineHandler(logging.Handler):
-    """One record, one line on stderr, above the progress bar where there is one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = f"{record.levelname.lower()}: {record.getMessage()}"
-        err.print(line, soft_wrap=True, markup=False, style="dim" if record.levelno < logging.WARNING else None)
-
-
 _TEXT_FIELDS = ("trace_id", "session_id", "user_id", "tenant_id", "name", "environment", "service")
 _FLAG_FIELDS = ("has_error", "has_pii", "has_violation")
 _NUMBER_FIELDS = ("total_cost", "latency")
 
 
-def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Bridge:
-    """Set up logging on stderr, and the bridge from flags, environment and file."""
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
-    logger = logging.getLogger("netra_otel_bridge")
-    logger.handlers = [_LineHandler()]
-    logger.setLevel(level)
-    logger.propagate = False
-    return Bridge(config_file=config_file, environ=os.environ, **flags)
+def start(config_file: Path | None, verbose: bool, quiet: bool, *, service: bool = False, **flags: Any) -> Bridge:
+    """The bridge from flags, environment and file, and its log on stderr; that of a service has times, and says more."""
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO if service else logging.WARNING
+    logs.configure(level, stamped=service)
+    bridge = Bridge(config_file=config_file, environ=os.environ, **flags)
+    key = bridge.settings.api_key
+    redactor = logs.Redactor([key.reveal()] if key is not None else [])
+    logs.configure(level, cast(logs.Form, bridge.settings.log_format), redactor=redactor, stamped=service)
+    return bridge
 
 
 def query(

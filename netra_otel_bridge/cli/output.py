@@ -52,8 +52,9 @@ def wants_json(argv: list[str]) -> bool:
 
 def report_json(report: ReplayReport) -> dict[str, Any]:
     """The ``--json`` report of ``replay``, as ``docs/cli.md`` gives it."""
+    window = report.window
     return {
-        "window": {"from": iso_ms(report.window.start_ns), "until": iso_ms(report.window.end_ns)},
+        "window": {"from": iso_ms(window.start_ns), "until": iso_ms(window.end_ns)} if window is not None else None,
         "destinations": [_lane_json(lane) for lane in report.destinations],
         "api_calls": report.api_calls,
         "retries": report.retries,
@@ -70,10 +71,14 @@ def _lane_json(lane: LaneReport) -> dict[str, Any]:
         "spans": lane.spans,
         "delivered": lane.delivered,
         "refused": lane.refused,
-        "dead_lettered": 0,
+        "dead_lettered": lane.dead_lettered,
         "skipped": lane.skipped,
+        "changed": lane.changed,
+        "trimmed": lane.trimmed,
         "unreadable": lane.unreadable,
+        "missing": lane.missing,
         "bytes": lane.bytes,
+        "retries": lane.retries,
         "exit": lane.exit_code,
     }
     if lane.problems:
@@ -115,13 +120,18 @@ def cost(value: float | None) -> str:
 
 
 def duration(ns: float) -> str:
-    """``840 µs``, ``12.3 ms``, ``4.21 s``, ``3m12s``."""
+    """``840 µs``, ``12.3 ms``, ``4.21 s``, ``3m12s``, ``9h05m``, ``3d04h``."""
     if ns < 1_000_000:
         return f"{ns / 1000:.0f} µs"
     if ns < 1_000_000_000:
         return f"{ns / 1_000_000:.1f} ms"
     seconds = ns / 1_000_000_000
-    return f"{seconds:.2f} s" if seconds < 120 else f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
+    if seconds < 120:
+        return f"{seconds:.2f} s"
+    minutes = int(seconds // 60)
+    if minutes < 120:
+        return f"{minutes}m{int(seconds % 60):02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes < 2880 else f"{minutes // 1440}d{minutes // 60 % 24:02d}h"
 
 
 def count(value: float | None) -> str:

@@ -12,22 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from netra_otel_bridge.bridge import Bridge
-from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli import checkpoint, options
 from netra_otel_bridge.cli.output import count, err, estimate_json, out, report_json, size, write_json
 from netra_otel_bridge.cli.running import run
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.errors import BridgeError, UsageError
-from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery
+from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, Window
+from netra_otel_bridge.state import StateStore
 
 
 def replay(
     since: options.Since = None,
     from_: options.From = None,
     until: options.Until = None,
-    to: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DEST", help="otlp+grpc://HOST:PORT, otlp+http://HOST:PORT, otlp-file:PATH, console ..."),
-    ] = None,
+    to: options.To = None,
     tenant: options.Tenant = None,
     session: options.Session = None,
     user: options.User = None,
@@ -38,6 +36,10 @@ def replay(
     ] = None,
     concurrency: Annotated[int | None, typer.Option(metavar="N", help="Calls to Netra at the same time.")] = None,
     window: Annotated[str | None, typer.Option(metavar="1h", help="Size of the windows that are listed.")] = None,
+    state: options.State = None,
+    dead_letters: Annotated[
+        bool, typer.Option("--dead-letters", help="Send what the destination would not take again, and read nothing.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost, from a sample, and send nothing.")
     ] = False,
@@ -55,19 +57,27 @@ def replay(
         profile=profile,
         concurrency=concurrency,
         window=window,
+        state=state,
     )
     if as_json:
         refuse_console(bridge, bridge.destinations())
     wanted = options.query(tenant, session, user, filters, trace)
-    if dry_run:
+    if dry_run and not dead_letters:
         _write_estimate(run(bridge.aestimate(since=since, from_=from_, until=until, query=wanted)), as_json)
         return 0
-    try:
-        report = _with_progress(bridge, since, from_, until, wanted, show=err.is_terminal and not quiet)
-    except BridgeError as error:
-        if isinstance(error.report, ReplayReport):
-            write_report(error.report, as_json=as_json)
-        raise
+    if dead_letters and (dry_run or since or from_ or until):
+        raise UsageError(
+            "--dead-letters sends again what the state holds", hint="give no range of time and no --dry-run"
+        )
+    whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
+    with checkpoint.opened(bridge, wanted) as store:
+        try:
+            report = _with_progress(bridge, whole, wanted, store, show=err.is_terminal and not quiet)
+        except BridgeError as error:
+            if isinstance(error.report, ReplayReport):
+                write_report(error.report, as_json=as_json)
+            raise
+        checkpoint.finished(bridge, store)
     write_report(report, as_json=as_json)
     return report.exit_code
 
@@ -80,10 +90,10 @@ def refuse_console(bridge: Bridge, targets: Sequence[str]) -> None:
 
 
 def _with_progress(
-    bridge: Bridge, since: str | None, from_: str | None, until: str | None, query: TraceQuery, *, show: bool
+    bridge: Bridge, whole: Window | None, query: TraceQuery, store: StateStore, *, show: bool
 ) -> ReplayReport:
-    whole = bridge.window(since=since, from_=from_, until=until)
-    windows = -(-(whole.end_ns - whole.start_ns) // bridge.settings.window_ns)
+    """Replay ``whole``, or send dead letters again, with a bar for each destination."""
+    windows = None if whole is None else -(-(whole.end_ns - whole.start_ns) // bridge.settings.window_ns)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -100,9 +110,10 @@ def _with_progress(
             done = f"{lane.traces:,} traces  {lane.delivered:,} spans  {size(lane.bytes)}"
             progress.update(bars[lane.name], completed=lane.windows, done=done)
 
-        return run(
-            bridge.areplay(from_=iso_ms(whole.start_ns), until=iso_ms(whole.end_ns), query=query, on_progress=advance)
-        )
+        if whole is None:
+            return run(bridge.aresend(query=query, state=store, on_progress=advance))
+        start, end = iso_ms(whole.start_ns), iso_ms(whole.end_ns)
+        return run(bridge.areplay(from_=start, until=end, query=query, state=store, on_progress=advance))
 
 
 def write_report(report: ReplayReport, *, as_json: bool) -> None:
@@ -118,24 +129,48 @@ def write_report(report: ReplayReport, *, as_json: bool) -> None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("destination", overflow="fold")
-    for column in ("traces", "spans", "delivered", "refused", "skipped", "unreadable", "size"):
+    for column in ("traces", "spans", "delivered", "refused", "dead-lettered", "skipped", "size"):
         table.add_column(column, justify="right")
     for lane in report.destinations:
-        counts = (lane.traces, lane.spans, lane.delivered, lane.refused, lane.skipped, lane.unreadable)
+        counts = (lane.traces, lane.spans, lane.delivered, lane.refused, lane.dead_lettered, lane.skipped)
         style = "red" if lane.error else "yellow" if lane.exit_code else None
         table.add_row(Text(lane.name), *map(count, counts), size(lane.bytes), style=style)
     out.print(table)
     delivered = sum(lane.delivered for lane in report.destinations)
     rate = f", {delivered / report.seconds:,.0f} spans/s" if report.seconds and delivered else ""
+    window = report.window
+    what = "dead letters" if window is None else f"{iso_ms(window.start_ns)} to {iso_ms(window.end_ns)}"
     out.print(
-        f"{iso_ms(report.window.start_ns)} to {iso_ms(report.window.end_ns)}: {report.api_calls:,} API calls, "
-        f"{report.retries:,} retries, {report.seconds:.1f} s{rate}",
+        f"{what}: {report.api_calls:,} API calls, {report.retries:,} retries, {report.seconds:.1f} s{rate}",
         soft_wrap=True,
     )
     if report.notes:
         notes = ", ".join(f"{note} {number:,}" for note, number in report.notes.items())
         out.print(f"noted while converting: {notes}", soft_wrap=True)
-    if not any(lane.listed or lane.error for lane in report.destinations):
+    _write_hints(report)
+
+
+def _write_hints(report: ReplayReport) -> None:
+    """What the figures alone do not say."""
+    for lane in report.destinations:
+        if lane.final_windows:
+            out.print(
+                f"{lane.name}: {lane.final_windows:,} windows were finished long ago and were not listed again",
+                soft_wrap=True,
+                markup=False,
+            )
+        if (lane.skipped or lane.final_windows) and not lane.delivered:
+            again = f"netra-otel-bridge state reset --to {lane.name}"
+            out.print(f"{lane.name} has had all of it before; to send it again: {again}", soft_wrap=True, markup=False)
+        if lane.dead_lettered:
+            out.print(
+                f"{lane.name}: {lane.dead_lettered:,} dead letters are kept; see them with netra-otel-bridge state "
+                "dead-letters, send them again with netra-otel-bridge replay --dead-letters",
+                soft_wrap=True,
+                markup=False,
+            )
+    listed = any(lane.listed or lane.final_windows or lane.error for lane in report.destinations)
+    if report.window is not None and not listed:
         out.print("Netra lists no trace in this range.")
 
 

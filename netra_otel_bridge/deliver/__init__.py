@@ -1,20 +1,27 @@
 """SEND: batches of spans to a destination, each answered with an `Outcome`."""
 
 from netra_otel_bridge.deliver.batching import Batcher, batch_of
+from netra_otel_bridge.deliver.deadletter import letter, span_of
 from netra_otel_bridge.deliver.destination import Destination, DestinationSpec, open_destination, parse_destination
 from netra_otel_bridge.deliver.exporter import ExporterDestination
-from netra_otel_bridge.deliver.sender import Answer, Sender
+from netra_otel_bridge.deliver.probe import ProbeResult, probe
+from netra_otel_bridge.deliver.sender import Answer, Dead, Sender
 from netra_otel_bridge.deliver.wire import encode_span
 
 __all__ = [
     "Answer",
     "Batcher",
+    "Dead",
     "Destination",
     "DestinationSpec",
     "ExporterDestination",
+    "ProbeResult",
     "Sender",
     "batch_of",
     "encode_span",
+    "letter",
     "open_destination",
     "parse_destination",
+    "probe",
+    "span_of",
 ]

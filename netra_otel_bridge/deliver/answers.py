@@ -55,6 +55,8 @@ _GRPC = {
     StatusCode.UNAUTHENTICATED: Verdict.UNAUTHORIZED,
     StatusCode.PERMISSION_DENIED: Verdict.UNAUTHORIZED,
 }
+_MAYBE_TOO_LARGE = (StatusCode.RESOURCE_EXHAUSTED, StatusCode.OUT_OF_RANGE)
+"""What grpc answers to a large message; ``OUT_OF_RANGE`` in Rust."""
 _HTTP = {
     400: Verdict.REFUSED,
     401: Verdict.UNAUTHORIZED,
@@ -74,9 +76,20 @@ _HTTP = {
     505: Verdict.MISCONFIGURED,
 }
 _TOO_LARGE = re.compile(
-    r"larger than (the )?(max|limit)|(message|body|request|payload|entity)( is)? too large|exceeds max_request_size",
+    r"larger than (the )?(max|limit)|(message|body|request|payload|entity)( length)?( is)? too large"
+    r"|exceeds (max_request_size|(the )?maximum (configured message )?size)",
     re.I,
 )
+"""In the words of grpc in Go, C++, Java, .NET and Rust, of ``net/http``, and of the stock exporters."""
+_SLOW_DOWN = re.compile(r"RATE_LIMITED|rate.?limit|too many|quota|throttl|memory", re.I)
+GRPC_MESSAGE_BYTES = 4 << 20
+"""What a gRPC server takes by default."""
+_NAMED_LIMIT = re.compile(
+    r"(?:larger than max \(\d+ vs\.?|larger than max|exceeds maximum size|the limit is:) (\d+)", re.I
+)
+_OVER_RATE = re.compile(r"(?:burst:|rate limit \() ?(\d+) bytes\) (?:exceeded )?while adding (\d+) bytes")
+"""Tempo's rate limit, and what it was asked to add: more than the limit never passes, however long one waits."""
+_FULL_TRACE = re.compile(r"TRACE_TOO_LARGE")
 _TLS = re.compile(
     r"CERTIFICATE_|certificate (verify|has expired|is not)|SSLCertVerification|not in peer certificate"
     r"|hostname (mismatch|verification)|wrong_version_number|handshake failure|http1\.x server|TSI_|request to an HTTPS server",
@@ -113,11 +126,20 @@ def outcome(verdict: Verdict, reason: str, after_s: float | None = None) -> Outc
             return Misconfigured(line, unauthorized=True)
 
 
-def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None) -> Outcome:
-    """A gRPC status that is not OK. ``after_s`` is its ``RetryInfo``, which makes ``RESOURCE_EXHAUSTED`` a wait."""
+def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, sent_bytes: int = 0) -> Outcome:
+    """A gRPC status that is not OK, for a message of ``sent_bytes`` (0 where that is not known).
+
+    ``after_s`` is its ``RetryInfo``, which makes ``RESOURCE_EXHAUSTED`` a wait, unless more was sent than the rate limit
+    ever lets pass. Without one it is "too large" where the words say so, or where they say nothing and the message is
+    larger than gRPC servers take by default.
+    """
     verdict = _GRPC.get(code, Verdict.RETRY)
-    if code is StatusCode.RESOURCE_EXHAUSTED and after_s is None and _TOO_LARGE.search(details):
+    if (code in _MAYBE_TOO_LARGE and after_s is None and _TOO_LARGE.search(details)) or (
+        code is StatusCode.RESOURCE_EXHAUSTED and _never_passes(details)
+    ):
         verdict = Verdict.TOO_LARGE
+    elif code is StatusCode.RESOURCE_EXHAUSTED and after_s is None and sent_bytes > GRPC_MESSAGE_BYTES:
+        verdict = verdict if _SLOW_DOWN.search(details) else Verdict.TOO_LARGE
     elif code in (StatusCode.UNAVAILABLE, StatusCode.UNKNOWN) and _TLS.search(details):
         verdict = Verdict.MISCONFIGURED
     elif code is StatusCode.INTERNAL and _TRANSPORT_BROKE.search(details):
@@ -137,7 +159,7 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
     reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
     if status == 400 and _TLS.search(words):
         return outcome(Verdict.MISCONFIGURED, reason)
-    if status in (400, 413) and _TOO_LARGE.search(words):
+    if (status in (400, 413) and _TOO_LARGE.search(words)) or (status == 429 and _never_passes(words)):
         return outcome(Verdict.TOO_LARGE, reason)
     if status == 500 and said is not None:
         code = next((c for c in StatusCode if c.value[0] == said.code), StatusCode.UNKNOWN)
@@ -148,6 +170,12 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
     if 300 <= status < 400:
         return outcome(Verdict.MISCONFIGURED, f"HTTP {status}: a redirect, which is not followed")
     return outcome(Verdict.RETRY if status >= 500 else Verdict.REFUSED, reason, after_s)
+
+
+def _never_passes(words: str) -> bool:
+    """Whether a rate limit says that one request asked for more than it ever grants."""
+    found = _OVER_RATE.search(words)
+    return found is not None and int(found[2]) > int(found[1])
 
 
 def web_page_outcome(status: int, content_type: str) -> Outcome:
@@ -201,6 +229,24 @@ def words_outcome(words: str) -> Outcome:
     """The words of an exporter, where nothing else is known; without a known word, `Retry`: nothing is given up."""
     verdict = next((verdict for pattern, verdict in _WORDS if pattern.search(words)), Verdict.RETRY)
     return outcome(verdict, words)
+
+
+def named_limit_bytes(reason: str, sent_bytes: int) -> int | None:
+    """The size to stay below that a "too large" names: 1/64 less than its limit, for what a proxy adds.
+
+    ``None`` where it names none that is below the ``sent_bytes`` that were refused.
+    """
+    found = _NAMED_LIMIT.search(reason) or _OVER_RATE.search(reason)
+    limit = int(found[1]) if found else 0
+    return limit - limit // 64 if 0 < limit < sent_bytes else None
+
+
+def names_full_trace(reason: str) -> bool:
+    """Whether a refusal is about the size that one trace has at the destination, and not about a span of it.
+
+    Tempo 1.5 says so (``TRACE_TOO_LARGE``); what more comes of that trace is refused too, while it is live there.
+    """
+    return _FULL_TRACE.search(reason) is not None
 
 
 def retry_info_s(metadata: dict[str, str | bytes]) -> float | None:

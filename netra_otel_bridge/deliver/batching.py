@@ -6,6 +6,7 @@ gRPC servers take 4 MiB a message by default, so the size is known before sendin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -15,8 +16,11 @@ from netra_otel_bridge.model import SpanBatch
 MAX_SPANS = 512
 MAX_BYTES = 3_500_000
 """Below the 4 MiB (4,194,304 bytes) that gRPC servers take by default, with room for what a proxy adds."""
+MIN_BYTES = 4096
+"""No server refuses requests of this size for their size: what seems to say so is not believed."""
 _FRAME_BYTES = 6
 """A tag and the length of a message below 4 GiB."""
+_NO_LIMIT = 1 << 62
 
 
 class Batcher:
@@ -33,6 +37,11 @@ class Batcher:
         self._encoded: list[bytes] = []
         self._size_bytes = 0
         self._seen: set[tuple[int, int | None]] = set()
+
+    def limit(self, max_bytes: int | None) -> None:
+        """Make later batches no larger than ``max_bytes`` (`Sender.limit_bytes`); a limit is never raised again."""
+        if max_bytes is not None:
+            self._max_bytes = min(self._max_bytes, max(max_bytes, MIN_BYTES))
 
     def add(self, span: ReadableSpan, encoded: bytes) -> SpanBatch | None:
         """Take a span with what `encode_span` made of it; returns a batch when one is full.
@@ -76,9 +85,41 @@ class Batcher:
         return size
 
 
-def batch_of(spans: Sequence[ReadableSpan]) -> SpanBatch:
-    """One batch of exactly these spans, whatever their size: what is left of one that was split."""
-    batcher = Batcher(max_spans=len(spans) + 1, max_bytes=1 << 62)
-    for span in spans:
-        batcher.add(span, encode_span(span))
+def batch_of(spans: Sequence[ReadableSpan], encoded: Sequence[bytes] | None = None) -> SpanBatch:
+    """One batch of exactly these spans, whatever their size. ``encoded`` is what `encode_span` made of them, if known."""
+    batcher = Batcher(max_spans=len(spans) + 1, max_bytes=_NO_LIMIT)
+    for span, body in zip(spans, map(encode_span, spans) if encoded is None else encoded, strict=True):
+        batcher.add(span, body)
     return batcher.flush() or SpanBatch((), (), 0)
+
+
+def halves_by_size(batch: SpanBatch) -> tuple[SpanBatch, SpanBatch]:
+    """The first and the last spans of a batch of at least two, each part with about half of the bytes."""
+    half = sum(map(len, batch.encoded)) / 2
+    ends = accumulate(map(len, batch.encoded))
+    cut = next(number for number, end in enumerate(ends, 1) if end >= half)
+    return _cut(batch, range(len(batch.spans)), min(cut, len(batch.spans) - 1))
+
+
+def halves_by_trace(batch: SpanBatch) -> tuple[SpanBatch, SpanBatch]:
+    """Two parts of a batch of at least two spans, with whole traces in each; one trace alone is cut in the middle.
+
+    The parts are as near to half of the spans as their traces allow, and keep the order within a trace.
+    """
+    traces: dict[int, list[int]] = {}
+    for number, span in enumerate(batch.spans):
+        traces.setdefault(span.context.trace_id, []).append(number)
+    order = [number for members in traces.values() for number in members]
+    middle = len(order) // 2
+    if len(traces) > 1:
+        ends = list(accumulate(len(members) for members in traces.values()))[:-1]
+        middle = min(ends, key=lambda end: abs(end - middle))
+    return _cut(batch, order, middle)
+
+
+def _cut(batch: SpanBatch, order: Sequence[int], middle: int) -> tuple[SpanBatch, SpanBatch]:
+    first, last = (
+        batch_of([batch.spans[number] for number in part], [batch.encoded[number] for number in part])
+        for part in (order[:middle], order[middle:])
+    )
+    return first, last

@@ -63,13 +63,12 @@ class OtlpGrpcDestination:
     async def send(self, batch: SpanBatch) -> Outcome:
         """One ``Export`` call, within the configured time-out."""
         export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._open().unary_unary(METHOD)
+        body = encode_request(batch.spans, batch.encoded)
         try:
-            answer: bytes = await export(
-                encode_request(batch.spans, batch.encoded), timeout=self._settings.timeout_s, metadata=self._metadata
-            )
+            answer: bytes = await export(body, timeout=self._settings.timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             details = dict(error.trailing_metadata() or ())
-            outcome = grpc_outcome(error.code(), error.details() or "", retry_info_s(details))
+            outcome = grpc_outcome(error.code(), error.details() or "", retry_info_s(details), len(body))
             return masked(outcome, self._secrets)
         return masked(_read_protobuf(answer, len(batch.spans), self._secrets), self._secrets)
 

@@ -2,7 +2,7 @@
 
 - A batch is written whole and is on the disk (``fsync``) before it is `Delivered`. If that fails, what was written of
   it is taken back, and the lane stops: `DestinationUnavailable` names the path and what to do.
-- A crash can leave a last line that is torn. On opening, a last line without its end is cut off if it is not JSON and
+- The file is opened at the first batch. A crash can leave a last line that is torn: on opening, a last line without its end is cut off if it is not JSON and
   ended if it is; its batch was not answered, so it comes again.
 - The file is made for its owner alone (0600), because prompts are in it; the mode of one that is there stays.
 - A file that was moved away (log rotation) is made anew, at the next batch.
@@ -27,7 +27,7 @@ _BLOCK_BYTES = 1 << 16
 
 
 class OtlpFileDestination:
-    """Appends batches to the file at ``path``. Raises `ConfigurationError` if it can never be one."""
+    """Appends batches to the file at ``path``. Raises `ConfigurationError` if it can never be written."""
 
     def __init__(self, name: str, path: Path, deadline_s: float = 60.0) -> None:
         self.name = name
@@ -37,8 +37,10 @@ class OtlpFileDestination:
         self._file: int | None = None
         self._closed = False
         _check(path)
-        if not path.exists() or _is_regular(path):
-            self._file = _open(path)
+
+    def check(self) -> None:
+        """Raises `ConfigurationError` where the file can no longer be written; opens and makes nothing."""
+        _check(self._path)
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """Append one line. Raises `DestinationUnavailable` where the file system refuses; `Retry` if no one reads."""
@@ -79,7 +81,7 @@ class OtlpFileDestination:
         except OSError as error:
             raise DestinationUnavailable(
                 f"cannot write to {self._path}: {error.strerror or error}",
-                hint="make room or repair the disk, then start again: nothing is lost, the batch is sent again",
+                hint="make room or repair the disk; nothing is lost, the batch is sent again",
             ) from error
         return Delivered()
 
@@ -106,8 +108,8 @@ def _check(path: Path) -> None:
         raise ConfigurationError(
             f"otlp-file: there is no directory {path.parent}", hint="make it, or name another path"
         )
-    target = path if path.exists() else path.parent
-    if not os.access(target, os.W_OK):
+    target, access = (path, os.W_OK) if path.exists() else (path.parent, os.W_OK | os.X_OK)
+    if not os.access(target, access):
         raise ConfigurationError(
             f"otlp-file: {target} may not be written", hint="change its mode, or name another path"
         )

@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanContext
 Json = dict[str, Any]
 
 _HAS_IS_REMOTE = 0x100
-_IS_REMOTE = 0x200
+IS_REMOTE = 0x200
 """``SpanFlags`` of ``trace.proto``: whether the parent was remote is known, and it was."""
 _INT64 = range(-(1 << 63), 1 << 63)
 _encoder = msgspec.json.Encoder()
@@ -151,7 +151,7 @@ def _some(**fields: object) -> Json:
 
 
 def _flags(parent: SpanContext | None) -> int:
-    return _HAS_IS_REMOTE | _IS_REMOTE if parent is not None and parent.is_remote else _HAS_IS_REMOTE
+    return _HAS_IS_REMOTE | IS_REMOTE if parent is not None and parent.is_remote else _HAS_IS_REMOTE
 
 
 def _not_finite(value: float) -> str:

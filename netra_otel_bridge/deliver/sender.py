@@ -1,21 +1,42 @@
-"""From a batch to an answer for every span in it: wait, halve, bisect; the destination itself only says what it is asked."""
+"""From a batch to an answer for every span in it: wait, halve, bisect, trim; the destination only says what it is asked.
+
+    Retry          the same batch again, after a growing wait
+    TooLarge       two halves by size; a single span is trimmed, and dead when there is nothing left to trim
+    Refused        two halves, whole traces first; a single span is dead, and so is the rest of a trace that is full
+    Misconfigured  the lane ends, or, where it is patient, waits as long as it may
+
+Memory is bounded by the batch: its parts, and what is kept of full traces.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
 from netra_otel_bridge.clock import Backoff, Clock
-from netra_otel_bridge.deliver.batching import batch_of
+from netra_otel_bridge.deliver.answers import named_limit_bytes, names_full_trace
+from netra_otel_bridge.deliver.batching import MIN_BYTES, batch_of, halves_by_size, halves_by_trace
 from netra_otel_bridge.deliver.destination import Destination
+from netra_otel_bridge.deliver.trim import trim
 from netra_otel_bridge.errors import (
+    DestinationError,
     DestinationMisconfigured,
     DestinationRefuses,
     DestinationUnauthorized,
     DestinationUnavailable,
 )
-from netra_otel_bridge.model import Delivered, Misconfigured, PartlyRefused, Refused, Retry, SpanBatch, TooLarge
+from netra_otel_bridge.model import (
+    Delivered,
+    Misconfigured,
+    Outcome,
+    PartlyRefused,
+    Refused,
+    Retry,
+    SpanBatch,
+    TooLarge,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -23,96 +44,253 @@ if TYPE_CHECKING:
 REFUSED_SHARE = 0.2
 REFUSED_AT_LEAST = 100
 """More than a fifth refused, and at least this many: the destination does not want this kind of span; stop."""
+WINDOW_SPANS = 10_000
+"""When so many were answered, both counts are halved: the share is that of lately, not of a year."""
+MAX_TRIMS = 6
+_MAX_FULL_TRACES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A span that the destination will never take, as it was handed in, and the destination's reason."""
+
+    span: ReadableSpan
+    reason: str
 
 
 @dataclass(slots=True)
 class Answer:
-    """What became of one batch: spans and bytes that were taken, spans that were refused, and a line about each of those."""
+    """What became of one batch, as far as it was answered.
+
+    ``answered`` are the very spans of the batch that got an answer, ``dead`` those among them that will never be
+    taken. ``delivered`` and ``size_bytes`` were taken, ``trimmed`` of them shortened; ``refused`` counts those of a
+    partial success, which cannot be named: delivered + refused + dead = answered. ``problems`` has a line for each
+    refusal and each trimmed span.
+    """
 
     delivered: int = 0
     size_bytes: int = 0
     refused: int = 0
+    trimmed: int = 0
+    dead: list[Dead] = field(default_factory=list)
+    answered: list[ReadableSpan] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is still to be sent of a batch. ``whole`` is the part before its one span was trimmed, ``trims`` times."""
+
+    batch: SpanBatch
+    whole: SpanBatch
+    trims: int = 0
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        return self.whole.spans
+
+
 class Sender:
-    """Sends batches to one destination until each span is delivered or refused."""
+    """Sends batches to one destination until each span is delivered, refused or dead.
+
+    A ``patient`` sender never gives up on a destination that is away or misconfigured: it waits, tries the same batch
+    again, and calls ``on_retry(reason, delay_s)`` before each wait. ``on_recovered()`` is called when the answer after
+    one wait or several has come. ``limit_bytes`` is what the destination was learnt to take in one request, for
+    `Batcher.limit`; ``None`` as long as nothing was too large.
+    """
 
     def __init__(
-        self, destination: Destination, *, backoff: Backoff, clock: Clock, on_retry: Callable[[str, float], None]
+        self,
+        destination: Destination,
+        *,
+        backoff: Backoff,
+        clock: Clock,
+        on_retry: Callable[[str, float], None],
+        patient: bool = False,
+        on_recovered: Callable[[], None] | None = None,
     ) -> None:
+        self.limit_bytes: int | None = None
         self._destination = destination
         self._backoff = backoff
         self._clock = clock
         self._on_retry = on_retry
+        self._patient = patient
+        self._on_recovered = on_recovered
         self._answered = 0
         self._refused = 0
+        self._full: set[int] = set()
+        self._waits = False
+        self._stopping = False
 
     async def send(self, batch: SpanBatch, answer: Answer) -> None:
         """Fill in ``answer`` for every span of ``batch``, as far as it goes.
 
-        A batch that is too large or refused is halved until what is refused is a single span. Raises
-        `DestinationUnavailable` after the last attempt, `DestinationUnauthorized`, `DestinationMisconfigured`, and
-        `DestinationRefuses` when more than a fifth of all spans is refused; ``answer`` then says what came before.
+        Raises `DestinationRefuses` when more than a fifth of the spans answered lately was refused; unless patient,
+        also `DestinationUnavailable` after the last attempt, `DestinationUnauthorized` and `DestinationMisconfigured`.
+        ``answer`` then says what came before.
         """
-        waiting = [batch]
+        waiting = [_Part(batch, batch)]
         while waiting:
+            self._stop_here()
             part = waiting.pop()
-            outcome = await self._outcome(part)
+            outcome = await self._outcome(part.batch)
+            single = len(part.spans) == 1
             match outcome:
                 case Delivered():
-                    self._count(answer, part, 0)
+                    self._delivered(answer, part)
                 case PartlyRefused(refused, reason):
                     answer.problems.append(f"{refused} of {len(part.spans)} spans of a batch were refused: {reason}")
-                    self._count(answer, part, refused, reason)
-                case TooLarge(reason) | Refused(reason) if len(part.spans) == 1:
-                    answer.problems.append(f"span {_name(part.spans[0])} was refused: {reason}")
-                    self._count(answer, part, 1, reason)
-                case TooLarge() | Refused():
-                    middle = len(part.spans) // 2
-                    waiting += [batch_of(part.spans[middle:]), batch_of(part.spans[:middle])]
+                    self._delivered(answer, part, refused, reason)
+                case TooLarge(reason) if single:
+                    smaller = _trimmed(part, reason)
+                    if smaller is None:
+                        self._dead(answer, part, reason)
+                    else:
+                        waiting.append(smaller)
+                case TooLarge(reason):
+                    self._learn(part.batch.size_bytes, reason)
+                    waiting += [_Part(half, half) for half in reversed(halves_by_size(part.batch))]
+                case Refused(reason) if single or self._is_full(part, reason):
+                    self._dead(answer, part, reason)
+                case Refused():
+                    waiting += [_Part(half, half) for half in reversed(halves_by_trace(part.batch))]
+
+    async def drain(self, sending: asyncio.Future[None], seconds: float) -> None:
+        """Let the `send` that is under way get the answer to its present request, for at most ``seconds``; then end it.
+
+        A back-off wait ends at once, and no other request is made, now or later. How ``sending`` ended is not raised.
+        """
+        self._stopping = True
+        try:
+            if not self._waits:
+                await asyncio.wait({sending}, timeout=seconds)
+        finally:
+            sending.cancel()
+        await asyncio.wait({sending})
+        if not sending.cancelled():
+            sending.exception()
+
+    def _stop_here(self) -> None:
+        if self._stopping:
+            raise asyncio.CancelledError
 
     async def _outcome(self, batch: SpanBatch) -> Delivered | PartlyRefused | TooLarge | Refused:
-        name = self._destination.name
         attempt = 0
         while True:
-            outcome = await self._destination.send(batch)
+            outcome = await self._ask(batch)
             match outcome:
                 case Delivered() | PartlyRefused() | TooLarge() | Refused():
+                    if attempt and self._on_recovered is not None:
+                        self._on_recovered()
                     return outcome
                 case Retry(reason, after_s):
-                    attempt += 1
-                    if attempt >= self._backoff.attempts:
-                        raise DestinationUnavailable(
-                            f"{name}: did not take a batch of {len(batch.spans)} spans in {attempt} tries: {reason}",
-                            hint="is it running, is this its address, and does it want TLS?",
-                        )
-                    delay_s = self._backoff.delay_s(attempt - 1, after_s)
-                    self._on_retry(reason, delay_s)
-                    await self._clock.sleep(delay_s)
-                case Misconfigured(reason, unauthorized):
-                    if unauthorized:
-                        raise DestinationUnauthorized(
-                            f"{name}: refuses the credentials: {reason}",
-                            hint="set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it",
-                        )
-                    raise DestinationMisconfigured(
-                        f"{name}: {reason}", hint="check the address, the protocol (grpc or http) and TLS"
-                    )
+                    if not self._patient and attempt + 1 >= self._backoff.attempts:
+                        raise self._unavailable(batch, attempt + 1, reason)
+                    delay_s = self._backoff.delay_s(attempt, after_s)
+                case Misconfigured(reason):
+                    error = self._misconfigured(outcome)
+                    if not self._patient:
+                        raise error
+                    reason, delay_s = f"{reason} ({error.hint})", self._backoff.max_s
                 case _:
                     assert_never(outcome)
+            attempt += 1
+            self._stop_here()
+            self._on_retry(reason, delay_s)
+            self._waits = True
+            try:
+                await self._clock.sleep(delay_s)
+            finally:
+                self._waits = False
 
-    def _count(self, answer: Answer, part: SpanBatch, refused: int, reason: str = "") -> None:
+    async def _ask(self, batch: SpanBatch) -> Outcome:
+        """One request. To a patient sender a destination that stops the lane (a disk that is full) is one to wait for."""
+        try:
+            return await self._destination.send(batch)
+        except DestinationUnavailable as error:
+            if not self._patient:
+                raise
+            return Retry(str(error))
+
+    def _unavailable(self, batch: SpanBatch, tries: int, reason: str) -> DestinationError:
+        return DestinationUnavailable(
+            f"{self._destination.name}: did not take a batch of {len(batch.spans)} spans in {tries} tries: {reason}",
+            hint="is it running, is this its address, and does it want TLS?",
+        )
+
+    def _misconfigured(self, outcome: Misconfigured) -> DestinationError:
+        name = self._destination.name
+        if outcome.unauthorized:
+            return DestinationUnauthorized(
+                f"{name}: refuses the credentials: {outcome.reason}",
+                hint="set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it",
+            )
+        return DestinationMisconfigured(
+            f"{name}: {outcome.reason}", hint="check the address, the protocol (grpc or http) and TLS"
+        )
+
+    def _delivered(self, answer: Answer, part: _Part, refused: int = 0, reason: str = "") -> None:
+        """Count a part that was taken, but for ``refused`` of its spans."""
+        answer.answered += part.spans
         answer.refused += refused
         answer.delivered += len(part.spans) - refused
-        answer.size_bytes += part.size_bytes if refused < len(part.spans) else 0
-        self._answered += len(part.spans)
+        if refused < len(part.spans):
+            answer.size_bytes += part.batch.size_bytes
+            if part.trims:
+                answer.trimmed += 1
+                answer.problems.append(
+                    f"span {_name(part.spans[0])} was too large and was trimmed from {part.whole.size_bytes} "
+                    f"to {part.batch.size_bytes} bytes"
+                )
+        self._watch(len(part.spans), refused, reason)
+
+    def _dead(self, answer: Answer, part: _Part, reason: str) -> None:
+        """Count a part that will never be taken. The rest of a full trace counts as one refusal: it is one cause."""
+        answer.answered += part.spans
+        answer.dead += [Dead(span, reason) for span in part.spans]
+        answer.problems += [f"span {_name(span)} was refused: {reason}" for span in part.spans]
+        if names_full_trace(reason):
+            if len(self._full) >= _MAX_FULL_TRACES:
+                self._full.clear()
+            self._full.add(part.spans[0].context.trace_id)
+        self._watch(1, 1, reason)
+
+    def _is_full(self, part: _Part, reason: str) -> bool:
+        """Whether all spans of the part belong to one trace that has grown too large for one span more already."""
+        traces = {span.context.trace_id for span in part.spans}
+        return len(traces) == 1 and traces <= self._full and names_full_trace(reason)
+
+    def _watch(self, answered: int, refused: int, reason: str) -> None:
+        """Stop where too large a share of what was answered lately was refused."""
+        self._answered += answered
         self._refused += refused
         if self._refused >= REFUSED_AT_LEAST and self._refused > REFUSED_SHARE * self._answered:
             raise DestinationRefuses(
-                f"{self._destination.name}: refused {self._refused} of {self._answered} spans, last: {reason}",
+                f"{self._destination.name}: refused {self._refused} of the last {self._answered} spans, "
+                f"the last one for: {reason}",
                 hint="it does not take spans like these; nothing more was sent",
             )
+        if self._answered >= WINDOW_SPANS:
+            self._answered //= 2
+            self._refused //= 2
+
+    def _learn(self, size_bytes: int, reason: str) -> None:
+        """Remember what is too large: the limit that the destination names, else half of what was sent."""
+        limit = max(named_limit_bytes(reason, size_bytes) or size_bytes // 2, MIN_BYTES)
+        self.limit_bytes = min(limit, self.limit_bytes or limit)
+
+
+def _trimmed(part: _Part, reason: str) -> _Part | None:
+    """The part with its one span cut to the limit that the destination names, else to half of its size.
+
+    ``None`` when that was done `MAX_TRIMS` times, or there is nothing left to cut.
+    """
+    if part.trims >= MAX_TRIMS:
+        return None
+    size_bytes = part.batch.size_bytes
+    limit = named_limit_bytes(reason, size_bytes) or size_bytes // 2
+    span = trim(part.batch.spans[0], size_bytes - limit)
+    return None if span is None else _Part(batch_of((span,)), part.whole, part.trims + 1)
 
 
 def _name(span: ReadableSpan) -> str:

@@ -98,6 +98,15 @@ class AsyncNetraClient:
         await self._transport.close()
 
     @property
+    def base_url(self) -> str:
+        """Where Netra is: the endpoint without ``/telemetry``. What is remembered of it goes by this name."""
+        return self._transport.base
+
+    def use_api_key(self, api_key: str) -> None:
+        """Use another key from now on. Raises `ConfigurationError`."""
+        self._transport.use_api_key(api_key)
+
+    @property
     def stats(self) -> TransportStats:
         """What was asked of Netra so far."""
         return self._transport.stats

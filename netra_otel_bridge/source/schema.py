@@ -15,6 +15,7 @@ does not. Rules for what is odd:
 
 from __future__ import annotations
 
+import json
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -34,6 +35,7 @@ from netra_otel_bridge.source.lenient import ItemT, number, parse, read_item, te
 
 BAD_SHARE = 0.10
 BAD_ITEMS = 2
+MAX_SHOWN_CHARS = 65_536
 NO_SPAN = b'{"data":null}'
 """What `decode_span` reads as "there is none"."""
 _S = TypeVar("_S")
@@ -152,7 +154,7 @@ def _read_page(
     for index, value in enumerate(values):
         item = read_item(kind, value, f"{path}.data[{index}]", **known)
         if isinstance(item, UnreadableItem):
-            bad.append(item)
+            bad.append(msgspec.structs.replace(item, json=_shown(value)))
         else:
             items.append(item)
     if len(bad) >= BAD_ITEMS and len(bad) > BAD_SHARE * len(values):
@@ -160,6 +162,11 @@ def _read_page(
             f"{len(bad)} of {len(values)} items cannot be read, first {bad[0].path}: {bad[0].reason}", hint=_CHANGED
         )
     return items, tuple(bad), items[-1].cursor if items else None, more
+
+
+def _shown(value: object) -> str:
+    """An item as JSON in one line, cut where it is long."""
+    return json.dumps(value, ensure_ascii=True)[:MAX_SHOWN_CHARS]
 
 
 def _usage(body: bytes) -> tuple[dict[str, Any], str]:

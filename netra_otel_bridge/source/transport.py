@@ -60,7 +60,10 @@ class Call(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class TransportStats:
-    """What was asked of Netra so far. ``calls`` counts attempts by call name, ``statuses`` answers by HTTP status."""
+    """What was asked of Netra so far.
+
+    ``calls`` counts attempts by call name, ``statuses`` their answers by HTTP status, 0 where there was none.
+    """
 
     calls: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -88,10 +91,11 @@ class Transport:
     ) -> None:
         if min(timeout_s, max_concurrency, max_response_bytes, 1 if rate_per_s is None else rate_per_s) <= 0:
             raise ConfigurationError("timeout, max_concurrency, rate_per_s and max_response_bytes must be above zero")
-        self._base = base_url(endpoint, allow_insecure=allow_insecure)
-        self.host = URL(self._base).authority
+        self.base = base_url(endpoint, allow_insecure=allow_insecure)
+        self.host = URL(self.base).authority
         self.stats = TransportStats()
         self.budget = Budget(max_concurrency=max_concurrency, rate_per_s=rate_per_s, clock=clock)
+        self._extra = dict(headers)
         self._headers = request_headers(api_key, headers)
         self._redactor = Redactor(self._headers["x-api-key"], *headers.values())
         self._timeout_s = timeout_s
@@ -131,6 +135,14 @@ class Transport:
             self.stats.retries += 1
             await self._clock.sleep(delay_s)
 
+    def use_api_key(self, api_key: str) -> None:
+        """Send this key from now on; no message shows it or the one before. Raises `ConfigurationError`."""
+        before = self._headers["x-api-key"]
+        self._headers = request_headers(api_key, self._extra)
+        self._redactor = Redactor(before, self._headers["x-api-key"], *self._extra.values())
+        if self._session is not None:
+            self._session.headers["x-api-key"] = self._headers["x-api-key"]
+
     async def close(self) -> None:
         """Close connections; requests under way fail, later ones raise `UsageError`. May be called again."""
         self._closed = True
@@ -144,7 +156,7 @@ class Transport:
             raise UsageError("the client is closed")
         session = self._session or self._open()
         self.stats.calls[call.name] += 1
-        url = URL(self._base + call.target, encoded=True)
+        url = URL(self.base + call.target, encoded=True)
         try:
             async with asyncio.timeout(self._timeout_s):
                 if call.body is None:
@@ -157,11 +169,13 @@ class Transport:
                     if response.connection is not None:
                         response.close()
         except aiohttp.ConnectionTimeoutError as error:
-            return judge_exception(error)
+            failure = judge_exception(error)
         except TimeoutError:
-            return timed_out(self._timeout_s)
+            failure = timed_out(self._timeout_s)
         except (aiohttp.ClientError, OSError) as error:
-            return judge_exception(error)
+            failure = judge_exception(error)
+        self.stats.statuses[0] += 1
+        return failure
 
     async def _read(self, call: Call, response: aiohttp.ClientResponse, decode: Callable[[bytes], T]) -> T | Failure:
         status = response.status

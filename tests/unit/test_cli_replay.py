@@ -245,7 +245,7 @@ def test_items_that_are_no_spans_are_counted(tmp_path: Path) -> None:
         result = replay(netra, tmp_path / "out.jsonl", "--json", "--window", "7d")
     (lane,) = result.json["destinations"]
     assert result.code == lane["exit"] == 3
-    assert lane["unreadable"] == 2 * 61
+    assert lane["unreadable"] == lane["dead_lettered"] == 2 * 61
     assert lane["delivered"] == len(set(spans_in(tmp_path / "out.jsonl"))) == 3600
     assert "is not readable" in result.err
 
@@ -294,13 +294,13 @@ def test_what_a_destination_answers(
 
 
 def test_a_destination_that_refuses_everything(netra: ThreadedEmulator) -> None:
-    """Each span is counted as refused, none as delivered, and it exits 3."""
+    """Each span is kept as a dead letter, none is delivered, and it exits 3."""
     with FakeDestination() as server:
         server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "no")] * 400)
         result = replay(netra, server.grpc_url, "--json")
     (lane,) = result.json["destinations"]
     assert result.code == lane["exit"] == 3
-    assert (lane["delivered"], lane["refused"]) == (0, SPANS)
+    assert (lane["delivered"], lane["refused"], lane["dead_lettered"]) == (0, 0, SPANS)
 
 
 def test_one_destination_fails_the_other_gets_everything(netra: ThreadedEmulator, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def revealed(headers: dict[str, Secret]) -> dict[str, str]:
 VALUES: dict[str, tuple[Any, str, Any]] = {
     # name: (default, as text, parsed)
     "api_key": (None, "k", Secret("k")),
+    "api_key_file": (None, None, None),
     "endpoint": (None, "https://n.example/telemetry", "https://n.example/telemetry"),
     "headers": ({}, "a=b", {"a": Secret("b")}),
     "timeout_s": (10.0, "2.5", 2.5),
@@ -47,6 +48,14 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "batch_spans": (512, "100", 100),
     "batch_bytes": (3_500_000, "1000000", 1_000_000),
     "held_bytes": (64 * 2**20, "2000000", 2_000_000),
+    "state": (None, "/var/lib/bridge", "/var/lib/bridge"),
+    "poll_ns": (30 * 10**9, "1s", 10**9),
+    "settle_ns": (30 * 10**9, "0s", 0),
+    "lookback_ns": (86400 * 10**9, "2d", 2 * 86400 * 10**9),
+    "remember_ns": (7 * 86400 * 10**9, "1w", 7 * 86400 * 10**9),
+    "http_host": ("127.0.0.1", "::1", "::1"),
+    "http_port": (9464, "9999", 9999),
+    "log_format": ("text", "json", "json"),
 }  # fmt: skip
 
 
@@ -55,7 +64,7 @@ def test_the_table_covers_every_setting() -> None:
     assert VALUES.keys() == {setting.name for setting in SETTINGS}
 
 
-@pytest.mark.parametrize("name", [name for name in VALUES if name != "destinations"])
+@pytest.mark.parametrize("name", [name for name, (_, text, _) in VALUES.items() if text is not None])
 def test_flag_over_environment_over_file_over_default(name: str, tmp_path: Path) -> None:
     """Each source alone sets the value, the stronger one wins, and the origin names it."""
     setting = next(one for one in SETTINGS if one.name == name)
@@ -73,6 +82,21 @@ def test_flag_over_environment_over_file_over_default(name: str, tmp_path: Path)
         settings = load(flags, environment, config)
         assert getattr(settings, name) == value
         assert settings.origins[name] == origin
+
+
+def test_the_key_may_stand_in_a_file(tmp_path: Path) -> None:
+    """It is read where no key is set, without its line end; the origin is the file, and nothing of it is ever shown."""
+    key = file(tmp_path, "nk-secret\n")
+    for flags, environ in (({"api_key_file": str(key)}, {}), ({}, {"NETRA_API_KEY_FILE": str(key)})):
+        settings = load(flags, environ)
+        assert settings.api_key == Secret("nk-secret")
+        assert settings.origins["api_key"] == str(key)
+    assert load({}, {"NETRA_API_KEY": "other", "NETRA_API_KEY_FILE": str(key)}).api_key == Secret("other")
+    key.write_text("two\nlines\n")
+    for bad in (key, tmp_path / "none", tmp_path):
+        with pytest.raises(ConfigurationError, match=f"NETRA_API_KEY_FILE: {bad}") as raised:
+            load({}, {"NETRA_API_KEY_FILE": str(bad)})
+        assert "lines" not in str(raised.value)
 
 
 def test_the_stronger_source_really_wins(tmp_path: Path) -> None:

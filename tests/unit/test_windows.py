@@ -1,43 +1,89 @@
-"""Which window of a range owns a trace."""
+"""Windows of a range, and which of them a poll covers."""
 
 from __future__ import annotations
 
 import pytest
 
 from netra_otel_bridge.model import Window
-from netra_otel_bridge.windows import owns, split
+from netra_otel_bridge.windows import FAR_POLLS, HOUR_NS, MIDDLE_POLLS, MINUTE_NS, NEAR_NS, Lookback, split, without
 
-WHOLE = Window(100, 200)
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        (50, [(100, 150), (150, 200)]),
-        (60, [(100, 160), (160, 200)]),
-        (100, [(100, 200)]),
-        (1000, [(100, 200)]),
-    ],
-)
-def test_windows_cover_the_range_without_gap_or_overlap(size: int, expected: list[tuple[int, int]]) -> None:
-    """In order, each as long as asked for but the last."""
-    assert [(window.start_ns, window.end_ns) for window in split(WHOLE, size)] == expected
+S = 10**9
+NOW_NS = 1_795_350_000 * S
+DAY_NS = 24 * HOUR_NS
+LOOKBACK = Lookback(settle_ns=30 * S, longest_ns=DAY_NS)
 
 
 @pytest.mark.parametrize(
-    ("starts", "owner"),
+    ("whole", "size", "windows"),
     [
-        ([100], 0),
-        ([149], 0),
-        ([150], 1),
-        ([170, 120], 0),
-        ([99, 170], 1),
-        ([99], 0),
-        ([99, 200], 0),
-        ([200], 0),
-        ([], 0),
+        (Window(0, 100), 50, [Window(0, 50), Window(50, 100)]),
+        (Window(0, 101), 50, [Window(0, 50), Window(50, 100), Window(100, 101)]),
+        (Window(7, 9), 50, [Window(7, 9)]),
+        (Window(7, 7), 50, []),
     ],
 )
-def test_a_trace_belongs_where_its_earliest_span_of_the_range_starts(starts: list[int], owner: int) -> None:
-    """Starts are in, ends are out; a trace without a start inside the range belongs to the first window."""
-    assert [owns(window, WHOLE, starts) for window in split(WHOLE, 50)] == [owner == 0, owner == 1]
+def test_split(whole: Window, size: int, windows: list[Window]) -> None:
+    """The windows follow on each other and fill the range."""
+    assert list(split(whole, size)) == windows
+
+
+def test_windows_within_one_that_is_done_are_left_out() -> None:
+    """Those that only touch it, or reach beyond it, are not."""
+    windows = list(split(Window(0, 100), 10))
+    assert without(windows, [Window(10, 30), Window(55, 95)]) == [
+        Window(0, 10), Window(30, 40), Window(40, 50), Window(50, 60), Window(90, 100)
+    ]  # fmt: skip
+    assert without(windows, []) == windows
+
+
+def test_polls_go_back_a_little_each_time_and_far_seldom() -> None:
+    """The first poll, and each `FAR_POLLS`th, goes back a day; the tenth an hour; the others five minutes."""
+    backs = []
+    for poll in range(FAR_POLLS + 1):
+        window = LOOKBACK.window(poll, NOW_NS, NOW_NS - 30 * S, 0)
+        assert window is not None
+        assert window.end_ns == NOW_NS - 30 * S
+        backs.append(window.end_ns - window.start_ns)
+    for poll, back in enumerate(backs):
+        if poll % FAR_POLLS == 0:
+            assert DAY_NS <= back < DAY_NS + HOUR_NS
+        elif poll % MIDDLE_POLLS == 0:
+            assert HOUR_NS <= back < 2 * HOUR_NS
+        else:
+            assert NEAR_NS <= back < NEAR_NS + MINUTE_NS
+
+
+def test_what_was_not_followed_yet_is_covered_whatever_the_poll() -> None:
+    """After a night in which nothing could be delivered, the window starts behind the watermark."""
+    watermark = NOW_NS - 9 * HOUR_NS
+    window = LOOKBACK.window(1, NOW_NS, watermark, 0)
+    assert window is not None
+    assert watermark - NEAR_NS - MINUTE_NS < window.start_ns <= watermark - NEAR_NS
+
+
+@pytest.mark.parametrize("off_ns", [-DAY_NS, -HOUR_NS, HOUR_NS, DAY_NS])
+def test_a_clock_that_jumped(off_ns: int) -> None:
+    """Whichever way the watermark is off, what lies within the lookback of the present end is covered."""
+    window = LOOKBACK.window(1, NOW_NS, NOW_NS - 30 * S + off_ns, 0)
+    assert window is not None
+    assert window.end_ns == NOW_NS - 30 * S
+    assert window.start_ns <= window.end_ns - NEAR_NS
+
+
+def test_nothing_lies_before_the_beginning() -> None:
+    """Following starts where it was told to, and not before; until something has settled there is nothing to cover."""
+    since = NOW_NS - 10 * S
+    assert LOOKBACK.window(0, NOW_NS, since, since) is None
+    assert LOOKBACK.window(0, since + 30 * S, since, since) is None
+    window = LOOKBACK.window(0, since + 31 * S, since, since)
+    assert window == Window(since, since + S)
+
+
+def test_bounds_stay_while_the_minute_does() -> None:
+    """Netra may cut summaries at the bounds: asked with the same start, it answers with the same sums."""
+    starts = set()
+    for second in range(120):
+        window = LOOKBACK.window(1, NOW_NS + second * S, NOW_NS + second * S - 30 * S, 0)
+        assert window is not None
+        starts.add(window.start_ns)
+    assert len(starts) <= 3

@@ -1,0 +1,32 @@
+"""``check``: can Netra and the destinations be worked with, one line each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from netra_otel_bridge.check import check as check_all
+from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli.output import out, write_json
+from netra_otel_bridge.cli.running import run
+
+
+def check(
+    to: options.To = None,
+    config_file: options.ConfigFile = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Say of Netra and of each destination whether it is reachable, authorised and takes what will be sent."""
+    bridge = options.start(config_file, verbose, quiet, to=tuple(to) if to else None)
+    checks = run(check_all(bridge))
+    exit_code = next((one.exit_code for one in checks if one.exit_code), 0)
+    if as_json:
+        write_json({"checks": [asdict(one) for one in checks], "exit_code": exit_code})
+        return exit_code
+    for one in checks:
+        unknown = f"; not known: {one.unknown}" if one.ok and one.unknown else ""
+        style = "green" if one.ok else "red"
+        out.print(f"[{style}]{'ok    ' if one.ok else 'failed'}[/] ", end="")
+        out.print(f"{one.name}: {one.said}{unknown}", soft_wrap=True, markup=False)
+    return exit_code

@@ -1,0 +1,209 @@
+"""Logs on stderr: one record, one line, as text for people or as JSON for a log store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TextIO
+
+from rich.text import Text
+
+from netra_otel_bridge.cli.output import err
+from netra_otel_bridge.clock import NS_PER_S, Clock, SystemClock, iso_ms
+from netra_otel_bridge.jsontext import clean_text, write_json
+from netra_otel_bridge.limiter import Limiter
+
+Form = Literal["text", "json"]
+PACKAGE = "netra_otel_bridge"
+MIN_SECRET = 4
+"""Shorter texts are not taken for secrets: replacing them would garble every line, and they hide nothing."""
+_MAX_DEPTH = 6
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_DEBUG_PRIORITY = 7
+
+
+class Redactor:
+    """Replaces secrets by ``***`` in texts. Secrets may be added while it is in use, as keys are exchanged."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: str) -> None:
+        """Replace this text, too, from now on, if it has `MIN_SECRET` characters at least."""
+        if len(secret) >= MIN_SECRET:
+            self._secrets.add(secret)
+            longest_first = sorted(self._secrets, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def __call__(self, text: str) -> str:
+        return self._pattern.sub("***", text) if self._pattern is not None else text
+
+
+def configure(
+    level: int = logging.WARNING,
+    form: Form = "text",
+    stream: TextIO | None = None,
+    *,
+    redactor: Redactor | None = None,
+    stamped: bool = False,
+    clock: Clock | None = None,
+) -> None:
+    """Send the package's log to ``stream``, by default stderr (with text, above a progress bar where there is one).
+
+    Text is ``level: message``. ``stamped`` puts the time in front, or, where ``stream`` is systemd's journal, which has
+    times of its own, the priority (``<4>``, sd-daemon(3)). JSON is an object a line with ``time`` (RFC 3339), ``level``,
+    ``logger``, ``message``, what was logged with ``extra={"netra": {...}}``, and ``exception`` where there is one.
+    What other libraries warn of comes in the same form, at most one line a minute for each warning.
+    """
+    redactor = redactor or Redactor()
+    journal = stamped and under_journal(stream or sys.stderr, os.environ)
+    line: Callable[[logging.LogRecord], str] = (
+        JsonLine(redactor) if form == "json" else TextLine(redactor, stamped=stamped and not journal, priority=journal)
+    )
+    logger = logging.getLogger(PACKAGE)
+    logger.handlers = [LineHandler(line, stream, console=form == "text")]
+    logger.setLevel(level)
+    logger.propagate = False
+    others = LineHandler(line, stream, console=form == "text")
+    others.setLevel(max(level, logging.WARNING))
+    others.addFilter(_Sparing(clock or SystemClock()))
+    logging.lastResort = others
+
+
+def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether what is written to ``stream`` goes to systemd's journal: ``JOURNAL_STREAM`` in systemd.exec(5)."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+class LineHandler(logging.Handler):
+    """Writes a record as one line. Where nothing can be written any more, it is silent: there is nobody to tell."""
+
+    def __init__(self, line: Callable[[logging.LogRecord], str], stream: TextIO | None, *, console: bool) -> None:
+        super().__init__()
+        self._line = line
+        self._stream = stream
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self._line(record)
+        try:
+            if self._console and self._stream is None:
+                err.print(Text(text), soft_wrap=True, style="dim" if record.levelno < logging.WARNING else None)
+            else:
+                stream = self._stream or sys.stderr
+                stream.write(text + "\n")
+                stream.flush()
+        except (OSError, ValueError):
+            return
+
+
+class TextLine:
+    """A record as ``level: message``, with control characters shown instead of obeyed."""
+
+    def __init__(self, redactor: Redactor, *, stamped: bool = False, priority: bool = False) -> None:
+        self._redactor = redactor
+        self._stamped = stamped
+        self._priority = priority
+
+    def __call__(self, record: logging.LogRecord) -> str:
+        before = f"<{_priority(record.levelno)}>" if self._priority else f"{_time(record)} " if self._stamped else ""
+        exception = _exception(record)
+        message = f"{_message(record)}: {exception}" if exception else _message(record)
+        return f"{before}{record.levelname.lower()}: {_CONTROL.sub(_shown, clean_text(self._redactor(message)))}"
+
+
+class JsonLine:
+    """A record as one JSON object, whatever is in it. The four names that each line has are not replaced by others."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def __call__(self, record: logging.LogRecord) -> str:
+        document: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._redactor(_message(record)),
+        }
+        exception = _exception(record)
+        if exception:
+            document["exception"] = self._redactor(exception)
+        fields = self._plain(getattr(record, "netra", None))
+        if isinstance(fields, dict):
+            document = {**document, **{name: value for name, value in fields.items() if name not in document}}
+        return write_json(document)
+
+    def _plain(self, value: object, depth: int = 0) -> Any:
+        """``value`` in JSON's own types; what is none of them, or nested too deeply, is shown as Python shows it."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, str):
+            return self._redactor(value)
+        if depth < _MAX_DEPTH:
+            if isinstance(value, Mapping):
+                return {self._redactor(_text(key)): self._plain(item, depth + 1) for key, item in value.items()}
+            if isinstance(value, list | tuple | set | frozenset):
+                return [self._plain(item, depth + 1) for item in value]
+        return self._redactor(_text(value))
+
+
+class _Sparing(logging.Filter):
+    """Lets a warning of another library pass once a minute; a warning is known by its logger and its text before values."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._limiter = Limiter(clock)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        times = self._limiter.due((record.name, _text(record.msg)))
+        if times:
+            record.msg, record.args = f"{_message(record)}{times}", None
+        return times is not None
+
+
+def _time(record: logging.LogRecord) -> str:
+    return iso_ms(int(record.created * NS_PER_S))
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The record's text; where its values do not fit, its form alone."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001  a value's own __str__ may raise anything, and a line must come out
+        return _text(record.msg)
+
+
+def _exception(record: logging.LogRecord) -> str:
+    """``Type: message`` of the exception that was logged, or nothing."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return ""
+    text = _text(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  a value's own __str__ may raise anything, and a line must come out
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def _priority(level: int) -> int:
+    """syslog(3)'s number for a level of `logging`."""
+    return next((number for least, number in _PRIORITIES if level >= least), _DEBUG_PRIORITY)
+
+
+def _shown(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -1,0 +1,66 @@
+"""``run``: follow live traffic until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Annotated
+
+import typer
+
+from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.cli import options
+from netra_otel_bridge.clock import parse_time_ns
+from netra_otel_bridge.daemon.service import Service
+from netra_otel_bridge.model import TraceQuery
+
+SECOND_SIGNAL_EXIT = 75
+
+
+def run(
+    to: options.To = None,
+    tenant: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only this tenant's traces; may be given again.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="Where a destination starts that was never followed; default: now.")
+    ] = None,
+    poll: Annotated[str | None, typer.Option(metavar="30s", help="Time between two polls.")] = None,
+    settle: Annotated[str | None, typer.Option(metavar="30s", help="Leave out traces younger than this.")] = None,
+    state: options.State = None,
+    config_file: options.ConfigFile = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Follow live traffic to one or several destinations, until SIGTERM."""
+    bridge = options.start(
+        config_file,
+        verbose,
+        quiet,
+        service=True,
+        to=tuple(to) if to else None,
+        poll=poll,
+        settle=settle,
+        state=state,
+    )
+    queries = tuple(TraceQuery(tenant_id=one) for one in tenant or ()) or (TraceQuery(),)
+    now_ns = bridge.clock.now_ns()
+    since_ns = now_ns if since is None else parse_time_ns(since, now_ns)
+    asyncio.run(_serve(bridge, queries, since_ns // 10**6 * 10**6))
+    return 0
+
+
+async def _serve(bridge: Bridge, queries: tuple[TraceQuery, ...], since_ns: int) -> None:
+    """Run the service; SIGTERM or SIGINT stops it in order, a second one at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        if stop.is_set():
+            os._exit(SECOND_SIGNAL_EXIT)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    await Service(bridge, queries=queries, since_ns=since_ns).run(stop)

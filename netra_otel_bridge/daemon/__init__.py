@@ -1,0 +1,1 @@
+"""RUN: the service that follows live traffic, and what it shows of itself."""

@@ -1,0 +1,131 @@
+"""One destination of the service: poll after poll, and holding while something is wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from netra_otel_bridge.bridge import Route
+from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock
+from netra_otel_bridge.daemon.notices import Notices
+from netra_otel_bridge.errors import BridgeError, DestinationRefuses, NetraUnauthorized, StateError
+from netra_otel_bridge.model import LaneHealth, LaneReport
+from netra_otel_bridge.windows import Lookback, split
+
+HOLD = Backoff(first_s=1.0, max_s=30.0)
+"""Waits between passes while Netra cannot be read; its client has tried several times before that."""
+PRUNE_MARGIN_NS = 3600 * NS_PER_S
+_log = logging.getLogger("netra_otel_bridge.daemon")
+
+
+class Follower:
+    """Follows live traffic to one destination.
+
+    A pass that fails is done again, for it recorded what it got done: nothing is lost by waiting. Waiting ends by
+    itself, except where a destination refuses too much: that lane is ``stopped``, and the others go on.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        notices: Notices,
+        lookback: Lookback,
+        *,
+        poll_ns: int,
+        window_ns: int,
+        remember_ns: int,
+        clock: Clock,
+        renew_key: Callable[[], bool],
+    ) -> None:
+        self.stopped: BridgeError | None = None
+        self._route = route
+        self._notices = notices
+        self._lookback = lookback
+        self._poll_ns = poll_ns
+        self._window_ns = window_ns
+        self._remember_ns = max(remember_ns, lookback.longest_ns + PRUNE_MARGIN_NS)
+        self._clock = clock
+        self._renew_key = renew_key
+        self._since_ns = 0
+        self._passes = 0
+        self._done = LaneReport(notices.name)
+        self._now = LaneReport(notices.name)
+
+    async def run(self, since_ns: int) -> None:
+        """Follow until cancelled; ``since_ns`` is where a destination starts that was never followed.
+
+        Returns when the lane is stopped. Raises `StateError`, and whatever is a defect.
+        """
+        state = self._route.progress.lane
+        await self._route.progress.write(partial(state.follow_from, since_ns))
+        self._since_ns = state.since_ns() or since_ns
+        self._route.progress.watermark_ns = state.watermark_ns() or self._since_ns
+        failures = 0
+        while self.stopped is None:
+            begun = self._clock.monotonic()
+            error = await self._pass()
+            if error is None:
+                failures = 0
+                self._notices.clear()
+                rest_s = self._poll_ns / NS_PER_S - (self._clock.monotonic() - begun)
+                await self._clock.sleep(max(0.0, rest_s))
+            else:
+                failures += 1
+                await self._hold(error, failures)
+
+    async def _pass(self) -> BridgeError | None:
+        """One poll, if there is anything to cover yet; the error that ended it, if one did."""
+        now_ns = self._clock.now_ns()
+        window = self._lookback.window(self._passes, now_ns, self._route.progress.watermark_ns, self._since_ns)
+        if window is not None:
+            lane = self._route.lane()
+            self._now = lane.report
+            try:
+                await lane.run(split(window, self._window_ns), follow=True)
+            finally:
+                self._now = LaneReport(self._notices.name)
+                self._done.add(lane.report)
+            for problem in lane.report.problems:
+                self._notices.span_problem(problem)
+            if lane.report.error is not None:
+                return lane.report.error
+            if self._lookback.is_far(self._passes):
+                before_ns = now_ns - self._remember_ns
+                await self._route.progress.write(partial(self._route.progress.lane.prune, before_ns))
+        self._passes += 1
+        return None
+
+    async def _hold(self, error: BridgeError, failures: int) -> None:
+        """Wait before the pass is done again, or give up."""
+        if isinstance(error, StateError):
+            raise error
+        if isinstance(error, DestinationRefuses):
+            self.stopped = error
+            self._notices.stopped(str(error))
+            return
+        if isinstance(error, NetraUnauthorized) and self._renew_key():
+            _log.info("the API key has changed; going on with the new one")
+            return
+        delay_s = HOLD.max_s if isinstance(error, NetraUnauthorized) else HOLD.delay_s(failures)
+        self._notices.holding(str(error), delay_s)
+        await self._clock.sleep(delay_s)
+
+    def health(self) -> LaneHealth:
+        """How it is doing now."""
+        done, now = self._done, self._now
+        return LaneHealth(
+            destination=self._notices.name,
+            stopped=self.stopped is not None,
+            problem=self._notices.problem,
+            problem_since_ns=self._notices.problem_since_ns,
+            watermark_ns=self._route.progress.watermark_ns,
+            checkpoint_ns=self._route.progress.stored_ns,
+            passes=self._passes,
+            read=done.spans + now.spans - done.skipped - now.skipped,
+            delivered=done.delivered + now.delivered,
+            refused=done.refused + now.refused,
+            dead_lettered=done.dead_lettered + now.dead_lettered,
+            size_bytes=done.bytes + now.bytes,
+            retries=self._notices.retries,
+        )

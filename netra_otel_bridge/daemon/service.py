@@ -1,0 +1,147 @@
+"""The service: follows live traffic to every destination, and says how it is doing, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from netra_otel_bridge.bridge import Bridge, Route
+from netra_otel_bridge.clock import iso_ms
+from netra_otel_bridge.daemon.follow import Follower
+from netra_otel_bridge.daemon.http import HttpEndpoints
+from netra_otel_bridge.daemon.notices import Notices
+from netra_otel_bridge.errors import BridgeError
+from netra_otel_bridge.limiter import Limiter
+from netra_otel_bridge.model import ServiceHealth, TraceQuery
+from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.telemetry import SelfTelemetry, metric_readers
+from netra_otel_bridge.windows import Lookback
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.bridge import To
+
+_log = logging.getLogger("netra_otel_bridge.daemon")
+
+
+class Service:
+    """One run of the service. ``queries`` say which traces are followed; a destination that was never followed starts
+    at ``since_ns``."""
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        *,
+        to: To | Sequence[To] | None = None,
+        queries: tuple[TraceQuery, ...] = (TraceQuery(),),
+        since_ns: int,
+    ) -> None:
+        self.address = ""
+        self._bridge = bridge
+        self._to = to
+        self._queries = queries
+        self._since_ns = since_ns
+        self._followers: list[Follower] = []
+        self._routes: list[Route] = []
+        self._api_key = bridge.api_key()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until ``stop`` is set: then stop reading, record what is answered, and return.
+
+        Raises `StateError` where progress cannot be made durable, `ConfigurationError`, and, once every lane is
+        stopped, the `BridgeError` that stopped the first of them.
+        """
+        async with AsyncExitStack() as stack:
+            state = self._bridge.open_state(default=self._bridge.state_directory())
+            stack.callback(state.close)
+            await self._wire(stack, state)
+            await self._serve(stack)
+            lanes = [asyncio.create_task(follower.run(self._since_ns)) for follower in self._followers]
+            stopping = asyncio.create_task(_set(stop))
+            try:
+                await self._watch(lanes, stopping)
+            finally:
+                for task in (*lanes, stopping):
+                    task.cancel()
+                await asyncio.gather(*lanes, stopping, return_exceptions=True)
+        _log.info("stopped; everything that was answered is recorded")
+
+    def health(self) -> ServiceHealth:
+        """How the service is doing now."""
+        stats = self._routes[0].client.stats
+        return ServiceHealth(
+            now_ns=self._bridge.clock.now_ns(),
+            lanes=tuple(follower.health() for follower in self._followers),
+            api_calls=dict(stats.statuses),
+            api_retries=stats.retries,
+        )
+
+    async def _wire(self, stack: AsyncExitStack, state: StateStore) -> None:
+        settings, clock = self._bridge.settings, self._bridge.clock
+        limiter = Limiter(clock)
+        notices: list[Notices] = []
+
+        def watch(name: str) -> Notices:
+            notices.append(Notices(name, limiter, clock))
+            return notices[-1]
+
+        self._routes = await self._bridge.routes(stack, self._to, self._queries, state, watch=watch, patient=True)
+        for route, notice in zip(self._routes, notices, strict=True):
+            notice.recorder = route.progress
+            follower = Follower(
+                route,
+                notice,
+                Lookback(settings.settle_ns, settings.lookback_ns),
+                poll_ns=settings.poll_ns,
+                window_ns=settings.window_ns,
+                remember_ns=settings.remember_ns,
+                clock=clock,
+                renew_key=self._renew_key,
+            )
+            self._followers.append(follower)
+
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        settings = self._bridge.settings
+        readers, registry = metric_readers(self._bridge.environ)
+        endpoints = HttpEndpoints(settings.http_host, settings.http_port, self.health, registry, self._bridge.clock)
+        telemetry = SelfTelemetry(self.health, readers)
+        stack.callback(telemetry.close)
+        host, port = await endpoints.start()
+        stack.push_async_callback(endpoints.close)
+        self.address = f"http://{host}:{port}"
+        names = ", ".join(route.watch.name for route in self._routes)
+        since = iso_ms(self._since_ns)
+        _log.info("following %s to %s, first time from %s on", self._routes[0].client.base_url, names, since)
+        _log.info("health and metrics at %s/readyz and %s/metrics", self.address, self.address)
+
+    async def _watch(self, lanes: Sequence[asyncio.Task[None]], stopping: asyncio.Task[None]) -> None:
+        """Return when told to stop, raise when a lane must not go on, or none does."""
+        following = set(lanes)
+        while following:
+            ended, _ = await asyncio.wait({*following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping in ended:
+                return
+            for lane in ended & following:
+                lane.result()
+            following -= ended
+        raise next(follower.stopped for follower in self._followers if follower.stopped is not None)
+
+    def _renew_key(self) -> bool:
+        """Read the key again; whether another one is used from now on."""
+        try:
+            key = self._bridge.api_key()
+        except BridgeError as error:
+            _log.warning("the API key cannot be read again: %s", error)
+            return False
+        if key is None or key == self._api_key:
+            return False
+        self._api_key = key
+        for route in self._routes:
+            route.client.use_api_key(key)
+        return True
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()

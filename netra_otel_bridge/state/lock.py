@@ -1,0 +1,101 @@
+"""The lock of a state: one bridge at a time. The system frees it when the process ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from pathlib import Path
+
+from netra_otel_bridge.clock import Clock, iso_ms
+from netra_otel_bridge.errors import StateBusy
+
+_OWNER = re.compile(r"pid (\d+) since (\S+)\n")
+_OWNER_BYTES = 200
+_ATTEMPTS = 10_000
+
+
+class Lock:
+    """A lock that is held, until `release`. Its file says who holds it; processes started by exec do not inherit it."""
+
+    def __init__(self, path: Path, file: int) -> None:
+        self.path = path
+        self._file = file
+
+    @classmethod
+    def take(cls, path: Path, clock: Clock) -> Lock:
+        """Take the lock, making its file if needed. Raises `StateBusy` naming the owner, and `OSError`."""
+        while True:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                _take_alone(file, path)
+                if _is_at(file, path):
+                    owner = f"pid {os.getpid()} since {iso_ms(clock.now_ns())}\n".encode("ascii")
+                    os.pwrite(file, owner, 0)
+                    os.ftruncate(file, len(owner))
+                    return cls(path, file)
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)
+
+    def release(self) -> None:
+        """Free the lock; nobody owns the state any more."""
+        try:
+            os.ftruncate(self._file, 0)
+        finally:
+            os.close(self._file)
+
+
+def owner(path: Path) -> int | None:
+    """The pid of the bridge that holds the lock, or ``None``. Raises `OSError`."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        said = _OWNER.fullmatch(_content(file))
+        return int(said[1]) if said is not None and not _try(file, fcntl.LOCK_SH) else None
+    finally:
+        os.close(file)
+
+
+def _take_alone(file: int, path: Path) -> None:
+    """Raises `StateBusy` if a bridge has the lock.
+
+    `owner` shares the lock for an instant. Where sharing it works, no bridge has it, and it is worth another attempt.
+    """
+    for _ in range(_ATTEMPTS):
+        if _try(file, fcntl.LOCK_EX):
+            return
+        if not _try(file, fcntl.LOCK_SH):
+            break
+    raise _busy(path, file)
+
+
+def _try(file: int, how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _busy(path: Path, file: int) -> StateBusy:
+    said = _OWNER.fullmatch(_content(file))
+    who = f"another bridge (pid {said[1]}, since {said[2]})" if said is not None else "another bridge"
+    return StateBusy(
+        f"{who} works with the state in {path.parent}", hint="stop it, or name another directory with --state"
+    )
+
+
+def _content(file: int) -> str:
+    return os.pread(file, _OWNER_BYTES, 0).decode("ascii", "replace")
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether the open file still is the one at the path: somebody may have deleted it in between."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,159 @@
+"""The tables, how they come to be, and how an older bridge's are brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+
+APPLICATION_ID = 0x4E4F4231
+"""``NOB1``, in the header of each state.db: another program's database is told by it."""
+
+_FIRST = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
+    "INSERT INTO meta VALUES ('dead_letter_bytes', 0)",
+    """CREATE TABLE lane (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        source NOT NULL,
+        destination NOT NULL,
+        traces INTEGER NOT NULL DEFAULT 0,
+        delivered INTEGER NOT NULL DEFAULT 0,
+        refused INTEGER NOT NULL DEFAULT 0,
+        dead_lettered INTEGER NOT NULL DEFAULT 0,
+        size_bytes INTEGER NOT NULL DEFAULT 0,
+        updated_ns INTEGER NOT NULL DEFAULT 0,
+        problem NOT NULL DEFAULT '',
+        problem_since_ns INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (source, destination))""",
+    """CREATE TABLE query (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        lane INTEGER NOT NULL,
+        query NOT NULL,
+        since_ns INTEGER,
+        watermark_ns INTEGER,
+        watermark_set_ns INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (lane, query))""",
+    """CREATE TABLE trace (
+        lane INTEGER NOT NULL,
+        trace_id NOT NULL,
+        start_ns INTEGER NOT NULL,
+        recorded_ns INTEGER NOT NULL,
+        digest BLOB,
+        spans BLOB NOT NULL,
+        PRIMARY KEY (lane, trace_id)) WITHOUT ROWID""",
+    """CREATE TABLE finished (
+        query INTEGER NOT NULL,
+        start_ns INTEGER NOT NULL,
+        end_ns INTEGER NOT NULL,
+        finished_ns INTEGER NOT NULL,
+        PRIMARY KEY (query, start_ns, end_ns)) WITHOUT ROWID""",
+    """CREATE TABLE dead_letter (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        lane INTEGER NOT NULL,
+        recorded_ns INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        is_span INTEGER NOT NULL,
+        trace_id NOT NULL,
+        span_id NOT NULL,
+        reason NOT NULL,
+        document NOT NULL)""",
+    "CREATE INDEX dead_letter_lane ON dead_letter (lane)",
+    """CREATE TABLE reason (
+        lane INTEGER NOT NULL,
+        reason NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (lane, reason)) WITHOUT ROWID""",
+)
+
+
+class Mode(Enum):
+    """How a database is opened. ``LOOK`` makes no file beside it, and takes it that nobody writes."""
+
+    WRITE = "mode=rw"
+    READ = "mode=ro"
+    LOOK = "mode=ro&immutable=1"
+
+
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST,)
+"""The statements that lead to each version of the schema, from none to the first, from the first to the second ..."""
+
+
+def newest() -> int:
+    """The version of the schema that this bridge writes."""
+    return len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of the schema of a database."""
+    return pragma(connection, "user_version")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date, a version a transaction. Raises `sqlite3.Error`."""
+    for version in range(version_of(connection), newest()):
+        connection.execute("BEGIN IMMEDIATE")
+        with rolling_back(connection):
+            for statement in MIGRATIONS[version]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+
+
+def connect(path: Path, mode: Mode, *, synchronous: str = "FULL") -> sqlite3.Connection:
+    """Open a database that is there; transactions are the caller's. Raises `sqlite3.Error`."""
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?{mode.value}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA temp_store = FILE")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if mode is Mode.WRITE:
+            connection.execute("PRAGMA auto_vacuum = NONE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute("PRAGMA journal_size_limit = 16777216")
+            connection.execute("PRAGMA secure_delete = FAST")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def rolling_back(connection: sqlite3.Connection) -> Iterator[None]:
+    """Roll the transaction back if the block raises."""
+    try:
+        yield
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    """The value of a pragma that is a number."""
+    (row,) = connection.execute(f"PRAGMA {name}").fetchall()
+    return int(row[0])
+
+
+def storable(text: str) -> str | bytes:
+    """``text``, or its bytes where it has lone surrogates, which SQLite does not take."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def readable(value: str | bytes) -> str:
+    """The text of which `storable` made ``value``."""
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
+
+
+def int64(number: int) -> int:
+    """``number``, or the nearest that SQLite keeps."""
+    return max(-(2**63), min(number, 2**63 - 1))
