@@ -21,11 +21,11 @@ check: $(VENV)/.checked ## Format, lint, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-e2e: $(VENV)/.tested backends ## Run the end-to-end tests against a real Jaeger and the real netra-sdk
+e2e: $(VENV)/.tested backends ## Run the end-to-end tests against a real Jaeger, a real Tempo and the real netra-sdk
 	$(RUN) -m pytest -q tests/e2e
 
 backends: $(VENV)/.tested ## Build what the end-to-end tests run against; once, into the user's cache
-	$(RUN) -m tests.support.backends jaeger
+	$(RUN) -m tests.support.backends
 
 bench: $(VENV)/.tested ## Compare with what a user would write instead; prints ratios
 	$(RUN) -m tests.bench

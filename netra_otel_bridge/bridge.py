@@ -26,6 +26,7 @@ from netra_otel_bridge.config import Settings, load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
 from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, encode_span, open_destination
 from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, TraceSummary, Window
 from netra_otel_bridge.pipeline import LISTERS, PAGE_LIMIT, LaneOptions, LaneWatch, TraceLane, list_pages
 from netra_otel_bridge.progress import Recorder
@@ -66,8 +67,8 @@ class Route:
 class _Progress(LaneWatch):
     """Hands each growth of a report on."""
 
-    def __init__(self, name: str, on_progress: Callable[[LaneReport], None]) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, limiter: Limiter, on_progress: Callable[[LaneReport], None]) -> None:
+        super().__init__(name, limiter)
         self._on_progress = on_progress
 
     def progress(self, report: LaneReport) -> None:
@@ -147,11 +148,21 @@ class Bridge:
         until: str | None = None,
         query: TraceQuery | None = None,
         state: StateStore | None = None,
+        verify: bool = False,
         on_progress: Callable[[LaneReport], None] | None = None,
     ) -> ReplayReport:
         """Copy the traces of a range of time to ``to``, once; see `areplay`. Not for use inside a running event loop."""
         return _run(
-            self.areplay(to, since=since, from_=from_, until=until, query=query, state=state, on_progress=on_progress)
+            self.areplay(
+                to,
+                since=since,
+                from_=from_,
+                until=until,
+                query=query,
+                state=state,
+                verify=verify,
+                on_progress=on_progress,
+            )
         )
 
     async def areplay(
@@ -163,6 +174,7 @@ class Bridge:
         until: str | None = None,
         query: TraceQuery | None = None,
         state: StateStore | None = None,
+        verify: bool = False,
         on_progress: Callable[[LaneReport], None] | None = None,
     ) -> ReplayReport:
         """Copy the traces of a range of time to one or several destinations, once.
@@ -173,7 +185,8 @@ class Bridge:
         ``report``; spans that a destination refused are no error but counted in the report (``exit_code`` 3).
 
         ``state`` remembers what each destination has had, which is then not sent again, and what it refused. It is the
-        caller's, else opened from the setting ``state``, else it lasts as long as the replay. Raises `BridgeError`.
+        caller's, else opened from the setting ``state``, else it lasts as long as the replay. With ``verify``, all is
+        read a second time, and what Netra did not show the first time is sent. Raises `BridgeError`.
         """
         window = self.window(since=since, from_=from_, until=until)
         started = self.clock.monotonic()
@@ -183,7 +196,7 @@ class Bridge:
                 stack.callback(state.close)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
             routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
-            reports = await asyncio.gather(*(self._replay(route, window) for route in routes))
+            reports = await asyncio.gather(*(self._replay(route, window, verify) for route in routes))
         return self._reported(reports, started, window, routes)
 
     def _reported(
@@ -198,7 +211,7 @@ class Bridge:
             window=window,
             destinations=tuple(reports),
             api_calls=routes[0].client.stats.calls.total() if routes else 0,
-            retries=routes[0].client.stats.retries if routes else 0,
+            retries=sum(lane.retries for lane in reports) + (routes[0].client.stats.retries if routes else 0),
             seconds=self.clock.monotonic() - started,
             notes={note: count for note, count in sorted(notes.items()) if count},
         )
@@ -264,12 +277,12 @@ class Bridge:
         queries: tuple[TraceQuery, ...],
         state: StateStore,
         *,
-        watch: Callable[[str], LaneWatch] = LaneWatch,
+        watch: Callable[[str, Limiter], LaneWatch] = LaneWatch,
         patient: bool = False,
     ) -> list[Route]:
         """One route for each destination, with one client and one writer of ``state``; ``stack`` gives them back.
 
-        ``watch`` makes what is told of the destination with a name. A ``patient`` route waits for its destination as
+        ``watch`` makes what a destination's lane tells, from its name. A ``patient`` route waits for its destination as
         long as it takes.
         """
         settings = self.settings
@@ -284,9 +297,10 @@ class Bridge:
             keeps_letters=not state.is_temporary,
         )
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)
+        limiter = Limiter(self.clock)
         routes = []
         for destination, name in zip(destinations, _distinct(one.name for one in destinations), strict=True):
-            seen = watch(name)
+            seen = watch(name, limiter)
             sender = Sender(
                 destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
                 on_recovered=seen.recovered, patient=patient,
@@ -295,7 +309,7 @@ class Bridge:
             routes.append(Route(client, self.converter(), sender, queries, progress, options, seen))
         return routes
 
-    async def _replay(self, route: Route, whole: Window) -> LaneReport:
+    async def _replay(self, route: Route, whole: Window, verify: bool) -> LaneReport:
         """One pass over a range, without the windows that ended and were finished long ago: nothing is awaited there."""
         before_ns = self.clock.now_ns() - self.settings.remember_ns
         final = [
@@ -307,7 +321,10 @@ class Bridge:
         due = without(windows, final)
         lane = route.lane()
         lane.report.windows = lane.report.final_windows = len(windows) - len(due)
-        return await lane.run(due)
+        report = await lane.run(due)
+        if verify and report.error is None:
+            report.verified_by(await route.lane().run(due, read_again=lambda _: True))
+        return report
 
     def estimate(
         self,

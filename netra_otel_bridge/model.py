@@ -244,7 +244,7 @@ Outcome = Delivered | PartlyRefused | Retry | TooLarge | Refused | Misconfigured
 class TraceRecord:
     """What one destination has had of one trace.
 
-    ``digest`` is that of the summary under which every span was answered, or ``None`` while some are not.
+    ``digest`` holds those of the summaries under which every span was answered (`progress`); ``None``: not yet.
     ``spans`` holds 12 bytes for each span that was answered: its id (8) and the CRC-32 of its encoding (4), big endian.
     """
 
@@ -257,10 +257,11 @@ class TraceRecord:
 
 
 class KnownTrace(NamedTuple):
-    """What is remembered of a trace, in short: `TraceRecord.digest`, and the number of spans that were answered."""
+    """What is remembered of a trace, in short: `TraceRecord.digest`, the number of spans answered, and since when."""
 
     digest: bytes | None
     spans: int
+    recorded_ns: int
 
 
 class FinishedWindow(NamedTuple):
@@ -382,7 +383,7 @@ class LaneReport:
     ``trimmed`` were cut because the destination takes no more. ``unreadable`` items of Netra's pages are no spans or
     traces at all and are dead-lettered beside them; ``missing`` traces were asked for and are not there. ``bytes`` is
     the encoded size of what was delivered, ``retries`` counts batches that were sent again. ``final_windows`` were
-    finished so long ago that they were not listed again.
+    finished so long ago that they were not listed again. ``verified`` spans were read a second time.
     """
 
     name: str
@@ -400,6 +401,7 @@ class LaneReport:
     listed: int = 0
     windows: int = 0
     final_windows: int = 0
+    verified: int = 0
     retries: int = 0
     problems: list[str] = field(default_factory=list)
     error: BridgeError | None = None
@@ -415,6 +417,27 @@ class LaneReport:
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
+    def verified_by(self, second: LaneReport) -> None:
+        """Take in a second reading of the same range: what it sent was missing from the first."""
+        self.verified = second.spans
+        sent = second.delivered + second.refused + second.dead_lettered - second.unreadable
+        for name in (
+            "delivered",
+            "refused",
+            "dead_lettered",
+            "unreadable",
+            "missing",
+            "changed",
+            "trimmed",
+            "bytes",
+            "retries",
+        ):
+            setattr(self, name, getattr(self, name) + getattr(second, name))
+        self.spans += sent - second.changed
+        for problem in second.problems:
+            self.note(problem)
+        self.error = second.error
+
     def note(self, problem: str) -> None:
         """Keep a line about something that was refused or unreadable; after `MAX_PROBLEMS` they are only counted."""
         if len(self.problems) < MAX_PROBLEMS:
@@ -428,7 +451,7 @@ _COUNTS = tuple(one.name for one in fields(LaneReport) if one.type == "int")
 class ReplayReport:
     """What a replay did; ``window`` is ``None`` where dead letters were sent again.
 
-    ``notes`` counts what conversion had to mark or drop, by the words of ``netra.bridge.notes``.
+    ``retries`` are those of calls to Netra and of batches. ``notes`` counts what conversion had to mark or drop, by the words of ``netra.bridge.notes``.
     """
 
     window: Window | None

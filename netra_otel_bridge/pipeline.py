@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from http import HTTPStatus
@@ -27,6 +27,7 @@ from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, letter
 from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound, StateError
 from netra_otel_bridge.held import Held, Share
+from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import (
     DeadLetter,
     KnownTrace,
@@ -73,12 +74,12 @@ class LaneOptions:
 
 
 class LaneWatch:
-    """What the passes of a lane tell while they work; this one logs each new reason to wait, once."""
+    """What the passes of a lane tell while they work; of waits it logs at most one line a minute."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limiter: Limiter) -> None:
         self.name = name
         self.retries = 0
-        self._last_reason = ""
+        self._limiter = limiter
 
     def progress(self, report: LaneReport) -> None:
         """The report grew."""
@@ -86,12 +87,14 @@ class LaneWatch:
     def retrying(self, reason: str, delay_s: float) -> None:
         """A batch was not taken and is sent again in ``delay_s`` seconds."""
         self.retries += 1
-        level = logging.DEBUG if reason == self._last_reason else logging.WARNING
-        self._last_reason = reason
-        _log.log(level, "%s: %s; trying again in %.1f s", self.name, reason, delay_s)
+        self.log(f"{reason}; trying again in {delay_s:.1f} s")
 
     def recovered(self) -> None:
         """A batch that was sent again was answered."""
+
+    def log(self, problem: str, about: str = "") -> None:
+        """Warn of a problem of this lane, at most once a minute for each thing it is ``about``."""
+        self._limiter.log(_log, logging.WARNING, (self.name, about), f"{self.name}: {problem}")
 
 
 @dataclass(slots=True, eq=False)
@@ -107,8 +110,8 @@ class _Trace:
     """A trace on its way, listed under ``digest``; ``listings`` wait for it.
 
     ``first`` says that this pass had not met it before, ``queued`` that it holds a slot. ``sent`` are the spans that
-    are answered with their checksums, those of earlier passes included. ``again`` is the same trace, where it was
-    listed with another summary meanwhile.
+    are answered with their checksums, those of earlier passes included, ``fresh`` the number that was to be sent.
+    ``again`` is the same trace, where it was listed with another summary meanwhile.
     """
 
     summary: TraceSummary
@@ -120,6 +123,7 @@ class _Trace:
     share: Share | None = None
     start_ns: int = 0
     sent: dict[int, int] = field(default_factory=dict)
+    fresh: int = 0
     unanswered: int = 0
     again: _Trace | None = None
 
@@ -138,7 +142,7 @@ class _Trace:
         """What is to be remembered of it now."""
         digests = self.known.digest if self.known is not None else None
         if not self.unanswered:
-            digests = with_digest(digests, self.digest)
+            digests = with_digest(digests, self.digest, confirmed=digests is not None and not self.fresh)
         return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent))
 
 
@@ -201,14 +205,24 @@ class TraceLane:
         self._unlisted = {trace_id for query in queries for trace_id in query.trace_ids}
         self._gone = 0
 
-    async def run(self, windows: Iterable[Window], *, follow: bool = False) -> LaneReport:
+    async def run(
+        self,
+        windows: Iterable[Window],
+        *,
+        follow: bool = False,
+        read_again: Callable[[KnownTrace], bool] = lambda _: False,
+    ) -> LaneReport:
         """One pass over ``windows``, in order. With ``follow``, what is recorded of them is how far they were followed.
+
+        A span may come late and leave its trace's summary as it was: ``read_again`` says of a trace whose summary is
+        unchanged whether its spans are read all the same.
 
         Errors of Netra, of the destination and of the state end up in ``report.error``. Cancelled, it stops reading,
         gives the request that is under way `DRAIN_S` to be answered, and records the answer.
         """
         self._progress.start_pass()
         retries = self._watch.retries
+        self._read_again = read_again
         self._windows = _Windows(windows, self._progress, follow)
         try:
             async with asyncio.TaskGroup() as stages:
@@ -286,7 +300,7 @@ class TraceLane:
             before = known.get(trace.id)
             if active is not None:
                 active.also_listed(trace, digest, listing)
-            elif before is None or not holds_digest(before.digest, digest):
+            elif before is None or not holds_digest(before.digest, digest) or self._read_again(before):
                 work = self._active[trace.id] = _Trace(trace, digest, [listing], before, first, queued=True)
                 listing.open += 1
                 await self._slots.acquire()
@@ -375,7 +389,7 @@ class TraceLane:
             elif work.first:
                 self.report.skipped += 1
         self.report.spans += len(spans) if work.first else len(fresh)
-        work.unanswered = len(fresh)
+        work.fresh = work.unanswered = len(fresh)
         if not fresh:
             self._progress.answered([work.record()], 0, 0, 0)
             self._close(work)

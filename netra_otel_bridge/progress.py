@@ -18,6 +18,7 @@ MAX_DIGESTS = 4
 """Summaries under which a trace counts as unchanged: each window that lists a part of it may sum up that part alone."""
 UNSTORED_SPANS = 8192
 """Spans that may be answered and not stored yet; beyond, sending waits for the disk."""
+_CONFIRMED = b"c"
 _ENTRY = struct.Struct(">QI")
 
 
@@ -38,9 +39,17 @@ def holds_digest(digests: bytes | None, digest: bytes) -> bool:
     )
 
 
-def with_digest(digests: bytes | None, digest: bytes) -> bytes:
+def is_confirmed(digests: bytes | None) -> bool:
+    """Whether a trace was read a second time, and nothing new was found."""
+    return digests is not None and digests.endswith(_CONFIRMED) and len(digests) % DIGEST_BYTES == len(_CONFIRMED)
+
+
+def with_digest(digests: bytes | None, digest: bytes, *, confirmed: bool) -> bytes:
     """The digests of a record with ``digest`` first; the oldest fall off."""
-    return (digest + (digests or b""))[: MAX_DIGESTS * DIGEST_BYTES]
+    known = digests or b""
+    others = [known[at : at + DIGEST_BYTES] for at in range(0, len(known) - DIGEST_BYTES + 1, DIGEST_BYTES)]
+    kept = [digest, *(one for one in others if one != digest)][:MAX_DIGESTS]
+    return b"".join(kept) + (_CONFIRMED if confirmed else b"")
 
 
 class Recorder:
@@ -80,7 +89,8 @@ class Recorder:
             if records:
                 for trace_id in trace_ids:
                     if (record := records.get(trace_id)) is not None:
-                        known[trace_id] = KnownTrace(record.digest, len(record.spans) // TraceRecord.ENTRY_BYTES)
+                        spans = len(record.spans) // TraceRecord.ENTRY_BYTES
+                        known[trace_id] = KnownTrace(record.digest, spans, self._clock.now_ns())
         return known
 
     def spans(self, trace_id: str) -> dict[int, int]:

@@ -79,6 +79,7 @@ def _lane_json(lane: LaneReport) -> dict[str, Any]:
         "missing": lane.missing,
         "bytes": lane.bytes,
         "retries": lane.retries,
+        "verified": lane.verified,
         "exit": lane.exit_code,
     }
     if lane.problems:

@@ -37,6 +37,9 @@ def replay(
     concurrency: Annotated[int | None, typer.Option(metavar="N", help="Calls to Netra at the same time.")] = None,
     window: Annotated[str | None, typer.Option(metavar="1h", help="Size of the windows that are listed.")] = None,
     state: options.State = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read everything a second time, and send what Netra did not show before.")
+    ] = False,
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="Send what the destination would not take again, and read nothing.")
     ] = False,
@@ -72,7 +75,7 @@ def replay(
     whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
     with checkpoint.opened(bridge, wanted) as store:
         try:
-            report = _with_progress(bridge, whole, wanted, store, show=err.is_terminal and not quiet)
+            report = _with_progress(bridge, whole, wanted, store, verify, show=err.is_terminal and not quiet)
         except BridgeError as error:
             if isinstance(error.report, ReplayReport):
                 write_report(error.report, as_json=as_json)
@@ -90,7 +93,7 @@ def refuse_console(bridge: Bridge, targets: Sequence[str]) -> None:
 
 
 def _with_progress(
-    bridge: Bridge, whole: Window | None, query: TraceQuery, store: StateStore, *, show: bool
+    bridge: Bridge, whole: Window | None, query: TraceQuery, store: StateStore, verify: bool, *, show: bool
 ) -> ReplayReport:
     """Replay ``whole``, or send dead letters again, with a bar for each destination."""
     windows = None if whole is None else -(-(whole.end_ns - whole.start_ns) // bridge.settings.window_ns)
@@ -113,7 +116,7 @@ def _with_progress(
         if whole is None:
             return run(bridge.aresend(query=query, state=store, on_progress=advance))
         start, end = iso_ms(whole.start_ns), iso_ms(whole.end_ns)
-        return run(bridge.areplay(from_=start, until=end, query=query, state=store, on_progress=advance))
+        return run(bridge.areplay(from_=start, until=end, query=query, state=store, verify=verify, on_progress=advance))
 
 
 def write_report(report: ReplayReport, *, as_json: bool) -> None:
@@ -162,6 +165,8 @@ def _write_hints(report: ReplayReport) -> None:
         if (lane.skipped or lane.final_windows) and not lane.delivered:
             again = f"netra-otel-bridge state reset --to {lane.name}"
             out.print(f"{lane.name} has had all of it before; to send it again: {again}", soft_wrap=True, markup=False)
+        if lane.verified:
+            out.print(f"{lane.name}: {lane.verified:,} spans were read a second time", soft_wrap=True, markup=False)
         if lane.dead_lettered:
             out.print(
                 f"{lane.name}: {lane.dead_lettered:,} dead letters are kept; see them with netra-otel-bridge state "

@@ -10,8 +10,9 @@ from netra_otel_bridge.bridge import Route
 from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock
 from netra_otel_bridge.daemon.notices import Notices
 from netra_otel_bridge.errors import BridgeError, DestinationRefuses, NetraUnauthorized, StateError
-from netra_otel_bridge.model import LaneHealth, LaneReport
-from netra_otel_bridge.windows import Lookback, split
+from netra_otel_bridge.model import KnownTrace, LaneHealth, LaneReport
+from netra_otel_bridge.progress import is_confirmed
+from netra_otel_bridge.windows import FAR_POLLS, Lookback, split
 
 HOLD = Backoff(first_s=1.0, max_s=30.0)
 """Waits between passes while Netra cannot be read; its client has tried several times before that."""
@@ -82,7 +83,8 @@ class Follower:
             lane = self._route.lane()
             self._now = lane.report
             try:
-                await lane.run(split(window, self._window_ns), follow=True)
+                windows = split(window, self._window_ns)
+                await lane.run(windows, follow=True, read_again=self._reads_again(now_ns))
             finally:
                 self._now = LaneReport(self._notices.name)
                 self._done.add(lane.report)
@@ -95,6 +97,13 @@ class Follower:
                 await self._route.progress.write(partial(self._route.progress.lane.prune, before_ns))
         self._passes += 1
         return None
+
+    def _reads_again(self, now_ns: int) -> Callable[[KnownTrace], bool]:
+        """Which unchanged traces a poll that goes back far reads again: those read some time ago, until nothing is new."""
+        if not self._lookback.is_far(self._passes):
+            return lambda _: False
+        before_ns = now_ns - FAR_POLLS * self._poll_ns // 2
+        return lambda known: known.recorded_ns < before_ns and not is_confirmed(known.digest)
 
     async def _hold(self, error: BridgeError, failures: int) -> None:
         """Wait before the pass is done again, or give up."""

@@ -16,11 +16,10 @@ class Notices(LaneWatch):
     """``problem`` is what holds the lane up, "" for nothing, since ``problem_since_ns``."""
 
     def __init__(self, name: str, limiter: Limiter, clock: Clock) -> None:
-        super().__init__(name)
+        super().__init__(name, limiter)
         self.problem = ""
         self.problem_since_ns = 0
         self.recorder: Recorder | None = None
-        self._limiter = limiter
         self._clock = clock
 
     def retrying(self, reason: str, delay_s: float) -> None:
@@ -35,7 +34,7 @@ class Notices(LaneWatch):
     def holding(self, problem: str, delay_s: float) -> None:
         """Something holds the lane up; it tries again in ``delay_s`` seconds."""
         self._set(problem)
-        self._limiter.log(_log, logging.WARNING, self.name, f"{self.name}: {problem}; trying again in {delay_s:.1f} s")
+        self.log(f"{problem}; trying again in {delay_s:.1f} s")
 
     def stopped(self, problem: str) -> None:
         """The lane has ended, and waits for somebody."""
@@ -51,7 +50,7 @@ class Notices(LaneWatch):
 
     def span_problem(self, problem: str) -> None:
         """A span, or something that is none, was refused or given up."""
-        self._limiter.log(_log, logging.WARNING, f"{self.name} spans", f"{self.name}: {problem}")
+        self.log(problem, "spans")
 
     def _set(self, problem: str) -> None:
         if problem and not self.problem:

@@ -80,10 +80,9 @@ class Service:
 
     async def _wire(self, stack: AsyncExitStack, state: StateStore) -> None:
         settings, clock = self._bridge.settings, self._bridge.clock
-        limiter = Limiter(clock)
         notices: list[Notices] = []
 
-        def watch(name: str) -> Notices:
+        def watch(name: str, limiter: Limiter) -> Notices:
             notices.append(Notices(name, limiter, clock))
             return notices[-1]
 

@@ -89,6 +89,9 @@ _NAMED_LIMIT = re.compile(
 )
 _OVER_RATE = re.compile(r"(?:burst:|rate limit \() ?(\d+) bytes\) (?:exceeded )?while adding (\d+) bytes")
 """Tempo's rate limit, and what it was asked to add: more than the limit never passes, however long one waits."""
+_TOO_MANY_TRACES = re.compile(r"LIVE_TRACES_EXCEEDED")
+TOO_MANY_TRACES_S = 5.0
+"""Tempo 1.5 holds so many traces at a time, each for 10 to 20 s; the default five waits are to outlast that."""
 _FULL_TRACE = re.compile(r"TRACE_TOO_LARGE")
 _TLS = re.compile(
     r"CERTIFICATE_|certificate (verify|has expired|is not)|SSLCertVerification|not in peer certificate"
@@ -99,7 +102,7 @@ _TRANSPORT_BROKE = re.compile(r"RST_STREAM|socket closed|connection reset|stream
 _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (re.compile(r"Failed to encode span batch"), Verdict.REFUSED),
     (_TOO_LARGE, Verdict.TOO_LARGE),
-    (re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|too many requests|\b(429|503)\b", re.I), Verdict.RETRY),
+    (re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|LIVE_TRACES_EXCEEDED|too many requests|\b(429|503)\b", re.I), Verdict.RETRY),
     (re.compile(r"UNAUTHENTICATED|PERMISSION_DENIED|unauthorized|forbidden|\b(401|403)\b", re.I), Verdict.UNAUTHORIZED),
     (_TLS, Verdict.MISCONFIGURED),
     (re.compile(r"UNIMPLEMENTED|redirect|\b(404|405)\b"), Verdict.MISCONFIGURED),
@@ -134,12 +137,10 @@ def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, s
     larger than gRPC servers take by default.
     """
     verdict = _GRPC.get(code, Verdict.RETRY)
-    if (code in _MAYBE_TOO_LARGE and after_s is None and _TOO_LARGE.search(details)) or (
-        code is StatusCode.RESOURCE_EXHAUSTED and _never_passes(details)
-    ):
-        verdict = Verdict.TOO_LARGE
-    elif code is StatusCode.RESOURCE_EXHAUSTED and after_s is None and sent_bytes > GRPC_MESSAGE_BYTES:
-        verdict = verdict if _SLOW_DOWN.search(details) else Verdict.TOO_LARGE
+    if _TOO_MANY_TRACES.search(details):
+        verdict, after_s = Verdict.RETRY, after_s or TOO_MANY_TRACES_S
+    elif code in _MAYBE_TOO_LARGE:
+        verdict = Verdict.TOO_LARGE if _is_too_large(details, after_s, sent_bytes) else Verdict.RETRY
     elif code in (StatusCode.UNAVAILABLE, StatusCode.UNKNOWN) and _TLS.search(details):
         verdict = Verdict.MISCONFIGURED
     elif code is StatusCode.INTERNAL and _TRANSPORT_BROKE.search(details):
@@ -147,6 +148,13 @@ def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, s
     elif code is StatusCode.UNKNOWN and re.search(r"http2 header with status: 3\d\d", details):
         verdict = Verdict.MISCONFIGURED
     return outcome(verdict, f"{code.name}: {details}" if details else code.name, after_s)
+
+
+def _is_too_large(words: str, after_s: float | None, sent_bytes: int) -> bool:
+    if _never_passes(words):
+        return True
+    silent_and_large = sent_bytes > GRPC_MESSAGE_BYTES and not _SLOW_DOWN.search(words)
+    return after_s is None and (_TOO_LARGE.search(words) is not None or silent_and_large)
 
 
 def http_outcome(status: int, body: bytes, content_type: str, after_s: float | None = None) -> Outcome:

@@ -39,8 +39,8 @@ class LaneState:
         with self._store.reading() as connection:
             found = record.known(connection, self._lane, trace_ids)
         return {
-            readable(trace_id): KnownTrace(digest, size_bytes // TraceRecord.ENTRY_BYTES)
-            for trace_id, digest, size_bytes in found
+            readable(trace_id): KnownTrace(digest, size_bytes // TraceRecord.ENTRY_BYTES, recorded_ns)
+            for trace_id, digest, size_bytes, recorded_ns in found
         }
 
     def spans(self, trace_id: str) -> bytes:

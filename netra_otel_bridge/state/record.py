@@ -59,13 +59,14 @@ def progress(connection: sqlite3.Connection, lane: int, query: int, made: Progre
 
 def known(
     connection: sqlite3.Connection, lane: int, trace_ids: Iterable[str]
-) -> list[tuple[Stored, bytes | None, int]]:
-    """Id, digest and bytes of spans of those traces that are known."""
-    found: list[tuple[Stored, bytes | None, int]] = []
+) -> list[tuple[Stored, bytes | None, int, int]]:
+    """Id, digest, bytes of spans, and when that was recorded, of those traces that are known."""
+    found: list[tuple[Stored, bytes | None, int, int]] = []
     for ids in chunks(map(storable, trace_ids), _IDS):
         marks = ",".join("?" * len(ids))
         found += connection.execute(
-            f"SELECT trace_id, digest, length(spans) FROM trace WHERE lane = ? AND trace_id IN ({marks})",  # noqa: S608
+            f"""SELECT trace_id, digest, length(spans), recorded_ns FROM trace
+            WHERE lane = ? AND trace_id IN ({marks})""",  # noqa: S608
             (lane, *ids),
         ).fetchall()
     return found

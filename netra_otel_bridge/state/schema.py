@@ -91,7 +91,10 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, a version a transaction. Raises `sqlite3.Error`."""
+    """Bring the tables up to date, a version a transaction. Raises `sqlite3.Error`, also if it may not write."""
+    if version_of(connection) == newest():
+        # SQLite opens what it may not write for reading, without a word
+        connection.execute("DELETE FROM meta WHERE key IS NULL")
     for version in range(version_of(connection), newest()):
         connection.execute("BEGIN IMMEDIATE")
         with rolling_back(connection):

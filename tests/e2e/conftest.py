@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.support.jaeger import Jaeger
+from tests.support.tempo import Tempo
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,6 @@ def pytest_runtest_makereport(
     """Put the servers' logs into the report of a test that failed."""
     report = yield
     if report.when == "call" and report.failed:
-        servers = [value for value in item.funcargs.values() if isinstance(value, Jaeger)]
-        report.sections += [("jaeger's log", server.log()[-20_000:]) for server in servers]
+        servers = [value for value in item.funcargs.values() if isinstance(value, Jaeger | Tempo)]
+        report.sections += [(f"the log of {type(server).__name__}", server.log()[-20_000:]) for server in servers]
     return report

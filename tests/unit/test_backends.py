@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,49 @@ def test_a_name_that_is_no_backend_is_answered_with_those_that_are(capsys: pytes
     """``python -m tests.support.backends NAME``."""
     assert backends.main(["tempest"]) == 2
     assert "jaeger" in capsys.readouterr().err
+
+
+def test_a_release_of_go_is_found_on_the_path_or_in_debians_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``go1.19`` before what ``dpkg`` lists; neither is no Go, whatever ``go`` there is."""
+    programs = {
+        "go": "exit 0",
+        "dpkg": f"echo /.; echo {tmp_path}/lib/go-1.19/bin/gofmt; echo {tmp_path}/lib/go-1.19/bin/go",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert backends.find_go("") == str(tmp_path / "go")
+    assert backends.find_go("1.19") == f"{tmp_path}/lib/go-1.19/bin/go"
+    (tmp_path / "dpkg").write_text("#!/bin/sh\nexit 1\n")
+    assert backends.find_go("1.19") is None
+    (tmp_path / "go1.19").symlink_to(tmp_path / "go")
+    assert backends.find_go("1.19") == str(tmp_path / "go1.19")
+
+
+def test_a_backend_is_built_with_its_own_release_of_go_and_flags(go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ``GOROOT`` of another Go is not handed on."""
+    (go / "bin" / "go").rename(go / "bin" / "go1.19")
+    script = go / "bin" / "go1.19"
+    script.write_text(script.read_text().replace('echo "$PWD $*"', 'echo "$PWD $* [$GOROOT]"').replace('"$3"', '"$4"'))
+    monkeypatch.setenv("GOROOT", "/elsewhere")
+    build(replace(BACKEND, go="1.19", flags=("-mod=readonly",)))
+    download, built = (go / "calls").read_text().splitlines()
+    assert download.endswith("[]")
+    assert built.startswith(f"{go} build -mod=readonly -o ")
+    assert built.endswith("./cmd/thing []")
+
+
+def test_make_builds_what_it_can_and_fails_only_in_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is missing is named with Debian's package of it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(backends.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CI", raising=False)
+    assert backends.main([]) == 0
+    assert "apt-get install golang-1.19-go" in capsys.readouterr().err
+    monkeypatch.setenv("CI", "true")
+    assert backends.main(["tempo"]) == 1

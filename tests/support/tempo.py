@@ -1,0 +1,159 @@
+"""A real Tempo on loopback, with the limits it has by default, for as long as a test needs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from tests.support.backends import TEMPO, binary_or_skip
+from tests.support.compare import Key, Normal
+from tests.support.jaeger import free_ports
+
+READY_S = 60.0
+_CONFIG = """
+server:
+  {{http_listen_address: 127.0.0.1, http_listen_port: {query}, grpc_listen_address: 127.0.0.1, grpc_listen_port: {own}}}
+distributor:
+  receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{grpc}"}}, http: {{endpoint: "127.0.0.1:{http}"}}}}}}}}
+ingester: {{lifecycler: {{min_ready_duration: 0s}}}}
+storage: {{trace: {{backend: local, local: {{path: {directory}/blocks}}, wal: {{path: {directory}/wal}}}}}}
+usage_report: {{reporting_enabled: false}}
+"""
+"""Nothing of its limits: 15 MB/s with bursts of 20 MB, 5 MB a trace, 10,000 traces at a time, 4 MiB a gRPC message."""
+NOT_IN_TEMPO = ("flags", "resource_schema", "scope_schema")
+"""Fields that its version of OTLP does not have yet."""
+_SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
+
+
+class Tempo:
+    """A context manager. Entering starts the server and waits until it is ready; leaving ends that process alone.
+
+    ``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``, ``query_url`` is where traces and metrics are read. With
+    ``search`` it also indexes attributes, which it does not by default.
+    """
+
+    def __init__(self, *, search: bool = False) -> None:
+        self._search = search
+        self._ports = dict(zip(("query", "own", "grpc", "http"), free_ports(4), strict=True))
+        self.otlp_grpc = f"otlp+grpc://127.0.0.1:{self._ports['grpc']}"
+        self.otlp_http = f"otlp+http://127.0.0.1:{self._ports['http']}"
+        self.query_url = f"http://127.0.0.1:{self._ports['query']}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 10.0) -> dict[str, Any]:
+        """A trace as OTLP JSON (ids in base64), as soon as it has at least ``spans`` spans.
+
+        Tempo 1.5 answers with ``batches`` of ``instrumentationLibrarySpans``, 2.x with ``batches`` of ``scopeSpans``:
+        `compare.spans_by_id` reads every form. What there is after ``within_s`` seconds is returned as it is; no trace
+        at all is ``{}``. Raises `urllib.error.HTTPError` for one beyond 4 MiB, which it stores and cannot hand out.
+        """
+        name = trace_id if isinstance(trace_id, str) else f"{trace_id:032x}"
+        until = time.monotonic() + within_s
+        while True:
+            found = self._read(name)
+            if _count(found) >= spans or time.monotonic() > until:
+                return found
+            time.sleep(0.02)
+
+    def metric(self, metric: str, **labels: str) -> float:
+        """A counter or gauge of its own, summed over all samples that have these labels; 0 if there is none."""
+        with urllib.request.urlopen(f"{self.query_url}/metrics", timeout=10) as response:
+            samples = map(_SAMPLE.match, response.read().decode().splitlines())
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        return sum(
+            float(sample["value"])
+            for sample in samples
+            if sample and sample["name"] == metric and wanted <= set((sample["labels"] or "").split(","))
+        )
+
+    def log(self) -> str:
+        """What the server has logged so far."""
+        return Path(self._log.name).read_text(errors="replace") if self._log is not None else ""
+
+    def __enter__(self) -> Tempo:
+        binary = binary_or_skip(TEMPO)
+        self._directory = tempfile.TemporaryDirectory(prefix="tempo-")
+        config = Path(self._directory.name) / "config.yaml"
+        config.write_text(_CONFIG.format(directory=self._directory.name, **self._ports))
+        self._log = (Path(self._directory.name) / "log").open("wb")
+        self._process = subprocess.Popen(
+            [binary, "-target=all", f"-config.file={config}", f"-search.enabled={str(self._search).lower()}"],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        until = time.monotonic() + READY_S
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > until:
+                log = self.log()
+                self._stop()
+                raise RuntimeError(f"tempo did not become ready in {READY_S:g} s; its log:\n{log}")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.query_url}/ready", timeout=1) as response:
+                return bool(response.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def _read(self, name: str) -> dict[str, Any]:
+        request = urllib.request.Request(f"{self.query_url}/api/traces/{name}", headers={"Accept": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                found: dict[str, Any] = json.load(response)
+                return found
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != 404:
+                    raise
+        return {}
+
+    def _stop(self) -> None:
+        """It keeps nothing that is needed, and on SIGTERM it would sleep 30 s for clients to leave."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        self._directory.cleanup()
+
+
+def as_stored(sent: dict[Key, Normal]) -> dict[Key, Normal]:
+    """Spans as Tempo 1.5 keeps them: a value of bytes, which its version of OTLP does not have yet, is no value."""
+    return {key: _without_bytes(normal) for key, normal in sent.items()}
+
+
+def _without_bytes(value: Any) -> Any:
+    match value:
+        case ("bytes", bytes()):
+            return ("none", None)
+        case dict():
+            return {key: _without_bytes(item) for key, item in value.items()}
+        case tuple() | list():
+            return type(value)(_without_bytes(item) for item in value)
+    return value
+
+
+def _count(trace: dict[str, Any]) -> int:
+    return sum(
+        len(scope.get("spans", ()))
+        for resource in trace.get("resourceSpans") or trace.get("batches") or ()
+        for scope in resource.get("scopeSpans") or resource.get("instrumentationLibrarySpans") or ()
+    )
