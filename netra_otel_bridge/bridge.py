@@ -24,7 +24,7 @@ import msgspec
 from netra_otel_bridge.clock import Backoff, Clock, SystemClock, iso_ms, parse_time_ns
 from netra_otel_bridge.config import Settings, load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, encode_span, open_destination
+from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, encode_span, identity, open_destination
 from netra_otel_bridge.errors import ConfigurationError, UsageError
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, TraceSummary, Window
@@ -266,7 +266,9 @@ class Bridge:
 
         It is the same whenever the same traces are copied to the same destinations, whatever the range.
         """
-        what = json.dumps([self.settings.endpoint, sorted(to), _query_text((query,)), self.settings.profile])
+        what = json.dumps(
+            [self.settings.endpoint, sorted(map(identity, to)), _query_text((query,)), self.settings.profile]
+        )
         name = blake2b(what.encode(), digest_size=8).hexdigest()
         return state_home(self.environ) / "replays" / name
 
@@ -299,8 +301,8 @@ class Bridge:
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)
         limiter = Limiter(self.clock)
         routes = []
-        for destination, name in zip(destinations, _distinct(one.name for one in destinations), strict=True):
-            seen = watch(name, limiter)
+        for destination, name in zip(destinations, _distinct(identity(one.name) for one in destinations), strict=True):
+            seen = watch(destination.name, limiter)
             sender = Sender(
                 destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
                 on_recovered=seen.recovered, patient=patient,
@@ -448,7 +450,7 @@ def _distinct(names: Iterable[str]) -> list[str]:
     """Names under which the state keeps destinations apart: two exporters of one class are two destinations."""
     found: list[str] = []
     for name in names:
-        found.append(name if name not in found else f"{name}#{found.count(name) + len(found)}")
+        found.append(name if name not in found else f"{name}#{len(found) + 1}")
     return found
 
 

@@ -10,6 +10,7 @@ import typer
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
 from netra_otel_bridge.clock import iso_ms, parse_time_ns
+from netra_otel_bridge.deliver import identity
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.state import dead_letters as stored_letters
 from netra_otel_bridge.state import discard
@@ -46,7 +47,7 @@ def reset(
         said = f"{directory}: put aside in {aside}; the next run starts anew"
     else:
         from_ns = None if from_ is None else parse_time_ns(from_, bridge.clock.now_ns())
-        report = reset_state(directory, to or "", from_ns, bridge.clock)
+        report = reset_state(directory, identity(to or ""), from_ns, bridge.clock)
         document = {"state": str(directory), "destination": to, "traces": report.traces,
                     "watermark": iso_ms(report.watermark_ns) if report.watermark_ns else None, "exit_code": 0}  # fmt: skip
         start = "the beginning" if from_ns is None else iso_ms(from_ns)
@@ -71,7 +72,7 @@ def dead_letters(
     Why each was given up goes to stderr. ``replay --dead-letters`` sends them again.
     """
     bridge = options.start(config_file, verbose, quiet, state=state)
-    for stored in stored_letters(bridge.state_directory(), to):
+    for stored in stored_letters(bridge.state_directory(), identity(to) if to else None):
         letter = stored.letter
         what = f"span {letter.span_id} of trace {letter.trace_id}" if letter.is_span else "an item that is no span"
         sys.stderr.write(f"{iso_ms(stored.recorded_ns)} {stored.destination}: {what}: {letter.reason}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -16,8 +15,9 @@ from netra_otel_bridge.windows import FAR_POLLS, Lookback, split
 
 HOLD = Backoff(first_s=1.0, max_s=30.0)
 """Waits between passes while Netra cannot be read; its client has tried several times before that."""
+KEY_LOOK_S = 5.0
+"""How often the key is read again while Netra refuses the present one."""
 PRUNE_MARGIN_NS = 3600 * NS_PER_S
-_log = logging.getLogger("netra_otel_bridge.daemon")
 
 
 class Follower:
@@ -113,12 +113,22 @@ class Follower:
             self.stopped = error
             self._notices.stopped(str(error))
             return
-        if isinstance(error, NetraUnauthorized) and self._renew_key():
-            _log.info("the API key has changed; going on with the new one")
+        if isinstance(error, NetraUnauthorized):
+            await self._await_key(error)
             return
-        delay_s = HOLD.max_s if isinstance(error, NetraUnauthorized) else HOLD.delay_s(failures)
+        delay_s = HOLD.delay_s(failures)
         self._notices.holding(str(error), delay_s)
         await self._clock.sleep(delay_s)
+
+    async def _await_key(self, error: NetraUnauthorized) -> None:
+        """Wait for another key, or as long as Netra may take to accept this one again."""
+        if self._renew_key():
+            return
+        self._notices.holding(str(error), HOLD.max_s)
+        for _ in range(round(HOLD.max_s / KEY_LOOK_S)):
+            await self._clock.sleep(KEY_LOOK_S)
+            if self._renew_key():
+                return
 
     def health(self) -> LaneHealth:
         """How it is doing now."""

@@ -139,6 +139,7 @@ class Service:
         self._api_key = key
         for route in self._routes:
             route.client.use_api_key(key)
+        _log.info("the API key has changed; going on with the new one")
         return True
 
 

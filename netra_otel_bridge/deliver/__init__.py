@@ -2,7 +2,13 @@
 
 from netra_otel_bridge.deliver.batching import Batcher, batch_of
 from netra_otel_bridge.deliver.deadletter import letter, span_of
-from netra_otel_bridge.deliver.destination import Destination, DestinationSpec, open_destination, parse_destination
+from netra_otel_bridge.deliver.destination import (
+    Destination,
+    DestinationSpec,
+    identity,
+    open_destination,
+    parse_destination,
+)
 from netra_otel_bridge.deliver.exporter import ExporterDestination
 from netra_otel_bridge.deliver.probe import ProbeResult, probe
 from netra_otel_bridge.deliver.sender import Answer, Dead, Sender
@@ -19,6 +25,7 @@ __all__ = [
     "Sender",
     "batch_of",
     "encode_span",
+    "identity",
     "letter",
     "open_destination",
     "parse_destination",

@@ -144,6 +144,19 @@ def open_destination(
             return OtlpHttpDestination(called, settings, clock or SystemClock())
 
 
+def identity(name: str) -> str:
+    """The name under which is remembered what a destination has had: ``otlp`` is the address that the environment gives.
+
+    Raises `ConfigurationError`.
+    """
+    if name != "otlp":
+        return name
+    settings = read_settings(os.environ)
+    if settings.protocol == "grpc":
+        return f"otlp+{'grpcs' if settings.tls else 'grpc'}://{settings.endpoint}"
+    return f"otlp+{settings.endpoint}"
+
+
 def _from_url(text: str, scheme: str) -> OtlpSpec:
     """``otlp+SCHEME://HOST[:PORT][/PATH]``."""
     protocol, tls, default_port = _SCHEMES[scheme]

@@ -20,7 +20,7 @@ _IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 MAKE_ROOM = "make room, then start again: what was answered since the last transaction is sent again"
 MAKE_WRITABLE = "give this user the right to write there, or name another directory with --state"
-LOOK_AT_DISK = "look at the disk and the system's log, then start again"
+LOOK_AT_DISK = "look at the disk, its room, its quota and the system's log, then start again"
 
 
 def unusable(directory: Path, what: str) -> StateUnusable:
