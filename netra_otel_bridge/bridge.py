@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,11 +23,12 @@ import msgspec
 from netra_otel_bridge.clock import Backoff, Clock, SystemClock, iso_ms, parse_time_ns
 from netra_otel_bridge.config import Settings, load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, encode_span, identity, open_destination
+from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, identity, open_destination
 from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.estimate import estimate
 from netra_otel_bridge.limiter import Limiter
-from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, TraceSummary, Window
-from netra_otel_bridge.pipeline import LISTERS, PAGE_LIMIT, LaneOptions, LaneWatch, TraceLane, list_pages
+from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, Window
+from netra_otel_bridge.pipeline import LaneOptions, LaneWatch, TraceLane
 from netra_otel_bridge.progress import Recorder
 from netra_otel_bridge.resend import resend
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     To = str | SpanExporter | Destination
 
 T = TypeVar("T")
-
-SAMPLE_TRACES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,35 +346,10 @@ class Bridge:
         query: TraceQuery | None = None,
     ) -> ReplayEstimate:
         """`estimate`, for asyncio."""
-        window = self.window(since=since, from_=from_, until=until)
-        query = query or TraceQuery()
-        converter = self.converter()
-        chance = random.Random(window.start_ns)  # noqa: S311  a sample, not a secret
-        started = self.clock.monotonic()
+        whole = self.window(since=since, from_=from_, until=until)
+        windows = split(whole, self.settings.window_ns)
         async with self.async_client() as client:
-            sample: list[TraceSummary] = []
-            traces = 0
-            async for trace in _list(client, split(window, self.settings.window_ns), query):
-                traces += 1
-                if len(sample) < SAMPLE_TRACES:
-                    sample.append(trace)
-                elif (place := chance.randrange(traces)) < SAMPLE_TRACES:
-                    sample[place] = trace
-            listed = self.clock.monotonic()
-            list_calls = client.stats.calls.total()
-            sizes = await asyncio.gather(*(_weigh(client, converter, trace) for trace in sample))
-            read = self.clock.monotonic()
-            calls = client.stats.calls.total() - list_calls
-        share = traces / len(sample) if sample else 0.0
-        return ReplayEstimate(
-            window=window,
-            traces=traces,
-            sampled_traces=len(sample),
-            spans=round(sum(spans for spans, _ in sizes) * share),
-            bytes=round(sum(size_bytes for _, size_bytes in sizes) * share),
-            api_calls=list_calls + round(calls * share),
-            seconds=(listed - started) / LISTERS + (read - listed) * share,
-        )
+            return await estimate(client, self.converter(), whole, windows, query or TraceQuery(), self.clock)
 
     def destinations(self) -> tuple[str, ...]:
         """The configured destinations, as ``DEST`` texts."""
@@ -459,24 +432,6 @@ def _query_text(queries: Sequence[TraceQuery]) -> str:
     if list(queries) == [TraceQuery()]:
         return ""
     return msgspec.json.encode(queries, order="sorted").decode()
-
-
-async def _list(client: AsyncNetraClient, windows: Iterable[Window], query: TraceQuery) -> AsyncIterator[TraceSummary]:
-    """Every trace that a query means, as often as windows list it."""
-    for window in windows:
-        for trace_id in query.trace_ids or (None,):
-            async for page in list_pages(client, window, query, trace_id):
-                for trace in page.traces:
-                    yield trace
-
-
-async def _weigh(client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary) -> tuple[int, int]:
-    """How many spans a trace has, and how many bytes they take encoded."""
-    spans = size_bytes = 0
-    async for page in client.iter_span_pages(trace.id, limit=PAGE_LIMIT):
-        spans += len(page.spans)
-        size_bytes += sum(len(encode_span(span)) for span in converter.convert_trace(trace, page.spans))
-    return spans, size_bytes
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

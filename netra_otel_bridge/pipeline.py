@@ -139,10 +139,9 @@ class _Trace:
             self.again.listings.append(listing)
 
     def record(self) -> TraceRecord:
-        """What is to be remembered of it now."""
-        digests = self.known.digest if self.known is not None else None
-        if not self.unanswered:
-            digests = with_digest(digests, self.digest, confirmed=digests is not None and not self.fresh)
+        """What is to be remembered of it now. A summary of before counts no more once something was new or changed."""
+        before = self.known.digest if self.known is not None and not self.fresh else None
+        digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
         return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent))
 
 

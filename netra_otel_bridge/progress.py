@@ -6,6 +6,7 @@ import asyncio
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import TypeVar
 
 from netra_otel_bridge.clock import Clock
@@ -161,16 +162,18 @@ class Recorder:
             await self._store()
 
     async def _store(self) -> None:
+        """One transaction with what is recorded now. A caller that is cancelled leaves it to end by itself."""
+        self._transaction = asyncio.ensure_future(self._commit())
+        await asyncio.shield(self._transaction)
+
+    async def _commit(self) -> None:
         progress, self._rest = self._rest, Progress()
         self._being_stored, self._traces = self._traces, {}
         progress.traces = list(self._being_stored.values())
         self._spans = 0
         self._recorded.clear()
         now_ns = self._clock.now_ns()
-        loop = asyncio.get_running_loop()
-        self._transaction = loop.run_in_executor(self._writer, self._lane.commit, progress, now_ns)
-        await asyncio.shield(self._transaction)
-        self._transaction = None
+        await self.write(partial(self._lane.commit, progress, now_ns))
         self._being_stored = {}
         self.stored_ns = now_ns
         self.watermark_ns = max(self.watermark_ns, progress.watermark_ns or 0)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from netra_otel_bridge.cli import main
 ROOT = Path(__file__).parents[2]
 CANARY = "nk-canary-7e21"
 """The API key of every run; no output may hold it."""
+_STATE_HOME = tempfile.TemporaryDirectory(prefix="netra-state-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class Result:
 
 
 def environment(endpoint: str | None = None, **more: str) -> dict[str, str]:
-    """The variables of a run: none of the machine's own settings, two tries, the canary for a key."""
+    """The variables of a run: none of the machine's own settings or state, two tries, the canary for a key."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA", "OTEL"))}
+    clean["XDG_STATE_HOME"] = _STATE_HOME.name
     netra = {"NETRA_API_KEY": CANARY, "NETRA_OTLP_ENDPOINT": endpoint} if endpoint else {}
     return {**clean, "NETRA_BRIDGE_ATTEMPTS": "2", "PYTHONPATH": str(ROOT), **netra, **more}
 

@@ -296,13 +296,38 @@ async def test_a_state_that_is_in_use_or_lost(netra: ThreadedEmulator, tmp_path:
     """A second service does not start; one whose state is deleted stops, and says where."""
     mine = Kept()
     feed(netra, *trace(1))
-    with pytest.raises(StateNotWritten, match="state"):
-        async with running(bridge_to(netra, tmp_path / "state"), mine):
-            await until(lambda: len(mine.spans) == 3)
-            with pytest.raises(StateBusy, match="pid"):
-                async with running(bridge_to(netra, tmp_path / "state"), Kept()):
-                    pass
-            for file in (tmp_path / "state").iterdir():
-                file.unlink()
-            feed(netra, *trace(2))
-            await asyncio.sleep(3)
+    service = Service(bridge_to(netra, tmp_path / "state"), to=[mine], since_ns=time.time_ns() - 60 * S)
+    running = asyncio.create_task(service.run(asyncio.Event()))
+    await until(lambda: len(mine.spans) == 3)
+    second = Service(bridge_to(netra, tmp_path / "state"), to=[Kept()], since_ns=0)
+    with pytest.raises(StateBusy, match="pid"):
+        await second.run(asyncio.Event())
+    for file in (tmp_path / "state").iterdir():
+        file.unlink()
+    feed(netra, *trace(2))
+    with pytest.raises(StateNotWritten, match=str(tmp_path / "state")):
+        await asyncio.wait_for(running, 10)
+
+
+async def test_the_lag_is_that_of_the_last_poll(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """The watermark moves with each poll, so that the next one lists only what is near."""
+    async with running(bridge_to(netra, tmp_path / "state"), Kept()) as service:
+        await until(lambda: service.health().lanes[0].passes > 5)
+        health = service.health()
+        assert 0 <= health.now_ns - health.lanes[0].watermark_ns < 5 * S
+        assert 0 <= health.now_ns - health.lanes[0].checkpoint_ns < 5 * S
+
+
+async def test_a_change_that_is_taken_back_is_delivered_too(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """The destination ends up with what Netra shows last, though it has had that before."""
+    mine = Kept()
+    root, *others = trace(1)
+    longer = root | {"endTimeUnixNano": str(int(root["endTimeUnixNano"]) + S)}
+    feed(netra, *others)
+    async with running(bridge_to(netra, tmp_path / "state"), mine) as service:
+        for number, version in enumerate((root, longer, root), start=3):
+            feed(netra, version)
+            await until(lambda: len(mine.spans) == number)  # noqa: B023
+        await a_few_polls(service)
+    ends = [span.end_time for span in mine.spans if span.context.span_id == 100]
+    assert ends == [int(one["endTimeUnixNano"]) for one in (root, longer, root)]
