@@ -13,7 +13,7 @@ MAX_KEYS = 1000
 
 
 class Limiter:
-    """Lets the first line of a key pass at once, counts repeats for ``every_s`` seconds, then lets one pass with the count.
+    """Lets a key's first line pass at once, counts repeats for ``every_s`` seconds, then lets one pass with the count.
 
     May be used from several threads.
     """
@@ -24,7 +24,7 @@ class Limiter:
         self._lines: dict[Hashable, tuple[float, int]] = {}
 
     def due(self, key: Hashable) -> str | None:
-        """``None`` for a line that is to be kept back; else what to write behind it: ``" (12 times in 75 s)"`` or nothing."""
+        """``None`` for a line to be kept back; else what to write behind it: ``" (12 times in 75 s)"`` or nothing."""
         now = self._clock.monotonic()
         passed_at, held = self._lines.get(key, (now, -1))
         if held >= 0 and now - passed_at < self._every_s:

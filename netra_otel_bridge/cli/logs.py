@@ -58,7 +58,7 @@ def configure(
     """Send the package's log to ``stream``, by default stderr (with text, above a progress bar where there is one).
 
     Text is ``level: message``. ``stamped`` puts the time in front, or, where ``stream`` is systemd's journal, which has
-    times of its own, the priority (``<4>``, sd-daemon(3)). JSON is an object a line with ``time`` (RFC 3339), ``level``,
+    times of its own, the priority (``<4>``, sd-daemon(3)). JSON is an object a line: ``time`` (RFC 3339), ``level``,
     ``logger``, ``message``, what was logged with ``extra={"netra": {...}}``, and ``exception`` where there is one.
     What other libraries warn of comes in the same form, at most one line a minute for each warning.
     """
@@ -159,7 +159,7 @@ class JsonLine:
 
 
 class _Sparing(logging.Filter):
-    """Lets a warning of another library pass once a minute; a warning is known by its logger and its text before values."""
+    """Lets another library's warning pass once a minute; it is known by its logger and its text before values."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()

@@ -48,15 +48,27 @@ _FLAG_FIELDS = ("has_error", "has_pii", "has_violation")
 _NUMBER_FIELDS = ("total_cost", "latency")
 
 
-def start(config_file: Path | None, verbose: bool, quiet: bool, *, service: bool = False, **flags: Any) -> Bridge:
-    """The bridge from flags, environment and file, and its log on stderr; that of a service has times, and says more."""
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO if service else logging.WARNING
-    logs.configure(level, stamped=service)
+def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Bridge:
+    """The bridge from flags, environment and file, and its log on stderr."""
+    return _start(logging.WARNING, config_file, verbose, quiet, flags)[0]
+
+
+def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> tuple[Bridge, logs.Redactor]:
+    """The same for a service: its log has times and says more; what hides secrets in it takes new ones."""
+    return _start(logging.INFO, config_file, verbose, quiet, flags, stamped=True)
+
+
+def _start(
+    usual: int, config_file: Path | None, verbose: bool, quiet: bool, flags: dict[str, Any], *, stamped: bool = False
+) -> tuple[Bridge, logs.Redactor]:
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else usual
+    logs.configure(level, stamped=stamped)
     bridge = Bridge(config_file=config_file, environ=os.environ, **flags)
-    key = bridge.settings.api_key
-    redactor = logs.Redactor([key.reveal()] if key is not None else [])
-    logs.configure(level, cast(logs.Form, bridge.settings.log_format), redactor=redactor, stamped=service)
-    return bridge
+    settings = bridge.settings
+    secrets = [secret.reveal() for secret in (settings.api_key, *settings.headers.values()) if secret is not None]
+    redactor = logs.Redactor(secrets)
+    logs.configure(level, cast(logs.Form, settings.log_format), redactor=redactor, stamped=stamped)
+    return bridge, redactor
 
 
 def query(

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.clock import parse_time_ns
 from netra_otel_bridge.daemon.service import Service
@@ -34,11 +33,10 @@ def run(
     quiet: options.Quiet = False,
 ) -> int:
     """Follow live traffic to one or several destinations, until SIGTERM."""
-    bridge = options.start(
+    bridge, redactor = options.start_service(
         config_file,
         verbose,
         quiet,
-        service=True,
         to=tuple(to) if to else None,
         poll=poll,
         settle=settle,
@@ -47,11 +45,12 @@ def run(
     queries = tuple(TraceQuery(tenant_id=one) for one in tenant or ()) or (TraceQuery(),)
     now_ns = bridge.clock.now_ns()
     since_ns = now_ns if since is None else parse_time_ns(since, now_ns)
-    asyncio.run(_serve(bridge, queries, since_ns // 10**6 * 10**6))
+    service = Service(bridge, queries=queries, since_ns=since_ns // 10**6 * 10**6, on_new_key=redactor.add)
+    asyncio.run(_serve(service))
     return 0
 
 
-async def _serve(bridge: Bridge, queries: tuple[TraceQuery, ...], since_ns: int) -> None:
+async def _serve(service: Service) -> None:
     """Run the service; SIGTERM or SIGINT stops it in order, a second one at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -63,4 +62,4 @@ async def _serve(bridge: Bridge, queries: tuple[TraceQuery, ...], since_ns: int)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
-    await Service(bridge, queries=queries, since_ns=since_ns).run(stop)
+    await service.run(stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from netra_otel_bridge.bridge import Route
@@ -50,8 +51,8 @@ class Follower:
         self._renew_key = renew_key
         self._since_ns = 0
         self._passes = 0
-        self._done = LaneReport(notices.name)
-        self._now = LaneReport(notices.name)
+        self._reports = LaneReport(notices.name), LaneReport(notices.name)
+        """Of all passes before, and of the present one: replaced together, for other threads read them."""
 
     async def run(self, since_ns: int) -> None:
         """Follow until cancelled; ``since_ns`` is where a destination starts that was never followed.
@@ -81,13 +82,15 @@ class Follower:
         window = self._lookback.window(self._passes, now_ns, self._route.progress.watermark_ns, self._since_ns)
         if window is not None:
             lane = self._route.lane()
-            self._now = lane.report
+            before, _ = self._reports
+            self._reports = before, lane.report
             try:
                 windows = split(window, self._window_ns)
                 await lane.run(windows, follow=True, read_again=self._reads_again(now_ns))
             finally:
-                self._now = LaneReport(self._notices.name)
-                self._done.add(lane.report)
+                done = replace(before)
+                done.add(lane.report)
+                self._reports = done, LaneReport(self._notices.name)
             for problem in lane.report.problems:
                 self._notices.span_problem(problem)
             if lane.report.error is not None:
@@ -132,7 +135,7 @@ class Follower:
 
     def health(self) -> LaneHealth:
         """How it is doing now."""
-        done, now = self._done, self._now
+        done, now = self._reports
         return LaneHealth(
             destination=self._notices.name,
             stopped=self.stopped is not None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ _log = logging.getLogger("netra_otel_bridge.daemon")
 
 class Service:
     """One run of the service. ``queries`` say which traces are followed; a destination that was never followed starts
-    at ``since_ns``."""
+    at ``since_ns``. ``on_new_key`` is told of a key before it is used."""
 
     def __init__(
         self,
@@ -37,12 +37,14 @@ class Service:
         to: To | Sequence[To] | None = None,
         queries: tuple[TraceQuery, ...] = (TraceQuery(),),
         since_ns: int,
+        on_new_key: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.address = ""
         self._bridge = bridge
         self._to = to
         self._queries = queries
         self._since_ns = since_ns
+        self._on_new_key = on_new_key
         self._followers: list[Follower] = []
         self._routes: list[Route] = []
         self._api_key = bridge.api_key()
@@ -106,7 +108,7 @@ class Service:
         readers, registry = metric_readers(self._bridge.environ)
         endpoints = HttpEndpoints(settings.http_host, settings.http_port, self.health, registry, self._bridge.clock)
         telemetry = SelfTelemetry(self.health, readers)
-        stack.callback(telemetry.close)
+        stack.push_async_callback(asyncio.to_thread, telemetry.close)
         host, port = await endpoints.start()
         stack.push_async_callback(endpoints.close)
         self.address = f"http://{host}:{port}"
@@ -137,6 +139,7 @@ class Service:
         if key is None or key == self._api_key:
             return False
         self._api_key = key
+        self._on_new_key(key)
         for route in self._routes:
             route.client.use_api_key(key)
         _log.info("the API key has changed; going on with the new one")

@@ -172,7 +172,9 @@ def _write_whole(path: Path, text: str) -> None:
     draft = _draft(path)
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, text.encode("ascii"))
+        rest = memoryview(text.encode("ascii"))
+        while rest:
+            rest = rest[os.write(file, rest) :]
         os.fsync(file)
     finally:
         os.close(file)

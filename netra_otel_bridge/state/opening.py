@@ -77,6 +77,7 @@ def _make(files: Files) -> None:
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         schema.migrate(connection)
         connection.execute("INSERT INTO meta VALUES ('generation', ?)", (generation,))
+        schema.checkpoint(connection)
     sync_file(files.unfinished)
     write_marker(files, generation)
     _name(files)

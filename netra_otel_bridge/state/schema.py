@@ -104,6 +104,11 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.execute("COMMIT")
 
 
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Move all that the log holds into the database. Raises `sqlite3.Error`; closing does the same, and hides a failure."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
 def connect(path: Path, mode: Mode, *, synchronous: str = "FULL") -> sqlite3.Connection:
     """Open a database that is there; transactions are the caller's. Raises `sqlite3.Error`."""
     connection = sqlite3.connect(

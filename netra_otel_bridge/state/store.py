@@ -216,7 +216,7 @@ class StateStore:
     def _close_connections(self) -> None:
         self._reader.close()
         with suppress(sqlite3.Error):
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            schema.checkpoint(self._writer)
         self._writer.close()
 
     def _note_sum(self) -> None:

@@ -1,0 +1,37 @@
+"""How a service is doing, made up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from netra_otel_bridge.clock import NS_PER_S
+from netra_otel_bridge.model import LaneHealth, ServiceHealth
+
+NOW_NS = 1_777_593_600 * NS_PER_S
+"""2026-05-01T00:00:00Z"""
+_WELL = LaneHealth(
+    destination="otlp+grpc://127.0.0.1:4317",
+    stopped=False,
+    problem="",
+    problem_since_ns=0,
+    watermark_ns=NOW_NS - 31 * NS_PER_S,
+    checkpoint_ns=NOW_NS - 2 * NS_PER_S,
+    passes=3,
+    read=50,
+    delivered=47,
+    refused=2,
+    dead_lettered=1,
+    size_bytes=12_345,
+    retries=4,
+)
+
+
+def lane_health(**changes: Any) -> LaneHealth:
+    """A lane that is well, 31 s behind, but for ``changes``."""
+    return replace(_WELL, **changes)
+
+
+def service_health(*lanes: LaneHealth) -> ServiceHealth:
+    """The service at `NOW_NS`: with one lane that is well, if none are given; 7 calls to Netra, 1 without an answer."""
+    return ServiceHealth(now_ns=NOW_NS, lanes=lanes or (lane_health(),), api_calls={200: 7, 0: 1}, api_retries=1)

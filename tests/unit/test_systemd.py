@@ -1,0 +1,71 @@
+"""The unit file: systemd takes it, and it agrees with the program."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from netra_otel_bridge.config import SETTINGS
+from netra_otel_bridge.errors import ConfigurationError, NetraUnauthorized, UsageError
+from tests.support.cli import ROOT
+
+FOLDER = ROOT / "examples" / "systemd"
+UNIT = FOLDER / "netra-otel-bridge.service"
+GRACE_S = 10
+
+
+def settings() -> dict[str, list[str]]:
+    """The unit's settings by name, each with its values in order."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", UNIT.read_text("utf-8"), flags=re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    """Each section, setting and value is known; only the program's place is another here."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not here")
+    text, changed = re.subn(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text("utf-8"), flags=re.MULTILINE)
+    assert changed == 1
+    (tmp_path / UNIT.name).write_text(text)
+    done = subprocess.run([analyze, "verify", tmp_path / UNIT.name], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_exit_codes_that_need_somebody_are_not_tried_again() -> None:
+    """Those of wrong flags, refused credentials and a wrong configuration."""
+    codes = {str(error.exit_code) for error in (UsageError, NetraUnauthorized, ConfigurationError)}
+    assert set(settings()["RestartPreventExitStatus"][0].split()) == codes
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| .* \| (yes|no) \|$", page, flags=re.MULTILINE)
+    assert {code for code, again in rows if again == "no"} == codes | {"0"}
+
+
+def test_it_is_given_longer_to_stop_than_it_takes() -> None:
+    """systemd kills nothing that is still within the bridge's own grace."""
+    assert int(settings()["TimeoutStopSec"][0]) >= 2 * GRACE_S
+
+
+def test_the_state_is_its_own_and_the_key_in_no_environment() -> None:
+    """The key is handed over as a credential."""
+    unit = settings()
+    assert unit["StateDirectoryMode"] == ["0700"]
+    assert unit["ExecStart"][0].endswith("netra-otel-bridge run --state ${STATE_DIRECTORY}")
+    credential = unit["LoadCredential"][0].partition(":")[0]
+    assert unit["Environment"] == [f"NETRA_API_KEY_FILE=%d/{credential}"]
+    assert "NETRA_API_KEY=" not in UNIT.read_text("utf-8")
+
+
+def test_the_variables_in_its_files_are_the_programs() -> None:
+    """A variable that is misspelt would be ignored without a word."""
+    known = {setting.variable for setting in SETTINGS}
+    sample = (FOLDER / "netra-otel-bridge.env").read_text("utf-8")
+    named = set(re.findall(r"^#?([A-Z][A-Z_]+)=", sample, flags=re.MULTILINE)) | {"NETRA_API_KEY_FILE"}
+    assert len(named) > 3
+    assert named <= known
