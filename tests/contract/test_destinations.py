@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,42 +86,6 @@ async def test_what_arrives_is_what_was_sent(fake: FakeDestination, transport: s
     assert await destination.send(sent) == Delivered()
     assert fake.stored == [encode_spans(sent.spans)]
     assert fake.received[0].transport == transport
-    await destination.aclose()
-
-
-ANSWERS = [
-    (Reject(StatusCode.UNAVAILABLE, 503, "draining"), Retry),
-    (Reject(StatusCode.DEADLINE_EXCEEDED, 504, "slow"), Retry),
-    (Reject(StatusCode.RESOURCE_EXHAUSTED, 429, "RATE_LIMITED: ingestion rate limit"), Retry),
-    (Reject(StatusCode.RESOURCE_EXHAUSTED, 500, "RATE_LIMITED: ingestion rate limit"), Retry),
-    (Reject(StatusCode.RESOURCE_EXHAUSTED, 413, "grpc: received message larger than max (5 vs. 4)"), TooLarge),
-    (Reject(StatusCode.RESOURCE_EXHAUSTED, 400, "grpc: received message larger than max (5 vs. 4)"), TooLarge),
-    (Reject(StatusCode.INVALID_ARGUMENT, 400, "trace ids must be 128 bit"), Refused),
-    (Reject(StatusCode.INVALID_ARGUMENT, 500, "trace ids must be 128 bit"), Refused),
-    (Reject(StatusCode.FAILED_PRECONDITION, 500, "TRACE_TOO_LARGE: max size of trace exceeded"), Refused),
-    (Reject(StatusCode.INTERNAL, 400, "invalid TraceID length"), Refused),
-    (Reject(StatusCode.UNIMPLEMENTED, 404, "unknown service"), Misconfigured),
-    (Reject(StatusCode.UNIMPLEMENTED, 405, "method not allowed"), Misconfigured),
-    (Reject(StatusCode.UNKNOWN, 500, "database is starting"), Retry),
-]
-
-
-@pytest.mark.parametrize("transport", ["grpc", "http"])
-@pytest.mark.parametrize(("decision", "outcome"), ANSWERS, ids=lambda value: getattr(value, "text", None))
-async def test_an_answer_is_mapped_at_once_and_without_the_exporters_own_retries(
-    fake: FakeDestination, transport: str, decision: Reject, outcome: type
-) -> None:
-    """Each status means one outcome; exactly one request was made for it, and the next batch passes."""
-    fake.script(decision)
-    destination = open_destination(url(fake, transport))
-    begun = time.monotonic()
-    answer = await destination.send(batch())
-    assert isinstance(answer, outcome), answer
-    assert not isinstance(answer, Delivered)
-    assert decision.text in answer.reason
-    assert time.monotonic() - begun < 0.7
-    assert len(fake.received) == 1
-    assert await destination.send(batch()) == Delivered()
     await destination.aclose()
 
 
@@ -364,16 +327,3 @@ async def test_gzip_is_read_by_the_server(
     assert await destination.send(sent) == Delivered()
     assert fake.stored == [encode_spans(sent.spans)]
     await destination.aclose()
-
-
-@pytest.mark.parametrize("transport", ["grpc", "http"])
-async def test_tls_with_a_trusted_certificate_delivers(
-    transport: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The authority that OTEL_EXPORTER_OTLP_CERTIFICATE names is trusted."""
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
-    with FakeDestination(certificate=authority.issue_cert("127.0.0.1")) as fake:
-        destination = open_destination(url(fake, transport))
-        assert await destination.send(batch()) == Delivered()
-        await destination.aclose()

@@ -104,11 +104,12 @@ class FakeDestination(TraceServiceServicer):
         certificate: trustme.LeafCert | None = None,
         max_message_bytes: int | None = None,
         grpc_port: int = 0,
+        http_port: int = 0,
     ) -> None:
         self.received: list[Received] = []
         self.stored: list[ExportTraceServiceRequest] = []
         self.grpc_port = grpc_port
-        self.http_port = 0
+        self.http_port = http_port
         self._certificate = certificate
         self._max_grpc_bytes = max_message_bytes or 4 << 20
         self._max_http_bytes = max_message_bytes or 20 << 20
@@ -239,7 +240,7 @@ class FakeDestination(TraceServiceServicer):
             tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             self._certificate.configure_cert(tls)
         self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        site = web.TCPSite(runner, "127.0.0.1", self.http_port, ssl_context=tls)
         self._loop.run_until_complete(site.start())
         self.http_port = runner.addresses[0][1]
         self._http_ready.set()

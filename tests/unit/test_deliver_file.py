@@ -62,6 +62,7 @@ async def test_a_batch_is_synced_before_it_is_delivered(path: Path, monkeypatch:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
     destination = OtlpFileDestination("file", path)
+    assert await destination.send(batch_of((make_span(3),))) == Delivered()
     synced.clear()
     assert await destination.send(BATCH) == Delivered()
     assert synced == [path.stat().st_size]
@@ -128,6 +129,15 @@ async def test_a_file_that_was_moved_away_is_made_anew(path: Path) -> None:
     assert len(names(path)) == 1
     assert len(names(path.with_suffix(".1"))) == 1
     await destination.aclose()
+
+
+async def test_a_file_is_opened_at_the_first_batch(path: Path) -> None:
+    """A destination that gets no batch makes no file, and leaves one that is there as it is."""
+    path.write_bytes(b'{"torn')
+    for target in (path, path.with_suffix(".new")):
+        await OtlpFileDestination("file", target).aclose()
+    assert path.read_bytes() == b'{"torn'
+    assert not path.with_suffix(".new").exists()
 
 
 def test_a_path_that_can_never_be_written_is_a_configuration_error(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
-"""From a batch to an answer for every span: what is waited for, halved, refused, and counted although the lane stops."""
+"""From a batch to an answer for every span: what is waited for, halved, dead, and counted although the lane stops."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.deliver import Answer, Sender, batch_of
+from netra_otel_bridge.deliver import Answer, Batcher, Sender, batch_of
 from netra_otel_bridge.errors import (
     DestinationMisconfigured,
     DestinationRefuses,
@@ -53,8 +56,13 @@ def numbers(batch: SpanBatch) -> list[int]:
     return [span.context.span_id for span in batch.spans]
 
 
-def batch(count: int) -> SpanBatch:
-    return batch_of([make_span(number) for number in range(1, count + 1)])
+def batch(count: int, traces: int = 1) -> SpanBatch:
+    """Spans 1 to ``count``, in turn of as many traces."""
+    return batch_of([make_span(number, trace_id=1 + number % traces) for number in range(1, count + 1)])
+
+
+def dead(answer: Answer) -> list[int]:
+    return [one.span.context.span_id for one in answer.dead]
 
 
 def sender(destination: Scripted, attempts: int = 3) -> Sender:
@@ -62,16 +70,67 @@ def sender(destination: Scripted, attempts: int = 3) -> Sender:
     return Sender(destination, backoff=backoff, clock=FakeClock(), on_retry=lambda reason, delay: None)
 
 
-async def test_only_the_poison_is_refused_and_all_else_delivered_in_order() -> None:
+async def test_only_the_poison_is_dead_and_all_else_delivered_in_order() -> None:
     """A batch that is refused is halved down to the spans that are to blame; each is named with the reason."""
     poison = {7, 8, 60}
     fake = Scripted(lambda one: Refused("poisoned") if poison & set(numbers(one)) else Delivered())
     answer = Answer()
     await sender(fake).send(batch(100), answer)
     assert fake.taken == [number for number in range(1, 101) if number not in poison]
-    assert (answer.delivered, answer.refused) == (97, 3)
+    assert (answer.delivered, answer.refused) == (97, 0)
+    assert dead(answer) == [7, 8, 60]
+    assert {one.reason for one in answer.dead} == {"poisoned"}
     assert [f"{number:016x}" in problem for number, problem in zip(sorted(poison), answer.problems, strict=True)]
     assert all("poisoned" in problem for problem in answer.problems)
+
+
+async def test_a_trace_that_is_refused_as_a_whole_takes_no_other_with_it() -> None:
+    """Whole traces are told apart first: those beside the refused one arrive in few requests, undivided."""
+    one_trace = {number for number in range(1, 513) if number % 16 == 5}
+    fake = Scripted(lambda one: Refused("no") if one_trace & set(numbers(one)) else Delivered())
+    answer = Answer()
+    await sender(fake).send(batch(512, traces=16), answer)
+    assert set(dead(answer)) == one_trace
+    assert set(fake.taken) == set(range(1, 513)) - one_trace
+    assert len(fake.sizes) == 2 * 4 + 2 * len(one_trace) - 1
+
+
+async def test_a_full_trace_costs_few_requests_and_what_still_fits_is_taken() -> None:
+    """TRACE_TOO_LARGE: once one span of a trace did not fit, no part of it that is refused again is divided."""
+    room = itertools.count()
+
+    def decide(one: SpanBatch) -> Outcome:
+        if any(span.context.trace_id == 3 for span in one.spans):
+            if next(room) >= 0 and 3 + sum(len(done.spans) for done in stored) + len(one.spans) > 100:
+                return Refused("FAILED_PRECONDITION: TRACE_TOO_LARGE: max size of trace (5000000) exceeded")
+            stored.append(one)
+        return Delivered()
+
+    stored: list[SpanBatch] = []
+    members = [make_span(number, trace_id=3) for number in range(1, 1001)]
+    fake, answer = Scripted(decide), Answer()
+    sending = sender(fake)
+    for begin in range(0, 1000, 250):
+        await sending.send(batch_of([*members[begin : begin + 250], make_span(5000 + begin, trace_id=4)]), answer)
+    assert answer.delivered == len(fake.taken) == 97 + 4
+    assert len(answer.dead) == 903
+    assert {number for number in fake.taken if number >= 5000} == {5000, 5250, 5500, 5750}
+    assert len(fake.sizes) < 40
+
+
+async def test_a_trace_that_has_room_again_is_not_lost_beside_one_that_has_none() -> None:
+    """Which of two traces an answer is about is found out, also where both were full before."""
+    full = {3, 4}
+    fake = Scripted(
+        lambda one: Refused("TRACE_TOO_LARGE") if full & {s.context.trace_id for s in one.spans} else Delivered()
+    )
+    sending, answer = sender(fake), Answer()
+    await sending.send(batch_of([make_span(1, trace_id=3), make_span(2, trace_id=4)]), answer)
+    assert dead(answer) == [1, 2]
+    full.remove(4)
+    await sending.send(batch_of([make_span(5, trace_id=3), make_span(6, trace_id=4), make_span(7, trace_id=4)]), answer)
+    assert dead(answer) == [1, 2, 5]
+    assert fake.taken == [6, 7]
 
 
 async def test_what_is_too_large_is_halved_until_it_fits() -> None:
@@ -80,8 +139,55 @@ async def test_what_is_too_large_is_halved_until_it_fits() -> None:
     answer = Answer()
     await sender(fake).send(batch(100), answer)
     assert fake.taken == list(range(1, 101))
-    assert answer.refused == 0
+    assert (answer.refused, answer.dead, answer.trimmed) == (0, [], 0)
     assert max(size for size in fake.sizes if size <= 10) > 5
+
+
+async def test_what_is_too_large_is_halved_by_size_and_not_by_number() -> None:
+    """A long span among short ones: the parts are about equal, so that few requests find what fits."""
+    spans = [make_span(1, attributes={"input": "x" * 50_000}), *(make_span(n) for n in range(2, 200))]
+    fake = Scripted(lambda one: TooLarge("limit") if one.size_bytes > 52_000 else Delivered())
+    await sender(fake).send(batch_of(spans), Answer())
+    assert fake.taken == list(range(1, 200))
+    assert fake.sizes == [199, 1, 198]
+
+
+@pytest.mark.parametrize(
+    ("reason", "learnt"),
+    [
+        ("grpc: received message larger than max (100000 vs. 20000)", 20_000 - 20_000 // 64),
+        ("HTTP 413", None),
+        ("grpc: received message larger than max (100000 vs. 900000)", None),
+        ("larger than max (1 vs. 0)", None),
+    ],
+)
+async def test_a_limit_is_learnt_and_later_batches_keep_it(reason: str, learnt: int | None) -> None:
+    """From the words where they name one that can be true, else from what was too large; nothing is then too large."""
+    fake = Scripted(lambda one: TooLarge(reason) if one.size_bytes > 20_000 else Delivered())
+    sending, batcher = sender(fake), Batcher(max_bytes=100_000)
+    assert sending.limit_bytes is None
+    batcher.limit(sending.limit_bytes)
+    refusals = []
+    for number in range(1, 3001):
+        span = make_span(number, attributes={"input": "x" * 200})
+        full = batcher.add(span, batch_of((span,)).encoded[0])
+        if full is not None:
+            before = len(fake.sizes)
+            await sending.send(full, Answer())
+            refusals.append(len(fake.sizes) - before - 1)
+            batcher.limit(sending.limit_bytes)
+    assert sending.limit_bytes is not None
+    assert sending.limit_bytes == learnt if learnt else 10_000 < sending.limit_bytes <= 20_000
+    assert refusals[0] > 0
+    assert len(refusals) > 10
+    assert not any(refusals[1:])
+
+
+async def test_a_limit_that_no_server_has_is_not_believed() -> None:
+    """A server that calls everything too large does not make batches of one span for good."""
+    sending = sender(Scripted(lambda one: TooLarge("no") if len(one.spans) > 1 else Delivered()))
+    await sending.send(batch(64), Answer())
+    assert sending.limit_bytes == 4096
 
 
 async def test_a_wait_sends_the_same_batch_again_and_ends() -> None:
@@ -100,10 +206,11 @@ async def test_a_wrong_address_or_key_ends_the_lane_at_once() -> None:
         (Misconfigured("no such path"), DestinationMisconfigured),
         (Misconfigured("who are you", unauthorized=True), DestinationUnauthorized),
     ):
-        fake = Scripted(lambda one, outcome=outcome: outcome)  # type: ignore[misc]
+        fake, answer = Scripted(lambda one, outcome=outcome: outcome), Answer()  # type: ignore[misc]
         with pytest.raises(error):
-            await sender(fake).send(batch(5), Answer())
+            await sender(fake).send(batch(5), answer)
         assert fake.sizes == [5]
+        assert answer == Answer()
 
 
 async def test_a_partial_success_is_counted_and_not_sent_again() -> None:
@@ -111,7 +218,8 @@ async def test_a_partial_success_is_counted_and_not_sent_again() -> None:
     answer = Answer()
     fake = Scripted(lambda one: PartlyRefused(3, "too old"))
     await sender(fake).send(batch(10), answer)
-    assert (answer.delivered, answer.refused, fake.sizes) == (7, 3, [10])
+    assert (answer.delivered, answer.refused, answer.dead, fake.sizes) == (7, 3, [], [10])
+    assert len(answer.answered) == 10
     assert answer.problems == ["3 of 10 spans of a batch were refused: too old"]
 
 
@@ -119,7 +227,70 @@ async def test_a_destination_that_refuses_a_fifth_is_left_and_what_it_took_is_co
     """The lane stops before it loses more, and the counts say what was answered until then."""
     fake = Scripted(lambda one: Refused("no") if any(n % 3 == 0 for n in numbers(one)) else Delivered())
     answer = Answer()
-    with pytest.raises(DestinationRefuses, match="refused 100 of"):
+    with pytest.raises(DestinationRefuses, match="refused 100 of the last 300 spans"):
         await sender(fake).send(batch(900), answer)
-    assert answer.refused == 100
+    assert len(answer.dead) == 100
     assert answer.delivered == len(fake.taken) > 100
+    assert {span.context.span_id for span in answer.answered} == {*fake.taken, *dead(answer)}
+
+
+async def test_a_flood_of_refusals_after_a_good_year_stops_the_lane() -> None:
+    """The share is that of the last thousands of spans; partial refusals count as dead ones do."""
+    broken = False
+    fake = Scripted(lambda one: PartlyRefused(len(one.spans), "quota") if broken else Delivered())
+    sending = sender(fake)
+    plenty = batch(500)
+    for _ in range(400):
+        await sending.send(plenty, Answer())
+    broken = True
+    flood = batch(3000)
+    with pytest.raises(DestinationRefuses, match="quota"):
+        await sending.send(flood, Answer())
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3000)), min_size=1, max_size=40),
+    st.sets(st.integers(1, 40)),
+    st.integers(1500, 20_000),
+    st.sets(st.integers(1, 5)),
+    st.integers(0, 80),
+)
+async def test_each_span_is_answered_once_or_not_at_all(
+    shapes: list[tuple[int, int]], poison: set[int], limit: int, full: set[int], breaks_at: int
+) -> None:
+    """Whatever the destination refuses, and wherever it goes away: what is answered is delivered, refused or dead."""
+    spans = [
+        make_span(number, trace_id=trace, attributes={"input": "x" * length})
+        for number, (trace, length) in enumerate(shapes, 1)
+    ]
+
+    def decide(one: SpanBatch) -> Outcome:
+        if len(fake.sizes) == breaks_at:
+            return Misconfigured("gone")
+        if one.size_bytes > limit:
+            return TooLarge("limit")
+        if poison & set(numbers(one)):
+            return Refused("poison")
+        if full & {span.context.trace_id for span in one.spans}:
+            return Refused("TRACE_TOO_LARGE")
+        return Delivered()
+
+    fake, answer = Scripted(decide), Answer()
+    whole = batch_of(spans)
+    try:
+        await sender(fake).send(whole, answer)
+        ended = True
+    except DestinationMisconfigured:
+        ended = False
+    handed_in = {id(span) for span in spans}
+    answered = [id(span) for span in answer.answered]
+    assert set(answered) <= handed_in
+    assert len(set(answered)) == len(answered)
+    assert answer.delivered + answer.refused + len(answer.dead) == len(answered)
+    assert sorted(fake.taken + dead(answer)) == sorted(span.context.span_id for span in answer.answered)
+    assert all(id(one.span) in handed_in for one in answer.dead)
+    if ended:
+        assert set(answered) == handed_in
+        bad = {n for n, (trace, _) in enumerate(shapes, 1) if n in poison or trace in full}
+        assert set(dead(answer)) == bad
