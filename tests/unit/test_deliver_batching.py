@@ -8,6 +8,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.deliver import Batcher, batch_of, encode_span
+from netra_otel_bridge.deliver.batching import halves_by_size, halves_by_trace
 from netra_otel_bridge.model import SpanBatch
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span
@@ -74,3 +75,38 @@ def test_a_span_larger_than_the_limit_travels_alone() -> None:
     last = batcher.flush()
     assert last is not None
     assert last.spans == (large,)
+
+
+def test_a_limit_only_ever_makes_batches_smaller() -> None:
+    """Nothing learnt changes nothing, a larger limit does not undo a smaller one, and one that no server has is not kept."""
+    members = [make_span(number, attributes={"input": "x" * 900}) for number in range(1, 41)]
+
+    def largest(*limits: int | None) -> int:
+        batcher = Batcher(max_bytes=20_000)
+        for limit in limits:
+            batcher.limit(limit)
+        return max(batch.size_bytes for batch in gather(batcher, members))
+
+    assert 19_000 < largest() <= 20_000
+    assert largest(None) == largest(1_000_000) == largest()
+    assert 7_000 < largest(8_000) <= 8_000
+    assert largest(8_000, None, 16_000) == largest(8_000)
+    assert 3_000 < largest(10) <= 4_096
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3000)), min_size=2, max_size=30))
+def test_halves_hold_every_span_once_and_its_bytes(shapes: list[tuple[int, int]]) -> None:
+    """Neither half is empty; halves by trace divide no trace where there is more than one."""
+    members = [
+        make_span(number, trace_id=trace, attributes={"input": "x" * length})
+        for number, (trace, length) in enumerate(shapes, 1)
+    ]
+    whole = batch_of(members)
+    for halves in (halves_by_size(whole), halves_by_trace(whole)):
+        assert all(half.spans for half in halves)
+        together = [span for half in halves for span in half.spans]
+        assert sorted(map(id, together)) == sorted(map(id, members))
+        assert all(half.encoded == batch_of(half.spans).encoded for half in halves)
+        assert all(half.size_bytes == batch_of(half.spans).size_bytes for half in halves)
+    first, last = ({span.context.trace_id for span in half.spans} for half in halves_by_trace(whole))
+    assert len(first | last) == 1 or not first & last

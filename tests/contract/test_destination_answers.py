@@ -1,0 +1,224 @@
+"""What real servers answer ("What they answer" in docs/backends.md), row by row, over each way to send.
+
+The stock exporters run the same rows. Where they cannot tell what the server said, ``STOCK_CANNOT_TELL`` has what is
+made of it, and docs/destinations.md says so to users.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+
+from netra_otel_bridge.deliver import Destination, batch_of, open_destination
+from netra_otel_bridge.model import Delivered, Misconfigured, PartlyRefused, Refused, Retry, TooLarge
+from tests.support.fake_destination import FakeDestination, PartialSuccess, Raw, Reject
+from tests.support.spans import make_span
+
+BATCH = batch_of((make_span(1), make_span(2)))
+RATE = "RATE_LIMITED: ingestion rate limit (15000000 bytes) exceeded while adding {} bytes"
+RATE_3 = (
+    "RATE_LIMITED: ingestion rate limit (local: 15000000 bytes/s, global: 0 bytes/s, burst: 20000000 bytes) exceeded "
+    "while adding 3000000 bytes for user single-tenant. consider increasing the limit or reducing ingestion rate."
+)
+NEVER = (
+    "RATE_LIMITED: batch size (25000213 bytes) exceeds ingestion limit (local: 15000000 bytes/s, global: 0 bytes/s, "
+    "burst: 20000000 bytes) while adding 25000213 bytes for user single-tenant. consider reducing batch size"
+)
+LIVE = (
+    "LIVE_TRACES_EXCEEDED: max live traces exceeded for tenant single-tenant: per-user traces limit (local: 10000 "
+    "global: 0 actual local: 10000) exceeded"
+)
+FULL = (
+    "TRACE_TOO_LARGE: max size of trace (5000000) exceeded while adding 1207 bytes to trace ab for tenant single-tenant"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An answer over gRPC (``code``) and over HTTP (``http``), each with ``text``, and what it means.
+
+    ``after_s`` is the wait that comes of it, which the server ``asks`` for or not; ``only`` is who answers so.
+    """
+
+    name: str
+    code: StatusCode
+    http: int
+    text: str
+    outcome: type
+    after_s: float | None = None
+    only: str = "grpc http"
+    asks: bool = True
+
+    def decision(self) -> Reject:
+        return Reject(self.code, self.http, self.text, retry_after_s=self.after_s if self.asks else None)
+
+
+S = StatusCode
+ROWS = [
+    Row("a gRPC message over 4 MiB", S.RESOURCE_EXHAUSTED, 413,
+        "grpc: received message larger than max (5000224 vs. 4194304)", TooLarge),
+    Row("an HTTP body over 20 MiB", S.INVALID_ARGUMENT, 400, "http: request body too large", TooLarge, only="http"),
+    Row("faster than Tempo 3.0 allows", S.RESOURCE_EXHAUSTED, 429, RATE_3, Retry, 5.0),
+    Row("faster than Tempo 1.5 allows", S.RESOURCE_EXHAUSTED, 500, RATE.format(3_000_000), Retry),
+    Row("more at once than Tempo 3.0 ever allows", S.RESOURCE_EXHAUSTED, 429, NEVER, TooLarge, 5.0),
+    Row("more at once than Tempo 1.5 ever allows", S.RESOURCE_EXHAUSTED, 500, RATE.format(25_000_213), TooLarge),
+    Row("one trace beyond 5 MB", S.FAILED_PRECONDITION, 500, FULL, Refused),
+    Row("more traces at a time than Tempo 1.5 holds", S.FAILED_PRECONDITION, 500, LIVE, Retry, 5.0, asks=False),
+    Row("more between its parts than Tempo 1.5 takes", S.RESOURCE_EXHAUSTED, 500,
+        "grpc: received message after decompression larger than max (4194305 vs. 4194304)", TooLarge),
+    Row("a span with a zero trace id, Tempo 3.0", S.INVALID_ARGUMENT, 400, "trace ids must be 128 bit", Refused),
+    Row("a span with a zero trace id, Tempo 1.5", S.INVALID_ARGUMENT, 500, "trace ids must be 128 bit", Refused),
+    Row("an 8-byte trace id", S.INTERNAL, 400, "invalid TraceID length", Refused),
+    Row("an 8-byte trace id, Tempo 1.5", S.INTERNAL, 400, "invalid length for TraceID", Refused),
+    Row("no span id, Tempo 3.0", S.INVALID_ARGUMENT, 400, "span ids must be 64 bit and not all zero", Refused),
+    Row("too large, as Rust says it", S.OUT_OF_RANGE, 413,
+        "Error, decoded message length too large: found 5000224 bytes, the limit is: 4194304 bytes", TooLarge),
+    Row("too large, as Java says it", S.RESOURCE_EXHAUSTED, 413,
+        "gRPC message exceeds maximum size 4194304: 5000224", TooLarge),
+    Row("too large, as .NET says it", S.RESOURCE_EXHAUSTED, 413,
+        "Received message exceeds the maximum configured message size.", TooLarge),
+    Row("the words of too large with a wait", S.RESOURCE_EXHAUSTED, 429, "request too large for the rate", Retry, 7.0),
+    Row("exhausted without a word", S.RESOURCE_EXHAUSTED, 429, "", Retry),
+    Row("exhausted by memory", S.RESOURCE_EXHAUSTED, 503, "data refused due to high memory usage", Retry),
+    Row("draining", S.UNAVAILABLE, 503, "draining", Retry),
+    Row("draining, with a wait", S.UNAVAILABLE, 503, "draining", Retry, 3.0),
+    Row("a time-out of its own", S.DEADLINE_EXCEEDED, 504, "slow", Retry),
+    Row("out of a range", S.OUT_OF_RANGE, 503, "offset", Retry),
+    Row("starting", S.UNKNOWN, 500, "database is starting", Retry),
+    Row("no key", S.UNAUTHENTICATED, 401, "no key", Misconfigured),
+    Row("a key that may not", S.PERMISSION_DENIED, 403, "not you", Misconfigured),
+    Row("no such service", S.UNIMPLEMENTED, 404, "unknown service", Misconfigured),
+    Row("another method", S.UNIMPLEMENTED, 405, "method not allowed", Misconfigured),
+]  # fmt: skip
+CASES = [(transport, row) for row in ROWS for transport in row.only.split()]
+IDS = [f"{row.name}, {transport}" for transport, row in CASES]
+STOCK_CANNOT_TELL: dict[str, type] = {
+    "an HTTP body over 20 MiB": Refused,
+    "more at once than Tempo 3.0 ever allows": Retry,
+    "more at once than Tempo 1.5 ever allows": Retry,
+    "one trace beyond 5 MB": Retry,
+    "a span with a zero trace id, Tempo 1.5": Retry,
+    "more between its parts than Tempo 1.5 takes": Retry,
+}
+"""Rows that the stock HTTP exporter, which shows the status and not the body, hands on as something else."""
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeDestination]:
+    with FakeDestination() as server:
+        yield server
+
+
+def direct(fake: FakeDestination, transport: str) -> Destination:
+    return open_destination(fake.grpc_url if transport == "grpc" else fake.http_url)
+
+
+def stock(fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch) -> Destination:
+    port = fake.grpc_port if transport == "grpc" else fake.http_port
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    return open_destination(f"exporter:otlp_proto_{transport}", deadline_s=20)
+
+
+@pytest.mark.parametrize(("transport", "row"), CASES, ids=IDS)
+async def test_an_answer_is_mapped_at_once_and_without_retries(fake: FakeDestination, transport: str, row: Row) -> None:
+    """Each means one outcome, with the server's words; exactly one request was made for it, and the next batch passes."""
+    fake.script(row.decision())
+    destination = direct(fake, transport)
+    begun = time.monotonic()
+    answer: Any = await destination.send(BATCH)
+    assert type(answer) is row.outcome, answer
+    assert row.text[:300] in answer.reason
+    if isinstance(answer, Retry):
+        assert answer.after_s == row.after_s
+    if isinstance(answer, Misconfigured):
+        assert answer.unauthorized == (row.http in (401, 403))
+    assert time.monotonic() - begun < 0.7
+    assert len(fake.received) == 1
+    assert await destination.send(BATCH) == Delivered()
+    await destination.aclose()
+
+
+@pytest.mark.parametrize(("transport", "row"), CASES, ids=IDS)
+async def test_the_stock_exporters_answer_alike_where_they_can_tell(
+    fake: FakeDestination, transport: str, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over gRPC all; over HTTP what the status alone says. Nothing that the server refused is taken for delivered."""
+    fake.script(*[row.decision()] * 8)
+    destination = stock(fake, transport, monkeypatch)
+    answer = await destination.send(BATCH)
+    expected = STOCK_CANNOT_TELL.get(row.name, row.outcome) if transport == "http" else row.outcome
+    assert type(answer) is expected, answer
+    await destination.aclose()
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+async def test_what_the_stock_exporters_hide(
+    fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Partial success, and over HTTP a redirect and a web page: SUCCESS. Our own sender tells each of them.
+
+    A redirect is followed by version 1.41, which answers for what is there.
+    """
+    hidden: list[tuple[PartialSuccess | Raw, type]] = [(PartialSuccess(1, "too old"), PartlyRefused)]
+    if transport == "http":
+        hidden += [
+            (Raw(302, b"", {"Location": "/login"}), Misconfigured),
+            (Raw(200, b"<html>Sign in</html>", {"Content-Type": "text/html"}), Misconfigured),
+        ]
+    for decision, outcome in hidden:
+        fake.script(decision, decision)
+        exporter, own = stock(fake, transport, monkeypatch), direct(fake, transport)
+        made_of_it = type(await exporter.send(BATCH))
+        followed = isinstance(decision, Raw) and decision.status == 302 and made_of_it is Misconfigured
+        assert made_of_it is Delivered or followed
+        assert type(await own.send(BATCH)) is outcome
+        await exporter.aclose()
+        await own.aclose()
+
+
+def test_the_documentation_says_what_the_stock_exporters_cannot_tell() -> None:
+    """Each row of the table above stands in docs/destinations.md, and so does what they hide."""
+    text = " ".join((Path(__file__).parents[2] / "docs" / "destinations.md").read_text().split())
+    for row in STOCK_CANNOT_TELL:
+        assert row in text, row
+    for words in ("partial success", "a redirect", "a web page"):
+        assert words in text.partition("## The stock exporters")[2], words
+
+
+async def test_exhausted_without_a_word_is_too_large_where_the_size_says_so() -> None:
+    """Beyond the 4 MiB of gRPC's default, silence means the size; words about a rate still mean to wait."""
+    large = batch_of((make_span(1, attributes={"input": "x" * (5 << 20)}),))
+    with FakeDestination(max_message_bytes=8 << 20) as fake:
+        destination = direct(fake, "grpc")
+        for text, outcome in (("", TooLarge), ("quota exceeded", Retry), ("RATE_LIMITED", Retry)):
+            fake.script(Reject(S.RESOURCE_EXHAUSTED, 429, text))
+            assert type(await destination.send(large)) is outcome
+        fake.script(Reject(S.RESOURCE_EXHAUSTED, 429, "", retry_after_s=2))
+        assert type(await destination.send(large)) is Retry
+        await destination.aclose()
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain; charset=utf-8", "application/json", "application/x-protobuf", ""]
+)
+async def test_http_errors_of_any_content_are_read(fake: FakeDestination, content_type: str) -> None:
+    """A status in protobuf, plain words as proxies write them, and a body that is not what its type says."""
+    headers = {"Content-Type": content_type} if content_type else {}
+    fake.script(
+        Raw(400, b"http: request body too large\n", headers),
+        Raw(413, b"\xff\xfe", headers),
+        Raw(502, b"Bad Gateway", headers),
+        Raw(429, b"", {**headers, "Retry-After": "4"}),
+    )
+    destination = direct(fake, "http")
+    outcomes: list[Any] = [await destination.send(BATCH) for _ in range(4)]
+    assert [type(one) for one in outcomes] == [TooLarge, TooLarge, Retry, Retry]
+    assert outcomes[3].after_s == 4
+    await destination.aclose()

@@ -1,0 +1,272 @@
+"""A span that is too large: its longest texts are shortened as far as is needed, everything else stays, and it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import Link, Status, StatusCode
+
+from netra_otel_bridge.clock import Backoff
+from netra_otel_bridge.deliver import Answer, Sender, batch_of, encode_span
+from netra_otel_bridge.deliver.trim import KEEP_BYTES, NOTES, trim
+from netra_otel_bridge.model import Delivered, Outcome, Refused, SpanBatch, TooLarge
+from tests.support.compare import sent_by_id
+from tests.support.fake_clock import FakeClock
+from tests.support.span_strategies import spans
+from tests.support.spans import context, make_span
+
+long_texts = st.integers(0, 40_000).map(lambda n: "ü" * n) | st.integers(0, 40_000).map(lambda n: "x" * n)
+contents = st.recursive(
+    long_texts | st.integers(0, 9) | st.integers(0, 40_000).map(bytes),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(tuple) | st.dictionaries(st.text("ab", max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def untrimmed(span: ReadableSpan) -> dict[str, Any]:
+    """Everything of a span that trimming may not touch; of values, their types and number alone."""
+    (normal,) = sent_by_id([span]).values()
+    attributes = {key: shape(value) for key, value in normal.pop("attributes").items() if key != NOTES}
+    events = [(time, name, shape(values), dropped) for time, name, values, dropped in normal.pop("events")]
+    links = [(trace, name, shape(values), dropped) for trace, name, values, dropped in normal.pop("links")]
+    code, _ = normal.pop("status")
+    return normal | {"attributes": attributes, "events": events, "links": links, "code": code}
+
+
+def shape(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: shape(item) for key, item in value.items()}
+        case ("array", items):
+            return ("array", [shape(item) for item in items])
+        case ("kvlist", items):
+            return ("kvlist", shape(items))
+        case ("string" | "bytes" as kind, _):
+            return kind
+        case _:
+            return value
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    spans(), st.dictionaries(st.text(min_size=1, max_size=5), contents, max_size=6), contents, st.integers(1, 60_000)
+)
+def test_only_long_values_lose_anything_and_enough_of_it(
+    whole: ReadableSpan, attributes: dict[str, Any], said: Any, excess: int
+) -> None:
+    """As much is saved as was asked for, unless nothing is left that is long; ids, names, times and types are the same."""
+    attributes = {key: value for key, value in attributes.items() if key != NOTES}
+    whole = make_span(
+        whole.context.span_id,
+        name=whole.name,
+        attributes={**attributes, **dict(whole.attributes or {})},
+        events=[*whole.events, Event("said", {"text": said}, 5)],
+        links=whole.links,
+        start_ns=whole.start_time or 0,
+        end_ns=whole.end_time,
+        status=Status(StatusCode.ERROR, "y" * (excess % 3000)),
+        resource=whole.resource,
+        scope=whole.scope if hasattr(whole, "scope") else whole.instrumentation_scope,
+    )
+    before = encode_span(whole)
+    trimmed = trim(whole, excess)
+    assert encode_span(whole) == before
+    if trimmed is None:
+        assert longest(whole) <= KEEP_BYTES
+        return
+    assert untrimmed(trimmed) == untrimmed(whole)
+    assert len(before) - len(encode_span(trimmed)) >= excess or longest(trimmed) <= KEEP_BYTES
+    notes = (trimmed.attributes or {})[NOTES]
+    assert all(note.startswith("trimmed:") for note in notes)
+    assert len(notes) <= 16
+
+
+def longest(span: ReadableSpan) -> int:
+    values: list[Any] = [dict(span.attributes or {}), span.status.description]
+    values += [dict(holder.attributes or {}) for holder in (*span.events, *span.links)]
+    return max(lengths(values), default=0)
+
+
+def lengths(value: Any) -> list[int]:
+    match value:
+        case str():
+            return [len(value.encode())]
+        case bytes():
+            return [len(value)]
+        case dict():
+            return [n for key, item in value.items() if key != NOTES for n in lengths(item)]
+        case list() | tuple():
+            return [n for item in value for n in lengths(item)]
+        case _:
+            return []
+
+
+def test_the_longest_is_cut_first_and_named() -> None:
+    """A prompt goes before a short answer does; what is cut ends with an ellipsis and stands in the notes."""
+    span = make_span(1, attributes={"input": "i" * 50_000, "output": "o" * 9_000, "n": 7, NOTES: ("kind_unknown",)})
+    trimmed = trim(span, 30_000)
+    assert trimmed is not None
+    kept = dict(trimmed.attributes or {})
+    assert kept["output"] == "o" * 9_000
+    assert kept["n"] == 7
+    assert kept["input"].startswith("iiii")
+    assert kept["input"].endswith("i…")
+    assert kept[NOTES] == ("kind_unknown", "trimmed:input")
+
+
+def test_texts_everywhere_are_cut_and_named_by_where_they_are() -> None:
+    """In lists and maps, events, links and the status message: everything but ids, names and keys."""
+    big = "x" * 20_000
+    span = make_span(
+        1,
+        attributes={"list": ("short", big), "map": {"deep": {"er": big}}, "bytes": b"b" * 20_000},
+        events=[Event("message", {"content": big}, 1)],
+        links=[Link(context(1, 2), {"why": big})],
+        status=Status(StatusCode.ERROR, big),
+    )
+    trimmed = trim(span, 110_000)
+    assert trimmed is not None
+    assert len(encode_span(trimmed)) < 12_000
+    assert set((trimmed.attributes or {})[NOTES]) == {
+        "trimmed:list", "trimmed:map", "trimmed:bytes", "trimmed:events.content", "trimmed:links.why", "trimmed:status",
+    }  # fmt: skip
+    assert (trimmed.attributes or {})["list"][0] == "short"
+    assert len(trimmed.links) == len(trimmed.events) == 1
+
+
+def test_a_text_is_cut_between_characters() -> None:
+    """What is left is valid text, although the limit lies within a character."""
+    for excess in range(1, 9):
+        trimmed = trim(make_span(1, attributes={"input": "😀" * 5_000}), 15_000 + excess)
+        assert trimmed is not None
+        text = str((trimmed.attributes or {})["input"])
+        assert set(text) == {"😀", "…"}
+
+
+def test_nothing_long_is_left_to_cut() -> None:
+    """Ten thousand short attributes are not made useless: the span is not trimmed at all."""
+    assert trim(make_span(1, attributes={f"key {n}": "x" * 200 for n in range(10_000)}), 1_000_000) is None
+
+
+def test_notes_stay_few_and_are_never_doubled() -> None:
+    """Many long texts do not make a long list, nor does trimming twice, nor is another's value under this key lost."""
+    span = make_span(1, attributes={NOTES: "not ours", **{f"{n} {'k' * 90}": "x" * (9_000 + n) for n in range(90)}})
+    once = trim(span, 400_000)
+    assert once is not None
+    twice = trim(once, 200_000)
+    assert twice is not None
+    notes = list((twice.attributes or {})[NOTES])
+    assert notes[0] == "not ours"
+    assert len(set(notes)) == len(notes) <= 1 + 2 * 16
+    assert max(map(len, notes)) < 100
+
+
+def test_notes_are_not_content() -> None:
+    """What was noted before is neither cut nor a reason to trim."""
+    long = "unreadable:" + "x" * 5_000
+    trimmed = trim(make_span(1, attributes={NOTES: (long,), "input": "x" * 9_000}), 6_000)
+    assert trimmed is not None
+    assert (trimmed.attributes or {})[NOTES] == (long, "trimmed:input")
+    assert trim(make_span(1, attributes={NOTES: (long,)}), 1_000) is None
+
+
+class Limited:
+    """A destination that takes requests up to a size, and says what is given about larger ones."""
+
+    name = "limited"
+
+    def __init__(self, limit_bytes: int, said: Callable[[int], str], refuses: bool = False) -> None:
+        self._limit_bytes = limit_bytes
+        self._said = said
+        self._refuses = refuses
+        self.requests: list[int] = []
+        self.stored: list[ReadableSpan] = []
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        self.requests.append(batch.size_bytes)
+        if batch.size_bytes > self._limit_bytes:
+            return TooLarge(self._said(batch.size_bytes))
+        if self._refuses:
+            return Refused("and poisoned")
+        self.stored += batch.spans
+        return Delivered()
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+async def sent_to(limited: Limited, span: ReadableSpan) -> Answer:
+    answer = Answer()
+    backoff = Backoff(attempts=1)
+    sender = Sender(limited, backoff=backoff, clock=FakeClock(), on_retry=lambda reason, delay: None)
+    await sender.send(batch_of((span,)), answer)
+    return answer
+
+
+LIMIT = 4 << 20
+SAID = [
+    lambda size: f"RESOURCE_EXHAUSTED: grpc: received message larger than max ({size} vs. {LIMIT})",
+    lambda size: f"RESOURCE_EXHAUSTED: grpc: received message after decompression larger than max {LIMIT}",
+    lambda size: f"RESOURCE_EXHAUSTED: gRPC message exceeds maximum size {LIMIT}: {size}",
+    lambda size: (
+        f"OUT_OF_RANGE: Error, decoded message length too large: found {size} bytes, the limit is: {LIMIT} bytes"
+    ),
+    lambda size: f"RATE_LIMITED: ingestion rate limit ({LIMIT} bytes) exceeded while adding {size} bytes",
+]
+
+
+@pytest.mark.parametrize("said", SAID)
+async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], str]) -> None:
+    """The words of each gRPC implementation: the second request fits, and is not much smaller than it may be."""
+    span = make_span(1, attributes={"input": "x" * 25_000_000, "user": "u-1"})
+    limited = Limited(LIMIT, said)
+    answer = await sent_to(limited, span)
+    assert len(limited.requests) == 2
+    assert 0.97 * LIMIT < limited.requests[1] <= LIMIT
+    assert (answer.delivered, answer.trimmed, answer.dead, answer.refused) == (1, 1, [], 0)
+    assert answer.size_bytes == limited.requests[1]
+    assert answer.answered[0] is span
+    assert f"from {limited.requests[0]} to {limited.requests[1]} bytes" in answer.problems[0]
+    (stored,) = limited.stored
+    assert (stored.attributes or {})[NOTES] == ("trimmed:input",)
+
+
+async def test_a_limit_that_is_not_named_is_found_by_halving() -> None:
+    """413 without a word: each time half, at most six times."""
+    span = make_span(1, attributes={"input": "x" * 2_000_000})
+    limited = Limited(100_000, lambda size: "HTTP 413")
+    answer = await sent_to(limited, span)
+    assert answer.trimmed == 1
+    assert len(limited.requests) == 6
+    assert 50_000 < limited.requests[-1] <= 100_000
+    hopeless = Limited(10, lambda size: "HTTP 413")
+    answer = await sent_to(hopeless, span)
+    assert len(hopeless.requests) == 7
+    assert (answer.delivered, answer.trimmed) == (0, 0)
+    assert [(one.span is span, one.reason) for one in answer.dead] == [(True, "HTTP 413")]
+
+
+async def test_a_span_that_stays_too_large_is_dead_as_it_was() -> None:
+    """Nothing long is left: the dead letter holds the whole span, not what trimming made of it."""
+    span = make_span(1, attributes={"input": "x" * 9_000, **{f"key {n}": "x" * 200 for n in range(1_000)}})
+    limited = Limited(100_000, lambda size: "HTTP 413")
+    answer = await sent_to(limited, span)
+    assert len(limited.requests) == 2
+    assert answer.dead[0].span is span
+    assert answer.answered[0] is span
+    assert answer.delivered == answer.trimmed == answer.size_bytes == 0
+
+
+async def test_a_trimmed_span_that_is_refused_for_itself_is_dead_as_it_was() -> None:
+    """Its size was not all that was wrong with it."""
+    span = make_span(1, attributes={"input": "x" * 9_000})
+    answer = await sent_to(Limited(5_000, lambda size: "HTTP 413", refuses=True), span)
+    assert [(one.span is span, one.reason) for one in answer.dead] == [(True, "and poisoned")]
+    assert answer.trimmed == 0
