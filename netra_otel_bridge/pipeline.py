@@ -364,7 +364,9 @@ class TraceLane:
         while True:
             task = await self._next()
             if task is None:
-                await self._send(self._batcher.flush())
+                last = self._batcher.flush()
+                if last is not None:
+                    await self._send(last)
                 self._flushed.set()
             else:
                 await self._batch(*task)
@@ -395,12 +397,11 @@ class TraceLane:
         for span, encoded, entry in fresh:
             batch = self._batcher.add(span, encoded)
             self._batched.append((work, *entry))
-            await self._send(batch)
+            if batch is not None:
+                await self._send(batch)
 
-    async def _send(self, batch: SpanBatch | None) -> None:
+    async def _send(self, batch: SpanBatch) -> None:
         """Send a batch and record the answer. What is answered counts, whatever comes after it."""
-        if batch is None:
-            return
         entries = self._batched[: len(batch.spans)]
         del self._batched[: len(batch.spans)]
         answer = Answer()

@@ -11,7 +11,7 @@ from pathlib import Path
 from netra_otel_bridge.clock import Clock, iso_ms
 from netra_otel_bridge.state import schema
 from netra_otel_bridge.state.failures import explained, no_state, unknown_destination
-from netra_otel_bridge.state.files import Files, sync_directory
+from netra_otel_bridge.state.files import Files, exists, sync_directory
 from netra_otel_bridge.state.lock import Lock
 from netra_otel_bridge.state.opening import is_there
 from netra_otel_bridge.state.store import StateStore
@@ -56,7 +56,7 @@ def discard(directory: Path, clock: Clock) -> Path:
         try:
             aside = _aside(files, clock)
             for path in (*files.kept, files.index, *files.drafts):
-                if os.path.lexists(path):
+                if exists(path):
                     path.rename(aside / path.name)
             sync_directory(aside)
             sync_directory(files.directory)

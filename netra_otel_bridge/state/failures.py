@@ -39,6 +39,13 @@ def no_state(directory: Path) -> StateUnusable:
     )
 
 
+def unreadable(directory: Path, error: OSError) -> StateUnusable:
+    """Somebody looks at a state who may not."""
+    return StateUnusable(
+        f"the state in {directory} cannot be read: {error.strerror}", hint="do this as the user that the bridge runs as"
+    )
+
+
 def unknown_destination(directory: Path, destination: str, known: list[str]) -> UsageError:
     """No lane of the state leads to ``destination``."""
     return UsageError(

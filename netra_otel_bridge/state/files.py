@@ -147,6 +147,15 @@ def check_sum(files: Files) -> None:
         raise unusable(files.directory, f"{files.database} was altered since it was closed: its sum differs")
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at ``path``, be it a link to nothing. Raises `OSError` if that may not be known."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def size_bytes_of(path: Path) -> int:
     """A file's size; 0 if it is not there. Raises `OSError`."""
     try:

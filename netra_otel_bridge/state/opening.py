@@ -17,6 +17,7 @@ from netra_otel_bridge.state.failures import unusable
 from netra_otel_bridge.state.files import (
     Files,
     check_sum,
+    exists,
     read_marker,
     remove,
     size_bytes_of,
@@ -31,7 +32,12 @@ _HEADER_BYTES = 100
 
 def is_there(files: Files) -> bool:
     """Whether there is a state, be it a damaged one. Raises `OSError`."""
-    return any(os.path.lexists(path) for path in files.kept)
+    return any(map(exists, files.kept))
+
+
+def is_unnamed(files: Files) -> bool:
+    """Whether a crash came between the marker and the database's own name: the next start finishes it."""
+    return files.unfinished.exists() and [path for path in files.kept if exists(path)] == [files.marker]
 
 
 def make_ready(files: Files) -> None:
@@ -41,7 +47,7 @@ def make_ready(files: Files) -> None:
     """
     if not is_there(files):
         _make(files)
-    elif _is_unnamed(files):
+    elif is_unnamed(files):
         _name(files)
     _check_files(files)
     with closing(schema.connect(files.database, schema.Mode.READ)) as connection:
@@ -79,13 +85,9 @@ def _make(files: Files) -> None:
         connection.execute("INSERT INTO meta VALUES ('generation', ?)", (generation,))
         schema.checkpoint(connection)
     sync_file(files.unfinished)
+    sync_directory(files.directory)
     write_marker(files, generation)
     _name(files)
-
-
-def _is_unnamed(files: Files) -> bool:
-    """Whether a crash came between the marker and the database's own name: then it has neither a log nor a sum."""
-    return files.unfinished.exists() and [path for path in files.kept if os.path.lexists(path)] == [files.marker]
 
 
 def _name(files: Files) -> None:

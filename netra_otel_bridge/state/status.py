@@ -11,9 +11,9 @@ from pathlib import Path
 
 from netra_otel_bridge.model import LaneStatus
 from netra_otel_bridge.state import lock, record, schema
-from netra_otel_bridge.state.failures import explained, no_state, unknown_destination, unusable
+from netra_otel_bridge.state.failures import explained, no_state, unknown_destination, unreadable, unusable
 from netra_otel_bridge.state.files import Files, size_bytes_of
-from netra_otel_bridge.state.opening import check_identity, is_there
+from netra_otel_bridge.state.opening import check_identity, is_there, is_unnamed
 from netra_otel_bridge.state.record import StoredLetter
 
 _LETTERS = 20
@@ -32,7 +32,7 @@ class StateStatus:
 def read_status(directory: Path) -> StateStatus:
     """What is known of each lane; no bridge is disturbed.
 
-    Raises `StateUnusable` if there is no state, or none that can be read; `StateNotWritten` if it may not be read.
+    Raises `StateUnusable` if there is no state, or none that can or may be read.
     """
     files = Files(Path(os.path.abspath(directory)))
     with _looking(files) as connection:
@@ -60,11 +60,14 @@ def dead_letters(directory: Path, destination: str | None = None) -> Iterator[St
 def _looking(files: Files) -> Iterator[sqlite3.Connection]:
     """A connection for the block alone. Where nobody works with the state, it leaves no file beside the database."""
     with explained(files.directory):
-        if not is_there(files):
-            raise no_state(files.directory)
+        try:
+            if not is_there(files) or is_unnamed(files):
+                raise no_state(files.directory)
+            at_rest = lock.owner(files.lock) is None and not size_bytes_of(files.log)
+        except PermissionError as error:
+            raise unreadable(files.directory, error) from error
         if not size_bytes_of(files.database):
             raise unusable(files.directory, f"{files.database} is missing or empty")
-        at_rest = lock.owner(files.lock) is None and not size_bytes_of(files.log)
         with closing(schema.connect(files.database, schema.Mode.LOOK if at_rest else schema.Mode.READ)) as connection:
             check_identity(connection, files)
             yield connection

@@ -167,7 +167,7 @@ class StateStore:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, durable when the block is left; if it raises, nothing is stored and nothing ever will be."""
+        """One transaction, durable when the block is left. If it fails (`StateError`), no later one is begun."""
         with self._writing:
             self._check_open()
             if self._failure is not None:
