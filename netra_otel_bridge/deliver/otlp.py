@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import io
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 
 import aiohttp
@@ -122,7 +123,7 @@ class OtlpHttpDestination:
         except aiohttp.ClientResponseError as error:
             outcome = not_otlp_outcome(f"no HTTP: {error.message}".encode())
         except (aiohttp.ClientError, OSError) as error:
-            outcome = connection_outcome(f"{type(error).__name__}: {_cause(error)}")
+            outcome = connection_outcome(_words(error))
         return masked(outcome, self._secrets)
 
     async def aclose(self) -> None:
@@ -158,11 +159,15 @@ class OtlpHttpDestination:
         return self._session
 
 
-def _cause(error: aiohttp.ClientError | OSError) -> str:
-    """The system's own words where the connection failed; aiohttp's leave them out."""
-    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    number = inner.errno if isinstance(inner, OSError) else None
-    return f"{error} {os.strerror(number)}" if number and number > 0 else str(error)
+def _words(error: aiohttp.ClientError | OSError) -> str:
+    """What failed, in the system's own words where there was no connection."""
+    if not isinstance(error, aiohttp.ClientConnectorError) or isinstance(
+        error.os_error, ssl.SSLError | ssl.CertificateError
+    ):
+        return f"{type(error).__name__}: {error}"
+    number = error.os_error.errno
+    words = os.strerror(number) if number and number > 0 else error.os_error.strerror
+    return f"no connection to {error.host}:{error.port}: {words or type(error.os_error).__name__}"
 
 
 async def _read_some(response: aiohttp.ClientResponse) -> bytes:
