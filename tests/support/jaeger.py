@@ -97,7 +97,7 @@ class Jaeger:
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > until:
                 log = self.log()
-                self._stop()
+                self.stop()
                 raise RuntimeError(f"jaeger did not become ready in {READY_S:g} s; its log:\n{log}")
             time.sleep(0.05)
         return self
@@ -105,7 +105,7 @@ class Jaeger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self.stop()
 
     def _ready(self) -> bool:
         try:
@@ -114,7 +114,8 @@ class Jaeger:
         except (OSError, urllib.error.URLError):
             return False
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the process; entered again, a new one takes the same ports and knows nothing of what was sent before."""
         if self._process is not None:
             self._process.terminate()
             try:
