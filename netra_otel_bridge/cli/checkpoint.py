@@ -19,7 +19,7 @@ def opened(bridge: Bridge, query: TraceQuery) -> Iterator[StateStore]:
     with closing(bridge.open_state(own)) as store:
         yield store
         spent = own is not None and not store.lanes()
-    if own is not None and spent:
+    if own is not None and spent and not any(own.glob("discarded-*")):
         shutil.rmtree(own)
 
 

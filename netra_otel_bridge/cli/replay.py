@@ -174,6 +174,8 @@ def _write_hints(report: ReplayReport) -> None:
                 soft_wrap=True,
                 markup=False,
             )
+    if report.window is None and not any(lane.spans or lane.error for lane in report.destinations):
+        out.print("No dead letter is kept for these destinations.")
     listed = any(lane.listed or lane.final_windows or lane.error for lane in report.destinations)
     if report.window is not None and not listed:
         out.print("Netra lists no trace in this range.")

@@ -1,20 +1,22 @@
 """The documentation is true: its commands and examples run, its links lead somewhere, its references are complete.
 
-Commands and examples run against an emulator with sample traffic. What a block needs beyond that stands in an HTML
-comment before it: after ``<!-- needs: NAME -->`` each OTLP address becomes an ``otlp-file``, for no such server is here;
-a command after ``<!-- runs until stopped -->`` is stopped once it says that it is ready.
+Commands and examples run against an emulator with sample traffic, and with a state that remembers a replay of it. What
+a block needs beyond that stands in HTML comments before it: after ``<!-- needs: NAME -->`` each OTLP address becomes an
+``otlp-file``, for no such server is here; a command after ``<!-- runs until stopped -->`` is stopped once it is ready.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,16 @@ import pytest
 import typer.main
 
 import netra_otel_bridge
-from netra_otel_bridge import BridgeError, errors
+from netra_otel_bridge import BridgeError, LaneReport, ReplayReport, errors
 from netra_otel_bridge.cli.app import app
+from netra_otel_bridge.cli.output import report_json
+from netra_otel_bridge.clock import SystemClock
 from netra_otel_bridge.config import SETTINGS, load
 from netra_otel_bridge.convert import semconv
 from netra_otel_bridge.deliver import parse_destination
 from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
+from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
+from netra_otel_bridge.state import StateStore
 from tests.support.emulator import ThreadedEmulator, running_emulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,16 +41,20 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NEEDS, SERVES = re.compile(r"<!-- needs: \w+ -->"), "<!-- runs until stopped -->"
 OTLP_ADDRESS = re.compile(r"otlp\+\w+://\S+")
+INSTEAD = "otlp-file:instead.jsonl"
+READY = re.compile(r"emulator ready at|info: health and metrics at")
+UNREMARKABLE = re.compile(r"\S+Z info: .*|\S+Z \S+: (span \w+ of trace \w+|an item that is no span): .*")
+"""Lines on stderr of a command that went well: what a service tells, and why a dead letter is one."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page, with the comment line before it."""
+    """A fenced block of a page, with the comment lines before it."""
 
     page: Path
     line: int
     language: str
-    comment: str
+    comments: tuple[str, ...]
     text: str
 
     def __str__(self) -> str:
@@ -58,12 +68,19 @@ def blocks(page: Path) -> Iterator[Block]:
     while number < len(lines):
         if lines[number].startswith("```"):
             end = lines.index("```", number + 1)
-            comment = lines[number - 1] if number else ""
-            yield Block(page, number + 1, lines[number][3:], comment, "\n".join(lines[number + 1 : end]))
+            first = number
+            while first and lines[first - 1].startswith("<!--"):
+                first -= 1
+            text = "\n".join(lines[number + 1 : end])
+            yield Block(page, number + 1, lines[number][3:], tuple(lines[first:number]), text)
             number = end
         number += 1
 
 
+LETTER = (
+    '{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736",'
+    '"spanId":"00f067aa0ba902b7","name":"kept","kind":1}]}]}]}'
+)
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
@@ -93,26 +110,41 @@ def netra() -> Iterator[ThreadedEmulator]:
         yield emulator
 
 
+@pytest.fixture(scope="module")
+def remembered(netra: ThreadedEmulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state that remembers what two destinations have had, and what they would not take."""
+    directory = tmp_path_factory.mktemp("remembered") / "state"
+    clock = SystemClock()
+    had = TraceRecord("0af7651916cd43dd8448eb211c80319c", clock.now_ns(), None, bytes(TraceRecord.ENTRY_BYTES))
+    dead = DeadLetter("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "HTTP 400: not allowed", LETTER)
+    with StateStore.open(directory, clock) as store:
+        for destination in (INSTEAD, "otlp-file:traces.jsonl"):
+            lane = store.lane(netra.endpoint.removesuffix("/telemetry"), destination)
+            lane.commit(Progress([had], watermark_ns=had.start_ns, dead_letters=[dead], delivered=1), clock.now_ns())
+    return directory
+
+
 @pytest.fixture
-def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(netra: ThreadedEmulator, remembered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to run in, with the files that the pages speak of, and the environment of a user with a key."""
     for name in os.environ:
-        if name.startswith(("NETRA_", "OTEL_")):
+        if name.startswith(("NETRA_", "OTEL_", "STATE_DIRECTORY", "JOURNAL_STREAM")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NETRA_API_KEY", "any")
     monkeypatch.setenv("NETRA_OTLP_ENDPOINT", netra.endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(remembered, tmp_path / "home" / "netra-otel-bridge")
+    shutil.copytree(remembered, tmp_path / "delivered")
     (tmp_path / "bridge.yaml").write_text(
         next(block.text for block in BLOCKS if block.language == "yaml").replace(
             "https://netra.example/telemetry", netra.endpoint
         )
     )
-    (tmp_path / "traces.jsonl").write_text(
-        '{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736",'
-        '"spanId":"00f067aa0ba902b7","name":"kept"}]}]}]}\n'
-    )
+    (tmp_path / "traces.jsonl").write_text(LETTER + "\n")
     return tmp_path
 
 
@@ -120,26 +152,43 @@ def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_each_command_runs(block: Block, line: str, place: Path) -> None:
     """A command that the documentation shows exits with 0, and says no warning or error."""
     words = line.replace("netra-otel-bridge", f"{sys.executable} -W error -m netra_otel_bridge", 1)
-    if NEEDS.fullmatch(block.comment):
-        words = OTLP_ADDRESS.sub("otlp-file:instead.jsonl", words)
-    serves = block.comment == SERVES
+    if any(NEEDS.fullmatch(comment) for comment in block.comments):
+        words = OTLP_ADDRESS.sub(INSTEAD, words)
+    serves = SERVES in block.comments
     if serves:
-        words = f"exec {words} --port 0"
+        words = f"exec {words}{' --port 0' if ' emulator ' in words else ''}"
     shell = subprocess.Popen(
-        ["bash", "-c", words], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ["bash", "-c", words],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if serves else subprocess.PIPE,
+        text=True,
     )
     try:
         if serves:
-            assert shell.stdout is not None
-            assert "ready" in shell.stdout.readline()
-            shell.send_signal(signal.SIGTERM)
+            stop_when_ready(shell)
         stdout, stderr = shell.communicate(timeout=60)
     finally:
         shell.kill()
         shell.communicate()
-    assert shell.returncode == 0, stderr
-    assert stderr == ""
-    assert stdout or serves
+    said = stdout if serves else stderr
+    assert shell.returncode == 0, said
+    assert [one for one in said.splitlines() if not UNREMARKABLE.fullmatch(one)] == []
+    assert stdout or serves or ">" in line
+
+
+def stop_when_ready(service: subprocess.Popen[str]) -> None:
+    """Read what a service says until it is ready, and tell it to stop."""
+    assert service.stdout is not None
+    said = []
+    for line in service.stdout:
+        said.append(line)
+        if READY.search(line):
+            break
+        assert UNREMARKABLE.fullmatch(line.rstrip("\n")), line
+    else:
+        pytest.fail(f"it ended before it was ready: {said}")
+    service.send_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("block", in_language("python"))
@@ -233,6 +282,27 @@ def test_each_command_and_option_is_on_its_page() -> None:
         for parameter in command.params:
             for option in parameter.opts:
                 assert not option.startswith("-") or re.search(rf"`{option}\b", text), f"{name} {option}"
+
+
+def test_the_report_is_on_its_page() -> None:
+    """The page of the commands shows the report of a replay with every key; the page of the library names every count."""
+    section = sections("cli.md")["replay"]
+    shown = next(json.loads(text) for text in re.findall(r"^```json\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
+    printed = report_json(ReplayReport(Window(0, 1), (LaneReport("one"),), 0, 0, 0.0, {}))
+    assert list(shown) == list(printed)
+    assert list(shown["destinations"][0]) == list(printed["destinations"][0])
+    library = (ROOT / "docs" / "library.md").read_text("utf-8")
+    assert [one.name for one in fields(LaneReport) if f"`{one.name}`" not in library] == []
+
+
+def test_each_file_of_a_state_is_on_its_page(tmp_path: Path) -> None:
+    """The page of the state names each file that a state can have."""
+    listed = (ROOT / "docs" / "state.md").read_text("utf-8")
+    with StateStore.open(tmp_path / "state", SystemClock()):
+        found = {path.name for path in (tmp_path / "state").iterdir()}
+    found |= {path.name for path in (tmp_path / "state").iterdir()}
+    assert {"state.db", "state.db-wal", "sum"} <= found
+    assert [name for name in sorted(found) if f"`{name}`" not in listed] == []
 
 
 def test_the_page_of_commands_has_no_others() -> None:
