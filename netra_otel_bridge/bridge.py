@@ -352,8 +352,8 @@ class Bridge:
             return await estimate(client, self.converter(), whole, windows, query or TraceQuery(), self.clock)
 
     def destinations(self) -> tuple[str, ...]:
-        """The configured destinations, as ``DEST`` texts."""
-        return self.settings.to
+        """The configured destinations, as ``DEST`` texts. Raises `ConfigurationError` if there is none."""
+        return tuple(one for one in self._targets(None) if isinstance(one, str))
 
     async def enter_destinations(self, stack: AsyncExitStack, to: To | Sequence[To] | None) -> list[Destination]:
         """The destinations of ``to``, by default the configured ones, open until ``stack`` gives them back."""

@@ -419,21 +419,10 @@ class LaneReport:
 
     def verified_by(self, second: LaneReport) -> None:
         """Take in a second reading of the same range: what it sent was missing from the first."""
-        self.verified = second.spans
-        sent = second.delivered + second.refused + second.dead_lettered - second.unreadable
-        for name in (
-            "delivered",
-            "refused",
-            "dead_lettered",
-            "unreadable",
-            "missing",
-            "changed",
-            "trimmed",
-            "bytes",
-            "retries",
-        ):
+        for name in _SENT:
             setattr(self, name, getattr(self, name) + getattr(second, name))
-        self.spans += sent - second.changed
+        self.spans += second.spans - second.skipped
+        self.verified = second.spans
         for problem in second.problems:
             self.note(problem)
         self.error = second.error
@@ -444,6 +433,7 @@ class LaneReport:
             self.problems.append(problem)
 
 
+_SENT = ("delivered", "refused", "dead_lettered", "changed", "trimmed", "unreadable", "missing", "bytes", "retries")
 _COUNTS = tuple(one.name for one in fields(LaneReport) if one.type == "int")
 
 

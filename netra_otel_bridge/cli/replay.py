@@ -73,15 +73,16 @@ def replay(
             "--dead-letters sends again what the state holds", hint="give no range of time and no --dry-run"
         )
     whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
-    with checkpoint.opened(bridge, wanted) as store:
+    with checkpoint.opened(bridge, wanted, for_letters=dead_letters) as store:
+        flag = checkpoint.flag(bridge, store)
         try:
             report = _with_progress(bridge, whole, wanted, store, verify, show=err.is_terminal and not quiet)
         except BridgeError as error:
             if isinstance(error.report, ReplayReport):
-                write_report(error.report, as_json=as_json)
+                write_report(error.report, as_json=as_json, state_flag=flag)
             raise
         checkpoint.finished(bridge, store)
-    write_report(report, as_json=as_json)
+    write_report(report, as_json=as_json, state_flag=flag)
     return report.exit_code
 
 
@@ -119,8 +120,11 @@ def _with_progress(
         return run(bridge.areplay(from_=start, until=end, query=query, state=store, verify=verify, on_progress=advance))
 
 
-def write_report(report: ReplayReport, *, as_json: bool) -> None:
-    """The table, or the JSON document, of what a replay did; what went wrong with single spans goes to stderr."""
+def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -> None:
+    """The table, or the JSON document, of what a replay did; what went wrong with single spans goes to stderr.
+
+    ``state_flag`` is what a command needs to work with the state of this replay.
+    """
     raised = next((lane.error for lane in report.destinations if lane.error is not None), None)
     for lane in report.destinations:
         for problem in lane.problems:
@@ -150,10 +154,10 @@ def write_report(report: ReplayReport, *, as_json: bool) -> None:
     if report.notes:
         notes = ", ".join(f"{note} {number:,}" for note, number in report.notes.items())
         out.print(f"noted while converting: {notes}", soft_wrap=True)
-    _write_hints(report)
+    _write_hints(report, state_flag)
 
 
-def _write_hints(report: ReplayReport) -> None:
+def _write_hints(report: ReplayReport, state_flag: str) -> None:
     """What the figures alone do not say."""
     for lane in report.destinations:
         if lane.final_windows:
@@ -163,14 +167,14 @@ def _write_hints(report: ReplayReport) -> None:
                 markup=False,
             )
         if (lane.skipped or lane.final_windows) and not lane.delivered:
-            again = f"netra-otel-bridge state reset --to {lane.name}"
+            again = f"netra-otel-bridge state reset --to {lane.name}{state_flag}"
             out.print(f"{lane.name} has had all of it before; to send it again: {again}", soft_wrap=True, markup=False)
         if lane.verified:
             out.print(f"{lane.name}: {lane.verified:,} spans were read a second time", soft_wrap=True, markup=False)
         if lane.dead_lettered:
             out.print(
                 f"{lane.name}: {lane.dead_lettered:,} dead letters are kept; see them with netra-otel-bridge state "
-                "dead-letters, send them again with netra-otel-bridge replay --dead-letters",
+                f"dead-letters{state_flag}, send them again with netra-otel-bridge replay --dead-letters{state_flag}",
                 soft_wrap=True,
                 markup=False,
             )

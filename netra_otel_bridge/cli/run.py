@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli.output import write_json
 from netra_otel_bridge.clock import parse_time_ns
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.model import TraceQuery
@@ -29,6 +31,7 @@ def run(
     settle: Annotated[str | None, typer.Option(metavar="30s", help="Leave out traces younger than this.")] = None,
     state: options.State = None,
     config_file: options.ConfigFile = None,
+    as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -47,6 +50,8 @@ def run(
     since_ns = now_ns if since is None else parse_time_ns(since, now_ns)
     service = Service(bridge, queries=queries, since_ns=since_ns // 10**6 * 10**6, on_new_key=redactor.add)
     asyncio.run(_serve(service))
+    if as_json:
+        write_json({"destinations": [asdict(lane) for lane in service.health().lanes], "exit_code": 0})
     return 0
 
 

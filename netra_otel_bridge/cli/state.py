@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
@@ -12,8 +14,8 @@ from netra_otel_bridge.cli.output import out, write_json
 from netra_otel_bridge.clock import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import identity
 from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.state import StoredLetter, discard, remove_letters
 from netra_otel_bridge.state import dead_letters as stored_letters
-from netra_otel_bridge.state import discard
 from netra_otel_bridge.state import reset as reset_state
 
 app = typer.Typer(help="What is remembered: move a checkpoint on purpose, and see what was given up.")
@@ -43,12 +45,12 @@ def reset(
     directory = bridge.state_directory()
     if everything:
         aside = discard(directory, bridge.clock)
-        document = {"state": str(directory), "put_aside": str(aside), "exit_code": 0}
+        document = {"state": str(directory.absolute()), "put_aside": str(aside), "exit_code": 0}
         said = f"{directory}: put aside in {aside}; the next run starts anew"
     else:
         from_ns = None if from_ is None else parse_time_ns(from_, bridge.clock.now_ns())
         report = reset_state(directory, identity(to or ""), from_ns, bridge.clock)
-        document = {"state": str(directory), "destination": to, "traces": report.traces,
+        document = {"state": str(directory.absolute()), "destination": to, "traces": report.traces,
                     "watermark": iso_ms(report.watermark_ns) if report.watermark_ns else None, "exit_code": 0}  # fmt: skip
         start = "the beginning" if from_ns is None else iso_ms(from_ns)
         said = f"{to}: forgot {report.traces:,} traces from {start} on; they are sent again when they are listed again"
@@ -62,8 +64,10 @@ def reset(
 @app.command("dead-letters")
 def dead_letters(
     to: Annotated[str | None, typer.Option("--to", metavar="DEST", help="Only those of this destination.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget them, once they are printed.")] = False,
     state: options.State = None,
     config_file: options.ConfigFile = None,
+    as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -72,9 +76,36 @@ def dead_letters(
     Why each was given up goes to stderr. ``replay --dead-letters`` sends them again.
     """
     bridge = options.start(config_file, verbose, quiet, state=state)
-    for stored in stored_letters(bridge.state_directory(), identity(to) if to else None):
+    destination = identity(to) if to else None
+    letters = stored_letters(bridge.state_directory(), destination)
+    if as_json:
+        kept = list(letters)
+        write_json({"dead_letters": [_letter_json(one) for one in kept], "exit_code": 0})
+        last_id = kept[-1].id if kept else 0
+    else:
+        last_id = _print_letters(letters)
+    if remove and last_id:
+        sys.stdout.flush()
+        removed = remove_letters(bridge.state_directory(), destination, last_id, bridge.clock)
+        sys.stderr.write(f"removed {removed:,} dead letters\n")
+    return 0
+
+
+def _print_letters(letters: Iterable[StoredLetter]) -> int:
+    """Documents on stdout, reasons on stderr; returns the last id, or 0."""
+    last_id = 0
+    for stored in letters:
         letter = stored.letter
         what = f"span {letter.span_id} of trace {letter.trace_id}" if letter.is_span else "an item that is no span"
         sys.stderr.write(f"{iso_ms(stored.recorded_ns)} {stored.destination}: {what}: {letter.reason}\n")
         sys.stdout.write(letter.document + "\n")
-    return 0
+        last_id = stored.id
+    return last_id
+
+
+def _letter_json(stored: StoredLetter) -> dict[str, Any]:
+    return {
+        "destination": stored.destination,
+        "recorded": iso_ms(stored.recorded_ns),
+        **asdict(stored.letter),
+    }

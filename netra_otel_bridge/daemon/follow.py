@@ -70,6 +70,7 @@ class Follower:
             if error is None:
                 failures = 0
                 self._notices.clear()
+                await self._route.progress.flush()
                 rest_s = self._poll_ns / NS_PER_S - (self._clock.monotonic() - begun)
                 await self._clock.sleep(max(0.0, rest_s))
             else:
@@ -115,19 +116,25 @@ class Follower:
         if isinstance(error, DestinationRefuses):
             self.stopped = error
             self._notices.stopped(str(error))
+            await self._route.progress.flush()
             return
         if isinstance(error, NetraUnauthorized):
             await self._await_key(error)
             return
         delay_s = HOLD.delay_s(failures)
-        self._notices.holding(str(error), delay_s)
+        await self._tell(error, delay_s)
         await self._clock.sleep(delay_s)
+
+    async def _tell(self, error: BridgeError, delay_s: float) -> None:
+        """Let everybody know what holds the lane up, the state included."""
+        self._notices.holding(str(error), delay_s)
+        await self._route.progress.flush()
 
     async def _await_key(self, error: NetraUnauthorized) -> None:
         """Wait for another key, or as long as Netra may take to accept this one again."""
         if self._renew_key():
             return
-        self._notices.holding(str(error), HOLD.max_s)
+        await self._tell(error, HOLD.max_s)
         for _ in range(round(HOLD.max_s / KEY_LOOK_S)):
             await self._clock.sleep(KEY_LOOK_S)
             if self._renew_key():

@@ -6,7 +6,7 @@ and ``record`` are the tables and what is written to them. ``amend`` is for oper
 and `dead_letters` look on while a bridge works.
 """
 
-from netra_otel_bridge.state.amend import ResetReport, discard, reset
+from netra_otel_bridge.state.amend import ResetReport, discard, remove_letters, reset
 from netra_otel_bridge.state.lane import LaneState
 from netra_otel_bridge.state.record import StoredLetter
 from netra_otel_bridge.state.status import StateStatus, dead_letters, read_status
@@ -21,5 +21,6 @@ __all__ = [
     "dead_letters",
     "discard",
     "read_status",
+    "remove_letters",
     "reset",
 ]

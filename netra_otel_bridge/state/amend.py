@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netra_otel_bridge.clock import Clock, iso_ms
+from netra_otel_bridge.model import Progress
 from netra_otel_bridge.state import schema
 from netra_otel_bridge.state.failures import explained, no_state, unknown_destination
 from netra_otel_bridge.state.files import Files, exists, sync_directory
@@ -41,6 +42,23 @@ def reset(directory: Path, destination: str, from_ns: int | None, clock: Clock) 
             raise unknown_destination(store.directory, destination, known)
         with store.writing() as connection:
             return _forget(connection, destination, from_ns)
+
+
+def remove_letters(directory: Path, destination: str | None, up_to_id: int, clock: Clock) -> int:
+    """Forget the dead letters of a destination, or of all, up to this id; returns how many that were.
+
+    Raises what `reset` does.
+    """
+    with closing(StateStore.open_there(directory, clock)) as store:
+        lanes = [store.lane(lane.source, lane.destination) for lane in store.lanes()]
+        removed = 0
+        for lane in lanes:
+            if destination not in (None, lane.destination):
+                continue
+            while ids := [one.id for one in lane.dead_letters() if one.id <= up_to_id]:
+                lane.commit(Progress(resolved=ids), clock.now_ns())
+                removed += len(ids)
+        return removed
 
 
 def discard(directory: Path, clock: Clock) -> Path:

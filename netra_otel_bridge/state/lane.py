@@ -107,7 +107,7 @@ class LaneState:
                 raise not_written(
                     self._store.directory,
                     f"dead letters would hold more than {DEAD_LETTER_BYTES} bytes",
-                    "look at them and remove them with `netra-otel-bridge state dead-letters`",
+                    "save them with `netra-otel-bridge state dead-letters --remove > FILE`",
                 )
 
     def prune(self, before_ns: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from netra_otel_bridge.config import SETTINGS
-from netra_otel_bridge.errors import ConfigurationError, NetraUnauthorized, UsageError
+from netra_otel_bridge.errors import ConfigurationError, UsageError
 from tests.support.cli import ROOT
 
 FOLDER = ROOT / "examples" / "systemd"
@@ -39,8 +39,8 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 
 
 def test_exit_codes_that_need_somebody_are_not_tried_again() -> None:
-    """Those of wrong flags, refused credentials and a wrong configuration."""
-    codes = {str(error.exit_code) for error in (UsageError, NetraUnauthorized, ConfigurationError)}
+    """Those of wrong flags and a wrong configuration; for another key the service waits by itself."""
+    codes = {str(error.exit_code) for error in (UsageError, ConfigurationError)}
     assert set(settings()["RestartPreventExitStatus"][0].split()) == codes
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     rows = re.findall(r"^\| (\d+) \| .* \| (yes|no) \|$", page, flags=re.MULTILINE)

@@ -1,0 +1,204 @@
+"""What commands remember: replays that resume, states that are reset, dead letters that are seen, sent again, removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from netra_otel_bridge.emulator import EmulatorOptions
+from tests.support import cli
+from tests.support.cli import CANARY, Result, spans_in
+from tests.support.emulator import ThreadedEmulator, running_emulator
+from tests.support.fake_destination import Accept, FakeDestination, Reject
+
+TRACES, SPANS = 12, 60
+
+
+@pytest.fixture(scope="module")
+def netra() -> Iterator[ThreadedEmulator]:
+    with running_emulator(
+        EmulatorOptions(port=0, seed=4, traces=TRACES, spans_per_trace=5, api_key=CANARY)
+    ) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def run(netra: ThreadedEmulator, home: Path, *arguments: str, **env: str) -> Result:
+    return cli.run(*arguments, env=cli.environment(netra.endpoint, XDG_STATE_HOME=str(home), **env))
+
+
+def replay(netra: ThreadedEmulator, home: Path, to: str, *more: str, **env: str) -> Result:
+    return run(netra, home, "replay", "--since", "25h", "--to", to, *more, **env)
+
+
+def test_with_a_state_nothing_is_sent_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """The second time all is skipped, no span is fetched, and the hint says how to send it again."""
+    to, state = f"otlp-file:{tmp_path}/out.jsonl", str(tmp_path / "state")
+    first = replay(netra, home, to, "--state", state, "--json").json
+    second = replay(netra, home, to, "--state", state, "--json").json
+    (was,), (now,) = first["destinations"], second["destinations"]
+    assert (was["delivered"], was["skipped"], was["spans"]) == (SPANS, 0, SPANS)
+    assert (now["delivered"], now["skipped"], now["spans"], now["traces"]) == (0, SPANS, SPANS, TRACES)
+    assert second["api_calls"] == first["api_calls"] - TRACES
+    assert len(spans_in(tmp_path / "out.jsonl")) == SPANS
+    said = replay(netra, home, to, "--state", state).out
+    assert f"netra-otel-bridge state reset --to {to} --state {state}" in said
+
+
+def test_a_reset_sends_again_from_a_time_on(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """What starts later is forgotten and delivered again, the rest is not; another destination is untouched."""
+    to, other, state = f"otlp-file:{tmp_path}/out.jsonl", f"otlp-file:{tmp_path}/other.jsonl", str(tmp_path / "state")
+    replay(netra, home, to, "--to", other, "--state", state)
+    reset = run(netra, home, "state", "reset", "--to", to, "--from", "12h", "--state", state, "--json").json
+    assert 0 < reset["traces"] < TRACES
+    again, untouched = replay(netra, home, to, "--to", other, "--state", state, "--json").json["destinations"]
+    assert again["delivered"] == 5 * reset["traces"]
+    assert (untouched["delivered"], untouched["skipped"]) == (0, SPANS)
+    everything = run(netra, home, "state", "reset", "--to", to, "--state", state, "--json").json
+    assert everything["traces"] == TRACES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give --to DEST"),
+        (("--to", "x", "--all"), "give --to DEST"),
+        (("--all", "--from", "1h"), "give --to DEST"),
+        (("--to", "nobody"), "knows no destination 'nobody'"),
+    ],
+)
+def test_a_reset_that_makes_no_sense(
+    netra: ThreadedEmulator, home: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    """It says what is missing, or which destinations there are, and changes nothing."""
+    state = str(tmp_path / "state")
+    replay(netra, home, f"otlp-file:{tmp_path}/out.jsonl", "--state", state)
+    result = run(netra, home, "state", "reset", *arguments, "--state", state)
+    assert result.code == 2
+    assert words in result.said
+
+
+def test_a_damaged_state_is_refused_until_it_is_put_aside(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """Exit 78 with the two ways on; after ``state reset --all`` the next replay is a first one, and nothing is deleted."""
+    to, state = f"otlp-file:{tmp_path}/out.jsonl", tmp_path / "state"
+    replay(netra, home, to, "--state", str(state))
+    (state / "state.db").write_bytes(b"")
+    refused = replay(netra, home, to, "--state", str(state))
+    assert refused.code == 78
+    assert "put back a backup" in refused.said
+    assert f"state reset --all --state {state}" in refused.said
+    assert len(spans_in(tmp_path / "out.jsonl")) == SPANS
+    aside = run(netra, home, "state", "reset", "--all", "--state", str(state), "--json").json["put_aside"]
+    assert (Path(aside) / "state.db").exists()
+    assert replay(netra, home, to, "--state", str(state), "--json").json["destinations"][0]["delivered"] == SPANS
+
+
+def test_without_a_state_a_finished_replay_is_forgotten(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """The same command copies everything again, and leaves no folder behind."""
+    to = f"otlp-file:{tmp_path}/out.jsonl"
+    for _ in range(2):
+        assert replay(netra, home, to, "--json").json["destinations"][0]["delivered"] == SPANS
+    assert list((home / "netra-otel-bridge" / "replays").iterdir()) == []
+
+
+def test_without_a_state_an_unfinished_replay_goes_on(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """Ended by a destination that went away, the same command sends the rest and no more; another one is its own."""
+    with FakeDestination() as server:
+        server.script(Accept(), *[Reject(grpc.StatusCode.UNAVAILABLE, 503, "gone")] * 2)
+        batches = {"NETRA_BRIDGE_BATCH_SPANS": "20"}
+        broken = replay(netra, home, server.grpc_url, "--json", **batches)
+        assert broken.code == 69
+        assert broken.json["destinations"][0]["delivered"] == 20
+        assert len(list((home / "netra-otel-bridge" / "replays").iterdir())) == 1
+        elsewhere = replay(netra, home, f"otlp-file:{tmp_path}/out.jsonl", "--json")
+        assert elsewhere.json["destinations"][0]["skipped"] == 0
+        (rest,) = replay(netra, home, server.grpc_url, "--json", **batches).json["destinations"]
+        assert (rest["delivered"], rest["skipped"], rest["spans"]) == (SPANS - 20, 20, SPANS)
+        assert len(server.stored_ids()) == SPANS
+    assert list((home / "netra-otel-bridge" / "replays").iterdir()) == []
+
+
+def test_verify_reads_everything_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """Where nothing was missing nothing is sent, and the report says how much was compared."""
+    to = f"otlp-file:{tmp_path}/out.jsonl"
+    report = replay(netra, home, to, "--verify", "--json").json
+    (lane,) = report["destinations"]
+    assert (lane["delivered"], lane["spans"], lane["verified"], lane["skipped"]) == (SPANS, SPANS, SPANS, 0)
+    assert len(spans_in(tmp_path / "out.jsonl")) == SPANS
+    assert report["api_calls"] >= 2 * TRACES
+
+
+def test_dead_letters_are_seen_sent_again_and_removed(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """A refused batch is kept span by span with the reason; taken later, or removed, they are dead letters no more."""
+    state = str(tmp_path / "state")
+    few = {"NETRA_BRIDGE_BATCH_SPANS": "4"}
+    with FakeDestination() as server:
+        server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "not these")] * 7)
+        refused = replay(netra, home, server.grpc_url, "--state", state, "--json", **few)
+        assert refused.code == 3
+        (lane,) = refused.json["destinations"]
+        assert (lane["delivered"], lane["dead_lettered"]) == (SPANS - 4, 4)
+        listed = run(netra, home, "state", "dead-letters", "--state", state)
+        documents = [json.loads(line) for line in listed.out.splitlines()]
+        assert len(documents) == 4
+        assert all(document["resourceSpans"] for document in documents)
+        assert listed.err.count("INVALID_ARGUMENT: not these") == 4
+        kept = run(netra, home, "state", "dead-letters", "--state", state, "--json").json["dead_letters"]
+        assert {one["span_id"] for one in kept}.isdisjoint(span_id for _, span_id in server.stored_ids())
+        status = run(netra, home, "status", "--state", state, "--json").json["destinations"][0]
+        assert (status["dead_lettered"], status["reasons"]) == (
+            4, [{"reason": "INVALID_ARGUMENT: not these", "count": 4}]
+        )  # fmt: skip
+        server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "still not")] * 3)
+        again = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url, "--state", state, "--json")
+        (lane,) = again.json["destinations"]
+        assert (again.code, again.json["window"], again.json["api_calls"]) == (3, None, 0)
+        assert lane["delivered"] + lane["dead_lettered"] == 4
+        left = lane["dead_lettered"]
+        assert 0 < left < 4
+        assert len(run(netra, home, "state", "dead-letters", "--state", state).out.splitlines()) == left
+        removed = run(netra, home, "state", "dead-letters", "--state", state, "--to", server.grpc_url, "--remove")
+        assert f"removed {left} dead letters" in removed.err
+        assert run(netra, home, "state", "dead-letters", "--state", state).out == ""
+
+
+def test_dead_letters_of_a_replay_without_a_state_stay(netra: ThreadedEmulator, home: Path) -> None:
+    """The report prints the command that shows them; the same replay with ``--dead-letters`` sends them, and clears up."""
+    with FakeDestination() as server:
+        server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "no")] * 3)
+        said = replay(netra, home, server.grpc_url, NETRA_BRIDGE_BATCH_SPANS="2").out
+        (folder,) = (home / "netra-otel-bridge" / "replays").iterdir()
+        assert f"state dead-letters --state {folder}" in " ".join(said.split())
+        again = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url)
+        assert again.code == 0
+        assert len(server.stored_ids()) == SPANS
+        none = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url)
+        assert "No dead letter is kept" in none.out
+    assert list((home / "netra-otel-bridge" / "replays").iterdir()) == []
+
+
+def test_check_says_what_is_wrong_with_each(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """One line each; the exit code is that of the first that failed."""
+    with FakeDestination() as server:
+        good = run(netra, home, "check", "--to", server.grpc_url, "--to", f"otlp-file:{tmp_path}/out.jsonl", "--json")
+        assert (good.code, [one["ok"] for one in good.json["checks"]]) == (0, [True, True, True])
+        assert all(one["unknown"] for one in good.json["checks"])
+        assert server.stored_ids() == []
+        assert not (tmp_path / "out.jsonl").exists()
+        server.script(Reject(grpc.StatusCode.UNAUTHENTICATED, 401, "who are you"))
+        bad = run(netra, home, "check", "--to", server.grpc_url, "--to", "otlp+http://127.0.0.1:9")
+        assert bad.code == 77
+        lines = bad.out.splitlines()
+        assert [line.split()[0] for line in lines] == ["ok", "failed", "failed"]
+        assert "who are you" in lines[1]
+        assert "Connection refused" in lines[2]
+    wrong = cli.run("check", "--to", "console", env=cli.environment(netra.endpoint, NETRA_API_KEY="nk-wrong"))
+    assert wrong.code == 77
