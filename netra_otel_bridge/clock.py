@@ -73,13 +73,17 @@ def parse_retry_after(value: str | None, now_ns: int) -> float | None:
     text = value.strip()
     if re.fullmatch(r"[+-]?\d+(\.\d*)?", text):
         return max(0.0, float(text))
+    when_ns = parse_http_date_ns(text)
+    return None if when_ns is None else max(0.0, (when_ns - now_ns) / NS_PER_S)
+
+
+def parse_http_date_ns(text: str) -> int | None:
+    """An HTTP date (RFC 9110, 5.6.7) in nanoseconds since the epoch; ``None`` for what is none."""
     try:
         when = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, when.timestamp() - now_ns / NS_PER_S)
+    return datetime_ns(when if when.tzinfo is not None else when.replace(tzinfo=UTC))
 
 
 def parse_duration_ns(text: str) -> int:

@@ -409,6 +409,8 @@ class TraceLane:
         try:
             await asyncio.shield(request)
         except asyncio.CancelledError:
+            if request.cancelled():
+                raise RuntimeError("a request ended that nobody had cancelled") from None
             await self._sender.drain(request, DRAIN_S)
             raise
         finally:

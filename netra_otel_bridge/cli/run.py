@@ -12,7 +12,7 @@ import typer
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import write_json
-from netra_otel_bridge.clock import parse_time_ns
+from netra_otel_bridge.clock import NS_PER_MS, parse_time_ns
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.model import TraceQuery
 
@@ -46,9 +46,8 @@ def run(
         state=state,
     )
     queries = tuple(TraceQuery(tenant_id=one) for one in tenant or ()) or (TraceQuery(),)
-    now_ns = bridge.clock.now_ns()
-    since_ns = now_ns if since is None else parse_time_ns(since, now_ns)
-    service = Service(bridge, queries=queries, since_ns=since_ns // 10**6 * 10**6, on_new_key=redactor.add)
+    since_ns = None if since is None else parse_time_ns(since, bridge.clock.now_ns()) // NS_PER_MS * NS_PER_MS
+    service = Service(bridge, queries=queries, since_ns=since_ns, on_new_key=redactor.add)
     asyncio.run(_serve(service))
     if as_json:
         write_json({"destinations": [asdict(lane) for lane in service.health().lanes], "exit_code": 0})

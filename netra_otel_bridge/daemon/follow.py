@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from netra_otel_bridge.bridge import Route
-from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock
+from netra_otel_bridge.clock import NS_PER_MS, NS_PER_S, Backoff, Clock, iso_ms
 from netra_otel_bridge.daemon.notices import Notices
-from netra_otel_bridge.errors import BridgeError, DestinationRefuses, NetraUnauthorized, StateError
+from netra_otel_bridge.errors import BridgeError, DestinationRefuses, NetraError, NetraUnauthorized, StateError
 from netra_otel_bridge.model import KnownTrace, LaneHealth, LaneReport
 from netra_otel_bridge.progress import is_confirmed
-from netra_otel_bridge.windows import FAR_POLLS, Lookback, split
+from netra_otel_bridge.windows import FAR_POLLS, HOUR_NS, Lookback, split
 
 HOLD = Backoff(first_s=1.0, max_s=30.0)
 """Waits between passes while Netra cannot be read; its client has tried several times before that."""
 KEY_LOOK_S = 5.0
 """How often the key is read again while Netra refuses the present one."""
+CLOCK_OFF_NS = 60 * NS_PER_S
+"""How far this machine's clock may be off before Netra's is taken instead."""
+DAY_NS = 24 * HOUR_NS
 PRUNE_MARGIN_NS = 3600 * NS_PER_S
 
 
@@ -54,14 +58,16 @@ class Follower:
         self._reports = LaneReport(notices.name), LaneReport(notices.name)
         """Of all passes before, and of the present one: replaced together, for other threads read them."""
 
-    async def run(self, since_ns: int) -> None:
-        """Follow until cancelled; ``since_ns`` is where a destination starts that was never followed.
+    async def run(self, since_ns: int | None) -> None:
+        """Follow until cancelled; ``since_ns`` is where a destination starts that was never followed, ``None`` now.
 
         Returns when the lane is stopped. Raises `StateError`, and whatever is a defect.
         """
         state = self._route.progress.lane
-        await self._route.progress.write(partial(state.follow_from, since_ns))
-        self._since_ns = state.since_ns() or since_ns
+        if state.since_ns() is None:
+            begins_ns = await self._present_ns() if since_ns is None else since_ns
+            await self._route.progress.write(partial(state.follow_from, begins_ns))
+        self._since_ns = state.since_ns() or 0
         self._route.progress.watermark_ns = state.watermark_ns() or self._since_ns
         failures = 0
         while self.stopped is None:
@@ -79,7 +85,7 @@ class Follower:
 
     async def _pass(self) -> BridgeError | None:
         """One poll, if there is anything to cover yet; the error that ended it, if one did."""
-        now_ns = self._clock.now_ns()
+        now_ns = self.now_ns()
         window = self._lookback.window(self._passes, now_ns, self._route.progress.watermark_ns, self._since_ns)
         if window is not None:
             lane = self._route.lane()
@@ -101,6 +107,22 @@ class Follower:
                 await self._route.progress.write(partial(self._route.progress.lane.prune, before_ns))
         self._passes += 1
         return None
+
+    async def _present_ns(self) -> int:
+        """The time by Netra's clock, once it has answered something; else by this machine's."""
+        with suppress(NetraError):
+            now_ns = self._clock.now_ns()
+            await self._route.client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
+        return self.now_ns() // NS_PER_MS * NS_PER_MS
+
+    def now_ns(self) -> int:
+        """The time by Netra's clock where this machine's is far off: spans and windows go by that one."""
+        now_ns, netra_ns = self._clock.now_ns(), self._route.client.netra_now_ns()
+        if netra_ns is None or abs(now_ns - netra_ns) < CLOCK_OFF_NS:
+            return now_ns
+        off_s = (now_ns - netra_ns) / NS_PER_S
+        self._notices.log(f"this machine's clock is {off_s:+.0f} s off; going by Netra's", "clock")
+        return netra_ns
 
     def _reads_again(self, now_ns: int) -> Callable[[KnownTrace], bool]:
         """Which unchanged traces a poll that goes back far reads again: those read some time ago, until nothing is new."""

@@ -28,7 +28,7 @@ _log = logging.getLogger("netra_otel_bridge.daemon")
 
 class Service:
     """One run of the service. ``queries`` say which traces are followed; a destination that was never followed starts
-    at ``since_ns``. ``on_new_key`` is told of a key before it is used."""
+    at ``since_ns``, by default now. ``on_new_key`` is told of a key before it is used."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Service:
         *,
         to: To | Sequence[To] | None = None,
         queries: tuple[TraceQuery, ...] = (TraceQuery(),),
-        since_ns: int,
+        since_ns: int | None = None,
         on_new_key: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.address = ""
@@ -74,7 +74,7 @@ class Service:
         """How the service is doing now."""
         stats = self._routes[0].client.stats
         return ServiceHealth(
-            now_ns=self._bridge.clock.now_ns(),
+            now_ns=self._followers[0].now_ns(),
             lanes=tuple(follower.health() for follower in self._followers),
             api_calls=dict(stats.statuses),
             api_retries=stats.retries,
@@ -113,8 +113,8 @@ class Service:
         stack.push_async_callback(endpoints.close)
         self.address = f"http://{host}:{port}"
         names = ", ".join(route.watch.name for route in self._routes)
-        since = iso_ms(self._since_ns)
-        _log.info("following %s to %s, first time from %s on", self._routes[0].client.base_url, names, since)
+        since = "now" if self._since_ns is None else iso_ms(self._since_ns)
+        _log.info("following %s to %s, for the first time from %s on", self._routes[0].client.base_url, names, since)
         _log.info("health and metrics at %s/readyz and %s/metrics", self.address, self.address)
 
     async def _watch(self, lanes: Sequence[asyncio.Task[None]], stopping: asyncio.Task[None]) -> None:

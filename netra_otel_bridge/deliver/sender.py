@@ -158,7 +158,7 @@ class Sender:
     async def drain(self, sending: asyncio.Future[None], seconds: float) -> None:
         """Let the `send` that is under way get the answer to its present request, for at most ``seconds``; then end it.
 
-        A back-off wait ends at once, and no other request is made, now or later. How ``sending`` ended is not raised.
+        A back-off wait ends at once, and that `send` makes no other request. How it ended is not raised.
         """
         self._stopping = True
         try:
@@ -167,6 +167,7 @@ class Sender:
         finally:
             sending.cancel()
         await asyncio.wait({sending})
+        self._stopping = False
         if not sending.cancelled():
             sending.exception()
 

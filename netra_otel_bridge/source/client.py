@@ -102,6 +102,10 @@ class AsyncNetraClient:
         """Where Netra is: the endpoint without ``/telemetry``. What is remembered of it goes by this name."""
         return self._transport.base
 
+    def netra_now_ns(self) -> int | None:
+        """The time by Netra's clock, to a second; ``None`` before the first answer, or where answers carry no date."""
+        return self._transport.netra_now_ns()
+
     def use_api_key(self, api_key: str) -> None:
         """Use another key from now on. Raises `ConfigurationError`."""
         self._transport.use_api_key(api_key)

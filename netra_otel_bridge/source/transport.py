@@ -21,7 +21,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from netra_otel_bridge.clock import Backoff, Clock, parse_retry_after
+from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock, parse_http_date_ns, parse_retry_after
 from netra_otel_bridge.errors import ConfigurationError, NetraError, NetraSchemaError, NetraUnavailable, UsageError
 from netra_otel_bridge.source.answers import (
     Failure,
@@ -39,6 +39,7 @@ from netra_otel_bridge.source.endpoint import base_url, request_headers
 T = TypeVar("T")
 SCHEMA_TRIES = 3
 """Attempts at an answer of the wrong shape: a deployment in progress passes, a changed API does not."""
+READ_DATE_S = 10.0
 _JSON = {"Content-Type": "application/json"}
 _SUBJECT_CHARS = 80
 _ERROR_BODY_BYTES = 64 * 1024
@@ -105,6 +106,8 @@ class Transport:
         self._ssl = ssl_context
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._date_ns: int | None = None
+        self._date_at = 0.0
 
     async def request(self, call: Call, decode: Callable[[bytes], T]) -> T:
         """The decoded answer.
@@ -180,6 +183,7 @@ class Transport:
     async def _read(self, call: Call, response: aiohttp.ClientResponse, decode: Callable[[bytes], T]) -> T | Failure:
         status = response.status
         self.stats.statuses[status] += 1
+        self._read_date(response)
         if not 200 <= status < 300:
             failure = await self._read_failure(call, response)
             return decode(call.on_404 or b"") if failure is None else failure
@@ -207,6 +211,23 @@ class Transport:
             return None
         asked_s = parse_retry_after(response.headers.get("Retry-After"), self._clock.now_ns())
         return judge_status(status, self._redactor.words(body), self._place(response), asked_s)
+
+    def netra_now_ns(self) -> int | None:
+        """The time by Netra's clock, to a second: the ``Date`` of an answer and what passed since; ``None`` before one.
+
+        It does not depend on this machine's wall clock.
+        """
+        if self._date_ns is None:
+            return None
+        return self._date_ns + int((self._clock.monotonic() - self._date_at) * NS_PER_S)
+
+    def _read_date(self, response: aiohttp.ClientResponse) -> None:
+        """Seldom, for it costs as much as a span."""
+        now = self._clock.monotonic()
+        if self._date_ns is None or now - self._date_at > READ_DATE_S:
+            date_ns = parse_http_date_ns(response.headers.get("Date", ""))
+            if date_ns is not None:
+                self._date_ns, self._date_at = date_ns, now
 
     def _what(self, call: Call) -> str:
         return f"{call.name} for {self._redactor.line(call.subject, _SUBJECT_CHARS)}" if call.subject else call.name

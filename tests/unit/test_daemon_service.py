@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from netra_otel_bridge import Bridge
+from netra_otel_bridge.clock import SystemClock
 from netra_otel_bridge.daemon import follow
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.emulator import EmulatorOptions
@@ -196,6 +197,39 @@ async def test_a_restart_goes_on_where_it_was(netra: ThreadedEmulator, tmp_path:
         await a_few_polls(service)
     assert first.ids() == Counter([100, 101, 102])
     assert second.ids() == Counter([150, 200, 201, 202])
+
+
+class Off(SystemClock):
+    """A clock that is wrong, and may be set right."""
+
+    def __init__(self, off_s: float) -> None:
+        self.off_s = off_s
+
+    def now_ns(self) -> int:
+        return super().now_ns() + int(self.off_s * S)
+
+
+@pytest.mark.parametrize("off_s", [-86400, -3600, 3600, 3 * 86400])
+async def test_a_local_clock_that_is_wrong_and_set_right(
+    netra: ThreadedEmulator, tmp_path: Path, off_s: float
+) -> None:
+    """Netra's clock says what is new: all is delivered, before and after."""
+    clock = Off(off_s)
+    mine = Kept()
+    given = {"api_key": KEY, "poll": "100ms", "settle": "0s", "http_port": 0, "state": str(tmp_path / "state")}
+    service = Service(Bridge(environ={}, endpoint=netra.endpoint, clock=clock, **given), to=[mine])
+    stop = asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    await until(lambda: bool(service.address) and service.health().lanes[0].passes > 0)
+    await asyncio.sleep(0.3)
+    feed(netra, *trace(1, ago_s=0))
+    await until(lambda: len(mine.spans) == 3)
+    assert abs(service.health().lanes[0].watermark_ns - time.time_ns()) < 5 * S
+    clock.off_s = 0
+    feed(netra, *trace(2, ago_s=0))
+    await until(lambda: len(mine.spans) == 6, 20)
+    stop.set()
+    await running
 
 
 async def test_it_starts_where_it_is_told(netra: ThreadedEmulator, tmp_path: Path) -> None:
