@@ -194,7 +194,7 @@ class Bridge:
                 stack.callback(state.close)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
             routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
-            reports = await asyncio.gather(*(self._replay(route, window, verify) for route in routes))
+            reports = await _all(self._replay(route, window, verify) for route in routes)
         return self._reported(reports, started, window, routes)
 
     def _reported(
@@ -243,9 +243,7 @@ class Bridge:
                 stack.callback(state.close)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
             routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
-            reports = await asyncio.gather(
-                *(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
-            )
+            reports = await _all(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
         return self._reported(reports, started)
 
     def open_state(self, default: Path | None = None) -> StateStore:
@@ -259,15 +257,19 @@ class Bridge:
             self.state_directory() if default is None or self.settings.state else default, self.clock
         )
 
-    def checkpoint_directory(self, to: Sequence[str], query: TraceQuery) -> Path:
+    def checkpoint_directory(self, to: Sequence[str], query: TraceQuery, range_text: str) -> Path:
         """Where a replay without ``state`` keeps what it has done until it is finished: a folder for each such replay.
 
-        It is the same whenever the same traces are copied to the same destinations, whatever the range.
+        It is the same whenever the same traces of the same range, as it was typed, are copied to the same destinations.
         """
-        what = json.dumps(
-            [self.settings.endpoint, sorted(map(identity, to)), _query_text((query,)), self.settings.profile]
-        )
-        name = blake2b(what.encode(), digest_size=8).hexdigest()
+        what = [
+            self.settings.endpoint,
+            sorted(map(identity, to)),
+            _query_text((query,)),
+            range_text,
+            self.settings.profile,
+        ]
+        name = blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
         return state_home(self.environ) / "replays" / name
 
     async def routes(
@@ -303,7 +305,7 @@ class Bridge:
             seen = watch(destination.name, limiter)
             sender = Sender(
                 destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
-                on_recovered=seen.recovered, patient=patient,
+                on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
             )  # fmt: skip
             progress = Recorder(state.lane(client.base_url, name, _query_text(queries)), writer, self.clock)
             routes.append(Route(client, self.converter(), sender, queries, progress, options, seen))
@@ -417,6 +419,18 @@ def replay(
     ``NETRA_OTLP_ENDPOINT``). Raises `BridgeError`; see `Bridge.areplay` for what the report says.
     """
     return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query)
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all ``works``, done at the same time. Cancelled, it waits until each of them has ended."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

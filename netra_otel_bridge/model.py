@@ -195,7 +195,9 @@ class SpanBatch:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The destination answered that it took the whole batch."""
+    """The destination answered that it took the whole batch; ``warning`` is what it said about it, if anything."""
+
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

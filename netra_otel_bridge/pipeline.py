@@ -92,6 +92,10 @@ class LaneWatch:
     def recovered(self) -> None:
         """A batch that was sent again was answered."""
 
+    def warned(self, warning: str) -> None:
+        """The destination took a batch and said something about it."""
+        self.log(f"took a batch and warns: {warning}", "warning")
+
     def log(self, problem: str, about: str = "") -> None:
         """Warn of a problem of this lane, at most once a minute for each thing it is ``about``."""
         self._limiter.log(_log, logging.WARNING, (self.name, about), f"{self.name}: {problem}")
@@ -286,9 +290,16 @@ class TraceLane:
 
     async def _take(self, listing: _Listing, traces: Sequence[TraceSummary]) -> None:
         """Queue those of a page's traces that are new or changed."""
+        for work in self._claim(listing, traces):
+            await self._slots.acquire()
+            self._traces.put_nowait(work)
+
+    def _claim(self, listing: _Listing, traces: Sequence[TraceSummary]) -> list[_Trace]:
+        """Those that are new or changed and not on their way. It waits for nothing, so no two listings claim the same."""
         ids = [trace.id for trace in traces]
         known = self._progress.known(ids)
         new = self._progress.first_listed(ids)
+        claimed = []
         for trace in traces:
             first = trace.id in new
             new.discard(trace.id)
@@ -302,12 +313,12 @@ class TraceLane:
             elif before is None or not holds_digest(before.digest, digest) or self._read_again(before):
                 work = self._active[trace.id] = _Trace(trace, digest, [listing], before, first, queued=True)
                 listing.open += 1
-                await self._slots.acquire()
-                self._traces.put_nowait(work)
+                claimed.append(work)
             elif first:
                 self.report.traces += 1
                 self.report.spans += before.spans
                 self.report.skipped += before.spans
+        return claimed
 
     async def _fetch_traces(self) -> None:
         while True:

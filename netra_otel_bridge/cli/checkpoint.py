@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.deliver import identity
+from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceQuery
-from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.state import StateStore, reset
 
 
 @contextmanager
-def opened(bridge: Bridge, query: TraceQuery, *, for_letters: bool) -> Iterator[StateStore]:
-    """The open state of a replay. A folder of its own is removed when nothing is left in it. Raises `StateError`.
+def opened(bridge: Bridge, query: TraceQuery, range_text: str | None) -> Iterator[StateStore]:
+    """The open state of a replay of the range that was typed, or, for ``None``, the one that holds dead letters.
 
-    ``for_letters``: what is to be sent again lies where the same replay left it, else where the service keeps its state.
+    A folder of its own is removed when nothing is left in it. Raises `StateError`.
     """
-    own = None if bridge.settings.state else bridge.checkpoint_directory(bridge.destinations(), query)
-    if own is not None and for_letters and not own.exists():
-        own = bridge.state_directory()
+    own = None
+    if bridge.settings.state is None and range_text is not None:
+        own = bridge.checkpoint_directory(bridge.destinations(), query, range_text)
+        _forget_files_that_are_gone(bridge, own)
     spent = False
-    with closing(bridge.open_state(own)) as store:
+    with closing(bridge.open_state(own or bridge.state_directory())) as store:
         yield store
         spent = own is not None and not store.lanes()
-    if own is not None and spent and own != bridge.state_directory() and not any(own.glob("discarded-*")):
+    if own is not None and spent and not any(own.glob("discarded-*")):
         shutil.rmtree(own)
+
+
+def _forget_files_that_are_gone(bridge: Bridge, own: Path) -> None:
+    """Whoever removes the file that a broken replay wrote, and repeats the command, wants all of it."""
+    for name in map(identity, bridge.destinations()):
+        kind, _, path = name.partition(":")
+        if own.exists() and kind == "otlp-file" and not Path(path).exists():
+            with suppress(UsageError):
+                reset(own, name, None, bridge.clock)
 
 
 def finished(bridge: Bridge, store: StateStore) -> None:

@@ -73,7 +73,8 @@ def replay(
             "--dead-letters sends again what the state holds", hint="give no range of time and no --dry-run"
         )
     whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
-    with checkpoint.opened(bridge, wanted, for_letters=dead_letters) as store:
+    typed = None if dead_letters else f"{since} {from_} {until}"
+    with checkpoint.opened(bridge, wanted, typed) as store:
         flag = checkpoint.flag(bridge, store)
         try:
             report = _with_progress(bridge, whole, wanted, store, verify, show=err.is_terminal and not quiet)

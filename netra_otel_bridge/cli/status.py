@@ -79,13 +79,14 @@ def _print(found: StateStatus, now_ns: int) -> None:
         )  # fmt: skip
     out.print(table)
     for lane in found.lanes:
-        _print_problems(lane, now_ns)
+        _print_problems(lane, now_ns, working=found.owner is not None)
 
 
-def _print_problems(lane: LaneStatus, now_ns: int) -> None:
+def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
     if lane.problem:
-        since = duration(now_ns - lane.problem_since_ns)
-        out.print(f"{lane.destination}: waiting for {since}: {lane.problem}", soft_wrap=True, markup=False)
+        since = duration((now_ns if working else lane.updated_ns) - lane.problem_since_ns)
+        waits = f"waiting for {since}" if working else f"when it was stopped it had waited for {since}"
+        out.print(f"{lane.destination}: {waits}: {lane.problem}", soft_wrap=True, markup=False)
     for reason, number in lane.reasons:
         out.print(f"{lane.destination}: {number:,} dead-lettered: {reason}", soft_wrap=True, markup=False)
 

@@ -42,7 +42,7 @@ class Follower:
         window_ns: int,
         remember_ns: int,
         clock: Clock,
-        renew_key: Callable[[], bool],
+        renew_key: Callable[[], int],
     ) -> None:
         self.stopped: BridgeError | None = None
         self._route = route
@@ -53,6 +53,7 @@ class Follower:
         self._remember_ns = max(remember_ns, lookback.longest_ns + PRUNE_MARGIN_NS)
         self._clock = clock
         self._renew_key = renew_key
+        self._keys = 0
         self._since_ns = 0
         self._passes = 0
         self._reports = LaneReport(notices.name), LaneReport(notices.name)
@@ -68,6 +69,7 @@ class Follower:
             begins_ns = await self._present_ns() if since_ns is None else since_ns
             await self._route.progress.write(partial(state.follow_from, begins_ns))
         self._since_ns = state.since_ns() or 0
+        self._route.progress.problem("")
         self._route.progress.watermark_ns = state.watermark_ns() or self._since_ns
         failures = 0
         while self.stopped is None:
@@ -154,13 +156,18 @@ class Follower:
 
     async def _await_key(self, error: NetraUnauthorized) -> None:
         """Wait for another key, or as long as Netra may take to accept this one again."""
-        if self._renew_key():
+        if self._has_new_key():
             return
         await self._tell(error, HOLD.max_s)
         for _ in range(round(HOLD.max_s / KEY_LOOK_S)):
             await self._clock.sleep(KEY_LOOK_S)
-            if self._renew_key():
+            if self._has_new_key():
                 return
+
+    def _has_new_key(self) -> bool:
+        """Whether there is a key that this lane has not tried, whichever lane found it."""
+        before, self._keys = self._keys, self._renew_key()
+        return self._keys != before
 
     def health(self) -> LaneHealth:
         """How it is doing now."""

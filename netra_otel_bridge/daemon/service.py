@@ -48,6 +48,8 @@ class Service:
         self._followers: list[Follower] = []
         self._routes: list[Route] = []
         self._api_key = bridge.api_key()
+        self._keys = 0
+        self._limiter = Limiter(bridge.clock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until ``stop`` is set: then stop reading, record what is answered, and return.
@@ -129,21 +131,21 @@ class Service:
             following -= ended
         raise next(follower.stopped for follower in self._followers if follower.stopped is not None)
 
-    def _renew_key(self) -> bool:
-        """Read the key again; whether another one is used from now on."""
+    def _renew_key(self) -> int:
+        """Read the key again and use it, if it has changed; how often it has changed so far."""
         try:
             key = self._bridge.api_key()
         except BridgeError as error:
-            _log.warning("the API key cannot be read again: %s", error)
-            return False
-        if key is None or key == self._api_key:
-            return False
-        self._api_key = key
-        self._on_new_key(key)
-        for route in self._routes:
-            route.client.use_api_key(key)
-        _log.info("the API key has changed; going on with the new one")
-        return True
+            self._limiter.log(_log, logging.WARNING, "key", f"the API key cannot be read again: {error}")
+            return self._keys
+        if key is not None and key != self._api_key:
+            self._api_key = key
+            self._keys += 1
+            self._on_new_key(key)
+            for route in self._routes:
+                route.client.use_api_key(key)
+            _log.info("the API key has changed; going on with the new one")
+        return self._keys
 
 
 async def _set(event: asyncio.Event) -> None:

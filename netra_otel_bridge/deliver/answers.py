@@ -8,7 +8,6 @@ and what Jaeger, the Collector and Tempo answer ("What they answer" in ``docs/ba
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -21,7 +20,6 @@ from grpc import StatusCode
 
 from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, PartlyRefused, Refused, Retry, TooLarge
 
-_log = logging.getLogger(__name__)
 _SECRET_CHARS = 4
 MAX_REASON_CHARS = 400
 """A server may answer with a whole web page; one line of it is enough to act on."""
@@ -197,13 +195,11 @@ def not_otlp_outcome(answer: bytes) -> Outcome:
 
 
 def partial_outcome(refused: int, reason: str, secrets: Iterable[str]) -> Outcome:
-    """A yes with ``partial_success``; with no span refused its message is a warning, which is logged."""
+    """A yes with ``partial_success``; with no span refused its message is a warning."""
     line = " ".join(reason.split())[:MAX_REASON_CHARS]
     if refused > 0:
         return PartlyRefused(refused, line or "the destination gave no reason")
-    if line:
-        _log.warning("the destination took the batch and warns: %s", _without(secrets, line))
-    return Delivered()
+    return Delivered(_without(secrets, line))
 
 
 def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:

@@ -145,10 +145,13 @@ def open_destination(
 
 
 def identity(name: str) -> str:
-    """The name under which is remembered what a destination has had: ``otlp`` is the address that the environment gives.
+    """The name under which is remembered what a destination has had.
 
-    Raises `ConfigurationError`.
+    ``otlp`` is the address that the environment gives, ``otlp-file:PATH`` is absolute; all others are what they are
+    called. Raises `ConfigurationError`.
     """
+    if name.startswith("otlp-file:"):
+        return f"otlp-file:{Path(name.removeprefix('otlp-file:')).expanduser().absolute()}"
     if name != "otlp":
         return name
     settings = read_settings(os.environ)

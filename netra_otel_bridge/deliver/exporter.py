@@ -93,9 +93,7 @@ class ExporterDestination:
 
     def _outcome(self, result: object, heard: Overheard) -> Outcome:
         if result is SpanExportResult.SUCCESS:
-            for form in heard.forms:
-                _log.warning("%s: while delivering, the exporter said: %s", self.name, form)
-            return Delivered()
+            return Delivered("; ".join(heard.forms))
         if result is SpanExportResult.FAILURE:
             return heard.outcome()
         kind = "None" if result is None else f"a {type(result).__name__}"

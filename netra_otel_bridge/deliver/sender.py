@@ -64,7 +64,8 @@ class Answer:
 
     ``answered`` are the very spans of the batch that got an answer, ``dead`` those among them that will never be
     taken. ``delivered`` and ``size_bytes`` were taken, ``trimmed`` of them shortened; ``refused`` counts those of a
-    partial success, which cannot be named: delivered + refused + dead = answered. ``problems`` has a line for each
+    partial success, which cannot be named: delivered + refused + dead = answered, but for a
+    part whose refusals end the work: it is counted, and not answered. ``problems`` has a line for each
     refusal and each trimmed span.
     """
 
@@ -95,7 +96,8 @@ class Sender:
 
     A ``patient`` sender never gives up on a destination that is away or misconfigured: it waits, tries the same batch
     again, and calls ``on_retry(reason, delay_s)`` before each wait. ``on_recovered()`` is called when the answer after
-    one wait or several has come. ``limit_bytes`` is what the destination was learnt to take in one request, for
+    one wait or several has come, ``on_warning(text)`` when a batch was taken with a
+    warning. ``limit_bytes`` is what the destination was learnt to take in one request, for
     `Batcher.limit`; ``None`` as long as nothing was too large.
     """
 
@@ -107,7 +109,8 @@ class Sender:
         clock: Clock,
         on_retry: Callable[[str, float], None],
         patient: bool = False,
-        on_recovered: Callable[[], None] | None = None,
+        on_recovered: Callable[[], None] = lambda: None,
+        on_warning: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.limit_bytes: int | None = None
         self._destination = destination
@@ -116,6 +119,7 @@ class Sender:
         self._on_retry = on_retry
         self._patient = patient
         self._on_recovered = on_recovered
+        self._on_warning = on_warning
         self._answered = 0
         self._refused = 0
         self._full: set[int] = set()
@@ -136,8 +140,12 @@ class Sender:
             outcome = await self._outcome(part.batch)
             single = len(part.spans) == 1
             match outcome:
-                case Delivered():
+                case Delivered(warning):
+                    if warning:
+                        self._on_warning(warning)
                     self._delivered(answer, part)
+                case PartlyRefused(refused, reason) if refused >= len(part.spans):
+                    self._dead(answer, part, reason)
                 case PartlyRefused(refused, reason):
                     answer.problems.append(f"{refused} of {len(part.spans)} spans of a batch were refused: {reason}")
                     self._delivered(answer, part, refused, reason)
@@ -181,7 +189,7 @@ class Sender:
             outcome = await self._ask(batch)
             match outcome:
                 case Delivered() | PartlyRefused() | TooLarge() | Refused():
-                    if attempt and self._on_recovered is not None:
+                    if attempt:
                         self._on_recovered()
                     return outcome
                 case Retry(reason, after_s):
@@ -231,8 +239,11 @@ class Sender:
         )
 
     def _delivered(self, answer: Answer, part: _Part, refused: int = 0, reason: str = "") -> None:
-        """Count a part that was taken, but for ``refused`` of its spans."""
-        answer.answered += part.spans
+        """Count a part that was taken, but for ``refused`` of its spans.
+
+        If these are the refusals that end the work, the part does not count as answered: nobody knows which of its spans
+        are missing, and once the destination is repaired all of them are to be sent again.
+        """
         answer.refused += refused
         answer.delivered += len(part.spans) - refused
         if refused < len(part.spans):
@@ -244,6 +255,7 @@ class Sender:
                     f"to {part.batch.size_bytes} bytes"
                 )
         self._watch(len(part.spans), refused, reason)
+        answer.answered += part.spans
 
     def _dead(self, answer: Answer, part: _Part, reason: str) -> None:
         """Count a part that will never be taken. The rest of a full trace counts as one refusal: it is one cause."""
@@ -254,7 +266,8 @@ class Sender:
             if len(self._full) >= _MAX_FULL_TRACES:
                 self._full.clear()
             self._full.add(part.spans[0].context.trace_id)
-        self._watch(1, 1, reason)
+        count = 1 if names_full_trace(reason) else len(part.spans)
+        self._watch(count, count, reason)
 
     def _is_full(self, part: _Part, reason: str) -> bool:
         """Whether all spans of the part belong to one trace that has grown too large for one span more already."""

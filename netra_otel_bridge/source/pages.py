@@ -3,6 +3,7 @@
 The cursor of the next page is that of the last item of this one. Paging must therefore always advance:
 
 - a cursor that this listing has used before is a loop, of whatever length, and ends it before a request is wasted;
+- so is a page of the very items that a page before it had, for cursors may be minted anew for each answer;
 - an empty page that promises more is asked for again `EMPTY_TRIES` times in all, with back-off, and is then a loop;
 - a page that promises more while its last item has no cursor is a schema error;
 - a page too large for the cap is asked for again with half the items, once in a listing.
@@ -43,6 +44,7 @@ class Pager:
         self._what = what
         self._halved = False
         self._seen = {hash(cursor)} if cursor is not None else set()
+        self._pages: set[int] = set()
 
     def advance(self, page: TracesPage | SpansPage) -> None:
         """Take note of a page: it ends the listing, leads on, or was empty and is due again (``empty_tries`` above 0).
@@ -67,6 +69,7 @@ class Pager:
         else:
             self.empty_tries = 0
             self._follow(page.next_cursor)
+            self._remember(page)
 
     def shrink(self) -> bool:
         """Halve the page size after an answer that was too large; whether that was still possible."""
@@ -76,6 +79,16 @@ class Pager:
         self._halved = True
         self.limit = limit // 2
         return True
+
+    def _remember(self, page: TracesPage | SpansPage) -> None:
+        items = page.traces if isinstance(page, TracesPage) else page.spans
+        mark = hash((*(item.id for item in items), *(item.json for item in page.unreadable)))
+        if mark in self._pages:
+            raise PaginationLoop(
+                f"{self._what}: Netra answered with a page it had given before, after {len(self._pages)} pages",
+                hint="paging does not advance; nothing was skipped, try again later",
+            )
+        self._pages.add(mark)
 
     def _follow(self, cursor: str) -> None:
         mark = hash(cursor)

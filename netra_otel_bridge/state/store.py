@@ -101,8 +101,18 @@ class StateStore:
                 remove(files.sum)
                 sync_directory(files.directory)
             store = cls(files, lock, is_temporary=is_temporary)
+            taken.callback(store.close)
+            store.prove_writable()
             taken.pop_all()
         return store
+
+    def prove_writable(self) -> None:
+        """Write something: on a disk that is full, nothing may be delivered that cannot be remembered.
+
+        Raises `StateNotWritten`.
+        """
+        with self.writing() as connection:
+            connection.execute("UPDATE meta SET value = value WHERE key = 'dead_letter_bytes'")
 
     def lane(self, source: str, destination: str, query: str = "") -> LaneState:
         """The lane from ``source`` to ``destination``; ``query`` is the canonical text of the trace query, "" for all.

@@ -13,7 +13,7 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support import cli
 from tests.support.cli import CANARY, Result, spans_in
 from tests.support.emulator import ThreadedEmulator, running_emulator
-from tests.support.fake_destination import Accept, FakeDestination, Reject
+from tests.support.fake_destination import Accept, FakeDestination, PartialSuccess, Reject
 
 TRACES, SPANS = 12, 60
 
@@ -171,18 +171,65 @@ def test_dead_letters_are_seen_sent_again_and_removed(netra: ThreadedEmulator, h
 
 
 def test_dead_letters_of_a_replay_without_a_state_stay(netra: ThreadedEmulator, home: Path) -> None:
-    """The report prints the command that shows them; the same replay with ``--dead-letters`` sends them, and clears up."""
+    """The report prints the commands that show them and send them again."""
     with FakeDestination() as server:
         server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "no")] * 3)
-        said = replay(netra, home, server.grpc_url, NETRA_BRIDGE_BATCH_SPANS="2").out
+        said = " ".join(replay(netra, home, server.grpc_url, NETRA_BRIDGE_BATCH_SPANS="2").out.split())
         (folder,) = (home / "netra-otel-bridge" / "replays").iterdir()
-        assert f"state dead-letters --state {folder}" in " ".join(said.split())
-        again = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url)
+        assert f"state dead-letters --state {folder}" in said
+        assert f"replay --dead-letters --state {folder}" in said
+        again = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url, "--state", str(folder))
         assert again.code == 0
         assert len(server.stored_ids()) == SPANS
-        none = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url)
+        none = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url, "--state", str(folder))
         assert "No dead letter is kept" in none.out
-    assert list((home / "netra-otel-bridge" / "replays").iterdir()) == []
+
+
+def test_a_checkpoint_is_that_of_one_command(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """A finished replay of another range leaves a broken one's alone; a file that is gone is written anew, whole."""
+    out = tmp_path / "out.jsonl"
+    batches = {"NETRA_BRIDGE_BATCH_SPANS": "20"}
+    with FakeDestination() as server:
+        server.script(Accept(), *[Reject(grpc.StatusCode.UNAVAILABLE, 503, "gone")] * 2)
+        to = ("--to", f"otlp-file:{out}")
+        assert replay(netra, home, server.grpc_url, "--json", **batches).code == 69
+        assert run(netra, home, "replay", "--since", "1s", "--to", server.grpc_url).code == 0
+        rest = replay(netra, home, server.grpc_url, "--json").json["destinations"][0]
+        assert (rest["skipped"], rest["delivered"]) == (20, SPANS - 20)
+        server.script(Accept(), *[Reject(grpc.StatusCode.UNAVAILABLE, 503, "gone")] * 2)
+        assert replay(netra, home, server.grpc_url, *to, "--json", **batches).code == 69
+        out.unlink()
+        rest, whole = replay(netra, home, server.grpc_url, *to, "--json", **batches).json["destinations"]
+        assert (rest["delivered"], whole["delivered"]) == (SPANS - 20, SPANS)
+        assert len(spans_in(out)) == SPANS
+
+
+def test_a_file_is_the_same_from_every_folder(
+    netra: ThreadedEmulator, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered of a relative path is remembered of the file, not of the words."""
+    state = str(tmp_path / "state")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        lane = replay(netra, home, "otlp-file:out.jsonl", "--state", state, "--json").json["destinations"][0]
+        assert (lane["delivered"], lane["skipped"]) == (SPANS, 0)
+    assert run(netra, home, "state", "reset", "--to", "otlp-file:out.jsonl", "--state", state).code == 0
+
+
+def test_refusals_that_end_the_work_are_sent_again_afterwards(
+    netra: ThreadedEmulator, home: Path, tmp_path: Path
+) -> None:
+    """Nobody knows which of the batch were refused; once the destination is repaired, none is taken for delivered."""
+    few = EmulatorOptions(port=0, seed=4, traces=60, spans_per_trace=5, api_key=CANARY)
+    with running_emulator(few) as many, FakeDestination() as server:
+        server.script(PartialSuccess(250, "quota"))
+        state = str(tmp_path / "state")
+        refused = replay(many, home, server.grpc_url, "--state", state, "--json")
+        assert refused.code == 3
+        assert refused.json["destinations"][0]["refused"] == 250
+        repaired = replay(many, home, server.grpc_url, "--state", state, "--json").json["destinations"][0]
+        assert (repaired["delivered"], repaired["skipped"]) == (300, 0)
 
 
 def test_check_says_what_is_wrong_with_each(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:

@@ -210,9 +210,7 @@ class Off(SystemClock):
 
 
 @pytest.mark.parametrize("off_s", [-86400, -3600, 3600, 3 * 86400])
-async def test_a_local_clock_that_is_wrong_and_set_right(
-    netra: ThreadedEmulator, tmp_path: Path, off_s: float
-) -> None:
+async def test_a_local_clock_that_is_wrong_and_set_right(netra: ThreadedEmulator, tmp_path: Path, off_s: float) -> None:
     """Netra's clock says what is new: all is delivered, before and after."""
     clock = Off(off_s)
     mine = Kept()

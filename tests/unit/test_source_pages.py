@@ -13,8 +13,10 @@ from netra_otel_bridge.source.pages import Pager, read_pages
 from tests.support.fake_clock import FakeClock
 
 
-def traces_page(cursor: str | None, *, more: bool = True, items: int = 1) -> TracesPage:
-    return TracesPage(traces=[TraceSummary(id="a")] * items, has_next_page=more, next_cursor=cursor)
+def traces_page(cursor: str | None, *, more: bool = True, items: int = 1, first: str | None = None) -> TracesPage:
+    """A page of traces of its own: their ids come from ``first``, by default from the cursor."""
+    traces = [TraceSummary(id=f"{first or cursor} {number}") for number in range(items)]
+    return TracesPage(traces=traces, has_next_page=more, next_cursor=cursor)
 
 
 def test_follows_the_last_cursor_to_the_end() -> None:
@@ -55,6 +57,16 @@ def test_ends_no_later_than_the_first_repeat(cursors: list[str]) -> None:
         pager.advance(traces_page(cursor))
         seen.add(cursor)
     assert pager.cursor == cursors[-1]
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_a_cycle_under_new_cursors_ends(length: int) -> None:
+    """The same pages come round again, each time with a cursor that was never there before."""
+    pager = Pager("list", None, None)
+    for number in range(length):
+        pager.advance(traces_page(f"cursor {number}", first=f"page {number}"))
+    with pytest.raises(PaginationLoop, match=f"a page it had given before, after {length} pages"):
+        pager.advance(traces_page("a new one", first="page 0"))
 
 
 @pytest.mark.parametrize(("limit", "smaller"), [(100, 50), (None, 10), (2, 1), (3, 1)])
