@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -329,3 +332,57 @@ def test_spans_keep_their_order_within_a_trace(sample: ThreadedEmulator) -> None
         traces.setdefault(span.context.trace_id, []).append(span)
     for spans in traces.values():
         assert [span.start_time for span in spans] == sorted(span.start_time or 0 for span in spans)
+
+
+def test_a_trace_that_the_next_window_lists_while_it_is_on_its_way_is_sent_once(tmp_path: Path) -> None:
+    """Two windows list thirty traces at about the same time, few are read at once: none is read or sent twice in full."""
+    spans = []
+    for number in range(1, 61):
+        spans += [otlp_span(number, 1000 * number + n, start_ns=START_NS + number * 10**6) for n in range(5)]
+    for number in range(61, 91):
+        spans += [otlp_span(number, 1000 * number + n, start_ns=START_NS + (50 + 4 * n) * S) for n in range(5)]
+    with running_emulator(EmulatorOptions(port=0, windowing="spans")) as emulator:
+        assert emulator.call(lambda: emulator.emulator.store.ingest(read_document(otlp_document(*spans)))) == []
+        for concurrency in (1, 2, 4):
+            mine = InMemorySpanExporter()
+            bridge = bridge_to(emulator, window="1m", concurrency=concurrency)
+            report = bridge.replay(mine, from_=iso_ms(START_NS), until=iso_ms(START_NS + 120 * S))
+            assert len(ids(mine.get_finished_spans())) == len(set(ids(mine.get_finished_spans()))) == 450
+            (lane,) = report.destinations
+            assert (lane.traces, lane.spans, lane.delivered, lane.skipped) == (90, 450, 450, 0)
+
+
+class Slow(InMemorySpanExporter):
+    """Takes its time for every batch."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.begun = threading.Event()
+
+    def export(self, spans: Any) -> SpanExportResult:
+        self.begun.set()
+        time.sleep(self.seconds)
+        return super().export(spans)
+
+
+class Slower(Slow):
+    """Another destination."""
+
+
+async def test_a_replay_that_is_cancelled_records_what_each_destination_answers(
+    sample: ThreadedEmulator, tmp_path: Path
+) -> None:
+    """The batch that is under way at the slower one is awaited too; a second replay sends the rest, and nothing twice."""
+    quick, slow = Slow(0.05), Slower(0.6)
+    bridge = bridge_to(sample, state=str(tmp_path / "state"), batch_spans=20)
+    replaying = asyncio.create_task(bridge.areplay([quick, slow], since="25h"))
+    await asyncio.to_thread(slow.begun.wait, 5)
+    replaying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await replaying
+    assert len(slow.get_finished_spans()) == 20
+    quick.seconds = slow.seconds = 0
+    await bridge.areplay([quick, slow], since="25h")
+    for exporter in (quick, slow):
+        assert Counter(Counter(ids(exporter.get_finished_spans())).values()) == {1: 210}
