@@ -312,13 +312,15 @@ class Bridge:
         return routes
 
     async def _replay(self, route: Route, whole: Window, verify: bool) -> LaneReport:
-        """One pass over a range, without the windows that ended and were finished long ago: nothing is awaited there."""
+        """One pass over a range, without what was finished or followed long ago: nothing is awaited there any more."""
         before_ns = self.clock.now_ns() - self.settings.remember_ns
+        state = route.progress.lane
         final = [
-            one.window
-            for one in route.progress.lane.finished()
-            if one.finished_ns < before_ns and one.window.end_ns < before_ns
+            one.window for one in state.finished() if one.finished_ns < before_ns and one.window.end_ns < before_ns
         ]
+        since_ns, watermark_ns = state.since_ns(), state.watermark_ns()
+        if since_ns is not None and watermark_ns is not None:
+            final.append(Window(since_ns, min(watermark_ns - self.settings.lookback_ns, before_ns)))
         windows = list(split(whole, self.settings.window_ns))
         due = without(windows, final)
         lane = route.lane()

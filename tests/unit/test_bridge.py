@@ -25,7 +25,7 @@ from netra_otel_bridge.errors import (
     NetraUnauthorized,
     UsageError,
 )
-from netra_otel_bridge.model import ReplayReport, Window
+from netra_otel_bridge.model import Progress, ReplayReport, Window
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
 from tests.support.fake_clock import FakeClock
 
@@ -386,3 +386,20 @@ async def test_a_replay_that_is_cancelled_records_what_each_destination_answers(
     await bridge.areplay([quick, slow], since="25h")
     for exporter in (quick, slow):
         assert Counter(Counter(ids(exporter.get_finished_spans())).values()) == {1: 210}
+
+
+def test_what_was_followed_long_ago_is_final(sample: ThreadedEmulator, tmp_path: Path) -> None:
+    """A service remembers single traces for a while; a replay over the time before that lists nothing, and says so."""
+    bridge = bridge_to(sample, state=str(tmp_path / "state"), remember="1s", lookback="1s", window="1h")
+    now_ns = time.time_ns()
+    with bridge.open_state() as store:
+        exporter = InMemorySpanExporter()
+        source = sample.endpoint.removesuffix("/telemetry")
+        lane = store.lane(source, "InMemorySpanExporter")
+        lane.follow_from(now_ns - 30 * 3600 * S)
+        lane.commit(Progress(watermark_ns=now_ns - 3600 * S), now_ns)
+    report = bridge.replay(exporter, since="26h")
+    (lane_report,) = report.destinations
+    assert 24 <= lane_report.final_windows < lane_report.windows <= 27
+    assert report.api_calls < 15
+    assert len(exporter.get_finished_spans()) < 210
