@@ -11,7 +11,6 @@ import json
 import os
 import re
 import runpy
-import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from netra_otel_bridge.cli.output import report_json
 from netra_otel_bridge.clock import SystemClock
 from netra_otel_bridge.config import SETTINGS, load
 from netra_otel_bridge.convert import semconv
-from netra_otel_bridge.deliver import parse_destination
+from netra_otel_bridge.deliver import identity, parse_destination
 from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
 from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
 from netra_otel_bridge.state import StateStore
@@ -110,22 +109,19 @@ def netra() -> Iterator[ThreadedEmulator]:
         yield emulator
 
 
-@pytest.fixture(scope="module")
-def remembered(netra: ThreadedEmulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state that remembers what two destinations have had, and what they would not take."""
-    directory = tmp_path_factory.mktemp("remembered") / "state"
+def remember(directory: Path, source: str) -> None:
+    """Make a state that remembers what two destinations have had, and what they would not take."""
     clock = SystemClock()
     had = TraceRecord("0af7651916cd43dd8448eb211c80319c", clock.now_ns(), None, bytes(TraceRecord.ENTRY_BYTES))
     dead = DeadLetter("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "HTTP 400: not allowed", LETTER)
     with StateStore.open(directory, clock) as store:
         for destination in (INSTEAD, "otlp-file:traces.jsonl"):
-            lane = store.lane(netra.endpoint.removesuffix("/telemetry"), destination)
+            lane = store.lane(source, identity(destination))
             lane.commit(Progress([had], watermark_ns=had.start_ns, dead_letters=[dead], delivered=1), clock.now_ns())
-    return directory
 
 
 @pytest.fixture
-def place(netra: ThreadedEmulator, remembered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to run in, with the files that the pages speak of, and the environment of a user with a key."""
     for name in os.environ:
         if name.startswith(("NETRA_", "OTEL_", "STATE_DIRECTORY", "JOURNAL_STREAM")):
@@ -137,8 +133,8 @@ def place(netra: ThreadedEmulator, remembered: Path, tmp_path: Path, monkeypatch
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(remembered, tmp_path / "home" / "netra-otel-bridge")
-    shutil.copytree(remembered, tmp_path / "delivered")
+    for directory in (tmp_path / "home" / "netra-otel-bridge", tmp_path / "delivered"):
+        remember(directory, netra.endpoint.removesuffix("/telemetry"))
     (tmp_path / "bridge.yaml").write_text(
         next(block.text for block in BLOCKS if block.language == "yaml").replace(
             "https://netra.example/telemetry", netra.endpoint
