@@ -103,9 +103,12 @@ class Bridge:
         """A new client with the synchronous methods of ``Netra.usage``; close it, or use it in ``with``."""
         return NetraClient(**self._client_arguments())
 
-    def async_client(self) -> AsyncNetraClient:
-        """A new client with the same methods for asyncio; close it, or use it in ``async with``."""
-        return AsyncNetraClient(**self._client_arguments())
+    def async_client(self, *, attempts: int | None = None) -> AsyncNetraClient:
+        """A new client with the same methods for asyncio; close it, or use it in ``async with``.
+
+        ``attempts`` are the tries of one call, by default as many as the settings say.
+        """
+        return AsyncNetraClient(**self._client_arguments(attempts))
 
     def converter(self) -> SpanConverter:
         """A new converter with the configured profile and privacy policy."""
@@ -385,7 +388,7 @@ class Bridge:
             raise UsageError(f"the destination {doubled} is named twice")
         return targets
 
-    def _client_arguments(self) -> dict[str, Any]:
+    def _client_arguments(self, attempts: int | None = None) -> dict[str, Any]:
         settings: Settings = self.settings
         if settings.endpoint is None:
             raise ConfigurationError(
@@ -400,7 +403,7 @@ class Bridge:
             "timeout": settings.timeout_s,
             "max_concurrency": settings.concurrency,
             "rate_per_s": settings.rate_limit,
-            "backoff": Backoff(attempts=settings.attempts),
+            "backoff": Backoff(attempts=attempts or settings.attempts),
             "allow_insecure": settings.allow_insecure,
             "clock": self.clock,
         }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.bridge import Bridge
-from netra_otel_bridge.clock import NS_PER_S, iso_ms
-from netra_otel_bridge.deliver import probe
+from netra_otel_bridge.clock import NS_PER_S, Clock, iso_ms
+from netra_otel_bridge.deliver import Destination, probe
 from netra_otel_bridge.errors import BridgeError
+from netra_otel_bridge.source import AsyncNetraClient
 
 if TYPE_CHECKING:
     from netra_otel_bridge.bridge import To
 
 DAY_NS = 86_400 * NS_PER_S
+CHECK_S = 12.0
+"""What everybody together gets to answer."""
+NO_ANSWER_EXIT = 69
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +35,39 @@ class Check:
 
 
 async def check(bridge: Bridge, to: To | Sequence[To] | None = None) -> list[Check]:
-    """Netra first, then each destination (by default the configured ones). Raises `ConfigurationError`, `UsageError`."""
-    checks = [await _check_netra(bridge)]
+    """Netra first, then each destination (by default the configured ones); all are asked at once, for `CHECK_S`.
+
+    Raises `ConfigurationError`, `UsageError`.
+    """
     async with AsyncExitStack() as stack:
-        for destination in await bridge.enter_destinations(stack, to):
-            found = await probe(destination)
-            checks.append(Check(destination.name, found.ok, found.said, found.unknown, found.exit_code))
-    return checks
+        destinations = await bridge.enter_destinations(stack, to)
+        client = await stack.enter_async_context(bridge.async_client(attempts=2))
+        asked = [_within(f"Netra at {client.base_url}", _check_netra(client, bridge.clock))]
+        asked += [_within(destination.name, _check_destination(destination)) for destination in destinations]
+        return await asyncio.gather(*asked)
 
 
-async def _check_netra(bridge: Bridge) -> Check:
+async def _within(name: str, asking: Awaitable[Check]) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_S):
+            return await asking
+    except TimeoutError:
+        return Check(name, False, f"no answer in {CHECK_S:g} s", "", NO_ANSWER_EXIT)
+
+
+async def _check_netra(client: AsyncNetraClient, clock: Clock) -> Check:
     """List the newest trace of the last day."""
-    clock = bridge.clock
-    now_ns = clock.now_ns()
-    async with bridge.async_client() as client:
-        name = f"Netra at {client.base_url}"
-        begun = clock.monotonic()
-        try:
-            page = await client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
-        except BridgeError as error:
-            return Check(name, False, str(error), "", error.exit_code)
-        found = "lists traces of the last 24 h" if page.traces else "lists no trace of the last 24 h"
-        said = f"takes the key and {found} ({(clock.monotonic() - begun) * 1000:.0f} ms)"
-        return Check(name, True, said, "whether the key sees every tenant's traces", 0)
+    name = f"Netra at {client.base_url}"
+    now_ns, begun = clock.now_ns(), clock.monotonic()
+    try:
+        page = await client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
+    except BridgeError as error:
+        return Check(name, False, str(error), "", error.exit_code)
+    found = "lists traces of the last 24 h" if page.traces else "lists no trace of the last 24 h"
+    said = f"takes the key and {found} ({(clock.monotonic() - begun) * 1000:.0f} ms)"
+    return Check(name, True, said, "whether the key sees every tenant's traces", 0)
+
+
+async def _check_destination(destination: Destination) -> Check:
+    found = await probe(destination)
+    return Check(destination.name, found.ok, found.said, found.unknown, found.exit_code)

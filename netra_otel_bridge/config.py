@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -103,6 +104,10 @@ def _text(value: Any) -> str:
     return str(value).strip()
 
 
+def _path(value: Any) -> str:
+    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
 def _secret(value: Any) -> Secret:
     text = _text(value)
     if any(ord(character) < 32 for character in text):
@@ -198,7 +203,7 @@ def _destinations(value: Any) -> dict[str, str]:
 
 SETTINGS = (
     Setting("api_key", "NETRA_API_KEY", None, _secret, "the key that Netra gave you"),
-    Setting("api_key_file", "NETRA_API_KEY_FILE", None, _text, "a file that holds the key, where api_key is not set"),
+    Setting("api_key_file", "NETRA_API_KEY_FILE", None, _path, "a file that holds the key, where api_key is not set"),
     Setting("endpoint", "NETRA_OTLP_ENDPOINT", None, _text, "Netra's endpoint; a trailing /telemetry is removed"),
     Setting("headers", "NETRA_HEADERS", {}, parse_headers, "headers to add to every call to Netra, k=v,k2=v2"),
     Setting("timeout_s", "NETRA_USAGE_TIMEOUT", 10.0, _number(0.1, 3600, float), "seconds a call to Netra may take"),
@@ -222,7 +227,7 @@ SETTINGS = (
     Setting("batch_spans", "NETRA_BRIDGE_BATCH_SPANS", 512, _number(1, 100_000, int), "spans in one request, at most"),
     Setting("batch_bytes", "NETRA_BRIDGE_BATCH_BYTES", 3_500_000, _number(1000, 10**9, int), "bytes in one request"),
     Setting("held_bytes", "NETRA_BRIDGE_HELD_BYTES", 64 * 2**20, _number(10**6, 10**11, int), "bytes held in memory"),
-    Setting("state", "NETRA_BRIDGE_STATE", None, _text, "the directory that remembers what was delivered"),
+    Setting("state", "NETRA_BRIDGE_STATE", None, _path, "the directory that remembers what was delivered"),
     Setting("poll_ns", "NETRA_BRIDGE_POLL", 30 * NS_PER_S, _duration(100 * NS_PER_MS), "time between two polls"),
     Setting("settle_ns", "NETRA_BRIDGE_SETTLE", 30 * NS_PER_S, _duration(0), "leave out traces younger than this"),
     Setting("lookback_ns", "NETRA_BRIDGE_LOOKBACK", 86400 * NS_PER_S, _duration(NS_PER_S), "how late a span may come"),

@@ -63,6 +63,8 @@ def _start(
 ) -> tuple[Bridge, logs.Redactor]:
     level = logging.ERROR if quiet else logging.DEBUG if verbose else usual
     logs.configure(level, stamped=stamped)
+    if not verbose:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     bridge = Bridge(config_file=config_file, environ=os.environ, **flags)
     settings = bridge.settings
     secrets = [secret.reveal() for secret in (settings.api_key, *settings.headers.values()) if secret is not None]

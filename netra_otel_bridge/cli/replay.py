@@ -83,6 +83,11 @@ def replay(
                 write_report(error.report, as_json=as_json, state_flag=flag)
             raise
         checkpoint.finished(bridge, store)
+        if dead_letters and store.has_dead_letters() and not any(lane.spans for lane in report.destinations):
+            raise UsageError(
+                "the dead letters that are kept are those of other destinations",
+                hint=f"netra-otel-bridge status{flag} shows which; name one with --to",
+            )
     write_report(report, as_json=as_json, state_flag=flag)
     return report.exit_code
 
@@ -167,7 +172,7 @@ def _write_hints(report: ReplayReport, state_flag: str) -> None:
                 soft_wrap=True,
                 markup=False,
             )
-        if (lane.skipped or lane.final_windows) and not lane.delivered:
+        if lane.skipped and not lane.delivered and not lane.final_windows:
             again = f"netra-otel-bridge state reset --to {lane.name}{state_flag}"
             out.print(f"{lane.name} has had all of it before; to send it again: {again}", soft_wrap=True, markup=False)
         if lane.verified:
@@ -175,7 +180,8 @@ def _write_hints(report: ReplayReport, state_flag: str) -> None:
         if lane.dead_lettered:
             out.print(
                 f"{lane.name}: {lane.dead_lettered:,} dead letters are kept; see them with netra-otel-bridge state "
-                f"dead-letters{state_flag}, send them again with netra-otel-bridge replay --dead-letters{state_flag}",
+                f"dead-letters{state_flag}, send them again with netra-otel-bridge replay --dead-letters --to {lane.name}"
+                f"{state_flag}",
                 soft_wrap=True,
                 markup=False,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -89,7 +88,11 @@ class Follower:
         """One poll, if there is anything to cover yet; the error that ended it, if one did."""
         now_ns = self.now_ns()
         window = self._lookback.window(self._passes, now_ns, self._route.progress.watermark_ns, self._since_ns)
-        if window is not None:
+        if window is None:
+            error = await self._ask()
+            if error is not None:
+                return error
+        else:
             lane = self._route.lane()
             before, _ = self._reports
             self._reports = before, lane.report
@@ -112,10 +115,17 @@ class Follower:
 
     async def _present_ns(self) -> int:
         """The time by Netra's clock, once it has answered something; else by this machine's."""
-        with suppress(NetraError):
-            now_ns = self._clock.now_ns()
-            await self._route.client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
+        await self._ask()
         return self.now_ns() // NS_PER_MS * NS_PER_MS
+
+    async def _ask(self) -> NetraError | None:
+        """Ask Netra for next to nothing: its answer says whether it is there, and what time it is."""
+        now_ns = self._clock.now_ns()
+        try:
+            await self._route.client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
+        except NetraError as error:
+            return error
+        return None
 
     def now_ns(self) -> int:
         """The time by Netra's clock where this machine's is far off: spans and windows go by that one."""

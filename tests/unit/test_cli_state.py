@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -177,7 +179,10 @@ def test_dead_letters_of_a_replay_without_a_state_stay(netra: ThreadedEmulator, 
         said = " ".join(replay(netra, home, server.grpc_url, NETRA_BRIDGE_BATCH_SPANS="2").out.split())
         (folder,) = (home / "netra-otel-bridge" / "replays").iterdir()
         assert f"state dead-letters --state {folder}" in said
-        assert f"replay --dead-letters --state {folder}" in said
+        assert f"replay --dead-letters --to {server.grpc_url} --state {folder}" in said
+        wrong = run(netra, home, "replay", "--dead-letters", "--to", "otlp+grpc://127.0.0.1:9", "--state", str(folder))
+        assert wrong.code == 2
+        assert "those of other destinations" in wrong.said
         again = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url, "--state", str(folder))
         assert again.code == 0
         assert len(server.stored_ids()) == SPANS
@@ -230,6 +235,19 @@ def test_refusals_that_end_the_work_are_sent_again_afterwards(
         assert refused.json["destinations"][0]["refused"] == 250
         repaired = replay(many, home, server.grpc_url, "--state", state, "--json").json["destinations"][0]
         assert (repaired["delivered"], repaired["skipped"]) == (300, 0)
+
+
+def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers that take a connection and never answer are asked at the same time, and for a bounded one."""
+    monkeypatch.setattr("netra_otel_bridge.check.CHECK_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        arguments = [part for path in "abc" for part in ("--to", f"otlp+http://127.0.0.1:{port}/{path}")]
+        begun = time.monotonic()
+        result = cli.run("check", *arguments, "--json", env=cli.environment(f"http://127.0.0.1:{port}"))
+        assert time.monotonic() - begun < 4
+    assert result.code == 69
+    assert [one["said"] for one in result.json["checks"]] == ["no answer in 1 s"] * 4
 
 
 def test_check_says_what_is_wrong_with_each(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:

@@ -230,6 +230,20 @@ async def test_a_local_clock_that_is_wrong_and_set_right(netra: ThreadedEmulator
     await running
 
 
+async def test_a_restart_with_a_clock_that_is_a_day_behind(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """All it remembers lies in the future: it asks Netra what time it is, and goes on."""
+    feed(netra, *trace(1))
+    first, second = Kept(), Kept()
+    async with running(bridge_to(netra, tmp_path / "state"), first, since_s=100):
+        await until(lambda: len(first.spans) == 3)
+    feed(netra, *trace(2))
+    given = {"api_key": KEY, "poll": "100ms", "settle": "0s", "http_port": 0, "state": str(tmp_path / "state")}
+    bridge = Bridge(environ={}, endpoint=netra.endpoint, clock=Off(-86400), **given)
+    async with running(bridge, second, since_s=0):
+        await until(lambda: len(second.spans) == 3)
+    assert second.ids() == Counter([200, 201, 202])
+
+
 async def test_it_starts_where_it_is_told(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """Traces from before ``since`` are not followed."""
     feed(netra, *trace(1, ago_s=500), *trace(2, ago_s=5))
