@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test check e2e bench backends clean
+.PHONY: help demo test check faults e2e bench backends clean
 
 help: ## Say what there is
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ check: $(VENV)/.checked ## Format, lint, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+faults: $(VENV)/.tested ## Kill the bridge at many moments and look for what is lost; slow, needs strace for all of it
+	$(RUN) -m pytest -q -rP tests/crash
 
 e2e: $(VENV)/.tested backends ## Run the end-to-end tests against a real Jaeger, a real Tempo and the real netra-sdk
 	$(RUN) -m pytest -q tests/e2e

@@ -1,0 +1,223 @@
+"""``run`` killed and stopped while traffic comes: P1, P2 and P3 over all its lives, and what a kill may leave unrecorded.
+
+What is recorded is compared by checksum, so that a version of a span that was answered and not recorded is told apart
+from the version before it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from netra_otel_bridge.emulator.faults import Answer, Call, Fault
+from tests.support import strace
+from tests.support.compare import Key
+from tests.support.fake_destination import FakeDestination
+from tests.support.judging_destination import JudgingDestination
+from tests.support.kills import CALLS, every, hung_up
+from tests.support.oracle import MS, happened, stored_by
+from tests.support.rig import Rig, recorded, running_rig
+from tests.support.warm import Warm
+
+MOST = 40
+"""Kill points of a run, unless all are asked for."""
+BATCH_SPANS = 8
+ANSWER_S = 0.04
+"""How long a slow destination takes for a request: longer than a transaction takes."""
+MOST_UNRECORDED = 12
+"""Requests to a slow destination that may be answered and not recorded at a kill: one in flight, and those that were
+answered while one transaction was written, on a disk that takes half a second for it."""
+
+
+class Lives:
+    """``run`` again and again with one state, one Netra and one destination; ``allowed`` may come again."""
+
+    def __init__(self, rig: Rig, warm: Warm, fake: FakeDestination) -> None:
+        self.rig = rig
+        self.fake = fake
+        self.allowed: Counter[Key] = Counter()
+        self._warm = warm
+        self._rounds = 0
+        self._looked = (-1, -1)
+        self._whole = False
+
+    def feed(self, traces: int, spans: int) -> None:
+        """Traces of the last minute."""
+        self.rig.feed(traces, spans, start_ns=time.time_ns() - 60_000 * MS, every_ns=10 * MS)
+
+    def more(self) -> None:
+        """What comes while it runs: a new trace, a late span of an old one, another version of a span."""
+        oracle, netra = self.rig.oracle, self.rig.netra
+        ids = oracle.trace_ids
+        self._rounds += 1
+        self.feed(1, 3)
+        oracle.feed(netra, oracle.late(ids[self._rounds % len(ids)]))
+        oracle.feed(netra, oracle.change([oracle.span_ids(ids[-self._rounds % len(ids)])[1]]))
+
+    def is_whole(self) -> bool:
+        """Whether the destination has the newest version of everything."""
+        look = len(self.fake.stored), self.rig.oracle.step
+        if look != self._looked:
+            self._looked = look
+            verdict = self.rig.oracle.verdict(stored_by(list(self.fake.stored)))
+            self._whole = not (verdict.missing or verdict.altered)
+        return self._whole
+
+    def growing(self, rounds: int) -> Callable[[], bool]:
+        """Once everything is delivered there is more, ``rounds`` times; then, whether that is delivered too."""
+        left = iter(range(rounds))
+
+        def holds() -> bool:
+            if self.is_whole() and next(left, None) is not None:
+                self.more()
+            return self.is_whole()
+
+        return holds
+
+    def live(self, **options: Any) -> int:
+        """One life: how it ended; what it left unrecorded may come again. SIGTERM before its first call need not be heard."""
+        env = {"NETRA_BRIDGE_BATCH_SPANS": str(BATCH_SPANS), "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
+        calls = self.rig.calls()
+        arguments = self.rig.following(self.fake.http_url)
+        result = self._warm.run(*arguments, env=self.rig.environment(**env), **options)
+        hung_up(self.fake.http_port)
+        unheard = result.code in (75, -2, -15) and self.rig.calls() == calls
+        assert result.code in (0, -9) or unheard, f"{result.code}\n{result.err}"
+        left = self.unrecorded()
+        assert not left or result.code == -9, f"answered and not recorded, though it ended in order: {left}"
+        self.allowed.update(left)
+        return result.code
+
+    def unrecorded(self) -> set[Key]:
+        """What the destination has and the state does not know of."""
+        versions: dict[Key, list[int]] = {}
+        for request in list(self.fake.stored):
+            for resource in request.resource_spans:
+                for scope in resource.scope_spans:
+                    for span in scope.spans:
+                        key = (span.trace_id.hex(), span.span_id.hex())
+                        versions.setdefault(key, []).append(crc32(span.SerializeToString()))
+        known = recorded(self.rig.state, self.rig.oracle.trace_ids)
+        early = [key for key, checksum in known.items() if checksum not in versions.get(key, ())]
+        assert not early, f"recorded before it was delivered: {early}"
+        return {key for key, sent in versions.items() if known.get(key) != sent[-1]}
+
+    def ended(self) -> None:
+        """After a last life in which all is well: P1 and P3 to the letter, and repeated is only what may be."""
+        assert self.live(term_when=self.growing(1)) == 0
+        verdict = self.rig.oracle.assert_kept(stored_by(self.fake.stored), repeats=self.allowed.total())
+        assert not verdict.repeated - self.allowed, f"repeated, though recorded: {verdict.repeated - self.allowed}"
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[Warm]:
+    with Warm(tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def lives(warm: Warm, directory: Path, fake: FakeDestination | None = None) -> Iterator[Lives]:
+    """With a Netra, a destination and a state of their own."""
+    directory.mkdir()
+    with running_rig(directory) as rig, fake or FakeDestination() as taking:
+        yield Lives(rig, warm, taking)
+
+
+def test_run_kill_9_at_every_instant(warm: Warm, tmp_path: Path) -> None:
+    """Killed where some thread enters a call that changes a disk or talks to a peer, while spans are new, late, changed."""
+    strace.needed()
+    log = tmp_path / "log"
+    with lives(warm, tmp_path / "whole") as story:
+        story.feed(8, 4)
+        assert story.live(strace=strace.counting(CALLS, log), term_when=story.growing(2)) == 0
+    points = strace.points(log, CALLS)
+    happened("a transaction", sum(point.call == "fdatasync" for point in points) > 3)
+    kills: list[int] = []
+
+    def check(point: Any) -> None:
+        with lives(warm, tmp_path / str(point)) as story:
+            story.feed(8, 4)
+            if story.live(strace=strace.killing(point), term_when=story.growing(2)) == -9:
+                kills.append(len(story.allowed))
+            story.ended()
+
+    every(strace.sample(points, MOST), check)
+    happened("kills", len(kills) > 0.6 * min(len(points), MOST))
+    happened("a kill between delivering and recording", any(kills))
+    happened("a kill with everything recorded", not all(kills))
+
+
+def test_run_kill_9_and_sigterm_at_random_moments(warm: Warm, tmp_path: Path) -> None:
+    """Several lives in a row while traffic comes; after SIGTERM everything answered is recorded, and the exit code is 0."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    codes: Counter[int] = Counter()
+    for number in range(6):
+        with lives(warm, tmp_path / str(number)) as story:
+            story.feed(30, 4)
+            for _ in range(4):
+                ends = chance.choice(["kill_when", "term_when"])
+                codes[story.live(**{ends: traffic_until(story, chance.uniform(0.05, 0.7))})] += 1
+            story.ended()
+    happened("kills and orderly stops", codes[-9] > 3 and codes[0] > 3)
+
+
+def traffic_until(story: Lives, seconds: float) -> Callable[[], bool]:
+    """Whether ``seconds`` are over; until then there is more every 50 ms."""
+    began = time.monotonic()
+    fed = iter(range(1, 1000))
+    due_s = [0.05]
+
+    def holds() -> bool:
+        passed = time.monotonic() - began
+        if passed > due_s[0] and passed < seconds:
+            due_s[0] = 0.05 * (1 + next(fed))
+            story.more()
+        return passed >= seconds
+
+    return holds
+
+
+def test_run_a_kill_leaves_little_unrecorded(warm: Warm, tmp_path: Path) -> None:
+    """Progress is recorded all along: a lane that records at the end of a pass would leave everything."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    moment = 25 + random.Random(seed).randrange(15)
+    slow = JudgingDestination(lambda _: time.sleep(ANSWER_S))  # type: ignore[func-returns-value]
+    with lives(warm, tmp_path / "one", slow) as story:
+        story.feed(100, 4)
+        assert story.live(kill_when=lambda: len(story.fake.stored) >= moment) == -9
+        happened("much was delivered", len(stored_by(story.fake.stored)) > 2 * MOST_UNRECORDED * BATCH_SPANS)
+        assert len(story.allowed) <= MOST_UNRECORDED * BATCH_SPANS
+        story.ended()
+
+
+def test_500_while_a_batch_is_on_its_way(rig: Rig) -> None:
+    """Netra fails in the middle of a request to the destination; both are well again, and the lane goes on."""
+
+    class Burst(Fault):
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def instead(self, call: Call, /) -> Answer | None:
+            self.calls += 1
+            return Answer(500, b"{}") if 10 < self.calls <= 12 else None
+
+    burst = Burst()
+    rig.spoil(burst)
+    rig.feed(40, 2, start_ns=time.time_ns() - 100_000 * MS, every_ns=10 * MS)
+    recent = {key for key in rig.oracle.issued if rig.oracle.start_ns(key) > time.time_ns() - 3_600_000 * MS}
+    with JudgingDestination(lambda _: time.sleep(0.1)) as fake:  # type: ignore[func-returns-value]
+        env = {"NETRA_BRIDGE_BATCH_SPANS": "4", "NETRA_BRIDGE_CONCURRENCY": "2", "NETRA_BRIDGE_ATTEMPTS": "1"}
+        with rig.follower(fake.http_url, **env) as child:
+            child.until(lambda: recent <= stored_by(list(fake.stored)).keys)
+        happened("a burst", burst.calls > 12)

@@ -1,0 +1,242 @@
+"""The rows of "The process" in the table of faults, through the command: its exit code, its one line, and the oracle.
+
+Kills are in ``tests/crash``, what a state checks in ``tests/unit/test_state_*.py``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.support import cli, strace
+from tests.support.child import Child
+from tests.support.cli import CANARY, Result
+from tests.support.compare import Key
+from tests.support.fake_destination import FakeDestination, Hang, Reject
+from tests.support.judging_destination import JudgingDestination, span_ids
+from tests.support.oracle import MS, happened, stored_by, written_to
+from tests.support.rig import Rig, recorded
+from tests.support.strace import Point
+
+HEADER_SECRET = "tok-canary-51b0"
+
+
+def replay(rig: Rig, to: str | None = None, **env: str) -> Result:
+    return rig.replay(to, "--state", str(rig.state), **env)
+
+
+def recent(rig: Rig, traces: int = 6, spans: int = 4) -> set[Key]:
+    """Traces of the last minute, which ``run`` follows."""
+    keys = rig.oracle.traces(traces, spans, start_ns=time.time_ns() - 60_000 * MS)
+    rig.oracle.feed(rig.netra, keys)
+    return set(keys)
+
+
+def of_sqlite(change: str) -> Callable[[Path], object]:
+    """Damage by SQL, on a file that stays a sound database."""
+
+    def damage(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(change)
+            database.commit()
+
+    return damage
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x55
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "zero bytes": lambda path: path.write_bytes(b""),
+    "no database": lambda path: path.write_bytes(b"a page of notes\n" * 600),
+    "another program's": of_sqlite("PRAGMA application_id = 77"),
+    "a newer schema": of_sqlite("PRAGMA user_version = 99"),
+    "flipped bytes": flip,
+    "deleted": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("command", ["replay", "run"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_state_truncated_emptied_foreign_newer_flipped_deleted(rig: Rig, damage: str, command: str) -> None:
+    """Exit 78 before anything is read or sent; one line names the state and the two ways on; nothing of it is changed."""
+    assert replay(rig).code == 0
+    DAMAGE[damage](rig.state / "state.db")
+    left = {path.name: path.read_bytes() for path in rig.state.iterdir()}
+    before = rig.calls()
+    if command == "replay":
+        result = replay(rig)
+    else:
+        env = rig.environment(OTEL_EXPORTER_PROMETHEUS_PORT="0")
+        result = cli.run(*rig.following(None), env=env)
+    assert result.code == 78
+    assert f"the state in {rig.state} cannot be used: " in result.said
+    assert "put back a backup" in result.said
+    assert f"state reset --all --state {rig.state}" in result.said
+    assert rig.calls() == before
+    assert {path.name: path.read_bytes() for path in rig.state.iterdir()} == left
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+def test_state_deleted_while_running(rig: Rig) -> None:
+    """``run`` stops, says which file and what to do; the next start does not take it for a first one."""
+    first = recent(rig)
+    with rig.follower() as child:
+        child.until(lambda: first <= written_to(rig.file).keys)
+        (rig.state / "state.db").unlink()
+        recent(rig)
+        ended = child.wait()
+    assert ended.code == 75
+    assert f"{rig.state / 'state.db'}: it was deleted while" in ended.said
+    assert replay(rig).code == 78
+
+
+@pytest.mark.parametrize("second", ["run", "replay", "state reset"])
+def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
+    """The second exits at once with 75 and names the owner's pid; the first is not disturbed; then the lock is free."""
+    first = recent(rig)
+    arguments = {
+        "run": rig.following(None),
+        "replay": rig.arguments(None, "--state", str(rig.state)),
+        "state reset": ("state", "reset", "--all", "--state", str(rig.state)),
+    }[second]
+    with rig.follower() as owner:
+        owner.until(lambda: first <= written_to(rig.file).keys)
+        before = written_to(rig.file)
+        began = time.monotonic()
+        result = cli.run(*arguments, env=rig.environment(OTEL_EXPORTER_PROMETHEUS_PORT="0"))
+        assert time.monotonic() - began < 5
+        assert result.code == 75
+        assert f"pid {owner.pid}" in result.err
+        assert str(rig.state) in result.err
+        later = recent(rig, 2)
+        owner.until(lambda: later <= written_to(rig.file).keys)
+        assert len(written_to(rig.file)) == len(before) + len(later)
+        owner.kill()
+    assert cli.run("state", "reset", "--all", "--state", str(rig.state), env=rig.environment()).code == 0
+
+
+def test_what_looks_on_needs_no_lock(rig: Rig) -> None:
+    """``status`` and ``state dead-letters`` work beside a bridge that runs."""
+    first = recent(rig)
+    with rig.follower() as owner:
+        owner.until(lambda: len(recorded(rig.state, [key[0] for key in first])) == len(first))
+        for command in (("status", "--json"), ("state", "dead-letters")):
+            assert cli.run(*command, "--state", str(rig.state), env=rig.environment()).code == 0
+        assert owner.running
+
+
+@pytest.mark.parametrize(("error", "advice"), [("ENOSPC", "room"), ("EIO", "look at the disk")])
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+@pytest.mark.parametrize("nth", [2, 6])
+def test_disk_full_or_eio(rig: Rig, call: str, error: str, advice: str, nth: int) -> None:
+    """The command stops with the path and what to do; with a sound disk it goes on, and repeats only what it must."""
+    strace.needed()
+    with rig.child(
+        None, "--state", str(rig.state), prefix=strace.failing(Point(call, nth), error), NETRA_BRIDGE_BATCH_SPANS="4"
+    ) as child:
+        ended = child.wait()
+    assert ended.code == 75, ended.err
+    assert f"cannot keep the progress in {rig.state}" in ended.said
+    assert advice in ended.said
+    sent = written_to(rig.file)
+    unrecorded = sent.keys - recorded(rig.state, rig.oracle.trace_ids).keys()
+    result = replay(rig)
+    assert result.code == 0, result.err
+    verdict = rig.oracle.assert_kept(written_to(rig.file), repeats=len(unrecorded))
+    assert verdict.repeated.keys() <= unrecorded
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_sigterm_and_sigint(rig: Rig, number: signal.Signals) -> None:
+    """``run`` finishes the request in flight, records it, exits 0 and says so; nothing is repeated afterwards."""
+    first = recent(rig)
+    with JudgingDestination(lambda _: time.sleep(0.3)) as fake:  # type: ignore[func-returns-value]
+        with rig.follower(fake.http_url, NETRA_BRIDGE_BATCH_SPANS="4") as child:
+            child.until(lambda: fake.received)
+            child.signal(number)
+            ended = child.wait(10)
+        assert ended.code == 0, ended.err
+        assert "everything that was answered is recorded" in ended.said
+        sent = stored_by(fake.stored)
+        happened("something not yet sent", first - sent.keys)
+        assert recorded(rig.state, rig.oracle.trace_ids).keys() == sent.keys
+        with rig.follower(fake.http_url) as child:
+            child.until(lambda: first <= stored_by(list(fake.stored)).keys)
+            child.signal(number)
+            assert child.wait(10).code == 0
+        rig.oracle.assert_kept(stored_by(fake.stored), due=first)
+
+
+@pytest.mark.parametrize("command", ["run", "replay"])
+def test_a_second_signal(rig: Rig, command: str) -> None:
+    """The first waits for a request that hangs; the second ends the command at once."""
+    recent(rig)
+    with FakeDestination() as fake:
+        fake.script(*[Hang()] * 10)
+        env = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+        starts = rig.follower if command == "run" else rig.child
+        with starts(fake.http_url, **env) as child:
+            child.until(lambda: fake.received)
+            child.signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert child.running, "it waits for the answer"
+            began = time.monotonic()
+            child.signal(signal.SIGTERM)
+            ended = child.wait()
+            assert time.monotonic() - began < 2
+        assert ended.code == 75
+
+
+def test_secrets_and_modes(rig: Rig) -> None:
+    """Neither the key nor a header is in the state, a dead letter, the output file or what a command says; 0700, 0600."""
+    poison = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
+    reject = Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, f"{HEADER_SECRET} may not send this")
+    headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {HEADER_SECRET}"}
+    says: list[str] = []
+    with JudgingDestination(lambda received: reject if poison[1] in span_ids(received) else None) as fake:
+        env = rig.environment(**headers)
+        for command in (
+            rig.arguments(fake.grpc_url, "--state", str(rig.state), "-v"),
+            ("status", "--state", str(rig.state), "--json"),
+            ("state", "dead-letters", "--state", str(rig.state)),
+            ("check", "--to", fake.grpc_url),
+            ("config", "show"),
+        ):
+            with Child(*command, directory=rig.directory, env=env, secrets=(CANARY, HEADER_SECRET)) as child:
+                ended = child.wait()
+                says += [ended.out, ended.err]
+        happened("the header at the destination", HEADER_SECRET in fake.received[0].headers["authorization"])
+    happened("a dead letter", any(poison[1] in said for said in says))
+    kept = [path for path in rig.state.rglob("*") if path.is_file()]
+    happened("a state", len(kept) > 2)
+    for path in kept:
+        for secret in (CANARY, HEADER_SECRET):
+            assert secret.encode() not in path.read_bytes(), path
+        assert path.stat().st_mode & 0o777 == 0o600, path
+    assert rig.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_copy_of_a_state_is_a_backup(rig: Rig) -> None:
+    """The first of the two ways on: put back, the replay goes on from there."""
+    assert replay(rig).code == 0
+    shutil.copytree(rig.state, rig.directory / "backup")
+    (rig.state / "state.db").write_bytes(b"")
+    assert replay(rig).code == 78
+    shutil.rmtree(rig.state)
+    shutil.copytree(rig.directory / "backup", rig.state)
+    (lane,) = replay(rig).json["destinations"]
+    assert lane["skipped"] == len(rig.oracle)
+    rig.oracle.assert_kept(written_to(rig.file))

@@ -1,0 +1,203 @@
+"""The proxy does what it is told, and counts it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.proxy import CLEAR, Link, Proxy
+
+
+class Echo:
+    """A TCP server that sends back what it receives, and keeps it."""
+
+    def __init__(self) -> None:
+        self.received = bytearray()
+        self.ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(peer,), daemon=True).start()
+
+    def _talk(self, peer: socket.socket) -> None:
+        with peer:
+            try:
+                while data := peer.recv(65536):
+                    self.received += data
+                    peer.sendall(data)
+            except OSError:
+                pass
+        self.ended.set()
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    server = Echo()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def proxy(echo: Echo) -> Iterator[Proxy]:
+    with Proxy(echo.port) as running:
+        yield running
+
+
+@pytest.fixture
+def client(proxy: Proxy) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as connected:
+        yield connected
+
+
+def echoed(client: socket.socket, data: bytes) -> bytes:
+    client.sendall(data)
+    return exactly(client, len(data))
+
+
+def exactly(client: socket.socket, size: int) -> bytes:
+    got = b""
+    while len(got) < size and (more := client.recv(size - len(got))):
+        got += more
+    return got
+
+
+def test_without_weather_everything_passes(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
+    """Both ways, whole, counted; the end of the stream too."""
+    data = bytes(range(256)) * 4000
+    assert echoed(client, data) == data
+    assert (proxy.counts.connections, proxy.counts.bytes_up, proxy.counts.bytes_down) == (1, len(data), len(data))
+    client.shutdown(socket.SHUT_WR)
+    assert client.recv(1) == b""
+    assert echo.ended.wait(5)
+
+
+def test_latency(proxy: Proxy, client: socket.socket) -> None:
+    """A delay in each direction adds up to the round trip; switched off it is gone, on the same connection."""
+    proxy.up, proxy.down = Link(latency_s=0.1), Link(latency_s=0.15)
+    began = time.monotonic()
+    assert echoed(client, b"x") == b"x"
+    assert time.monotonic() - began >= 0.25
+    proxy.up = proxy.down = CLEAR
+    began = time.monotonic()
+    assert echoed(client, b"x") == b"x"
+    assert time.monotonic() - began < 0.1
+
+
+def test_bandwidth(proxy: Proxy, client: socket.socket) -> None:
+    """20 kB at 100 kB/s take their time."""
+    proxy.down = Link(bytes_per_s=100_000, slice_bytes=1000)
+    began = time.monotonic()
+    assert echoed(client, b"x" * 20_000) == b"x" * 20_000
+    assert time.monotonic() - began >= 0.19
+
+
+def test_slicing(proxy: Proxy, client: socket.socket) -> None:
+    """Writes of three bytes at most; nothing is lost or out of order."""
+    proxy.up = proxy.down = Link(slice_bytes=3)
+    data = bytes(range(100))
+    assert echoed(client, data) == data
+    assert proxy.counts.writes >= 2 * 34
+
+
+def test_reset_of_open_connections(proxy: Proxy, client: socket.socket) -> None:
+    """The client sees a reset and not an end; new connections pass."""
+    assert echoed(client, b"x") == b"x"
+    assert proxy.reset() == 1
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as again:
+        assert echoed(again, b"y") == b"y"
+    assert proxy.counts.resets == 1
+
+
+def test_reset_after_some_bytes(proxy: Proxy, client: socket.socket) -> None:
+    """The limit counts the bytes of one connection and direction."""
+    proxy.down = Link(limit_bytes=10)
+    client.sendall(b"x" * 8)
+    assert exactly(client, 8) == b"x" * 8
+    client.sendall(b"x" * 8)
+    with pytest.raises(ConnectionResetError):
+        exactly(client, 100)
+    assert proxy.counts.resets == 1
+    assert proxy.counts.bytes_down <= 10
+
+
+def test_half_close(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
+    """The answer ends early and in order; the request goes on to the server."""
+    proxy.down = Link(limit_bytes=4, end="half-close")
+    client.sendall(b"abcdefgh")
+    assert exactly(client, 100) == b"abcd"
+    client.sendall(b"more")
+    deadline = time.monotonic() + 5
+    while bytes(echo.received) != b"abcdefghmore" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert bytes(echo.received) == b"abcdefghmore"
+    assert proxy.counts.half_closes == 1
+
+
+def test_dropped_replies(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
+    """The request reaches the server, the answer never comes back."""
+    proxy.down = Link(drop=True)
+    client.sendall(b"request")
+    client.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    assert bytes(echo.received) == b"request"
+    assert proxy.counts.dropped_bytes == 7
+    assert proxy.counts.bytes_down == 0
+
+
+def test_silence(proxy: Proxy, client: socket.socket) -> None:
+    """A stalled direction gives neither bytes nor an end."""
+    proxy.down = Link(limit_bytes=2, end="stall")
+    client.sendall(b"abc")
+    assert exactly(client, 2) == b"ab"
+    client.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    assert proxy.counts.stalls == 1
+
+
+def test_refused(proxy: Proxy, client: socket.socket) -> None:
+    """Nobody listens, and what was open is reset; later the same port listens again."""
+    assert echoed(client, b"x") == b"x"
+    proxy.refuse()
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    proxy.listen()
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as again:
+        assert echoed(again, b"y") == b"y"
+
+
+def test_no_server_behind_it(echo: Echo) -> None:
+    """The client's connection ends at once, and it is counted."""
+    echo.close()
+    with Proxy(echo.port) as proxy, socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
+        with pytest.raises((ConnectionError, AssertionError)):
+            assert client.recv(1), "ended"
+        assert proxy.counts.refused == 1
+
+
+def test_the_address_of_the_proxy(proxy: Proxy) -> None:
+    """An URL keeps its scheme and path."""
+    assert proxy.instead_of("http://127.0.0.1:9/a/b?c") == f"http://127.0.0.1:{proxy.port}/a/b?c"
+    assert proxy.instead_of("otlp+grpc://127.0.0.1:9") == f"otlp+grpc://127.0.0.1:{proxy.port}"

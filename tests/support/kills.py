@@ -1,0 +1,79 @@
+"""A run that is killed and the run after it, with what P1 and P2 say about the two."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.cli import Result
+from tests.support.compare import Key
+from tests.support.oracle import Oracle, Sent
+from tests.support.rig import recorded
+
+CALLS = ("pwrite64", "write", "fdatasync", "fsync", "ftruncate", "rename", "unlink", "mkdir", "sendto", "sendmsg",
+         "recvfrom")  # fmt: skip
+"""The system calls at which a run is killed: everything that changes a disk, and both ends of a conversation."""
+
+
+@dataclass(slots=True)
+class Crash:
+    """What a killed run left: what the destination has, and what the state holds to be answered."""
+
+    sent: Sent
+    recorded: set[Key] = field(default_factory=set)
+
+    @classmethod
+    def left(cls, oracle: Oracle, sent: Sent, state: Path) -> Crash:
+        """Look, and assert the half of P1 that holds at every instant: nothing is recorded that was not delivered."""
+        crash = cls(sent, set(recorded(state, oracle.trace_ids)))
+        early = crash.recorded - sent.keys
+        assert not early, f"recorded before it was delivered: {sorted(early)}"
+        wrong = oracle.verdict(sent, due=())
+        assert not wrong.invented, wrong
+        assert not wrong.altered, wrong
+        return crash
+
+    @property
+    def unrecorded(self) -> set[Key]:
+        """What may come again (P2)."""
+        return self.sent.keys - self.recorded
+
+
+def assert_resumed(oracle: Oracle, crashes: Sequence[Crash], sent: Sent, result: Result) -> None:
+    """After the last run: P1 and P3 to the letter, and repeated is only what a crash left unrecorded, once for each."""
+    assert result.code == 0, result.err
+    verdict = oracle.assert_kept(sent, repeats=sum(len(crash.unrecorded) for crash in crashes))
+    allowed = set[Key]().union(*(crash.unrecorded for crash in crashes))
+    assert verdict.repeated.keys() <= allowed, f"repeated, though recorded: {verdict.repeated.keys() - allowed}"
+
+
+def every(points: Iterable[object], check: Callable[[object], None]) -> None:
+    """Run ``check`` at every point; all that fail are named, with the first failure in full."""
+    failed: list[tuple[object, AssertionError]] = []
+    for point in points:
+        try:
+            check(point)
+        except AssertionError as error:
+            failed.append((point, error))
+    if failed:
+        raise AssertionError(f"fails at {', '.join(str(point) for point, _ in failed)}") from failed[0][1]
+
+
+def hung_up(port: int, timeout_s: float = 10.0) -> None:
+    """Wait until a server has read to the end what a client that was killed had sent: no connection of it is open.
+
+    A request that was whole is stored by then. Without this, it could be stored after a test has looked.
+    """
+    deadline = time.monotonic() + timeout_s
+    while any(_is_open(line, port) for line in Path("/proc/net/tcp").read_text().splitlines()[1:]):
+        assert time.monotonic() < deadline, f"the server does not close its connections within {timeout_s:g} s"
+        time.sleep(0.005)
+    time.sleep(0.02)
+
+
+def _is_open(line: str, port: int) -> bool:
+    """Whether a line of the kernel's table is a connection of ``port``'s server; 06 is TIME_WAIT, 0A is LISTEN."""
+    _, local, _, state, *_ = line.split()
+    return int(local.rpartition(":")[2], 16) == port and state not in ("06", "0A")
