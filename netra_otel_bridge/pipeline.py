@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -41,8 +40,9 @@ from netra_otel_bridge.model import (
     UnreadableItem,
     Window,
 )
-from netra_otel_bridge.progress import DIGEST_BYTES, Recorder, holds_digest, pack_spans, with_digest
+from netra_otel_bridge.progress import DIGEST_BYTES, Recorder, holds_digest
 from netra_otel_bridge.source import AsyncNetraClient
+from netra_otel_bridge.underway import Listing, Trace, Windows
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -101,81 +101,6 @@ class LaneWatch:
         self._limiter.log(_log, logging.WARNING, (self.name, about), f"{self.name}: {problem}")
 
 
-@dataclass(slots=True, eq=False)
-class _Listing:
-    """One window: finished when it is listed to the end and each trace in it is answered (``open`` is 0)."""
-
-    window: Window
-    open: int = 1
-
-
-@dataclass(slots=True, eq=False)
-class _Trace:
-    """A trace on its way, listed under ``digest``; ``listings`` wait for it.
-
-    ``first`` says that this pass had not met it before, ``queued`` that it holds a slot. ``sent`` are the spans that
-    are answered with their checksums, those of earlier passes included, ``fresh`` the number that was to be sent.
-    ``again`` is the same trace, where it was listed with another summary meanwhile.
-    """
-
-    summary: TraceSummary
-    digest: bytes
-    listings: list[_Listing]
-    known: KnownTrace | None = None
-    first: bool = False
-    queued: bool = False
-    share: Share | None = None
-    start_ns: int = 0
-    sent: dict[int, int] = field(default_factory=dict)
-    fresh: int = 0
-    unanswered: int = 0
-    again: _Trace | None = None
-
-    def also_listed(self, summary: TraceSummary, digest: bytes, listing: _Listing) -> None:
-        """Another listing holds this trace too."""
-        listing.open += 1
-        if digest == self.digest:
-            self.listings.append(listing)
-        elif self.again is None:
-            self.again = _Trace(summary, digest, [listing])
-        else:
-            self.again.summary, self.again.digest = summary, digest
-            self.again.listings.append(listing)
-
-    def record(self) -> TraceRecord:
-        """What is to be remembered of it now. A summary of before counts no more once something was new or changed."""
-        before = self.known.digest if self.known is not None and not self.fresh else None
-        digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
-        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent))
-
-
-class _Windows:
-    """The windows of a pass, in order. It records those that are finished or, following, how far all are finished."""
-
-    def __init__(self, windows: Iterable[Window], progress: Recorder, follow: bool) -> None:
-        self._windows = iter(windows)
-        self._progress = progress
-        self._follow = follow
-        self._unfinished: deque[_Listing] = deque()
-
-    def __iter__(self) -> Iterator[_Listing]:
-        for window in self._windows:
-            listing = _Listing(window)
-            self._unfinished.append(listing)
-            yield listing
-
-    def close(self, listings: Iterable[_Listing]) -> None:
-        """One of the things that each of these waited for is done."""
-        for listing in listings:
-            listing.open -= 1
-            if not listing.open and not self._follow:
-                self._progress.finished(listing.window)
-        while self._unfinished and not self._unfinished[0].open:
-            end_ns = self._unfinished.popleft().window.end_ns
-            if self._follow:
-                self._progress.followed(end_ns)
-
-
 class TraceLane:
     """Copies the traces of windows to one destination, in one pass; `report` grows while `run` works."""
 
@@ -200,11 +125,11 @@ class TraceLane:
         self._batcher = Batcher(options.batch_spans, options.batch_bytes)
         self._held = Held(options.held_bytes)
         self._slots = asyncio.Semaphore(2 * options.fetchers)
-        self._traces: asyncio.Queue[_Trace] = asyncio.Queue()
-        self._ready: asyncio.Queue[tuple[_Trace, list[ReadableSpan]] | None] = asyncio.Queue(options.fetchers)
+        self._traces: asyncio.Queue[Trace] = asyncio.Queue()
+        self._ready: asyncio.Queue[tuple[Trace, list[ReadableSpan]] | None] = asyncio.Queue(options.fetchers)
         self._flushed = asyncio.Event()
-        self._active: dict[str, _Trace] = {}
-        self._batched: list[tuple[_Trace, int, int]] = []
+        self._active: dict[str, Trace] = {}
+        self._batched: list[tuple[Trace, int, int]] = []
         self._unlisted = {trace_id for query in queries for trace_id in query.trace_ids}
         self._gone = 0
 
@@ -226,7 +151,7 @@ class TraceLane:
         self._progress.start_pass()
         retries = self._watch.retries
         self._read_again = read_again
-        self._windows = _Windows(windows, self._progress, follow)
+        self._windows = Windows(windows, self._progress, follow)
         try:
             async with asyncio.TaskGroup() as stages:
                 background = [stages.create_task(self._deliver()), stages.create_task(self._progress.run())]
@@ -266,7 +191,7 @@ class TraceLane:
         await self._ready.put(None)
         await self._flushed.wait()
 
-    async def _list_windows(self, listings: Iterator[_Listing]) -> None:
+    async def _list_windows(self, listings: Iterator[Listing]) -> None:
         for listing in listings:
             for query in self._queries:
                 for trace_id in query.trace_ids or (None,):
@@ -275,7 +200,7 @@ class TraceLane:
             self.report.windows += 1
             self._watch.progress(self.report)
 
-    async def _list_window(self, listing: _Listing, query: TraceQuery, trace_id: str | None) -> None:
+    async def _list_window(self, listing: Listing, query: TraceQuery, trace_id: str | None) -> None:
         """Queue the traces of a window; a cursor that expires starts the listing again."""
         for restart in range(WINDOW_RESTARTS + 1):
             try:
@@ -288,13 +213,13 @@ class TraceLane:
             else:
                 return
 
-    async def _take(self, listing: _Listing, traces: Sequence[TraceSummary]) -> None:
+    async def _take(self, listing: Listing, traces: Sequence[TraceSummary]) -> None:
         """Queue those of a page's traces that are new or changed."""
         for work in self._claim(listing, traces):
             await self._slots.acquire()
             self._traces.put_nowait(work)
 
-    def _claim(self, listing: _Listing, traces: Sequence[TraceSummary]) -> list[_Trace]:
+    def _claim(self, listing: Listing, traces: Sequence[TraceSummary]) -> list[Trace]:
         """Those that are new or changed and not on their way. It waits for nothing, so no two listings claim the same."""
         ids = [trace.id for trace in traces]
         known = self._progress.known(ids)
@@ -311,7 +236,7 @@ class TraceLane:
             if active is not None:
                 active.also_listed(trace, digest, listing)
             elif before is None or not holds_digest(before.digest, digest) or self._read_again(before):
-                work = self._active[trace.id] = _Trace(trace, digest, [listing], before, first, queued=True)
+                work = self._active[trace.id] = Trace(trace, digest, [listing], before, first, queued=True)
                 listing.open += 1
                 claimed.append(work)
             elif first:
@@ -325,7 +250,7 @@ class TraceLane:
             await self._fetch_trace(await self._traces.get())
             self._traces.task_done()
 
-    async def _fetch_trace(self, work: _Trace) -> None:
+    async def _fetch_trace(self, work: Trace) -> None:
         """Read a trace and hand it on."""
         share = work.share = self._held.share()
         try:
@@ -382,13 +307,13 @@ class TraceLane:
             else:
                 await self._batch(*task)
 
-    async def _next(self) -> tuple[_Trace, list[ReadableSpan]] | None:
+    async def _next(self) -> tuple[Trace, list[ReadableSpan]] | None:
         self._held.idle(self._ready.empty())
         task = await self._ready.get()
         self._held.idle(False)
         return task
 
-    async def _batch(self, work: _Trace, spans: Sequence[ReadableSpan]) -> None:
+    async def _batch(self, work: Trace, spans: Sequence[ReadableSpan]) -> None:
         """Put the spans that the destination has not had into batches, and send what is full."""
         fresh = []
         for span in spans:
@@ -429,10 +354,10 @@ class TraceLane:
         self._batcher.limit(self._sender.limit_bytes)
         await self._progress.room()
 
-    def _record(self, batch: SpanBatch, entries: Sequence[tuple[_Trace, int, int]], answer: Answer) -> None:
+    def _record(self, batch: SpanBatch, entries: Sequence[tuple[Trace, int, int]], answer: Answer) -> None:
         answered = set(map(id, answer.answered))
         letters = [letter(dead.span, dead.reason) for dead in answer.dead]
-        touched: dict[_Trace, None] = {}
+        touched: dict[Trace, None] = {}
         for span, (work, span_id, checksum) in zip(batch.spans, entries, strict=True):
             if id(span) in answered:
                 work.sent[span_id] = checksum
@@ -452,7 +377,7 @@ class TraceLane:
                 self._close(work)
         self._watch.progress(self.report)
 
-    def _close(self, work: _Trace) -> None:
+    def _close(self, work: Trace) -> None:
         """A trace is done: so are the listings that waited for it, unless one of them saw it change meanwhile."""
         del self._active[work.summary.id]
         if work.share is not None:

@@ -1,0 +1,86 @@
+"""What is under way in a pass: windows that are being listed, traces that are being read and sent."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from netra_otel_bridge.held import Share
+from netra_otel_bridge.model import KnownTrace, TraceRecord, TraceSummary, Window
+from netra_otel_bridge.progress import Recorder, pack_spans, with_digest
+
+
+@dataclass(slots=True, eq=False)
+class Listing:
+    """One window: finished when it is listed to the end and each trace in it is answered (``open`` is 0)."""
+
+    window: Window
+    open: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class Trace:
+    """A trace on its way, listed under ``digest``; ``listings`` wait for it.
+
+    ``first`` says that this pass had not met it before, ``queued`` that it holds a slot. ``sent`` are the spans that
+    are answered with their checksums, those of earlier passes included, ``fresh`` the number that was to be sent.
+    ``again`` is the same trace, where it was listed with another summary meanwhile.
+    """
+
+    summary: TraceSummary
+    digest: bytes
+    listings: list[Listing]
+    known: KnownTrace | None = None
+    first: bool = False
+    queued: bool = False
+    share: Share | None = None
+    start_ns: int = 0
+    sent: dict[int, int] = field(default_factory=dict)
+    fresh: int = 0
+    unanswered: int = 0
+    again: Trace | None = None
+
+    def also_listed(self, summary: TraceSummary, digest: bytes, listing: Listing) -> None:
+        """Another listing holds this trace too."""
+        listing.open += 1
+        if digest == self.digest:
+            self.listings.append(listing)
+        elif self.again is None:
+            self.again = Trace(summary, digest, [listing])
+        else:
+            self.again.summary, self.again.digest = summary, digest
+            self.again.listings.append(listing)
+
+    def record(self) -> TraceRecord:
+        """What is to be remembered of it now. A summary of before counts no more once something was new or changed."""
+        before = self.known.digest if self.known is not None and not self.fresh else None
+        digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
+        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent))
+
+
+class Windows:
+    """The windows of a pass, in order. It records those that are finished or, following, how far all are finished."""
+
+    def __init__(self, windows: Iterable[Window], progress: Recorder, follow: bool) -> None:
+        self._windows = iter(windows)
+        self._progress = progress
+        self._follow = follow
+        self._unfinished: deque[Listing] = deque()
+
+    def __iter__(self) -> Iterator[Listing]:
+        for window in self._windows:
+            listing = Listing(window)
+            self._unfinished.append(listing)
+            yield listing
+
+    def close(self, listings: Iterable[Listing]) -> None:
+        """One of the things that each of these waited for is done."""
+        for listing in listings:
+            listing.open -= 1
+            if not listing.open and not self._follow:
+                self._progress.finished(listing.window)
+        while self._unfinished and not self._unfinished[0].open:
+            end_ns = self._unfinished.popleft().window.end_ns
+            if self._follow:
+                self._progress.followed(end_ns)
