@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,11 +10,10 @@ import typer
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import write_json
+from netra_otel_bridge.cli.running import on_signals
 from netra_otel_bridge.clock import NS_PER_MS, parse_time_ns
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.model import TraceQuery
-
-SECOND_SIGNAL_EXIT = 75
 
 
 def run(
@@ -57,13 +54,5 @@ def run(
 async def _serve(service: Service) -> None:
     """Run the service; SIGTERM or SIGINT stops it in order, a second one at once."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def told() -> None:
-        if stop.is_set():
-            os._exit(SECOND_SIGNAL_EXIT)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
+    on_signals(stop.set)
     await service.run(stop)

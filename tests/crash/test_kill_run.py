@@ -17,7 +17,6 @@ from zlib import crc32
 
 import pytest
 
-from netra_otel_bridge.emulator.faults import Answer, Call, Fault
 from tests.support import strace
 from tests.support.compare import Key
 from tests.support.fake_destination import FakeDestination
@@ -199,25 +198,3 @@ def test_run_a_kill_leaves_little_unrecorded(warm: Warm, tmp_path: Path) -> None
         happened("much was delivered", len(stored_by(story.fake.stored)) > 2 * MOST_UNRECORDED * BATCH_SPANS)
         assert len(story.allowed) <= MOST_UNRECORDED * BATCH_SPANS
         story.ended()
-
-
-def test_500_while_a_batch_is_on_its_way(rig: Rig) -> None:
-    """Netra fails in the middle of a request to the destination; both are well again, and the lane goes on."""
-
-    class Burst(Fault):
-        def __init__(self) -> None:
-            self.calls = 0
-
-        def instead(self, call: Call, /) -> Answer | None:
-            self.calls += 1
-            return Answer(500, b"{}") if 10 < self.calls <= 12 else None
-
-    burst = Burst()
-    rig.spoil(burst)
-    rig.feed(40, 2, start_ns=time.time_ns() - 100_000 * MS, every_ns=10 * MS)
-    recent = {key for key in rig.oracle.issued if rig.oracle.start_ns(key) > time.time_ns() - 3_600_000 * MS}
-    with JudgingDestination(lambda _: time.sleep(0.1)) as fake:  # type: ignore[func-returns-value]
-        env = {"NETRA_BRIDGE_BATCH_SPANS": "4", "NETRA_BRIDGE_CONCURRENCY": "2", "NETRA_BRIDGE_ATTEMPTS": "1"}
-        with rig.follower(fake.http_url, **env) as child:
-            child.until(lambda: recent <= stored_by(list(fake.stored)).keys)
-        happened("a burst", burst.calls > 12)

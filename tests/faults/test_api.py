@@ -199,7 +199,7 @@ def test_more_than_a_tenth_of_bad_items_stops(rig: Rig) -> None:
     assert_held(rig, rig.replay(), 69, "has the API changed")
 
 
-@pytest.mark.parametrize("length", [1, 2, 7])
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 7])
 def test_cursor_that_repeats_or_cycles(rig: Rig, length: int) -> None:
     """A cycle of any length is an error after one round at most, with no request storm."""
     rig.feed(700, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,22 +115,6 @@ def test_hanging_without_end_holds(rig: Rig, fake: FakeDestination, transport: s
     result = rig.replay(url(fake, transport), OTEL_EXPORTER_OTLP_TIMEOUT="0.3")
     assert_held(rig, result, fake, 69)
     assert len(fake.received) <= 4
-
-
-def test_hanging_stops_the_reading_of_the_source(rig: Rig, fake: FakeDestination) -> None:
-    """Back-pressure: while nothing is answered, what is held reaches its cap, the calls to Netra stop, memory is flat."""
-    rig.feed(500, 4, padding=10_000)
-    fake.script(*[Hang()] * 50)
-    with rig.child(fake.http_url, OTEL_EXPORTER_OTLP_TIMEOUT="60", NETRA_BRIDGE_HELD_BYTES="2000000") as child:
-        child.until(lambda: fake.received)
-        seen = [-1, rig.calls()]
-        while seen[-1] != seen[-2]:
-            time.sleep(0.5)
-            seen.append(rig.calls())
-        ended = child.kill()
-    assert seen[-1] < 250, "of some 512 traces"
-    assert ended.peak_bytes < 150 * MIB
-    happened("a request without an answer", fake.received)
 
 
 # partial success
@@ -351,7 +334,7 @@ def test_replies_dropped_on_the_wire(rig: Rig, fake: FakeDestination, transport:
             proxy.down = CLEAR
             proxy.reset()
 
-        timer = threading.Timer(0.6, clear)
+        timer = threading.Timer(0.45, clear)
         timer.start()
         result = rig.replay(
             proxy.instead_of(url(fake, transport)),

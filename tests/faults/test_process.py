@@ -6,10 +6,9 @@ Kills are in ``tests/crash``, what a state checks in ``tests/unit/test_state_*.p
 from __future__ import annotations
 
 import shutil
-import signal
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,11 +19,12 @@ from tests.support import cli, strace
 from tests.support.child import Child
 from tests.support.cli import CANARY, Result
 from tests.support.compare import Key
-from tests.support.fake_destination import FakeDestination, Hang, Reject
+from tests.support.fake_destination import Reject
 from tests.support.judging_destination import JudgingDestination, span_ids
-from tests.support.oracle import MS, happened, stored_by, written_to
+from tests.support.oracle import MS, happened, written_to
 from tests.support.rig import Rig, recorded
 from tests.support.strace import Point
+from tests.support.warm import Warm
 
 HEADER_SECRET = "tok-canary-51b0"
 
@@ -138,16 +138,21 @@ def test_what_looks_on_needs_no_lock(rig: Rig) -> None:
         assert owner.running
 
 
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    with Warm(tmp_path_factory.mktemp("warm")) as running:
+        yield running
+
+
 @pytest.mark.parametrize(("error", "advice"), [("ENOSPC", "room"), ("EIO", "look at the disk")])
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("nth", [2, 6])
-def test_disk_full_or_eio(rig: Rig, call: str, error: str, advice: str, nth: int) -> None:
+def test_disk_full_or_eio(rig: Rig, warm: Warm, call: str, error: str, advice: str, nth: int) -> None:
     """The command stops with the path and what to do; with a sound disk it goes on, and repeats only what it must."""
     strace.needed()
-    with rig.child(
-        None, "--state", str(rig.state), prefix=strace.failing(Point(call, nth), error), NETRA_BRIDGE_BATCH_SPANS="4"
-    ) as child:
-        ended = child.wait()
+    arguments = rig.arguments(None, "--state", str(rig.state))
+    env = rig.environment(NETRA_BRIDGE_BATCH_SPANS="4")
+    ended = warm.run(*arguments, env=env, strace=strace.failing(Point(call, nth), error))
     assert ended.code == 75, ended.err
     assert f"cannot keep the progress in {rig.state}" in ended.said
     assert advice in ended.said
@@ -159,65 +164,26 @@ def test_disk_full_or_eio(rig: Rig, call: str, error: str, advice: str, nth: int
     assert verdict.repeated.keys() <= unrecorded
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_sigterm_and_sigint(rig: Rig, number: signal.Signals) -> None:
-    """``run`` finishes the request in flight, records it, exits 0 and says so; nothing is repeated afterwards."""
-    first = recent(rig)
-    with JudgingDestination(lambda _: time.sleep(0.3)) as fake:  # type: ignore[func-returns-value]
-        with rig.follower(fake.http_url, NETRA_BRIDGE_BATCH_SPANS="4") as child:
-            child.until(lambda: fake.received)
-            child.signal(number)
-            ended = child.wait(10)
-        assert ended.code == 0, ended.err
-        assert "everything that was answered is recorded" in ended.said
-        sent = stored_by(fake.stored)
-        happened("something not yet sent", first - sent.keys)
-        assert recorded(rig.state, rig.oracle.trace_ids).keys() == sent.keys
-        with rig.follower(fake.http_url) as child:
-            child.until(lambda: first <= stored_by(list(fake.stored)).keys)
-            child.signal(number)
-            assert child.wait(10).code == 0
-        rig.oracle.assert_kept(stored_by(fake.stored), due=first)
-
-
-@pytest.mark.parametrize("command", ["run", "replay"])
-def test_a_second_signal(rig: Rig, command: str) -> None:
-    """The first waits for a request that hangs; the second ends the command at once."""
-    recent(rig)
-    with FakeDestination() as fake:
-        fake.script(*[Hang()] * 10)
-        env = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
-        starts = rig.follower if command == "run" else rig.child
-        with starts(fake.http_url, **env) as child:
-            child.until(lambda: fake.received)
-            child.signal(signal.SIGTERM)
-            time.sleep(0.5)
-            assert child.running, "it waits for the answer"
-            began = time.monotonic()
-            child.signal(signal.SIGTERM)
-            ended = child.wait()
-            assert time.monotonic() - began < 2
-        assert ended.code == 75
-
-
 def test_secrets_and_modes(rig: Rig) -> None:
     """Neither the key nor a header is in the state, a dead letter, the output file or what a command says; 0700, 0600."""
     poison = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
     reject = Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, f"{HEADER_SECRET} may not send this")
     headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {HEADER_SECRET}"}
-    says: list[str] = []
     with JudgingDestination(lambda received: reject if poison[1] in span_ids(received) else None) as fake:
         env = rig.environment(**headers)
+        arguments = rig.arguments(fake.grpc_url, "--state", str(rig.state), "-v")
+        with Child(*arguments, directory=rig.directory, env=env, secrets=(CANARY, HEADER_SECRET)) as child:
+            child.wait()
+        says = [child.out, child.err]
         for command in (
-            rig.arguments(fake.grpc_url, "--state", str(rig.state), "-v"),
             ("status", "--state", str(rig.state), "--json"),
             ("state", "dead-letters", "--state", str(rig.state)),
             ("check", "--to", fake.grpc_url),
             ("config", "show"),
         ):
-            with Child(*command, directory=rig.directory, env=env, secrets=(CANARY, HEADER_SECRET)) as child:
-                ended = child.wait()
-                says += [ended.out, ended.err]
+            result = cli.run(*command, env=env)
+            says += [result.out, result.err]
+        assert not any(secret in said for said in says for secret in (CANARY, HEADER_SECRET))
         happened("the header at the destination", HEADER_SECRET in fake.received[0].headers["authorization"])
     happened("a dead letter", any(poison[1] in said for said in says))
     kept = [path for path in rig.state.rglob("*") if path.is_file()]
