@@ -44,6 +44,7 @@ class Lives:
         self.fake = fake
         self.allowed: Counter[Key] = Counter()
         self._warm = warm
+        self._left: set[tuple[Key, int]] = set()
         self._rounds = 0
         self._looked = (-1, -1)
         self._whole = False
@@ -90,13 +91,14 @@ class Lives:
         hung_up(self.fake.http_port)
         unheard = result.code in (75, -2, -15) and self.rig.calls() == calls
         assert result.code in (0, -9) or unheard, f"{result.code}\n{result.err}"
-        left = self.unrecorded()
+        before, self._left = self._left, self.unrecorded()
+        left = {key for key, _ in self._left - before}
         assert not left or result.code == -9, f"answered and not recorded, though it ended in order: {left}"
         self.allowed.update(left)
         return result.code
 
-    def unrecorded(self) -> set[Key]:
-        """What the destination has and the state does not know of."""
+    def unrecorded(self) -> set[tuple[Key, int]]:
+        """What the destination has and the state does not know of, and how often it has it."""
         versions: dict[Key, list[int]] = {}
         for request in list(self.fake.stored):
             for resource in request.resource_spans:
@@ -107,7 +109,7 @@ class Lives:
         known = recorded(self.rig.state, self.rig.oracle.trace_ids)
         early = [key for key, checksum in known.items() if checksum not in versions.get(key, ())]
         assert not early, f"recorded before it was delivered: {early}"
-        return {key for key, sent in versions.items() if known.get(key) != sent[-1]}
+        return {(key, len(sent)) for key, sent in versions.items() if known.get(key) != sent[-1]}
 
     def ended(self) -> None:
         """After a last life in which all is well: P1 and P3 to the letter, and repeated is only what may be."""
