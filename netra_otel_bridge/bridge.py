@@ -24,7 +24,7 @@ from netra_otel_bridge.clock import Backoff, Clock, SystemClock, iso_ms, parse_t
 from netra_otel_bridge.config import Settings, load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
 from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, identity, open_destination
-from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.errors import ConfigurationError, StateError, UsageError
 from netra_otel_bridge.estimate import estimate
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, Window
@@ -434,8 +434,15 @@ async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseException:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        raise_unrecorded(await asyncio.gather(*tasks, return_exceptions=True))
         raise
+
+
+def raise_unrecorded(results: Iterable[object]) -> None:
+    """Raise the first `StateError` among the results of tasks that were cancelled: progress could not be recorded."""
+    for result in results:
+        if isinstance(result, StateError):
+            raise result
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -146,7 +146,8 @@ class TraceLane:
         unchanged whether its spans are read all the same.
 
         Errors of Netra, of the destination and of the state end up in ``report.error``. Cancelled, it stops reading,
-        gives the request that is under way `DRAIN_S` to be answered, and records the answer.
+        gives the request that is under way `DRAIN_S` to be answered, and records the answer; where that fails, it raises
+        `StateError`.
         """
         self._progress.start_pass()
         retries = self._watch.retries
@@ -160,12 +161,15 @@ class TraceLane:
                     task.cancel()
         except BaseExceptionGroup as group:
             self.report.error = _the_cause(group)
+        except asyncio.CancelledError:
+            await self._progress.flush()
+            raise
         finally:
             self.report.retries = self._watch.retries - retries
-            try:
-                await self._progress.flush()
-            except StateError as error:
-                self.report.error = error
+        try:
+            await self._progress.flush()
+        except StateError as error:
+            self.report.error = error
         return self.report
 
     async def _read(self) -> None:

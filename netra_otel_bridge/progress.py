@@ -155,7 +155,16 @@ class Recorder:
             await self._stored.wait()
 
     async def flush(self) -> None:
-        """Return when everything that was recorded is durable. Raises `StateError`."""
+        """Return when everything that was recorded is durable, even if cancelled meanwhile. Raises `StateError`."""
+        storing = asyncio.ensure_future(self._store_all())
+        try:
+            await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            await asyncio.wait({storing})
+            storing.result()
+            raise
+
+    async def _store_all(self) -> None:
         if self._transaction is not None:
             await asyncio.shield(self._transaction)
         if self._recorded.is_set():

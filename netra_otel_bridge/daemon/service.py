@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from netra_otel_bridge.bridge import Bridge, Route
+from netra_otel_bridge.bridge import Bridge, Route, raise_unrecorded
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.daemon.follow import Follower
 from netra_otel_bridge.daemon.http import HttpEndpoints
@@ -69,7 +69,7 @@ class Service:
             finally:
                 for task in (*lanes, stopping):
                     task.cancel()
-                await asyncio.gather(*lanes, stopping, return_exceptions=True)
+                raise_unrecorded(await asyncio.gather(*lanes, stopping, return_exceptions=True))
         _log.info("stopped; everything that was answered is recorded")
 
     def health(self) -> ServiceHealth:

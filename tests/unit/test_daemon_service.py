@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -354,6 +355,30 @@ async def test_a_state_that_is_in_use_or_lost(netra: ThreadedEmulator, tmp_path:
     for file in (tmp_path / "state").iterdir():
         file.unlink()
     feed(netra, *trace(2))
+    with pytest.raises(StateNotWritten, match=str(tmp_path / "state")):
+        await asyncio.wait_for(running, 10)
+
+
+async def test_a_stop_that_cannot_record_what_was_answered_says_so(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """It never ends as if all was well."""
+    answering, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Kept):
+        def export(self, spans: Any) -> SpanExportResult:
+            answering.set()
+            goes_on.wait(5)
+            return super().export(spans)
+
+    feed(netra, *trace(1))
+    stop = asyncio.Event()
+    service = Service(bridge_to(netra, tmp_path / "state"), to=[Slow()], since_ns=time.time_ns() - 60 * S)
+    running = asyncio.create_task(service.run(stop))
+    await asyncio.to_thread(answering.wait, 5)
+    for file in (tmp_path / "state").iterdir():
+        file.unlink()
+    stop.set()
+    await asyncio.sleep(0.1)
+    goes_on.set()
     with pytest.raises(StateNotWritten, match=str(tmp_path / "state")):
         await asyncio.wait_for(running, 10)
 

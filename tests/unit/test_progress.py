@@ -121,6 +121,29 @@ async def test_answers_that_come_during_a_transaction_go_into_the_next(
     assert store.lanes()[0].delivered == 4
 
 
+async def test_a_flush_that_is_cancelled_ends_first(
+    store: StateStore, writer: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop that comes while one transaction is written does not leave behind what was answered meanwhile."""
+    go = threading.Event()
+    commit = LaneState.commit
+    monkeypatch.setattr(LaneState, "commit", lambda *given: go.wait(5) and commit(*given))
+    recorder = Recorder(lane(store), writer, SystemClock())
+    running = asyncio.create_task(recorder.run())
+    recorder.answered([record("a", 1)], 1, 0, 0)
+    await asyncio.sleep(0.05)
+    recorder.answered([record("b", 1)], 1, 0, 0)
+    running.cancel()
+    flushing = asyncio.create_task(recorder.flush())
+    await asyncio.sleep(0.05)
+    flushing.cancel()
+    await asyncio.sleep(0.05)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+    assert set(lane(store).known(["a", "b"])) == {"a", "b"}
+
+
 async def test_sending_waits_for_the_disk(
     store: StateStore, writer: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
