@@ -24,7 +24,7 @@ check: $(VENV)/.checked ## Format, lint, types and the direction of imports
 faults: $(VENV)/.tested ## Kill the bridge at many moments and look for what is lost; slow, needs strace for all of it
 	$(RUN) -m pytest -q -rP tests/crash
 
-e2e: $(VENV)/.tested backends ## Run the end-to-end tests against a real Jaeger, a real Tempo and the real netra-sdk
+e2e: $(VENV)/.tested backends ## Run the end-to-end tests against a real Jaeger, Tempo and Prometheus, and the real netra-sdk
 	$(RUN) -m pytest -q tests/e2e
 
 backends: $(VENV)/.tested ## Build what the end-to-end tests run against; once, into the user's cache

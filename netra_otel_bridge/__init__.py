@@ -6,6 +6,7 @@ a range of time into any ``SpanExporter``. `Bridge` holds one configuration for 
 
 from netra_otel_bridge.bridge import Bridge, replay
 from netra_otel_bridge.convert import Privacy, SpanConverter
+from netra_otel_bridge.dashboards import DashboardData, SessionDetails, SessionStats, SessionStatsPage
 from netra_otel_bridge.deliver import Destination
 from netra_otel_bridge.errors import (
     BridgeError,
@@ -39,6 +40,7 @@ __all__ = [
     "Bridge",
     "BridgeError",
     "ConfigurationError",
+    "DashboardData",
     "Destination",
     "DestinationError",
     "LaneReport",
@@ -48,6 +50,9 @@ __all__ = [
     "Privacy",
     "ReplayEstimate",
     "ReplayReport",
+    "SessionDetails",
+    "SessionStats",
+    "SessionStatsPage",
     "SessionUsageData",
     "SpanBatch",
     "SpanConverter",

@@ -20,19 +20,21 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from netra_otel_bridge.clock import Backoff, Clock, SystemClock, iso_ms, parse_time_ns
+from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock, SystemClock, iso_ms, parse_time_ns
 from netra_otel_bridge.config import Settings, load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
 from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, identity, open_destination
 from netra_otel_bridge.errors import ConfigurationError, StateError, UsageError
 from netra_otel_bridge.estimate import estimate
+from netra_otel_bridge.ledger import PeriodLength
 from netra_otel_bridge.limiter import Limiter
+from netra_otel_bridge.metering import Meter, MeterOptions
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, Window
 from netra_otel_bridge.pipeline import LaneOptions, LaneWatch, TraceLane
 from netra_otel_bridge.progress import Recorder
 from netra_otel_bridge.resend import resend
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.state import MeterState, StateStore
 from netra_otel_bridge.windows import split, without
 
 if TYPE_CHECKING:
@@ -282,17 +284,18 @@ class Bridge:
         queries: tuple[TraceQuery, ...],
         state: StateStore,
         *,
+        client: AsyncNetraClient | None = None,
         watch: Callable[[str, Limiter], LaneWatch] = LaneWatch,
         patient: bool = False,
     ) -> list[Route]:
         """One route for each destination, with one client and one writer of ``state``; ``stack`` gives them back.
 
-        ``watch`` makes what a destination's lane tells, from its name. A ``patient`` route waits for its destination as
+        ``client`` is the caller's, else a new one. ``watch`` makes what a destination's lane tells, from its name. A ``patient`` route waits for its destination as
         long as it takes.
         """
         settings = self.settings
         destinations = await self.enter_destinations(stack, to)
-        client = await stack.enter_async_context(self.async_client())
+        reader = client if client is not None else await stack.enter_async_context(self.async_client())
         writer: Executor = stack.enter_context(ThreadPoolExecutor(1, "state"))
         options = LaneOptions(
             fetchers=settings.concurrency,
@@ -310,9 +313,26 @@ class Bridge:
                 destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
                 on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
             )  # fmt: skip
-            progress = Recorder(state.lane(client.base_url, name, _query_text(queries)), writer, self.clock)
-            routes.append(Route(client, self.converter(), sender, queries, progress, options, seen))
+            progress = Recorder(state.lane(reader.base_url, name, _query_text(queries)), writer, self.clock)
+            routes.append(Route(reader, self.converter(), sender, queries, progress, options, seen))
         return routes
+
+    def meter(self, client: AsyncNetraClient, state: StateStore, now_ns: Callable[[], int]) -> Meter:
+        """What meters the usage of tenants and sessions, as the settings say; ``now_ns`` is the time by Netra's clock.
+
+        Raises `StateError`.
+        """
+        settings = self.settings
+        options = MeterOptions(
+            tenants=settings.usage_tenants,
+            tenant_limit=settings.usage_tenant_limit,
+            sessions=settings.usage_sessions,
+            period=cast(PeriodLength, settings.usage_period),
+            grace_ns=settings.usage_grace_ns,
+            announce_s=settings.usage_announce_ns / NS_PER_S,
+            budgets=settings.usage_budgets,
+        )
+        return Meter(client, MeterState(state, client.base_url), options, now_ns=now_ns, clock=self.clock)
 
     async def _replay(self, route: Route, whole: Window, verify: bool) -> LaneReport:
         """One pass over a range, without what was finished or followed long ago: nothing is awaited there any more."""

@@ -92,6 +92,14 @@ class Settings:
     settle_ns: int
     lookback_ns: int
     remember_ns: int
+    usage_poll_ns: int
+    usage_tenants: tuple[str, ...]
+    usage_tenant_limit: int
+    usage_sessions: int
+    usage_period: str
+    usage_grace_ns: int
+    usage_announce_ns: int
+    usage_budgets: Mapping[str, float]
     http_host: str
     http_port: int
     log_format: str
@@ -201,6 +209,17 @@ def _destinations(value: Any) -> dict[str, str]:
     return {str(key): item for key, item in value.items()}
 
 
+def _budgets(value: Any) -> dict[str, float]:
+    """A mapping, or ``tenant=dollars,tenant2=dollars`` with percent-encoded tenants."""
+    if isinstance(value, str):
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        value = {unquote(tenant.strip()): amount for tenant, _, amount in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError("expected tenants, each with US dollars")  # noqa: TRY004  one error type for all parsers
+    amount = _number(0, 1e12, float)
+    return {str(tenant): amount(dollars) for tenant, dollars in value.items()}
+
+
 SETTINGS = (
     Setting("api_key", "NETRA_API_KEY", None, _secret, "the key that Netra gave you"),
     Setting("api_key_file", "NETRA_API_KEY_FILE", None, _path, "a file that holds the key, where api_key is not set"),
@@ -237,6 +256,50 @@ SETTINGS = (
         7 * 86400 * NS_PER_S,
         _duration(NS_PER_S),
         "how long single traces are remembered",
+    ),
+    Setting(
+        "usage_poll_ns",
+        "NETRA_BRIDGE_USAGE_POLL",
+        60 * NS_PER_S,
+        _duration(NS_PER_S // 10),
+        "time between polls of usage",
+    ),
+    Setting(
+        "usage_tenants", "NETRA_BRIDGE_USAGE_TENANTS", (), _list, "tenants to poll; none: those found in the traces"
+    ),
+    Setting(
+        "usage_tenant_limit",
+        "NETRA_BRIDGE_USAGE_TENANT_LIMIT",
+        500,
+        _number(1, 100_000, int),
+        "tenants with label sets of their own; the others are summed up as other",
+    ),
+    Setting(
+        "usage_sessions",
+        "NETRA_BRIDGE_USAGE_SESSIONS",
+        0,
+        _number(0, 1000, int),
+        "sessions to show, those that cost most; 0 for none",
+    ),
+    Setting(
+        "usage_period",
+        "NETRA_BRIDGE_USAGE_PERIOD",
+        "month",
+        _choice("month", "day"),
+        "what period gauges cover, in UTC",
+    ),
+    Setting(
+        "usage_grace_ns", "NETRA_BRIDGE_USAGE_GRACE", 3 * 86400 * NS_PER_S, _duration(0), "how late usage may come"
+    ),
+    Setting(
+        "usage_announce_ns",
+        "NETRA_BRIDGE_USAGE_ANNOUNCE",
+        75 * NS_PER_S,
+        _duration(0),
+        "how long a new counter shows 0 first; longer than metrics are collected apart",
+    ),
+    Setting(
+        "usage_budgets", "NETRA_BRIDGE_USAGE_BUDGETS", {}, _budgets, "US dollars a period by tenant; * is any other"
     ),
     Setting("http_host", "OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1", _text, "where health and metrics are served"),
     Setting("http_port", "OTEL_EXPORTER_PROMETHEUS_PORT", 9464, _number(0, 65535, int), "its port; 0 takes a free one"),

@@ -12,6 +12,7 @@
      |   |- NetraUnavailable        not reached, timed out, 5xx, cut answers            exit 69
      |   |- NetraRateLimited        429 to the last attempt                             exit 75
      |   |- NetraUnauthorized       401, 403                                            exit 77
+     |   |- NetraNotAllowed         a dashboard call is not open to this key or here   exit 77
      |   |- NetraNotFound           404, 405, a redirect, a web page: not the API       exit 78
      |   |- NetraUntrusted          TLS: its certificate or protocol is not accepted    exit 78
      |   |- NetraRejected           any other 4xx: Netra refuses this request           exit  1
@@ -113,6 +114,15 @@ class NetraRateLimited(NetraError):
 
 class NetraUnauthorized(NetraError):
     """Netra refuses the API key."""
+
+    exit_code = 77
+
+
+class NetraNotAllowed(NetraError):
+    """Netra does not answer a dashboard call, for this key or at all (401, 403, 404, no API); do without.
+
+    Deliberately no `NetraUnauthorized`: of the key itself, and of the other calls, it says nothing.
+    """
 
     exit_code = 77
 

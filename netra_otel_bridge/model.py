@@ -7,6 +7,7 @@ of the API: see "Not known: be lenient" in ``docs/netra-api.md``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -242,6 +243,27 @@ Outcome = Delivered | PartlyRefused | Retry | TooLarge | Refused | Misconfigured
 """What a destination answered to one batch."""
 
 
+class HourSpent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the metered spans of a tenant that start in one UTC hour used: tokens, spans, and cost in US dollars."""
+
+    tenant_id: str
+    hour_ns: int
+    tokens: int
+    requests: int
+    cost: float
+
+
+class TraceSpent(msgspec.Struct, frozen=True, array_like=True):
+    """What the spans of a trace cost that one destination has.
+
+    ``hours`` are the sums of when all spans were last answered. ``untaken`` are the ids of spans that were answered and
+    that the destination has not taken, or may not have: it refused some of a batch without saying which.
+    """
+
+    hours: tuple[HourSpent, ...] = ()
+    untaken: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
     """What one destination has had of one trace.
@@ -254,6 +276,7 @@ class TraceRecord:
     start_ns: int
     digest: bytes | None
     spans: bytes
+    spent: TraceSpent = field(default_factory=TraceSpent)
 
     ENTRY_BYTES = 12
 
@@ -324,6 +347,7 @@ class LaneStatus:
     problem: str
     problem_since_ns: int
     reasons: tuple[tuple[str, int], ...]
+    reconciled: tuple[Reconciliation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,18 +374,32 @@ class LaneHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageHealth:
+    """How the usage lane is doing now. ``polled_ns`` is when all that was due was last asked for, 0 for never yet."""
+
+    problem: str
+    problem_since_ns: int
+    polled_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceHealth:
-    """How the service is doing now. ``api_calls`` counts Netra's answers by HTTP status; 0 stands for no answer."""
+    """How the service is doing now. ``api_calls`` counts Netra's answers by HTTP status; 0 stands for no answer.
+
+    There are no ``lanes`` where no traces are followed, and no ``usage`` where it is not polled.
+    """
 
     now_ns: int
     lanes: tuple[LaneHealth, ...]
     api_calls: dict[int, int]
     api_retries: int
+    usage: UsageHealth | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether every lane has followed live traffic at least once, and nothing holds one up."""
-        return bool(self.lanes) and all(lane.passes and not lane.problem for lane in self.lanes)
+        """Whether each lane has done all of its work at least once, and nothing holds one up."""
+        usage_ready = bool(self.lanes) if self.usage is None else bool(self.usage.polled_ns and not self.usage.problem)
+        return usage_ready and all(lane.passes and not lane.problem for lane in self.lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,3 +509,28 @@ class ReplayEstimate:
     bytes: int
     api_calls: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """What the spans that a destination has cost a tenant, and what Netra's usage call reports for the same hours.
+
+    Costs are in US dollars. Netra was asked at ``asked_ns``.
+    """
+
+    tenant_id: str
+    window: Window
+    replayed_tokens: Number
+    replayed_cost: float
+    reported_tokens: Number
+    reported_cost: float
+    asked_ns: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both figures are the same, but for the rounding of sums."""
+        return _same(self.replayed_tokens, self.reported_tokens) and _same(self.replayed_cost, self.reported_cost)
+
+
+def _same(replayed: Number, reported: Number) -> bool:
+    return math.isclose(replayed, reported, rel_tol=1e-6, abs_tol=1e-9)

@@ -22,7 +22,7 @@ from zlib import crc32
 import msgspec
 
 from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.convert import SpanConverter
+from netra_otel_bridge.convert import SpanConverter, spent
 from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, letter
 from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound, StateError
 from netra_otel_bridge.held import Held, Share
@@ -83,6 +83,9 @@ class LaneWatch:
 
     def progress(self, report: LaneReport) -> None:
         """The report grew."""
+
+    def read(self, trace: TraceSummary, spans: Sequence[TraceSpan]) -> None:
+        """The spans of a trace were read."""
 
     def retrying(self, reason: str, delay_s: float) -> None:
         """A batch was not taken and is sent again in ``delay_s`` seconds."""
@@ -270,13 +273,15 @@ class TraceLane:
             if work.queued:
                 self._slots.release()
         share.read()
+        self._watch.read(work.summary, spans)
         converted = self._converter.convert_trace(work.summary, spans)
         if not converted:
             self.report.note(f"trace {work.summary.id}: Netra lists it, and holds no span of it")
             self._close(work)
             return
         if work.known is not None or not work.first:
-            work.sent = self._progress.spans(work.summary.id)
+            work.recorded(self._progress.spans(work.summary.id), self._progress.spent(work.summary.id))
+        work.spent = spent(spans, converted)
         work.start_ns = min(span.start_time or 0 for span in converted)
         await self._ready.put((work, converted))
 
@@ -360,12 +365,12 @@ class TraceLane:
 
     def _record(self, batch: SpanBatch, entries: Sequence[tuple[Trace, int, int]], answer: Answer) -> None:
         answered = set(map(id, answer.answered))
+        untaken = answered if answer.refused else {id(dead.span) for dead in answer.dead}
         letters = [letter(dead.span, dead.reason) for dead in answer.dead]
         touched: dict[Trace, None] = {}
         for span, (work, span_id, checksum) in zip(batch.spans, entries, strict=True):
             if id(span) in answered:
-                work.sent[span_id] = checksum
-                work.unanswered -= 1
+                work.answered(span_id, checksum, taken=id(span) not in untaken)
                 touched[work] = None
         refused = answer.refused + (0 if self._options.keeps_letters else len(letters))
         self.report.delivered += answer.delivered

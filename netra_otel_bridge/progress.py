@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from netra_otel_bridge.clock import Clock
-from netra_otel_bridge.model import DeadLetter, KnownTrace, Progress, TraceRecord, Window
+from netra_otel_bridge.model import DeadLetter, KnownTrace, Progress, TraceRecord, TraceSpent, Window
 from netra_otel_bridge.state import LaneState
 
 T = TypeVar("T")
@@ -98,6 +98,11 @@ class Recorder:
         """The ids of the spans of a trace that were answered, with the checksums of their encodings."""
         record = self._traces.get(trace_id) or self._being_stored.get(trace_id)
         return unpack_spans(record.spans if record is not None else self._lane.spans(trace_id))
+
+    def spent(self, trace_id: str) -> TraceSpent:
+        """What the spans of a trace cost that the destination has."""
+        record = self._traces.get(trace_id) or self._being_stored.get(trace_id)
+        return record.spent if record is not None else self._lane.trace_spent(trace_id)
 
     def first_listed(self, trace_ids: Sequence[str]) -> set[str]:
         """Those that this pass has not met before."""

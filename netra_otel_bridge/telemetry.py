@@ -11,9 +11,8 @@ import logging
 import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -24,9 +23,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from netra_otel_bridge import __version__
 from netra_otel_bridge.clock import NS_PER_S
+from netra_otel_bridge.convert.metrics import Instrument, Value
 from netra_otel_bridge.deliver.overheard import overhear
 from netra_otel_bridge.errors import ConfigurationError
-from netra_otel_bridge.model import LaneHealth, ServiceHealth
+from netra_otel_bridge.model import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.outliving import OutlivingCounters
 
 SERVICE_NAME = "netra-otel-bridge"
 METER = "netra_otel_bridge"
@@ -37,19 +38,7 @@ _CLOSE_S = 3.0
 _MAX_MS = 86_400_000.0
 _log = logging.getLogger(__name__)
 
-Health = Callable[[], ServiceHealth]
-Value = tuple[float, dict[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """One figure: how it is called, what it says to people, and how it is read."""
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    unit: str
-    description: str
-    read: Callable[[ServiceHealth], Iterable[Value]]
+T = TypeVar("T")
 
 
 def _by_lane(read: Callable[[LaneHealth], float]) -> Callable[[ServiceHealth], Iterator[Value]]:
@@ -71,6 +60,17 @@ def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth],
     return values
 
 
+def _by_usage(read: Callable[[UsageHealth, int], float | None]) -> Callable[[ServiceHealth], Iterator[Value]]:
+    """One value; none where usage is not polled."""
+
+    def values(health: ServiceHealth) -> Iterator[Value]:
+        value = read(health.usage, health.now_ns) if health.usage is not None else None
+        if value is not None:
+            yield value, {}
+
+    return values
+
+
 def _api_calls(health: ServiceHealth) -> Iterator[Value]:
     for status, calls in health.api_calls.items():
         yield calls, {"http.response.status_code": str(status) if status else "none"}
@@ -80,7 +80,7 @@ def _build(_: ServiceHealth) -> Iterator[Value]:
     yield 1, {"version": __version__, "python": platform.python_version()}
 
 
-INSTRUMENTS = (
+INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
     Instrument(
         "netra_bridge.spans.read",
         "counter",
@@ -159,29 +159,55 @@ INSTRUMENTS = (
         lambda health: [(health.api_retries, {})],
     ),
     Instrument(
+        "netra_bridge.usage.up",
+        "gauge",
+        "1",
+        "1 while nothing keeps usage from being polled, else 0; /readyz says what does",
+        _by_usage(lambda usage, _: int(not usage.problem)),
+    ),
+    Instrument(
+        "netra_bridge.usage.age",
+        "gauge",
+        "s",
+        "The time since all usage that was due was last asked for",
+        _by_usage(lambda usage, now_ns: max(0, now_ns - usage.polled_ns) / NS_PER_S if usage.polled_ns else None),
+    ),
+    Instrument(
         "netra_bridge.build.info", "gauge", "1", "Always 1; its attributes say which version is running", _build
     ),
 )
 
 
-class SelfTelemetry:
-    """Shows ``health`` to ``readers`` until `close`.
+class Telemetry:
+    """Shows figures to ``readers`` until `close`: those of the service itself (`INSTRUMENTS`), and others by `show`.
 
-    ``health`` is called once for each instrument and collection, on the readers' own threads: it MUST be safe to call
-    on any thread and take microseconds.
+    They come from no instance, unless ``OTEL_RESOURCE_ATTRIBUTES`` names one: with the one that the SDK makes up for each
+    process, every restart would begin new series.
+
+    What figures are read off is asked for once for each instrument and collection, on the readers' own threads: it MUST
+    be safe to call on any thread and take microseconds.
     """
 
-    def __init__(self, health: Health, readers: Sequence[MetricReader]) -> None:
-        resource = Resource.create({"service.name": SERVICE_NAME, "service.version": __version__})
+    def __init__(self, health: Callable[[], ServiceHealth], readers: Sequence[MetricReader]) -> None:
+        resource = Resource({"service.name": SERVICE_NAME, "service.version": __version__})
         self._provider = MeterProvider(
             metric_readers=readers,
             resource=resource.merge(OTELResourceDetector().detect()),
             shutdown_on_exit=False,
         )
-        meter = self._provider.get_meter(METER, __version__)
-        for instrument in INSTRUMENTS:
-            _observe(meter, instrument, health)
+        self.meter = self._provider.get_meter(METER, __version__)
         self._closed = False
+        self.show(INSTRUMENTS, health)
+
+    def show(
+        self,
+        instruments: Iterable[Instrument[T]],
+        source: Callable[[], T],
+        collected: Callable[[Mapping[str, str]], None] = lambda _: None,
+    ) -> None:
+        """Read ``instruments`` off what ``source`` returns; ``collected`` is told the attributes of each value that is read."""
+        for instrument in instruments:
+            _observe(self.meter, instrument, source, collected)
 
     def close(self, timeout_s: float = _CLOSE_S) -> None:
         """Hand the last figures to exporters, and end; after ``timeout_s`` an exporter that hangs is left behind.
@@ -202,22 +228,27 @@ class SelfTelemetry:
             _log.warning("the last metrics may not have arrived: %s", type(error).__name__)
 
 
-def _observe(meter: Meter, instrument: Instrument, health: Health) -> None:
+def _observe(
+    meter: Meter, instrument: Instrument[T], source: Callable[[], T], collected: Callable[[Mapping[str, str]], None]
+) -> None:
     def observations(_: CallbackOptions) -> Iterator[Observation]:
-        for value, attributes in instrument.read(health()):
+        for value, attributes in instrument.read(source()):
             yield Observation(value, attributes)
+            collected(attributes)
 
     make = meter.create_observable_counter if instrument.kind == "counter" else meter.create_observable_gauge
     make(instrument.name, [observations], instrument.unit, instrument.description)
 
 
-def metric_readers(environ: Mapping[str, str]) -> tuple[list[MetricReader], CollectorRegistry | None]:
+def metric_readers(
+    environ: Mapping[str, str], origin_ns: Callable[[], int] = lambda: 0
+) -> tuple[list[MetricReader], CollectorRegistry | None]:
     """The readers that ``OTEL_METRICS_EXPORTER`` names (default: ``prometheus``), and what ``/metrics`` is to show.
 
     ``prometheus`` is a registry for the service's own page, and starts no server; without it there is no registry.
     ``otlp`` follows ``OTEL_EXPORTER_OTLP_METRICS_PROTOCOL`` or ``OTEL_EXPORTER_OTLP_PROTOCOL``, gRPC by default;
-    ``none`` stands alone; any other name is an entry point of `GROUP`. Exporters read their own variables.
-    Raises `ConfigurationError` naming the variable, and what is installed.
+    ``none`` stands alone; any other name is an entry point of `GROUP`. Exporters read their own variables, and are told
+    that the counters of usage began at ``origin_ns``. Raises `ConfigurationError` naming the variable, and what is installed.
     """
     names = list(dict.fromkeys(name.strip() for name in environ.get(VARIABLE, "").split(",") if name.strip()))
     names = names or ["prometheus"]
@@ -228,7 +259,7 @@ def metric_readers(environ: Mapping[str, str]) -> tuple[list[MetricReader], Coll
     makers = [(name, _maker(name, environ)) for name in names if name != "prometheus"]
     interval_ms = _milliseconds(environ, "OTEL_METRIC_EXPORT_INTERVAL")
     timeout_ms = _milliseconds(environ, "OTEL_METRIC_EXPORT_TIMEOUT")
-    readers = [_made(name, maker, interval_ms, timeout_ms) for name, maker in makers]
+    readers = [_made(name, maker, origin_ns, interval_ms, timeout_ms) for name, maker in makers]
     if "prometheus" not in names:
         return readers, None
     registry = CollectorRegistry()
@@ -245,7 +276,18 @@ def _prometheus_reader(registry: CollectorRegistry) -> MetricReader:
     return reader
 
 
-def _maker(name: str, environ: Mapping[str, str]) -> Callable[[], Any]:
+def metric_exporter(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> MetricExporter:
+    """The exporter that a name of ``OTEL_METRICS_EXPORTER`` stands for; ``origin`` is where messages say it was given.
+
+    Raises `ConfigurationError`.
+    """
+    made = _set_up(name, _maker(name, environ, origin), origin)
+    if not isinstance(made, MetricExporter):
+        raise ConfigurationError(f"{origin}: {name!r} makes no metric exporter", hint="take otlp")
+    return made
+
+
+def _maker(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> Callable[[], Any]:
     """What the exporter's entry point stands for: a class of metric readers or of exporters."""
     found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
     wanted = _otlp_protocol(environ) if name == "otlp" else name
@@ -254,13 +296,13 @@ def _maker(name: str, environ: Mapping[str, str]) -> Callable[[], Any]:
         package = wanted.replace("_", "-")
         install = f"opentelemetry-exporter-{package}" if name == "otlp" else f"the package that brings {name!r}"
         raise ConfigurationError(
-            f"{VARIABLE}: {name!r} is not installed", hint=f"there is {', '.join(known)}; or install {install}"
+            f"{origin}: {name!r} is not installed", hint=f"there is {', '.join(known)}; or install {install}"
         )
     try:
         maker: Callable[[], Any] = found[wanted].load()
     except Exception as error:
         raise ConfigurationError(
-            f"{VARIABLE}: {name!r} ({found[wanted].value}) cannot be loaded: {type(error).__name__}: {error}",
+            f"{origin}: {name!r} ({found[wanted].value}) cannot be loaded: {type(error).__name__}: {error}",
             hint="reinstall the package that brings it",
         ) from error
     return maker
@@ -286,23 +328,40 @@ def _milliseconds(environ: Mapping[str, str], variable: str) -> float | None:
     return value
 
 
-def _made(name: str, maker: Callable[[], Any], interval_ms: float | None, timeout_ms: float | None) -> MetricReader:
-    """The reader that an entry point makes; an exporter is given the figures each ``interval_ms`` (default: a minute).
+def _made(
+    name: str,
+    maker: Callable[[], Any],
+    origin_ns: Callable[[], int],
+    interval_ms: float | None,
+    timeout_ms: float | None,
+) -> MetricReader:
+    """The reader that an entry point makes; an exporter is given the figures each ``interval_ms`` (default: a minute)."""
+
+    def reader() -> Any:
+        made = maker()
+        if isinstance(made, MetricExporter):
+            return PeriodicExportingMetricReader(OutlivingCounters(made, origin_ns), interval_ms, timeout_ms)
+        return made
+
+    made = _set_up(name, reader, VARIABLE)
+    if not isinstance(made, MetricReader):
+        raise ConfigurationError(f"{VARIABLE}: {name!r} makes neither a metric reader nor a metric exporter")
+    return made
+
+
+def _set_up(name: str, maker: Callable[[], Any], origin: str) -> Any:
+    """What ``maker`` makes.
 
     What is logged meanwhile is repeated without values: of a header that cannot be read it would show the token.
     """
     try:
         with overhear(("opentelemetry",)) as heard:
             made = maker()
-            is_exporter = isinstance(made, MetricExporter)
-            reader = PeriodicExportingMetricReader(made, interval_ms, timeout_ms) if is_exporter else made
     except Exception as error:
         raise ConfigurationError(
-            f"{VARIABLE}: {name!r} cannot be set up: {type(error).__name__}",
+            f"{origin}: {name!r} cannot be set up: {type(error).__name__}",
             hint="look at its environment variables (OTEL_EXPORTER_...)",
         ) from error
     for form in heard.forms:
         _log.warning("%s: while it was set up, the exporter said: %s", name, form)
-    if not isinstance(reader, MetricReader):
-        raise ConfigurationError(f"{VARIABLE}: {name!r} makes neither a metric reader nor a metric exporter")
-    return reader
+    return made

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from netra_otel_bridge.convert import SpanSpent, summed
 from netra_otel_bridge.held import Share
-from netra_otel_bridge.model import KnownTrace, TraceRecord, TraceSummary, Window
+from netra_otel_bridge.model import KnownTrace, TraceRecord, TraceSpent, TraceSummary, Window
 from netra_otel_bridge.progress import Recorder, pack_spans, with_digest
 
 
@@ -25,7 +26,8 @@ class Trace:
 
     ``first`` says that this pass had not met it before, ``queued`` that it holds a slot. ``sent`` are the spans that
     are answered with their checksums, those of earlier passes included, ``fresh`` the number that was to be sent.
-    ``again`` is the same trace, where it was listed with another summary meanwhile.
+    ``untaken`` are those of them that the destination may not have, ``spent`` says what each metered span cost, and
+    ``before`` what was recorded of that. ``again`` is the same trace, where it was listed with another summary meanwhile.
     """
 
     summary: TraceSummary
@@ -37,6 +39,9 @@ class Trace:
     share: Share | None = None
     start_ns: int = 0
     sent: dict[int, int] = field(default_factory=dict)
+    untaken: set[int] = field(default_factory=set)
+    spent: Sequence[SpanSpent] = ()
+    before: TraceSpent = field(default_factory=TraceSpent)
     fresh: int = 0
     unanswered: int = 0
     again: Trace | None = None
@@ -52,11 +57,26 @@ class Trace:
             self.again.summary, self.again.digest = summary, digest
             self.again.listings.append(listing)
 
+    def recorded(self, sent: dict[int, int], spent: TraceSpent) -> None:
+        """Go on from what is remembered of it."""
+        self.sent, self.before, self.untaken = sent, spent, set(spent.untaken)
+
+    def answered(self, span_id: int, checksum: int, *, taken: bool) -> None:
+        """One of the spans that were to be sent is answered."""
+        self.sent[span_id] = checksum
+        self.unanswered -= 1
+        if taken:
+            self.untaken.discard(span_id)
+        else:
+            self.untaken.add(span_id)
+
     def record(self) -> TraceRecord:
         """What is to be remembered of it now. A summary of before counts no more once something was new or changed."""
         before = self.known.digest if self.known is not None and not self.fresh else None
         digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
-        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent))
+        hours = self.before.hours if self.unanswered else summed(self.spent, self.untaken)
+        spent = TraceSpent(hours, tuple(self.untaken))
+        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent), spent)
 
 
 class Windows:

@@ -13,18 +13,13 @@ import typer
 
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.output import wants_json, write_error
+from netra_otel_bridge.cli.running import Interrupted
 from netra_otel_bridge.errors import BridgeError, UsageError
 
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for flags it cannot make sense of; typer exports only this subclass of it."""
 _TYPER_INTERRUPTED = 130
 """What newer versions of typer return for a ``KeyboardInterrupt``; older ones raise ``Abort``."""
-
-
-class Interrupted(BridgeError):
-    """SIGINT or SIGTERM ended the command."""
-
-    exit_code = 75
 
 
 def _interrupt(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""``run``: follow live traffic until told to stop."""
+"""``run``: follow live traffic and poll usage, until told to stop."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from netra_otel_bridge.cli.output import write_json
 from netra_otel_bridge.cli.running import on_signals
 from netra_otel_bridge.clock import NS_PER_MS, parse_time_ns
 from netra_otel_bridge.daemon.service import Service
+from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceQuery
 
 
@@ -26,13 +27,17 @@ def run(
     ] = None,
     poll: Annotated[str | None, typer.Option(metavar="30s", help="Time between two polls.")] = None,
     settle: Annotated[str | None, typer.Option(metavar="30s", help="Leave out traces younger than this.")] = None,
+    no_traces: Annotated[bool, typer.Option("--no-traces", help="Poll usage only; no destination is needed.")] = False,
+    no_usage: Annotated[bool, typer.Option("--no-usage", help="Follow traces only.")] = False,
     state: options.State = None,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Follow live traffic to one or several destinations, until SIGTERM."""
+    """Follow live traffic to one or several destinations and poll usage, until SIGTERM."""
+    if no_traces and no_usage:
+        raise UsageError("--no-traces and --no-usage leave nothing to do", hint="leave one of them out")
     bridge, redactor = options.start_service(
         config_file,
         verbose,
@@ -44,7 +49,14 @@ def run(
     )
     queries = tuple(TraceQuery(tenant_id=one) for one in tenant or ()) or (TraceQuery(),)
     since_ns = None if since is None else parse_time_ns(since, bridge.clock.now_ns()) // NS_PER_MS * NS_PER_MS
-    service = Service(bridge, queries=queries, since_ns=since_ns, on_new_key=redactor.add)
+    service = Service(
+        bridge,
+        queries=queries,
+        since_ns=since_ns,
+        traces=not no_traces,
+        usage=not no_usage,
+        on_new_key=redactor.add,
+    )
     asyncio.run(_serve(service))
     if as_json:
         write_json({"destinations": [asdict(lane) for lane in service.health().lanes], "exit_code": 0})

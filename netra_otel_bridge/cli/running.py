@@ -8,10 +8,16 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from netra_otel_bridge.errors import BridgeError
+
 T = TypeVar("T")
-
-
 SECOND_SIGNAL_EXIT = 75
+
+
+class Interrupted(BridgeError):
+    """A signal ended the command."""
+
+    exit_code = 75
 
 
 def on_signals(told: Callable[[], object]) -> None:

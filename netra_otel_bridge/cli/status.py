@@ -11,8 +11,11 @@ from rich.text import Text
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import count, duration, out, size, write_json
 from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.model import LaneStatus
+from netra_otel_bridge.model import LaneStatus, Reconciliation, Window
 from netra_otel_bridge.state import StateStatus, read_status
+
+DIFFERING = 20
+"""Tenants whose spend differs that are listed, those with the largest difference first."""
 
 
 def status(
@@ -52,6 +55,18 @@ def _document(found: StateStatus, now_ns: int) -> dict[str, Any]:
                 "problem": lane.problem or None,
                 "problem_since": _time(lane.problem_since_ns),
                 "reasons": [{"reason": reason, "count": number} for reason, number in lane.reasons],
+                "reconciliation": [
+                    {
+                        "tenant_id": one.tenant_id,
+                        "from": iso_ms(one.window.start_ns),
+                        "until": iso_ms(one.window.end_ns),
+                        "replayed_tokens": one.replayed_tokens,
+                        "replayed_cost": one.replayed_cost,
+                        "reported_tokens": one.reported_tokens,
+                        "reported_cost": one.reported_cost,
+                    }
+                    for one in lane.reconciled
+                ],
             }
             for lane in found.lanes
         ],
@@ -80,6 +95,7 @@ def _print(found: StateStatus, now_ns: int) -> None:
     out.print(table)
     for lane in found.lanes:
         _print_problems(lane, now_ns, working=found.owner is not None)
+        _print_spend(lane)
 
 
 def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
@@ -89,6 +105,41 @@ def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
         out.print(f"{lane.destination}: {waits}: {lane.problem}", soft_wrap=True, markup=False)
     for reason, number in lane.reasons:
         out.print(f"{lane.destination}: {number:,} dead-lettered: {reason}", soft_wrap=True, markup=False)
+
+
+def _print_spend(lane: LaneStatus) -> None:
+    """A line for all tenants whose spend agrees with what Netra reports, and one for each whose does not."""
+    agreed = [one for one in lane.reconciled if one.agrees]
+    if agreed:
+        tenants = "1 tenant agrees" if len(agreed) == 1 else f"{len(agreed):,} tenants agrees"
+        hours = _hours(Window(min(one.window.start_ns for one in agreed), max(one.window.end_ns for one in agreed)))
+        out.print(f"{lane.destination}: spend of {tenants} with Netra, {hours}", soft_wrap=True, markup=False)
+    differing = sorted((one for one in lane.reconciled if not one.agrees), key=_difference, reverse=True)
+    for one in differing[:DIFFERING]:
+        out.print(
+            f"{lane.destination}: spend of tenant {one.tenant_id} differs: replayed {_spend(one.replayed_tokens, one.replayed_cost)}, "
+            f"Netra reports {_spend(one.reported_tokens, one.reported_cost)}, {_hours(one.window)}",
+            soft_wrap=True,
+            markup=False,
+        )
+    if len(differing) > DIFFERING:
+        out.print(
+            f"{lane.destination}: spend of {len(differing) - DIFFERING:,} more tenants differs; --json lists all",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def _difference(one: Reconciliation) -> tuple[float, float]:
+    return abs(one.replayed_cost - one.reported_cost), abs(one.replayed_tokens - one.reported_tokens)
+
+
+def _spend(tokens: float, cost: float) -> str:
+    return f"{tokens:,} tokens and ${cost:,.6f}"
+
+
+def _hours(window: Window) -> str:
+    return f"{iso_ms(window.start_ns)[:16]}Z to {iso_ms(window.end_ns)[:16]}Z"
 
 
 def _time(ns: int) -> str | None:

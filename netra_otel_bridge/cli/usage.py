@@ -1,4 +1,4 @@
-"""``usage tenant`` and ``usage session``: what was used in a range of time."""
+"""``usage tenant``, ``usage session``: what was used in a range of time; ``usage backfill`` has a file of its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import typer
 from rich import box
 from rich.table import Table
 
-from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli import options, usage_backfill
 from netra_otel_bridge.cli.output import cost, count, out, write_json
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.errors import NotKnown
 from netra_otel_bridge.model import SessionUsageData, TenantUsageData, Window
 
 app = typer.Typer(help="Print what a tenant or a session used: tokens, requests, sessions, cost.", no_args_is_help=True)
+app.command("backfill")(usage_backfill.backfill)
 
 
 @app.command("tenant")

@@ -1,7 +1,7 @@
 """CONVERT: from Netra's JSON to OpenTelemetry's ``ReadableSpan``, pure: no I/O, no clock."""
 
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
-from netra_otel_bridge.convert.metered import is_metered
+from netra_otel_bridge.convert.metered import SpanSpent, is_metered, spent, summed
 from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User
 from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
@@ -11,9 +11,12 @@ __all__ = [
     "Privacy",
     "Profile",
     "SpanConverter",
+    "SpanSpent",
     "User",
     "instant_ns",
     "is_error",
     "is_metered",
     "is_no_id",
+    "spent",
+    "summed",
 ]

@@ -23,7 +23,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from netra_otel_bridge.clock import NS_PER_S, Clock, iso_ms
 from netra_otel_bridge.errors import ConfigurationError
 from netra_otel_bridge.limiter import Limiter
-from netra_otel_bridge.model import LaneHealth, ServiceHealth
+from netra_otel_bridge.model import LaneHealth, ServiceHealth, UsageHealth
 
 HOST_VARIABLE, PORT_VARIABLE = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"
 MAX_CONNECTIONS = 64
@@ -138,10 +138,12 @@ def _readiness(health: ServiceHealth, *, as_json: bool) -> _Answer:
     status = 200 if health.ready else 503
     if as_json:
         lanes = [_lane_json(lane, health.now_ns) for lane in health.lanes]
-        return _Answer(
-            msgspec.json.encode({"ready": health.ready, "lanes": lanes}) + b"\n", "application/json", status=status
-        )
-    lines = [_lane_line(lane, health.now_ns) for lane in health.lanes] or ["no destination is followed yet"]
+        document = {"ready": health.ready, "lanes": lanes, "usage": health.usage and _usage_json(health.usage)}
+        return _Answer(msgspec.json.encode(document) + b"\n", "application/json", status=status)
+    lines = [_lane_line(lane, health.now_ns) for lane in health.lanes]
+    if health.usage is not None:
+        lines.append(_usage_line(health.usage, health.now_ns))
+    lines = lines or ["nothing is followed yet"]
     return _Answer("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), status=status)
 
 
@@ -175,6 +177,23 @@ def _lane_json(lane: LaneHealth, now_ns: int) -> dict[str, Any]:
         "checkpoint": lane.checkpoint_ns,
     }
     return {**document, **{name: iso_ms(ns) if ns else None for name, ns in times.items()}}
+
+
+def _usage_line(usage: UsageHealth, now_ns: int) -> str:
+    """``usage: ok, polled 12 s ago``."""
+    polled = f"polled {max(0, now_ns - usage.polled_ns) / NS_PER_S:.0f} s ago" if usage.polled_ns else "not polled yet"
+    if usage.problem:
+        return f"usage: {' '.join(usage.problem.split())}, since {iso_ms(usage.problem_since_ns)}, {polled}"
+    return f"usage: ok, {polled}" if usage.polled_ns else f"usage: {polled}"
+
+
+def _usage_json(usage: UsageHealth) -> dict[str, Any]:
+    return {
+        "ok": bool(usage.polled_ns) and not usage.problem,
+        "problem": usage.problem.encode("utf-8", "backslashreplace").decode(),
+        "problem_since": iso_ms(usage.problem_since_ns) if usage.problem_since_ns else None,
+        "polled": iso_ms(usage.polled_ns) if usage.polled_ns else None,
+    }
 
 
 def _lag_s(lane: LaneHealth, now_ns: int) -> float | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from netra_otel_bridge.clock import Clock
+from netra_otel_bridge.daemon.live import LiveMetrics
 from netra_otel_bridge.limiter import Limiter
+from netra_otel_bridge.model import TraceSpan, TraceSummary
 from netra_otel_bridge.pipeline import LaneWatch
 from netra_otel_bridge.progress import Recorder
 
@@ -20,7 +23,13 @@ class Notices(LaneWatch):
         self.problem = ""
         self.problem_since_ns = 0
         self.recorder: Recorder | None = None
+        self.live: LiveMetrics | None = None
         self._clock = clock
+
+    def read(self, trace: TraceSummary, spans: Sequence[TraceSpan]) -> None:
+        """The spans of a trace were read: live ones are measured."""
+        if self.live is not None:
+            self.live.read(trace, spans)
 
     def retrying(self, reason: str, delay_s: float) -> None:
         """The destination did not take a batch; it is sent again."""

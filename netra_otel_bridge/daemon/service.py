@@ -9,15 +9,19 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.bridge import Bridge, Route, raise_unrecorded
-from netra_otel_bridge.clock import iso_ms
+from netra_otel_bridge.clock import duration_text, iso_ms
+from netra_otel_bridge.convert.metrics import USAGE_COUNTERS, USAGE_GAUGES
 from netra_otel_bridge.daemon.follow import Follower
 from netra_otel_bridge.daemon.http import HttpEndpoints
+from netra_otel_bridge.daemon.live import LiveMetrics
 from netra_otel_bridge.daemon.notices import Notices
+from netra_otel_bridge.daemon.present import Present
+from netra_otel_bridge.daemon.usage import UsageFollower
 from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import ServiceHealth, TraceQuery
 from netra_otel_bridge.state import StateStore
-from netra_otel_bridge.telemetry import SelfTelemetry, metric_readers
+from netra_otel_bridge.telemetry import Telemetry, metric_readers
 from netra_otel_bridge.windows import Lookback
 
 if TYPE_CHECKING:
@@ -27,8 +31,11 @@ _log = logging.getLogger("netra_otel_bridge.daemon")
 
 
 class Service:
-    """One run of the service. ``queries`` say which traces are followed; a destination that was never followed starts
-    at ``since_ns``, by default now. ``on_new_key`` is told of a key before it is used."""
+    """One run of the service: follows ``traces``, polls ``usage``, or both.
+
+    ``queries`` say which traces are followed; a destination that was never followed starts at ``since_ns``, by default
+    now. ``on_new_key`` is told of a key before it is used.
+    """
 
     def __init__(
         self,
@@ -37,6 +44,8 @@ class Service:
         to: To | Sequence[To] | None = None,
         queries: tuple[TraceQuery, ...] = (TraceQuery(),),
         since_ns: int | None = None,
+        traces: bool = True,
+        usage: bool = True,
         on_new_key: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.address = ""
@@ -44,9 +53,13 @@ class Service:
         self._to = to
         self._queries = queries
         self._since_ns = since_ns
+        self._traces = traces
+        self._usage = usage
         self._on_new_key = on_new_key
         self._followers: list[Follower] = []
         self._routes: list[Route] = []
+        self._notices: list[Notices] = []
+        self._usage_follower: UsageFollower | None = None
         self._api_key = bridge.api_key()
         self._keys = 0
         self._limiter = Limiter(bridge.clock)
@@ -54,8 +67,8 @@ class Service:
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until ``stop`` is set: then stop reading, record what is answered, and return.
 
-        Raises `StateError` where progress cannot be made durable, `ConfigurationError`, and, once every lane is
-        stopped, the `BridgeError` that stopped the first of them.
+        Raises `StateError` where progress cannot be made durable, `ConfigurationError`, and, once every destination's
+        lane is stopped, the `BridgeError` that stopped the first of them.
         """
         async with AsyncExitStack() as stack:
             state = self._bridge.open_state(default=self._bridge.state_directory())
@@ -63,6 +76,8 @@ class Service:
             await self._wire(stack, state)
             await self._serve(stack)
             lanes = [asyncio.create_task(follower.run(self._since_ns)) for follower in self._followers]
+            if self._usage_follower is not None:
+                lanes.append(asyncio.create_task(self._usage_follower.run()))
             stopping = asyncio.create_task(_set(stop))
             try:
                 await self._watch(lanes, stopping)
@@ -74,24 +89,42 @@ class Service:
 
     def health(self) -> ServiceHealth:
         """How the service is doing now."""
-        stats = self._routes[0].client.stats
+        stats = self._client.stats
         return ServiceHealth(
-            now_ns=self._followers[0].now_ns(),
+            now_ns=self._present.now_ns(),
             lanes=tuple(follower.health() for follower in self._followers),
             api_calls=dict(stats.statuses),
             api_retries=stats.retries,
+            usage=self._usage_follower.health() if self._usage_follower is not None else None,
         )
 
     async def _wire(self, stack: AsyncExitStack, state: StateStore) -> None:
+        self._client = await stack.enter_async_context(self._bridge.async_client())
+        self._present = Present(self._client, self._bridge.clock, self._limiter)
+        if self._traces:
+            await self._wire_lanes(stack, state)
+        if self._usage:
+            self._usage_follower = UsageFollower(
+                self._bridge.meter(self._client, state, self._present.now_ns),
+                self._routes,
+                Notices("usage", self._limiter, self._bridge.clock),
+                poll_ns=self._bridge.settings.usage_poll_ns,
+                clock=self._bridge.clock,
+                present=self._present,
+                renew_key=self._renew_key,
+            )
+
+    async def _wire_lanes(self, stack: AsyncExitStack, state: StateStore) -> None:
         settings, clock = self._bridge.settings, self._bridge.clock
-        notices: list[Notices] = []
 
         def watch(name: str, limiter: Limiter) -> Notices:
-            notices.append(Notices(name, limiter, clock))
-            return notices[-1]
+            self._notices.append(Notices(name, limiter, clock))
+            return self._notices[-1]
 
-        self._routes = await self._bridge.routes(stack, self._to, self._queries, state, watch=watch, patient=True)
-        for route, notice in zip(self._routes, notices, strict=True):
+        self._routes = await self._bridge.routes(
+            stack, self._to, self._queries, state, client=self._client, watch=watch, patient=True
+        )
+        for route, notice in zip(self._routes, self._notices, strict=True):
             notice.recorder = route.progress
             follower = Follower(
                 route,
@@ -101,34 +134,47 @@ class Service:
                 window_ns=settings.window_ns,
                 remember_ns=settings.remember_ns,
                 clock=clock,
+                present=self._present,
                 renew_key=self._renew_key,
             )
             self._followers.append(follower)
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         settings = self._bridge.settings
-        readers, registry = metric_readers(self._bridge.environ)
+        readers, registry = metric_readers(self._bridge.environ, self._counting_since_ns)
         endpoints = HttpEndpoints(settings.http_host, settings.http_port, self.health, registry, self._bridge.clock)
-        telemetry = SelfTelemetry(self.health, readers)
+        telemetry = Telemetry(self.health, readers)
+        live = LiveMetrics(telemetry.meter, self._present.now_ns)
+        for notice in self._notices:
+            notice.live = live
+        if self._usage_follower is not None:
+            telemetry.show(USAGE_COUNTERS, self._usage_follower.view, self._usage_follower.collected)
+            telemetry.show(USAGE_GAUGES, self._usage_follower.view)
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         host, port = await endpoints.start()
         stack.push_async_callback(endpoints.close)
         self.address = f"http://{host}:{port}"
-        names = ", ".join(route.watch.name for route in self._routes)
-        since = "now" if self._since_ns is None else iso_ms(self._since_ns)
-        _log.info("following %s to %s, for the first time from %s on", self._routes[0].client.base_url, names, since)
+        if self._followers:
+            names = ", ".join(route.watch.name for route in self._routes)
+            since = "now" if self._since_ns is None else iso_ms(self._since_ns)
+            _log.info("following %s to %s, for the first time from %s on", self._client.base_url, names, since)
+        if self._usage_follower is not None:
+            _log.info("polling usage of %s every %s", self._client.base_url, duration_text(settings.usage_poll_ns))
         _log.info("health and metrics at %s/readyz and %s/metrics", self.address, self.address)
 
+    def _counting_since_ns(self) -> int:
+        return self._usage_follower.view().origin_ns if self._usage_follower is not None else 0
+
     async def _watch(self, lanes: Sequence[asyncio.Task[None]], stopping: asyncio.Task[None]) -> None:
-        """Return when told to stop, raise when a lane must not go on, or none does."""
-        following = set(lanes)
-        while following:
-            ended, _ = await asyncio.wait({*following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        """Return when told to stop; raise when a lane must not go on, or every destination has stopped its own."""
+        going = set(lanes)
+        while not self._followers or not all(follower.stopped for follower in self._followers):
+            ended, _ = await asyncio.wait({*going, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if stopping in ended:
                 return
-            for lane in ended & following:
+            for lane in ended:
                 lane.result()
-            following -= ended
+            going -= ended
         raise next(follower.stopped for follower in self._followers if follower.stopped is not None)
 
     def _renew_key(self) -> int:
@@ -142,8 +188,7 @@ class Service:
             self._api_key = key
             self._keys += 1
             self._on_new_key(key)
-            for route in self._routes:
-                route.client.use_api_key(key)
+            self._client.use_api_key(key)
             _log.info("the API key has changed; going on with the new one")
         return self._keys
 

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from netra_otel_bridge.clock import datetime_ns
-from netra_otel_bridge.emulator.filters import read_condition
-from netra_otel_bridge.emulator.query import (
-    DEFAULT_LIMIT,
-    MAX_LIMIT,
-    SORT_FIELDS,
-    Listing,
-    Page,
-    TraceQuery,
-    Windowing,
-    slice_page,
-)
+from netra_otel_bridge.emulator.arguments import read_body, read_filters, read_order, read_page, read_part, read_window
+from netra_otel_bridge.emulator.filters import TRACE_FIELDS
+from netra_otel_bridge.emulator.query import SORT_FIELDS, Listing, TraceQuery, Windowing, slice_page
 from netra_otel_bridge.emulator.render import ORGANISATION_ID, Row
 from netra_otel_bridge.emulator.store import Store, Trace
 from netra_otel_bridge.emulator.summary import usage
@@ -42,7 +31,7 @@ class Api:
 
         ``spanName`` keeps the spans whose name or kind contains it, in any case. An unknown trace has no spans.
         """
-        page = _read_page(query.get("limit"), query.get("cursor"), query.get("direction"))
+        page = read_page(query)
         trace = self._store.get(trace_id)
         if trace is None:
             return _page([], more=False)
@@ -65,7 +54,7 @@ class Api:
 
     def session_usage(self, session_id: str, query: Mapping[str, str]) -> bytes:
         """``GET /usage/sessions/{session_id}``: over its spans that start in the range; without its id if unknown."""
-        window = _window(query)
+        window = read_window(query)
         traces = self._store.session_traces(session_id)
         rows = self._rows(traces or [], *window)
         total = usage(row for row in rows if row.columns.session_id == session_id)
@@ -75,7 +64,7 @@ class Api:
 
     def tenant_usage(self, tenant_id: str, query: Mapping[str, str]) -> bytes:
         """``GET /usage/tenants/{tenant_id}``: likewise; ``sessionsCount`` are those with a span in the range."""
-        window = _window(query)
+        window = read_window(query)
         traces = self._store.tenant_traces(tenant_id)
         rows = self._rows(traces or [], *window)
         total = usage(row for row in rows if row.columns.tenant_id == tenant_id)
@@ -93,9 +82,7 @@ class Api:
     def _rows(self, traces: list[Trace], start_ns: int, end_ns: int) -> Iterator[Row]:
         for trace in traces:
             if trace.start_ns < end_ns and trace.latest_start_ns >= start_ns:
-                for row in self._store.rows(trace):
-                    if start_ns <= row.start_ns < end_ns:
-                        yield row
+                yield from self._store.inside(trace, start_ns, end_ns)
 
 
 def _page(items: list[bytes], more: bool) -> bytes:
@@ -104,43 +91,18 @@ def _page(items: list[bytes], more: bool) -> bytes:
 
 
 def _trace_query(body: bytes) -> TraceQuery:
-    try:
-        given = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, "the body is not JSON") from error
-    if not isinstance(given, dict):
-        raise ApiError(400, "the body must be a JSON object")
-    paging, filters = given.get("pagination") or {}, given.get("filters") or []
-    if not isinstance(paging, dict) or not isinstance(filters, list):
-        raise ApiError(400, "pagination must be an object and filters a list")
-    sort_field, order = given.get("sortField") or "start_time", given.get("sortOrder") or "desc"
-    if sort_field not in SORT_FIELDS:
-        raise ApiError(400, f"unknown sortField {sort_field!r}")
-    if order not in ("asc", "desc"):
-        raise ApiError(400, "sortOrder must be asc or desc")
-    start_ns, end_ns = _window(given)
+    given = read_body(body)
+    page = read_page(read_part(given, "pagination"))
+    sort_field, ascending = read_order(given, SORT_FIELDS)
+    start_ns, end_ns = read_window(given)
     return TraceQuery(
         start_ns=start_ns,
         end_ns=end_ns,
-        conditions=tuple(read_condition(item) for item in filters),
+        conditions=read_filters(given, TRACE_FIELDS),
         sort_field=sort_field,
-        ascending=order == "asc",
-        page=_read_page(paging.get("limit"), paging.get("cursor"), paging.get("direction")),
+        ascending=ascending,
+        page=page,
     )
-
-
-def _read_page(limit: Any, cursor: Any, direction: Any) -> Page:
-    if isinstance(limit, str) and limit.isascii() and limit.isdigit() and len(limit) < 10:
-        limit = int(limit)
-    if limit is None:
-        limit = DEFAULT_LIMIT
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
-        raise ApiError(400, f"limit must be a number from 1 to {MAX_LIMIT}")
-    if direction not in (None, "", "down", "up"):
-        raise ApiError(400, "direction must be down or up")
-    if cursor is not None and not isinstance(cursor, str):
-        raise ApiError(400, "unknown cursor")
-    return Page(limit, cursor or None, direction != "up")
 
 
 def _span_cursor(cursor: str, rows: list[Row]) -> tuple[int, str]:
@@ -158,21 +120,3 @@ def _row_key(row: Row) -> tuple[int, str]:
 
 def _matches(row: Row, wanted: str) -> bool:
     return wanted in row.name.lower() or wanted in row.columns.kind.lower() or wanted in row.columns.type.lower()
-
-
-def _window(given: Mapping[str, Any]) -> tuple[int, int]:
-    start_ns, end_ns = _instant(given, "startTime"), _instant(given, "endTime")
-    if end_ns < start_ns:
-        raise ApiError(400, "endTime is before startTime")
-    return start_ns, end_ns
-
-
-def _instant(given: Mapping[str, Any], name: str) -> int:
-    value = given.get(name)
-    if not isinstance(value, str) or not value:
-        raise ApiError(400, f"{name} is required, as ISO 8601")
-    try:
-        when = datetime.fromisoformat(value.strip().replace(" ", "+") if "T" in value else value)
-    except ValueError as error:
-        raise ApiError(400, f"{name} is not an ISO 8601 time: {value[:40]!r}") from error
-    return datetime_ns(when if when.tzinfo is not None else when.replace(tzinfo=UTC))

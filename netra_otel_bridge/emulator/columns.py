@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -33,10 +33,12 @@ _OPERATIONS = {
     "create_agent": "AGENT",
 }
 _CUSTOM = "netra.custom."
+_CHUNK = "llm.content.completion.chunk"
 
 
 class Columns(msgspec.Struct, frozen=True, gc=False):
-    """The columns of one span. ``counted`` says whether its tokens and cost belong in sums."""
+    """The columns of one span. ``counted`` says whether its tokens and cost belong in sums; ``first_token_ms`` is from
+    its start to the first token, where the span tells."""
 
     type: str
     kind: str
@@ -55,6 +57,7 @@ class Columns(msgspec.Struct, frozen=True, gc=False):
     metadata: dict[str, Any] | None
     pii: list[Any] | None
     violations: list[Any] | None
+    first_token_ms: float | None
 
 
 def columns(span: Span) -> Columns:
@@ -102,6 +105,7 @@ def columns(span: Span) -> Columns:
         metadata=_metadata(found),
         pii=_finding(found, "netra.pii.detected", "netra.pii.entities"),
         violations=_finding(found, "netra.violation.detected", "netra.violation.types"),
+        first_token_ms=_first_token_ms(span),
     )
 
 
@@ -163,7 +167,16 @@ def _stated_usage(text: str) -> tuple[float | None, list[str]]:
     return (math.fsum(costs) if costs else None), models
 
 
-def _is_amount(value: object) -> bool:
+def _first_token_ms(span: Span) -> float | None:
+    """What netra-sdk records, in seconds; else the time of the first chunk that a streaming instrumentation noted."""
+    stated = span.attributes.plain.get("gen_ai.performance.time_to_first_token")
+    if _is_amount(stated):
+        return float(stated) * 1000
+    chunk = next((event for event in span.events if event.name == _CHUNK), None)
+    return None if chunk is None else (chunk.time_ns - span.start_ns) / 1_000_000
+
+
+def _is_amount(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

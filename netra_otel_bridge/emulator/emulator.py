@@ -94,7 +94,7 @@ class Emulator:
 
     @property
     def calls(self) -> Counter[str]:
-        """API calls by name: ``traces``, ``spans``, ``span``, ``session_usage``, ``tenant_usage``."""
+        """API calls by name (`routes`): ``traces``, ``spans``, ``tenant_usage``, ``query_data``, ..."""
         return self._handler.calls
 
     @property

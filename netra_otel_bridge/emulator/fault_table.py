@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from netra_otel_bridge.emulator import fault_wire
 from netra_otel_bridge.emulator.faults import Answer, Call, Fault, FaultEntry, FirstN, error_body, whole_number
+from netra_otel_bridge.emulator.routes import DASHBOARD, USAGE
+from netra_otel_bridge.emulator.wire import to_json_bytes
 
 _LOGIN = b"<!doctype html><html><head><title>Sign in</title></head><body><form>Sign in to continue</form></body></html>"
 _BROKEN_EVERY = 10
@@ -129,6 +133,38 @@ class BadSpanJson(Fault):
                     item["attributes"] = item["attributes"][: len(item["attributes"]) // 2]
 
 
+class NoDashboard(Fault):
+    """The key, or the installation, does without the dashboard calls."""
+
+    def __init__(self, status: int) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError("a refusal has a status from 400 to 599")
+        self._status = status
+
+    def instead(self, call: Call, /) -> Answer | None:
+        refused = call.name in DASHBOARD
+        return Answer(self._status, error_body(self._status, "the dashboard is not allowed")) if refused else None
+
+
+class UsageFactor(Fault):
+    """Usage calls answer so many times what was used: below 1, what they said before shrinks."""
+
+    def __init__(self, factor: float) -> None:
+        if not (math.isfinite(factor) and factor >= 0):
+            raise ValueError("it needs a number of at least 0")
+        self._factor = factor
+
+    def alter(self, call: Call, answer: Answer, /) -> Answer:
+        if call.name not in USAGE or answer.status != 200:
+            return answer
+        document = json.loads(answer.body)
+        figures = document["data"]
+        for name in ("tokenCount", "requestsCount"):
+            figures[name] = round(figures[name] * self._factor)
+        figures["totalCost"] *= self._factor
+        return replace(answer, body=to_json_bytes(document))
+
+
 def _empty(page: dict[str, Any]) -> None:
     page["data"] = {"data": [], "pageInfo": {"hasNextPage": True}}
 
@@ -201,6 +237,10 @@ FAULTS: dict[str, FaultEntry] = {
     "wrong-shape": _edit("data is a list", _wrong_shape),
     "bad-item": _edit("a number and a text precede the items", _bad_item),
     "reorder": _edit("items stand in reverse, the last still carrying the page's cursor", _reorder),
+    "no-dashboard": FaultEntry(
+        "=STATUS: every dashboard call is refused (403)", lambda a: NoDashboard(whole_number(a, 403) or 0)
+    ),
+    "usage-factor": FaultEntry("=F: usage calls answer F times what was used", lambda a: UsageFactor(float(_given(a)))),
     "bad-span-json": FaultEntry("every tenth span's attributes are broken JSON", lambda _: BadSpanJson()),
     **fault_wire.FAULTS,
 }

@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from netra_otel_bridge.emulator.routes import Route
 from netra_otel_bridge.emulator.wire import to_json_bytes
 from netra_otel_bridge.errors import UsageError
 
@@ -32,12 +33,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The request that is being answered: the call's name (``traces``, ``spans``, ...), its path and cursor."""
+    """The request that is being answered: which call it is, its path and cursor."""
 
-    name: str
+    route: Route
     path: str
     cursor: str | None
     request: web.BaseRequest
+
+    @property
+    def name(self) -> str:
+        """The call's name: ``traces``, ``spans``, ..."""
+        return self.route.name
 
 
 class Fault:

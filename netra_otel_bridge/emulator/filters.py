@@ -1,8 +1,8 @@
-"""Filters of the trace query: the fields, operators and types that Netra's documentation and SDKs name."""
+"""Filters: the fields of the trace query, and the operators and types that Netra's documentation and SDKs name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ FIELDS: dict[str, str] = {
     )
 }  # fmt: skip
 METADATA = "metadata"
+TRACE_FIELDS = frozenset({*FIELDS, METADATA})
 TYPES = frozenset({"string", "number", "boolean", "arrayOptions", "object"})
 
 _NEGATIVE = {"not_equals": "equals", "not_contains": "contains", "none_of": "any_of"}
@@ -54,6 +55,10 @@ class Condition:
             found = summary.metadata.get(self.key or "")
         else:
             found = getattr(summary.item, FIELDS[self.field])
+        return self.meets(found)
+
+    def meets(self, found: Any) -> bool:
+        """Whether the value of the field does."""
         if self.operator in _NEGATIVE:
             return not self._positive(_NEGATIVE[self.operator], found)
         return self._positive(self.operator, found)
@@ -77,13 +82,13 @@ class Condition:
         return number is not None and bound is not None and _COMPARE[operator](number, bound)
 
 
-def read_condition(given: Any) -> Condition:
-    """Check one filter of a request. Raises `ApiError` 400 saying what is wrong with it."""
+def read_condition(given: Any, fields: Container[str] = TRACE_FIELDS) -> Condition:
+    """Check one filter of a request, which may be about one of ``fields``. Raises `ApiError` 400 saying what is wrong with it."""
     if not isinstance(given, dict):
         raise ApiError(400, "a filter is an object with field, operator, type and value")
     field, operator, kind = given.get("field"), given.get("operator", "equals"), given.get("type", "string")
     key, value = given.get("key"), given.get("value")
-    if not isinstance(field, str) or (field not in FIELDS and field != METADATA):
+    if not isinstance(field, str) or field not in fields:
         raise ApiError(400, f"unknown filter field {field!r}")
     if not isinstance(operator, str) or operator not in OPERATORS:
         raise ApiError(400, f"unknown filter operator {operator!r}")

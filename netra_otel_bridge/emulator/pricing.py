@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 _PER_TOKEN = 1e-6
 _DIGITS = 10
@@ -54,12 +55,26 @@ UNKNOWN = Costs()
 
 
 @lru_cache(maxsize=256)
-def _price(model: str | None) -> tuple[float, float, float] | None:
-    if model is None:
-        return None
+def entry(model: str) -> str | None:
+    """The name in `PRICES` that prices ``model``."""
     name = model.rpartition("/")[2].lower()
-    matches = [prefix for prefix in PRICES if name.startswith(prefix)]
-    return PRICES[max(matches, key=len)] if matches else None
+    return max((prefix for prefix in PRICES if name.startswith(prefix)), key=len, default=None)
+
+
+def price_list(model: str | None) -> list[dict[str, Any]]:
+    """The entry that prices ``model``, or all of them: US dollars a token, by what the token is used for."""
+    names = list(PRICES) if not model else [name for name in (entry(model),) if name is not None]
+    usages = ("input", "output", "cached_input")
+    return [
+        {
+            "name": name,
+            "prices": [
+                {"usage_type": usage, "price": round(price * _PER_TOKEN, 12)}
+                for usage, price in zip(usages, PRICES[name], strict=True)
+            ],
+        }
+        for name in names
+    ]
 
 
 def cost(model: str | None, prompt: int | None, completion: int | None, cached: int | None) -> Costs:
@@ -68,10 +83,10 @@ def cost(model: str | None, prompt: int | None, completion: int | None, cached: 
     ``prompt`` counts the cached tokens too, as OpenAI reports them; the prompt's cost is that of the rest. What has
     no token count has no cost.
     """
-    price = _price(model)
-    if price is None or (prompt is None and completion is None):
+    priced = None if model is None else entry(model)
+    if priced is None or (prompt is None and completion is None):
         return UNKNOWN
-    per_input, per_output, per_cached = price
+    per_input, per_output, per_cached = PRICES[priced]
     hits = min(cached or 0, prompt or 0)
     prompt_cost = None if prompt is None else round((prompt - hits) * per_input * _PER_TOKEN, _DIGITS)
     completion_cost = None if completion is None else round(completion * per_output * _PER_TOKEN, _DIGITS)

@@ -12,21 +12,20 @@ whole. With ``spans``, it is listed wherever any of its spans starts, and summed
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from netra_otel_bridge.emulator.arguments import Page
 from netra_otel_bridge.emulator.filters import Condition
+from netra_otel_bridge.emulator.kept import Kept
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.emulator.summary import Summary, summarise
+from netra_otel_bridge.emulator.summary import Summary
 from netra_otel_bridge.emulator.wire import ApiError, pack_cursor, to_json_bytes, unpack_cursor
 
 Windowing = Literal["traces", "spans"]
 Key = tuple[bool, Any, str]
 """``(is null, value, id)``: nulls stand after all values in ascending order."""
 
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 100
 SORT_FIELDS = frozenset(
     {
         "start_time", "end_time", "latency_ms", "latency", "name", "kind", "service", "environment", "session_id",
@@ -35,16 +34,6 @@ SORT_FIELDS = frozenset(
         "total_cost",
     }
 )  # fmt: skip
-_KEPT_LISTINGS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Where a page starts and which way it goes."""
-
-    limit: int = DEFAULT_LIMIT
-    cursor: str | None = None
-    down: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +65,7 @@ class Listing:
     def __init__(self, store: Store, windowing: Windowing) -> None:
         self._store = store
         self._windowing = windowing
-        self._kept: OrderedDict[object, tuple[int, list[Key]]] = OrderedDict()
+        self._kept: Kept[list[Key]] = Kept(store)
 
     def page(self, query: TraceQuery) -> tuple[list[bytes], bool]:
         """The items of the page as JSON, and whether more follow. Raises `ApiError` on a cursor not of this query."""
@@ -91,16 +80,7 @@ class Listing:
 
     def _keys(self, query: TraceQuery) -> list[Key]:
         name = (query.start_ns, query.end_ns, repr(query.conditions), query.sort_field)
-        kept = self._kept.get(name)
-        if kept is not None and kept[0] == self._store.version:
-            self._kept.move_to_end(name)
-            return kept[1]
-        keys = self._list(query)
-        self._kept[name] = (self._store.version, keys)
-        self._kept.move_to_end(name)
-        if len(self._kept) > _KEPT_LISTINGS:
-            self._kept.popitem(last=False)
-        return keys
+        return self._kept.get(name, lambda: self._list(query))
 
     def _list(self, query: TraceQuery) -> list[Key]:
         window = (query.start_ns, query.end_ns)
@@ -121,8 +101,8 @@ class Listing:
             return None
         if self._windowing == "traces" or (start_ns <= trace.start_ns and trace.latest_start_ns < end_ns):
             return self._store.summary(trace)
-        inside = [row for row in self._store.rows(trace) if start_ns <= row.start_ns < end_ns]
-        return summarise(trace_id, inside) if inside else None
+        inside = self._store.inside(trace, start_ns, end_ns)
+        return self._store.summary_of(trace, inside) if inside else None
 
     def _item(self, query: TraceQuery, key: Key) -> bytes:
         null, value, trace_id = key

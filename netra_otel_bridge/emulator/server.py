@@ -11,21 +11,22 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from math import ceil
-from urllib.parse import unquote
 
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from netra_otel_bridge.emulator.api import Api
+from netra_otel_bridge.emulator.dashboard import Dashboard
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Faults, error_body
 from netra_otel_bridge.emulator.otlp import OtlpError, read_json, read_protobuf
+from netra_otel_bridge.emulator.pricing import price_list
+from netra_otel_bridge.emulator.routes import find_route
+from netra_otel_bridge.emulator.sessions import Sessions
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.emulator.wire import ApiError, to_json_bytes
 
 PROTOBUF = "application/x-protobuf"
 _INGEST = frozenset({"/telemetry/v1/traces", "/v1/traces"})
-_TRACES, _SPANS = "/sdk/traces", "/sdk/traces/spans/"
-_SESSIONS, _TENANTS = "/usage/sessions/", "/usage/tenants/"
 _NO_QUERY: Mapping[str, str] = {}
 
 
@@ -63,6 +64,8 @@ class Handler:
         self.faults = faults
         self._store = store
         self._api = api
+        self._dashboard = Dashboard(store)
+        self._sessions = Sessions(store)
         self._api_key = api_key.encode() if api_key is not None else None
         self._latency_s = latency_s
         self._bucket = TokenBucket(rate_limit) if rate_limit else None
@@ -71,13 +74,13 @@ class Handler:
         path = request.raw_path.partition("?")[0]
         if path in _INGEST:
             return _send(await self._ingest(request))
-        name = _name(path)
-        if name is None:
+        route = find_route(path)
+        if route is None:
             return _send(self._refused(request) or _error(404, f"there is nothing at {path}"))
-        self.calls[name] += 1
+        self.calls[route.name] += 1
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
-        call = Call(name, path, None, request)
+        call = Call(route, path, None, request)
         if self.faults:
             return await self._spoiled(call)
         answer = await self._answer(call)
@@ -85,7 +88,7 @@ class Handler:
         return _send(answer)
 
     async def _spoiled(self, call: Call) -> web.StreamResponse:
-        call = Call(call.name, call.path, await _cursor(call), call.request)
+        call = Call(call.route, call.path, await _cursor(call), call.request)
         answer = self.faults.instead(call) or await self._answer(call)
         answer = self.faults.alter(call, answer)
         self.status[answer.status] += 1
@@ -104,21 +107,31 @@ class Handler:
             return _error(error.status, error.message)
 
     async def _body(self, call: Call) -> bytes:
-        request, path = call.request, call.path
-        if request.method != ("POST" if call.name == "traces" else "GET"):
+        request, subject = call.request, call.route.subject
+        if request.method != call.route.method:
             raise ApiError(405, f"{request.method} is not allowed here")
         query = request.rel_url.query if "?" in request.raw_path else _NO_QUERY
         match call.name:
             case "traces":
                 return self._api.traces(await request.read())
             case "spans":
-                return self._api.spans(unquote(path[len(_TRACES) + 1 : -len("/spans")]), query)
+                return self._api.spans(subject, query)
             case "span":
-                return self._api.span(unquote(path[len(_SPANS) :]))
+                return self._api.span(subject)
             case "session_usage":
-                return self._api.session_usage(unquote(path[len(_SESSIONS) :]), query)
+                return self._api.session_usage(subject, query)
+            case "tenant_usage":
+                return self._api.tenant_usage(subject, query)
+            case "query_data":
+                return self._dashboard.query(await request.read())
+            case "session_stats":
+                return self._sessions.stats(await request.read())
+            case "session_summary":
+                return self._sessions.summary(await request.read())
+            case "session_details":
+                return self._sessions.details(subject, query)
             case _:
-                return self._api.tenant_usage(unquote(path[len(_TENANTS) :]), query)
+                return to_json_bytes({"data": price_list(query.get("name"))})
 
     async def _ingest(self, request: web.BaseRequest) -> Answer:
         refused = self._refused(request, bearer=True)
@@ -151,23 +164,8 @@ class Handler:
         return _error(401, "the API key is missing or not valid")
 
 
-def _name(path: str) -> str | None:
-    """The call that a path belongs to, or ``None``."""
-    if path == _TRACES:
-        return "traces"
-    if path.startswith(_SPANS) and len(path) > len(_SPANS):
-        return "span"
-    if path.startswith(_TRACES + "/") and path.endswith("/spans") and path.count("/") == 4:
-        return "spans"
-    if path.startswith(_SESSIONS) and len(path) > len(_SESSIONS):
-        return "session_usage"
-    if path.startswith(_TENANTS) and len(path) > len(_TENANTS):
-        return "tenant_usage"
-    return None
-
-
 async def _cursor(call: Call) -> str | None:
-    if call.name == "traces":
+    if call.route.method == "POST":
         return "" if b'"cursor"' in await call.request.read() else None
     return call.request.rel_url.query.get("cursor")
 

@@ -145,6 +145,18 @@ class Store:
             trace.summary = summarise(trace.id, self.rows(trace))
         return trace.summary
 
+    def inside(self, trace: Trace, start_ns: int, end_ns: int) -> list[Row]:
+        """The spans of ``trace`` that start in ``[start_ns, end_ns)``."""
+        rows = self.rows(trace)
+        if start_ns <= trace.start_ns and trace.latest_start_ns < end_ns:
+            return rows
+        low = bisect_left(rows, (start_ns, ""), key=_row_key)
+        return rows[low : bisect_left(rows, (end_ns, ""), low, key=_row_key)]
+
+    def summary_of(self, trace: Trace, inside: list[Row]) -> Summary:
+        """The summary over some spans of ``trace`` (not none)."""
+        return self.summary(trace) if len(inside) == len(self.rows(trace)) else summarise(trace.id, inside)
+
     def span(self, span_id: str) -> Row | None:
         """The span of that id (hex, any case)."""
         wanted = span_id.lower()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 
 from netra_otel_bridge.errors import (
     NetraError,
+    NetraNotAllowed,
     NetraNotFound,
     NetraRateLimited,
     NetraRejected,
@@ -28,6 +29,7 @@ SECRET_CHARS = 6
 _CHECK_ENDPOINT = "check NETRA_OTLP_ENDPOINT: it is Netra's address, as netra-sdk uses it"
 _CHECK_KEY = "check NETRA_API_KEY: is it of this installation, and still valid?"
 _WAIT_OR_CHECK = "is Netra up, and NETRA_OTLP_ENDPOINT right?"
+_DO_WITHOUT = "this key or installation does not have the dashboard calls; the usage calls do without"
 _TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
@@ -75,17 +77,24 @@ def web_page(status: int) -> Failure:
     return Failure(NetraNotFound, f"HTTP {status} with a web page, not the Netra API", _CHECK_ENDPOINT, status)
 
 
+def of_optional_call(failure: Failure) -> Failure:
+    """The same failure of a call that not every key or installation answers: a refusal is no fault of the key."""
+    if failure.kind in {NetraUnauthorized, NetraNotFound}:
+        return replace(failure, kind=NetraNotAllowed, hint=_DO_WITHOUT)
+    return failure
+
+
 def looks_like_web_page(content_type: str, body: bytes) -> bool:
     """Whether an answer is HTML, by its label or, JSON never starting so, by its first character."""
     return content_type.startswith("text/html") or body[:64].lstrip()[:1] == b"<"
 
 
-def timed_out(timeout_s: float) -> Failure:
+def timed_out(timeout_s: float, *, optional: bool = False) -> Failure:
     """The failure of a request that was not answered completely by its deadline."""
     return Failure(
         NetraUnavailable,
         f"no complete answer within {timeout_s:g} s",
-        "NETRA_USAGE_TIMEOUT sets the seconds allowed",
+        "ask for a shorter range of time" if optional else "NETRA_USAGE_TIMEOUT sets the seconds allowed",
         retry=True,
     )
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from netra_otel_bridge.clock import NS_PER_MS, datetime_ns, iso_ms
+from netra_otel_bridge.dashboards import (
+    ChartType,
+    Dimension,
+    FilterConfig,
+    GroupBy,
+    Metrics,
+    Scope,
+    SessionFilterConfig,
+    SessionSort,
+)
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceFilter
 
@@ -64,10 +74,75 @@ def trace_query(
         "pagination": _given(limit=page_size(limit), cursor=cursor, direction=one_of(direction, "up", "down")),
         **_given(sortField=sort_field, sortOrder=one_of(sort_order, "asc", "desc")),
     }
+    return _encoded(query, "trace query")
+
+
+def chart_query(
+    scope: str, chart_type: str, metrics: Metrics, asked: FilterConfig, dimension: Dimension | None
+) -> bytes:
+    """The body of ``POST /public/dashboard/query-data``. Measures, aggregations and fields are left to Netra to judge."""
+    custom = dimension is not None and dimension.field == "custom"
+    if dimension is not None and custom and not dimension.name:
+        raise UsageError("a custom dimension has no name")
+    query = {
+        "scope": one_of(scope, *get_args(Scope)),
+        "chartType": one_of(chart_type, *get_args(ChartType)),
+        "metrics": {
+            "measure": metrics.measure,
+            "aggregation": metrics.aggregation,
+            **_given(metricName=metrics.metric_name),
+        },
+        "filter": {
+            "startTime": start_text(asked.start_time),
+            "endTime": end_text(asked.end_time),
+            "groupBy": one_of(asked.group_by, *get_args(GroupBy)),
+            **_conditions(asked.filters),
+        },
+    }
+    if dimension is not None:
+        query["dimension"] = {"field": dimension.name if custom else dimension.field}
+    return _encoded(query, "dashboard query")
+
+
+def session_query(
+    start_time: Time,
+    end_time: Time,
+    filters: Sequence[TraceFilter] | None,
+    limit: int | None,
+    cursor: str | None,
+    sort_field: str | None,
+    sort_order: str | None,
+) -> bytes:
+    """The body of ``POST /public/dashboard/sessions/stats``."""
+    paging = _given(limit=page_size(limit), cursor=cursor)
+    query = {
+        "startTime": start_text(start_time),
+        "endTime": end_text(end_time),
+        **_conditions(filters),
+        **_given(
+            pagination=paging or None,
+            sortField=one_of(sort_field, *get_args(SessionSort)),
+            sortOrder=one_of(sort_order, "asc", "desc"),
+        ),
+    }
+    return _encoded(query, "session query")
+
+
+def summary_query(asked: SessionFilterConfig) -> bytes:
+    """The body of ``POST /public/dashboard/sessions/summary``."""
+    times = {"startTime": start_text(asked.start_time), "endTime": end_text(asked.end_time)}
+    return _encoded({"filter": {**times, **_conditions(asked.filters)}}, "session query")
+
+
+def _conditions(filters: Sequence[TraceFilter] | None) -> dict[str, object]:
+    return {"filters": [_filter_object(condition) for condition in filters]} if filters else {}
+
+
+def _encoded(query: Mapping[str, object], what: str) -> bytes:
     try:
         return msgspec.json.encode(query)
     except UnicodeEncodeError:
-        raise UsageError("the trace query holds text that is not Unicode") from None
+        raise UsageError(f"the {what} holds text that is not Unicode") from None
 
 
 def _filter_object(condition: TraceFilter) -> dict[str, Any]:

@@ -34,18 +34,21 @@ from netra_otel_bridge.source.arguments import (
     start_text,
     trace_query,
 )
+from netra_otel_bridge.source.dashboard import AsyncDashboard
 from netra_otel_bridge.source.endpoint import query, segment
 from netra_otel_bridge.source.pages import read_pages
 from netra_otel_bridge.source.transport import Call, Transport, TransportStats
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+DASHBOARD_TIMEOUT_S = 30.0
 
 
 class AsyncNetraClient:
     """Reads Netra. An async context manager; belongs to one event loop; any number of calls may run at once.
 
     ``endpoint`` is ``NETRA_OTLP_ENDPOINT`` as netra-sdk takes it, with or without ``/telemetry``. ``timeout`` is in
-    seconds and covers one attempt from connecting to the last byte. ``max_concurrency`` and ``rate_per_s`` bound
+    seconds and covers one attempt from connecting to the last byte; ``dashboard_timeout`` is that of the calls under
+    `dashboard`, which compute more. ``max_concurrency`` and ``rate_per_s`` bound
     all calls together. ``max_response_bytes`` bounds one decoded answer. ``allow_insecure`` lets the API key travel
     over plain http to other hosts than this one. ``ssl_context`` replaces the system's certificate authorities.
     Raises `ConfigurationError`.
@@ -58,6 +61,7 @@ class AsyncNetraClient:
         endpoint: str,
         headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
+        dashboard_timeout: float = DASHBOARD_TIMEOUT_S,
         max_concurrency: int = 64,
         rate_per_s: float | None = None,
         backoff: Backoff | None = None,
@@ -80,6 +84,9 @@ class AsyncNetraClient:
             allow_insecure=allow_insecure,
             clock=self._clock,
             ssl_context=ssl_context,
+        )
+        self.dashboard = AsyncDashboard(
+            self._transport, timeout=dashboard_timeout, backoff=self._backoff, clock=self._clock
         )
 
     def __repr__(self) -> str:

@@ -10,20 +10,29 @@ from __future__ import annotations
 import math
 import re
 from functools import cache
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from netra_otel_bridge.dashboards import SessionStats
 from netra_otel_bridge.errors import NetraSchemaError
 from netra_otel_bridge.jsontext import read_lenient
 from netra_otel_bridge.model import TraceSpan, TraceSummary, UnreadableItem
 from netra_otel_bridge.source.body import CutAnswer
 from netra_otel_bridge.source.endpoint import reaches_its_path
 
-ItemT = TypeVar("ItemT", TraceSummary, TraceSpan)
+ItemT = TypeVar("ItemT", TraceSummary, TraceSpan, SessionStats)
 _FLOAT_BITS = 1024
 _NUMBER = re.compile(r"-?\d{1,400}(?P<fraction>\.\d{1,400})?(?P<power>[eE][+-]?\d{1,4})?", re.ASCII)
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
+
+class _Field(NamedTuple):
+    """A field of a struct: its name, its key in JSON, and the types of JSON that it takes."""
+
+    name: str
+    key: str
+    accepted: frozenset[type]
 
 
 def parse(body: bytes) -> object:
@@ -52,8 +61,8 @@ def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> Item
         return UnreadableItem(path, f"it is {type_name(value)}, not an object")
     fields: dict[str, Any] = {}
     unreadable: list[str] = []
-    for name, accepted in _accepted(kind).items():
-        given = value.get(name)
+    for name, key, accepted in _accepted(kind):
+        given = value.get(key)
         if given is None:
             continue
         read = _coerced(given, accepted)
@@ -114,13 +123,13 @@ def _coerced(value: object, accepted: frozenset[type]) -> object | None:
 
 
 @cache
-def _accepted(kind: type[msgspec.Struct]) -> dict[str, frozenset[type]]:
-    """The JSON types that each field of a struct takes."""
-    return {
-        field.name: frozenset(_plain(field.type))
+def _accepted(kind: type[msgspec.Struct]) -> tuple[_Field, ...]:
+    """The fields of a struct that JSON may fill."""
+    return tuple(
+        _Field(field.name, field.encode_name, frozenset(_plain(field.type)))
         for field in msgspec.structs.fields(kind)
         if field.name != "unreadable"
-    }
+    )
 
 
 def _plain(annotation: object) -> list[type]:

@@ -12,10 +12,11 @@ The cursor of the next page is that of the last item of this one. Paging must th
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from netra_otel_bridge.clock import Backoff, Clock
+from netra_otel_bridge.dashboards import SessionStats, SessionStatsPage
 from netra_otel_bridge.errors import (
     NetraCursorRefused,
     NetraError,
@@ -24,9 +25,10 @@ from netra_otel_bridge.errors import (
     NetraSchemaError,
     PaginationLoop,
 )
-from netra_otel_bridge.model import SpansPage, TracesPage
+from netra_otel_bridge.model import SpansPage, TracesPage, TraceSpan, TraceSummary
 
-PageT = TypeVar("PageT", TracesPage, SpansPage)
+Page = TracesPage | SpansPage | SessionStatsPage
+PageT = TypeVar("PageT", TracesPage, SpansPage, SessionStatsPage)
 EMPTY_TRIES = 3
 DEFAULT_LIMIT = 20
 """Items on a page when no limit is asked for, as Netra documents it."""
@@ -46,7 +48,7 @@ class Pager:
         self._seen = {hash(cursor)} if cursor is not None else set()
         self._pages: set[int] = set()
 
-    def advance(self, page: TracesPage | SpansPage) -> None:
+    def advance(self, page: Page) -> None:
         """Take note of a page: it ends the listing, leads on, or was empty and is due again (``empty_tries`` above 0).
 
         Raises `PaginationLoop`, `NetraSchemaError`.
@@ -80,9 +82,8 @@ class Pager:
         self.limit = limit // 2
         return True
 
-    def _remember(self, page: TracesPage | SpansPage) -> None:
-        items = page.traces if isinstance(page, TracesPage) else page.spans
-        mark = hash((*(item.id for item in items), *(item.json for item in page.unreadable)))
+    def _remember(self, page: Page) -> None:
+        mark = hash((*map(_id, _items(page)), *(item.json for item in page.unreadable)))
         if mark in self._pages:
             raise PaginationLoop(
                 f"{self._what}: Netra answered with a page it had given before, after {len(self._pages)} pages",
@@ -141,6 +142,19 @@ async def read_pages(
             await clock.sleep(backoff.delay_s(pager.empty_tries - 1))
 
 
-def _is_empty(page: TracesPage | SpansPage) -> bool:
-    items = page.traces if isinstance(page, TracesPage) else page.spans
-    return not items and not page.unreadable
+def _is_empty(page: Page) -> bool:
+    return not _items(page) and not page.unreadable
+
+
+def _items(page: Page) -> Sequence[TraceSummary | TraceSpan | SessionStats]:
+    match page:
+        case TracesPage():
+            return page.traces
+        case SpansPage():
+            return page.spans
+        case SessionStatsPage():
+            return page.sessions
+
+
+def _id(item: TraceSummary | TraceSpan | SessionStats) -> str:
+    return item.session_id if isinstance(item, SessionStats) else item.id

@@ -70,7 +70,7 @@ def decode_traces(body: bytes) -> TracesPage:
         items = block.data
         cursor = items[-1].cursor if items else None
         return TracesPage(traces=items, has_next_page=block.page_info.has_next_page, next_cursor=cursor)
-    traces, bad, cursor, more = _read_page(TraceSummary, body)
+    traces, bad, cursor, more = read_page(TraceSummary, body)
     return TracesPage(traces=traces, has_next_page=more, next_cursor=cursor, unreadable=bad)
 
 
@@ -84,13 +84,13 @@ def decode_spans(body: bytes, trace_id: str) -> SpansPage:
         items = block.data
         cursor = items[-1].cursor if items else None
         return SpansPage(spans=items, has_next_page=block.page_info.has_next_page, next_cursor=cursor)
-    spans, bad, cursor, more = _read_page(TraceSpan, body, trace_id=trace_id)
+    spans, bad, cursor, more = read_page(TraceSpan, body, trace_id=trace_id)
     return SpansPage(spans=spans, has_next_page=more, next_cursor=cursor, unreadable=bad)
 
 
 def decode_span(body: bytes) -> TraceSpan | None:
     """One span, ``{"data": span}`` or bare; ``None`` where ``data`` is null. Raises as `decode_traces`."""
-    root = _object(parse(body), "$")
+    root = as_object(parse(body), "$")
     value, path = (root["data"], "$.data") if "data" in root else (root, "$")
     if value is None:
         return None
@@ -130,29 +130,30 @@ def decode_tenant_usage(body: bytes) -> TenantUsageData | None:
     )
 
 
-def _read_page(
-    kind: type[ItemT], body: bytes, **known: str
+def read_page(
+    kind: type[ItemT], body: bytes, name: str = "data", **known: str
 ) -> tuple[list[ItemT], tuple[UnreadableItem, ...], str | None, bool]:
-    """Items, unreadable items, next cursor and whether there are more, from a page that the typed decode refused.
+    """Items, unreadable items, next cursor and whether there are more, item by item.
 
-    The cursor is that of the last item that can be read: what follows it is met again on the next page, not lost.
+    ``name`` is the key of the items beside ``pageInfo``; ``known`` as in `read_item`. The cursor is that of the last
+    item that can be read: what follows it is met again on the next page, not lost.
     """
-    block, path = _object(parse(body), "$"), "$"
+    block, path = as_object(parse(body), "$"), "$"
     if isinstance(block.get("data"), dict):
         block, path = block["data"], "$.data"
-    values = block.get("data")
+    values = block.get(name)
     if not isinstance(values, list):
-        raise _wrong(f"{path}.data", "data" in block, values, "a list")
+        raise wrong(f"{path}.{name}", name in block, values, "a list")
     info = block.get("pageInfo")
     if not isinstance(info, dict):
-        raise _wrong(f"{path}.pageInfo", "pageInfo" in block, info, "an object")
+        raise wrong(f"{path}.pageInfo", "pageInfo" in block, info, "an object")
     more = info.get("hasNextPage")
     if not isinstance(more, bool):
-        raise _wrong(f"{path}.pageInfo.hasNextPage", "hasNextPage" in info, more, "true or false")
+        raise wrong(f"{path}.pageInfo.hasNextPage", "hasNextPage" in info, more, "true or false")
     items: list[ItemT] = []
     bad: list[UnreadableItem] = []
     for index, value in enumerate(values):
-        item = read_item(kind, value, f"{path}.data[{index}]", **known)
+        item = read_item(kind, value, f"{path}.{name}[{index}]", **known)
         if isinstance(item, UnreadableItem):
             bad.append(msgspec.structs.replace(item, json=_shown(value)))
         else:
@@ -170,9 +171,9 @@ def _shown(value: object) -> str:
 
 
 def _usage(body: bytes) -> tuple[dict[str, Any], str]:
-    root = _object(parse(body), "$")
+    root = as_object(parse(body), "$")
     if "data" in root:
-        return _object(root["data"], "$.data"), "$.data"
+        return as_object(root["data"], "$.data"), "$.data"
     if not root.keys() & _USAGE_FIELDS:
         raise NetraSchemaError(f"$ is no usage: {_names(root)}", hint=_CHANGED)
     return root, "$"
@@ -184,17 +185,19 @@ def _total(usage: dict[str, Any], path: str, name: str) -> int | float:
         return 0
     total = number(usage.get(name))
     if total is None:
-        raise _wrong(f"{path}.{name}", name in usage, usage.get(name), "a number")
+        raise wrong(f"{path}.{name}", name in usage, usage.get(name), "a number")
     return total
 
 
-def _object(value: object, path: str) -> dict[str, Any]:
+def as_object(value: object, path: str) -> dict[str, Any]:
+    """A JSON object. Raises `NetraSchemaError`."""
     if not isinstance(value, dict):
-        raise _wrong(path, True, value, "an object")
+        raise wrong(path, True, value, "an object")
     return value
 
 
-def _wrong(path: str, present: bool, value: object, wanted: str) -> NetraSchemaError:
+def wrong(path: str, present: bool, value: object, wanted: str) -> NetraSchemaError:
+    """The error for a value that is missing, or of another type than wanted."""
     found = f"is {type_name(value)}" if present else "is missing"
     return NetraSchemaError(f"{path} {found}, where {wanted} is expected", hint=_CHANGED)
 

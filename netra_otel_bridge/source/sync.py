@@ -6,17 +6,11 @@ several at once, and under a running event loop too (which it blocks, as any syn
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-import threading
-import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
 
 from netra_otel_bridge.clock import Backoff, Clock
-from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import (
     SessionUsageData,
     SpansPage,
@@ -27,10 +21,10 @@ from netra_otel_bridge.model import (
     TraceSummary,
 )
 from netra_otel_bridge.source.arguments import MAX_LIMIT, Direction, SortOrder, Time
-from netra_otel_bridge.source.client import MAX_RESPONSE_BYTES, AsyncNetraClient
+from netra_otel_bridge.source.client import DASHBOARD_TIMEOUT_S, MAX_RESPONSE_BYTES, AsyncNetraClient
+from netra_otel_bridge.source.dashboard import Dashboard
+from netra_otel_bridge.source.loop import LoopThread
 from netra_otel_bridge.source.transport import TransportStats
-
-T = TypeVar("T")
 
 
 class NetraClient:
@@ -46,6 +40,7 @@ class NetraClient:
         endpoint: str,
         headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
+        dashboard_timeout: float = DASHBOARD_TIMEOUT_S,
         max_concurrency: int = 64,
         rate_per_s: float | None = None,
         backoff: Backoff | None = None,
@@ -59,6 +54,7 @@ class NetraClient:
             endpoint=endpoint,
             headers=headers,
             timeout=timeout,
+            dashboard_timeout=dashboard_timeout,
             max_concurrency=max_concurrency,
             rate_per_s=rate_per_s,
             backoff=backoff,
@@ -67,10 +63,8 @@ class NetraClient:
             clock=clock,
             ssl_context=ssl_context,
         )
-        self._loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=self._loop.run_forever, name="netra-client", daemon=True)
-        thread.start()
-        self._end = weakref.finalize(self, _shut_down, self._loop, thread, self._client)
+        self._loop = LoopThread(self._client.aclose)
+        self.dashboard = Dashboard(self._client.dashboard, self._loop)
 
     def __repr__(self) -> str:
         return repr(self._client).removeprefix("Async")
@@ -85,7 +79,7 @@ class NetraClient:
 
     def close(self) -> None:
         """Close all connections and end the thread; calls under way fail. May be called again."""
-        self._end()
+        self._loop.close()
 
     @property
     def stats(self) -> TransportStats:
@@ -94,11 +88,11 @@ class NetraClient:
 
     def get_session_usage(self, session_id: str, start_time: Time, end_time: Time) -> SessionUsageData | None:
         """What a session used in a range of time; ``None`` for a session that Netra does not know."""
-        return self._run(self._client.get_session_usage(session_id, start_time, end_time))
+        return self._loop.run(self._client.get_session_usage(session_id, start_time, end_time))
 
     def get_tenant_usage(self, tenant_id: str, start_time: Time, end_time: Time) -> TenantUsageData | None:
         """What a tenant used in a range of time; ``None`` for a tenant that Netra does not know."""
-        return self._run(self._client.get_tenant_usage(tenant_id, start_time, end_time))
+        return self._loop.run(self._client.get_tenant_usage(tenant_id, start_time, end_time))
 
     def list_traces(
         self,
@@ -121,7 +115,7 @@ class NetraClient:
             start_time, end_time, trace_id, session_id, user_id, tenant_id, limit, cursor, direction,
             sort_field, sort_order, filters=filters,
         )  # fmt: skip
-        return self._run(work)
+        return self._loop.run(work)
 
     def list_spans_by_trace_id(
         self,
@@ -132,11 +126,11 @@ class NetraClient:
         span_name: str | None = None,
     ) -> SpansPage:
         """One page of the spans of a trace."""
-        return self._run(self._client.list_spans_by_trace_id(trace_id, cursor, direction, limit, span_name))
+        return self._loop.run(self._client.list_spans_by_trace_id(trace_id, cursor, direction, limit, span_name))
 
     def get_span(self, span_id: str) -> TraceSpan | None:
         """One span by its id; ``None`` where Netra has none."""
-        return self._run(self._client.get_span(span_id))
+        return self._loop.run(self._client.get_span(span_id))
 
     def iter_traces(
         self,
@@ -174,7 +168,7 @@ class NetraClient:
         pages = self._client.iter_span_pages(
             trace_id, limit=limit, cursor=cursor, direction=direction, span_name=span_name
         )
-        for page in self._drive(pages):
+        for page in self._loop.drive(pages):
             yield from page.spans
 
     def iter_trace_pages(
@@ -198,7 +192,7 @@ class NetraClient:
             start_time, end_time, trace_id, session_id, user_id, tenant_id, limit, cursor, direction,
             sort_field, sort_order, filters=filters,
         )  # fmt: skip
-        return self._drive(pages)
+        return self._loop.drive(pages)
 
     def iter_span_pages(
         self,
@@ -210,47 +204,6 @@ class NetraClient:
         span_name: str | None = None,
     ) -> Iterator[SpansPage]:
         """The pages of `iter_spans_by_trace_id`, with what could not be read."""
-        return self._drive(
+        return self._loop.drive(
             self._client.iter_span_pages(trace_id, limit=limit, cursor=cursor, direction=direction, span_name=span_name)
         )
-
-    def _drive(self, pages: AsyncIterator[T]) -> Iterator[T]:
-        """An asynchronous iterator, pulled from here one step at a time."""
-        while (page := self._run(_step(pages))) is not None:
-            yield page
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run on the client's loop and wait; interrupting the wait cancels the work."""
-        if not self._end.alive:
-            work.close()
-            raise UsageError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except CancelledError:
-            raise UsageError("the client was closed") from None
-        finally:
-            future.cancel()
-
-
-async def _step(pages: AsyncIterator[T]) -> T | None:
-    """The next page; ``None`` after the last, because ``StopAsyncIteration`` does not cross into a future."""
-    return await anext(pages, None)
-
-
-def _shut_down(loop: asyncio.AbstractEventLoop, thread: threading.Thread, client: AsyncNetraClient) -> None:
-    """Close the client, end its loop, join its thread: what `weakref.finalize` calls once, however the client ends."""
-
-    async def finish() -> None:
-        await client.aclose()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await loop.shutdown_asyncgens()
-        await loop.shutdown_default_executor()
-
-    asyncio.run_coroutine_threadsafe(finish(), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()

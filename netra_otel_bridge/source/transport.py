@@ -29,6 +29,7 @@ from netra_otel_bridge.source.answers import (
     judge_exception,
     judge_status,
     looks_like_web_page,
+    of_optional_call,
     timed_out,
     web_page,
 )
@@ -49,7 +50,9 @@ _log = logging.getLogger("netra_otel_bridge.source")
 class Call(msgspec.Struct, frozen=True):
     """One request. ``name`` is for people and counters, ``target`` the quoted path and query below the base URL.
 
-    ``subject`` is the id asked about, for people; ``on_404`` is the body that a 404 stands for, where the API says "there is none" in that way.
+    ``subject`` is the id asked about, for people; ``on_404`` is the body that a 404 stands for, where the API says "there
+    is none" in that way. ``timeout_s`` bounds one attempt in place of the transport's. ``optional`` calls are those that
+    not every key may make: what refuses one is `NetraNotAllowed`.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes | None = None
     subject: str = ""
     on_404: bytes | None = None
+    timeout_s: float | None = None
+    optional: bool = False
 
 
 @dataclass(slots=True)
@@ -126,6 +131,8 @@ class Transport:
             if not isinstance(answer, Failure):
                 self.budget.succeeded()
                 return answer
+            if call.optional:
+                answer = of_optional_call(answer)
             attempt += 1
             if answer.status == 429:
                 self.budget.throttled(token)
@@ -160,8 +167,9 @@ class Transport:
         session = self._session or self._open()
         self.stats.calls[call.name] += 1
         url = URL(self.base + call.target, encoded=True)
+        timeout_s = call.timeout_s or self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 if call.body is None:
                     response = await session.get(url, allow_redirects=False)
                 else:
@@ -174,7 +182,7 @@ class Transport:
         except aiohttp.ConnectionTimeoutError as error:
             failure = judge_exception(error)
         except TimeoutError:
-            failure = timed_out(self._timeout_s)
+            failure = timed_out(timeout_s, optional=call.optional)
         except (aiohttp.ClientError, OSError) as error:
             failure = judge_exception(error)
         self.stats.statuses[0] += 1

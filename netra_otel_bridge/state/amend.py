@@ -10,7 +10,7 @@ from pathlib import Path
 
 from netra_otel_bridge.clock import Clock, iso_ms
 from netra_otel_bridge.model import Progress
-from netra_otel_bridge.state import schema
+from netra_otel_bridge.state import schema, spent
 from netra_otel_bridge.state.failures import explained, no_state, unknown_destination
 from netra_otel_bridge.state.files import Files, exists, sync_directory
 from netra_otel_bridge.state.lock import Lock
@@ -32,7 +32,7 @@ def reset(directory: Path, destination: str, from_ns: int | None, clock: Clock) 
 
     Forgotten are traces that start at ``from_ns`` or later, and windows that end after it; a window that contains it is
     cut there. The watermark goes back to it. Where following began is remembered, so a reset of everything follows from
-    there. Dead letters and counts stay.
+    there. What the traces cost is taken out of the sums. Dead letters and counts stay.
 
     Raises `UsageError` for a destination that is not known, `StateUnusable`, `StateBusy`, `StateNotWritten`.
     """
@@ -111,6 +111,7 @@ def _forget(connection: sqlite3.Connection, destination: str, from_ns: int | Non
 
 
 def _forget_traces(connection: sqlite3.Connection, lane: int, from_ns: int | None) -> int:
+    spent.forget(connection, lane, from_ns)
     forgotten = connection.execute(
         "DELETE FROM trace WHERE lane = ? AND (? IS NULL OR start_ns >= ?)", (lane, from_ns, from_ns)
     ).rowcount

@@ -6,8 +6,16 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from netra_otel_bridge.model import FinishedWindow, KnownTrace, Progress, TraceRecord, Window
-from netra_otel_bridge.state import record
+from netra_otel_bridge.model import (
+    FinishedWindow,
+    KnownTrace,
+    Progress,
+    Reconciliation,
+    TraceRecord,
+    TraceSpent,
+    Window,
+)
+from netra_otel_bridge.state import record, spent
 from netra_otel_bridge.state.failures import not_written
 from netra_otel_bridge.state.record import StoredLetter
 from netra_otel_bridge.state.schema import readable, rolling_back, storable
@@ -50,6 +58,14 @@ class LaneState:
                 "SELECT spans FROM trace WHERE lane = ? AND trace_id = ?", (self._lane, storable(trace_id))
             ).fetchall()
         return bytes(rows[0][0]) if rows else b""
+
+    def trace_spent(self, trace_id: str) -> TraceSpent:
+        """What the spans of a trace cost that the destination has."""
+        with self._store.reading() as connection:
+            rows = connection.execute(
+                "SELECT spent FROM trace WHERE lane = ? AND trace_id = ?", (self._lane, storable(trace_id))
+            ).fetchall()
+        return spent.decoded(rows[0][0] if rows else None)
 
     def first_listed(self, trace_ids: Sequence[str]) -> set[str]:
         """Those that were not passed here before, since the last `start_pass`. It is kept on disk, for this object alone."""
@@ -113,7 +129,7 @@ class LaneState:
     def prune(self, before_ns: int) -> int:
         """Forget traces that started and were recorded before; join windows that ended and were finished before.
 
-        Returns the number of traces forgotten. Windows are joined where they touch, for every query of the lane; the
+        What the traces cost stays in the sums, and those for `spent.KEPT_NS` more. Returns the number of traces forgotten. Windows are joined where they touch, for every query of the lane; the
         result counts as finished when the first of them was. Raises `StateNotWritten`.
         """
         forgotten = sum(self._prune_traces(before_ns))
@@ -121,7 +137,35 @@ class LaneState:
             queries = connection.execute("SELECT id FROM query WHERE lane = ?", (self._lane,)).fetchall()
         for (query,) in queries:
             self._join_windows(query, before_ns)
+        with self._store.writing() as connection:
+            spent.prune(connection, self._lane, before_ns)
         return forgotten
+
+    def tenants(self, window: Window) -> list[str]:
+        """Those whose spans that start in the hours of ``window`` the destination has, in order."""
+        with self._store.reading() as connection:
+            return spent.tenants(connection, self._lane, window)
+
+    def spent(self, tenant_id: str, window: Window) -> tuple[int, float]:
+        """Tokens and cost of the spans of a tenant that start in the hours of ``window`` and that the destination has."""
+        with self._store.reading() as connection:
+            return spent.total(connection, self._lane, tenant_id, window)
+
+    def summed_from_ns(self) -> int | None:
+        """From when on `spent` knows all; ``None`` for ever: an older bridge did not sum what it delivered."""
+        with self._store.reading() as connection:
+            rows = connection.execute("SELECT summed_from_ns FROM lane WHERE id = ?", (self._lane,)).fetchall()
+        return rows[0][0] if rows else None
+
+    def reconcile(self, found: Sequence[Reconciliation]) -> None:
+        """Keep these reconciliations in the place of those before. Raises `StateNotWritten`."""
+        with self._store.writing() as connection:
+            spent.reconcile(connection, self._lane, found)
+
+    def reconciled(self) -> tuple[Reconciliation, ...]:
+        """The latest reconciliations, by tenant."""
+        with self._store.reading() as connection:
+            return spent.reconciled(connection, self._lane)
 
     def dead_letters(self, after_id: int = 0, limit: int = 100) -> list[StoredLetter]:
         """At most ``limit`` dead letters with ids above ``after_id``, in order."""

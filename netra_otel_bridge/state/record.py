@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from netra_otel_bridge.model import DeadLetter, LaneStatus, Progress, TraceRecord, Window
-from netra_otel_bridge.state.schema import int64, readable, storable
+from netra_otel_bridge.state import spent
+from netra_otel_bridge.state.schema import Stored, chunks, int64, readable, storable
 
 MAX_REASONS = 100
 """Different reasons that are counted per lane; those that come later are counted together."""
 OTHER_REASONS = "other reasons"
 _REASON_LENGTH = 200
 _IDS = 500
-
-Stored = str | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +101,7 @@ def lanes(connection: sqlite3.Connection) -> list[LaneStatus]:
             problem=readable(problem),
             problem_since_ns=problem_since_ns,
             reasons=_reasons(connection, lane),
+            reconciled=spent.reconciled(connection, lane),
         )
         for lane, source, destination, delivered, refused, dead_lettered, size_bytes, traces, updated_ns, problem,
         problem_since_ns, watermark_ns, windows in rows
@@ -131,23 +130,20 @@ def dead_letters(
     ]
 
 
-def chunks(values: Iterable[Stored], size: int) -> Iterator[list[Stored]]:
-    """``values`` in lists of at most ``size``."""
-    rest = iter(values)
-    while chunk := list(islice(rest, size)):
-        yield chunk
-
-
 def _traces(connection: sqlite3.Connection, lane: int, records: Sequence[TraceRecord], now_ns: int) -> int:
-    """Replaces the rows of these traces; returns how many were not known."""
-    before = len(known(connection, lane, (record.trace_id for record in records)))
+    """Replaces the rows of these traces, and what they add to the sums; returns how many were not known."""
+    latest = {record.trace_id: record for record in records}
+    before = spent.replace(connection, lane, latest.values())
     connection.executemany(
-        """INSERT INTO trace (lane, trace_id, start_ns, recorded_ns, digest, spans) VALUES (?, ?, ?, ?, ?, ?)
+        """INSERT INTO trace (lane, trace_id, start_ns, recorded_ns, digest, spans, spent) VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET start_ns = excluded.start_ns, recorded_ns = excluded.recorded_ns,
-            digest = excluded.digest, spans = excluded.spans""",
-        ((lane, storable(it.trace_id), int64(it.start_ns), now_ns, it.digest, it.spans) for it in records),
+            digest = excluded.digest, spans = excluded.spans, spent = excluded.spent""",
+        (
+            (lane, storable(it.trace_id), int64(it.start_ns), now_ns, it.digest, it.spans, spent.encoded(it.spent))
+            for it in latest.values()
+        ),
     )
-    return len({record.trace_id for record in records}) - before
+    return len(latest) - before
 
 
 def _windows(connection: sqlite3.Connection, query: int, windows: Iterable[Window], now_ns: int) -> None:

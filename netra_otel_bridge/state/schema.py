@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 
 APPLICATION_ID = 0x4E4F4231
 """``NOB1``, in the header of each state.db: another program's database is told by it."""
+
+Stored = str | bytes
+"""A text as a column (`storable`)."""
 
 _FIRST = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
@@ -67,6 +71,36 @@ _FIRST = (
         PRIMARY KEY (lane, reason)) WITHOUT ROWID""",
 )
 
+_SECOND = (
+    "CREATE TABLE meter (source PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE metered (source, tenant_id, record BLOB NOT NULL, PRIMARY KEY (source, tenant_id)) WITHOUT ROWID",
+    "ALTER TABLE trace ADD COLUMN spent BLOB",
+    "ALTER TABLE lane ADD COLUMN summed_from_ns INTEGER",
+    """UPDATE lane SET summed_from_ns = 3600000000000 + max(
+        coalesce((SELECT max(watermark_ns) FROM query WHERE lane = lane.id), 0),
+        coalesce((SELECT max(end_ns) FROM finished JOIN query ON finished.query = query.id WHERE lane = lane.id), 0),
+        coalesce((SELECT max(start_ns) FROM trace WHERE lane = lane.id), 0))""",
+    """CREATE TABLE spent (
+        lane INTEGER NOT NULL,
+        tenant_id NOT NULL,
+        hour_ns INTEGER NOT NULL,
+        tokens NOT NULL,
+        requests NOT NULL,
+        cost REAL NOT NULL,
+        PRIMARY KEY (lane, tenant_id, hour_ns)) WITHOUT ROWID""",
+    """CREATE TABLE reconciled (
+        lane INTEGER NOT NULL,
+        tenant_id NOT NULL,
+        start_ns INTEGER NOT NULL,
+        end_ns INTEGER NOT NULL,
+        replayed_tokens NOT NULL,
+        replayed_cost REAL NOT NULL,
+        reported_tokens NOT NULL,
+        reported_cost REAL NOT NULL,
+        asked_ns INTEGER NOT NULL,
+        PRIMARY KEY (lane, tenant_id)) WITHOUT ROWID""",
+)
+
 
 class Mode(Enum):
     """How a database is opened. ``LOOK`` makes no file beside it, and takes it that nobody writes."""
@@ -76,7 +110,7 @@ class Mode(Enum):
     LOOK = "mode=ro&immutable=1"
 
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST,)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
 """The statements that lead to each version of the schema, from none to the first, from the first to the second ..."""
 
 
@@ -144,6 +178,13 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
     """The value of a pragma that is a number."""
     (row,) = connection.execute(f"PRAGMA {name}").fetchall()
     return int(row[0])
+
+
+def chunks(values: Iterable[Stored], size: int) -> Iterator[list[Stored]]:
+    """``values`` in lists of at most ``size``."""
+    rest = iter(values)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def storable(text: str) -> str | bytes:

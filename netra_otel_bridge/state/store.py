@@ -137,12 +137,13 @@ class StateStore:
     def forget_progress(self) -> None:
         """Forget everything but dead letters and their reasons. `LaneState`s handed out before are of no use any more."""
         with self.writing() as connection:
-            for table in ("trace", "finished", "query"):
+            for table in ("trace", "finished", "query", "spent", "reconciled"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
             connection.execute("DELETE FROM lane WHERE id NOT IN (SELECT lane FROM dead_letter)")
             connection.execute("DELETE FROM reason WHERE lane NOT IN (SELECT id FROM lane)")
             connection.execute(
-                "UPDATE lane SET traces = 0, delivered = 0, refused = 0, size_bytes = 0, problem = '', problem_since_ns = 0"
+                """UPDATE lane SET traces = 0, delivered = 0, refused = 0, size_bytes = 0, problem = '',
+                    problem_since_ns = 0, summed_from_ns = NULL"""
             )
 
     def close(self) -> None:

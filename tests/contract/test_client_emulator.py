@@ -158,6 +158,8 @@ ENDS: dict[str, type[NetraError] | None] = {
     "gzip-trailer-cut": NetraUnavailable,
     "gzip-bomb=64": NetraResponseTooLarge,
     "encoding=br": NetraUnavailable,
+    "no-dashboard": None,
+    "usage-factor=2": None,
 }
 """What a listing in pages of 7 ends with while a fault lasts; ``None`` where it is read to its end."""
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.support.jaeger import Jaeger
-from tests.support.tempo import Tempo
+from tests.support.server import LOG_CHARACTERS, Server
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,8 @@ def pytest_runtest_makereport(
     """Put the servers' logs into the report of a test that failed."""
     report = yield
     if report.when == "call" and report.failed:
-        servers = [value for value in item.funcargs.values() if isinstance(value, Jaeger | Tempo)]
-        report.sections += [(f"the log of {type(server).__name__}", server.log()[-20_000:]) for server in servers]
+        servers = [value for value in item.funcargs.values() if isinstance(value, Server)]
+        report.sections += [
+            (f"the log of {type(server).__name__}", server.log()[-LOG_CHARACTERS:]) for server in servers
+        ]
     return report

@@ -7,7 +7,9 @@ are strict (pydantic): a field of a wrong type would have ended the session with
 from __future__ import annotations
 
 import json
+import statistics
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -102,3 +104,65 @@ def test_usage_adds_up(session: dict[str, Any]) -> None:
         "total_cost": cost,
     }
     assert read["nobody"] == [None, None]
+
+
+def test_the_dashboard_sums_the_spans(session: dict[str, Any]) -> None:
+    """Each number is what the spans that the SDK read say, and what its usage call says."""
+    numbers, spans, tenant = session["dashboard"]["numbers"], session["read"]["all_spans"], session["read"]["tenant"]
+    assert {span["tenant_id"] for span in spans} == {"peer-tenant"}
+    latencies = [span["latency_ms"] for span in spans]
+    assert numbers == {
+        "Total Cost Sum": pytest.approx(sum(span["total_cost"] or 0 for span in spans)),
+        "Total Cost Total Count": pytest.approx(tenant["total_cost"]),
+        "Total Tokens Total Count": tenant["token_count"],
+        "Request Count Total Count": tenant["request_count"],
+        "Error Rate Percentage": pytest.approx(100 * sum(span["has_error"] for span in spans) / len(spans)),
+        "PII Count Total Count": 0,
+        "Violations Total Count": 0,
+        "Latency Average": pytest.approx(statistics.mean(latencies)),
+        "Latency Median (p50)": pytest.approx(statistics.median(latencies)),
+        "Latency p99": pytest.approx(statistics.quantiles(latencies, n=100, method="inclusive")[98]),
+    }
+    assert numbers["Error Rate Percentage"] > 0
+    assert (session["dashboard"]["traces"], session["dashboard"]["by_models"]) == (2, 1)
+
+
+def test_the_dashboard_splits_by_time_and_dimension(session: dict[str, Any]) -> None:
+    """The parts are those of the spans: what has no model stands under the empty one."""
+    charts, spans, tenant = session["dashboard"], session["read"]["all_spans"], session["read"]["tenant"]
+    assert sum(point["value"] for point in charts["series"]) == pytest.approx(tenant["total_cost"])
+    assert all(point["date"].endswith(":00:00.000Z") for point in charts["series"])
+    by_model: dict[str, float] = {}
+    for span in spans:
+        if span["total_cost"] is not None:
+            by_model[span["model_name"] or ""] = by_model.get(span["model_name"] or "", 0) + span["total_cost"]
+    assert {bar["dimension"]: bar["value"] for bar in charts["by_model"]} == pytest.approx(by_model)
+    assert set(by_model) == {"gpt-4o", "rerank-v3"}
+    values = [value for step in charts["by_service"] for value in step["values"]]
+    assert {value["dimension"] for value in values} == {"peer-app"}
+    assert sum(value["value"] for value in values) == tenant["token_count"]
+
+
+def test_the_dashboard_lists_sessions(session: dict[str, Any]) -> None:
+    """The list, the sum and the session itself say what its usage call says."""
+    charts, usage = session["dashboard"], session["read"]["session"]
+    (listed,) = charts["sessions"]
+    assert (listed["session_id"], listed["totalRequests"]) == ("peer-session", usage["request_count"])
+    assert listed["totalCost"] == pytest.approx(usage["total_cost"])
+    assert (charts["page"]["data"], charts["page"]["has_next_page"]) == ([{**listed, "cursor": ANY}], False)
+    summary = charts["summary"]
+    assert (summary["totalSessions"], summary["totalCost"]) == (1, pytest.approx(usage["total_cost"]))
+    assert charts["details"] == charts["details_ever"]
+    assert charts["details"]["sessionId"] == "peer-session"
+    traces = charts["details"]["traces"]
+    assert sorted(trace["id"] for trace in traces) == sorted(trace["id"] for trace in session["read"]["traces"])
+    assert sum(trace["total_tokens"] or 0 for trace in traces) == usage["token_count"]
+    assert charts["details_nobody"] is None
+
+
+def test_the_prices_are_those_of_the_costs(session: dict[str, Any]) -> None:
+    """1000 tokens in and 100 out, at the listed price, are the cost of the span."""
+    (entry,) = session["dashboard"]["prices"]
+    prices = {price["usage_type"]: price["price"] for price in entry["prices"]}
+    (span,) = [span for span in session["read"]["all_spans"] if span["id"] == session["sent"]["generation"]]
+    assert span["total_cost"] == pytest.approx(1000 * prices["input"] + 100 * prices["output"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from netra_otel_bridge.clock import NS_PER_S
-from netra_otel_bridge.model import LaneHealth, ServiceHealth
+from netra_otel_bridge.model import LaneHealth, ServiceHealth, UsageHealth
 
 NOW_NS = 1_777_593_600 * NS_PER_S
 """2026-05-01T00:00:00Z"""
@@ -33,5 +33,12 @@ def lane_health(**changes: Any) -> LaneHealth:
 
 
 def service_health(*lanes: LaneHealth) -> ServiceHealth:
-    """The service at `NOW_NS`: with one lane that is well, if none are given; 7 calls to Netra, 1 without an answer."""
-    return ServiceHealth(now_ns=NOW_NS, lanes=lanes or (lane_health(),), api_calls={200: 7, 0: 1}, api_retries=1)
+    """The service at `NOW_NS`: with one lane that is well, if none are given; 7 calls to Netra, 1 without an answer; usage
+    was polled 12 s before."""
+    return ServiceHealth(
+        now_ns=NOW_NS,
+        lanes=lanes or (lane_health(),),
+        api_calls={200: 7, 0: 1},
+        api_retries=1,
+        usage=UsageHealth(problem="", problem_since_ns=0, polled_ns=NOW_NS - 12 * 10**9),
+    )

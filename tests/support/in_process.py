@@ -23,6 +23,7 @@ from netra_otel_bridge.clock import NS_PER_S, Backoff, parse_time_ns
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.daemon.follow import Follower
 from netra_otel_bridge.daemon.notices import Notices
+from netra_otel_bridge.daemon.present import Present
 from netra_otel_bridge.deliver import Sender
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.store import Store
@@ -260,7 +261,7 @@ class Life:
         route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, notices)
         self.follower = Follower(
             route, notices, Lookback(SETTLE_NS, LOOKBACK_NS), poll_ns=poll_ns, window_ns=3600 * NS_PER_S,
-            remember_ns=7 * LOOKBACK_NS, clock=self.clock, renew_key=lambda: False,
+            remember_ns=7 * LOOKBACK_NS, clock=self.clock, present=Present(netra, clock, Limiter(clock)), renew_key=lambda: 0,
         )  # fmt: skip
         self._task: asyncio.Task[None] | None = None
         self._since_ns = since_ns

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
-from tests.support.backends import JAEGER, binary_or_skip
+from tests.support.backends import JAEGER
+from tests.support.server import Server, free_ports
 
-READY_S = 30.0
-STOP_S = 1.0
-"""It keeps nothing, and would wait 10 s for clients to leave."""
 _CONFIG = """
 service:
   extensions: [jaeger_storage, jaeger_query, healthcheckv2]
@@ -38,19 +32,20 @@ exporters:
 """
 
 
-class Jaeger:
-    """A context manager. Entering starts the server and waits until it is ready; leaving ends that process alone.
+class Jaeger(Server):
+    """``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``, ``query_url`` is where traces are read back.
 
-    ``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``, ``query_url`` is where traces are read back.
+    It keeps nothing, and would wait 10 s for clients to leave. Entered again, it knows nothing of what was sent before.
     """
+
+    backend, ready_s, grace_s = JAEGER, 30.0, 1.0
 
     def __init__(self) -> None:
         self._ports = dict(zip(("health", "query", "query_grpc", "grpc", "http"), free_ports(5), strict=True))
         self.otlp_grpc = f"otlp+grpc://127.0.0.1:{self._ports['grpc']}"
         self.otlp_http = f"otlp+http://127.0.0.1:{self._ports['http']}"
         self.query_url = f"http://127.0.0.1:{self._ports['query']}"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
+        self._ready_url = f"http://127.0.0.1:{self._ports['health']}/status"
 
     def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 10.0) -> dict[str, Any]:
         """A trace as OTLP JSON (a ``TracesData``, ids in hex), as soon as it has at least ``spans`` spans.
@@ -80,59 +75,7 @@ class Jaeger:
                     raise
         return data
 
-    def log(self) -> str:
-        """What the server has logged so far."""
-        return Path(self._log.name).read_text(errors="replace") if self._log is not None else ""
-
-    def __enter__(self) -> Jaeger:
-        binary = binary_or_skip(JAEGER)
-        self._directory = tempfile.TemporaryDirectory(prefix="jaeger-")
-        config = Path(self._directory.name) / "config.yaml"
+    def _arguments(self, directory: Path) -> list[str]:
+        config = directory / "config.yaml"
         config.write_text(_CONFIG.format(**self._ports))
-        self._log = (Path(self._directory.name) / "log").open("wb")
-        self._process = subprocess.Popen(
-            [binary, "--config", config], stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
-        )
-        until = time.monotonic() + READY_S
-        while not self._ready():
-            if self._process.poll() is not None or time.monotonic() > until:
-                log = self.log()
-                self.stop()
-                raise RuntimeError(f"jaeger did not become ready in {READY_S:g} s; its log:\n{log}")
-            time.sleep(0.05)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['health']}/status", timeout=1) as response:
-                return response.status == 200
-        except (OSError, urllib.error.URLError):
-            return False
-
-    def stop(self) -> None:
-        """End the process; entered again, a new one takes the same ports and knows nothing of what was sent before."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-        self._directory.cleanup()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses at this moment, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+        return ["--config", str(config)]

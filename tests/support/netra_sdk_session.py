@@ -1,6 +1,7 @@
 """Runs inside the environment of netra-sdk 1.2.2: sends spans as an application does, and reads them back.
 
-Prints one line of JSON: what the application knows it sent, and what ``Netra.usage`` returned.
+Prints one line of JSON: what the application knows it sent, and what ``Netra.usage``, ``Netra.dashboard`` and
+``Netra.models`` returned.
 """
 
 import json
@@ -8,6 +9,32 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from netra import Netra
+from netra.dashboard import (
+    Aggregation,
+    CategoricalDataPoint,
+    ChartType,
+    Dimension,
+    DimensionField,
+    Filter,
+    FilterConfig,
+    FilterField,
+    GroupBy,
+    Measure,
+    Metrics,
+    NumberResponse,
+    Operator,
+    Scope,
+    SessionFilter,
+    SessionFilterConfig,
+    SessionFilterField,
+    SessionFilterOperator,
+    SessionFilterType,
+    SortField,
+    SortOrder,
+    TimeSeriesDataPoint,
+    TimeSeriesWithDimension,
+    Type,
+)
 from netra.decorators import agent, task, workflow
 from netra.span_wrapper import ActionModel, SpanType, UsageModel
 from opentelemetry import trace
@@ -51,6 +78,96 @@ def failing():
         raise ValueError("the model refused")
 
 
+def chart(window, scope, chart_type, measure, aggregation, filters=(), dimension=None):
+    """One query, its data read by the SDK's own models."""
+    asked = FilterConfig(
+        start_time=window[0],
+        end_time=window[1],
+        group_by=GroupBy.HOUR,
+        filters=[
+            Filter(field=field, operator=operator, type=kind, value=value) for field, operator, kind, value in filters
+        ]
+        or None,
+    )
+    answer = Netra.dashboard.query_data(
+        scope=scope,
+        chart_type=chart_type,
+        metrics=Metrics(measure=measure, aggregation=aggregation),
+        filter=asked,
+        dimension=None if dimension is None else Dimension(field=dimension),
+    )
+    data = answer["data"]
+    if chart_type is ChartType.NUMBER:
+        return NumberResponse(**data).value
+    if chart_type not in (ChartType.LINE_TIME_SERIES, ChartType.BAR_TIME_SERIES):
+        return [CategoricalDataPoint(**item).model_dump() for item in data]
+    if dimension is None:
+        return [TimeSeriesDataPoint(**item).model_dump() for item in data]
+    return [TimeSeriesWithDimension(**item).model_dump() for item in data["timeSeries"]]
+
+
+def dashboard(window):
+    """What the dashboard says of the session."""
+    mine = [(FilterField.TENANT_ID, Operator.EQUALS, Type.STRING, "peer-tenant")]
+    session_filter = SessionFilter(
+        field=SessionFilterField.TENANT_ID,
+        operator=SessionFilterOperator.ANY_OF,
+        type=SessionFilterType.ARRAY,
+        value=["peer-tenant"],
+    )
+    spans, number = Scope.SPANS, ChartType.NUMBER
+    sessions = Netra.dashboard
+    order = {"sort_field": SortField.TOTAL_COST, "sort_order": SortOrder.DESC}
+    return {
+        "numbers": {
+            f"{measure.value} {aggregation.value}": chart(window, spans, number, measure, aggregation, mine)
+            for measure, aggregation in (
+                (Measure.TOTAL_COST, Aggregation.SUM),
+                (Measure.TOTAL_COST, Aggregation.TOTAL_COUNT),
+                (Measure.TOTAL_TOKENS, Aggregation.TOTAL_COUNT),
+                (Measure.REQUEST_COUNT, Aggregation.TOTAL_COUNT),
+                (Measure.ERROR_RATE, Aggregation.PERCENTAGE),
+                (Measure.PII_COUNT, Aggregation.TOTAL_COUNT),
+                (Measure.VIOLATIONS, Aggregation.TOTAL_COUNT),
+                (Measure.LATENCY, Aggregation.AVERAGE),
+                (Measure.LATENCY, Aggregation.MEDIAN),
+                (Measure.LATENCY, Aggregation.P99),
+            )
+        },
+        "traces": chart(window, Scope.TRACES, number, Measure.REQUEST_COUNT, Aggregation.TOTAL_COUNT, mine),
+        "by_models": chart(
+            window,
+            Scope.TRACES,
+            number,
+            Measure.REQUEST_COUNT,
+            Aggregation.TOTAL_COUNT,
+            [(FilterField.MODELS, Operator.ANY_OF, Type.ARRAY_OPTIONS, ["gpt-4o"])],
+        ),
+        "series": chart(window, spans, ChartType.LINE_TIME_SERIES, Measure.TOTAL_COST, Aggregation.SUM, mine),
+        "by_model": chart(
+            window, spans, ChartType.PIE, Measure.TOTAL_COST, Aggregation.SUM, mine, DimensionField.MODEL_NAME
+        ),
+        "by_service": chart(
+            window,
+            spans,
+            ChartType.BAR_TIME_SERIES,
+            Measure.TOTAL_TOKENS,
+            Aggregation.SUM,
+            mine,
+            DimensionField.SERVICE,
+        ),
+        "sessions": list(sessions.iter_session_stats(*window, filters=[session_filter], **order)),
+        "page": sessions.get_session_stats(*window, limit=1).model_dump(),
+        "summary": sessions.get_session_summary(
+            SessionFilterConfig(start_time=window[0], end_time=window[1], filters=[session_filter])
+        ),
+        "details": sessions.get_session_details("peer-session", *window),
+        "details_ever": sessions.get_session_details("peer-session"),
+        "details_nobody": sessions.get_session_details("nobody"),
+        "prices": Netra.models.get_model_pricing("gpt-4o"),
+    }
+
+
 def iso(when):
     return when.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
@@ -89,7 +206,10 @@ def main():
         "tenant": usage.get_tenant_usage("peer-tenant", *window).model_dump(),
         "nobody": [usage.get_session_usage("nobody", *window), usage.get_tenant_usage("nobody", *window)],
     }
-    print(json.dumps({"sent": sent, "read": read}))
+    read["all_spans"] = [
+        span.model_dump() for item in read["traces"] for span in usage.iter_spans_by_trace_id(item["id"])
+    ]
+    print(json.dumps({"sent": sent, "read": read, "dashboard": dashboard(window)}))
 
 
 main()

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
-from tests.support.backends import TEMPO, binary_or_skip
+from tests.support.backends import TEMPO
 from tests.support.compare import Key, Normal
-from tests.support.jaeger import free_ports
+from tests.support.server import Server, free_ports
 
-READY_S = 60.0
 _CONFIG = """
 server:
   {{http_listen_address: 127.0.0.1, http_listen_port: {query}, grpc_listen_address: 127.0.0.1, grpc_listen_port: {own}}}
@@ -33,12 +29,14 @@ NOT_IN_TEMPO = ("flags", "resource_schema", "scope_schema")
 _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 
 
-class Tempo:
-    """A context manager. Entering starts the server and waits until it is ready; leaving ends that process alone.
+class Tempo(Server):
+    """``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``, ``query_url`` is where traces and metrics are read.
 
-    ``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``, ``query_url`` is where traces and metrics are read. With
-    ``search`` it also indexes attributes, which it does not by default.
+    With ``search`` it also indexes attributes, which it does not by default. It keeps nothing that is needed, and when
+    asked to end it would sleep 30 s for clients to leave: it is killed.
     """
+
+    backend, ready_s, grace_s = TEMPO, 60.0, 0.0
 
     def __init__(self, *, search: bool = False) -> None:
         self._search = search
@@ -46,8 +44,7 @@ class Tempo:
         self.otlp_grpc = f"otlp+grpc://127.0.0.1:{self._ports['grpc']}"
         self.otlp_http = f"otlp+http://127.0.0.1:{self._ports['http']}"
         self.query_url = f"http://127.0.0.1:{self._ports['query']}"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
+        self._ready_url = f"{self.query_url}/ready"
 
     def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 10.0) -> dict[str, Any]:
         """A trace as OTLP JSON (ids in base64), as soon as it has at least ``spans`` spans.
@@ -75,42 +72,10 @@ class Tempo:
             if sample and sample["name"] == metric and wanted <= set((sample["labels"] or "").split(","))
         )
 
-    def log(self) -> str:
-        """What the server has logged so far."""
-        return Path(self._log.name).read_text(errors="replace") if self._log is not None else ""
-
-    def __enter__(self) -> Tempo:
-        binary = binary_or_skip(TEMPO)
-        self._directory = tempfile.TemporaryDirectory(prefix="tempo-")
-        config = Path(self._directory.name) / "config.yaml"
-        config.write_text(_CONFIG.format(directory=self._directory.name, **self._ports))
-        self._log = (Path(self._directory.name) / "log").open("wb")
-        self._process = subprocess.Popen(
-            [binary, "-target=all", f"-config.file={config}", f"-search.enabled={str(self._search).lower()}"],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-        until = time.monotonic() + READY_S
-        while not self._ready():
-            if self._process.poll() is not None or time.monotonic() > until:
-                log = self.log()
-                self._stop()
-                raise RuntimeError(f"tempo did not become ready in {READY_S:g} s; its log:\n{log}")
-            time.sleep(0.05)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.query_url}/ready", timeout=1) as response:
-                return bool(response.status == 200)
-        except (OSError, urllib.error.URLError):
-            return False
+    def _arguments(self, directory: Path) -> list[str]:
+        config = directory / "config.yaml"
+        config.write_text(_CONFIG.format(directory=directory, **self._ports))
+        return ["-target=all", f"-config.file={config}", f"-search.enabled={str(self._search).lower()}"]
 
     def _read(self, name: str) -> dict[str, Any]:
         request = urllib.request.Request(f"{self.query_url}/api/traces/{name}", headers={"Accept": "application/json"})
@@ -123,16 +88,6 @@ class Tempo:
                 if error.code != 404:
                     raise
         return {}
-
-    def _stop(self) -> None:
-        """It keeps nothing that is needed, and on SIGTERM it would sleep 30 s for clients to leave."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-        self._directory.cleanup()
 
 
 def as_stored(sent: dict[Key, Normal]) -> dict[Key, Normal]:

@@ -21,7 +21,7 @@ from netra_otel_bridge.clock import NS_PER_S
 from netra_otel_bridge.daemon import http
 from netra_otel_bridge.daemon.http import MAX_CONNECTIONS, MAX_REQUEST_BYTES, HttpEndpoints
 from netra_otel_bridge.errors import ConfigurationError
-from netra_otel_bridge.model import LaneHealth, ServiceHealth
+from netra_otel_bridge.model import LaneHealth, ServiceHealth, UsageHealth
 from tests.support.fake_clock import FakeClock
 from tests.support.health import NOW_NS, lane_health, service_health
 
@@ -150,7 +150,29 @@ async def test_readyz_has_a_line_for_each_lane(lanes: tuple[LaneHealth, ...], st
     """200 when all follow live traffic and nothing holds one up, else 503; what holds it up, and since when."""
     async with serving(lambda: service_health(*lanes)) as client:
         reply = await client.get("/readyz")
-    assert (reply.status, reply.body.splitlines()) == (status, lines)
+    assert (reply.status, reply.body.splitlines()) == (status, [*lines, "usage: ok, polled 12 s ago"])
+
+
+@pytest.mark.parametrize(
+    ("usage", "status", "line"),
+    [
+        (UsageHealth(problem="", problem_since_ns=0, polled_ns=NOW_NS), 200, "usage: ok, polled 0 s ago"),
+        (UsageHealth(problem="", problem_since_ns=0, polled_ns=0), 503, "usage: not polled yet"),
+        (
+            UsageHealth(problem="Netra is\ndown", problem_since_ns=NOW_NS, polled_ns=NOW_NS - 90 * NS_PER_S),
+            503,
+            "usage: Netra is down, since 2026-05-01T00:00:00.000Z, polled 90 s ago",
+        ),
+    ],
+)
+async def test_readyz_where_usage_alone_is_polled(usage: UsageHealth, status: int, line: str) -> None:
+    """It is ready once all was asked for, and nothing keeps it from asking again."""
+    health = ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0, usage=usage)
+    async with serving(lambda: health) as client:
+        reply = await client.get("/readyz")
+        document = json.loads((await client.get("/readyz", "application/json")).body)
+    assert (reply.status, reply.body) == (status, f"{line}\n")
+    assert document["usage"]["ok"] is (status == 200)
 
 
 async def test_readyz_before_there_is_a_lane() -> None:
@@ -158,8 +180,8 @@ async def test_readyz_before_there_is_a_lane() -> None:
     async with serving(lambda: ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0)) as client:
         reply = await client.get("/readyz")
         document = json.loads((await client.get("/readyz", "application/json")).body)
-    assert (reply.status, reply.body) == (503, "no destination is followed yet\n")
-    assert document == {"ready": False, "lanes": []}
+    assert (reply.status, reply.body) == (503, "nothing is followed yet\n")
+    assert document == {"ready": False, "lanes": [], "usage": None}
 
 
 async def test_readyz_as_json() -> None:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from netra_otel_bridge import Bridge
 from netra_otel_bridge.clock import SystemClock
-from netra_otel_bridge.daemon import follow
+from netra_otel_bridge.daemon import holding
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
@@ -140,7 +140,7 @@ async def test_a_late_span_that_leaves_the_summary_as_it_was(
 ) -> None:
     """Inside its trace's time, without tokens: the list shows no change. The second reading finds it."""
     monkeypatch.setattr("netra_otel_bridge.windows.FAR_POLLS", 20)
-    monkeypatch.setattr(follow, "FAR_POLLS", 20)
+    monkeypatch.setattr("netra_otel_bridge.daemon.follow.FAR_POLLS", 20)
     mine = Kept()
     spans = trace(1, ago_s=20)
     spans[0]["endTimeUnixNano"] = str(int(spans[0]["startTimeUnixNano"]) + 10 * S)
@@ -259,7 +259,7 @@ async def test_a_key_that_is_revoked_and_replaced(
     netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits without a storm of calls, is not ready, and goes on with the new key as soon as the file holds it."""
-    monkeypatch.setattr(follow, "KEY_LOOK_S", 0.2)
+    monkeypatch.setattr(holding, "KEY_LOOK_S", 0.2)
     key = tmp_path / "key"
     key.write_text("nk-revoked")
     feed(netra, *trace(1))

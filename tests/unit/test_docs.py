@@ -271,7 +271,15 @@ def test_each_command_and_option_is_on_its_page() -> None:
     shared = described["Shared options"] + described["Times"]
     for name, command in leaves(typer.main.get_command(app)):
         assert name in described
-        if name in ("traces list", "replay", "usage tenant", "usage session", "traces show", "config show"):
+        if name in (
+            "traces list",
+            "replay",
+            "usage tenant",
+            "usage session",
+            "usage backfill",
+            "traces show",
+            "config show",
+        ):
             text = described[name] + shared
         else:
             text = described[name] + described["Shared options"]

@@ -222,8 +222,8 @@ async def test_usage_counts_spans_that_start_in_the_range(client: Client) -> Non
 
 
 async def test_unknown_paths_and_methods(client: Client) -> None:
-    """The dashboard calls are not part of the emulator."""
-    for path in ("/", "/public/dashboard/query-data", "/sdk/traces/a/b/spans", "/sdk/models"):
+    """404 and 405, in JSON."""
+    for path in ("/", "/public/dashboard/query", "/sdk/traces/a/b/spans", "/sdk/models/a", "/usage/tenants/"):
         await client.json("POST", path, status=404)
     await client.json("GET", "/sdk/traces", status=405)
 

@@ -204,6 +204,47 @@ async def test_slow_and_silent_answers() -> None:
         assert (await client.raw("GET", SPANS))[0] == 200
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_the_dashboard_can_be_refused(status: int) -> None:
+    """All of it, with 403 if not said otherwise, and nothing else."""
+    async with faulty("no-dashboard" if status == 403 else f"no-dashboard={status}") as client:
+        for path in ("query-data", "sessions/stats", "sessions/summary"):
+            answer = await client.json("POST", f"/public/dashboard/{path}", json={}, status=status)
+            assert answer["error"]["message"]
+        await client.json("GET", "/public/dashboard/session/x", status=status)
+        await client.json("GET", "/sdk/models", status=status)
+        await client.json("GET", "/usage/tenants/x", params=EVER)
+        await client.traces()
+
+
+async def test_usage_can_shrink_and_grow() -> None:
+    """Tokens and requests stay whole numbers; the dashboard says what was used; a refusal is left alone."""
+    llm = {"netra.span.type": "GENERATION", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.prompt_tokens": 1001}
+    owner = {"netra.session_id": "s", "netra.tenant_id": "t"}
+    body = {
+        "scope": "Spans",
+        "chartType": "Number",
+        "metrics": {"measure": "Total Tokens", "aggregation": "Sum"},
+        "filter": {**EVER, "groupBy": "day"},
+    }
+    async with Emulator() as emulator, Client(emulator.url) as client:
+        await client.send(*(otlp_span(1, n, attributes={**llm, **owner}) for n in (1, 2, 3)))
+        for path in ("/usage/tenants/t", "/usage/sessions/s"):
+            for faults, expected in (
+                ((), (3003, 3, 0.0075075)),
+                (("usage-factor=0.5",), (1502, 2, 0.00375375)),
+                (("usage-factor=2",), (6006, 6, 0.015015)),
+                (("usage-factor=0",), (0, 0, 0)),
+            ):
+                emulator.set_faults(*faults)
+                found = (await client.json("GET", path, params=EVER))["data"]
+                assert (found["tokenCount"], found["requestsCount"], found["totalCost"]) == pytest.approx(expected)
+                assert isinstance(found["tokenCount"], int)
+                answer = await client.json("POST", "/public/dashboard/query-data", json=body)
+                assert answer["data"] == {"value": 3003}
+            await client.json("GET", path, status=400)
+
+
 async def test_faults_can_be_changed_while_running() -> None:
     """A fault begins and ends when a test says so."""
     async with Emulator() as emulator, Client(emulator.url) as client:
@@ -214,7 +255,20 @@ async def test_faults_can_be_changed_while_running() -> None:
         assert emulator.status == {503: 1, 200: 1}
 
 
-@pytest.mark.parametrize("fault", ["no-such", "status-500=many", "redirect", "retry-after", "cursor-loop=0"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "no-such",
+        "status-500=many",
+        "redirect",
+        "retry-after",
+        "cursor-loop=0",
+        "no-dashboard=200",
+        "usage-factor",
+        "usage-factor=less",
+        "usage-factor=nan",
+    ],
+)
 def test_a_fault_that_makes_no_sense_is_refused(fault: str) -> None:
     """With the name of the fault."""
     with pytest.raises(UsageError, match=fault.partition("=")[0]):
@@ -223,7 +277,7 @@ def test_a_fault_that_makes_no_sense_is_refused(fault: str) -> None:
 
 async def test_every_fault_is_documented_and_leaves_ingest_alone() -> None:
     """The table is what `--help` shows."""
-    arguments = {"redirect": "=http://127.0.0.1:1", "retry-after": "=1", "gzip-bomb": "=1"}
+    arguments = {"redirect": "=http://127.0.0.1:1", "retry-after": "=1", "gzip-bomb": "=1", "usage-factor": "=2"}
     for name, entry in FAULTS.items():
         assert entry.doc
         async with faulty(name + arguments.get(name, "")) as client:

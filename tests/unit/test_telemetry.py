@@ -25,7 +25,7 @@ from netra_otel_bridge import __version__, telemetry
 from netra_otel_bridge.clock import NS_PER_S
 from netra_otel_bridge.errors import ConfigurationError
 from netra_otel_bridge.model import ServiceHealth
-from netra_otel_bridge.telemetry import INSTRUMENTS, SelfTelemetry, metric_readers
+from netra_otel_bridge.telemetry import INSTRUMENTS, Telemetry, metric_readers
 from tests.support.cli import ROOT
 from tests.support.health import NOW_NS, lane_health, service_health
 
@@ -57,7 +57,7 @@ def samples(text: str) -> Samples:
 
 def shown(health: Callable[[], ServiceHealth]) -> str:
     readers, registry = metric_readers({})
-    service = SelfTelemetry(health, readers)
+    service = Telemetry(health, readers)
     try:
         return page(registry)
     finally:
@@ -124,7 +124,7 @@ def test_figures_are_read_when_they_are_asked_for() -> None:
         return service_health(lane_health(read=asked * 1000))
 
     readers, registry = metric_readers({})
-    service = SelfTelemetry(health, readers)
+    service = Telemetry(health, readers)
     assert asked == 0
     first, second = samples(page(registry)), samples(page(registry))
     lane = ("netra_bridge_spans_read_total", "otlp+grpc://127.0.0.1:4317")
@@ -139,7 +139,7 @@ def test_two_services_in_one_process_do_not_mix() -> None:
     for name in ("a", "b"):
         readers, registry = metric_readers({"OTEL_METRICS_EXPORTER": "prometheus"})
         health = service_health(lane_health(destination=name))
-        made.append((SelfTelemetry(lambda health=health: health, readers), registry))
+        made.append((Telemetry(lambda health=health: health, readers), registry))
     for (service, registry), name in zip(made, "ab", strict=True):
         lags = [label for metric, label in samples(page(registry)) if metric == "netra_bridge_lag_seconds"]
         assert lags == [name]
@@ -187,7 +187,7 @@ def test_where_figures_go_by_default(variable: str, readers: int, has_page: bool
     """The page, unless the variable says ``none``."""
     made, registry = metric_readers({"OTEL_METRICS_EXPORTER": variable})
     assert (len(made), registry is not None) == (readers, has_page)
-    SelfTelemetry(service_health, made).close()
+    Telemetry(service_health, made).close()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_an_entry_point_may_make_a_reader(monkeypatch: pytest.MonkeyPatch) -> No
     readers, registry = metric_readers({"OTEL_METRICS_EXPORTER": "mine,prometheus"})
     assert registry is not None
     memory = next(reader for reader in readers if isinstance(reader, InMemoryMetricReader))
-    service = SelfTelemetry(service_health, readers)
+    service = Telemetry(service_health, readers)
     data = memory.get_metrics_data()
     assert data is not None
     metrics = data.resource_metrics[0].scope_metrics[0].metrics
@@ -295,11 +295,11 @@ def test_an_entry_point_may_make_a_reader(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 CONSOLE = """
-from netra_otel_bridge.telemetry import SelfTelemetry, metric_readers
+from netra_otel_bridge.telemetry import Telemetry, metric_readers
 from tests.support.health import service_health
 readers, registry = metric_readers({"OTEL_METRICS_EXPORTER": "console"})
 assert registry is None
-SelfTelemetry(service_health, readers).close()
+Telemetry(service_health, readers).close()
 """
 
 
@@ -352,7 +352,7 @@ def test_otlp_gets_the_figures(collector: tuple[str, list[bytes]], monkeypatch: 
             "OTEL_METRIC_EXPORT_INTERVAL": "100",
         }
     )
-    service = SelfTelemetry(service_health, readers)
+    service = Telemetry(service_health, readers)
     begun = time.monotonic()
     while len(bodies) < 2 and time.monotonic() - begun < 10:
         time.sleep(0.05)
@@ -381,7 +381,7 @@ class Stuck(InMemoryMetricReader):
 
 def test_an_exporter_that_does_not_end_holds_up_no_stop() -> None:
     """Closing is over after its time, whatever the exporter makes of the time it is given."""
-    service = SelfTelemetry(service_health, [Stuck()])
+    service = Telemetry(service_health, [Stuck()])
     begun = time.monotonic()
     service.close(timeout_s=0.3)
     assert time.monotonic() - begun < 1.5
@@ -394,7 +394,7 @@ def test_a_collector_that_hangs_holds_up_no_stop(protocol: str, monkeypatch: pyt
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         readers, _ = metric_readers({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol})
-        service = SelfTelemetry(service_health, readers)
+        service = Telemetry(service_health, readers)
         begun = time.monotonic()
         service.close(timeout_s=0.5)
         assert time.monotonic() - begun < 1.5

@@ -1,0 +1,179 @@
+"""``usage backfill``: what tenants used in the past, at its own time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netra_otel_bridge import telemetry
+from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli.output import count, err, out, write_json
+from netra_otel_bridge.cli.running import Interrupted, run
+from netra_otel_bridge.clock import NS_PER_MS, NS_PER_S, Backoff, duration_text, iso_ms, parse_duration_ns
+from netra_otel_bridge.config import parse_headers
+from netra_otel_bridge.convert.metrics import TENANT_ID
+from netra_otel_bridge.convert.openmetrics import is_label, tenant_label
+from netra_otel_bridge.deliver.answers import header_secrets
+from netra_otel_bridge.deliver.metric_sender import MetricSender
+from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.model import Window
+from netra_otel_bridge.past_output import file_for, send_readings, write_openmetrics
+from netra_otel_bridge.past_usage import PastUsage, count_steps, find_tenants
+
+FORMS = "give --to openmetrics:FILE, otlp, or exporter:NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A ``DEST`` of past usage: ``file`` for OpenMetrics, or the name of a metric ``exporter``."""
+
+    text: str
+    file: str = ""
+    exporter: str = ""
+
+
+def backfill(
+    since: options.Since = None,
+    from_: options.From = None,
+    until: options.Until = None,
+    step: Annotated[str, typer.Option(metavar="1h", help="The time between two samples.")] = "1h",
+    tenant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Only this tenant; may be given again. Else all in the traces."),
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="DEST", help="openmetrics:FILE, otlp, or exporter:NAME.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A label of all samples; may be given again.")
+    ] = None,
+    config_file: options.ConfigFile = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write what tenants used in the past with the times it belongs to, for Prometheus and others."""
+    bridge = options.start(config_file, verbose, quiet)
+    window = bridge.window(since=since, from_=from_, until=until)
+    if window.end_ns > bridge.clock.now_ns() + NS_PER_S:
+        raise UsageError(f"the range ends at {iso_ms(window.end_ns)}, which is yet to come", hint="leave --until out")
+    step_ns = parse_duration_ns(step)
+    if step_ns < NS_PER_S or step_ns % NS_PER_MS:
+        raise UsageError(f"--step {step} is less than a second", hint="write 1h, 15m or 1d")
+    count_steps(window, step_ns)
+    target = parse_target(to)
+    labels = parse_labels(label or (), of_file=bool(target.file))
+    try:
+        document = run(_backfill(bridge, window, step_ns, tenant or (), target, labels, quiet))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise Interrupted("interrupted", hint="run the same command again: it starts from the beginning") from None
+    if as_json:
+        write_json(document)
+        return
+    said = [f"{count(document['samples'])} samples, tenants: {count(len(document['tenants']))}, to {target.text}"]
+    if target.file:
+        said.append(f"  promtool tsdb create-blocks-from openmetrics {target.file} DIR")
+    for line in said:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def parse_target(text: str | None) -> Target:
+    """Where ``--to`` says that past usage goes. Raises `UsageError`."""
+    kind, _, rest = (text or "").partition(":")
+    if text == "otlp":
+        return Target(text, exporter="otlp")
+    if text and rest and kind == "openmetrics":
+        return Target(text, file=rest)
+    if text and rest and kind == "exporter":
+        return Target(text, exporter=rest)
+    raise UsageError(f"--to {text!r} takes no past usage" if text else "no destination is given", hint=FORMS)
+
+
+def parse_labels(texts: Sequence[str], *, of_file: bool) -> dict[str, str]:
+    """``NAME=VALUE`` texts; in a file the names must be those of Prometheus labels. Raises `UsageError`."""
+    labels: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise UsageError(f"--label {text!r} is not NAME=VALUE")
+        if of_file and not is_label(name):
+            raise UsageError(
+                f"--label: {name!r} is not the name of a label", hint="letters, digits and _, not __ first"
+            )
+        if name in (tenant_label(), TENANT_ID) or name in labels:
+            raise UsageError(f"--label: {name!r} is taken already")
+        labels[name] = value
+    return labels
+
+
+def _sender(bridge: Bridge, target: Target) -> MetricSender:
+    environ = bridge.environ
+    headers = (environ.get(name, "") for name in ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"))
+    secrets: tuple[str, ...] = ()
+    for text in headers:
+        with suppress(ValueError):
+            values = {name: secret.reveal() for name, secret in parse_headers(text).items()}
+            secrets += header_secrets(values)
+    return MetricSender(
+        target.text,
+        telemetry.metric_exporter(target.exporter, environ, "--to"),
+        backoff=Backoff(first_s=0.5, attempts=bridge.settings.attempts),
+        clock=bridge.clock,
+        secrets=secrets,
+    )
+
+
+async def _backfill(
+    bridge: Bridge,
+    window: Window,
+    step_ns: int,
+    named: Sequence[str],
+    target: Target,
+    labels: Mapping[str, str],
+    quiet: bool,
+) -> dict[str, Any]:
+    """The report: what was written, and what each tenant used in all."""
+    started = bridge.clock.monotonic()
+    path = file_for(Path(target.file)) if target.file else None
+    sender = None if target.file else _sender(bridge, target)
+    async with bridge.async_client() as client:
+        tenants = list(dict.fromkeys(named)) or await find_tenants(client, window, bridge.settings.window_ns)
+        usage = PastUsage(client, tenants, window, step_ns, bridge.settings.concurrency)
+        if not quiet:
+            err.print(
+                f"tenants: {count(len(tenants))}, steps of {duration_text(step_ns)}: {count(usage.steps)}, "
+                f"calls to Netra: up to about {count(usage.calls)}",
+                markup=False,
+                soft_wrap=True,
+            )
+        await usage.check(known=bool(named))
+        async with aclosing(usage.readings()) as readings:
+            if path is not None:
+                samples = await write_openmetrics(path, readings, labels)
+            elif sender is not None:
+                async with aclosing(sender):
+                    samples = await send_readings(sender, readings, window.start_ns, labels, telemetry.SERVICE_NAME)
+        return {
+            "window": {"from": iso_ms(window.start_ns), "until": iso_ms(window.end_ns)},
+            "step": duration_text(step_ns),
+            "to": target.text,
+            "tenants": [
+                {
+                    "tenant_id": tenant_id,
+                    "token_count": total.tokens,
+                    "request_count": total.requests,
+                    "total_cost": total.cost,
+                }
+                for tenant_id, total in usage.totals.items()
+            ],
+            "differing": usage.differing,
+            "samples": samples,
+            "api_calls": client.stats.calls.total(),
+            "seconds": round(bridge.clock.monotonic() - started, 3),
+            "exit_code": 0,
+        }

@@ -1,0 +1,167 @@
+"""What one span adds to the GenAI client histograms of the semantic conventions, version 1.41.
+
+The conventions' labels are those of the delivered span (``docs/mapping.md``, GenAI), in every profile: what the
+application recorded under that name, else Netra's column, else an attribute of the same meaning. Tenant, environment
+and counts of tokens are Netra's columns first: they are compared with its usage, and the conventions ask for what is
+billed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from netra_otel_bridge.convert import fields, semconv
+from netra_otel_bridge.convert.attributes import Attributes, attributes_of, events_of, read_container
+from netra_otel_bridge.jsontext import clean_text
+from netra_otel_bridge.model import TraceSpan, TraceSummary
+
+TOKENS_USED = "gen_ai.client.token.usage"
+OPERATION_DURATION = "gen_ai.client.operation.duration"
+TOKENS_TYPE = "gen_ai.token.type"
+TENANT_ID = "netra.tenant.id"
+ENVIRONMENT = "deployment.environment.name"
+MAX_LABEL_CHARS = 256
+"""Longer labels are cut: a model's or a tenant's name is not that long, and each is kept for the life of the service."""
+KINDS = frozenset({"GENERATION", "EMBEDDING"})
+_NS_PER_S = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A histogram of the conventions: its name, unit, what it says to people, and the bounds of its buckets."""
+
+    name: str
+    unit: str
+    description: str
+    boundaries: tuple[float, ...]
+
+
+HISTOGRAMS = (
+    Histogram(
+        TOKENS_USED,
+        "{token}",
+        "Tokens that one call to a model used, by gen_ai.token.type (input or output); live calls only",
+        tuple(4**power for power in range(14)),
+    ),
+    Histogram(
+        OPERATION_DURATION,
+        "s",
+        "How long one call to a model took; live calls only",
+        tuple(2**power / 100 for power in range(14)),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One value for the histogram ``instrument``: tokens, or seconds."""
+
+    instrument: str
+    value: float
+    attributes: dict[str, str]
+
+
+def measurements(trace: TraceSummary, span: TraceSpan) -> list[Measurement]:
+    """What a span adds: its duration, and its tokens of each type; nothing where a value is not known or negative.
+
+    Only of type GENERATION or EMBEDDING, the calls to a model. Tools and agents are left out: the conventions require
+    a provider of both instruments, which a tool has not; an agent holds the calls it makes, and would count them twice;
+    and conventions later than 1.41 give both an instrument of their own. ``trace`` gives the environment that the span
+    lacks; it gives no tenant, since one trace may hold spans of several.
+    """
+    decoded, _ = read_container(span.attributes)
+    attributes = attributes_of(decoded) or {}
+    kind = semconv.effective_kind(_netra_kind(span.kind), attributes)
+    if kind is None or kind not in KINDS:
+        return []
+    counts = (
+        ("input", semconv.tokens(span.prompt_tokens, attributes, semconv.INPUT_TOKEN_DIALECTS)),
+        ("output", semconv.tokens(span.completion_tokens, attributes, semconv.OUTPUT_TOKEN_DIALECTS)),
+    )
+    seconds = _duration_s(span)
+    semconv.add_genai(attributes, span, kind, prompt=[], completion=[], cost=False)
+    labels = dict(_labels(trace, span, kind, attributes))
+    found = [
+        Measurement(TOKENS_USED, count, {**labels, TOKENS_TYPE: name})
+        for name, count in counts
+        if count is not None and count >= 0
+    ]
+    if seconds is not None:
+        failed = {semconv.ERROR_TYPE: _error_type(span, attributes)} if fields.is_error(span) else {}
+        found.append(Measurement(OPERATION_DURATION, seconds, {**labels, **failed}))
+    return found
+
+
+def may_be_measured(span: TraceSpan) -> bool:
+    """Whether a span may be a call to a model: false only where `measurements` finds nothing, at a fraction of its cost."""
+    netra_kind = _netra_kind(span.kind)
+    if netra_kind in KINDS:
+        return True
+    if not span.attributes or netra_kind not in (None, "SPAN"):
+        return False
+    if not isinstance(span.attributes, str):
+        return True
+    try:
+        hints = _hints.decode(span.attributes)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return True
+    if hints.operation is not None or hints.request_type is not None:
+        return True
+    return isinstance(hints.type, str) and hints.type.upper() in KINDS
+
+
+class _Hints(msgspec.Struct, gc=False):
+    """What `semconv.effective_kind` looks at; decoding skips the rest, which is most of a span."""
+
+    type: Any = msgspec.field(default=None, name="netra.span.type")
+    operation: Any = msgspec.field(default=None, name=semconv.OPERATION_NAME)
+    request_type: Any = msgspec.field(default=None, name="llm.request.type")
+
+
+_hints = msgspec.json.Decoder(_Hints)
+
+
+@lru_cache(maxsize=256)
+def _netra_kind(kind: str | int | None) -> str | None:
+    return fields.span_kind(kind)[1]
+
+
+def _labels(trace: TraceSummary, span: TraceSpan, kind: str, attributes: Attributes) -> Iterator[tuple[str, str]]:
+    for name, value in (
+        (semconv.OPERATION_NAME, _label(attributes.get(semconv.OPERATION_NAME)) or semconv.OPERATION_OF_KIND[kind]),
+        (semconv.PROVIDER_NAME, _label(attributes.get(semconv.PROVIDER_NAME))),
+        (semconv.REQUEST_MODEL, _label(attributes.get(semconv.REQUEST_MODEL))),
+        (semconv.RESPONSE_MODEL, _label(attributes.get(semconv.RESPONSE_MODEL))),
+        (TENANT_ID, _label(span.tenant_id or attributes.get(TENANT_ID))),
+        (ENVIRONMENT, _label(span.environment or trace.environment)),
+    ):
+        if value:
+            yield name, value
+
+
+def _label(value: Any) -> str:
+    return clean_text(value)[:MAX_LABEL_CHARS] if isinstance(value, str) else ""
+
+
+def _duration_s(span: TraceSpan) -> float | None:
+    """End minus start, else ``latency_ms``; ``None`` where neither is known, or the end lies before the start."""
+    start_ns, end_ns = fields.instant_ns(span.start_time_ms), fields.instant_ns(span.end_time_ms)
+    if start_ns is not None and end_ns is not None and 0 < start_ns <= end_ns <= fields.MAX_NS:
+        return (end_ns - start_ns) / _NS_PER_S
+    latency_ns = fields.latency_ns(span.latency_ms)
+    return None if latency_ns is None else latency_ns / _NS_PER_S
+
+
+def _error_type(span: TraceSpan, attributes: Attributes) -> str:
+    recorded = _label(attributes.get(semconv.ERROR_TYPE))
+    if recorded:
+        return recorded
+    decoded, readable = read_container(span.events)
+    events, _ = events_of(decoded, 0) if readable and decoded else ([], 0)
+    types = (_label((event.attributes or {}).get("exception.type")) for event in events)
+    return next(filter(None, types), "_OTHER")

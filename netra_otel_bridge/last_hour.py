@@ -1,0 +1,106 @@
+"""What Netra's dashboards say of the last hour: latency, errors, findings, and the sessions that cost most.
+
+Not every key or installation allows these calls. Where they are refused that is said once, and asked again an hour later.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from heapq import nlargest
+from itertools import islice
+
+from netra_otel_bridge.clock import Clock, iso_ms
+from netra_otel_bridge.dashboards import Aggregation, Bar, Dimension, FilterConfig, Measure, Metrics, Scope
+from netra_otel_bridge.errors import NetraNotAllowed
+from netra_otel_bridge.figures import ChartFigure
+from netra_otel_bridge.source import AsyncNetraClient
+from netra_otel_bridge.windows import HOUR_NS
+
+WINDOW_NS = HOUR_NS
+"""What the figures are over: the hour before."""
+REFUSED_S = 3600.0
+MAX_VALUES = 50
+"""Values of a dimension that are shown: the largest figures."""
+DIMENSIONS: tuple[tuple[str, str, Scope], ...] = (
+    ("service", "service", "Traces"),
+    ("environment", "environment", "Traces"),
+    ("model", "model_name", "Spans"),
+)
+"""What figures are split by: the name here, Netra's field, and whether they are of traces or of spans. What was used is of
+spans in each case."""
+_USED = ("cost", "tokens", "requests")
+MEASURES: tuple[tuple[str, str, float, Measure, Aggregation], ...] = (
+    ("latency", "0.5", 1e-3, "Latency", "p50"),
+    ("latency", "0.9", 1e-3, "Latency", "p90"),
+    ("latency", "0.95", 1e-3, "Latency", "p95"),
+    ("latency", "0.99", 1e-3, "Latency", "p99"),
+    ("error.ratio", "", 1e-2, "Error Rate", "Percentage"),
+    ("cost", "", 1.0, "Total Cost", "Total Count"),
+    ("tokens", "", 1.0, "Total Tokens", "Total Count"),
+    ("requests", "", 1.0, "Request Count", "Total Count"),
+    ("pii", "", 1.0, "PII Count", "Total Count"),
+    ("violations", "", 1.0, "Violations", "Total Count"),
+)
+"""The gauge, its quantile, the factor from Netra's unit to the gauge's, and Netra's measure and aggregation."""
+_log = logging.getLogger(__name__)
+
+
+class LastHour:
+    """Asks one source for the figures of the last hour."""
+
+    def __init__(self, client: AsyncNetraClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._refused_s: float | None = None
+
+    async def figures(self, now_ns: int) -> tuple[ChartFigure, ...]:
+        """The figures of the last hour; none where the calls are not allowed. Raises `NetraError`."""
+        if self._is_refused():
+            return ()
+        asked = FilterConfig(iso_ms(now_ns - WINDOW_NS), iso_ms(now_ns), "hour")
+        found: list[ChartFigure] = []
+        try:
+            for dimension, field, scope in DIMENSIONS:
+                for name, quantile, factor, measure, aggregation in MEASURES:
+                    metrics = Metrics(measure, aggregation)
+                    data = await self._client.dashboard.query_data(
+                        "Spans" if name in _USED else scope, "Horizontal Bar", metrics, asked, Dimension(field)
+                    )
+                    for value, figure in _largest(data.bars or []):
+                        found.append(ChartFigure(name, dimension, value, figure * factor, quantile))
+        except NetraNotAllowed as error:
+            self._refuse(error)
+            return ()
+        return tuple(found)
+
+    async def top_sessions(self, count: int, now_ns: int) -> list[str] | None:
+        """The sessions that cost most in the last hour; ``None`` where the call is not allowed. Raises `NetraError`."""
+        if self._is_refused():
+            return None
+        start, end = iso_ms(now_ns - WINDOW_NS), iso_ms(now_ns)
+        found: list[str] = []
+        try:
+            async for page in self._client.dashboard.iter_session_pages(
+                start, end, sort_field="totalCost", sort_order="desc", limit=min(count, 100)
+            ):
+                found += (session.session_id for session in page.sessions if session.session_id)
+                if len(found) >= count:
+                    break
+        except NetraNotAllowed as error:
+            self._refuse(error)
+            return None
+        return list(islice(dict.fromkeys(found), count))
+
+    def _is_refused(self) -> bool:
+        return self._refused_s is not None and self._clock.monotonic() - self._refused_s < REFUSED_S
+
+    def _refuse(self, error: NetraNotAllowed) -> None:
+        if self._refused_s is None:
+            _log.warning("going on without Netra's dashboards, with the usage calls alone: %s", error)
+        self._refused_s = self._clock.monotonic()
+
+
+def _largest(bars: list[Bar]) -> Iterator[tuple[str, float]]:
+    values = ((bar.dimension, float(bar.value)) for bar in bars if bar.dimension and bar.value is not None)
+    yield from nlargest(MAX_VALUES, values, key=lambda one: one[1])

@@ -1,0 +1,313 @@
+"""The usage lane: find the tenants, ask Netra what each used, count, record, show.
+
+    traces listed -> tenants -> usage calls -> ledger -> recorded -> shown
+
+What is shown was recorded before: a counter that somebody saw never starts again below that, whenever the process
+dies. Which tenants there are is found by listing traces, as the usage calls list none; one without new traces is
+asked for seldom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from zlib import crc32
+
+import msgspec
+
+from netra_otel_bridge.clock import NS_PER_MS, Clock, iso_ms
+from netra_otel_bridge.convert.fields import instant_ns
+from netra_otel_bridge.errors import NetraError, NetraUnauthorized
+from netra_otel_bridge.figures import OTHER, ChartFigure, Figures, PeriodFigures, SessionFigures, UsageView
+from netra_otel_bridge.last_hour import LastHour
+from netra_otel_bridge.ledger import Ledger, LedgerHead, PeriodAccount, PeriodLength, TenantAccount, periods_between
+from netra_otel_bridge.model import SessionUsageData, TenantUsageData, TraceQuery, Window
+from netra_otel_bridge.pipeline import list_pages
+from netra_otel_bridge.source import AsyncNetraClient
+from netra_otel_bridge.source.endpoint import reaches_its_path
+from netra_otel_bridge.state import MeterState
+from netra_otel_bridge.top_sessions import TopSessions
+from netra_otel_bridge.windows import HOUR_NS, MIDDLE_POLLS, NEAR_NS
+
+CALLS = 8
+"""Usage calls at the same time: a part of the client's budget, so that the trace lanes are not held up."""
+IDLE_POLLS = 20
+"""A tenant without new traces, and a period that is over for an hour, are asked for once in so many polls."""
+CHART_POLLS = 5
+"""Sessions and charts are asked for once in so many polls."""
+LOOK_BACK_PAGES = 200
+"""Pages that a poll may list to find the tenants of the period's past, when metering begins."""
+SESSION_IDLE_NS = HOUR_NS
+FORGET_NS = 62 * 24 * HOUR_NS
+"""A tenant of which no trace was listed for so long, and that used nothing lately, is forgotten."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterOptions:
+    """``tenants`` are those to ask for; none: those found in the traces. ``tenant_limit`` of them get label sets of
+    their own, ``sessions`` sessions are shown. ``announce_s`` is how long a label set shows its start first.
+    ``budgets`` are US dollars a period by tenant, ``*`` for any other.
+    """
+
+    tenants: tuple[str, ...] = ()
+    tenant_limit: int = 500
+    sessions: int = 0
+    period: PeriodLength = "month"
+    grace_ns: int = 72 * HOUR_NS
+    announce_s: float = 75.0
+    budgets: Mapping[str, float] = field(default_factory=dict)
+
+
+class Meter:
+    """Meters the tenants of one source. ``view`` is replaced by each `poll`, and may be read on any thread.
+
+    ``now_ns`` is the time by Netra's clock. Raises `StateError`.
+    """
+
+    def __init__(
+        self,
+        client: AsyncNetraClient,
+        state: MeterState,
+        options: MeterOptions,
+        *,
+        now_ns: Callable[[], int],
+        clock: Clock,
+    ) -> None:
+        self.view = UsageView()
+        self._client = client
+        self._state = state
+        self._options = options
+        self._now_ns = now_ns
+        self._clock = clock
+        self._last_hour = LastHour(client, clock)
+        self._chart_figures: tuple[ChartFigure, ...] = ()
+        self._sessions = TopSessions(SESSION_IDLE_NS)
+        self._session_figures: tuple[SessionFigures, ...] = ()
+        self._collected: dict[str, float] = {}
+        self._unaskable = False
+        self._polls = 0
+        self._recorded: dict[str, bytes]
+        head, self._recorded = state.read()
+        self._ledger = Ledger(
+            LedgerHead() if head is None else msgspec.json.decode(head, type=LedgerHead),
+            (msgspec.json.decode(one, type=TenantAccount) for one in self._recorded.values()),
+            options.tenant_limit,
+        )
+        self._publish(self._present_ns())
+
+    def collected(self, label: str) -> None:
+        """The counters of this label set were collected. May be called on any thread."""
+        self._collected.setdefault(label, self._clock.monotonic())
+
+    async def poll(self) -> None:
+        """Ask for what is due, record it, show it.
+
+        What was answered is recorded and shown also where other calls failed; then the first `NetraError` is raised.
+        Raises `StateError`, and then shows nothing new.
+        """
+        now_ns = self._present_ns()
+        if not self._ledger.head.origin_ns:
+            self._ledger.head = LedgerHead(now_ns, now_ns, now_ns)
+        await self._discover(now_ns)
+        asking = [partial(self._ask, account, period, now_ns) for account, period in self._due(now_ns)]
+        error = await _each(asking)
+        if error is None and self._polls % CHART_POLLS == 0:
+            error = await self._ask_charts(now_ns)
+        self._settle(now_ns)
+        await self._record()
+        self._polls += 1
+        self._publish(now_ns)
+        if error is not None:
+            raise error
+        self.view = replace(self.view, polled_ns=now_ns)
+
+    def _present_ns(self) -> int:
+        return self._now_ns() // NS_PER_MS * NS_PER_MS
+
+    async def _discover(self, now_ns: int) -> None:
+        """Find tenants and sessions: in what came since the last poll and, when metering begins, in what came before."""
+        head = self._ledger.head
+        for tenant_id in self._options.tenants:
+            self._account(tenant_id)
+        if self._options.tenants and not self._options.sessions:
+            return
+        back_ns = HOUR_NS if self._polls % MIDDLE_POLLS == 0 else NEAR_NS
+        await self._list(Window(min(head.discovered_ns, now_ns) - back_ns, now_ns), seen_ns=now_ns)
+        head.discovered_ns = now_ns
+        begun = next(periods_between(head.origin_ns, head.origin_ns, self._options.period))
+        pages, size_ns = 0, HOUR_NS
+        while pages < LOOK_BACK_PAGES and head.looked_back_ns > begun.start_ns:
+            start_ns = max(begun.start_ns, head.looked_back_ns - size_ns)
+            found = await self._list(Window(start_ns, head.looked_back_ns), seen_ns=0)
+            head.looked_back_ns = start_ns
+            pages += found
+            size_ns = min(2 * size_ns, 24 * HOUR_NS) if found == 1 else HOUR_NS
+
+    async def _list(self, window: Window, seen_ns: int) -> int:
+        """Find tenants in a window; returns the number of pages. ``seen_ns`` is 0 for what is long past."""
+        pages = 0
+        async for page in list_pages(self._client, window, TraceQuery(), None):
+            pages += 1
+            for trace in page.traces:
+                if seen_ns and self._options.sessions:
+                    ended_ns = instant_ns(trace.end_time) or instant_ns(trace.start_time)
+                    self._sessions.listed(trace, ended_ns or seen_ns)
+                if trace.tenant_id and not self._options.tenants:
+                    self._account(trace.tenant_id, seen_ns)
+        return pages
+
+    def _account(self, tenant_id: str, seen_ns: int = 0) -> None:
+        """A tenant was seen. Some ids Netra cannot be asked for: that is said, once."""
+        if reaches_its_path(tenant_id):
+            account = self._ledger.account(tenant_id)
+            account.seen_ns = max(account.seen_ns, seen_ns)
+        elif not self._unaskable:
+            self._unaskable = True
+            _log.warning("usage of tenant %r, and of others like it, cannot be asked for: its id is a path", tenant_id)
+
+    def _due(self, now_ns: int) -> Iterator[tuple[TenantAccount, PeriodAccount]]:
+        """The periods of tenants that are to be asked for now."""
+        options = self._options
+        for account in self._ledger.tenants.values():
+            account.open_periods(self._ledger.head.origin_ns, now_ns, options.period, options.grace_ns)
+            turn = (crc32(account.tenant_id.encode("utf-8", "surrogatepass")) + self._polls) % IDLE_POLLS == 0
+            for period in account.periods:
+                if period.end_ns + HOUR_NS > now_ns:
+                    due = account.seen_ns > period.asked_ns or bool(options.tenants)
+                else:
+                    due = period.asked_ns < period.end_ns + HOUR_NS or period.end_ns + options.grace_ns <= now_ns
+                if (due or turn or not period.asked_ns) and period.start_ns < now_ns:
+                    yield account, period
+
+    async def _ask(self, account: TenantAccount, period: PeriodAccount, now_ns: int) -> None:
+        origin_ns = self._ledger.head.origin_ns
+        before = None
+        if not period.asked_ns and period.start_ns < origin_ns:
+            before = await self._tenant_usage(account.tenant_id, period.start_ns, origin_ns)
+        usage = await self._tenant_usage(account.tenant_id, period.start_ns, min(now_ns, period.end_ns))
+        if before is not None:
+            period.begin(_figures(before))
+        if usage is None:
+            period.asked_ns = now_ns
+        else:
+            period.update(_figures(usage), usage.session_count, now_ns)
+
+    async def _tenant_usage(self, tenant_id: str, start_ns: int, end_ns: int) -> TenantUsageData | None:
+        return await self._client.get_tenant_usage(tenant_id, iso_ms(start_ns), iso_ms(end_ns))
+
+    async def _ask_charts(self, now_ns: int) -> NetraError | None:
+        """Ask for what the dashboards say, and for the sessions that cost most; an error, if there was one."""
+        try:
+            self._chart_figures = await self._last_hour.figures(now_ns)
+            if self._options.sessions:
+                await self._ask_sessions(now_ns)
+        except NetraError as error:
+            return error
+        return None
+
+    async def _ask_sessions(self, now_ns: int) -> None:
+        """Ask for the sessions that cost most; what is left of the tenants' totals is `OTHER`. Raises `NetraError`."""
+        count = self._options.sessions
+        listed = await self._last_hour.top_sessions(count, now_ns)
+        top = self._sessions.top(count, now_ns) if listed is None else listed
+        period = next(periods_between(now_ns, now_ns, self._options.period))
+        found: list[SessionFigures] = []
+
+        async def ask(session_id: str) -> None:
+            usage = await self._client.get_session_usage(session_id, iso_ms(period.start_ns), iso_ms(now_ns))
+            if usage is not None:
+                found.append(SessionFigures(session_id, self._sessions.tenant_of(session_id), _figures(usage)))
+
+        error = await _each([partial(ask, session_id) for session_id in top if reaches_its_path(session_id)])
+        if error is not None:
+            raise error
+        total = sum((one.figures for one in self._periods(now_ns) if one.period == "current"), Figures())
+        rest = (total - sum((one.figures for one in found), Figures())).positive()
+        self._session_figures = (*found, SessionFigures(OTHER, None, rest))
+
+    def _settle(self, now_ns: int) -> None:
+        """Forget, rank, and let label sets that have shown their start go on."""
+        for account in list(self._ledger.tenants.values()):
+            if account.seen_ns < now_ns - FORGET_NS and account.recent() == Figures() and not self._options.tenants:
+                self._ledger.forget(account)
+        for account in self._ledger.rank():
+            self._collected.pop(account.tenant_id, None)
+        shown = {
+            label for label, at_s in self._collected.items()
+            if self._clock.monotonic() - at_s >= self._options.announce_s
+        }  # fmt: skip
+        for account in self._ledger.tenants.values():
+            account.shown |= account.own and account.tenant_id in shown
+        self._ledger.head.other_shown |= OTHER in shown
+
+    async def _record(self) -> None:
+        """Make durable what changed."""
+        tenants = {tenant_id: msgspec.json.encode(one) for tenant_id, one in self._ledger.tenants.items()}
+        changed: dict[str, bytes | None] = dict.fromkeys(self._recorded.keys() - tenants.keys())
+        changed |= {tenant_id: one for tenant_id, one in tenants.items() if self._recorded.get(tenant_id) != one}
+        await asyncio.to_thread(self._state.write, msgspec.json.encode(self._ledger.head), changed)
+        self._recorded = tenants
+
+    def _publish(self, now_ns: int) -> None:
+        """Show what was recorded."""
+        tenants, options = self._ledger.tenants.values(), self._options
+        counters = [(one.tenant_id, one.own_counters()) for one in tenants if one.own]
+        other = self._ledger.other_counters()
+        if other is not None:
+            counters.append((OTHER, other))
+        budgets = ((label, options.budgets.get(label, options.budgets.get("*"))) for label, _ in counters)
+        self.view = UsageView(
+            origin_ns=self._ledger.head.origin_ns,
+            counters=tuple(counters),
+            periods=tuple(self._periods(now_ns)),
+            budgets=tuple((label, dollars) for label, dollars in budgets if dollars is not None and label != OTHER),
+            sessions=self._session_figures,
+            charts=self._chart_figures,
+            label_sets={"own": sum(one.own for one in tenants), OTHER: len(self._ledger.others())},
+            polled_ns=self.view.polled_ns,
+        )
+
+    def _periods(self, now_ns: int) -> Iterator[PeriodFigures]:
+        """The current and the previous period of each tenant that was asked for; those without a label set are summed."""
+        others: dict[str, PeriodFigures] = {}
+        current = next(periods_between(now_ns, now_ns, self._options.period))
+        names = {current.end_ns: "current", current.start_ns: "previous"}
+        for account in self._ledger.tenants.values():
+            for period in account.periods:
+                name = names.get(period.end_ns)
+                if name is None or not period.asked_ns:
+                    continue
+                if account.own:
+                    yield PeriodFigures(account.tenant_id, name, period.total, period.sessions)
+                else:
+                    sum_ = others.get(name, PeriodFigures(OTHER, name, Figures(), 0))
+                    others[name] = replace(
+                        sum_, figures=sum_.figures + period.total, sessions=sum_.sessions + period.sessions
+                    )
+        yield from others.values()
+
+
+def _figures(usage: TenantUsageData | SessionUsageData) -> Figures:
+    return Figures(usage.token_count, usage.request_count, usage.total_cost)
+
+
+async def _each(works: Iterable[Callable[[], Awaitable[None]]]) -> NetraError | None:
+    """Do all ``works``, `CALLS` at a time; the first error, if there was one. When the key is refused, the rest is left."""
+    errors: list[NetraError] = []
+    rest = iter(works)
+
+    async def work() -> None:
+        for one in rest:
+            try:
+                await one()
+            except NetraError as error:
+                errors.append(error)
+                if isinstance(error, NetraUnauthorized):
+                    return
+
+    await asyncio.gather(*(work() for _ in range(CALLS)))
+    return next((error for error in errors if isinstance(error, NetraUnauthorized)), errors[0] if errors else None)

@@ -1,0 +1,228 @@
+"""The dashboard calls: what ``Netra.dashboard`` of netra-sdk 1.2.2 offers, asynchronous and synchronous.
+
+Method names, argument names, their order and defaults are the SDK's. Not every key or installation may make these
+calls: where Netra refuses one (401, 403, 404, or something that is not its API answers), that is `NetraNotAllowed`,
+which says nothing about the other calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from netra_otel_bridge.clock import Backoff, Clock
+from netra_otel_bridge.dashboards import (
+    ChartType,
+    DashboardData,
+    Dimension,
+    FilterConfig,
+    Metrics,
+    Scope,
+    SessionDetails,
+    SessionFilterConfig,
+    SessionSort,
+    SessionStats,
+    SessionStatsPage,
+)
+from netra_otel_bridge.errors import ConfigurationError
+from netra_otel_bridge.model import TraceFilter
+from netra_otel_bridge.source import charts
+from netra_otel_bridge.source.arguments import (
+    MAX_LIMIT,
+    SortOrder,
+    Time,
+    chart_query,
+    end_text,
+    session_query,
+    start_text,
+    summary_query,
+)
+from netra_otel_bridge.source.endpoint import query, segment
+from netra_otel_bridge.source.loop import LoopThread
+from netra_otel_bridge.source.pages import DEFAULT_LIMIT, read_pages
+from netra_otel_bridge.source.transport import Call, Transport
+
+_BASE = "/public/dashboard"
+
+
+class AsyncDashboard:
+    """The dashboard calls of an `AsyncNetraClient`, within its budget; ``timeout`` is in seconds, for one attempt."""
+
+    def __init__(self, transport: Transport, *, timeout: float, backoff: Backoff, clock: Clock) -> None:
+        if timeout <= 0:
+            raise ConfigurationError("dashboard_timeout must be above zero")
+        self._transport = transport
+        self._timeout_s = timeout
+        self._backoff = backoff
+        self._clock = clock
+
+    async def query_data(
+        self,
+        scope: Scope,
+        chart_type: ChartType,
+        metrics: Metrics,
+        filter: FilterConfig,
+        dimension: Dimension | None = None,
+    ) -> DashboardData:
+        """One chart: a measure over a range of time, by step, by dimension, or as a number."""
+        asked = chart_query(scope, chart_type, metrics, filter, dimension)
+        decode = partial(charts.decode_chart, chart_type=chart_type, by_dimension=dimension is not None)
+        return await self._transport.request(self._post("/query-data", asked), decode)
+
+    async def get_session_stats(
+        self,
+        start_time: Time,
+        end_time: Time,
+        filters: Sequence[TraceFilter] | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        sort_field: SessionSort | None = None,
+        sort_order: SortOrder | None = None,
+    ) -> SessionStatsPage:
+        """One page of the sessions in a range of time."""
+        asked = session_query(start_time, end_time, filters, limit, cursor, sort_field, sort_order)
+        return await self._transport.request(self._post("/sessions/stats", asked), charts.decode_sessions)
+
+    async def iter_session_stats(
+        self,
+        start_time: Time,
+        end_time: Time,
+        filters: Sequence[TraceFilter] | None = None,
+        sort_field: SessionSort | None = None,
+        sort_order: SortOrder | None = None,
+        *,
+        limit: int | None = MAX_LIMIT,
+    ) -> AsyncIterator[SessionStats]:
+        """All sessions in a range of time, page after page of ``limit``. Ends only where Netra says that it ends."""
+        pages = self.iter_session_pages(start_time, end_time, filters, sort_field, sort_order, limit=limit)
+        async for page in pages:
+            for session in page.sessions:
+                yield session
+
+    def iter_session_pages(
+        self,
+        start_time: Time,
+        end_time: Time,
+        filters: Sequence[TraceFilter] | None = None,
+        sort_field: SessionSort | None = None,
+        sort_order: SortOrder | None = None,
+        *,
+        limit: int | None = MAX_LIMIT,
+    ) -> AsyncIterator[SessionStatsPage]:
+        """The pages of `iter_session_stats`, with what could not be read. Raises as `read_pages`."""
+
+        async def fetch(at: str | None, size: int | None) -> SessionStatsPage:
+            return await self.get_session_stats(start_time, end_time, filters, size, at, sort_field, sort_order)
+
+        return read_pages(fetch, "the session list", cursor=None, limit=limit, backoff=self._backoff, clock=self._clock)
+
+    async def get_session_summary(self, filter: SessionFilterConfig) -> dict[str, Any]:
+        """Number, cost, latency and cost by model of the sessions in a range, as Netra sent it: it is not documented."""
+        return await self._transport.request(
+            self._post("/sessions/summary", summary_query(filter)), charts.decode_summary
+        )
+
+    async def get_session_details(
+        self, session_id: str, start_time: Time | None = None, end_time: Time | None = None
+    ) -> SessionDetails | None:
+        """One session with its traces; ``None`` for one that Netra does not know.
+
+        The range is applied to each span: a trace that crosses a bound is summed from its spans inside alone. A 404
+        is `NetraNotAllowed`: it does not say whether the session is unknown or the call is.
+        """
+        times = query(
+            startTime=None if start_time is None else start_text(start_time),
+            endTime=None if end_time is None else end_text(end_time),
+        )
+        target = f"{_BASE}/session/{segment(session_id, 'session_id')}{times}"
+        call = self._call(f"GET {_BASE}/session/{{id}}", target, subject=session_id)
+        return await self._transport.request(call, charts.decode_session)
+
+    async def get_model_pricing(self, name: str | None = None) -> list[dict[str, Any]]:
+        """The prices that Netra computes costs with, of one model or all, as Netra sent them: ``Netra.models``."""
+        call = self._call("GET /sdk/models", f"/sdk/models{query(name=name)}")
+        return await self._transport.request(call, charts.decode_prices)
+
+    def _post(self, path: str, body: bytes) -> Call:
+        return self._call(f"POST {_BASE}{path}", f"{_BASE}{path}", body)
+
+    def _call(self, name: str, target: str, body: bytes | None = None, subject: str = "") -> Call:
+        return Call(name, target, body, subject, timeout_s=self._timeout_s, optional=True)
+
+
+class Dashboard:
+    """The dashboard calls of a `NetraClient`; the synchronous face of `AsyncDashboard`."""
+
+    def __init__(self, dashboard: AsyncDashboard, loop: LoopThread) -> None:
+        self._dashboard = dashboard
+        self._loop = loop
+
+    def query_data(
+        self,
+        scope: Scope,
+        chart_type: ChartType,
+        metrics: Metrics,
+        filter: FilterConfig,
+        dimension: Dimension | None = None,
+    ) -> DashboardData:
+        """One chart: a measure over a range of time, by step, by dimension, or as a number."""
+        return self._loop.run(self._dashboard.query_data(scope, chart_type, metrics, filter, dimension))
+
+    def get_session_stats(
+        self,
+        start_time: Time,
+        end_time: Time,
+        filters: Sequence[TraceFilter] | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        sort_field: SessionSort | None = None,
+        sort_order: SortOrder | None = None,
+    ) -> SessionStatsPage:
+        """One page of the sessions in a range of time."""
+        return self._loop.run(
+            self._dashboard.get_session_stats(start_time, end_time, filters, limit, cursor, sort_field, sort_order)
+        )
+
+    def iter_session_stats(
+        self,
+        start_time: Time,
+        end_time: Time,
+        filters: Sequence[TraceFilter] | None = None,
+        sort_field: SessionSort | None = None,
+        sort_order: SortOrder | None = None,
+        *,
+        limit: int | None = MAX_LIMIT,
+    ) -> Iterator[SessionStats]:
+        """All sessions in a range of time, page after page of ``limit``."""
+        for page in self.iter_session_pages(start_time, end_time, filters, sort_field, sort_order, limit=limit):
+            yield from page.sessions
+
+    def iter_session_pages(
+        self,
+        start_time: Time,
+        end_time: Time,
+        filters: Sequence[TraceFilter] | None = None,
+        sort_field: SessionSort | None = None,
+        sort_order: SortOrder | None = None,
+        *,
+        limit: int | None = MAX_LIMIT,
+    ) -> Iterator[SessionStatsPage]:
+        """The pages of `iter_session_stats`, with what could not be read."""
+        return self._loop.drive(
+            self._dashboard.iter_session_pages(start_time, end_time, filters, sort_field, sort_order, limit=limit)
+        )
+
+    def get_session_summary(self, filter: SessionFilterConfig) -> dict[str, Any]:
+        """Number, cost, latency and cost by model of the sessions in a range, as Netra sent it."""
+        return self._loop.run(self._dashboard.get_session_summary(filter))
+
+    def get_session_details(
+        self, session_id: str, start_time: Time | None = None, end_time: Time | None = None
+    ) -> SessionDetails | None:
+        """One session with its traces; ``None`` for one that Netra does not know."""
+        return self._loop.run(self._dashboard.get_session_details(session_id, start_time, end_time))
+
+    def get_model_pricing(self, name: str | None = None) -> list[dict[str, Any]]:
+        """The prices that Netra computes costs with, of one model or all."""
+        return self._loop.run(self._dashboard.get_model_pricing(name))
