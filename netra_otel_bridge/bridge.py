@@ -317,14 +317,21 @@ class Bridge:
             routes.append(Route(reader, self.converter(), sender, queries, progress, options, seen))
         return routes
 
-    def meter(self, client: AsyncNetraClient, state: StateStore, now_ns: Callable[[], int]) -> Meter:
+    def meter(
+        self,
+        client: AsyncNetraClient,
+        state: StateStore,
+        now_ns: Callable[[], int],
+        queries: Sequence[TraceQuery] = (),
+    ) -> Meter:
         """What meters the usage of tenants and sessions, as the settings say; ``now_ns`` is the time by Netra's clock.
 
-        Raises `StateError`.
+        Where the settings name no tenants, it is those of ``queries``. Raises `StateError`.
         """
         settings = self.settings
+        followed = tuple(query.tenant_id for query in queries if query.tenant_id)
         options = MeterOptions(
-            tenants=settings.usage_tenants,
+            tenants=settings.usage_tenants or followed,
             tenant_limit=settings.usage_tenant_limit,
             sessions=settings.usage_sessions,
             period=cast(PeriodLength, settings.usage_period),

@@ -53,7 +53,7 @@ class PeriodAccount(msgspec.Struct):
 
 
 class TenantAccount(msgspec.Struct):
-    """One tenant. ``own`` says whether it has a label set of its own, or is part of `OTHER`.
+    """One tenant, counted since ``origin_ns``. ``own`` says whether it has a label set of its own, or is part of `OTHER`.
 
     ``shown`` says whether its label set has shown where it starts: Prometheus takes the first value it sees of a counter
     for its start, so a value that is shown at once does not count. ``seen_ns`` is when a trace of the tenant was last
@@ -62,6 +62,7 @@ class TenantAccount(msgspec.Struct):
     """
 
     tenant_id: str
+    origin_ns: int
     own: bool = True
     shown: bool = False
     seen_ns: int = 0
@@ -86,12 +87,12 @@ class TenantAccount(msgspec.Struct):
         """What was used in all periods that are open."""
         return sum((period.total for period in self.periods), Figures())
 
-    def open_periods(self, origin_ns: int, now_ns: int, length: PeriodLength, grace_ns: int) -> None:
+    def open_periods(self, now_ns: int, length: PeriodLength, grace_ns: int) -> None:
         """Make ``periods`` those that are open at ``now_ns``: the present one and those before that can still grow.
 
         Those that ended ``grace_ns`` ago, and were asked for since, move to ``closed``.
         """
-        from_ns = self.periods[-1].end_ns if self.periods else min(now_ns, max(origin_ns, now_ns - grace_ns))
+        from_ns = self.periods[-1].end_ns if self.periods else min(now_ns, max(self.origin_ns, now_ns - grace_ns))
         for window in periods_between(from_ns, now_ns, length):
             self.periods.append(PeriodAccount(window.start_ns, window.end_ns))
         while self.periods[0].end_ns + grace_ns <= self.periods[0].asked_ns:
@@ -99,10 +100,12 @@ class TenantAccount(msgspec.Struct):
 
 
 class LedgerHead(msgspec.Struct):
-    """What is known beside the tenants. Counting began at ``origin_ns``, 0 for not yet; traces were looked through for
-    tenants from ``looked_back_ns`` to ``discovered_ns``. ``other_before`` is what tenants left behind in `OTHER`."""
+    """What is known beside the tenants. Counting began at ``origin_ns``, 0 for not yet. Every tenant with a trace since
+    ``tenants_since_ns`` is known; traces were looked through for tenants from ``looked_back_ns`` to ``discovered_ns``.
+    ``other_before`` is what tenants left behind in `OTHER`."""
 
     origin_ns: int = 0
+    tenants_since_ns: int = 0
     discovered_ns: int = 0
     looked_back_ns: int = 0
     other_shown: bool = False
@@ -117,12 +120,12 @@ class Ledger:
         self.tenants = {account.tenant_id: account for account in accounts}
         self._limit = limit
 
-    def account(self, tenant_id: str) -> TenantAccount:
-        """The account of a tenant, new or not."""
+    def account(self, tenant_id: str, origin_ns: int) -> TenantAccount:
+        """The account of a tenant; a new one counts from ``origin_ns`` on."""
         account = self.tenants.get(tenant_id)
         if account is None:
             own = tenant_id != OTHER and sum(one.own for one in self.tenants.values()) < self._limit
-            account = self.tenants[tenant_id] = TenantAccount(tenant_id, own=own)
+            account = self.tenants[tenant_id] = TenantAccount(tenant_id, origin_ns, own=own)
         return account
 
     def others(self) -> list[TenantAccount]:

@@ -111,7 +111,7 @@ class Meter:
         """
         now_ns = self._present_ns()
         if not self._ledger.head.origin_ns:
-            self._ledger.head = LedgerHead(now_ns, now_ns, now_ns)
+            self._ledger.head = LedgerHead(now_ns, now_ns, now_ns, now_ns)
         await self._discover(now_ns)
         asking = [partial(self._ask, account, period, now_ns) for account, period in self._due(now_ns)]
         error = await _each(asking)
@@ -132,15 +132,18 @@ class Meter:
         """Find tenants and sessions: in what came since the last poll and, when metering begins, in what came before."""
         head = self._ledger.head
         for tenant_id in self._options.tenants:
-            self._account(tenant_id)
+            self._account(tenant_id, now_ns)
+        if self._options.tenants:
+            head.tenants_since_ns = head.looked_back_ns = now_ns
         if self._options.tenants and not self._options.sessions:
+            head.discovered_ns = now_ns
             return
         back_ns = HOUR_NS if self._polls % MIDDLE_POLLS == 0 else NEAR_NS
         await self._list(Window(min(head.discovered_ns, now_ns) - back_ns, now_ns), seen_ns=now_ns)
         head.discovered_ns = now_ns
-        begun = next(periods_between(head.origin_ns, head.origin_ns, self._options.period))
+        begun = next(periods_between(head.tenants_since_ns, head.tenants_since_ns, self._options.period))
         pages, size_ns = 0, HOUR_NS
-        while pages < LOOK_BACK_PAGES and head.looked_back_ns > begun.start_ns:
+        while pages < LOOK_BACK_PAGES and head.looked_back_ns > begun.start_ns and not self._options.tenants:
             start_ns = max(begun.start_ns, head.looked_back_ns - size_ns)
             found = await self._list(Window(start_ns, head.looked_back_ns), seen_ns=0)
             head.looked_back_ns = start_ns
@@ -157,13 +160,13 @@ class Meter:
                     ended_ns = instant_ns(trace.end_time) or instant_ns(trace.start_time)
                     self._sessions.listed(trace, ended_ns or seen_ns)
                 if trace.tenant_id and not self._options.tenants:
-                    self._account(trace.tenant_id, seen_ns)
+                    self._account(trace.tenant_id, self._ledger.head.tenants_since_ns, seen_ns)
         return pages
 
-    def _account(self, tenant_id: str, seen_ns: int = 0) -> None:
-        """A tenant was seen. Some ids Netra cannot be asked for: that is said, once."""
+    def _account(self, tenant_id: str, origin_ns: int, seen_ns: int = 0) -> None:
+        """A tenant was named or seen; if it is new, it is counted from ``origin_ns`` on. Some ids Netra cannot be asked for: that is said, once."""
         if reaches_its_path(tenant_id):
-            account = self._ledger.account(tenant_id)
+            account = self._ledger.account(tenant_id, origin_ns)
             account.seen_ns = max(account.seen_ns, seen_ns)
         elif not self._unaskable:
             self._unaskable = True
@@ -173,7 +176,7 @@ class Meter:
         """The periods of tenants that are to be asked for now."""
         options = self._options
         for account in self._ledger.tenants.values():
-            account.open_periods(self._ledger.head.origin_ns, now_ns, options.period, options.grace_ns)
+            account.open_periods(now_ns, options.period, options.grace_ns)
             turn = (crc32(account.tenant_id.encode("utf-8", "surrogatepass")) + self._polls) % IDLE_POLLS == 0
             for period in account.periods:
                 if period.end_ns + HOUR_NS > now_ns:
@@ -184,10 +187,9 @@ class Meter:
                     yield account, period
 
     async def _ask(self, account: TenantAccount, period: PeriodAccount, now_ns: int) -> None:
-        origin_ns = self._ledger.head.origin_ns
         before = None
-        if not period.asked_ns and period.start_ns < origin_ns:
-            before = await self._tenant_usage(account.tenant_id, period.start_ns, origin_ns)
+        if not period.asked_ns and period.start_ns < account.origin_ns:
+            before = await self._tenant_usage(account.tenant_id, period.start_ns, account.origin_ns)
         usage = await self._tenant_usage(account.tenant_id, period.start_ns, min(now_ns, period.end_ns))
         if before is not None:
             period.begin(_figures(before))
@@ -231,8 +233,10 @@ class Meter:
 
     def _settle(self, now_ns: int) -> None:
         """Forget, rank, and let label sets that have shown their start go on."""
+        named = self._options.tenants
         for account in list(self._ledger.tenants.values()):
-            if account.seen_ns < now_ns - FORGET_NS and account.recent() == Figures() and not self._options.tenants:
+            idle = account.seen_ns < now_ns - FORGET_NS and account.recent() == Figures()
+            if account.tenant_id not in named if named else idle:
                 self._ledger.forget(account)
         for account in self._ledger.rank():
             self._collected.pop(account.tenant_id, None)

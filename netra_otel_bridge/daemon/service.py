@@ -105,7 +105,7 @@ class Service:
             await self._wire_lanes(stack, state)
         if self._usage:
             self._usage_follower = UsageFollower(
-                self._bridge.meter(self._client, state, self._present.now_ns),
+                self._bridge.meter(self._client, state, self._present.now_ns, self._queries),
                 self._routes,
                 Notices("usage", self._limiter, self._bridge.clock),
                 poll_ns=self._bridge.settings.usage_poll_ns,

@@ -56,48 +56,48 @@ def test_periods(start: tuple[int, ...], end: tuple[int, ...], length: str, begi
 
 def test_a_month_ends() -> None:
     """Late usage of the month before still counts within the grace; then its period is closed, and counts as it was."""
-    account = TenantAccount("t")
-    account.open_periods(0, ns(2026, 11, 30, 23), "month", GRACE_NS)
+    account = TenantAccount("t", 0)
+    account.open_periods(ns(2026, 11, 30, 23), "month", GRACE_NS)
     (november,) = account.periods
     november.begin(Figures(100, 10, 1.0))
     november.update(Figures(150, 15, 1.5), 3, ns(2026, 11, 30, 23))
-    account.open_periods(0, ns(2026, 12, 1, 1), "month", GRACE_NS)
+    account.open_periods(ns(2026, 12, 1, 1), "month", GRACE_NS)
     december = account.periods[-1]
     december.update(Figures(7, 1, 0.5), 1, ns(2026, 12, 1, 1))
     november.update(Figures(160, 16, 1.6), 3, ns(2026, 12, 1, 1))
     assert account.counted().used.tokens == 60 + 7
-    account.open_periods(0, ns(2026, 12, 3, 1), "month", GRACE_NS)
+    account.open_periods(ns(2026, 12, 3, 1), "month", GRACE_NS)
     assert len(account.periods) == 2, "it was not asked for since the grace ended"
     november.update(Figures(170, 17, 1.7), 3, ns(2026, 12, 3, 1))
-    account.open_periods(0, ns(2026, 12, 3, 2), "month", GRACE_NS)
+    account.open_periods(ns(2026, 12, 3, 2), "month", GRACE_NS)
     assert account.periods == [december]
     assert account.counted().used.tokens == 70 + 7
 
 
 def test_a_tenant_found_after_the_month_ended_has_both_months() -> None:
     """What it used between the beginning of counting and the end of the month counts."""
-    account = TenantAccount("t")
-    account.open_periods(ns(2026, 11, 30, 12), ns(2026, 12, 1, 1), "month", GRACE_NS)
+    account = TenantAccount("t", ns(2026, 11, 30, 12))
+    account.open_periods(ns(2026, 12, 1, 1), "month", GRACE_NS)
     assert [one.start_ns for one in account.periods] == [ns(2026, 11, 1), ns(2026, 12, 1)]
-    late = TenantAccount("late")
-    late.open_periods(ns(2026, 12, 1, 0), ns(2026, 12, 1, 1), "month", GRACE_NS)
+    late = TenantAccount("late", ns(2026, 12, 1, 0))
+    late.open_periods(ns(2026, 12, 1, 1), "month", GRACE_NS)
     assert [one.start_ns for one in late.periods] == [ns(2026, 12, 1)]
 
 
 def test_after_months_without_a_bridge_no_month_is_missing() -> None:
     """Those between are asked for as soon as it runs again."""
-    account = TenantAccount("t")
-    account.open_periods(0, ns(2026, 8, 15), "month", GRACE_NS)
+    account = TenantAccount("t", 0)
+    account.open_periods(ns(2026, 8, 15), "month", GRACE_NS)
     account.periods[0].update(Figures(1, 1, 1.0), 1, ns(2026, 8, 15))
-    account.open_periods(0, ns(2026, 11, 15), "month", GRACE_NS)
+    account.open_periods(ns(2026, 11, 15), "month", GRACE_NS)
     assert [datetime.fromtimestamp(one.start_ns / 1e9, UTC).month for one in account.periods] == [8, 9, 10, 11]
 
 
 @given(st.lists(FIGURES, min_size=1), FIGURES)
 def test_totals_that_rise_and_fall(totals: list[Figures], before: Figures) -> None:
     """Neither counter goes down, and their difference is always what Netra says."""
-    account = TenantAccount("t")
-    account.open_periods(0, ns(2026, 11, 20), "month", GRACE_NS)
+    account = TenantAccount("t", 0)
+    account.open_periods(ns(2026, 11, 20), "month", GRACE_NS)
     (period,) = account.periods
     period.begin(before)
     last = Counted()
@@ -116,7 +116,7 @@ class LabelSets(RuleBasedStateMachine):
     @initialize(limit=st.integers(1, 4))
     def begin(self, limit: int) -> None:
         self.limit = limit
-        self.ledger = Ledger(LedgerHead(1, 1, 1), [], limit)
+        self.ledger = Ledger(LedgerHead(1, 1, 1, 1), [], limit)
         self.used: dict[str, float] = {}
         self.forgotten = 0.0
         self.ended = 0.0
@@ -125,8 +125,8 @@ class LabelSets(RuleBasedStateMachine):
     @rule(number=st.integers(0, 7), more=COUNTS)
     def use(self, number: int, more: int) -> None:
         tenant_id = f"t{number}"
-        account = self.ledger.account(tenant_id)
-        account.open_periods(0, ns(2026, 11, 20), "month", GRACE_NS)
+        account = self.ledger.account(tenant_id, 0)
+        account.open_periods(ns(2026, 11, 20), "month", GRACE_NS)
         (period,) = account.periods
         total = Figures(period.total.tokens + more, 0, period.total.cost + more / 1000)
         period.update(total, 0, 1)
@@ -191,10 +191,10 @@ test_label_sets = LabelSets.TestCase
 
 def test_the_dearest_get_the_label_sets() -> None:
     """A tenant that is as dear as the cheapest of them waits; one that is much dearer takes its place."""
-    ledger = Ledger(LedgerHead(1, 1, 1), [], 2)
+    ledger = Ledger(LedgerHead(1, 1, 1, 1), [], 2)
     for tenant_id, cost in (("a", 10.0), ("b", 20.0), ("c", 15.0), ("d", 100.0)):
-        account = ledger.account(tenant_id)
-        account.open_periods(0, ns(2026, 11, 20), "month", GRACE_NS)
+        account = ledger.account(tenant_id, 0)
+        account.open_periods(ns(2026, 11, 20), "month", GRACE_NS)
         account.periods[0].update(Figures(1, 1, cost), 1, 1)
     assert {one.tenant_id for one in ledger.rank()} == {"a", "d"}
     assert {one.tenant_id for one in ledger.tenants.values() if one.own} == {"b", "d"}
@@ -203,7 +203,7 @@ def test_the_dearest_get_the_label_sets() -> None:
 
 def test_a_tenant_called_other_is_among_the_others() -> None:
     """Its label would be theirs."""
-    ledger = Ledger(LedgerHead(1, 1, 1), [], 5)
-    assert not ledger.account(OTHER).own
+    ledger = Ledger(LedgerHead(1, 1, 1, 1), [], 5)
+    assert not ledger.account(OTHER, 0).own
     ledger.rank()
     assert not ledger.tenants[OTHER].own

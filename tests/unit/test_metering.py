@@ -16,7 +16,7 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.faults import Answer, Fault, FaultEntry, Faults
 from netra_otel_bridge.errors import NetraError, NetraUnauthorized, StateNotWritten
 from netra_otel_bridge.figures import OTHER, Figures
-from netra_otel_bridge.metering import IDLE_POLLS, Meter, MeterOptions
+from netra_otel_bridge.metering import CHART_POLLS, IDLE_POLLS, Meter, MeterOptions
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import MeterState, StateStore
 from netra_otel_bridge.windows import HOUR_NS
@@ -248,6 +248,55 @@ async def test_ten_thousand_sessions(netra: ThreadedEmulator, tmp_path: Path) ->
         assert {one.session_id for one in world.meter.view.sessions} == {"alone", OTHER}
 
 
+async def test_what_the_dashboards_say(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """Spend, latency and findings of the last hour by service, model and environment, in the gauges' units."""
+    async with World(netra, tmp_path / "state").running() as world:
+        for model, environment in (("gpt-4o", "prod"), ("gpt-4o", "dev"), ("gpt-4o-mini", "dev")):
+            world.calls.more("ace", NOON, model=model, environment=environment)
+        world.calls.more("ace", NOON - 2 * HOUR_NS)
+        await world.poll()
+        charts = world.meter.view.charts
+        found = {(one.name, one.dimension, one.value, one.quantile): one.figure for one in charts}
+        assert found["requests", "model", "gpt-4o", ""] == 2
+        assert found["requests", "environment", "dev", ""] == 2
+        assert found["tokens", "service", "shop", ""] == 3 * 120
+        assert found["cost", "environment", "prod", ""] == pytest.approx(world.calls.given[1].cost)
+        assert found["latency", "model", "gpt-4o", "0.95"] == pytest.approx(0.001)
+        assert found["error.ratio", "service", "shop", ""] == 0
+        before = netra.call(lambda: netra.emulator.calls["query_data"])
+        for _ in range(CHART_POLLS - 1):
+            await world.poll()
+        assert netra.call(lambda: netra.emulator.calls["query_data"]) == before
+        await world.poll()
+        assert netra.call(lambda: netra.emulator.calls["query_data"]) == 2 * before
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_without_dashboards(
+    netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """One line says so, and everything else is there; an hour later they are asked for again."""
+    netra.set_faults(f"no-dashboard={status}")
+    async with World(netra, tmp_path / "state", sessions=2).running() as world:
+        for number in range(1, 4):
+            world.calls.more("ace", NOON, prompt=100 * number, session_id=f"s{number}")
+        for _ in range(2 * CHART_POLLS):
+            await world.poll()
+        assert world.meter.view.charts == ()
+        assert {one.session_id for one in world.meter.view.sessions} == {"s2", "s3", OTHER}
+        assert world.period("ace") == as_figures(world.calls.total("ace"))
+        assert sum("dashboards" in line for line in caplog.messages) == 1
+        asked = netra.call(lambda: dict(netra.emulator.calls))
+        assert asked.get("query_data", 0) + asked.get("session_stats", 0) == 1
+        netra.set_faults()
+        for _ in range(CHART_POLLS):
+            await world.poll(after_s=720)
+        world.calls.more("ace", world.clock.now_ns() - S)
+        for _ in range(CHART_POLLS):
+            await world.poll()
+        assert world.meter.view.charts
+
+
 async def test_named_tenants(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """Only they are asked for, and nothing is listed; one that Netra does not know is no usage."""
     async with World(
@@ -261,6 +310,20 @@ async def test_named_tenants(netra: ThreadedEmulator, tmp_path: Path) -> None:
         assert world.period("bee") is None
         assert netra.call(lambda: netra.emulator.calls["traces"]) == 0
         assert dict(world.meter.view.budgets) == {"ace": 5.0, "nobody": 1.0}
+        world.options["tenants"] = ("bee",)
+        world.restart()
+        for _ in range(3):
+            await world.poll()
+        assert {label for label, _ in world.meter.view.counters} == {"bee"}
+        assert world.used("bee") == Figures(), "it is counted since it was named"
+        world.calls.more("cat", world.clock.now_ns() - S)
+        world.options["tenants"] = ()
+        await world.poll()
+        world.restart()
+        for _ in range(3):
+            await world.poll()
+        assert world.used("cat") == Figures(), "tenants are looked for since none is named"
+        assert world.period("cat") == as_figures(world.calls.total("cat"))
 
 
 async def test_ids_that_cannot_be_asked_for(
