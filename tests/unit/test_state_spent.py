@@ -177,6 +177,36 @@ def test_sums_of_long_ago_are_forgotten(tmp_path: Path) -> None:
         assert lane.tenants(Window(10 * HOUR_NS, now_ns + 1)) == []
 
 
+@pytest.mark.parametrize(
+    ("from_ns", "left"),
+    [
+        (HOUR_NS, [3, 1, 0]),
+        (HOUR_NS + 1, [3, 3, 1]),
+        (3 * HOUR_NS // 2, [3, 3, 1]),
+        (2 * HOUR_NS, [3, 7, 1]),
+        (None, [0] * 3),
+    ],
+)
+def test_a_reset_takes_out_what_will_be_read_again(tmp_path: Path, from_ns: int | None, left: list[int]) -> None:
+    """Traces that start there or later, and in whole hours from there on those that were forgotten by age."""
+
+    def hours(*tokens: int) -> list[HourSpent]:
+        return [HourSpent("acme", hour * HOUR_NS, count, 1, 0.5) for hour, count in enumerate(tokens) if count]
+
+    with StateStore.open(tmp_path / "state", FakeClock()) as store:
+        lane = store.lane("s", "jaeger")
+        lane.commit(Progress(traces=[trace("pruned", *hours(2, 2, 2))]), 0)
+        lane.prune(1)
+        before, at = trace("before", *hours(1, 1)), trace("at", *hours(0, 0, 1), start_ns=HOUR_NS)
+        later = trace("later", *hours(0, 4), start_ns=3 * HOUR_NS // 2)
+        lane.commit(Progress(traces=[before, at, later]), 9)
+    reset(tmp_path / "state", "jaeger", from_ns, FakeClock())
+    with StateStore.open(tmp_path / "state", FakeClock()) as store:
+        lane = store.lane("s", "jaeger")
+        found = [lane.spent("acme", Window(hour * HOUR_NS, (hour + 1) * HOUR_NS))[0] for hour in range(3)]
+    assert found == left
+
+
 def test_reconciliations_are_those_of_the_last_time(tmp_path: Path) -> None:
     """They are kept in one transaction, are seen by whoever looks on, and a reset forgets them."""
     directory = tmp_path / "state"
