@@ -25,7 +25,11 @@ class Figures(msgspec.Struct, frozen=True):
 
     def positive(self) -> Figures:
         """Each of the three, or 0 if it is negative."""
-        return Figures(max(self.tokens, 0), max(self.requests, 0), max(self.cost, 0.0))
+        return self.at_least(Figures())
+
+    def at_least(self, floor: Figures) -> Figures:
+        """Each of the three, or what ``floor`` has if that is more."""
+        return Figures(max(self.tokens, floor.tokens), max(self.requests, floor.requests), max(self.cost, floor.cost))
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -39,6 +43,10 @@ class Counted(msgspec.Struct, frozen=True):
 
     def __sub__(self, other: Counted) -> Counted:
         return Counted(self.used - other.used, self.corrected - other.corrected)
+
+    def at_least(self, floor: Counted) -> Counted:
+        """Each figure, or what ``floor`` has if that is more."""
+        return Counted(self.used.at_least(floor.used), self.corrected.at_least(floor.corrected))
 
 
 @dataclass(frozen=True, slots=True)

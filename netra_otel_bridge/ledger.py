@@ -6,7 +6,8 @@ back. So at every moment
 
     used - corrected = what Netra says of all periods - what was used before counting began
 
-and neither ``used`` nor ``corrected`` ever goes down (`Counted`).
+and neither ``used`` nor ``corrected`` ever goes down (`Counted`): not by the last digit of a float either, which Prometheus
+would take for a new beginning. So what was shown is remembered, and nothing below it is shown.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class TenantAccount(msgspec.Struct):
     ``shown`` says whether its label set has shown where it starts: Prometheus takes the first value it sees of a counter
     for its start, so a value that is shown at once does not count. ``seen_ns`` is when a trace of the tenant was last
     listed. ``closed`` is what closed periods added, ``switched`` what was counted when the label set last changed,
-    ``own_before`` what its own label set showed until then.
+    ``own_before`` what its own label set showed until then. ``floor`` is the most that it ever showed.
     """
 
     tenant_id: str
@@ -69,6 +70,7 @@ class TenantAccount(msgspec.Struct):
     closed: Counted = Counted()
     switched: Counted = Counted()
     own_before: Counted = Counted()
+    floor: Counted = Counted()
     periods: list[PeriodAccount] = []
 
     def counted(self) -> Counted:
@@ -81,7 +83,8 @@ class TenantAccount(msgspec.Struct):
 
     def own_counters(self) -> Counted:
         """What its own label set shows."""
-        return self.own_before + self.share() if self.own and self.shown else self.own_before
+        counters = self.own_before + self.share() if self.own and self.shown else self.own_before
+        return counters.at_least(self.floor)
 
     def recent(self) -> Figures:
         """What was used in all periods that are open."""
@@ -102,7 +105,7 @@ class TenantAccount(msgspec.Struct):
 class LedgerHead(msgspec.Struct):
     """What is known beside the tenants. Counting began at ``origin_ns``, 0 for not yet. Every tenant with a trace since
     ``tenants_since_ns`` is known; traces were looked through for tenants from ``looked_back_ns`` to ``discovered_ns``.
-    ``other_before`` is what tenants left behind in `OTHER`."""
+    ``other_before`` is what tenants left behind in `OTHER`, ``other_floor`` the most that it ever showed."""
 
     origin_ns: int = 0
     tenants_since_ns: int = 0
@@ -110,6 +113,7 @@ class LedgerHead(msgspec.Struct):
     looked_back_ns: int = 0
     other_shown: bool = False
     other_before: Counted = Counted()
+    other_floor: Counted = Counted()
 
 
 class Ledger:
@@ -137,7 +141,14 @@ class Ledger:
         others = self.others()
         if not others and self.head.other_before == Counted():
             return None
-        return sum((one.share() for one in others), self.head.other_before) if self.head.other_shown else Counted()
+        counters = sum((one.share() for one in others), self.head.other_before)
+        return (counters if self.head.other_shown else Counted()).at_least(self.head.other_floor)
+
+    def remember_shown(self) -> None:
+        """What all label sets show now is the least that they show from now on."""
+        for account in self.tenants.values():
+            account.floor = account.own_counters()
+        self.head.other_floor = self.other_counters() or self.head.other_floor
 
     def rank(self) -> list[TenantAccount]:
         """Give the label sets to those who cost most; returns the tenants whose label set changed.

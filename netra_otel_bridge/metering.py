@@ -164,7 +164,7 @@ class Meter:
         return pages
 
     def _account(self, tenant_id: str, origin_ns: int, seen_ns: int = 0) -> None:
-        """A tenant was named or seen; if it is new, it is counted from ``origin_ns`` on. Some ids Netra cannot be asked for: that is said, once."""
+        """A tenant was named or seen; a new one is counted from ``origin_ns`` on. One that cannot be asked for is left out."""
         if reaches_its_path(tenant_id):
             account = self._ledger.account(tenant_id, origin_ns)
             account.seen_ns = max(account.seen_ns, seen_ns)
@@ -247,6 +247,7 @@ class Meter:
         for account in self._ledger.tenants.values():
             account.shown |= account.own and account.tenant_id in shown
         self._ledger.head.other_shown |= OTHER in shown
+        self._ledger.remember_shown()
 
     async def _record(self) -> None:
         """Make durable what changed."""
