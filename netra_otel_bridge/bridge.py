@@ -335,6 +335,7 @@ class Bridge:
             tenant_limit=settings.usage_tenant_limit,
             sessions=settings.usage_sessions,
             period=cast(PeriodLength, settings.usage_period),
+            lookback_ns=settings.lookback_ns,
             grace_ns=settings.usage_grace_ns,
             announce_s=settings.usage_announce_ns / NS_PER_S,
             budgets=settings.usage_budgets,

@@ -216,6 +216,8 @@ def _budgets(value: Any) -> dict[str, float]:
         value = {unquote(tenant.strip()): amount for tenant, _, amount in pairs}
     if not isinstance(value, Mapping):
         raise ValueError("expected tenants, each with US dollars")  # noqa: TRY004  one error type for all parsers
+    if not all(str(tenant).strip() for tenant in value):
+        raise ValueError("expected a tenant before each =")
     amount = _number(0, 1e12, float)
     return {str(tenant): amount(dollars) for tenant, dollars in value.items()}
 

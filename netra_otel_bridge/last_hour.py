@@ -6,9 +6,8 @@ Not every key or installation allows these calls. Where they are refused that is
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import nlargest
-from itertools import islice
 
 from netra_otel_bridge.clock import Clock, iso_ms
 from netra_otel_bridge.dashboards import Aggregation, Bar, Dimension, FilterConfig, Measure, Metrics, Scope
@@ -20,6 +19,8 @@ from netra_otel_bridge.windows import HOUR_NS
 WINDOW_NS = HOUR_NS
 """What the figures are over: the hour before."""
 REFUSED_S = 3600.0
+MAX_SESSION_PAGES = 10
+"""Pages of a hundred sessions in which those that are wanted are looked for."""
 MAX_VALUES = 50
 """Values of a dimension that are shown: the largest figures."""
 DIMENSIONS: tuple[tuple[str, str, Scope], ...] = (
@@ -74,23 +75,26 @@ class LastHour:
             return ()
         return tuple(found)
 
-    async def top_sessions(self, count: int, now_ns: int) -> list[str] | None:
-        """The sessions that cost most in the last hour; ``None`` where the call is not allowed. Raises `NetraError`."""
+    async def top_sessions(self, count: int, now_ns: int, wanted: Callable[[str], bool]) -> list[str] | None:
+        """Those sessions among the dearest of the last hour that are ``wanted``, at most ``count``; ``None`` where the call is
+        not allowed. Raises `NetraError`."""
         if self._is_refused():
             return None
         start, end = iso_ms(now_ns - WINDOW_NS), iso_ms(now_ns)
-        found: list[str] = []
+        found: dict[str, None] = {}
+        pages = 0
         try:
             async for page in self._client.dashboard.iter_session_pages(
-                start, end, sort_field="totalCost", sort_order="desc", limit=min(count, 100)
+                start, end, sort_field="totalCost", sort_order="desc", limit=100
             ):
-                found += (session.session_id for session in page.sessions if session.session_id)
-                if len(found) >= count:
+                found |= dict.fromkeys(one.session_id for one in page.sessions if wanted(one.session_id))
+                pages += 1
+                if len(found) >= count or pages == MAX_SESSION_PAGES:
                     break
         except NetraNotAllowed as error:
             self._refuse(error)
             return None
-        return list(islice(dict.fromkeys(found), count))
+        return list(found)[:count]
 
     def _is_refused(self) -> bool:
         return self._refused_s is not None and self._clock.monotonic() - self._refused_s < REFUSED_S

@@ -12,7 +12,7 @@ would take for a new beginning. So what was shown is remembered, and nothing bel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -25,6 +25,8 @@ from netra_otel_bridge.model import Window
 PeriodLength = Literal["month", "day"]
 PROMOTED_AT = 2.0
 """How many times the cost of the cheapest tenant with a label set of its own another must have, to take its place."""
+NOISE = 1e-9
+"""A share of a total by which it may fall without meaning anything: sums of floats come out as they are added up."""
 
 
 class PeriodAccount(msgspec.Struct):
@@ -49,6 +51,8 @@ class PeriodAccount(msgspec.Struct):
 
     def update(self, total: Figures, sessions: float, asked_ns: int) -> None:
         """Netra says ``total`` now."""
+        if 0 < self.total.cost - total.cost <= NOISE * self.total.cost:
+            total = Figures(total.tokens, total.requests, self.total.cost)
         self.corrected += (self.total - total).positive()
         self.total, self.sessions, self.asked_ns = total, sessions, asked_ns
 
@@ -101,34 +105,50 @@ class TenantAccount(msgspec.Struct):
         while self.periods[0].end_ns + grace_ns <= self.periods[0].asked_ns:
             self.closed += self.periods.pop(0).counted()
 
+    def close_periods(self) -> None:
+        """Close all periods as they are, and count on from when they were last asked for: they are to be others now."""
+        self.origin_ns = max([self.origin_ns, *(period.asked_ns for period in self.periods)])
+        self.closed, self.periods = self.counted(), []
+
 
 class LedgerHead(msgspec.Struct):
     """What is known beside the tenants. Counting began at ``origin_ns``, 0 for not yet. Every tenant with a trace since
     ``tenants_since_ns`` is known; traces were looked through for tenants from ``looked_back_ns`` to ``discovered_ns``.
-    ``other_before`` is what tenants left behind in `OTHER`, ``other_floor`` the most that it ever showed."""
+    ``look_back_to_ns`` is how far that is to go. ``period`` is what periods are. ``other_before`` is what tenants left behind
+    in `OTHER`, ``other_floor`` the most that it ever showed."""
 
     origin_ns: int = 0
     tenants_since_ns: int = 0
     discovered_ns: int = 0
     looked_back_ns: int = 0
+    look_back_to_ns: int = 0
+    period: PeriodLength = "month"
     other_shown: bool = False
     other_before: Counted = Counted()
     other_floor: Counted = Counted()
 
 
 class Ledger:
-    """All tenants of a source, of which ``limit`` have label sets of their own."""
+    """All tenants of a source. Those that are followed are ``named``, if any are, else all; ``limit`` of them have label
+    sets of their own. The others stay as they are until they are followed again."""
 
-    def __init__(self, head: LedgerHead, accounts: Iterable[TenantAccount], limit: int) -> None:
+    def __init__(
+        self, head: LedgerHead, accounts: Iterable[TenantAccount], limit: int, named: Collection[str] = ()
+    ) -> None:
         self.head = head
         self.tenants = {account.tenant_id: account for account in accounts}
         self._limit = limit
+        self._named = frozenset(named)
+
+    def followed(self) -> list[TenantAccount]:
+        """The tenants that are followed."""
+        return [one for one in self.tenants.values() if not self._named or one.tenant_id in self._named]
 
     def account(self, tenant_id: str, origin_ns: int) -> TenantAccount:
         """The account of a tenant; a new one counts from ``origin_ns`` on."""
         account = self.tenants.get(tenant_id)
         if account is None:
-            own = tenant_id != OTHER and sum(one.own for one in self.tenants.values()) < self._limit
+            own = tenant_id != OTHER and sum(one.own for one in self.followed()) < self._limit
             account = self.tenants[tenant_id] = TenantAccount(tenant_id, origin_ns, own=own)
         return account
 
@@ -153,10 +173,10 @@ class Ledger:
     def rank(self) -> list[TenantAccount]:
         """Give the label sets to those who cost most; returns the tenants whose label set changed.
 
-        A tenant keeps its label set until another costs `PROMOTED_AT` times as much.
+        To be called before anything new is counted: what was counted last is in the label set that shows it. A tenant keeps its label set until another costs `PROMOTED_AT` times as much.
         """
-        owners = sorted((one for one in self.tenants.values() if one.own), key=_cost)
-        others = sorted((one for one in self.others() if one.tenant_id != OTHER), key=_cost)
+        owners = sorted((one for one in self.followed() if one.own), key=_cost)
+        others = sorted((one for one in self.followed() if not one.own and one.tenant_id != OTHER), key=_cost)
         excess = max(0, len(owners) - self._limit)
         changed, owners = owners[:excess], owners[excess:]
         free = self._limit - len(owners)

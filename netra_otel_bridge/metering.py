@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from zlib import crc32
@@ -24,13 +24,13 @@ from netra_otel_bridge.errors import NetraError, NetraUnauthorized
 from netra_otel_bridge.figures import OTHER, ChartFigure, Figures, PeriodFigures, SessionFigures, UsageView
 from netra_otel_bridge.last_hour import LastHour
 from netra_otel_bridge.ledger import Ledger, LedgerHead, PeriodAccount, PeriodLength, TenantAccount, periods_between
-from netra_otel_bridge.model import SessionUsageData, TenantUsageData, TraceQuery, Window
+from netra_otel_bridge.model import SessionUsageData, TenantUsageData, TraceQuery, TraceSummary, Window
 from netra_otel_bridge.pipeline import list_pages
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.source.endpoint import reaches_its_path
 from netra_otel_bridge.state import MeterState
 from netra_otel_bridge.top_sessions import TopSessions
-from netra_otel_bridge.windows import HOUR_NS, MIDDLE_POLLS, NEAR_NS
+from netra_otel_bridge.windows import FAR_POLLS, HOUR_NS, MIDDLE_POLLS, NEAR_NS
 
 CALLS = 8
 """Usage calls at the same time: a part of the client's budget, so that the trace lanes are not held up."""
@@ -40,6 +40,10 @@ CHART_POLLS = 5
 """Sessions and charts are asked for once in so many polls."""
 LOOK_BACK_PAGES = 200
 """Pages that a poll may list to find the tenants of the period's past, when metering begins."""
+FAILED_POLLS = 5
+"""A tenant whose usage could not be had, while that of others could, is asked for once in so many polls."""
+MAX_LISTED = 100_000
+"""Traces of which it is remembered that they were listed."""
 SESSION_IDLE_NS = HOUR_NS
 FORGET_NS = 62 * 24 * HOUR_NS
 """A tenant of which no trace was listed for so long, and that used nothing lately, is forgotten."""
@@ -49,7 +53,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterOptions:
     """``tenants`` are those to ask for; none: those found in the traces. ``tenant_limit`` of them get label sets of
-    their own, ``sessions`` sessions are shown. ``announce_s`` is how long a label set shows its start first.
+    their own, ``sessions`` sessions are shown. ``lookback_ns`` is how late a trace of a new tenant may be listed,
+    ``announce_s`` how long a label set shows its start first.
     ``budgets`` are US dollars a period by tenant, ``*`` for any other.
     """
 
@@ -57,6 +62,7 @@ class MeterOptions:
     tenant_limit: int = 500
     sessions: int = 0
     period: PeriodLength = "month"
+    lookback_ns: int = 24 * HOUR_NS
     grace_ns: int = 72 * HOUR_NS
     announce_s: float = 75.0
     budgets: Mapping[str, float] = field(default_factory=dict)
@@ -89,6 +95,8 @@ class Meter:
         self._session_figures: tuple[SessionFigures, ...] = ()
         self._collected: dict[str, float] = {}
         self._unaskable = False
+        self._failed: set[str] = set()
+        self._listed: dict[str, int] = {}
         self._polls = 0
         self._recorded: dict[str, bytes]
         head, self._recorded = state.read()
@@ -96,7 +104,12 @@ class Meter:
             LedgerHead() if head is None else msgspec.json.decode(head, type=LedgerHead),
             (msgspec.json.decode(one, type=TenantAccount) for one in self._recorded.values()),
             options.tenant_limit,
+            options.tenants,
         )
+        if self._ledger.head.period != options.period:
+            for account in self._ledger.tenants.values():
+                account.close_periods()
+            self._ledger.head.period = options.period
         self._publish(self._present_ns())
 
     def collected(self, label: str) -> None:
@@ -106,45 +119,61 @@ class Meter:
     async def poll(self) -> None:
         """Ask for what is due, record it, show it.
 
-        What was answered is recorded and shown also where other calls failed; then the first `NetraError` is raised.
+        What was answered is recorded and shown also where other calls failed. Then the first `NetraError` is raised, unless
+        only single tenants could not be had: these are counted (`UsageView.label_sets`) and asked for again later.
         Raises `StateError`, and then shows nothing new.
         """
         now_ns = self._present_ns()
         if not self._ledger.head.origin_ns:
-            self._ledger.head = LedgerHead(now_ns, now_ns, now_ns, now_ns)
-        await self._discover(now_ns)
-        asking = [partial(self._ask, account, period, now_ns) for account, period in self._due(now_ns)]
-        error = await _each(asking)
-        if error is None and self._polls % CHART_POLLS == 0:
-            error = await self._ask_charts(now_ns)
+            begun = next(periods_between(now_ns, now_ns, self._options.period))
+            self._ledger.head = LedgerHead(now_ns, now_ns, now_ns, now_ns, begun.start_ns, self._options.period)
+        for account in self._ledger.rank():
+            self._collected.pop(account.tenant_id, None)
+        errors = [
+            await self._discover(now_ns),
+            await self._ask_tenants(now_ns),
+            await self._ask_charts(now_ns) if self._polls % CHART_POLLS == 0 else None,
+        ]
         self._settle(now_ns)
         await self._record()
         self._polls += 1
         self._publish(now_ns)
-        if error is not None:
-            raise error
+        for error in errors:
+            if error is not None:
+                raise error
         self.view = replace(self.view, polled_ns=now_ns)
 
     def _present_ns(self) -> int:
         return self._now_ns() // NS_PER_MS * NS_PER_MS
 
-    async def _discover(self, now_ns: int) -> None:
-        """Find tenants and sessions: in what came since the last poll and, when metering begins, in what came before."""
+    async def _discover(self, now_ns: int) -> NetraError | None:
+        """Find tenants and sessions; an error, if there was one."""
         head = self._ledger.head
         for tenant_id in self._options.tenants:
             self._account(tenant_id, now_ns)
         if self._options.tenants:
-            head.tenants_since_ns = head.looked_back_ns = now_ns
+            head.tenants_since_ns = head.looked_back_ns = head.look_back_to_ns = now_ns
         if self._options.tenants and not self._options.sessions:
             head.discovered_ns = now_ns
-            return
+            return None
+        try:
+            await self._look_through(now_ns)
+        except NetraError as error:
+            return error
+        return None
+
+    async def _look_through(self, now_ns: int) -> None:
+        """List what came since the last poll; and a part of what lies further back: all of the period when metering begins,
+        and from time to time what may have come late. Raises `NetraError`."""
+        head = self._ledger.head
         back_ns = HOUR_NS if self._polls % MIDDLE_POLLS == 0 else NEAR_NS
         await self._list(Window(min(head.discovered_ns, now_ns) - back_ns, now_ns), seen_ns=now_ns)
         head.discovered_ns = now_ns
-        begun = next(periods_between(head.tenants_since_ns, head.tenants_since_ns, self._options.period))
+        if self._polls % FAR_POLLS == FAR_POLLS - 1 and head.looked_back_ns <= head.look_back_to_ns:
+            head.looked_back_ns, head.look_back_to_ns = now_ns, now_ns - self._options.lookback_ns
         pages, size_ns = 0, HOUR_NS
-        while pages < LOOK_BACK_PAGES and head.looked_back_ns > begun.start_ns and not self._options.tenants:
-            start_ns = max(begun.start_ns, head.looked_back_ns - size_ns)
+        while pages < LOOK_BACK_PAGES and head.looked_back_ns > head.look_back_to_ns:
+            start_ns = max(head.look_back_to_ns, head.looked_back_ns - size_ns)
             found = await self._list(Window(start_ns, head.looked_back_ns), seen_ns=0)
             head.looked_back_ns = start_ns
             pages += found
@@ -156,12 +185,25 @@ class Meter:
         async for page in list_pages(self._client, window, TraceQuery(), None):
             pages += 1
             for trace in page.traces:
+                if not trace.tenant_id or (self._options.tenants and trace.tenant_id not in self._options.tenants):
+                    continue
                 if seen_ns and self._options.sessions:
                     ended_ns = instant_ns(trace.end_time) or instant_ns(trace.start_time)
                     self._sessions.listed(trace, ended_ns or seen_ns)
-                if trace.tenant_id and not self._options.tenants:
-                    self._account(trace.tenant_id, self._ledger.head.tenants_since_ns, seen_ns)
+                if not self._options.tenants:
+                    news_ns = seen_ns if seen_ns and self._is_news(trace) else 0
+                    self._account(trace.tenant_id, self._ledger.head.tenants_since_ns, news_ns)
         return pages
+
+    def _is_news(self, trace: TraceSummary) -> bool:
+        """Whether this trace was not listed before, or used something since."""
+        used = hash((trace.total_tokens, trace.total_cost, trace.end_time))
+        if self._listed.get(trace.id) == used:
+            return False
+        self._listed[trace.id] = used
+        if len(self._listed) > MAX_LISTED:
+            del self._listed[next(iter(self._listed))]
+        return True
 
     def _account(self, tenant_id: str, origin_ns: int, seen_ns: int = 0) -> None:
         """A tenant was named or seen; a new one is counted from ``origin_ns`` on. One that cannot be asked for is left out."""
@@ -175,9 +217,12 @@ class Meter:
     def _due(self, now_ns: int) -> Iterator[tuple[TenantAccount, PeriodAccount]]:
         """The periods of tenants that are to be asked for now."""
         options = self._options
-        for account in self._ledger.tenants.values():
+        for account in self._ledger.followed():
             account.open_periods(now_ns, options.period, options.grace_ns)
-            turn = (crc32(account.tenant_id.encode("utf-8", "surrogatepass")) + self._polls) % IDLE_POLLS == 0
+            number = crc32(account.tenant_id.encode("utf-8", "surrogatepass")) + self._polls
+            if account.tenant_id in self._failed and number % FAILED_POLLS:
+                continue
+            turn = number % IDLE_POLLS == 0
             for period in account.periods:
                 if period.end_ns + HOUR_NS > now_ns:
                     due = account.seen_ns > period.asked_ns or bool(options.tenants)
@@ -185,6 +230,23 @@ class Meter:
                     due = period.asked_ns < period.end_ns + HOUR_NS or period.end_ns + options.grace_ns <= now_ns
                 if (due or turn or not period.asked_ns) and period.start_ns < now_ns:
                     yield account, period
+
+    async def _ask_tenants(self, now_ns: int) -> NetraError | None:
+        """Ask for all that is due; an error, if it was not one of single tenants."""
+        due = list(self._due(now_ns))
+        errors = await _each([partial(self._ask, account, period, now_ns) for account, period in due])
+        refused = next((error for error in errors.values() if isinstance(error, NetraUnauthorized)), None)
+        first = next(iter(errors.values()), None)
+        asked = {account.tenant_id for account, _ in due}
+        failed = {due[number][0].tenant_id for number in errors}
+        well_before = asked - self._failed
+        all_failed = well_before <= failed if well_before else len(failed) == len(self._ledger.followed())
+        if first is not None and (refused is not None or all_failed):
+            return refused or first
+        if failed - self._failed:
+            _log.warning("usage of %d of %d tenants cannot be had, the first: %s", len(failed), len(asked), first)
+        self._failed = (self._failed - asked) | failed
+        return None
 
     async def _ask(self, account: TenantAccount, period: PeriodAccount, now_ns: int) -> None:
         before = None
@@ -214,8 +276,11 @@ class Meter:
     async def _ask_sessions(self, now_ns: int) -> None:
         """Ask for the sessions that cost most; what is left of the tenants' totals is `OTHER`. Raises `NetraError`."""
         count = self._options.sessions
-        listed = await self._last_hour.top_sessions(count, now_ns)
-        top = self._sessions.top(count, now_ns) if listed is None else listed
+        top = self._sessions.top(count, now_ns)
+        known = await self._last_hour.top_sessions(
+            count, now_ns, lambda session_id: self._sessions.tenant_of(session_id) is not None
+        )
+        top = top if known is None else known
         period = next(periods_between(now_ns, now_ns, self._options.period))
         found: list[SessionFigures] = []
 
@@ -224,22 +289,22 @@ class Meter:
             if usage is not None:
                 found.append(SessionFigures(session_id, self._sessions.tenant_of(session_id), _figures(usage)))
 
-        error = await _each([partial(ask, session_id) for session_id in top if reaches_its_path(session_id)])
-        if error is not None:
-            raise error
+        asking = [
+            partial(ask, session_id) for session_id in top if reaches_its_path(session_id) and session_id != OTHER
+        ]
+        errors = await _each(asking)
+        if errors and (not found or any(isinstance(error, NetraUnauthorized) for error in errors.values())):
+            raise next(iter(errors.values()))
         total = sum((one.figures for one in self._periods(now_ns) if one.period == "current"), Figures())
         rest = (total - sum((one.figures for one in found), Figures())).positive()
         self._session_figures = (*found, SessionFigures(OTHER, None, rest))
 
     def _settle(self, now_ns: int) -> None:
-        """Forget, rank, and let label sets that have shown their start go on."""
-        named = self._options.tenants
-        for account in list(self._ledger.tenants.values()):
+        """Forget who used nothing for long, and let label sets that have shown their start go on."""
+        for account in self._ledger.followed():
             idle = account.seen_ns < now_ns - FORGET_NS and account.recent() == Figures()
-            if account.tenant_id not in named if named else idle:
+            if idle and not self._options.tenants:
                 self._ledger.forget(account)
-        for account in self._ledger.rank():
-            self._collected.pop(account.tenant_id, None)
         shown = {
             label for label, at_s in self._collected.items()
             if self._clock.monotonic() - at_s >= self._options.announce_s
@@ -259,7 +324,7 @@ class Meter:
 
     def _publish(self, now_ns: int) -> None:
         """Show what was recorded."""
-        tenants, options = self._ledger.tenants.values(), self._options
+        tenants, options = self._ledger.followed(), self._options
         counters = [(one.tenant_id, one.own_counters()) for one in tenants if one.own]
         other = self._ledger.other_counters()
         if other is not None:
@@ -272,7 +337,11 @@ class Meter:
             budgets=tuple((label, dollars) for label, dollars in budgets if dollars is not None and label != OTHER),
             sessions=self._session_figures,
             charts=self._chart_figures,
-            label_sets={"own": sum(one.own for one in tenants), OTHER: len(self._ledger.others())},
+            label_sets={
+                "own": sum(one.own for one in tenants),
+                OTHER: sum(not one.own for one in tenants),
+                "failed": len(self._failed),
+            },
             polled_ns=self.view.polled_ns,
         )
 
@@ -281,7 +350,7 @@ class Meter:
         others: dict[str, PeriodFigures] = {}
         current = next(periods_between(now_ns, now_ns, self._options.period))
         names = {current.end_ns: "current", current.start_ns: "previous"}
-        for account in self._ledger.tenants.values():
+        for account in self._ledger.followed():
             for period in account.periods:
                 name = names.get(period.end_ns)
                 if name is None or not period.asked_ns:
@@ -300,19 +369,19 @@ def _figures(usage: TenantUsageData | SessionUsageData) -> Figures:
     return Figures(usage.token_count, usage.request_count, usage.total_cost)
 
 
-async def _each(works: Iterable[Callable[[], Awaitable[None]]]) -> NetraError | None:
-    """Do all ``works``, `CALLS` at a time; the first error, if there was one. When the key is refused, the rest is left."""
-    errors: list[NetraError] = []
-    rest = iter(works)
+async def _each(works: Sequence[Callable[[], Awaitable[None]]]) -> dict[int, NetraError]:
+    """Do all ``works``, `CALLS` at a time; the errors, by the number of the work. When the key is refused, the rest is left."""
+    errors: dict[int, NetraError] = {}
+    rest = iter(enumerate(works))
 
     async def work() -> None:
-        for one in rest:
+        for number, one in rest:
             try:
                 await one()
             except NetraError as error:
-                errors.append(error)
+                errors[number] = error
                 if isinstance(error, NetraUnauthorized):
                     return
 
     await asyncio.gather(*(work() for _ in range(CALLS)))
-    return next((error for error in errors if isinstance(error, NetraUnauthorized)), errors[0] if errors else None)
+    return errors

@@ -375,8 +375,10 @@ class LaneHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageHealth:
-    """How the usage lane is doing now. ``polled_ns`` is when all that was due was last asked for, 0 for never yet."""
+    """How the usage lane is doing now. It works since ``started_ns``; ``polled_ns`` is when all that was due was last asked
+    for, 0 for never yet."""
 
+    started_ns: int
     problem: str
     problem_since_ns: int
     polled_ns: int

@@ -62,7 +62,8 @@ class OutlivingCounters(MetricExporter):
             return metric
         points: list[NumberDataPoint] = list(data.data_points)
         if data.aggregation_temporality == AggregationTemporality.CUMULATIVE:
-            points = [replace(point, start_time_unix_nano=self._origin_ns()) for point in points]
+            origin_ns = self._origin_ns()
+            points = [replace(it, start_time_unix_nano=min(origin_ns, it.time_unix_nano)) for it in points]
         else:
             points = [point for point in points if not self._is_first(metric.name, point)]
         return replace(metric, data=replace(data, data_points=points))

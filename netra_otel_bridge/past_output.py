@@ -45,7 +45,9 @@ async def write_openmetrics(path: Path, readings: AsyncIterator[UsageReading], l
     try:
         with ExitStack() as stack:
             parts = [
-                stack.enter_context(TemporaryFile("w+", dir=path.parent, encoding="utf-8", errors="replace"))
+                stack.enter_context(
+                    TemporaryFile("w+", dir=path.parent, encoding="utf-8", errors="replace", newline="\n")
+                )
                 for _ in USAGE_COUNTERS
             ]
             for counter, part in zip(USAGE_COUNTERS, parts, strict=True):
@@ -65,7 +67,9 @@ async def write_openmetrics(path: Path, readings: AsyncIterator[UsageReading], l
 
 def _put_together(path: Path, parts: Iterable[IO[str]]) -> None:
     """One file of all parts, under its own name only when it is on the disk."""
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as whole:
+    with NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", newline="\n", delete=False
+    ) as whole:
         try:
             for part in parts:
                 part.seek(0)

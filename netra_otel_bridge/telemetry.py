@@ -60,13 +60,12 @@ def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth],
     return values
 
 
-def _by_usage(read: Callable[[UsageHealth, int], float | None]) -> Callable[[ServiceHealth], Iterator[Value]]:
+def _by_usage(read: Callable[[UsageHealth, int], float]) -> Callable[[ServiceHealth], Iterator[Value]]:
     """One value; none where usage is not polled."""
 
     def values(health: ServiceHealth) -> Iterator[Value]:
-        value = read(health.usage, health.now_ns) if health.usage is not None else None
-        if value is not None:
-            yield value, {}
+        if health.usage is not None:
+            yield read(health.usage, health.now_ns), {}
 
     return values
 
@@ -169,8 +168,8 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "netra_bridge.usage.age",
         "gauge",
         "s",
-        "The time since all usage that was due was last asked for",
-        _by_usage(lambda usage, now_ns: max(0, now_ns - usage.polled_ns) / NS_PER_S if usage.polled_ns else None),
+        "The time since all usage that was due was last asked for, or since the start",
+        _by_usage(lambda usage, now_ns: max(0, now_ns - (usage.polled_ns or usage.started_ns)) / NS_PER_S),
     ),
     Instrument(
         "netra_bridge.build.info", "gauge", "1", "Always 1; its attributes say which version is running", _build

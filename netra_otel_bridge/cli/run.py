@@ -38,6 +38,10 @@ def run(
     """Follow live traffic to one or several destinations and poll usage, until SIGTERM."""
     if no_traces and no_usage:
         raise UsageError("--no-traces and --no-usage leave nothing to do", hint="leave one of them out")
+    if no_traces and to:
+        raise UsageError(
+            "--no-traces sends nothing, so it takes no --to", hint="OTEL_METRICS_EXPORTER says where metrics go"
+        )
     bridge, redactor = options.start_service(
         config_file,
         verbose,

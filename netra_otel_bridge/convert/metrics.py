@@ -168,7 +168,7 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
         "netra_bridge.usage.label_sets",
         "gauge",
         "{tenant}",
-        "Tenants with counters of their own, and tenants that are summed up as other",
+        "Tenants with counters of their own, tenants that are summed up as other, and those whose usage cannot be had (failed)",
         lambda view: [(count, {"netra.label_set": label}) for label, count in view.label_sets.items()],
     ),
 )  # fmt: skip

@@ -43,6 +43,7 @@ class UsageFollower:
         self._clock = clock
         self._present = present
         self._holding = Holding(clock, renew_key, self._tell)
+        self._started_ns = present.now_ns()
         self._polls = 0
         self._replayed: tuple[ReplayedFigures, ...] = ()
 
@@ -75,6 +76,7 @@ class UsageFollower:
     def health(self) -> UsageHealth:
         """How it is doing now."""
         return UsageHealth(
+            started_ns=self._started_ns,
             problem=self._notices.problem,
             problem_since_ns=self._notices.problem_since_ns,
             polled_ns=self._meter.view.polled_ns,
@@ -89,6 +91,7 @@ class UsageFollower:
             for one in await reconcile(route.client, route.progress, now_ns, month):
                 replayed = Figures(tokens=one.replayed_tokens, cost=one.replayed_cost)
                 reported = Figures(tokens=one.reported_tokens, cost=one.reported_cost)
+                reported = replayed if one.agrees else reported
                 found.append(ReplayedFigures(route.watch.name, one.tenant_id, replayed, reported))
         self._replayed = tuple(found)
 

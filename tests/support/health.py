@@ -40,5 +40,7 @@ def service_health(*lanes: LaneHealth) -> ServiceHealth:
         lanes=lanes or (lane_health(),),
         api_calls={200: 7, 0: 1},
         api_retries=1,
-        usage=UsageHealth(problem="", problem_since_ns=0, polled_ns=NOW_NS - 12 * 10**9),
+        usage=UsageHealth(
+            started_ns=NOW_NS - 60 * 10**9, problem="", problem_since_ns=0, polled_ns=NOW_NS - 12 * 10**9
+        ),
     )

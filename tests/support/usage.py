@@ -36,13 +36,14 @@ class ModelCall:
     def span(self) -> dict[str, Any]:
         attributes = {
             "netra.span.type": "GENERATION",
-            "netra.tenant_id": self.tenant_id,
             "gen_ai.system": "openai",
             "gen_ai.request.model": self.model,
             "gen_ai.response.model": self.model,
             "gen_ai.usage.prompt_tokens": self.prompt,
             "gen_ai.usage.completion_tokens": self.completion,
         }
+        if self.tenant_id:
+            attributes["netra.tenant_id"] = self.tenant_id
         if self.session_id:
             attributes["netra.session_id"] = self.session_id
         return otlp_span(self.number, self.number, start_ns=self.at_ns, attributes=attributes)

@@ -156,10 +156,16 @@ async def test_readyz_has_a_line_for_each_lane(lanes: tuple[LaneHealth, ...], st
 @pytest.mark.parametrize(
     ("usage", "status", "line"),
     [
-        (UsageHealth(problem="", problem_since_ns=0, polled_ns=NOW_NS), 200, "usage: ok, polled 0 s ago"),
-        (UsageHealth(problem="", problem_since_ns=0, polled_ns=0), 503, "usage: not polled yet"),
         (
-            UsageHealth(problem="Netra is\ndown", problem_since_ns=NOW_NS, polled_ns=NOW_NS - 90 * NS_PER_S),
+            UsageHealth(started_ns=NOW_NS, problem="", problem_since_ns=0, polled_ns=NOW_NS),
+            200,
+            "usage: ok, polled 0 s ago",
+        ),
+        (UsageHealth(started_ns=NOW_NS, problem="", problem_since_ns=0, polled_ns=0), 503, "usage: not polled yet"),
+        (
+            UsageHealth(
+                started_ns=NOW_NS, problem="Netra is\ndown", problem_since_ns=NOW_NS, polled_ns=NOW_NS - 90 * NS_PER_S
+            ),
             503,
             "usage: Netra is down, since 2026-05-01T00:00:00.000Z, polled 90 s ago",
         ),

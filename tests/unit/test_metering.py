@@ -16,10 +16,10 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.faults import Answer, Fault, FaultEntry, Faults
 from netra_otel_bridge.errors import NetraError, NetraUnauthorized, StateNotWritten
 from netra_otel_bridge.figures import OTHER, Figures
-from netra_otel_bridge.metering import CHART_POLLS, IDLE_POLLS, Meter, MeterOptions
+from netra_otel_bridge.metering import CHART_POLLS, FAILED_POLLS, IDLE_POLLS, Meter, MeterOptions
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import MeterState, StateStore
-from netra_otel_bridge.windows import HOUR_NS
+from netra_otel_bridge.windows import FAR_POLLS, HOUR_NS
 from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.fake_clock import FakeClock
 from tests.support.usage import Calls, ModelCall
@@ -192,10 +192,11 @@ async def test_tenants_of_the_past_of_the_month(netra: ThreadedEmulator, tmp_pat
 
 
 async def test_polite(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A tenant without new traces costs a call in twenty polls; one with new traces one in each."""
+    """A tenant without new traces costs a call in twenty polls, also where its last one is still listed; one with new
+    traces one in each."""
     async with World(netra, tmp_path / "state").running() as world:
         for number in range(40):
-            world.calls.more(f"t{number}", NOON - 2 * HOUR_NS)
+            world.calls.more(f"t{number}", NOON - (number % 2) * 2 * HOUR_NS)
         await world.poll()
         before = world.usage_calls()
         for _ in range(IDLE_POLLS):
@@ -223,7 +224,7 @@ async def test_more_tenants_than_label_sets(netra: ThreadedEmulator, tmp_path: P
             assert total == as_figures(
                 tuple(map(sum, zip(*(world.calls.total(f"t{n}") for n in range(30)), strict=True)))  # type: ignore[arg-type]
             ), name
-        assert view.label_sets == {"own": 5, OTHER: 25}
+        assert view.label_sets == {"own": 5, OTHER: 25, "failed": 0}
 
 
 async def test_ten_thousand_sessions(netra: ThreadedEmulator, tmp_path: Path) -> None:
@@ -326,6 +327,22 @@ async def test_named_tenants(netra: ThreadedEmulator, tmp_path: Path) -> None:
         assert world.period("cat") == as_figures(world.calls.total("cat"))
 
 
+async def test_a_choice_of_tenants_for_a_while(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """Those that are left out go on afterwards where they were, with what they used meanwhile."""
+    async with World(netra, tmp_path / "state").running() as world:
+        await world.poll()
+        for tenants in ((), ("ace",), ()):
+            world.options["tenants"] = tenants
+            world.restart()
+            for tenant_id in ("ace", "bee"):
+                world.calls.more(tenant_id, world.clock.now_ns())
+            for _ in range(IDLE_POLLS):
+                await world.poll()
+            assert {label for label, _ in world.meter.view.counters} == set(tenants or ("ace", "bee"))
+        for tenant_id in ("ace", "bee"):
+            assert world.used(tenant_id) == as_figures(world.calls.total(tenant_id))
+
+
 async def test_ids_that_cannot_be_asked_for(
     netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -354,8 +371,10 @@ def spoil(netra: ThreadedEmulator, *faults: Fault) -> None:
     netra.call(lambda: setattr(netra.emulator._handler, "faults", Faults(tuple(table), table)))
 
 
-async def test_one_tenant_that_cannot_be_had_holds_up_no_other(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Its figures stay, the failure is raised, and the poll does not count as done."""
+async def test_one_tenant_that_cannot_be_had_holds_up_no_other(
+    netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its figures stay, it is counted and asked for seldom, and one line says so; all that fail are a failure of Netra's."""
     async with World(netra, tmp_path / "state").running() as world:
         for tenant_id in ("ace", "bee"):
             world.calls.more(tenant_id, NOON)
@@ -364,15 +383,109 @@ async def test_one_tenant_that_cannot_be_had_holds_up_no_other(netra: ThreadedEm
         spoil(netra, Failing("bee", 500))
         for tenant_id in ("ace", "bee"):
             world.calls.more(tenant_id, world.clock.now_ns())
-        with pytest.raises(NetraError, match="500"):
+        for _ in range(FAILED_POLLS):
             await world.poll()
         assert world.period("ace") == as_figures(world.calls.total("ace"))
         assert world.period("bee") == before
-        assert world.meter.view.polled_ns == polled_ns
-        spoil(netra)
-        await world.poll()
-        assert world.period("bee") == as_figures(world.calls.total("bee"))
+        assert world.meter.view.label_sets["failed"] == 1
         assert world.meter.view.polled_ns > polled_ns
+        assert sum("of 2 tenants cannot be had" in line for line in caplog.messages) == 1
+        spoil(netra)
+        for _ in range(FAILED_POLLS):
+            await world.poll()
+        assert world.period("bee") == as_figures(world.calls.total("bee"))
+        assert world.meter.view.label_sets["failed"] == 0
+        spoil(netra, Failing("", 500))
+        world.calls.more("ace", world.clock.now_ns())
+        polled_ns = world.meter.view.polled_ns
+        with pytest.raises(NetraError, match="500"):
+            await world.poll()
+        assert world.meter.view.polled_ns == polled_ns
+
+
+async def test_where_traces_cannot_be_listed(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """The tenants that are known are asked for all the same."""
+    async with World(netra, tmp_path / "state", tenant_limit=1).running() as world:
+        world.calls.more("ace", NOON)
+        await world.poll()
+        world.calls.more("ace", world.clock.now_ns())
+        spoil(netra, Failing("/sdk/traces", 500))
+        for _ in range(IDLE_POLLS):
+            with pytest.raises(NetraError, match="500"):
+                await world.poll()
+        assert world.period("ace") == as_figures(world.calls.total("ace"))
+
+
+async def test_what_is_used_as_label_sets_change_is_in_one_of_them(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """A tenant that loses its own: what it used since it was last shown is in `OTHER`."""
+    async with World(netra, tmp_path / "state", tenant_limit=1).running() as world:
+        shown: dict[str, float] = {}
+
+        async def poll() -> None:
+            await world.poll()
+            shown.update({label: counted.used.tokens for label, counted in world.meter.view.counters})
+
+        await poll()
+        for tenant_id in ("a", "b"):
+            world.calls.more(tenant_id, world.clock.now_ns(), prompt=10)
+        for _ in range(3):
+            await poll()
+        for turn, tenant_id in enumerate(["b", "a", "b", "a"]):
+            world.calls.more("a", world.clock.now_ns(), prompt=7 * (turn + 1))
+            world.calls.more(tenant_id, world.clock.now_ns(), prompt=10 ** (turn + 3))
+            for _ in range(4):
+                await poll()
+        total = world.calls.total("a")[0] + world.calls.total("b")[0]
+        assert set(shown) == {"a", "b", OTHER}
+        assert sum(shown.values()) == total
+
+
+@pytest.mark.parametrize(("before", "after"), [("day", "month"), ("month", "day")])
+async def test_another_kind_of_period(netra: ThreadedEmulator, tmp_path: Path, before: str, after: str) -> None:
+    """The counter goes on as if nothing had happened, and the gauge shows the new period."""
+    async with World(netra, tmp_path / "state", period=before).running() as world:
+        world.calls.more("ace", NOON - 48 * HOUR_NS, prompt=5000)
+        await world.poll()
+        world.calls.more("ace", world.clock.now_ns(), prompt=1000)
+        for _ in range(3):
+            await world.poll()
+        used = world.used("ace")
+        assert used == as_figures((1020, 1, world.calls.given[2].cost))
+        world.options["period"] = after
+        call = world.calls.more("ace", world.clock.now_ns(), prompt=1)
+        world.restart()
+        for _ in range(2):
+            await world.poll()
+        assert world.used("ace") == as_figures((1020 + call.tokens, 2, world.calls.given[2].cost + call.cost))
+        since_ns = NOON - 12 * HOUR_NS if after == "day" else 0
+        assert world.period("ace") == as_figures(world.calls.total("ace", since_ns))
+
+
+async def test_a_tenant_whose_first_trace_comes_late(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """From time to time, as far is looked back as a trace may come late."""
+    async with World(netra, tmp_path / "state").running() as world:
+        await world.poll()
+        await world.poll(after_s=6 * 3600)
+        world.calls.more("late", world.clock.now_ns() - 5 * HOUR_NS)
+        for _ in range(FAR_POLLS + 3):
+            await world.poll(after_s=10)
+        assert world.used("late") == as_figures(world.calls.total("late"))
+
+
+async def test_sessions_of_the_tenants_that_are_shown(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """Those of others, those without a tenant and one that is called like the rest are no sessions of theirs."""
+    async with World(netra, tmp_path / "state", sessions=3, tenants=("ace",)).running() as world:
+        for tenant_id, session_id, prompt in (
+            ("ace", "a1", 100),
+            ("ace", OTHER, 300),
+            ("bee", "b1", 900),
+            ("", "n1", 800),
+        ):
+            world.calls.more(tenant_id, NOON, prompt=prompt, session_id=session_id)
+        await world.poll()
+        sessions = {one.session_id: one.figures for one in world.meter.view.sessions}
+        assert set(sessions) == {"a1", OTHER}
+        assert sum(sessions.values(), Figures()) == as_figures(world.calls.total("ace"))
 
 
 async def test_a_key_that_is_refused_ends_the_poll(netra: ThreadedEmulator, tmp_path: Path) -> None:
