@@ -19,6 +19,7 @@ from netra_otel_bridge.clock import SystemClock, datetime_ns
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.faults import Answer, Call, Fault, FaultEntry, Faults
+from netra_otel_bridge.ledger import periods_between
 from tests.support.child import Child
 from tests.support.cli import CANARY, environment
 from tests.support.emulator import ThreadedEmulator, running_emulator
@@ -159,10 +160,11 @@ def test_the_otlp_receiver_gets_the_same_figures(calls: Calls, tmp_path: Path) -
                 used = tuple(a - b for a, b in zip(calls.total("ace"), before, strict=True))
                 until(lambda used=used: same(risen(prometheus, COUNTERS, "ace"), used))
                 bridge.kill()
-        (_, month), *_ = prometheus.query(
+        (_, tokens), *_ = prometheus.query(
             'netra_usage_period_tokens{netra_tenant_id="ace",netra_usage_period="current"}'
         )
-        assert month == calls.total("ace")[0]
+        month = next(periods_between(time.time_ns(), time.time_ns(), "month"))
+        assert tokens == calls.total("ace", month.start_ns)[0]
 
 
 class Elsewhen(SystemClock):
