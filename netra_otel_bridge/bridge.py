@@ -302,7 +302,7 @@ class Bridge:
             batch_spans=settings.batch_spans,
             batch_bytes=settings.batch_bytes,
             held_bytes=settings.held_bytes,
-            keeps_letters=not state.is_temporary,
+            state_lasts=not state.is_temporary,
         )
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)
         limiter = Limiter(self.clock)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from netra_otel_bridge.model import SessionUsageData, TenantUsageData
+
 OTHER = "other"
 """The label of everything beyond the budget of label sets."""
 
@@ -30,6 +32,11 @@ class Figures(msgspec.Struct, frozen=True):
     def at_least(self, floor: Figures) -> Figures:
         """Each of the three, or what ``floor`` has if that is more."""
         return Figures(max(self.tokens, floor.tokens), max(self.requests, floor.requests), max(self.cost, floor.cost))
+
+
+def figures_of(usage: TenantUsageData | SessionUsageData | None) -> Figures:
+    """What a usage call answered; nothing at all for what Netra does not know in that time."""
+    return Figures() if usage is None else Figures(usage.token_count, usage.request_count, usage.total_cost)
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -97,7 +104,7 @@ class UsageView:
     """All that is shown of usage at one moment. ``counters`` are by tenant; ``budgets`` in US dollars a period.
 
     ``label_sets`` counts tenants and sessions by whether they have a label set of their own. ``polled_ns`` is when all
-    that was due was last asked for, 0 for never; ``problem`` is what keeps it from being asked, "" for nothing.
+    that was due was last asked for, 0 for never.
     """
 
     origin_ns: int = 0
@@ -109,4 +116,3 @@ class UsageView:
     replayed: tuple[ReplayedFigures, ...] = ()
     label_sets: dict[str, int] = field(default_factory=dict)
     polled_ns: int = 0
-    problem: str = ""

@@ -54,6 +54,7 @@ class LastHour:
         self._client = client
         self._clock = clock
         self._refused_s: float | None = None
+        self._cut: set[str] = set()
 
     async def figures(self, now_ns: int) -> tuple[ChartFigure, ...]:
         """The figures of the last hour; none where the calls are not allowed. Raises `NetraError`."""
@@ -68,7 +69,9 @@ class LastHour:
                     data = await self._client.dashboard.query_data(
                         "Spans" if name in _USED else scope, "Horizontal Bar", metrics, asked, Dimension(field)
                     )
-                    for value, figure in _largest(data.bars or []):
+                    bars = data.bars or []
+                    self._left_out(dimension, len(bars) - MAX_VALUES)
+                    for value, figure in _largest(bars):
                         found.append(ChartFigure(name, dimension, value, figure * factor, quantile))
         except NetraNotAllowed as error:
             self._refuse(error)
@@ -95,6 +98,11 @@ class LastHour:
             self._refuse(error)
             return None
         return list(found)[:count]
+
+    def _left_out(self, dimension: str, count: int) -> None:
+        if count > 0 and dimension not in self._cut:
+            self._cut.add(dimension)
+            _log.warning("of Netra's dashboards, the %d largest values by %s are shown", MAX_VALUES, dimension)
 
     def _is_refused(self) -> bool:
         return self._refused_s is not None and self._clock.monotonic() - self._refused_s < REFUSED_S

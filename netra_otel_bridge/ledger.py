@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -142,13 +143,17 @@ class Ledger:
 
     def followed(self) -> list[TenantAccount]:
         """The tenants that are followed."""
-        return [one for one in self.tenants.values() if not self._named or one.tenant_id in self._named]
+        return [one for one in self.tenants.values() if self._is_followed(one)]
+
+    def _is_followed(self, account: TenantAccount) -> bool:
+        return not self._named or account.tenant_id in self._named
 
     def account(self, tenant_id: str, origin_ns: int) -> TenantAccount:
         """The account of a tenant; a new one counts from ``origin_ns`` on."""
         account = self.tenants.get(tenant_id)
         if account is None:
-            own = tenant_id != OTHER and sum(one.own for one in self.followed()) < self._limit
+            owners = (one for one in self.tenants.values() if one.own and self._is_followed(one))
+            own = tenant_id != OTHER and sum(1 for _ in islice(owners, self._limit)) < self._limit
             account = self.tenants[tenant_id] = TenantAccount(tenant_id, origin_ns, own=own)
         return account
 

@@ -21,10 +21,18 @@ import msgspec
 from netra_otel_bridge.clock import NS_PER_MS, Clock, iso_ms
 from netra_otel_bridge.convert.fields import instant_ns
 from netra_otel_bridge.errors import NetraError, NetraUnauthorized
-from netra_otel_bridge.figures import OTHER, ChartFigure, Figures, PeriodFigures, SessionFigures, UsageView
+from netra_otel_bridge.figures import (
+    OTHER,
+    ChartFigure,
+    Figures,
+    PeriodFigures,
+    SessionFigures,
+    UsageView,
+    figures_of,
+)
 from netra_otel_bridge.last_hour import LastHour
 from netra_otel_bridge.ledger import Ledger, LedgerHead, PeriodAccount, PeriodLength, TenantAccount, periods_between
-from netra_otel_bridge.model import SessionUsageData, TenantUsageData, TraceQuery, TraceSummary, Window
+from netra_otel_bridge.model import TenantUsageData, TraceQuery, TraceSummary, Window
 from netra_otel_bridge.pipeline import list_pages
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.source.endpoint import reaches_its_path
@@ -129,19 +137,25 @@ class Meter:
             self._ledger.head = LedgerHead(now_ns, now_ns, now_ns, now_ns, begun.start_ns, self._options.period)
         for account in self._ledger.rank():
             self._collected.pop(account.tenant_id, None)
-        errors = [
-            await self._discover(now_ns),
-            await self._ask_tenants(now_ns),
-            await self._ask_charts(now_ns) if self._polls % CHART_POLLS == 0 else None,
-        ]
+        error = await self._ask_all(now_ns)
         self._settle(now_ns)
         await self._record()
         self._polls += 1
         self._publish(now_ns)
-        for error in errors:
-            if error is not None:
-                raise error
+        if error is not None:
+            raise error
         self.view = replace(self.view, polled_ns=now_ns)
+
+    async def _ask_all(self, now_ns: int) -> NetraError | None:
+        """Ask for everything that is due; the first error, if there was one. When the key is refused, the rest is left."""
+        first: NetraError | None = None
+        charts = [self._ask_charts] if self._polls % CHART_POLLS == 0 else []
+        for ask in (self._discover, self._ask_tenants, *charts):
+            error = await ask(now_ns)
+            if isinstance(error, NetraUnauthorized):
+                return error
+            first = first or error
+        return first
 
     def _present_ns(self) -> int:
         return self._now_ns() // NS_PER_MS * NS_PER_MS
@@ -254,11 +268,11 @@ class Meter:
             before = await self._tenant_usage(account.tenant_id, period.start_ns, account.origin_ns)
         usage = await self._tenant_usage(account.tenant_id, period.start_ns, min(now_ns, period.end_ns))
         if before is not None:
-            period.begin(_figures(before))
+            period.begin(figures_of(before))
         if usage is None:
             period.asked_ns = now_ns
         else:
-            period.update(_figures(usage), usage.session_count, now_ns)
+            period.update(figures_of(usage), usage.session_count, now_ns)
 
     async def _tenant_usage(self, tenant_id: str, start_ns: int, end_ns: int) -> TenantUsageData | None:
         return await self._client.get_tenant_usage(tenant_id, iso_ms(start_ns), iso_ms(end_ns))
@@ -287,14 +301,17 @@ class Meter:
         async def ask(session_id: str) -> None:
             usage = await self._client.get_session_usage(session_id, iso_ms(period.start_ns), iso_ms(now_ns))
             if usage is not None:
-                found.append(SessionFigures(session_id, self._sessions.tenant_of(session_id), _figures(usage)))
+                found.append(SessionFigures(session_id, self._sessions.tenant_of(session_id), figures_of(usage)))
 
         asking = [
             partial(ask, session_id) for session_id in top if reaches_its_path(session_id) and session_id != OTHER
         ]
         errors = await _each(asking)
-        if errors and (not found or any(isinstance(error, NetraUnauthorized) for error in errors.values())):
-            raise next(iter(errors.values()))
+        first = next(iter(errors.values()), None)
+        if first is not None:
+            if not found or any(isinstance(error, NetraUnauthorized) for error in errors.values()):
+                raise first
+            _log.warning("usage of %d of %d sessions cannot be had, the first: %s", len(errors), len(asking), first)
         total = sum((one.figures for one in self._periods(now_ns) if one.period == "current"), Figures())
         rest = (total - sum((one.figures for one in found), Figures())).positive()
         self._session_figures = (*found, SessionFigures(OTHER, None, rest))
@@ -363,10 +380,6 @@ class Meter:
                         sum_, figures=sum_.figures + period.total, sessions=sum_.sessions + period.sessions
                     )
         yield from others.values()
-
-
-def _figures(usage: TenantUsageData | SessionUsageData) -> Figures:
-    return Figures(usage.token_count, usage.request_count, usage.total_cost)
 
 
 async def _each(works: Sequence[Callable[[], Awaitable[None]]]) -> dict[int, NetraError]:

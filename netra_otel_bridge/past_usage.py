@@ -23,7 +23,7 @@ from netra_otel_bridge.convert import instant_ns
 from netra_otel_bridge.convert.openmetrics import UsageReading
 from netra_otel_bridge.dashboards import FilterConfig, Metrics, Point
 from netra_otel_bridge.errors import NetraError, NetraSchemaError, NotKnown, UsageError
-from netra_otel_bridge.figures import Figures
+from netra_otel_bridge.figures import Figures, figures_of
 from netra_otel_bridge.model import TenantUsageData, TraceFilter, TraceQuery, Window
 from netra_otel_bridge.pipeline import LISTERS, list_pages
 from netra_otel_bridge.source import AsyncNetraClient
@@ -38,7 +38,11 @@ CHARTED: dict[int, Literal["minute", "hour", "day"]] = {
     86400 * NS_PER_S: "day",
 }
 """The steps that dashboard calls know; they begin at full minutes, hours and days of UTC."""
-MEASURES = (Metrics("Total Tokens", "Sum"), Metrics("Request Count", "Total Count"), Metrics("Total Cost", "Sum"))
+MEASURES = (
+    Metrics("Total Tokens", "Total Count"),
+    Metrics("Request Count", "Total Count"),
+    Metrics("Total Cost", "Total Count"),
+)
 CHARTED_TENANTS = 4
 """Tenants whose charts are asked for, and held in memory, at the same time."""
 COST_TOLERANCE = 1e-6
@@ -103,7 +107,7 @@ class PastUsage:
                     raise NotKnown(
                         f"Netra knows no usage of tenant {tenant!r} in this range", hint="check the id and the range"
                     )
-                self._reported[tenant] = _figures(usage)
+                self._reported[tenant] = figures_of(usage)
 
     async def readings(self) -> AsyncGenerator[UsageReading, None]:
         """Tenant by tenant, in the order of time: 0 at the start of the range, then the sum at the end of each step.
@@ -142,7 +146,7 @@ class PastUsage:
         works = (partial(self._ask, tenant, window) for window in windows)
         async with aclosing(in_order(works, self._concurrency)) as answers:
             async for _, window, usage in answers:
-                used = _figures(usage)
+                used = figures_of(usage)
                 if used != used.positive():
                     raise NetraSchemaError(
                         f"tenant {tenant!r}: Netra's figures from {iso_ms(window.start_ns)} to "
@@ -203,7 +207,7 @@ class PastUsage:
         most = max(range(self.steps), key=lambda step: (figures[step].tokens, figures[step].cost))
         start_ns = self._whole.start_ns + most * self._step_ns
         _, _, usage = await self._ask(tenant, Window(start_ns, min(start_ns + self._step_ns, self._whole.end_ns)))
-        if _equal(figures[most], _figures(usage)) and await self._agrees(tenant, sum(figures, Figures())):
+        if _equal(figures[most], figures_of(usage)) and await self._agrees(tenant, sum(figures, Figures())):
             return True
         _log.info("tenant %r: its dashboard figures are not those of the usage calls, which are asked instead", tenant)
         return False
@@ -212,7 +216,7 @@ class PastUsage:
         """Whether a sum of all steps is Netra's figure of the whole range, which is asked for again if it is not."""
         if not _equal(total, self._reported[tenant], self.steps):
             _, _, usage = await self._ask(tenant, self._whole)
-            self._reported[tenant] = _figures(usage)
+            self._reported[tenant] = figures_of(usage)
         return _equal(total, self._reported[tenant], self.steps)
 
 
@@ -245,11 +249,6 @@ async def in_order(works: Iterable[Callable[[], Awaitable[T]]], at_once: int) ->
         for task in begun:
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
-
-
-def _figures(usage: TenantUsageData | None) -> Figures:
-    """Nothing at all for a tenant that Netra does not know in that time."""
-    return Figures() if usage is None else Figures(usage.token_count, usage.request_count, usage.total_cost)
 
 
 def _equal(one: Figures, other: Figures, answers: int = 1) -> bool:

@@ -62,15 +62,15 @@ _log = logging.getLogger("netra_otel_bridge.pipeline")
 class LaneOptions:
     """Bounds of a lane.
 
-    ``keeps_letters`` says whether the state outlives the work: where it does not, what a destination will not take is
-    only counted as refused.
+    ``state_lasts`` says whether the state outlives the work: where it does not, what a destination will not take is only
+    counted as refused, and what spans cost is not summed up.
     """
 
     fetchers: int = 64
     batch_spans: int = 512
     batch_bytes: int = 3_500_000
     held_bytes: int = 64 * 2**20
-    keeps_letters: bool = True
+    state_lasts: bool = True
 
 
 class LaneWatch:
@@ -281,7 +281,7 @@ class TraceLane:
             return
         if work.known is not None or not work.first:
             work.recorded(self._progress.spans(work.summary.id), self._progress.spent(work.summary.id))
-        work.spent = spent(spans, converted)
+        work.spent = spent(spans, converted) if self._options.state_lasts else ()
         work.start_ns = min(span.start_time or 0 for span in converted)
         await self._ready.put((work, converted))
 
@@ -372,7 +372,7 @@ class TraceLane:
             if id(span) in answered:
                 work.answered(span_id, checksum, taken=id(span) not in untaken)
                 touched[work] = None
-        refused = answer.refused + (0 if self._options.keeps_letters else len(letters))
+        refused = answer.refused + (0 if self._options.state_lasts else len(letters))
         self.report.delivered += answer.delivered
         self.report.bytes += answer.size_bytes
         self.report.refused += refused
@@ -399,7 +399,7 @@ class TraceLane:
         self._windows.close(work.listings)
 
     def _bury(self, letters: Sequence[DeadLetter]) -> None:
-        if letters and self._options.keeps_letters:
+        if letters and self._options.state_lasts:
             self.report.dead_lettered += len(letters)
             self._progress.dead(letters)
 

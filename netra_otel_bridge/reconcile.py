@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import msgspec
 
 from netra_otel_bridge.clock import iso_ms
+from netra_otel_bridge.errors import NetraError, NetraUnauthorized
 from netra_otel_bridge.model import Reconciliation, TraceQuery, Window
 from netra_otel_bridge.progress import Recorder
 from netra_otel_bridge.source import AsyncNetraClient
@@ -16,6 +18,7 @@ from netra_otel_bridge.windows import HOUR_NS, MINUTE_NS
 
 LATE_NS = 10 * MINUTE_NS
 """How long after its end an hour is compared that was followed live: what ends late comes late, and is found by later polls."""
+_log = logging.getLogger(__name__)
 
 
 async def reconcile(
@@ -25,7 +28,8 @@ async def reconcile(
 
     The result is stored in the place of the one before. Where no whole hour is covered, nothing is asked or stored. Of
     a lane that follows certain traces only, those tenants are compared that are followed whole. A tenant that Netra does
-    not know has used nothing. Raises `NetraError`, `StateError`.
+    not know has used nothing; one whose usage cannot be had is left out. Raises `StateError`, and `NetraError` where that
+    holds for all of them, or the key is refused.
     """
     lane = progress.lane
     hours = covered(lane, period)
@@ -33,8 +37,15 @@ async def reconcile(
         return ()
     start, end = iso_ms(hours.start_ns), iso_ms(hours.end_ns)
     found = []
+    error: NetraError | None = None
     for tenant_id in _tenants(lane, period):
-        usage = await client.get_tenant_usage(tenant_id, start, end)
+        try:
+            usage = await client.get_tenant_usage(tenant_id, start, end)
+        except NetraUnauthorized:
+            raise
+        except NetraError as failure:
+            error = failure
+            continue
         tokens, cost = lane.spent(tenant_id, hours)
         found.append(
             Reconciliation(
@@ -47,6 +58,10 @@ async def reconcile(
                 asked_ns=now_ns,
             )
         )
+    if error is not None:
+        if not found:
+            raise error
+        _log.warning("what was replayed is not compared for every tenant: %s", error)
     await progress.write(partial(lane.reconcile, found))
     return tuple(found)
 

@@ -17,13 +17,13 @@ import msgspec
 
 from netra_otel_bridge.convert import fields, semconv
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, events_of, read_container
+from netra_otel_bridge.convert.metrics import TENANT_ID
 from netra_otel_bridge.jsontext import clean_text
 from netra_otel_bridge.model import TraceSpan, TraceSummary
 
 TOKENS_USED = "gen_ai.client.token.usage"
 OPERATION_DURATION = "gen_ai.client.operation.duration"
 TOKENS_TYPE = "gen_ai.token.type"
-TENANT_ID = "netra.tenant.id"
 ENVIRONMENT = "deployment.environment.name"
 MAX_LABEL_CHARS = 256
 """Longer labels are cut: a model's or a tenant's name is not that long, and each is kept for the life of the service."""

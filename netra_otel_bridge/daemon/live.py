@@ -15,12 +15,13 @@ from netra_otel_bridge.convert import instant_ns, semconv
 from netra_otel_bridge.convert.genai_metrics import (
     ENVIRONMENT,
     HISTOGRAMS,
-    TENANT_ID,
     TOKENS_TYPE,
     Measurement,
     may_be_measured,
     measurements,
 )
+from netra_otel_bridge.convert.metrics import TENANT_ID
+from netra_otel_bridge.figures import OTHER
 from netra_otel_bridge.model import TraceSpan, TraceSummary
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ LABEL_SETS = 2000
 """Attribute sets of one instrument. The SDK (1.45) takes no more, and shows what is beyond without any attribute."""
 FOLDED_SETS = 100
 """Of these, kept for sets whose model and tenant are `OTHER`."""
-OTHER = "other"
 _FOLDED = frozenset({semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, TENANT_ID})
 _LAST = dict.fromkeys((semconv.OPERATION_NAME, semconv.PROVIDER_NAME, *sorted(_FOLDED), ENVIRONMENT), OTHER)
 _TYPES_OF_TOKENS = 2

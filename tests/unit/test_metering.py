@@ -497,6 +497,19 @@ async def test_a_key_that_is_refused_ends_the_poll(netra: ThreadedEmulator, tmp_
         assert netra.call(lambda: netra.emulator.status[401]) <= 16
 
 
+async def test_a_key_that_is_revoked_is_no_refusal_of_the_dashboards(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """Once there is a good one again, what they say is there again."""
+    async with World(netra, tmp_path / "state").running() as world:
+        world.calls.more("ace", NOON)
+        spoil(netra, Failing("", 401))
+        with pytest.raises(NetraUnauthorized):
+            await world.poll()
+        spoil(netra)
+        for _ in range(CHART_POLLS):
+            await world.poll()
+        assert world.meter.view.charts
+
+
 async def test_nothing_is_shown_that_is_not_recorded(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """Where the state cannot be written, the figures stay as they were."""
     async with World(netra, tmp_path / "state").running() as world:

@@ -21,6 +21,7 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.emulator.store import Store
+from netra_otel_bridge.errors import NetraError, NetraUnauthorized, NetraUnavailable
 from netra_otel_bridge.model import (
     HourSpent,
     PartlyRefused,
@@ -303,9 +304,12 @@ class Usage(Netra):
         super().__init__(Store(), FakeClock())
         self.used = used
         self.usage_asked: list[tuple[str, str, str]] = []
+        self.failing: dict[str, NetraError] = {}
 
     async def get_tenant_usage(self, tenant_id: str, start_time: Any, end_time: Any) -> TenantUsageData | None:
         self.usage_asked.append((tenant_id, start_time, end_time))
+        if tenant_id in self.failing:
+            raise self.failing[tenant_id]
         if tenant_id not in self.used:
             return None
         return TenantUsageData(
@@ -334,6 +338,26 @@ async def test_each_tenant_is_compared_over_the_hours_that_are_covered(state: St
     ]  # fmt: skip
     assert netra.usage_asked == [(name, iso_ms(H[1]), iso_ms(H[3])) for name in ("acme", "globex", "gone")]
     assert [one.tenant_id for one in lane.reconciled()] == ["acme", "globex", "gone"]
+
+
+async def test_a_tenant_that_cannot_be_asked_for_leaves_out_no_other(
+    state: StateStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All that fail are Netra's failure, and so is a key that is refused."""
+    netra = Usage(acme=1.0, globex=3.0)
+    lane = state.lane(netra.base_url, "jaeger")
+    lane.commit(Progress(traces=traces(H[1], H[1] + 1), windows=[Window(H[1], H[3])]), 1)
+    lane.commit(Progress(traces=traces(H[1] + 2, tenant="globex")), 1)
+    netra.failing["acme"] = NetraUnavailable("HTTP 500")
+    assert [tenant_id for tenant_id, *_ in await compared(state, "", netra)] == ["globex"]
+    assert any("HTTP 500" in line for line in caplog.messages)
+    netra.failing["globex"] = NetraUnavailable("HTTP 500")
+    with pytest.raises(NetraUnavailable):
+        await compared(state, "", netra)
+    netra.failing = {"acme": NetraUnauthorized("HTTP 401")}
+    with pytest.raises(NetraUnauthorized):
+        await compared(state, "", netra)
+    assert [one.tenant_id for one in lane.reconciled()] == ["globex"]
 
 
 @pytest.mark.parametrize(
