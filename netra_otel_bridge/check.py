@@ -1,66 +1,95 @@
-"""Whether Netra and the destinations are reachable, authorised, and take what will be sent: asked without writing."""
+"""Whether Netra and the destinations are reachable, authorised, and take what will be sent; each is one `Check`.
+
+Nothing is written, unless a made-up span is asked for, which then goes to each destination.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from netra_otel_bridge.bridge import Bridge
-from netra_otel_bridge.clock import NS_PER_S, Clock, iso_ms
-from netra_otel_bridge.deliver import Destination, probe
-from netra_otel_bridge.errors import BridgeError
-from netra_otel_bridge.source import AsyncNetraClient
+from netra_otel_bridge.clock import NS_PER_S, iso_ms, parse_time_ns
+from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.deliver.probe import ANSWER_S, Sample, probe
+from netra_otel_bridge.errors import BridgeError, ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from netra_otel_bridge.bridge import To
 
+_log = logging.getLogger(__name__)
 DAY_NS = 86_400 * NS_PER_S
-CHECK_S = 12.0
-"""What everybody together gets to answer."""
+CHECK_S = ANSWER_S
+"""What Netra gets to answer, and a destination for each question; all are asked at the same time."""
 NO_ANSWER_EXIT = 69
+CONSOLE_BYTES = 1_000
+"""The size of a made-up span that is printed for people to read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: whether ``name`` can be worked with, what it ``said``, and what could not be known by asking."""
+    """One line: whether ``name`` can be worked with, what it ``said``, and what could not be known by asking.
+
+    ``took_bytes`` is the largest request that a destination was seen to take, ``trace_id`` that of the made-up span
+    that it took.
+    """
 
     name: str
     ok: bool
     said: str
     unknown: str
     exit_code: int
+    took_bytes: int | None = None
+    trace_id: str | None = None
 
 
-async def check(bridge: Bridge, to: To | Sequence[To] | None = None) -> list[Check]:
-    """Netra first, then each destination (by default the configured ones); all are asked at once, for `CHECK_S`.
+async def check(bridge: Bridge, to: To | Sequence[To] | None = None, *, send_since: str | None = None) -> list[Check]:
+    """Netra first, then each destination (by default the configured ones); all are asked at once.
 
-    Raises `ConfigurationError`, `UsageError`.
+    With ``send_since``, a time in the past as `Bridge.window` takes it, each destination that can be worked with is sent
+    one made-up span that begins then. What cannot even be set up is a `Check` that failed. Raises `UsageError`, and
+    `ConfigurationError` where there is no destination.
     """
+    sample = None if send_since is None else _sample(bridge, send_since)
+    targets = bridge.destinations() if to is None else to if isinstance(to, list | tuple) else [cast("To", to)]
     async with AsyncExitStack() as stack:
-        destinations = await bridge.enter_destinations(stack, to)
-        client = await stack.enter_async_context(bridge.async_client(attempts=2))
-        asked = [_within(f"Netra at {client.base_url}", _check_netra(client, bridge.clock))]
-        asked += [_within(destination.name, _check_destination(destination)) for destination in destinations]
-        return await asyncio.gather(*asked)
+        entered = [await _enter(bridge, stack, one) for one in targets]
+        asked = (_check_destination(bridge, one, sample) for one in entered)
+        return await asyncio.gather(_check_netra(bridge), *asked)
 
 
-async def _within(name: str, asking: Awaitable[Check]) -> Check:
+def _sample(bridge: Bridge, since: str) -> Sample:
+    now_ns = bridge.clock.now_ns()
+    start_ns = parse_time_ns(since, now_ns)
+    if start_ns > now_ns:
+        raise UsageError(f"--since {since!r} lies in the future", hint="write a time in the past, or 24h")
+    return Sample(start_ns, now_ns, _age((now_ns - start_ns) / NS_PER_S))
+
+
+def _age(age_s: float) -> str:
+    """``24 h old``: in days from three on, else in the largest unit of which it is two or more."""
+    for unit, seconds, least in (("days", 86_400, 3), ("h", 3_600, 2), ("min", 60, 2)):
+        if age_s >= least * seconds:
+            return f"{round(age_s / seconds)} {unit} old"
+    return f"{round(age_s)} s old"
+
+
+async def _check_netra(bridge: Bridge) -> Check:
+    """List the newest trace of the last day."""
+    clock = bridge.clock
+    now_ns, begun = clock.now_ns(), clock.monotonic()
+    name = "Netra"
     try:
-        async with asyncio.timeout(CHECK_S):
-            return await asking
+        async with bridge.async_client(attempts=2) as client:
+            name = f"Netra at {client.base_url}"
+            async with asyncio.timeout(CHECK_S):
+                page = await client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
     except TimeoutError:
         return Check(name, False, f"no answer in {CHECK_S:g} s", "", NO_ANSWER_EXIT)
-
-
-async def _check_netra(client: AsyncNetraClient, clock: Clock) -> Check:
-    """List the newest trace of the last day."""
-    name = f"Netra at {client.base_url}"
-    now_ns, begun = clock.now_ns(), clock.monotonic()
-    try:
-        page = await client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
     except BridgeError as error:
         return Check(name, False, str(error), "", error.exit_code)
     found = "lists traces of the last 24 h" if page.traces else "lists no trace of the last 24 h"
@@ -68,6 +97,24 @@ async def _check_netra(client: AsyncNetraClient, clock: Clock) -> Check:
     return Check(name, True, said, "whether the key sees every tenant's traces", 0)
 
 
-async def _check_destination(destination: Destination) -> Check:
-    found = await probe(destination)
-    return Check(destination.name, found.ok, found.said, found.unknown, found.exit_code)
+async def _enter(bridge: Bridge, stack: AsyncExitStack, to: To) -> Destination | Check:
+    try:
+        return (await bridge.enter_destinations(stack, [to]))[0]
+    except ConfigurationError as error:
+        return Check(to if isinstance(to, str) else type(to).__name__, False, str(error), "", error.exit_code)
+
+
+async def _check_destination(bridge: Bridge, one: Destination | Check, sample: Sample | None) -> Check:
+    if isinstance(one, Check):
+        return one
+    settings = bridge.settings
+    size_bytes = min(settings.batch_bytes, settings.held_bytes)
+    if settings.destinations.get(one.name, one.name).strip() in ("console", "exporter:console"):
+        size_bytes = CONSOLE_BYTES
+    try:
+        found = await probe(one, size_bytes, sample, CHECK_S)
+    except Exception as error:  # noqa: BLE001  the wall between destinations: what one raises hides no other
+        _log.debug("%s raised", one.name, exc_info=True)
+        said = f"raised {type(error).__name__} (this is a defect of it or of the bridge; -v shows where)"
+        return Check(one.name, False, said, "", BridgeError.exit_code)
+    return Check(one.name, found.ok, found.said, found.unknown, found.exit_code, found.took_bytes, found.trace_id)

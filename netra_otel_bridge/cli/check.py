@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
+
+import typer
 
 from netra_otel_bridge.check import check as check_all
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
+from netra_otel_bridge.cli.replay import refuse_console
 from netra_otel_bridge.cli.running import run
+from netra_otel_bridge.errors import UsageError
 
 
 def check(
     to: options.To = None,
+    send: Annotated[bool, typer.Option("--send", help="Send one made-up span to each destination.")] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="With --send: when the span begins; 24h ago if not given.")
+    ] = None,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
@@ -19,7 +28,11 @@ def check(
 ) -> int:
     """Say of Netra and of each destination whether it is reachable, authorised and takes what will be sent."""
     bridge = options.start(config_file, verbose, quiet, to=tuple(to) if to else None)
-    checks = run(check_all(bridge))
+    if since is not None and not send:
+        raise UsageError("--since is the age of the span that --send sends", hint="add --send, or leave --since out")
+    if send and as_json:
+        refuse_console(bridge, bridge.destinations())
+    checks = run(check_all(bridge, send_since=(since or "24h") if send else None))
     exit_code = next((one.exit_code for one in checks if one.exit_code), 0)
     if as_json:
         write_json({"checks": [asdict(one) for one in checks], "exit_code": exit_code})

@@ -63,15 +63,18 @@ class OtlpGrpcDestination:
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """One ``Export`` call, within the configured time-out."""
+        return await self.send_request(encode_request(batch.spans, batch.encoded), len(batch.spans))
+
+    async def send_request(self, body: bytes, spans: int) -> Outcome:
+        """The same for an ``ExportTraceServiceRequest`` that is encoded already and holds so many ``spans``."""
         export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._open().unary_unary(METHOD)
-        body = encode_request(batch.spans, batch.encoded)
         try:
             answer: bytes = await export(body, timeout=self._settings.timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             details = dict(error.trailing_metadata() or ())
             outcome = grpc_outcome(error.code(), error.details() or "", retry_info_s(details), len(body))
             return masked(outcome, self._secrets)
-        return masked(_read_protobuf(answer, len(batch.spans), self._secrets), self._secrets)
+        return masked(_read_protobuf(answer, spans, self._secrets), self._secrets)
 
     async def aclose(self) -> None:
         """Close the connection; nothing is waited for."""
@@ -112,12 +115,15 @@ class OtlpHttpDestination:
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """One POST, within the configured time-out."""
-        body = encode_request(batch.spans, batch.encoded)
+        return await self.send_request(encode_request(batch.spans, batch.encoded), len(batch.spans))
+
+    async def send_request(self, body: bytes, spans: int) -> Outcome:
+        """The same for an ``ExportTraceServiceRequest`` that is encoded already and holds so many ``spans``."""
         if self._settings.gzip:
             body = await asyncio.to_thread(gzip.compress, body, 6)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                outcome = await self._post(body, len(batch.spans))
+                outcome = await self._post(body, spans)
         except TimeoutError:
             return Retry(f"no answer in {self._settings.timeout_s:g} s")
         except aiohttp.ClientResponseError as error:

@@ -1,16 +1,39 @@
-"""Whether a destination can be written to, asked without writing anything: an empty request, or a look at the file."""
+"""What a destination takes: asked without writing anything, and, where that is wanted, with one made-up span.
+
+    nothing   an empty request, or a look at the file: reached, what was meant, credentials
+    size      OTLP alone: a request as large as a batch that holds no span, smaller ones until one is taken
+    sample    on request: one span as large and as old as those that will be sent, smaller ones until one is taken
+
+A question that is not answered ends the probe; nothing is tried again, and of the samples at most one is taken.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import os
+import re
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
 
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext
+
+from netra_otel_bridge.clock import NS_PER_MS
+from netra_otel_bridge.deliver.answers import named_limit_bytes
+from netra_otel_bridge.deliver.batching import MAX_BYTES, MIN_BYTES, batch_of
 from netra_otel_bridge.deliver.destination import Destination
 from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
+from netra_otel_bridge.deliver.rebuilt import SAMPLED
+from netra_otel_bridge.deliver.wire import encode_resource, varint
 from netra_otel_bridge.errors import (
     BridgeError,
     ConfigurationError,
     DestinationMisconfigured,
+    DestinationRefuses,
     DestinationUnauthorized,
     DestinationUnavailable,
 )
@@ -26,7 +49,16 @@ from netra_otel_bridge.model import (
 )
 
 EMPTY = SpanBatch((), (), 0)
-_OTLP_UNKNOWN = "whether it takes large or old spans, and keeps what it takes"
+ANSWER_S = 12.0
+"""What one question gets to be answered; OTLP's own time-out is shorter by default."""
+SERVICE, SPAN_NAME = "netra-otel-bridge", "netra-otel-bridge check"
+_NOTE, _FILLING = "netra.bridge.check", "netra.bridge.check.filling"
+_BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|HTTP (429|503)")
+_UNTRUSTED = "OTEL_EXPORTER_OTLP_CERTIFICATE names the file of an authority to trust"
+_LENGTHS_BYTES = 16
+"""How much longer the four lengths around a long text are than those around none."""
+_TOO_LARGE = "batches are split, and larger spans trimmed"
+_OTLP_UNKNOWN = "whether it takes large or old spans (check --send sends one), and keeps what it takes"
 _FILE_UNKNOWN = "whether there is room for what will be written"
 _EXPORTER_UNKNOWN = (
     "whether spans would arrive: an exporter need not connect for no spans, and may answer SUCCESS all the same"
@@ -35,34 +67,89 @@ _EXPORTER_UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a probe found: one line of what the destination ``said``, and what could not be known without sending spans.
+    """What a probe found: one line of what the destination ``said``, and what could not be known by asking.
 
-    ``exit_code`` is that of the error that a lane would end with now, and 0 where there is none.
+    ``exit_code`` is that of the error that a lane would end with now, and 0 where there is none. ``took_bytes`` is the
+    largest request that was taken, ``None`` if none was that says something about size; ``trace_id`` that of the
+    made-up span that was taken, 32 hex digits, else ``None``.
     """
 
     ok: bool
     said: str
     unknown: str
     exit_code: int = 0
+    took_bytes: int | None = None
+    trace_id: str | None = None
 
 
-async def probe(destination: Destination) -> ProbeResult:
-    """Ask a destination once. Nothing is written, created or changed there; nothing is tried again.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The made-up span to send: it begins at ``start_ns``, which is ``age`` (``24 h old``) at ``now_ns``."""
 
-    OTLP gets a request without spans, which says whether it is reached, is an OTLP server and takes the credentials.
-    A file is looked at. Any other destination is handed an empty batch; what it answers proves little.
+    start_ns: int
+    now_ns: int
+    age: str
+
+
+async def probe(
+    destination: Destination, size_bytes: int = MAX_BYTES, sample: Sample | None = None, answer_s: float = ANSWER_S
+) -> ProbeResult:
+    """Ask a destination. Without ``sample`` nothing is written, created or changed there.
+
+    ``size_bytes`` is that of a full batch. OTLP is asked for it with a request without spans. A file is looked at. Any
+    other destination is handed an empty batch; what it answers proves little. Each question gets ``answer_s`` seconds.
     """
+    try:
+        found = await _asked(destination, size_bytes, answer_s)
+        if sample is not None and found.ok:
+            found = await _sent(destination, found, size_bytes, sample, answer_s)
+    except BridgeError as error:
+        return ProbeResult(False, str(error), "", error.exit_code)
+    return found
+
+
+async def _asked(destination: Destination, size_bytes: int, answer_s: float) -> ProbeResult:
     match destination:
         case OtlpFileDestination():
             return _file(destination)
         case OtlpGrpcDestination() | OtlpHttpDestination():
-            return _result(await destination.send(EMPTY), "it takes a request without spans", _OTLP_UNKNOWN)
+            answer = await _answer(destination.send(EMPTY), answer_s)
+            if isinstance(answer, Delivered | PartlyRefused):
+                return await _sized(destination, size_bytes, answer_s)
+            return _result(answer, "", _OTLP_UNKNOWN)
         case _:
-            try:
-                outcome = await destination.send(EMPTY)
-            except BridgeError as error:
-                return ProbeResult(False, str(error), _EXPORTER_UNKNOWN, error.exit_code)
-            return _result(outcome, "it answers SUCCESS to an empty batch, which is no proof", _EXPORTER_UNKNOWN)
+            answer = await _answer(destination.send(EMPTY), answer_s)
+            return _result(answer, "it answers SUCCESS to an empty batch, which is no proof", _EXPORTER_UNKNOWN)
+
+
+def made_up_span(start_ns: int, size_bytes: int) -> SpanBatch:
+    """A batch of at most ``size_bytes`` with one span in a new trace, named `SPAN_NAME`, of the service `SERVICE`.
+
+    It lasts 1 ms and is filled with random digits, which do not compress well: neither do images in a prompt.
+    """
+    ids = RandomIdGenerator()
+    context = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), False, SAMPLED)
+
+    def batch(filling: str) -> SpanBatch:
+        attributes = {_NOTE: "a made-up span, sent by netra-otel-bridge check --send", _FILLING: filling}
+        span = ReadableSpan(
+            SPAN_NAME, context, resource=Resource({"service.name": SERVICE}), attributes=attributes,
+            start_time=start_ns, end_time=start_ns + NS_PER_MS, instrumentation_scope=InstrumentationScope(__package__),
+        )  # fmt: skip
+        return batch_of((span,))
+
+    return batch(_digits(size_bytes - batch("").size_bytes - _LENGTHS_BYTES))
+
+
+def spanless_request(size_bytes: int) -> bytes:
+    """An ``ExportTraceServiceRequest`` of at most ``size_bytes`` that holds a resource and no span."""
+    room = size_bytes - len(SERVICE) - len(_FILLING) - 3 * _LENGTHS_BYTES
+    resource = encode_resource(Resource({"service.name": SERVICE, _FILLING: _digits(room)}))
+    return b"\x0a" + varint(len(resource)) + resource
+
+
+def _digits(count: int) -> str:
+    return os.urandom((max(count, 0) + 1) // 2).hex()[: max(count, 0)]
 
 
 def _file(destination: OtlpFileDestination) -> ProbeResult:
@@ -73,6 +160,86 @@ def _file(destination: OtlpFileDestination) -> ProbeResult:
     return ProbeResult(True, "it may be written", _FILE_UNKNOWN)
 
 
+async def _sized(
+    destination: OtlpGrpcDestination | OtlpHttpDestination, size_bytes: int, answer_s: float
+) -> ProbeResult:
+    """What an OTLP server that takes an empty request says to one of ``size_bytes``."""
+    too_large = ""
+    while True:
+        body = spanless_request(size_bytes)
+        asked = f"a request of {_size(len(body))} without spans"
+        match answer := await _answer(destination.send_request(body, 0), answer_s):
+            case Delivered() | PartlyRefused():
+                return ProbeResult(True, f"it takes {asked}{too_large}", _OTLP_UNKNOWN, took_bytes=len(body))
+            case TooLarge(reason) if size_bytes > MIN_BYTES:
+                too_large = too_large or f", and none of {_size(len(body))} ({reason}): {_TOO_LARGE}"
+                size_bytes = _smaller(len(body), reason)
+            case TooLarge(reason) | Refused(reason):
+                said = f"it takes an empty request, and refuses {asked} ({reason})"
+                return ProbeResult(True, said, f"whether it takes spans at all, and {_OTLP_UNKNOWN}")
+            case Retry() | Misconfigured():
+                failed = _failed(answer, _OTLP_UNKNOWN)
+                return replace(failed, said=f"it takes an empty request; {asked}: {failed.said}")
+
+
+async def _sent(
+    destination: Destination, found: ProbeResult, size_bytes: int, sample: Sample, answer_s: float
+) -> ProbeResult:
+    """Send the sample, as large as was found to be taken, and smaller while it is refused."""
+    first = ""
+    size_bytes = found.took_bytes or size_bytes
+    while True:
+        batch = made_up_span(sample.start_ns, size_bytes)
+        asked = f"a span of {_size(batch.size_bytes)}, {sample.age}"
+        match answer := await _answer(destination.send(batch), answer_s):
+            case Delivered(warning):
+                return _taken(destination, found, batch, asked + (f" ({warning})" if warning else "") + first)
+            case TooLarge(reason) if size_bytes > MIN_BYTES:
+                first = first or f", and none of {_size(batch.size_bytes)} ({reason}): {_TOO_LARGE}"
+                size_bytes = _smaller(batch.size_bytes, reason)
+            case Refused(reason) | PartlyRefused(_, reason) if size_bytes > MIN_BYTES:
+                first = first or f", and none of {_size(batch.size_bytes)} ({reason}): such spans become dead letters"
+                size_bytes = _smaller(batch.size_bytes)
+            case TooLarge(reason) | Refused(reason) | PartlyRefused(_, reason):
+                young = made_up_span(sample.now_ns, size_bytes)
+                answer = await _answer(destination.send(young), answer_s)
+                return _refused(found, f"{asked} ({reason})", young if isinstance(answer, Delivered) else None)
+            case Retry() | Misconfigured():
+                failed = _failed(answer, "whether the span arrived all the same")
+                return replace(failed, said=f"{found.said}; {asked}: {failed.said}", took_bytes=found.took_bytes)
+
+
+def _taken(destination: Destination, found: ProbeResult, batch: SpanBatch, what: str) -> ProbeResult:
+    trace_id = _trace_id(batch)
+    match destination:
+        case OtlpFileDestination():
+            said, unknown = f"took {what}, as its last line", found.unknown
+        case OtlpGrpcDestination() | OtlpHttpDestination():
+            said, unknown = f"took {what}", f"whether it keeps the span, and finds it at its age: trace {trace_id}"
+        case _:
+            said, unknown = f"it answers SUCCESS to {what}, which is no proof", f"whether it arrived: trace {trace_id}"
+            found = replace(found, said="")
+    said = "; ".join(filter(None, (found.said, said)))
+    return replace(found, said=said, unknown=unknown, took_bytes=batch.size_bytes, trace_id=trace_id)
+
+
+def _refused(found: ProbeResult, what: str, young: SpanBatch | None) -> ProbeResult:
+    """``what`` is refused at any size. ``young`` is the same of now, where that was taken: then it is the age."""
+    why = "spans like these" if young is None else "spans that old, and took one of now"
+    said = f"{found.said}; it refuses even {what}: it does not take {why}; they become dead letters"
+    trace_id = None if young is None else _trace_id(young)
+    return replace(found, ok=False, said=said, unknown="", exit_code=DestinationRefuses.exit_code, trace_id=trace_id)
+
+
+def _trace_id(batch: SpanBatch) -> str:
+    return f"{batch.spans[0].context.trace_id:032x}"
+
+
+def _smaller(sent_bytes: int, reason: str = "") -> int:
+    """The size to try next: what the refusal names, else half, as `Sender` learns it."""
+    return max(named_limit_bytes(reason, sent_bytes) or sent_bytes // 2, MIN_BYTES)
+
+
 def _result(outcome: Outcome, yes: str, unknown: str) -> ProbeResult:
     match outcome:
         case Delivered() | PartlyRefused():
@@ -80,10 +247,35 @@ def _result(outcome: Outcome, yes: str, unknown: str) -> ProbeResult:
         case TooLarge(reason) | Refused(reason):
             said = f"it answers, and takes no request without spans ({reason})"
             return ProbeResult(True, said, f"whether it takes spans at all, and {unknown}")
+        case Retry() | Misconfigured():
+            return _failed(outcome, unknown)
+
+
+def _failed(outcome: Retry | Misconfigured, unknown: str) -> ProbeResult:
+    """The line of an answer that would hold or end a lane, with what to do."""
+    match outcome:
         case Retry(reason):
-            return ProbeResult(False, reason, unknown, DestinationUnavailable.exit_code)
-        case Misconfigured(reason, unauthorized):
-            if unauthorized:
-                code = DestinationUnauthorized.exit_code
-                return ProbeResult(False, f"refuses the credentials: {reason}", unknown, code)
-            return ProbeResult(False, reason, unknown, DestinationMisconfigured.exit_code)
+            do = "try again later" if _BUSY.search(reason) else "is it running, is this its address, does it want TLS?"
+            return ProbeResult(False, f"{reason} ({do})", unknown, DestinationUnavailable.exit_code)
+        case Misconfigured(reason, True):
+            said = f"refuses the credentials: {reason} (set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it)"
+            return ProbeResult(False, said, unknown, DestinationUnauthorized.exit_code)
+        case Misconfigured(reason):
+            untrusted = "CERTIFICATE_VERIFY_FAILED" in reason
+            said = f"{reason} ({_UNTRUSTED if untrusted else 'check the address, the protocol, grpc or http, and TLS'})"
+            return ProbeResult(False, said, unknown, DestinationMisconfigured.exit_code)
+
+
+async def _answer(asking: Awaitable[Outcome], answer_s: float) -> Outcome:
+    try:
+        async with asyncio.timeout(answer_s):
+            return await asking
+    except TimeoutError:
+        return Retry(f"no answer in {answer_s:g} s")
+
+
+def _size(size_bytes: int) -> str:
+    """``512 B``, ``3.4 kB``, ``12.0 MB``."""
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    return f"{size_bytes / 1000:.1f} kB" if size_bytes < 999_950 else f"{size_bytes / 1_000_000:.1f} MB"

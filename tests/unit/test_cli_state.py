@@ -11,7 +11,10 @@ from pathlib import Path
 import grpc
 import pytest
 
+from netra_otel_bridge import Bridge
+from netra_otel_bridge.check import check
 from netra_otel_bridge.emulator import EmulatorOptions
+from netra_otel_bridge.model import Outcome, SpanBatch
 from tests.support import cli
 from tests.support.cli import CANARY, Result, spans_in
 from tests.support.emulator import ThreadedEmulator, running_emulator
@@ -247,7 +250,7 @@ def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pyte
         result = cli.run("check", *arguments, "--json", env=cli.environment(f"http://127.0.0.1:{port}"))
         assert time.monotonic() - begun < 4
     assert result.code == 69
-    assert [one["said"] for one in result.json["checks"]] == ["no answer in 1 s"] * 4
+    assert [one["said"].partition(" (")[0] for one in result.json["checks"]] == ["no answer in 1 s"] * 4
 
 
 def test_check_says_what_is_wrong_with_each(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
@@ -267,3 +270,77 @@ def test_check_says_what_is_wrong_with_each(netra: ThreadedEmulator, home: Path,
         assert "Connection refused" in lines[2]
     wrong = cli.run("check", "--to", "console", env=cli.environment(netra.endpoint, NETRA_API_KEY="nk-wrong"))
     assert wrong.code == 77
+
+
+def test_check_sends_a_span_where_that_is_asked_for(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """Of the age that ``--since`` says, and as large as a batch may be; the console prints a short one."""
+    to = ("--to", f"otlp-file:{tmp_path}/out.jsonl")
+    with FakeDestination() as server:
+        arguments = ("check", "--to", server.grpc_url, "--to", server.http_url, *to, "--send")
+        result = run(netra, home, *arguments, "--json", NETRA_BRIDGE_BATCH_BYTES="50000")
+        assert result.code == 0
+        _, *checks = result.json["checks"]
+        keys = ["name", "ok", "said", "unknown", "exit_code", "took_bytes", "trace_id"]
+        assert [list(one) for one in checks] == [keys] * 3
+        assert all(one["said"].endswith("a span of 50.0 kB, 24 h old") for one in checks[:2])
+        assert sorted(one["trace_id"] for one in checks[:2]) == sorted(trace for trace, _ in server.stored_ids())
+        assert len(spans_in(tmp_path / "out.jsonl")) == 1
+        ages = {"90m": "90 min old", "2026-01-01T00:00:00+01:00": " days old", "now": ", 0 s old", "5m": ", 5 min old"}
+        for since, age in ages.items():
+            said = run(netra, home, "check", "--to", server.grpc_url, "--send", "--since", since)
+            assert age in said.out, said.out
+    printed = cli.ended(cli.start("check", "--to", "console", "--send", env=cli.environment(netra.endpoint))).out
+    assert len(printed) < 5_000
+    assert '"name": "netra-otel-bridge check"' in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--since", "2h"), "add --send"),
+        (("--send", "--since", "2999-01-01"), "lies in the future"),
+        (("--send", "--since", "yesterday"), "is not a time"),
+        (("--send", "--json", "--to", "console"), "would both write to stdout"),
+    ],
+)
+def test_a_check_that_makes_no_sense(
+    netra: ThreadedEmulator, home: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    """It is refused before anything is sent."""
+    result = run(netra, home, "check", "--to", f"otlp-file:{tmp_path}/out.jsonl", *arguments)
+    assert result.code == 2
+    assert words in result.said
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_what_cannot_be_set_up_hides_nothing_else(netra: ThreadedEmulator, home: Path) -> None:
+    """No key, no folder, no exporter: a line each, and the others are asked."""
+    with FakeDestination() as server:
+        destinations = ["otlp-file:/no/such/place", "exporter:nobody", server.grpc_url]
+        to = [part for one in destinations for part in ("--to", one)]
+        result = run(netra, home, "check", *to, "--json", NETRA_API_KEY="")
+    assert result.code == 78
+    found = [(one["exit_code"], one["said"]) for one in result.json["checks"]]
+    assert [code for code, _ in found] == [78, 78, 78, 0]
+    expected = ("NETRA_API_KEY is not set", "no directory /no/such", "no traces exporter", "it takes")
+    assert all(words in said for words, (_, said) in zip(expected, found, strict=True)), found
+
+
+async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmulator) -> None:
+    """A destination of somebody's own may raise anything: it is a line, without the words, which may be a secret."""
+
+    class Raises:
+        name = "theirs"
+
+        async def send(self, batch: SpanBatch) -> Outcome:
+            raise KeyError(CANARY)
+
+        async def aclose(self) -> None:
+            """Nothing is held."""
+
+    with FakeDestination() as server:
+        bridge = Bridge(environ=cli.environment(netra.endpoint))
+        *others, theirs = await check(bridge, [server.grpc_url, server.http_url, Raises()])
+    assert [one.ok for one in others] == [True] * 3
+    assert (theirs.name, theirs.exit_code) == ("theirs", 1)
+    assert theirs.said.startswith("raised KeyError (this is a defect")

@@ -1,21 +1,47 @@
-"""`probe`: what a destination says to nothing at all, what that leaves unknown, and that nothing is written."""
+"""`probe`: what a destination says to nothing, to size and to one made-up span, and what that leaves unknown."""
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from grpc import StatusCode
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from netra_otel_bridge.deliver import ExporterDestination, ProbeResult, batch_of, open_destination, probe
+from netra_otel_bridge.deliver.batching import MIN_BYTES
+from netra_otel_bridge.deliver.probe import Sample, made_up_span, spanless_request
+from netra_otel_bridge.deliver.wire import encode_request
+from netra_otel_bridge.model import Delivered, Outcome, PartlyRefused, Refused, SpanBatch, TooLarge
 from tests.support.exporters import ScriptedExporter, fails_saying
-from tests.support.fake_destination import FakeDestination, Hang, Raw, Reject
+from tests.support.fake_destination import (
+    Accept,
+    Decision,
+    FakeDestination,
+    Hang,
+    PartialSuccess,
+    Raw,
+    Received,
+    Reject,
+)
+from tests.support.judging_destination import JudgingDestination
 from tests.support.spans import make_span
 
 BATCH = batch_of((make_span(1),))
+FULL_BYTES = 3_500_000
+NOW_NS = time.time_ns()
+DAY_OLD = Sample(NOW_NS - 86_400 * 10**9, NOW_NS, "24 h old")
+HOUR_NS = 3_600 * 10**9
+both = pytest.mark.parametrize("transport", ["grpc", "http"])
 
 
 @pytest.fixture
@@ -28,26 +54,269 @@ def url(fake: FakeDestination, transport: str) -> str:
     return fake.grpc_url if transport == "grpc" else fake.http_url
 
 
-async def probed(where: str, **options: float) -> ProbeResult:
-    destination = open_destination(where, **options)  # type: ignore[arg-type]  # deadline_s and timeout_s alone
+async def probed(
+    where: str,
+    size_bytes: int = FULL_BYTES,
+    sample: Sample | None = None,
+    timeout_s: float | None = None,
+    answer_s: float = 10,
+) -> ProbeResult:
+    destination = open_destination(where, timeout_s=timeout_s)
     try:
-        return await probe(destination)
+        result = await probe(destination, size_bytes, sample, answer_s)
     finally:
         await destination.aclose()
+    assert "\n" not in result.said + result.unknown
+    return result
 
 
-@pytest.mark.parametrize("transport", ["grpc", "http"])
-async def test_an_otlp_server_is_asked_with_a_request_without_spans(fake: FakeDestination, transport: str) -> None:
-    """It is reached, speaks OTLP and takes the credentials; no span is sent, and what is not known is said."""
+def spans(received: Received) -> list[tuple[str, int]]:
+    """The name and the start of each span of a request."""
+    return [
+        (span.name, span.start_time_unix_nano)
+        for resource in received.request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+@both
+async def test_an_otlp_server_is_asked_with_nothing_and_then_with_size(fake: FakeDestination, transport: str) -> None:
+    """It is reached, speaks OTLP, takes the credentials and a full batch; no span is sent, what is not known is said."""
     result = await probed(url(fake, transport))
-    assert result.ok
-    assert result.exit_code == 0
+    assert (result.ok, result.exit_code) == (True, 0)
+    assert result.said == "it takes a request of 3.5 MB without spans"
     assert "large or old spans" in result.unknown
-    assert [received.size_bytes for received in fake.received] == [0]
+    empty, full = fake.received
+    assert empty.size_bytes == 0
+    assert FULL_BYTES - 200 < full.size_bytes <= FULL_BYTES
+    assert result.took_bytes == full.size_bytes
     assert fake.stored_ids() == []
 
 
-@pytest.mark.parametrize("transport", ["grpc", "http"])
+@pytest.mark.parametrize(
+    ("transport", "least_bytes", "most_bytes"), [("grpc", 984_375, 984_375), ("http", 500_000, 1_000_000)]
+)
+async def test_a_limit_is_found_and_is_no_failure(transport: str, least_bytes: int, most_bytes: int) -> None:
+    """What is named or found by halving is what the bridge will send; that is said with what becomes of spans."""
+    with FakeDestination(max_message_bytes=1_000_000) as server:
+        result = await probed(url(server, transport))
+        assert (result.ok, result.exit_code) == (True, 0)
+        assert result.took_bytes is not None
+        assert least_bytes - 200 < result.took_bytes <= most_bytes
+        assert "none of 3.5 MB (" in result.said
+        assert "batches are split, and larger spans trimmed" in result.said
+        assert server.stored_ids() == []
+        sent = await probed(url(server, transport), sample=DAY_OLD)
+        assert sent.said.count("none of 3.5 MB (") == 1, "a span is sent no larger than what is taken"
+        assert len(server.stored_ids()) == 1
+        assert sent.took_bytes is not None
+        assert sent.took_bytes <= result.took_bytes
+
+
+@both
+@pytest.mark.parametrize(
+    ("decision", "code", "said"),
+    [
+        (Reject(StatusCode.PERMISSION_DENIED, 403, "a firewall"), 77, "refuses the credentials: "),
+        (Reject(StatusCode.UNIMPLEMENTED, 404, "not here"), 78, "not here"),
+        (Reject(StatusCode.RESOURCE_EXHAUSTED, 429, "RATE_LIMITED"), 69, "(try again later)"),
+        (Hang(), 69, ""),
+    ],
+)
+async def test_a_size_that_would_hold_a_lane_is_a_failure(
+    fake: FakeDestination, transport: str, decision: Decision, code: int, said: str
+) -> None:
+    """A server that takes an empty request and nothing of a batch's size is not one to be worked with."""
+    fake.script(Accept(), decision)
+    result = await probed(url(fake, transport), sample=DAY_OLD, timeout_s=0.5)
+    assert (result.ok, result.exit_code) == (False, code)
+    assert result.said.startswith("it takes an empty request; a request of 3.5 MB without spans: ")
+    assert said in result.said
+    assert len(fake.received) == 2
+
+
+@both
+async def test_a_refusal_of_what_holds_no_span_says_nothing_of_spans(fake: FakeDestination, transport: str) -> None:
+    """Some servers want a span in each resource: it is no limit, and what it means is not known."""
+    fake.script(Accept(), Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
+    result = await probed(url(fake, transport))
+    assert (result.ok, result.took_bytes) == (True, None)
+    assert "refuses a request of 3.5 MB without spans (" in result.said
+    assert "whether it takes spans at all" in result.unknown
+
+
+async def test_what_is_compressed_is_not_easily_compressed(
+    fake: FakeDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With gzip, too, the server gets something of the size that is spoken of."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    assert (await probed(fake.http_url)).ok
+    assert int(fake.received[1].headers["content-length"]) > FULL_BYTES / 2
+    assert fake.received[1].size_bytes > FULL_BYTES - 200
+
+
+@both
+async def test_one_span_is_sent_where_that_is_wanted(fake: FakeDestination, transport: str) -> None:
+    """A new trace, the bridge's own name, the age that was asked for, and the size of a full batch."""
+    first, second = [await probed(url(fake, transport), sample=DAY_OLD) for _ in range(2)]
+    assert first.ok
+    assert first.said == "it takes a request of 3.5 MB without spans; took a span of 3.5 MB, 24 h old"
+    assert first.trace_id in first.unknown
+    assert [trace for trace, _ in fake.stored_ids()] == [first.trace_id, second.trace_id]
+    assert first.trace_id != second.trace_id
+    sent = fake.received[2]
+    assert spans(sent) == [("netra-otel-bridge check", DAY_OLD.start_ns)]
+    (attribute,) = sent.request.resource_spans[0].resource.attributes
+    assert (attribute.key, attribute.value.string_value) == ("service.name", "netra-otel-bridge")
+    assert FULL_BYTES - 200 < sent.size_bytes <= FULL_BYTES
+    assert first.took_bytes is not None
+    assert sent.size_bytes <= first.took_bytes <= FULL_BYTES
+
+
+@both
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Reject(StatusCode.RESOURCE_EXHAUSTED, 413, "message larger than max"),
+        Reject(StatusCode.INVALID_ARGUMENT, 400, "not so much of a span"),
+        PartialSuccess(1, "not so much of a span"),
+    ],
+)
+async def test_a_span_that_is_refused_is_sent_smaller(transport: str, decision: Decision) -> None:
+    """Until one is taken; both sizes are said. Only that one is kept."""
+
+    def rule(received: Received) -> Decision | None:
+        return decision if spans(received) and received.size_bytes > 400_000 else None
+
+    with JudgingDestination(rule) as server:
+        result = await probed(url(server, transport), sample=DAY_OLD)
+        taken = [one.size_bytes for one in server.received if spans(one)]
+        assert [rule(one) is None for one in server.received if spans(one)] == [False] * 4 + [True]
+    assert (result.ok, result.exit_code) == (True, 0)
+    assert "took a span of 218.7 kB, 24 h old, and none of 3.5 MB (" in result.said
+    assert result.took_bytes is not None
+    assert 0 <= result.took_bytes - taken[-1] < 30
+
+
+@both
+@pytest.mark.parametrize(
+    "decision",
+    [Reject(StatusCode.INVALID_ARGUMENT, 400, "too far in the past"), PartialSuccess(1, "too far in the past")],
+)
+async def test_a_span_that_is_refused_for_its_age(transport: str, decision: Decision) -> None:
+    """Smaller ones are refused as well, and one of now is taken: it is the age, and what is sent would be dead letters."""
+
+    def rule(received: Received) -> Decision | None:
+        return decision if any(start_ns < NOW_NS - HOUR_NS for _, start_ns in spans(received)) else None
+
+    with JudgingDestination(rule) as server:
+        result = await probed(url(server, transport), sample=DAY_OLD)
+        kept = [one for one in server.received if spans(one) and rule(one) is None]
+    assert (result.ok, result.exit_code) == (False, 3)
+    assert "even a span of 4.1 kB, 24 h old (" in result.said
+    assert "too far in the past): it does not take spans that old, and took one of now" in result.said
+    assert [spans(one) for one in kept] == [[("netra-otel-bridge check", NOW_NS)]]
+    assert result.trace_id == kept[0].request.resource_spans[0].scope_spans[0].spans[0].trace_id.hex()
+
+
+@both
+async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) -> None:
+    """The exit code is that of a lane whose spans are refused."""
+
+    def rule(received: Received) -> Decision | None:
+        return Reject(StatusCode.INVALID_ARGUMENT, 400, "no tenant") if spans(received) else None
+
+    with JudgingDestination(rule) as server:
+        result = await probed(url(server, transport), sample=DAY_OLD)
+        assert server.stored_ids() == []
+    assert (result.ok, result.exit_code, result.trace_id) == (False, 3, None)
+    assert "no tenant): it does not take spans like these" in result.said
+
+
+@both
+@pytest.mark.parametrize(
+    ("decision", "code"),
+    [(Reject(StatusCode.UNAUTHENTICATED, 401, "spans want a key"), 77), (Reject(text="draining"), 69), (Hang(), 69)],
+)
+async def test_an_answer_to_the_span_that_ends_the_probe(
+    fake: FakeDestination, transport: str, decision: Decision, code: int
+) -> None:
+    """It is sent once; whether it arrived where no answer came is not known."""
+    fake.script(Accept(), Accept(), decision)
+    result = await probed(url(fake, transport), sample=DAY_OLD, answer_s=1)
+    assert (result.ok, result.exit_code) == (False, code)
+    assert "; a span of 3.5 MB, 24 h old: " in result.said
+    assert len(fake.received) == 3
+
+
+class Picky:
+    """A destination of somebody's own that takes spans up to a size and an age, and keeps them."""
+
+    name = "picky"
+
+    def __init__(self, limit_bytes: int, oldest_ns: int, refusal: Outcome) -> None:
+        self.kept: list[ReadableSpan] = []
+        self._limit_bytes, self._oldest_ns, self._refusal = limit_bytes, oldest_ns, refusal
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        fits = len(encode_request(batch.spans, batch.encoded)) <= self._limit_bytes
+        if fits and all((span.start_time or 0) >= self._oldest_ns for span in batch.spans):
+            self.kept += batch.spans
+            return Delivered()
+        return self._refusal
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+@given(
+    size_bytes=st.integers(1_000, 200_000),
+    limit_bytes=st.integers(0, 200_000),
+    oldest_ns=st.sampled_from([0, NOW_NS - HOUR_NS, NOW_NS + HOUR_NS]),
+    refusal=st.sampled_from([TooLarge("too large"), Refused("no"), PartlyRefused(1, "no")]),
+)
+async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
+    size_bytes: int, limit_bytes: int, oldest_ns: int, refusal: Outcome
+) -> None:
+    """Whatever the limits: a span that is old enough and at least half as large as possible, or none of that age."""
+    picky = Picky(limit_bytes, oldest_ns, refusal)
+    result = await probe(picky, size_bytes, DAY_OLD)
+    assert len(picky.kept) == (result.trace_id is not None)
+    assert result.exit_code == (0 if result.ok else 3)
+    if result.ok:
+        assert result.took_bytes is not None
+        assert picky.kept[0].start_time == DAY_OLD.start_ns
+        assert result.took_bytes > min(size_bytes, limit_bytes) / 2 - 100
+    elif oldest_ns <= DAY_OLD.start_ns:
+        assert limit_bytes < max(size_bytes, MIN_BYTES)
+
+
+@given(st.integers(1_000, 300_000))
+def test_what_is_made_up_has_the_size_that_is_asked_for(size_bytes: int) -> None:
+    """Never more, and hardly less; the request without spans has none."""
+    request, batch = spanless_request(size_bytes), made_up_span(NOW_NS, size_bytes)
+    assert size_bytes - 100 < len(request) <= size_bytes
+    assert size_bytes - 100 < len(encode_request(batch.spans, batch.encoded)) <= batch.size_bytes <= size_bytes
+    (resource,) = ExportTraceServiceRequest.FromString(request).resource_spans
+    assert list(resource.scope_spans) == []
+
+
+@both
+async def test_a_certificate_that_is_not_trusted(transport: str) -> None:
+    """It is said so, with the variable that makes it trusted; with it set, all is well."""
+    authority = trustme.CA()
+    with FakeDestination(certificate=authority.issue_cert("127.0.0.1")) as server:
+        result = await probed(url(server, transport))
+        assert (result.ok, result.exit_code) == (False, 78)
+        assert "CERTIFICATE_VERIFY_FAILED" in result.said
+        assert "OTEL_EXPORTER_OTLP_CERTIFICATE names" in result.said
+        with authority.cert_pem.tempfile() as path, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", path)
+            assert (await probed(url(server, transport), sample=DAY_OLD)).ok
+
+
+@both
 @pytest.mark.parametrize(
     ("decision", "code", "said"),
     [
@@ -72,7 +341,7 @@ async def test_what_is_wrong_is_said_with_the_exit_code_that_a_lane_would_have(
     assert len(fake.received) == 1
 
 
-@pytest.mark.parametrize("transport", ["grpc", "http"])
+@both
 async def test_nothing_listens(transport: str) -> None:
     """Not reached is not available: try again later."""
     result = await probed(f"otlp+{transport}://127.0.0.1:9")
@@ -89,7 +358,7 @@ async def test_a_login_page_is_not_ok(fake: FakeDestination) -> None:
         assert said in result.said
 
 
-@pytest.mark.parametrize("transport", ["grpc", "http"])
+@both
 async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_unknown(
     fake: FakeDestination, transport: str
 ) -> None:
@@ -101,14 +370,16 @@ async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_u
     assert "whether it takes spans at all" in result.unknown
 
 
-@pytest.mark.parametrize("transport", ["grpc", "http"])
+@both
+@pytest.mark.parametrize("before", [0, 1, 2])
 async def test_a_key_that_is_repeated_by_the_server_is_not_shown(
-    fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
+    fake: FakeDestination, transport: str, before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is printed passes through the same mask as every reason."""
+    """What is printed passes through the same mask as every reason, whichever question is answered so."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
-    fake.script(Reject(StatusCode.UNAUTHENTICATED, 401, "canary-4711 is not known"))
-    result = await probed(url(fake, transport))
+    fake.script(*[Accept()] * before, Reject(StatusCode.UNAUTHENTICATED, 401, "canary-4711 is not known"))
+    result = await probed(url(fake, transport), sample=DAY_OLD)
+    assert not result.ok
     assert "canary" not in repr(result)
     assert "***" in result.said
 
@@ -154,6 +425,45 @@ async def test_success_of_an_exporter_is_no_proof() -> None:
     await destination.send(BATCH)
     assert exporter.calls[1] == BATCH.spans
     await destination.aclose()
+
+
+async def test_a_span_through_an_exporter_is_no_proof_either() -> None:
+    """It is handed over, and the trace to look for is said."""
+    exporter = ScriptedExporter()
+    destination = ExporterDestination("mine", exporter)
+    result = await probe(destination, 10_000, DAY_OLD)
+    assert result.said == "it answers SUCCESS to a span of 10.0 kB, 24 h old, which is no proof"
+    assert result.trace_id is not None
+    assert result.trace_id in result.unknown
+    assert [len(call) for call in exporter.calls] == [0, 1]
+    await destination.aclose()
+
+
+async def test_an_exporter_that_fails_with_a_span_is_found_out() -> None:
+    """What it never noticed of an empty batch it does of a span."""
+    exporter = ScriptedExporter(SpanExportResult.SUCCESS, fails_saying("Failed to export: UNAVAILABLE"))
+    destination = ExporterDestination("mine", exporter)
+    result = await probe(destination, 10_000, DAY_OLD)
+    assert (result.ok, result.exit_code) == (False, 69)
+    await destination.aclose()
+
+
+async def test_a_span_in_a_file_is_its_last_line(tmp_path: Path) -> None:
+    """Asked for, it is appended, whole; what was there stays."""
+    path = tmp_path / "spans.jsonl"
+    path.write_text("{}\n")
+    result = await probed(f"otlp-file:{path}", 10_000, DAY_OLD)
+    assert result.said == "it may be written; took a span of 10.0 kB, 24 h old, as its last line"
+    first, last = path.read_text().splitlines()
+    assert first == "{}"
+    assert json.loads(last)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] == result.trace_id
+
+
+async def test_a_file_that_cannot_take_the_span_is_found_out() -> None:
+    """A full disk shows only when something is written."""
+    result = await probed("otlp-file:/dev/full", 10_000, DAY_OLD)
+    assert (result.ok, result.exit_code) == (False, 69)
+    assert "No space left" in result.said
 
 
 async def test_the_console_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
