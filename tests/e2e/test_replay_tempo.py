@@ -1,33 +1,30 @@
-"""The main job into a real Tempo: every field read back from there, and a backfill that is faster than it allows."""
+"""Backfills into a real Tempo that are faster than it allows."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.deliver import encode_span
-from netra_otel_bridge.deliver.otlp_json import traces_data
 from netra_otel_bridge.deliver.wire import encode_request
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.model import Delivered
-from tests.e2e.test_replay_jaeger import NOT_IN_NETRA, RECORDING, own_spans, replay
 from tests.e2e.test_tempo import fill
 from tests.support.child import Child, Ended
 from tests.support.cli import environment, start
 from tests.support.compare import differences, sent_by_id, spans_by_id
 from tests.support.emulator import running_emulator
+from tests.support.replays import NOT_IN_NETRA, replay
 from tests.support.spans import RESOURCE, make_span
-from tests.support.tempo import Tempo, as_stored
+from tests.support.tempo import Tempo
 
 HOUR_NS = 3600 * 10**9
 TRACES, SPANS, TEXT_BYTES = 200, 10, 100_000
@@ -45,23 +42,6 @@ def tempo() -> Iterator[Tempo]:
     """A Tempo whose limits and metrics are this test's alone."""
     with Tempo() as server:
         yield server
-
-
-@both
-def test_a_replay_arrives_in_every_field(tempo: Tempo, transport: str) -> None:
-    """The recording of netra-sdk and a trace with every type and 1 MB, both recorded hours ago, over both protocols."""
-    spans = own_spans(0xB0000001)
-    with running_emulator(EmulatorOptions(port=0, load=(RECORDING,))) as netra:
-        assert netra.ingest(encode_request(spans, [encode_span(span) for span in spans])) == []
-        flags = ("--from", "2020-01-01", "--window", "10d", "--profile", "raw", "--to", getattr(tempo, transport))
-        report = replay(netra, *flags)
-    expected = spans_by_id(json.loads(RECORDING.read_text())) | spans_by_id(traces_data(spans))
-    assert report["destinations"][0]["delivered"] == len(expected) == 18
-    received: dict[tuple[str, str], Any] = {}
-    for trace in sorted({key[0] for key in expected}):
-        received |= spans_by_id(tempo.trace(trace, sum(1 for key in expected if key[0] == trace)))
-    assert differences(as_stored(expected), received, ignore=NOT_IN_NETRA) == []
-    assert tempo.metric("tempo_discarded_spans_total") == 0
 
 
 @both

@@ -1,4 +1,4 @@
-"""Real servers for the end-to-end tests, built from source once and cached for the user.
+"""Real servers for the end-to-end tests, built or installed once and cached for the user.
 
 ``python -m tests.support.backends jaeger tempo`` builds what is missing and prints the binaries' paths; ``make e2e``
 does it first. A binary goes to ``${XDG_CACHE_HOME:-~/.cache}/netra-otel-bridge/backends/NAME-VERSION/NAME``, and gets
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,48 +23,105 @@ import pytest
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
-    """A Go program in a published module. ``usually`` is how long a build takes from an empty cache.
-
-    ``go`` is the one release of Go that builds a program that works, or empty for whichever Go there is.
-    """
+class Backend(ABC):
+    """A program that is a server. ``usually`` is how long it takes to get it, with nothing in any cache."""
 
     name: str
     version: str
-    module: str
-    package: str
     usually: str
-    flags: tuple[str, ...] = ()
-    go: str = ""
 
     @property
     def binary(self) -> Path:
-        """Where the built program is, or will be."""
+        """Where the program is, or will be."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cache / "netra-otel-bridge" / "backends" / f"{self.name}-{self.version}" / self.name
 
+    @abstractmethod
+    def make(self) -> None:
+        """Put the program where ``binary`` says; the last step makes it appear. Raises `CannotBuild`."""
 
-JAEGER = Backend("jaeger", "1.76.0", "github.com/jaegertracing/jaeger", "./cmd/jaeger", "3 minutes")
-TEMPO = Backend(
-    "tempo", "1.5.0", "github.com/grafana/tempo", "./cmd/tempo", "3 minutes", flags=("-mod=readonly",), go="1.19"
+
+@dataclass(frozen=True, slots=True)
+class GoBackend(Backend):
+    """A Go program in a published module. ``go`` is the one release of Go that builds a program that works, or empty
+    for whichever Go there is.
+
+    It is built in the module's own folder, with the module's own ``go.sum``: all that goes into it is verified. No C
+    compiler is asked for.
+    """
+
+    module: str
+    package: str
+    flags: tuple[str, ...] = ()
+    go: str = ""
+
+    def make(self) -> None:
+        """Build it. Raises `CannotBuild` without Go, or `subprocess.CalledProcessError` with Go's own words shown."""
+        go = find_go(self.go)
+        if go is None:
+            wanted = f"Go {self.go} (Debian: apt-get install golang-{self.go}-go)" if self.go else "Go"
+            raise CannotBuild(f"{self.name} {self.version} is not built, and there is no {wanted} to build it with")
+        environ = os.environ | {"GOWORK": "off", "CGO_ENABLED": "0"}
+        if self.go:
+            environ.pop("GOROOT", None)
+        download = [go, "mod", "download", "-json", f"{self.module}@v{self.version}"]
+        downloaded = subprocess.run(download, env=environ, stdout=subprocess.PIPE, check=True)
+        source = json.loads(downloaded.stdout)["Dir"]
+        self.binary.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.binary.parent.parent, prefix=f".{self.name}-") as unfinished:
+            output = Path(unfinished) / self.name
+            command = [go, "build", *self.flags, "-o", str(output), self.package]
+            subprocess.run(command, cwd=source, env=environ, check=True)
+            output.rename(self.binary)
+
+
+@dataclass(frozen=True, slots=True)
+class PythonBackend(Backend):
+    """A Python program from PyPI, in a virtual environment of its own beside ``binary``.
+
+    ``binary`` starts ``command`` with the variables that it is given as ``NAME=VALUE``, as `env(1)` takes them.
+    """
+
+    distribution: str
+    command: str
+
+    def make(self) -> None:
+        """Install it. Raises `CannotBuild` with the last words of what failed."""
+        home = self.binary.parent
+        install = ["pip", "install", "--quiet", "--disable-pip-version-check", f"{self.distribution}=={self.version}"]
+        for step in ([sys.executable, "-m", "venv", "--clear", str(home)], [f"{home}/bin/python", "-m", *install]):
+            done = subprocess.run(step, capture_output=True, text=True, check=False)
+            if done.returncode:
+                words = (done.stderr or done.stdout).strip().splitlines()[-1:]
+                raise CannotBuild(f"{self.name} {self.version} could not be installed under {home}: {' '.join(words)}")
+        launcher = home / f".{self.name}"
+        launcher.write_text(f"#!/bin/sh\nexec env \"$@\" '{home}/bin/'{self.command}\n")
+        launcher.chmod(0o755)
+        launcher.rename(self.binary)
+
+
+class CannotBuild(RuntimeError):
+    """A backend cannot be had on this machine; the message says what is missing, and where it comes from."""
+
+
+JAEGER = GoBackend("jaeger", "1.76.0", "3 minutes", "github.com/jaegertracing/jaeger", "./cmd/jaeger")
+TEMPO = GoBackend(
+    "tempo", "1.5.0", "3 minutes", "github.com/grafana/tempo", "./cmd/tempo", flags=("-mod=readonly",), go="1.19"
 )
 """Built with a Go of today it crashes at the first span. Its module holds a list of vendored packages without the
 packages, which ``-mod=readonly`` passes over."""
-PROMETHEUS = Backend(
+PROMETHEUS = GoBackend(
     "prometheus",
     "0.316.0",
+    "3 minutes",
     "github.com/prometheus/prometheus",
     "./cmd/prometheus",
-    "3 minutes",
     flags=("-tags", "remove_all_sd"),
 )
 """The module's number of release 3.16. Service discovery is left out: one of its kinds needs a module that is not published."""
-PROMTOOL = Backend("promtool", PROMETHEUS.version, PROMETHEUS.module, "./cmd/promtool", "1 minute", PROMETHEUS.flags)
-BACKENDS = {backend.name: backend for backend in (JAEGER, TEMPO, PROMETHEUS, PROMTOOL)}
-
-
-class GoMissing(RuntimeError):
-    """There is no Go to build a backend with; the message says which one is needed and where it comes from."""
+PROMTOOL = GoBackend("promtool", PROMETHEUS.version, "1 minute", PROMETHEUS.module, "./cmd/promtool", PROMETHEUS.flags)
+PHOENIX = PythonBackend("phoenix", "20.26.1", "1 minute", "arize-phoenix", "phoenix serve")
+BACKENDS: dict[str, Backend] = {one.name: one for one in (JAEGER, TEMPO, PROMETHEUS, PROMTOOL, PHOENIX)}
 
 
 def find_go(release: str) -> str | None:
@@ -82,53 +140,29 @@ def find_go(release: str) -> str | None:
 
 
 def build(backend: Backend) -> Path:
-    """The backend's binary, built if it is not there.
-
-    It is built in the module's own folder, with the module's own ``go.sum``: all that goes into it is verified. No C
-    compiler is asked for. Raises `GoMissing`, or `subprocess.CalledProcessError` with Go's own words shown.
-    """
+    """The backend's program, made if it is not there. Raises what `Backend.make` does."""
     binary = backend.binary
-    if binary.exists():
-        return binary
-    go = find_go(backend.go)
-    if go is None:
-        raise GoMissing(_without_go(backend))
-    say = f"building {backend.name} {backend.version} with {go}; this usually takes {backend.usually}"
-    print(say, file=sys.stderr, flush=True)
-    begun = time.monotonic()
-    environ = os.environ | {"GOWORK": "off", "CGO_ENABLED": "0"}
-    if backend.go:
-        environ.pop("GOROOT", None)
-    download = [go, "mod", "download", "-json", f"{backend.module}@v{backend.version}"]
-    downloaded = subprocess.run(download, env=environ, stdout=subprocess.PIPE, check=True)
-    source = json.loads(downloaded.stdout)["Dir"]
-    binary.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=binary.parent.parent, prefix=f".{backend.name}-") as unfinished:
-        output = Path(unfinished) / backend.name
-        command = [go, "build", *backend.flags, "-o", str(output), backend.package]
-        subprocess.run(command, cwd=source, env=environ, check=True)
-        output.rename(binary)
-    print(f"built {binary} in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    if not binary.exists():
+        say = f"building {backend.name} {backend.version}; this usually takes {backend.usually}"
+        print(say, file=sys.stderr, flush=True)
+        begun = time.monotonic()
+        backend.make()
+        print(f"built {binary} in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     return binary
 
 
 def binary_or_skip(backend: Backend) -> Path:
-    """The binary for a test: the test is skipped where there is no Go to build it with, and fails if ``CI=true``."""
+    """The program for a test: the test is skipped where it cannot be had, and fails if ``CI=true``."""
     try:
         return build(backend)
-    except GoMissing as missing:
+    except CannotBuild as reason:
         if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-
-
-def _without_go(backend: Backend) -> str:
-    wanted = f"Go {backend.go} (Debian: apt-get install golang-{backend.go}-go)" if backend.go else "Go"
-    return f"{backend.name} {backend.version} is not built, and there is no {wanted} to build it with"
+            pytest.fail(str(reason))
+        pytest.skip(str(reason))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build the backends that are named, or all. What there is no Go for is said, and is a failure if ``CI=true``."""
+    """Build the backends that are named, or all. What cannot be had is said, and is a failure if ``CI=true``."""
     unknown = [name for name in arguments if name not in BACKENDS]
     if unknown:
         print(f"there is no backend named {unknown[0]}; there are: {', '.join(BACKENDS)}", file=sys.stderr)
@@ -137,8 +171,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in arguments or BACKENDS:
         try:
             print(build(BACKENDS[name]))
-        except GoMissing as missing:
-            print(missing, file=sys.stderr)
+        except CannotBuild as reason:
+            print(reason, file=sys.stderr)
             code = int(os.environ.get("CI") == "true")
     return code
 

@@ -24,8 +24,6 @@ storage: {{trace: {{backend: local, local: {{path: {directory}/blocks}}, wal: {{
 usage_report: {{reporting_enabled: false}}
 """
 """Nothing of its limits: 15 MB/s with bursts of 20 MB, 5 MB a trace, 10,000 traces at a time, 4 MiB a gRPC message."""
-NOT_IN_TEMPO = ("flags", "resource_schema", "scope_schema")
-"""Fields that its version of OTLP does not have yet."""
 _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 
 
@@ -37,6 +35,8 @@ class Tempo(Server):
     """
 
     backend, ready_s, grace_s = TEMPO, 60.0, 0.0
+    not_kept = ("flags", "resource_schema", "scope_schema")
+    """Fields that its version of OTLP does not have yet."""
 
     def __init__(self, *, search: bool = False) -> None:
         self._search = search
@@ -60,6 +60,10 @@ class Tempo(Server):
             if _count(found) >= spans or time.monotonic() > until:
                 return found
             time.sleep(0.02)
+
+    def as_kept(self, sent: dict[Key, Normal]) -> dict[Key, Normal]:
+        """Spans as it keeps them: a value of bytes, which its version of OTLP does not have yet, is no value."""
+        return {key: _without_bytes(normal) for key, normal in sent.items()}
 
     def metric(self, metric: str, **labels: str) -> float:
         """A counter or gauge of its own, summed over all samples that have these labels; 0 if there is none."""
@@ -88,11 +92,6 @@ class Tempo(Server):
                 if error.code != 404:
                     raise
         return {}
-
-
-def as_stored(sent: dict[Key, Normal]) -> dict[Key, Normal]:
-    """Spans as Tempo 1.5 keeps them: a value of bytes, which its version of OTLP does not have yet, is no value."""
-    return {key: _without_bytes(normal) for key, normal in sent.items()}
 
 
 def _without_bytes(value: Any) -> Any:

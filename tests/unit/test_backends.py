@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import backends
-from tests.support.backends import Backend, binary_or_skip, build
+from tests.support.backends import CannotBuild, GoBackend, PythonBackend, binary_or_skip, build
 
-BACKEND = Backend("thing", "1.2.3", "example.com/thing", "./cmd/thing", "a second")
+BACKEND = GoBackend("thing", "1.2.3", "a second", "example.com/thing", "./cmd/thing")
 
 
 @pytest.fixture
@@ -114,7 +114,45 @@ def test_make_builds_what_it_can_and_fails_only_in_ci(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(backends.shutil, "which", lambda name: None)
     monkeypatch.delenv("CI", raising=False)
-    assert backends.main([]) == 0
+    assert backends.main(["jaeger", "tempo"]) == 0
     assert "apt-get install golang-1.19-go" in capsys.readouterr().err
     monkeypatch.setenv("CI", "true")
     assert backends.main(["tempo"]) == 1
+
+
+def test_a_python_program_is_installed_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Into an environment of its own; it is started with the variables that it is given, in its own process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a cache"))
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!/bin/sh
+echo "$*" >> {tmp_path}/calls
+case "$*" in *venv*)
+  mkdir -p "$4/bin"; cp "$0" "$4/bin/python"; printf '#!/bin/sh\\necho $$ $NAME "$@"' > "$4/bin/tool"
+  chmod +x "$4/bin/tool";;
+esac
+if [ -e {tmp_path}/broken ]; then echo "no network" >&2; exit 1; fi
+"""
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(backends.sys, "executable", str(python))
+    thing = PythonBackend("thing", "1.2.3", "a second", "a-thing", "tool serve")
+    (tmp_path / "broken").touch()
+    with pytest.raises(CannotBuild, match=r"thing 1\.2\.3 could not be installed under .*: no network"):
+        build(thing)
+    assert not thing.binary.exists()
+    (tmp_path / "broken").unlink()
+    binary = build(thing)
+    assert binary == tmp_path / "a cache" / "netra-otel-bridge" / "backends" / "thing-1.2.3" / "thing"
+    assert (
+        (tmp_path / "calls")
+        .read_text()
+        .splitlines()[-1]
+        .endswith("-m pip install --quiet --disable-pip-version-check a-thing==1.2.3")
+    )
+    capfd.readouterr()
+    process = subprocess.Popen([binary, "NAME=value"])
+    process.wait(10)
+    assert capfd.readouterr().out.split() == [str(process.pid), "value", "serve"]
