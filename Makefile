@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PROTO_VENV := .venv-proto
 RUN := $(BIN)/python
 
-.PHONY: help demo test check faults e2e bench backends clean
+.PHONY: help demo test check proto faults e2e bench backends clean
 
 help: ## Say what there is
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +22,12 @@ check: $(VENV)/.checked ## Format, lint, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Python modules in netra_otel_bridge/v1 from it
+	$(PROTO_VENV)/bin/buf format --diff --exit-code proto
+	$(PROTO_VENV)/bin/buf lint proto
+	PATH="$(CURDIR)/$(PROTO_VENV)/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. \
+	  netra_otel_bridge/v1/bridge.proto
+
 faults: $(VENV)/.tested ## Kill the bridge at many moments and look for what is lost; slow, needs strace for all of it
 	$(RUN) -m pytest -q -rP tests/crash
 
@@ -34,7 +41,7 @@ bench: $(VENV)/.tested ## Compare with what a user would write instead; prints r
 	$(RUN) -m tests.bench
 
 clean: ## Remove the virtual environment and what tools left behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(PROTO_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -53,4 +60,11 @@ $(VENV)/.tested: $(VENV)/.installed
 
 $(VENV)/.checked: $(VENV)/.tested
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --group check
+	@touch $@
+
+# What is generated loads on the protobuf that its generator brings, and on later ones: 6.31.1.
+$(PROTO_VENV)/.installed: Makefile
+	@$(PYTHON) -m venv --clear $(PROTO_VENV)
+	@$(PROTO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  grpcio-tools==1.74.0 mypy-protobuf==3.7.0 buf-bin==1.75.0
 	@touch $@

@@ -1,70 +1,180 @@
 """netra-otel-bridge: Netra's traces and usage, as OpenTelemetry.
 
-A program gets here the client (`NetraClient`, `AsyncNetraClient`), the converter (`SpanConverter`), and a `replay` of
-a range of time into any ``SpanExporter``. `Bridge` holds one configuration for all three.
+A program gets here the client (`NetraClient`, `AsyncNetraClient`), the converter (`SpanConverter`), a `replay` of a range
+of time into whatever takes spans, and `follow` for live traffic. `Bridge` holds one configuration for all of them.
+
+``__all__`` is the public interface, and nothing else is, but for three modules with names of their own:
+`netra_otel_bridge.dashboards` (the types of the dashboard calls), `netra_otel_bridge.check` (what the command ``check``
+asks) and `netra_otel_bridge.emulator` (a local Netra, for tests).
 """
 
+from typing import TYPE_CHECKING, Any
+
 from netra_otel_bridge.bridge import Bridge, replay
-from netra_otel_bridge.convert import Privacy, SpanConverter
+from netra_otel_bridge.clock import Backoff, Clock
+from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
 from netra_otel_bridge.dashboards import DashboardData, SessionDetails, SessionStats, SessionStatsPage
-from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.deliver import Destination, SpanCallback, To
 from netra_otel_bridge.errors import (
     BridgeError,
     ConfigurationError,
     DestinationError,
+    DestinationMisconfigured,
+    DestinationRefuses,
+    DestinationUnauthorized,
+    DestinationUnavailable,
+    NetraCursorRefused,
     NetraError,
+    NetraNotAllowed,
+    NetraNotFound,
+    NetraRateLimited,
+    NetraRejected,
+    NetraResponseTooLarge,
+    NetraSchemaError,
+    NetraUnauthorized,
+    NetraUnavailable,
+    NetraUntrusted,
+    NotKnown,
+    PaginationLoop,
+    StateBusy,
+    StateError,
+    StateNotWritten,
+    StateUnusable,
+    Stopped,
     UsageError,
 )
 from netra_otel_bridge.model import (
+    DeadLetter,
+    Delivered,
     LaneReport,
+    LaneStatus,
+    Misconfigured,
     Outcome,
+    PartlyRefused,
+    Reconciliation,
+    Refused,
     ReplayEstimate,
     ReplayReport,
+    Retry,
     SessionUsageData,
     SpanBatch,
+    SpanChunk,
     SpansPage,
     TenantUsageData,
+    TooLarge,
     TraceFilter,
     TraceQuery,
     TracesPage,
     TraceSpan,
     TraceSummary,
+    UnreadableItem,
     Window,
 )
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
+from netra_otel_bridge.source.transport import TransportStats
+from netra_otel_bridge.state import (
+    ResetReport,
+    StateStatus,
+    StateStore,
+    StoredLetter,
+    dead_letters,
+    read_status,
+    reset,
+)
+from netra_otel_bridge.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from netra_otel_bridge.daemon.following import afollow, follow
 
 __all__ = [
     "AsyncNetraClient",
+    "Backoff",
     "Bridge",
     "BridgeError",
+    "Clock",
     "ConfigurationError",
+    "Content",
     "DashboardData",
+    "DeadLetter",
+    "Delivered",
     "Destination",
     "DestinationError",
+    "DestinationMisconfigured",
+    "DestinationRefuses",
+    "DestinationUnauthorized",
+    "DestinationUnavailable",
     "LaneReport",
+    "LaneStatus",
+    "Misconfigured",
     "NetraClient",
+    "NetraCursorRefused",
     "NetraError",
+    "NetraNotAllowed",
+    "NetraNotFound",
+    "NetraRateLimited",
+    "NetraRejected",
+    "NetraResponseTooLarge",
+    "NetraSchemaError",
+    "NetraUnauthorized",
+    "NetraUnavailable",
+    "NetraUntrusted",
+    "NotKnown",
     "Outcome",
+    "PaginationLoop",
+    "PartlyRefused",
+    "Pii",
     "Privacy",
+    "Profile",
+    "Reconciliation",
+    "Refused",
     "ReplayEstimate",
     "ReplayReport",
+    "ResetReport",
+    "Retry",
     "SessionDetails",
     "SessionStats",
     "SessionStatsPage",
     "SessionUsageData",
     "SpanBatch",
+    "SpanCallback",
+    "SpanChunk",
     "SpanConverter",
     "SpansPage",
+    "StateBusy",
+    "StateError",
+    "StateNotWritten",
+    "StateStatus",
+    "StateStore",
+    "StateUnusable",
+    "Stopped",
+    "StoredLetter",
     "TenantUsageData",
+    "To",
+    "TooLarge",
     "TraceFilter",
     "TraceQuery",
     "TraceSpan",
     "TraceSummary",
     "TracesPage",
+    "TransportStats",
+    "UnreadableItem",
     "UsageError",
+    "User",
     "Window",
     "__version__",
+    "afollow",
+    "dead_letters",
+    "follow",
+    "read_status",
     "replay",
+    "reset",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`follow` and `afollow`, imported with their first use: the service behind them is not wanted by everybody."""
+    if name in ("afollow", "follow"):
+        from netra_otel_bridge.daemon import following
+
+        return getattr(following, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

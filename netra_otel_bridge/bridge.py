@@ -9,40 +9,40 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock, SystemClock, iso_ms, parse_time_ns
 from netra_otel_bridge.config import Settings, load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.deliver import Destination, ExporterDestination, Sender, identity, open_destination
-from netra_otel_bridge.errors import ConfigurationError, StateError, UsageError
+from netra_otel_bridge.deliver import Destination, Sender, identity, open_destination, own_destination
+from netra_otel_bridge.deliver import To as To
+from netra_otel_bridge.errors import ConfigurationError, StateError, Stopped, UsageError
 from netra_otel_bridge.estimate import estimate
 from netra_otel_bridge.ledger import PeriodLength
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.metering import Meter, MeterOptions
-from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, Window
+from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, SpanChunk, TraceQuery, Window
 from netra_otel_bridge.pipeline import LaneOptions, LaneWatch, TraceLane
 from netra_otel_bridge.progress import Recorder
 from netra_otel_bridge.resend import resend
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from netra_otel_bridge.state import MeterState, StateStore
+from netra_otel_bridge.streaming import SpanStream, first_place, place
 from netra_otel_bridge.windows import split, without
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
-
-    To = str | SpanExporter | Destination
-
 T = TypeVar("T")
+LOOK_S = 0.1
+"""How often is looked whether a caller's ``stop`` is set: that may happen in any thread, and wakes nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ class Bridge:
         """
         return AsyncNetraClient(**self._client_arguments(attempts))
 
-    def converter(self) -> SpanConverter:
-        """A new converter with the configured profile and privacy policy."""
+    def converter(self, profile: str | None = None) -> SpanConverter:
+        """A new converter with the configured privacy policy, and the configured profile or this one."""
         settings = self.settings
         privacy = Privacy(
             content=cast(Content, settings.content),
@@ -121,7 +121,7 @@ class Bridge:
             pii=cast(Pii, settings.pii),
             user=cast(User, settings.user),
         )
-        return SpanConverter(cast(Profile, settings.profile), privacy, usage_cost=settings.usage_cost)
+        return SpanConverter(cast(Profile, profile or settings.profile), privacy, usage_cost=settings.usage_cost)
 
     def window(self, *, since: str | None = None, from_: str | None = None, until: str | None = None) -> Window:
         """The range of time that ``since``, or ``from_`` and ``until``, mean; ``until`` is now if it is not given.
@@ -153,18 +153,23 @@ class Bridge:
         state: StateStore | None = None,
         verify: bool = False,
         on_progress: Callable[[LaneReport], None] | None = None,
+        stop: threading.Event | None = None,
     ) -> ReplayReport:
-        """Copy the traces of a range of time to ``to``, once; see `areplay`. Not for use inside a running event loop."""
-        return _run(
-            self.areplay(
+        """Copy the traces of a range of time to ``to``, once; see `areplay`. Not for use inside a running event loop.
+
+        ``stop`` may be set in any thread or in a signal handler: then nothing more is read, what is under way gets to
+        be answered for some seconds, what is answered is recorded, and `Stopped` is raised, with the ``report``. Ctrl-C
+        ends it in the same order, as ``KeyboardInterrupt``.
+        """
+        return run_here(
+            self._copy(
                 to,
-                since=since,
-                from_=from_,
-                until=until,
-                query=query,
-                state=state,
-                verify=verify,
-                on_progress=on_progress,
+                self.window(since=since, from_=from_, until=until),
+                query,
+                state,
+                verify,
+                on_progress,
+                stop,
             )
         )
 
@@ -182,16 +187,30 @@ class Bridge:
     ) -> ReplayReport:
         """Copy the traces of a range of time to one or several destinations, once.
 
-        ``to`` is a ``DEST`` of the command line, a ``SpanExporter`` of the caller's own (it is flushed, and not shut
-        down), or a `Destination`; by default the configured ones. Each destination has its own lane: one that fails
-        does not stop the others. Afterwards the first error of a lane is raised, with the whole report as its
-        ``report``; spans that a destination refused are no error but counted in the report (``exit_code`` 3).
+        ``to`` is a ``DEST`` of the command line, a ``SpanExporter`` or ``SpanProcessor`` of the caller's own (it is
+        flushed, and not shut down), a function that takes the spans of a batch, or a `Destination`; by default the
+        configured ones. Each destination has its own lane: one that fails does not stop the others. Afterwards the
+        first error of a lane is raised, with the whole report as its ``report``; spans that a destination refused are
+        no error but counted in the report (``exit_code`` 3).
 
         ``state`` remembers what each destination has had, which is then not sent again, and what it refused. It is the
         caller's, else opened from the setting ``state``, else it lasts as long as the replay. With ``verify``, all is
-        read a second time, and what Netra did not show the first time is sent. Raises `BridgeError`.
+        read a second time, and what Netra did not show the first time is sent. Cancelled, it gives what is under way
+        some seconds to be answered, and records the answers. Raises `BridgeError`.
         """
         window = self.window(since=since, from_=from_, until=until)
+        return await self._copy(to, window, query, state, verify, on_progress, None)
+
+    async def _copy(
+        self,
+        to: To | Sequence[To] | None,
+        window: Window,
+        query: TraceQuery | None,
+        state: StateStore | None,
+        verify: bool,
+        on_progress: Callable[[LaneReport], None] | None,
+        stop: threading.Event | None,
+    ) -> ReplayReport:
         started = self.clock.monotonic()
         async with AsyncExitStack() as stack:
             if state is None:
@@ -199,18 +218,36 @@ class Bridge:
                 stack.callback(state.close)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
             routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
-            reports = await _all(self._replay(route, window, verify) for route in routes)
+            reports = [LaneReport(route.watch.name) for route in routes]
+            lanes = _all(
+                self._replay(route, window, verify, report) for route, report in zip(routes, reports, strict=True)
+            )
+            stopped = await _until(lanes, stop, self.clock)
+        if stopped:
+            error = Stopped("the replay was stopped before its end", hint="what was answered is recorded")
+            error.report = self._report(reports, started, window, routes)
+            raise error
         return self._reported(reports, started, window, routes)
 
     def _reported(
         self, reports: Sequence[LaneReport], started: float, window: Window | None = None, routes: Sequence[Route] = ()
     ) -> ReplayReport:
         """The report of all lanes; raises the first of their errors, with it."""
+        report = self._report(reports, started, window, routes)
+        for lane_report in reports:
+            if lane_report.error is not None:
+                lane_report.error.report = report
+                raise lane_report.error
+        return report
+
+    def _report(
+        self, reports: Sequence[LaneReport], started: float, window: Window | None, routes: Sequence[Route]
+    ) -> ReplayReport:
         notes: dict[str, int] = {}
         for route in routes:
             for note, count in route.converter.counts.items():
                 notes[note] = max(notes.get(note, 0), count)
-        report = ReplayReport(
+        return ReplayReport(
             window=window,
             destinations=tuple(reports),
             api_calls=routes[0].client.stats.calls.total() if routes else 0,
@@ -218,11 +255,6 @@ class Bridge:
             seconds=self.clock.monotonic() - started,
             notes={note: count for note, count in sorted(notes.items()) if count},
         )
-        for lane_report in reports:
-            if lane_report.error is not None:
-                lane_report.error.report = report
-                raise lane_report.error
-        return report
 
     def state_directory(self) -> Path:
         """Where what was delivered is remembered for good: the setting ``state``, else the user's or service's folder."""
@@ -287,21 +319,25 @@ class Bridge:
         client: AsyncNetraClient | None = None,
         watch: Callable[[str, Limiter], LaneWatch] = LaneWatch,
         patient: bool = False,
+        profile: str | None = None,
+        writer: Executor | None = None,
+        held_bytes: int | None = None,
     ) -> list[Route]:
         """One route for each destination, with one client and one writer of ``state``; ``stack`` gives them back.
 
         ``client`` is the caller's, else a new one. ``watch`` makes what a destination's lane tells, from its name. A ``patient`` route waits for its destination as
-        long as it takes.
+        long as it takes. ``profile`` and ``held_bytes`` replace the
+        configured ones; ``writer`` is the one thread that writes, else a new one.
         """
         settings = self.settings
         destinations = await self.enter_destinations(stack, to)
         reader = client if client is not None else await stack.enter_async_context(self.async_client())
-        writer: Executor = stack.enter_context(ThreadPoolExecutor(1, "state"))
+        writer = writer or stack.enter_context(ThreadPoolExecutor(1, "state"))
         options = LaneOptions(
             fetchers=settings.concurrency,
             batch_spans=settings.batch_spans,
             batch_bytes=settings.batch_bytes,
-            held_bytes=settings.held_bytes,
+            held_bytes=held_bytes or settings.held_bytes,
             state_lasts=not state.is_temporary,
         )
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)
@@ -314,7 +350,7 @@ class Bridge:
                 on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
             )  # fmt: skip
             progress = Recorder(state.lane(reader.base_url, name, _query_text(queries)), writer, self.clock)
-            routes.append(Route(reader, self.converter(), sender, queries, progress, options, seen))
+            routes.append(Route(reader, self.converter(profile), sender, queries, progress, options, seen))
         return routes
 
     def meter(
@@ -342,8 +378,11 @@ class Bridge:
         )
         return Meter(client, MeterState(state, client.base_url), options, now_ns=now_ns, clock=self.clock)
 
-    async def _replay(self, route: Route, whole: Window, verify: bool) -> LaneReport:
-        """One pass over a range, without what was finished or followed long ago: nothing is awaited there any more."""
+    async def _replay(self, route: Route, whole: Window, verify: bool, report: LaneReport) -> None:
+        """One pass over a range, without what was finished or followed long ago: nothing is awaited there any more.
+
+        ``report`` grows meanwhile.
+        """
         before_ns = self.clock.now_ns() - self.settings.remember_ns
         state = route.progress.lane
         final = [
@@ -354,12 +393,78 @@ class Bridge:
             final.append(Window(since_ns, min(watermark_ns - self.settings.lookback_ns, before_ns)))
         windows = list(split(whole, self.settings.window_ns))
         due = without(windows, final)
+        report.windows = report.final_windows = len(windows) - len(due)
         lane = route.lane()
-        lane.report.windows = lane.report.final_windows = len(windows) - len(due)
-        report = await lane.run(due)
+        lane.report = report
+        await lane.run(due)
         if verify and report.error is None:
-            report.verified_by(await route.lane().run(due, read_again=lambda _: True))
-        return report
+            again = route.lane()
+            try:
+                await again.run(due, read_again=lambda _: True)
+            finally:
+                report.verified_by(again.report)
+
+    def read_spans(
+        self,
+        *,
+        since: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        trace_id: str | None = None,
+        query: TraceQuery | None = None,
+        resume_token: str | None = None,
+    ) -> Iterator[SpanChunk]:
+        """The spans of a range of time, chunk after chunk; see `aread_spans`. Not for use inside a running event loop."""
+        chunks = self.aread_spans(
+            since=since, from_=from_, until=until, trace_id=trace_id, query=query, resume_token=resume_token
+        )
+        return _iterate_here(chunks)
+
+    async def aread_spans(
+        self,
+        *,
+        since: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        trace_id: str | None = None,
+        query: TraceQuery | None = None,
+        resume_token: str | None = None,
+    ) -> AsyncGenerator[SpanChunk, None]:
+        """The spans of a range of time, or of one trace, in the order in which the traces start.
+
+        Nothing is remembered here: the ``resume_token`` of a chunk, given with the same arguments, goes on behind it, in
+        this process or another; times that were given as "now" or "before now" are those of the first call. Netra is
+        read as far as the chunks are, and a little ahead. Raises `BridgeError`, and `NotKnown` for a trace of which
+        Netra holds no span.
+        """
+        if trace_id is None:
+            window = self.window(since=since, from_=from_, until=until)
+        elif since is None and from_ is None and until is None and query is None:
+            window = Window(0, 1)
+        else:
+            raise UsageError("a trace is read whole", hint="leave out the range and the query")
+        async with self.async_client() as client:
+            asked = [since, from_, until]
+            stream = self.span_stream(client, query or TraceQuery(), window, asked, trace_id, resume_token)
+            async with aclosing(stream.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    def span_stream(
+        self,
+        client: AsyncNetraClient,
+        query: TraceQuery,
+        window: Window,
+        asked: Sequence[object],
+        trace_id: str | None = None,
+        resume_token: str | None = None,
+        profile: str | None = None,
+    ) -> SpanStream:
+        """The stream behind `aread_spans`; ``asked`` is how the range was given, and must be the same on resuming."""
+        what = [client.base_url, asked, _query_text((query,)), trace_id, profile or self.settings.profile]
+        of = blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
+        start = place(resume_token, of) if resume_token else first_place(of, window)
+        return SpanStream(client, self.converter(profile), query, start, trace_id=trace_id)
 
     def estimate(
         self,
@@ -370,7 +475,7 @@ class Bridge:
         query: TraceQuery | None = None,
     ) -> ReplayEstimate:
         """What `replay` of this range would cost: every trace is listed, `SAMPLE_TRACES` are read, nothing is sent."""
-        return _run(self.aestimate(since=since, from_=from_, until=until, query=query))
+        return run_here(self.aestimate(since=since, from_=from_, until=until, query=query))
 
     async def aestimate(
         self,
@@ -397,16 +502,15 @@ class Bridge:
     async def _enter(self, stack: AsyncExitStack, to: To) -> Destination:
         if isinstance(to, str):
             destination = open_destination(self.settings.destinations.get(to, to), name=to)
-        elif hasattr(to, "export"):
-            destination = ExporterDestination(type(to).__name__, cast("SpanExporter", to), shut_down=False)
         else:
-            return to
-        stack.push_async_callback(destination.aclose)
+            destination = own_destination(to)
+        if destination is not to:
+            stack.push_async_callback(destination.aclose)
         return destination
 
     def _targets(self, to: To | Sequence[To] | None) -> list[To]:
         targets: list[To] = (
-            list(self.settings.to) if to is None else list(to) if isinstance(to, list | tuple) else [cast("To", to)]
+            list(self.settings.to) if to is None else list(to) if isinstance(to, list | tuple) else [cast(To, to)]
         )
         targets = [one for one in targets if one != "none"]
         if not targets:
@@ -444,14 +548,16 @@ def replay(
     from_: str | None = None,
     until: str | None = None,
     query: TraceQuery | None = None,
+    stop: threading.Event | None = None,
     **settings: Any,
 ) -> ReplayReport:
     """Copy the traces of a range of time to ``to``: a ``SpanExporter`` of your own, or a ``DEST`` of the command line.
 
     ``settings`` are those of `Bridge`; without any, the environment says where Netra is (``NETRA_API_KEY``,
-    ``NETRA_OTLP_ENDPOINT``). Raises `BridgeError`; see `Bridge.areplay` for what the report says.
+    ``NETRA_OTLP_ENDPOINT``). Raises `BridgeError`; see `Bridge.areplay` for what ``to`` may be and what the report
+    says, and `Bridge.replay` for ``stop``.
     """
-    return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query)
+    return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query, stop=stop)
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -464,6 +570,31 @@ async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             task.cancel()
         raise_unrecorded(await asyncio.gather(*tasks, return_exceptions=True))
         raise
+
+
+async def _until(work: Coroutine[Any, Any, object], stop: threading.Event | None, clock: Clock) -> bool:
+    """Whether ``stop`` was set before ``work`` had ended: it was cancelled then, and has ended in order."""
+    if stop is None:
+        await work
+        return False
+    working, watching = asyncio.create_task(work), asyncio.create_task(is_set(stop, clock))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        watching.cancel()
+        working.cancel()
+        (result,) = await asyncio.gather(working, return_exceptions=True)
+        raise_unrecorded([result])
+    if working.cancelled():
+        return True
+    working.result()
+    return False
+
+
+async def is_set(event: threading.Event, clock: Clock) -> None:
+    """Return once ``event`` is set, by whatever thread."""
+    while not event.is_set():
+        await clock.sleep(LOOK_S)
 
 
 def raise_unrecorded(results: Iterable[object]) -> None:
@@ -488,10 +619,26 @@ def _query_text(queries: Sequence[TraceQuery]) -> str:
     return msgspec.json.encode(queries, order="sorted").decode()
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def run_here(work: Coroutine[Any, Any, T], *, instead: str = "areplay or aestimate") -> T:
+    """What ``work`` returns. Raises `UsageError` where an event loop runs: there, one awaits what is named ``instead``."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
     work.close()
-    raise UsageError("an event loop is running in this thread", hint="await areplay or aestimate instead")
+    raise UsageError("an event loop is running in this thread", hint=f"await {instead} instead")
+
+
+def _iterate_here(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """What ``items`` yields. Raises `UsageError` where an event loop runs."""
+    end = object()
+
+    async def following() -> T | object:
+        return await anext(items, end)
+
+    with asyncio.Runner() as runner:
+        try:
+            while (item := runner.run(following())) is not end:
+                yield cast(T, item)
+        finally:
+            runner.run(items.aclose())

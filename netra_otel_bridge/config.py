@@ -102,6 +102,16 @@ class Settings:
     usage_budgets: Mapping[str, float]
     http_host: str
     http_port: int
+    grpc_host: str
+    grpc_port: int
+    grpc_token: Secret | None
+    grpc_token_file: str | None
+    grpc_certificate: str | None
+    grpc_key: str | None
+    grpc_client_ca: str | None
+    grpc_reflection: bool
+    grpc_calls: int
+    grpc_stall_ns: int
     log_format: str
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -305,6 +315,22 @@ SETTINGS = (
     ),
     Setting("http_host", "OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1", _text, "where health and metrics are served"),
     Setting("http_port", "OTEL_EXPORTER_PROMETHEUS_PORT", 9464, _number(0, 65535, int), "its port; 0 takes a free one"),
+    Setting("grpc_host", "NETRA_BRIDGE_GRPC_HOST", "127.0.0.1", _text, "where the gRPC service listens"),
+    Setting("grpc_port", "NETRA_BRIDGE_GRPC_PORT", 9465, _number(0, 65535, int), "its port; 0 takes a free one"),
+    Setting("grpc_token", "NETRA_BRIDGE_GRPC_TOKEN", None, _secret, "what its callers must show; turns it on"),
+    Setting("grpc_token_file", "NETRA_BRIDGE_GRPC_TOKEN_FILE", None, _path, "a file that holds the token"),
+    Setting("grpc_certificate", "NETRA_BRIDGE_GRPC_CERTIFICATE", None, _path, "its certificate chain, PEM"),
+    Setting("grpc_key", "NETRA_BRIDGE_GRPC_KEY", None, _path, "the key of its certificate, PEM"),
+    Setting("grpc_client_ca", "NETRA_BRIDGE_GRPC_CLIENT_CA", None, _path, "who signs its callers' certificates, PEM"),
+    Setting("grpc_reflection", "NETRA_BRIDGE_GRPC_REFLECTION", False, _flag, "let callers ask what the service is"),
+    Setting("grpc_calls", "NETRA_BRIDGE_GRPC_CALLS", 256, _number(1, 10_000, int), "calls at the same time, at most"),
+    Setting(
+        "grpc_stall_ns",
+        "NETRA_BRIDGE_GRPC_STALL",
+        60 * NS_PER_S,
+        _duration(NS_PER_S // 10),
+        "how long a caller may leave a message of a stream unread or a batch unacknowledged",
+    ),
     Setting("log_format", "NETRA_BRIDGE_LOG_FORMAT", "text", _choice("text", "json"), "how log lines are written"),
 )
 _FILE_KEYS = {setting.key: setting for setting in SETTINGS}
@@ -337,6 +363,9 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config_file: str 
     if values["api_key"] is None and values["api_key_file"] is not None:
         values["api_key"] = _read_key(Path(values["api_key_file"]), origins["api_key_file"])
         origins["api_key"] = values["api_key_file"]
+    if values["grpc_token"] is None and values["grpc_token_file"] is not None:
+        values["grpc_token"] = _read_key(Path(values["grpc_token_file"]), origins["grpc_token_file"])
+        origins["grpc_token"] = values["grpc_token_file"]
     if values["content"] == "redact" and not values["redact"]:
         raise ConfigurationError("content is set to redact, but redact holds no expression", hint="set redact")
     return Settings(**values, origins=origins)

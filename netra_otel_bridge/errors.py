@@ -3,6 +3,7 @@
     BridgeError
      |- UsageError                  the call or the flags make no sense                 exit  2
      |- NotKnown                    Netra holds nothing under this id                   exit  1
+     |- Stopped                     the caller's ``stop`` was set before the end        exit 75
      |- ConfigurationError          a setting is missing or wrong                       exit 78
      |- StateError                  progress is not kept, or not to be trusted
      |   |- StateUnusable           damaged, emptied, foreign or newer                  exit 78
@@ -59,6 +60,13 @@ class UsageError(BridgeError):
 
 class NotKnown(BridgeError):
     """Netra answered, and knows nothing under the id that was asked for."""
+
+
+class Stopped(BridgeError):
+    """The caller stopped it: what was answered is recorded, and with a state the same call goes on from there."""
+
+    exit_code = 75
+    retryable = True
 
 
 class ConfigurationError(BridgeError):

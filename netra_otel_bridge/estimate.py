@@ -10,7 +10,8 @@ from netra_otel_bridge.clock import Clock
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.model import ReplayEstimate, TraceQuery, TraceSummary, Window
-from netra_otel_bridge.pipeline import LISTERS, PAGE_LIMIT, list_pages
+from netra_otel_bridge.pipeline import LISTERS
+from netra_otel_bridge.reading import PAGE_LIMIT, list_pages
 from netra_otel_bridge.source import AsyncNetraClient
 
 SAMPLE_TRACES = 50

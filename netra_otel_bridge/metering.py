@@ -33,7 +33,7 @@ from netra_otel_bridge.figures import (
 from netra_otel_bridge.last_hour import LastHour
 from netra_otel_bridge.ledger import Ledger, LedgerHead, PeriodAccount, PeriodLength, TenantAccount, periods_between
 from netra_otel_bridge.model import TenantUsageData, TraceQuery, TraceSummary, Window
-from netra_otel_bridge.pipeline import list_pages
+from netra_otel_bridge.reading import list_pages
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.source.endpoint import reaches_its_path
 from netra_otel_bridge.state import MeterState

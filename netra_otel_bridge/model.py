@@ -195,6 +195,23 @@ class SpanBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanChunk:
+    """A part of a stream of spans.
+
+    ``resume_token`` leads behind these spans. ``problems`` says, a line each, what could not be read and is not there.
+    """
+
+    batch: SpanBatch
+    resume_token: str
+    problems: tuple[str, ...] = ()
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        """The spans; there may be none."""
+        return self.batch.spans
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """The destination answered that it took the whole batch; ``warning`` is what it said about it, if anything."""
 
@@ -400,7 +417,7 @@ class ServiceHealth:
     @property
     def ready(self) -> bool:
         """Whether each lane has done all of its work at least once, and nothing holds one up."""
-        usage_ready = bool(self.lanes) if self.usage is None else bool(self.usage.polled_ns and not self.usage.problem)
+        usage_ready = self.usage is None or bool(self.usage.polled_ns and not self.usage.problem)
         return usage_ready and all(lane.passes and not lane.problem for lane in self.lanes)
 
 
@@ -450,6 +467,7 @@ class LaneReport:
 
     @property
     def exit_code(self) -> int:
+        """0 done; 3 something was refused, unreadable or missing; else that of ``error``."""
         if self.error is not None:
             return self.error.exit_code
         return 3 if self.refused or self.dead_lettered or self.unreadable or self.missing else 0

@@ -25,7 +25,8 @@ from netra_otel_bridge.dashboards import FilterConfig, Metrics, Point
 from netra_otel_bridge.errors import NetraError, NetraSchemaError, NotKnown, UsageError
 from netra_otel_bridge.figures import Figures, figures_of
 from netra_otel_bridge.model import TenantUsageData, TraceFilter, TraceQuery, Window
-from netra_otel_bridge.pipeline import LISTERS, list_pages
+from netra_otel_bridge.pipeline import LISTERS
+from netra_otel_bridge.reading import list_pages
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.source.endpoint import reaches_its_path
 from netra_otel_bridge.windows import split

@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
 
-from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.convert import SpanConverter, spent
 from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, letter
 from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound, StateError
-from netra_otel_bridge.held import Held, Share
+from netra_otel_bridge.held import Held
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import (
     DeadLetter,
@@ -34,25 +33,21 @@ from netra_otel_bridge.model import (
     SpanBatch,
     TraceQuery,
     TraceRecord,
-    TracesPage,
     TraceSpan,
     TraceSummary,
     UnreadableItem,
     Window,
 )
 from netra_otel_bridge.progress import DIGEST_BYTES, Recorder, holds_digest
+from netra_otel_bridge.reading import RESTARTS, Gone, list_pages, read_spans
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.underway import Listing, Trace, Windows
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-PAGE_LIMIT = 100
 LISTERS = 4
 """Windows listed at the same time: enough that empty windows do not add up, few enough that reading keeps its order."""
-WINDOW_RESTARTS = 3
-GONE_AT_LEAST = 10
-"""Traces that may vanish between listing and reading before it counts: then, and above a tenth, the path is wrong."""
 DRAIN_S = 8.0
 """What a request that is under way gets to be answered, when the lane is stopped."""
 _log = logging.getLogger("netra_otel_bridge.pipeline")
@@ -134,7 +129,7 @@ class TraceLane:
         self._active: dict[str, Trace] = {}
         self._batched: list[tuple[Trace, int, int]] = []
         self._unlisted = {trace_id for query in queries for trace_id in query.trace_ids}
-        self._gone = 0
+        self._gone = Gone()
 
     async def run(
         self,
@@ -209,13 +204,13 @@ class TraceLane:
 
     async def _list_window(self, listing: Listing, query: TraceQuery, trace_id: str | None) -> None:
         """Queue the traces of a window; a cursor that expires starts the listing again."""
-        for restart in range(WINDOW_RESTARTS + 1):
+        for restart in range(RESTARTS + 1):
             try:
                 async for page in list_pages(self._client, listing.window, query, trace_id):
                     self._note_unreadable("trace list", "", page.unreadable)
                     await self._take(listing, page.traces)
             except NetraCursorRefused:
-                if restart == WINDOW_RESTARTS:
+                if restart == RESTARTS:
                     raise
             else:
                 return
@@ -260,12 +255,12 @@ class TraceLane:
     async def _fetch_trace(self, work: Trace) -> None:
         """Read a trace and hand it on."""
         share = work.share = self._held.share()
+        trace_id = work.summary.id
+        unreadable = partial(self._note_unreadable, f"trace {trace_id}", trace_id)
         try:
-            spans = await self._fetch_spans(work.summary, share)
+            spans = await read_spans(self._client, trace_id, share, unreadable)
         except NetraNotFound as error:
-            self._gone += 1
-            if error.status != HTTPStatus.NOT_FOUND or self._gone > max(GONE_AT_LEAST, self.report.listed // 10):
-                raise
+            self._gone.note(error, self.report.listed)
             self._note_missing(f"trace {work.summary.id}: it is gone since Netra listed it")
             self._close(work)
             return
@@ -284,26 +279,6 @@ class TraceLane:
         work.spent = spent(spans, converted) if self._options.state_lasts else ()
         work.start_ns = min(span.start_time or 0 for span in converted)
         await self._ready.put((work, converted))
-
-    async def _fetch_spans(self, trace: TraceSummary, share: Share) -> list[TraceSpan]:
-        """All spans of a trace, each once; a cursor that expires starts the trace again."""
-        for _ in range(WINDOW_RESTARTS):
-            try:
-                return await self._read_spans(trace, share)
-            except NetraCursorRefused:
-                continue
-        return await self._read_spans(trace, share)
-
-    async def _read_spans(self, trace: TraceSummary, share: Share) -> list[TraceSpan]:
-        spans: dict[str, TraceSpan] = {}
-        await share.room()
-        async for page in self._client.iter_span_pages(trace.id, limit=PAGE_LIMIT):
-            self._note_unreadable(f"trace {trace.id}", trace.id, page.unreadable)
-            for span in page.spans:
-                spans.setdefault(span.id, span)
-            share.add(_size_bytes(page.spans))
-            await share.room()
-        return list(spans.values())
 
     async def _deliver(self) -> None:
         while True:
@@ -427,24 +402,6 @@ def summary_digest(trace: TraceSummary) -> bytes:
     return blake2b(msgspec.msgpack.encode(fields), digest_size=DIGEST_BYTES).digest()
 
 
-def list_pages(
-    client: AsyncNetraClient, window: Window, query: TraceQuery, trace_id: str | None
-) -> AsyncIterator[TracesPage]:
-    """The pages of a window's traces, in the order of their start: what is new then lands behind the cursor's path."""
-    return client.iter_trace_pages(
-        iso_ms(window.start_ns),
-        iso_ms(window.end_ns),
-        trace_id=trace_id,
-        session_id=query.session_id,
-        user_id=query.user_id,
-        tenant_id=query.tenant_id,
-        filters=query.filters,
-        limit=PAGE_LIMIT,
-        sort_field="start_time",
-        sort_order="asc",
-    )
-
-
 def _the_cause(group: BaseExceptionGroup[BaseException]) -> BridgeError:
     """The one error that ended the lane; anything that is not a `BridgeError` is a defect, and raised as it is."""
     first = group.exceptions[0]
@@ -453,10 +410,3 @@ def _the_cause(group: BaseExceptionGroup[BaseException]) -> BridgeError:
     if isinstance(first, BridgeError):
         return first
     raise first
-
-
-def _size_bytes(spans: Iterable[TraceSpan]) -> int:
-    """Roughly what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
-    return sum(
-        2000 + 2 * sum(len(text) for text in (span.attributes, span.events) if isinstance(text, str)) for span in spans
-    )

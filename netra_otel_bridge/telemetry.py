@@ -21,13 +21,13 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, Perio
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from netra_otel_bridge import __version__
 from netra_otel_bridge.clock import NS_PER_S
 from netra_otel_bridge.convert.metrics import Instrument, Value
 from netra_otel_bridge.deliver.overheard import overhear
 from netra_otel_bridge.errors import ConfigurationError
 from netra_otel_bridge.model import LaneHealth, ServiceHealth, UsageHealth
 from netra_otel_bridge.outliving import OutlivingCounters
+from netra_otel_bridge.version import __version__
 
 SERVICE_NAME = "netra-otel-bridge"
 METER = "netra_otel_bridge"

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from netra_otel_bridge import __version__
 from netra_otel_bridge.cli import check, config, demo, emulator, replay, run, state, status, traces, usage
+from netra_otel_bridge.version import __version__
 
 app = typer.Typer(
     name="netra-otel-bridge",

@@ -67,7 +67,11 @@ def _start(
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     bridge = Bridge(config_file=config_file, environ=os.environ, **flags)
     settings = bridge.settings
-    secrets = [secret.reveal() for secret in (settings.api_key, *settings.headers.values()) if secret is not None]
+    secrets = [
+        secret.reveal()
+        for secret in (settings.api_key, settings.grpc_token, *settings.headers.values())
+        if secret is not None
+    ]
     redactor = logs.Redactor(secrets)
     logs.configure(level, cast(logs.Form, settings.log_format), redactor=redactor, stamped=stamped)
     return bridge, redactor

@@ -1,4 +1,4 @@
-"""``run``: follow live traffic and poll usage, until told to stop."""
+"""``run``: follow live traffic, poll usage and serve others, until told to stop."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from netra_otel_bridge.clock import NS_PER_MS, parse_time_ns
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceQuery
+from netra_otel_bridge.rpc import is_wanted
 
 
 def run(
@@ -27,8 +28,8 @@ def run(
     ] = None,
     poll: Annotated[str | None, typer.Option(metavar="30s", help="Time between two polls.")] = None,
     settle: Annotated[str | None, typer.Option(metavar="30s", help="Leave out traces younger than this.")] = None,
-    no_traces: Annotated[bool, typer.Option("--no-traces", help="Poll usage only; no destination is needed.")] = False,
-    no_usage: Annotated[bool, typer.Option("--no-usage", help="Follow traces only.")] = False,
+    no_traces: Annotated[bool, typer.Option("--no-traces", help="Follow no traces; no destination is needed.")] = False,
+    no_usage: Annotated[bool, typer.Option("--no-usage", help="Poll no usage.")] = False,
     state: options.State = None,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
@@ -36,8 +37,6 @@ def run(
     quiet: options.Quiet = False,
 ) -> int:
     """Follow live traffic to one or several destinations and poll usage, until SIGTERM."""
-    if no_traces and no_usage:
-        raise UsageError("--no-traces and --no-usage leave nothing to do", hint="leave one of them out")
     if no_traces and to:
         raise UsageError(
             "--no-traces sends nothing, so it takes no --to", hint="OTEL_METRICS_EXPORTER says where metrics go"
@@ -51,6 +50,11 @@ def run(
         settle=settle,
         state=state,
     )
+    if no_traces and no_usage and not is_wanted(bridge.settings):
+        raise UsageError(
+            "--no-traces and --no-usage leave nothing to do",
+            hint="leave one of them out, or set NETRA_BRIDGE_GRPC_TOKEN to serve gRPC alone",
+        )
     queries = tuple(TraceQuery(tenant_id=one) for one in tenant or ()) or (TraceQuery(),)
     since_ns = None if since is None else parse_time_ns(since, bridge.clock.now_ns()) // NS_PER_MS * NS_PER_MS
     service = Service(

@@ -143,7 +143,7 @@ def _readiness(health: ServiceHealth, *, as_json: bool) -> _Answer:
     lines = [_lane_line(lane, health.now_ns) for lane in health.lanes]
     if health.usage is not None:
         lines.append(_usage_line(health.usage, health.now_ns))
-    lines = lines or ["nothing is followed yet"]
+    lines = lines or ["ok, nothing is followed here"]
     return _Answer("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), status=status)
 
 

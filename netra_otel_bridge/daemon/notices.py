@@ -70,3 +70,11 @@ class Notices(LaneWatch):
             self.problem_since_ns = 0
         if changed and self.recorder is not None:
             self.recorder.problem(problem)
+
+
+class QuietNotices(Notices):
+    """Those of a lane whose destination is a client that comes and goes: what holds it up is in its health alone."""
+
+    def log(self, problem: str, about: str = "") -> None:
+        """Nothing that anybody needs to be warned of."""
+        _log.debug("%s: %s%s", self.name, f"{about}: " if about else "", problem)

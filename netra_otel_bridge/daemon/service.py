@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.bridge import Bridge, Route, raise_unrecorded
@@ -14,19 +15,24 @@ from netra_otel_bridge.convert.metrics import USAGE_COUNTERS, USAGE_GAUGES
 from netra_otel_bridge.daemon.follow import Follower
 from netra_otel_bridge.daemon.http import HttpEndpoints
 from netra_otel_bridge.daemon.live import LiveMetrics
-from netra_otel_bridge.daemon.notices import Notices
+from netra_otel_bridge.daemon.notices import Notices, QuietNotices
 from netra_otel_bridge.daemon.present import Present
 from netra_otel_bridge.daemon.usage import UsageFollower
+from netra_otel_bridge.deliver import Destination
 from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import ServiceHealth, TraceQuery
+from netra_otel_bridge.rpc import RpcServer, is_wanted
 from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.telemetry import Telemetry, metric_readers
+from netra_otel_bridge.version import __version__
 from netra_otel_bridge.windows import Lookback
 
 if TYPE_CHECKING:
     from netra_otel_bridge.bridge import To
 
+SUBSCRIPTION_BYTES = 4 * 2**20
+"""What is held for one client that follows live spans, between Netra and its acknowledgement."""
 _log = logging.getLogger("netra_otel_bridge.daemon")
 
 
@@ -49,6 +55,7 @@ class Service:
         on_new_key: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.address = ""
+        self.grpc_address = ""
         self._bridge = bridge
         self._to = to
         self._queries = queries
@@ -74,7 +81,7 @@ class Service:
             state = self._bridge.open_state(default=self._bridge.state_directory())
             stack.callback(state.close)
             await self._wire(stack, state)
-            await self._serve(stack)
+            await self._serve(stack, state)
             lanes = [asyncio.create_task(follower.run(self._since_ns)) for follower in self._followers]
             if self._usage_follower is not None:
                 lanes.append(asyncio.create_task(self._usage_follower.run()))
@@ -115,7 +122,7 @@ class Service:
             )
 
     async def _wire_lanes(self, stack: AsyncExitStack, state: StateStore) -> None:
-        settings, clock = self._bridge.settings, self._bridge.clock
+        clock = self._bridge.clock
 
         def watch(name: str, limiter: Limiter) -> Notices:
             self._notices.append(Notices(name, limiter, clock))
@@ -124,22 +131,25 @@ class Service:
         self._routes = await self._bridge.routes(
             stack, self._to, self._queries, state, client=self._client, watch=watch, patient=True
         )
-        for route, notice in zip(self._routes, self._notices, strict=True):
-            notice.recorder = route.progress
-            follower = Follower(
-                route,
-                notice,
-                Lookback(settings.settle_ns, settings.lookback_ns),
-                poll_ns=settings.poll_ns,
-                window_ns=settings.window_ns,
-                remember_ns=settings.remember_ns,
-                clock=clock,
-                present=self._present,
-                renew_key=self._renew_key,
-            )
-            self._followers.append(follower)
+        self._followers = [self._follower(*pair) for pair in zip(self._routes, self._notices, strict=True)]
 
-    async def _serve(self, stack: AsyncExitStack) -> None:
+    def _follower(self, route: Route, notices: Notices) -> Follower:
+        settings = self._bridge.settings
+        notices.recorder = route.progress
+        return Follower(
+            route,
+            notices,
+            Lookback(settings.settle_ns, settings.lookback_ns),
+            poll_ns=settings.poll_ns,
+            window_ns=settings.window_ns,
+            remember_ns=settings.remember_ns,
+            clock=self._bridge.clock,
+            present=self._present,
+            renew_key=self._renew_key,
+        )
+
+    async def _serve(self, stack: AsyncExitStack, state: StateStore) -> None:
+        """Everything that others look at or call."""
         settings = self._bridge.settings
         readers, registry = metric_readers(self._bridge.environ, self._counting_since_ns)
         endpoints = HttpEndpoints(settings.http_host, settings.http_port, self.health, registry, self._bridge.clock)
@@ -161,6 +171,28 @@ class Service:
         if self._usage_follower is not None:
             _log.info("polling usage of %s every %s", self._client.base_url, duration_text(settings.usage_poll_ns))
         _log.info("health and metrics at %s/readyz and %s/metrics", self.address, self.address)
+        if is_wanted(settings):
+            await self._serve_rpc(stack, state)
+
+    async def _serve_rpc(self, stack: AsyncExitStack, state: StateStore) -> None:
+        """The gRPC service, with one thread that writes for all that follow through it."""
+        writer = stack.enter_context(ThreadPoolExecutor(1, "subscriptions"))
+        limiter = self._limiter
+
+        @asynccontextmanager
+        async def follow(destination: Destination, query: TraceQuery, profile: str | None) -> AsyncIterator[Follower]:
+            notices = QuietNotices(destination.name, limiter, self._bridge.clock)
+            async with AsyncExitStack() as lane:
+                routes = await self._bridge.routes(
+                    lane, destination, (query,), state, client=self._client, watch=lambda *_: notices,
+                    patient=True, profile=profile, writer=writer, held_bytes=SUBSCRIPTION_BYTES,
+                )  # fmt: skip
+                yield self._follower(routes[0], notices)
+
+        server = RpcServer(self._bridge, self._client, self.health, follow, __version__)
+        stack.push_async_callback(server.close)
+        self.grpc_address = await server.start()
+        _log.info("gRPC at %s", self.grpc_address)
 
     def _counting_since_ns(self) -> int:
         return self._usage_follower.view().origin_ns if self._usage_follower is not None else 0

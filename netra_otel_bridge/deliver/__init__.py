@@ -1,6 +1,7 @@
 """SEND: batches of spans to a destination, each answered with an `Outcome`."""
 
 from netra_otel_bridge.deliver.batching import Batcher, batch_of
+from netra_otel_bridge.deliver.callback import SpanCallback
 from netra_otel_bridge.deliver.deadletter import letter, span_of
 from netra_otel_bridge.deliver.destination import (
     Destination,
@@ -10,8 +11,10 @@ from netra_otel_bridge.deliver.destination import (
     parse_destination,
 )
 from netra_otel_bridge.deliver.exporter import ExporterDestination
+from netra_otel_bridge.deliver.own import To, own_destination
 from netra_otel_bridge.deliver.probe import ProbeResult, probe
 from netra_otel_bridge.deliver.sender import Answer, Dead, Sender
+from netra_otel_bridge.deliver.trim import trimmed_to
 from netra_otel_bridge.deliver.wire import encode_span
 
 __all__ = [
@@ -23,12 +26,16 @@ __all__ = [
     "ExporterDestination",
     "ProbeResult",
     "Sender",
+    "SpanCallback",
+    "To",
     "batch_of",
     "encode_span",
     "identity",
     "letter",
     "open_destination",
+    "own_destination",
     "parse_destination",
     "probe",
     "span_of",
+    "trimmed_to",
 ]

@@ -19,7 +19,7 @@ from netra_otel_bridge.clock import Backoff, Clock
 from netra_otel_bridge.deliver.answers import named_limit_bytes, names_full_trace
 from netra_otel_bridge.deliver.batching import MIN_BYTES, batch_of, halves_by_size, halves_by_trace
 from netra_otel_bridge.deliver.destination import Destination
-from netra_otel_bridge.deliver.trim import trim
+from netra_otel_bridge.deliver.trim import MAX_TRIMS, trim
 from netra_otel_bridge.errors import (
     DestinationError,
     DestinationMisconfigured,
@@ -46,7 +46,6 @@ REFUSED_AT_LEAST = 100
 """More than a fifth refused, and at least this many: the destination does not want this kind of span; stop."""
 WINDOW_SPANS = 10_000
 """When so many were answered, both counts are halved: the share is that of lately, not of a year."""
-MAX_TRIMS = 6
 _MAX_FULL_TRACES = 10_000
 
 

@@ -14,17 +14,33 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status
 
+from netra_otel_bridge.deliver.batching import batch_of
 from netra_otel_bridge.deliver.rebuilt import with_content
+from netra_otel_bridge.model import SpanBatch
 
 NOTES = "netra.bridge.notes"
 """The list in which conversion, too, notes what it changed (``docs/mapping.md``, "What is noted")."""
 KEEP_BYTES = 256
 """Texts of this length are not shortened: what is too large for another reason is not made useless first."""
+MAX_TRIMS = 6
+"""How often one span is cut, each time to what was asked for or as far as texts allow."""
 _MARK = "…"
 _MAX_NOTES = 16
 _MAX_KEY_CHARS = 60
 _NOTES_BYTES = 2048
 """What `_MAX_NOTES` notes take at most, with some room."""
+
+
+def trimmed_to(batch: SpanBatch, limit_bytes: int) -> SpanBatch | None:
+    """A batch of one span, cut until it takes ``limit_bytes`` at most; ``None`` where there is not enough to cut."""
+    for _ in range(MAX_TRIMS):
+        if batch.size_bytes <= limit_bytes:
+            return batch
+        span = trim(batch.spans[0], batch.size_bytes - limit_bytes)
+        if span is None:
+            return None
+        batch = batch_of((span,))
+    return batch if batch.size_bytes <= limit_bytes else None
 
 
 def trim(span: ReadableSpan, excess_bytes: int) -> ReadableSpan | None:

@@ -302,7 +302,7 @@ PROFILE = settings(
 def small_pages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Pages of three, so that short stories page; a stop does not wait for a request that never ends; no logs."""
     caplog.set_level("CRITICAL", "netra_otel_bridge")
-    monkeypatch.setattr(pipeline, "PAGE_LIMIT", 3)
+    monkeypatch.setattr(reading, "PAGE_LIMIT", 3)
     monkeypatch.setattr(pipeline, "DRAIN_S", 0.1)
 
 

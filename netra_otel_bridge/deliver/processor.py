@@ -1,0 +1,79 @@
+"""A `SpanProcessor` of the caller's own as a destination: each span goes to ``on_end``, as a tracer's would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from netra_otel_bridge.deliver.answers import Verdict, outcome
+from netra_otel_bridge.deliver.callback import raised_outcome, unobserved
+from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
+from netra_otel_bridge.model import Delivered, Outcome, Refused, Retry, SpanBatch
+
+FLUSH_MILLIS = 30_000
+
+
+class ProcessorDestination:
+    """Hands the spans of a batch to a processor one by one, then flushes it, on a thread of its own.
+
+    - `Delivered` is a batch that the processor took and flushed. What its exporter answered, a processor does not say:
+      ``BatchSpanProcessor`` drops what it has no room for, and drops what the exporter refuses.
+    - A span for which ``on_end`` raises is `Refused`, unless the exception is about the connection (`raised_outcome`).
+      Whatever part of the batch comes again, no span goes to ``on_end`` twice.
+    - A ``force_flush`` that answers ``False`` or raises is `Retry`: only the flush is done again. Not to answer within
+      ``deadline_s`` is `Retry` too; the same batch then takes the answer of that call.
+
+    The processor is never shut down: its owner goes on using it.
+    """
+
+    def __init__(self, name: str, processor: SpanProcessor, deadline_s: float = 60.0) -> None:
+        self.name = name
+        self._processor = processor
+        self._deadline_s = deadline_s
+        self._calls: OneAtATime[Outcome] = OneAtATime(f"on_end {name}")
+        self._batch: Sequence[ReadableSpan] = ()
+        self._answers: dict[int, Refused | None] = {}
+        """Of the spans of ``_batch`` that ``on_end`` was called with, by ``id``."""
+        self._closed = False
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """Hand one batch over and say what became of it. Never raises for what the processor does."""
+        if self._closed:
+            raise RuntimeError(f"the destination {self.name} is closed")
+        try:
+            return await self._calls.call(batch.spans, lambda: self._take(batch.spans), self._deadline_s)
+        except StillRunning:
+            return Retry(f"the processor did not answer in {self._deadline_s:g} s")
+
+    async def aclose(self) -> None:
+        """Let the thread end; every batch was flushed when it was answered."""
+        self._closed = True
+        self._calls.close()
+
+    def _take(self, spans: Sequence[ReadableSpan]) -> Outcome:
+        known = set(map(id, self._batch))
+        if not all(id(span) in known for span in spans):
+            self._batch, self._answers = spans, {}
+        with unobserved():
+            for span in spans:
+                if id(span) not in self._answers:
+                    answer = self._end(span)
+                    if not isinstance(answer, Refused | None):
+                        return answer
+                    self._answers[id(span)] = answer
+            return next((answer for span in spans if (answer := self._answers[id(span)])), None) or self._flush()
+
+    def _end(self, span: ReadableSpan) -> Outcome | None:
+        try:
+            self._processor.on_end(span)
+        except BaseException as error:  # noqa: BLE001  the wall around foreign code, `SystemExit` included
+            return raised_outcome(error, "the processor")
+        return None
+
+    def _flush(self) -> Outcome:
+        try:
+            flushed: object = self._processor.force_flush(FLUSH_MILLIS)
+        except BaseException as error:  # noqa: BLE001  the wall around foreign code
+            return outcome(Verdict.RETRY, f"the processor's force_flush raised {type(error).__name__}: {error}")
+        return Retry("the processor's force_flush answered False") if flushed is False else Delivered()

@@ -1,0 +1,86 @@
+"""Reading Netra as lanes and streams do: the traces of a window in order, and all spans of a trace within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from http import HTTPStatus
+
+from netra_otel_bridge.clock import iso_ms
+from netra_otel_bridge.errors import NetraCursorRefused, NetraNotFound
+from netra_otel_bridge.held import Share
+from netra_otel_bridge.model import TraceQuery, TracesPage, TraceSpan, UnreadableItem, Window
+from netra_otel_bridge.source import AsyncNetraClient
+
+PAGE_LIMIT = 100
+RESTARTS = 3
+"""How often a listing, or a trace, is begun again because its cursor expired."""
+GONE_AT_LEAST = 10
+"""Traces that may vanish between listing and reading before it counts: then, and above a tenth, the path is wrong."""
+
+
+def list_pages(
+    client: AsyncNetraClient, window: Window, query: TraceQuery, trace_id: str | None, cursor: str | None = None
+) -> AsyncIterator[TracesPage]:
+    """The pages of a window's traces, in the order of their start: what is new then lands behind the cursor's path."""
+    return client.iter_trace_pages(
+        iso_ms(window.start_ns),
+        iso_ms(window.end_ns),
+        trace_id=trace_id,
+        session_id=query.session_id,
+        user_id=query.user_id,
+        tenant_id=query.tenant_id,
+        filters=query.filters,
+        limit=PAGE_LIMIT,
+        cursor=cursor,
+        sort_field="start_time",
+        sort_order="asc",
+    )
+
+
+async def read_spans(
+    client: AsyncNetraClient, trace_id: str, share: Share, unreadable: Callable[[Sequence[UnreadableItem]], None]
+) -> list[TraceSpan]:
+    """All spans of a trace, each once; a cursor that expires starts the trace again.
+
+    It waits for ``share`` to have room, and adds to it what it holds. ``unreadable`` is told of items that are no spans.
+    """
+    for _ in range(RESTARTS):
+        try:
+            return await _read_spans(client, trace_id, share, unreadable)
+        except NetraCursorRefused:
+            continue
+    return await _read_spans(client, trace_id, share, unreadable)
+
+
+async def _read_spans(
+    client: AsyncNetraClient, trace_id: str, share: Share, unreadable: Callable[[Sequence[UnreadableItem]], None]
+) -> list[TraceSpan]:
+    spans: dict[str, TraceSpan] = {}
+    await share.room()
+    async for page in client.iter_span_pages(trace_id, limit=PAGE_LIMIT):
+        unreadable(page.unreadable)
+        for span in page.spans:
+            spans.setdefault(span.id, span)
+        share.add(_size_bytes(page.spans))
+        await share.room()
+    return list(spans.values())
+
+
+class Gone:
+    """Traces that Netra listed and then does not know any more."""
+
+    def __init__(self) -> None:
+        self._gone = 0
+
+    def note(self, error: NetraNotFound, listed: int) -> None:
+        """One more, of so many ``listed``. Raises ``error`` where it says that this is not the API, or they are too many."""
+        self._gone += 1
+        if error.status != HTTPStatus.NOT_FOUND or self._gone > max(GONE_AT_LEAST, listed // 10):
+            raise error
+
+
+def _size_bytes(spans: Iterable[TraceSpan]) -> int:
+    """Roughly what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
+    return sum(
+        2000 + 2 * sum(len(text) for text in (span.attributes, span.events) if isinstance(text, str)) for span in spans
+    )

@@ -1,0 +1,188 @@
+"""FollowSpans: a client as a destination, whose acknowledgement is its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Protocol
+
+from netra_otel_bridge.clock import NS_PER_S
+from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.model import Delivered, LaneHealth, Outcome, Retry, SpanBatch, TooLarge, TraceQuery
+from netra_otel_bridge.rpc import messages
+from netra_otel_bridge.rpc.calls import Context, first, write
+from netra_otel_bridge.rpc.refusals import Code, Refusal, invalid, stalled
+from netra_otel_bridge.v1 import bridge_pb2 as pb
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PREFIX = "grpc:"
+"""Subscriptions stand among the destinations of the state under ``grpc:NAME``."""
+_FRAME_BYTES = 64
+
+
+class Following(Protocol):
+    """A lane that follows live traffic."""
+
+    async def run(self, since_ns: int | None) -> None:
+        """Until it is cancelled; returns where it is stopped."""
+
+    def health(self) -> LaneHealth:
+        """How it is doing."""
+
+
+Follow = Callable[[Destination, TraceQuery, str | None], AbstractAsyncContextManager[Following]]
+"""Opens a lane to a destination: for the traces of a query, in a profile."""
+
+
+class Subscriber:
+    """The client of one stream, as a `Destination`: one batch at a time, delivered when it is acknowledged."""
+
+    def __init__(self, name: str, context: Context, limit_bytes: int, stall_s: float) -> None:
+        self.name = name
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._context = context
+        self._limit_bytes = limit_bytes
+        self._stall_s = stall_s
+        self._batch = 0
+        self._acknowledged: asyncio.Future[bool] | None = None
+        self._gone = False
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """Write the batch, and wait for its acknowledgement. A client that is late or gone ends the stream."""
+        if batch.size_bytes + _FRAME_BYTES > self._limit_bytes:
+            return TooLarge(f"the client takes messages of {self._limit_bytes} bytes")
+        if self._gone:
+            return Retry("the client has gone")
+        self._batch += 1
+        self._acknowledged = asyncio.get_running_loop().create_future()
+        message = messages.with_spans(pb.FollowSpansResponse(batch=self._batch), batch)
+        late = f"batch {self._batch} was not acknowledged"
+        try:
+            await write(self._context, message, self._stall_s, lambda: stalled(late, self._stall_s))
+            async with asyncio.timeout(self._stall_s):
+                taken = await self._acknowledged
+        except TimeoutError:
+            self._fail(stalled(late, self._stall_s))
+        except Exception as error:  # noqa: BLE001  whatever a connection that breaks raises, the batch was not taken
+            self._fail(error)
+        else:
+            return Delivered() if taken else Retry("the client has gone")
+        return Retry("the client did not answer")
+
+    def acknowledge(self, number: int) -> None:
+        """The client has dealt with a batch. Raises `Refusal` where it is not the one that was sent last."""
+        if self._acknowledged is None or self._acknowledged.done() or number != self._batch:
+            raise invalid(
+                f"batch {number} was acknowledged, and {self._batch} was sent last",
+                hint="acknowledge each batch once, by its number",
+                reason="ACK_UNEXPECTED",
+            )
+        self._acknowledged.set_result(True)
+
+    def leave(self) -> None:
+        """No acknowledgement will come any more."""
+        self._gone = True
+        if self._acknowledged is not None and not self._acknowledged.done():
+            self._acknowledged.set_result(False)
+
+    async def aclose(self) -> None:
+        """Nothing to give back: the stream is the client's."""
+
+    def _fail(self, error: Exception) -> None:
+        self._gone = True
+        if not self.failure.done():
+            self.failure.set_exception(error)
+
+
+class _Session:
+    """One open stream of a subscription: ``taken_over`` is set when another client opens it, ``closed`` at its end."""
+
+    def __init__(self) -> None:
+        self.taken_over = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.following: Following | None = None
+
+
+class Subscriptions:
+    """Answers FollowSpans. A subscription has one client; the latest one."""
+
+    def __init__(self, follow: Follow, stall_ns: int) -> None:
+        self._follow = follow
+        self._stall_s = stall_ns / NS_PER_S
+        self._sessions: dict[str, _Session] = {}
+
+    def health(self) -> list[LaneHealth]:
+        """How those that are open are doing, by name."""
+        return [
+            session.following.health() for _, session in sorted(self._sessions.items()) if session.following is not None
+        ]
+
+    async def follow(self, requests: AsyncIterator[pb.FollowSpansRequest], context: Context) -> None:
+        """Serve one client until it leaves. Raises `Refusal`, `BridgeError`."""
+        opening = await first(requests, self._stall_s, lambda: stalled("nothing came from the client", self._stall_s))
+        if opening is None:
+            return
+        if opening.WhichOneof("message") != "start":
+            raise invalid("the first message is not `start`")
+        start = opening.start
+        if not NAME.fullmatch(start.subscription):
+            raise invalid("the name of a subscription has 1 to 64 letters, digits, '.', '_' or '-'")
+        since_ns = messages.nanoseconds(start.start_time, "start_time") if start.HasField("start_time") else None
+        name = PREFIX + start.subscription
+        session = _Session()
+        before = self._sessions.get(name)
+        self._sessions[name] = session
+        try:
+            if before is not None:
+                before.taken_over.set()
+                await before.closed.wait()
+            subscriber = Subscriber(name, context, messages.message_bytes(start.max_message_bytes), self._stall_s)
+            query, profile = messages.trace_query(start.query), messages.profile(start.profile)
+            async with self._follow(subscriber, query, profile) as session.following:
+                await context.send_initial_metadata(())
+                await _serve(session, session.following, subscriber, requests, since_ns)
+        finally:
+            session.closed.set()
+            if self._sessions.get(name) is session:
+                del self._sessions[name]
+
+
+async def _serve(
+    session: _Session,
+    lane: Following,
+    subscriber: Subscriber,
+    requests: AsyncIterator[pb.FollowSpansRequest],
+    since_ns: int | None,
+) -> None:
+    """Follow until the client leaves or another takes over. What was acknowledged is recorded at the end."""
+    following = asyncio.create_task(lane.run(since_ns))
+    acknowledging = asyncio.create_task(_acknowledge(subscriber, requests))
+    replaced = asyncio.create_task(session.taken_over.wait())
+    ways_to_end: tuple[asyncio.Future[object], ...] = (following, acknowledging, replaced, subscriber.failure)  # type: ignore[assignment]
+    try:
+        await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)
+        if replaced.done():
+            raise Refusal(Code.ABORTED, "TAKEN_OVER", "another client opened this subscription")
+        for way in ways_to_end:
+            if way.done():
+                way.result()
+    finally:
+        for task in (following, acknowledging, replaced):
+            task.cancel()
+        subscriber.leave()
+        await asyncio.wait({following, acknowledging, replaced})
+        if subscriber.failure.done():
+            subscriber.failure.exception()
+        for task in (following, acknowledging):
+            with suppress(asyncio.CancelledError):
+                task.exception()
+
+
+async def _acknowledge(subscriber: Subscriber, requests: AsyncIterator[pb.FollowSpansRequest]) -> None:
+    """Pass on what the client acknowledges, until it has no more to say. Raises `Refusal`."""
+    async for request in requests:
+        if request.WhichOneof("message") != "ack":
+            raise invalid("a message after the first is no `ack`")
+        subscriber.acknowledge(request.ack.batch)
