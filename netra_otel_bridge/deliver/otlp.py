@@ -58,7 +58,7 @@ class OtlpGrpcDestination:
         self._settings = settings
         self._secrets = header_secrets(settings.headers)
         self._closed = False
-        self._metadata = tuple((key.lower(), value) for key, value in settings.headers.items())
+        self._metadata = tuple(_metadatum(key.lower(), value) for key, value in settings.headers.items())
         self._channel: grpc.aio.Channel | None = None
 
     async def send(self, batch: SpanBatch) -> Outcome:
@@ -165,12 +165,19 @@ class OtlpHttpDestination:
         return self._session
 
 
+def _metadatum(key: str, value: str) -> tuple[str, str | bytes]:
+    """A header as gRPC takes it: the value of one whose name ends in ``-bin`` is bytes, in base64 on the wire."""
+    return key, value.encode() if key.endswith("-bin") else value
+
+
 def _words(error: aiohttp.ClientError | OSError) -> str:
     """What failed, in the system's own words where there was no connection."""
-    if not isinstance(error, aiohttp.ClientConnectorError) or isinstance(
-        error.os_error, ssl.SSLError | ssl.CertificateError
-    ):
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"no TLS with {error.host}:{error.port}: {error.certificate_error}"
+    if not isinstance(error, aiohttp.ClientConnectorError):
         return f"{type(error).__name__}: {error}"
+    if isinstance(error.os_error, ssl.SSLError):
+        return f"no TLS with {error.host}:{error.port}: {error.os_error}"
     number = error.os_error.errno
     words = os.strerror(number) if number and number > 0 else error.os_error.strerror
     return f"no connection to {error.host}:{error.port}: {words or type(error.os_error).__name__}"

@@ -115,6 +115,15 @@ async def test_a_wait_that_is_asked_for_is_handed_on(fake: FakeDestination, tran
     await destination.aclose()
 
 
+async def test_a_binary_header_is_bytes(fake: FakeDestination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gRPC calls binary metadata, by its name, is sent as the bytes of its text."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-scope-bin=team%20a")
+    destination = open_destination(url(fake, "grpc"))
+    assert await destination.send(batch()) == Delivered()
+    assert fake.received[0].headers["x-scope-bin"] == str(b"team a")
+    await destination.aclose()
+
+
 @pytest.mark.parametrize("kind", ["file"])
 async def test_a_span_that_cannot_be_encoded_is_refused(opened: Opener, fake: FakeDestination, kind: str) -> None:
     """It is the span's fault and will stay it: nothing is sent, and the next batch passes."""
