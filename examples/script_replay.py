@@ -1,4 +1,4 @@
-"""Replay the last day into a SpanExporter of your own.
+"""Replay the last day into a SpanExporter of your own: ``python script_replay.py``.
 
 Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set.
 """
@@ -16,7 +16,7 @@ class PrintNames(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         for span in spans:
-            print(f"{span.context.trace_id:032x} {span.name}")
+            print(span.name, span.status.status_code.name)
         return SpanExportResult.SUCCESS
 
 

@@ -3,9 +3,10 @@
 A program gets here the client (`NetraClient`, `AsyncNetraClient`), the converter (`SpanConverter`), a `replay` of a range
 of time into whatever takes spans, and `follow` for live traffic. `Bridge` holds one configuration for all of them.
 
-``__all__`` is the public interface, and nothing else is, but for three modules with names of their own:
+``__all__`` is the public interface, and nothing else is, but for four modules with names of their own:
 `netra_otel_bridge.dashboards` (the types of the dashboard calls), `netra_otel_bridge.check` (what the command ``check``
-asks) and `netra_otel_bridge.emulator` (a local Netra, for tests).
+asks), `netra_otel_bridge.v1` (the messages and stubs of the gRPC service) and `netra_otel_bridge.emulator` (a local Netra,
+for tests).
 """
 
 from typing import TYPE_CHECKING, Any

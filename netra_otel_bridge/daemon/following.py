@@ -14,7 +14,6 @@ from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceQuery
 from netra_otel_bridge.state import StateStore
-from netra_otel_bridge.state import StateStore
 
 
 def follow(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from netra_otel_bridge import Bridge, TraceFilter, TraceQuery, replay
+from netra_otel_bridge import Bridge, Stopped, TraceFilter, TraceQuery, afollow, follow, replay
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
@@ -403,3 +406,153 @@ def test_what_was_followed_long_ago_is_final(sample: ThreadedEmulator, tmp_path:
     assert 24 <= lane_report.final_windows < lane_report.windows <= 27
     assert report.api_calls < 15
     assert len(exporter.get_finished_spans()) < 210
+
+
+async def test_everything_that_takes_spans_is_a_destination(sample: ThreadedEmulator) -> None:
+    """An exporter, a processor, a function and an async one, side by side: each gets every span once."""
+    exporter, behind = InMemorySpanExporter(), InMemorySpanExporter()
+    processor = BatchSpanProcessor(behind)
+    plain: list[ReadableSpan] = []
+    awaited: list[ReadableSpan] = []
+
+    async def take(spans: Sequence[ReadableSpan]) -> None:
+        await asyncio.sleep(0)
+        awaited.extend(spans)
+
+    report = await bridge_to(sample, batch_spans=50).areplay([exporter, processor, plain.extend, take], since="25h")
+    assert [lane.name for lane in report.destinations] == [
+        "InMemorySpanExporter", "BatchSpanProcessor", "list.extend", "take"
+    ]  # fmt: skip
+    for spans in (exporter.get_finished_spans(), behind.get_finished_spans(), plain, awaited):
+        assert Counter(Counter(ids(spans)).values()) == {1: 210}
+    processor.shutdown()
+
+
+class Taking:
+    """A function that takes its time, and says when it is called."""
+
+    def __init__(self, seconds: float = 0.0, on_call: Callable[[], object] = lambda: None) -> None:
+        self.spans: list[ReadableSpan] = []
+        self.seconds = seconds
+        self.on_call = on_call
+
+    def __call__(self, spans: Sequence[ReadableSpan]) -> None:
+        self.on_call()
+        time.sleep(self.seconds)
+        self.spans.extend(spans)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_replay_that_is_stopped_records_what_is_answered(
+    sample: ThreadedEmulator, tmp_path: Path, verify: bool
+) -> None:
+    """Told by another thread, it awaits the batch under way, and raises with the report; the next one sends the rest."""
+    stop = threading.Event()
+    taking = Taking(0.3, stop.set)
+    bridge = bridge_to(sample, state=str(tmp_path / "state"), batch_spans=20)
+    with pytest.raises(Stopped) as raised:
+        bridge.replay(taking, since="25h", stop=stop, verify=verify)
+    assert isinstance(raised.value.report, ReplayReport)
+    (lane,) = raised.value.report.destinations
+    assert lane.delivered == len(taking.spans) == 20
+    assert (lane.error, raised.value.exit_code, raised.value.retryable) == (None, 75, True)
+    taking.seconds = 0
+    taking.on_call = lambda: None
+    again = bridge.replay(taking, since="25h", stop=threading.Event(), verify=verify)
+    assert again.destinations[0].delivered == 190
+    assert again.exit_code == 0
+    assert Counter(Counter(ids(taking.spans)).values()) == {1: 210}
+
+
+def test_a_replay_that_is_stopped_before_it_begins_sends_nothing(sample: ThreadedEmulator) -> None:
+    """The report says so."""
+    stop = threading.Event()
+    stop.set()
+    taking = Taking()
+    with pytest.raises(Stopped, match="stopped before its end"):
+        bridge_to(sample).replay(taking, since="25h", stop=stop)
+    assert taking.spans == []
+
+
+def test_a_stop_that_is_never_set_changes_nothing(sample: ThreadedEmulator) -> None:
+    """The report comes back, and a failure is raised as ever."""
+    taking = Taking()
+    assert bridge_to(sample).replay(taking, since="25h", stop=threading.Event()).destinations[0].delivered == 210
+    with pytest.raises(DestinationError):
+        bridge_to(sample, attempts=1).replay(Refuses(), since="25h", stop=threading.Event())
+
+
+INTERRUPTED = """
+import sys, threading, time
+from netra_otel_bridge import Bridge
+
+def take(spans):
+    print(len(spans), flush=True)
+    time.sleep(0.2)
+
+stop = threading.Event() if sys.argv[1] == "stop" else None
+bridge = Bridge(state="state", batch_spans=20)
+try:
+    bridge.replay(take, since="25h", stop=stop)
+except KeyboardInterrupt:
+    sys.exit(3)
+print("all")
+"""
+
+
+@pytest.mark.parametrize("stop", ["stop", "none"])
+def test_an_interrupt_ends_a_replay_in_order(sample: ThreadedEmulator, tmp_path: Path, stop: str) -> None:
+    """Ctrl-C in the middle of a batch: its answer is recorded, and the next replay goes on behind it."""
+    environment = {"NETRA_API_KEY": KEY, "NETRA_OTLP_ENDPOINT": sample.endpoint, "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-c", INTERRUPTED, stop]
+    replaying = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    assert replaying.stdout is not None
+    assert replaying.stdout.readline() == b"20\n"
+    replaying.send_signal(signal.SIGINT)
+    rest, _ = replaying.communicate(timeout=30)
+    assert (replaying.returncode, rest) == (3, b"")
+    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, check=True, timeout=60)
+    assert done.stdout.split() == [b"20"] * 9 + [b"10", b"all"]
+
+
+def test_following_ends_when_it_is_told_to(sample: ThreadedEmulator, tmp_path: Path) -> None:
+    """It begins where it is told, sends what is there, returns in order, and goes on behind that afterwards."""
+    stop = threading.Event()
+    taking = Taking(0, lambda: stop.set() if len(taking.spans) >= 200 else None)
+    bridge = bridge_to(sample, state=str(tmp_path / "state"), batch_spans=10, settle="0s", poll="100ms")
+    follow(taking, since="25h", stop=stop, bridge=bridge)
+    assert 200 <= len(taking.spans) <= 210
+    stop.clear()
+    threading.Timer(1.0, stop.set).start()
+    follow(taking, stop=stop, bridge=bridge)
+    assert Counter(Counter(ids(taking.spans)).values()) == {1: 210}
+    assert not any(thread.name.startswith("callback") for thread in threading.enumerate())
+
+
+async def test_following_ends_when_it_is_cancelled(sample: ThreadedEmulator, tmp_path: Path) -> None:
+    """For asyncio: what was answered is recorded, and one can follow again at once."""
+    taken: list[ReadableSpan] = []
+    full = asyncio.Event()
+
+    async def take(spans: Sequence[ReadableSpan]) -> None:
+        taken.extend(spans)
+        if len(taken) == 210:
+            full.set()
+
+    settings = {"environ": {}, "api_key": KEY, "endpoint": sample.endpoint, "state": str(tmp_path / "state")}
+    for _ in range(2):
+        following = asyncio.create_task(afollow(take, since="25h", settle="0s", poll="100ms", **settings))
+        await asyncio.wait_for(full.wait(), 10)
+        await asyncio.wait({following}, timeout=0.5)
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+    assert Counter(Counter(ids(taken)).values()) == {1: 210}
+
+
+async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> None:
+    """Not under a running loop, and settings belong to one bridge."""
+    with pytest.raises(UsageError, match="await afollow instead"):
+        follow(Taking(), bridge=bridge_to(sample))
+    with pytest.raises(UsageError, match="settings already"):
+        await afollow(Taking(), bridge=bridge_to(sample), poll="1s")
