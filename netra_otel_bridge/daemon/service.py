@@ -175,21 +175,22 @@ class Service:
             await self._serve_rpc(stack, state)
 
     async def _serve_rpc(self, stack: AsyncExitStack, state: StateStore) -> None:
-        """The gRPC service, with one thread that writes for all that follow through it."""
+        """The gRPC service. All that work through it share one thread that writes, and a quarter of the calls to Netra."""
         writer = stack.enter_context(ThreadPoolExecutor(1, "subscriptions"))
         limiter = self._limiter
+        client = self._client.within(max(1, self._bridge.settings.concurrency // 4))
 
         @asynccontextmanager
         async def follow(destination: Destination, query: TraceQuery, profile: str | None) -> AsyncIterator[Follower]:
             notices = QuietNotices(destination.name, limiter, self._bridge.clock)
             async with AsyncExitStack() as lane:
                 routes = await self._bridge.routes(
-                    lane, destination, (query,), state, client=self._client, watch=lambda *_: notices,
+                    lane, destination, (query,), state, client=client, watch=lambda *_: notices,
                     patient=True, profile=profile, writer=writer, held_bytes=SUBSCRIPTION_BYTES,
                 )  # fmt: skip
                 yield self._follower(routes[0], notices)
 
-        server = RpcServer(self._bridge, self._client, self.health, follow, __version__)
+        server = RpcServer(self._bridge, client, self.health, follow, __version__)
         stack.push_async_callback(server.close)
         self.grpc_address = await server.start()
         _log.info("gRPC at %s", self.grpc_address)

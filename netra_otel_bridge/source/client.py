@@ -7,10 +7,13 @@ is a `NetraError`. Arguments that make no sense are a `UsageError` before anythi
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from netra_otel_bridge.clock import Backoff, Clock, SystemClock
 from netra_otel_bridge.model import (
@@ -39,6 +42,7 @@ from netra_otel_bridge.source.endpoint import query, segment
 from netra_otel_bridge.source.pages import read_pages
 from netra_otel_bridge.source.transport import Call, Transport, TransportStats
 
+T = TypeVar("T")
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 DASHBOARD_TIMEOUT_S = 30.0
 
@@ -72,6 +76,7 @@ class AsyncNetraClient:
     ) -> None:
         self._backoff = backoff or Backoff()
         self._clock = clock or SystemClock()
+        self._turns: asyncio.Semaphore | None = None
         self._transport = Transport(
             api_key=api_key,
             endpoint=endpoint,
@@ -122,19 +127,34 @@ class AsyncNetraClient:
         """What was asked of Netra so far."""
         return self._transport.stats
 
+    def within(self, calls: int) -> AsyncNetraClient:
+        """This client for work that may have so many ``calls`` under way at once, all of it together.
+
+        Connections, key and rate are shared with this one, which is the one to close.
+        """
+        limited = copy(self)
+        limited._turns = asyncio.Semaphore(calls)
+        return limited
+
+    async def _ask(self, call: Call, decode: Callable[[bytes], T]) -> T:
+        if self._turns is None:
+            return await self._transport.request(call, decode)
+        async with self._turns:
+            return await self._transport.request(call, decode)
+
     async def get_session_usage(self, session_id: str, start_time: Time, end_time: Time) -> SessionUsageData | None:
         """What a session used in a range of time; ``None`` for a session that Netra does not know."""
         times = query(startTime=start_text(start_time), endTime=end_text(end_time))
         target = f"/usage/sessions/{segment(session_id, 'session_id')}{times}"
         call = Call("GET /usage/sessions/{id}", target, subject=session_id)
-        return await self._transport.request(call, schema.decode_session_usage)
+        return await self._ask(call, schema.decode_session_usage)
 
     async def get_tenant_usage(self, tenant_id: str, start_time: Time, end_time: Time) -> TenantUsageData | None:
         """What a tenant used in a range of time; ``None`` for a tenant that Netra does not know."""
         times = query(startTime=start_text(start_time), endTime=end_text(end_time))
         target = f"/usage/tenants/{segment(tenant_id, 'tenant_id')}{times}"
         call = Call("GET /usage/tenants/{id}", target, subject=tenant_id)
-        return await self._transport.request(call, schema.decode_tenant_usage)
+        return await self._ask(call, schema.decode_tenant_usage)
 
     async def list_traces(
         self,
@@ -156,7 +176,7 @@ class AsyncNetraClient:
         ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
         asked = trace_query(start_time, end_time, ids, filters, limit, cursor, direction, sort_field, sort_order)
         call = Call("POST /sdk/traces", "/sdk/traces", asked)
-        return await self._transport.request(call, schema.decode_traces)
+        return await self._ask(call, schema.decode_traces)
 
     async def list_spans_by_trace_id(
         self,
@@ -172,13 +192,13 @@ class AsyncNetraClient:
         )
         target = f"/sdk/traces/{segment(trace_id, 'trace_id')}/spans{asked}"
         call = Call("GET /sdk/traces/{id}/spans", target, subject=trace_id)
-        return await self._transport.request(call, partial(schema.decode_spans, trace_id=trace_id))
+        return await self._ask(call, partial(schema.decode_spans, trace_id=trace_id))
 
     async def get_span(self, span_id: str) -> TraceSpan | None:
         """One span by its id; ``None`` where Netra has none."""
         target = f"/sdk/traces/spans/{segment(span_id, 'span_id')}"
         call = Call("GET /sdk/traces/spans/{id}", target, subject=span_id, on_404=schema.NO_SPAN)
-        return await self._transport.request(call, schema.decode_span)
+        return await self._ask(call, schema.decode_span)
 
     async def iter_traces(
         self,

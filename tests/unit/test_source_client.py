@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -221,3 +222,22 @@ def test_redactor() -> None:
     assert redactor.line("a\r\n\x1b[0m secret-longer\u202e secret") == "a [0m *** ***"
     assert "sec" not in redactor.line("x" * 297 + "secret")
     assert len(redactor.line("x" * 1000)) == 300
+
+
+async def test_part_of_a_client_leaves_the_rest_to_others() -> None:
+    """`within` bounds the calls of all that use it together; the client itself is not held up by them."""
+    held = reply(b"{", length=100, end="hang")
+    async with (
+        ScriptedApi(lambda request: held if b"behind" in request.body else json_reply(page([]))) as api,
+        AsyncNetraClient(api_key="k", endpoint=api.endpoint, timeout=5) as client,
+    ):
+        part = client.within(2)
+        calls = [asyncio.create_task(part.list_traces(FROM, TO, tenant_id="behind")) for _ in range(5)]
+        while len(api.requests) < 2:
+            await api.asked.wait()
+            api.asked.clear()
+        await client.list_traces(FROM, TO)
+        assert sum(b"behind" in request.body for request in api.requests) == 2
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
