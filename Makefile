@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := .venv-proto
 RUN := $(BIN)/python
 
-.PHONY: help demo test check proto faults e2e bench backends clean
+.PHONY: help demo test check docs proto faults e2e bench backends clean
 
 help: ## Say what there is
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ check: $(VENV)/.checked ## Format, lint, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed ## Write the reference of the settings in docs/configuration.md from the code
+	$(RUN) -m tests.support.reference
 
 proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Python modules in netra_otel_bridge/v1 from it
 	$(PROTO_VENV)/bin/buf format --diff --exit-code proto

@@ -48,7 +48,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One thing that can be configured. ``parse`` takes text or a YAML value and raises ``ValueError`` with the rule."""
+    """One thing that can be configured, as docs/configuration.md lists it.
+
+    ``parse`` takes text or a YAML value and raises ``ValueError`` with the rule. ``help`` is Markdown, with links as
+    that page has them.
+    """
 
     name: str
     variable: str
@@ -157,7 +161,7 @@ def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[
             number = None
         cut = isinstance(value, float) and number != value
         if number is None or cut or not low <= number <= high:
-            raise ValueError(f"expected {'a whole' if kind is int else 'a'} number from {low:g} to {high:g}")
+            raise ValueError(f"expected {'a whole' if kind is int else 'a'} number from {low:.12g} to {high:.12g}")
         return number
 
     return parse
@@ -229,109 +233,340 @@ def _budgets(value: Any) -> dict[str, float]:
     if not all(str(tenant).strip() for tenant in value):
         raise ValueError("expected a tenant before each =")
     amount = _number(0, 1e12, float)
-    return {str(tenant): amount(dollars) for tenant, dollars in value.items()}
+    try:
+        return {str(tenant): amount(dollars) for tenant, dollars in value.items()}
+    except ValueError:
+        raise ValueError("expected tenants, each with US dollars") from None
 
 
 SETTINGS = (
-    Setting("api_key", "NETRA_API_KEY", None, _secret, "the key that Netra gave you"),
-    Setting("api_key_file", "NETRA_API_KEY_FILE", None, _path, "a file that holds the key, where api_key is not set"),
-    Setting("endpoint", "NETRA_OTLP_ENDPOINT", None, _text, "Netra's endpoint; a trailing /telemetry is removed"),
-    Setting("headers", "NETRA_HEADERS", {}, parse_headers, "headers to add to every call to Netra, k=v,k2=v2"),
-    Setting("timeout_s", "NETRA_USAGE_TIMEOUT", 10.0, _number(0.1, 3600, float), "seconds a call to Netra may take"),
-    Setting("allow_insecure", "NETRA_BRIDGE_ALLOW_INSECURE", False, _flag, "let the key travel over plain http"),
-    Setting("concurrency", "NETRA_BRIDGE_CONCURRENCY", 64, _number(1, 1024, int), "calls to Netra at the same time"),
+    Setting("api_key", "NETRA_API_KEY", None, _secret, "The key that Netra gave you. Needed for all that reads Netra."),
     Setting(
-        "rate_limit", "NETRA_BRIDGE_RATE_LIMIT", None, _number(0.01, 1e6, float), "calls to Netra a second, at most"
+        "api_key_file",
+        "NETRA_API_KEY_FILE",
+        None,
+        _path,
+        "A file that holds the key and nothing else. It is read where `api_key` is not set, and by `run` again every "
+        "5 s while Netra refuses the key.",
     ),
     Setting(
-        "attempts", "NETRA_BRIDGE_ATTEMPTS", 6, _number(1, 100, int), "tries of one call or batch before giving up"
+        "endpoint",
+        "NETRA_OTLP_ENDPOINT",
+        None,
+        _text,
+        "Netra's address, the one that applications send to. A trailing `/telemetry` is removed. Needed likewise.",
     ),
-    Setting("to", "OTEL_TRACES_EXPORTER", ("otlp",), _list, "destinations: otlp+grpc://HOST:PORT, console ..."),
-    Setting("destinations", "NETRA_BRIDGE_DESTINATIONS", {}, _destinations, "destinations by name (file only)"),
-    Setting("profile", "NETRA_BRIDGE_PROFILE", "genai", _choice(*PROFILES), "which attributes are added to spans"),
-    Setting("content", "NETRA_BRIDGE_CONTENT", "keep", _choice("keep", "drop", "redact"), "prompts and completions"),
-    Setting("redact", "NETRA_BRIDGE_REDACT", (), _patterns, "what content: redact removes, regular expressions"),
-    Setting("pii", "NETRA_BRIDGE_PII", "keep", _choice("keep", "drop-content"), "content of spans with PII"),
-    Setting("user", "NETRA_BRIDGE_USER", "keep", _choice("keep", "hash", "drop"), "user ids"),
-    Setting("usage_cost", "NETRA_BRIDGE_USAGE_COST", False, _flag, "also write gen_ai.usage.cost"),
-    Setting("window_ns", "NETRA_BRIDGE_WINDOW", 3600 * 10**9, _duration(NS_PER_MS), "size of a window of a backfill"),
-    Setting("batch_spans", "NETRA_BRIDGE_BATCH_SPANS", 512, _number(1, 100_000, int), "spans in one request, at most"),
-    Setting("batch_bytes", "NETRA_BRIDGE_BATCH_BYTES", 3_500_000, _number(1000, 10**9, int), "bytes in one request"),
-    Setting("held_bytes", "NETRA_BRIDGE_HELD_BYTES", 64 * 2**20, _number(10**6, 10**11, int), "bytes held in memory"),
-    Setting("state", "NETRA_BRIDGE_STATE", None, _path, "the directory that remembers what was delivered"),
-    Setting("poll_ns", "NETRA_BRIDGE_POLL", 30 * NS_PER_S, _duration(100 * NS_PER_MS), "time between two polls"),
-    Setting("settle_ns", "NETRA_BRIDGE_SETTLE", 30 * NS_PER_S, _duration(0), "leave out traces younger than this"),
-    Setting("lookback_ns", "NETRA_BRIDGE_LOOKBACK", 86400 * NS_PER_S, _duration(NS_PER_S), "how late a span may come"),
+    Setting(
+        "headers",
+        "NETRA_HEADERS",
+        {},
+        parse_headers,
+        "Headers to add to every call to Netra, values percent-encoded; in a file also a mapping. They cannot replace "
+        "the bridge's own.",
+    ),
+    Setting(
+        "timeout_s",
+        "NETRA_USAGE_TIMEOUT",
+        10.0,
+        _number(0.1, 3600, float),
+        "Seconds that one attempt of a call to Netra may take, from connecting to the last byte.",
+    ),
+    Setting(
+        "allow_insecure",
+        "NETRA_BRIDGE_ALLOW_INSECURE",
+        False,
+        _flag,
+        "Let the key travel over plain `http` to other hosts than this one.",
+    ),
+    Setting(
+        "concurrency",
+        "NETRA_BRIDGE_CONCURRENCY",
+        64,
+        _number(1, 1024, int),
+        "Calls to Netra at the same time, all destinations together. A 429 halves it for a while.",
+    ),
+    Setting(
+        "rate_limit",
+        "NETRA_BRIDGE_RATE_LIMIT",
+        None,
+        _number(0.01, 1e6, float),
+        "Calls to Netra a second, at most; no limit by default.",
+    ),
+    Setting(
+        "attempts",
+        "NETRA_BRIDGE_ATTEMPTS",
+        6,
+        _number(1, 100, int),
+        "Tries of one call to Netra, and of one batch to a destination, before giving up. `run` does not give up: it "
+        "starts again.",
+    ),
+    Setting(
+        "to",
+        "OTEL_TRACES_EXPORTER",
+        ("otlp",),
+        _list,
+        "[Destinations](destinations.md).",
+    ),
+    Setting(
+        "destinations",
+        "NETRA_BRIDGE_DESTINATIONS",
+        {},
+        _destinations,
+        "Destinations by name. In a file only: the variable is not read.",
+    ),
+    Setting(
+        "profile",
+        "NETRA_BRIDGE_PROFILE",
+        "genai",
+        _choice(*PROFILES),
+        "Which attributes are added ([mapping](mapping.md)).",
+    ),
+    Setting(
+        "content",
+        "NETRA_BRIDGE_CONTENT",
+        "keep",
+        _choice("keep", "drop", "redact"),
+        "What becomes of prompts, completions, inputs, outputs and tool arguments.",
+    ),
+    Setting(
+        "redact",
+        "NETRA_BRIDGE_REDACT",
+        (),
+        _patterns,
+        "With `content: redact`, what they match becomes `[redacted]`. In the variable a single one, "
+        "commas are part of it.",
+    ),
+    Setting(
+        "pii",
+        "NETRA_BRIDGE_PII",
+        "keep",
+        _choice("keep", "drop-content"),
+        "With `drop-content`, the content of spans in which Netra found PII is dropped.",
+    ),
+    Setting(
+        "user",
+        "NETRA_BRIDGE_USER",
+        "keep",
+        _choice("keep", "hash", "drop"),
+        "What becomes of user ids. `hash` is SHA-256, the first 32 hex digits.",
+    ),
+    Setting(
+        "usage_cost",
+        "NETRA_BRIDGE_USAGE_COST",
+        False,
+        _flag,
+        "Also write `gen_ai.usage.cost`, which the conventions do not have, in profiles `genai` and `both`.",
+    ),
+    Setting(
+        "window_ns",
+        "NETRA_BRIDGE_WINDOW",
+        3600 * NS_PER_S,
+        _duration(NS_PER_MS),
+        "Size of the windows in which a range is listed, four at a time.",
+    ),
+    Setting(
+        "batch_spans",
+        "NETRA_BRIDGE_BATCH_SPANS",
+        512,
+        _number(1, 100_000, int),
+        "Spans in one request to a destination, at most.",
+    ),
+    Setting(
+        "batch_bytes",
+        "NETRA_BRIDGE_BATCH_BYTES",
+        3_500_000,
+        _number(1000, 10**9, int),
+        "Bytes in one request to a destination, at most; a larger span travels alone. gRPC servers take 4 MiB by "
+        "default.",
+    ),
+    Setting(
+        "held_bytes",
+        "NETRA_BRIDGE_HELD_BYTES",
+        64 * 2**20,
+        _number(10**6, 10**11, int),
+        "Bytes held in memory between Netra and a destination, for each destination. One trace that is larger may "
+        "exceed it.",
+    ),
+    Setting(
+        "state",
+        "NETRA_BRIDGE_STATE",
+        None,
+        _path,
+        "The directory that remembers what was delivered. What holds where it is not set: [state](state.md#where).",
+    ),
+    Setting(
+        "poll_ns",
+        "NETRA_BRIDGE_POLL",
+        30 * NS_PER_S,
+        _duration(100 * NS_PER_MS),
+        "`run`: time between two polls.",
+    ),
+    Setting(
+        "settle_ns",
+        "NETRA_BRIDGE_SETTLE",
+        30 * NS_PER_S,
+        _duration(0),
+        "`run`: traces that started less than this ago are left for a later poll.",
+    ),
+    Setting(
+        "lookback_ns",
+        "NETRA_BRIDGE_LOOKBACK",
+        86400 * NS_PER_S,
+        _duration(NS_PER_S),
+        "`run`: how far a poll goes back at the most. A span that comes later than this after the start of its trace "
+        "is not found.",
+    ),
     Setting(
         "remember_ns",
         "NETRA_BRIDGE_REMEMBER",
         7 * 86400 * NS_PER_S,
         _duration(NS_PER_S),
-        "how long single traces are remembered",
+        "[How long](state.md#how-long) single traces are remembered, and finished windows are listed again.",
     ),
     Setting(
         "usage_poll_ns",
         "NETRA_BRIDGE_USAGE_POLL",
         60 * NS_PER_S,
         _duration(NS_PER_S // 10),
-        "time between polls of usage",
+        "`run`: time between two polls of [usage](usage.md).",
     ),
     Setting(
-        "usage_tenants", "NETRA_BRIDGE_USAGE_TENANTS", (), _list, "tenants to poll; none: those found in the traces"
+        "usage_tenants",
+        "NETRA_BRIDGE_USAGE_TENANTS",
+        (),
+        _list,
+        "Tenants to poll. Where it is not set: those in the traces.",
     ),
     Setting(
         "usage_tenant_limit",
         "NETRA_BRIDGE_USAGE_TENANT_LIMIT",
         500,
         _number(1, 100_000, int),
-        "tenants with label sets of their own; the others are summed up as other",
+        "Tenants with [counters of their own](usage.md#tenants); all others are summed up.",
     ),
     Setting(
         "usage_sessions",
         "NETRA_BRIDGE_USAGE_SESSIONS",
         0,
         _number(0, 1000, int),
-        "sessions to show, those that cost most; 0 for none",
+        "[Sessions](usage.md#sessions) to show, those that cost most.",
     ),
     Setting(
         "usage_period",
         "NETRA_BRIDGE_USAGE_PERIOD",
         "month",
         _choice("month", "day"),
-        "what period gauges cover, in UTC",
+        "What a [period](usage.md#periods-and-budgets) is, in UTC.",
     ),
     Setting(
-        "usage_grace_ns", "NETRA_BRIDGE_USAGE_GRACE", 3 * 86400 * NS_PER_S, _duration(0), "how late usage may come"
+        "usage_grace_ns",
+        "NETRA_BRIDGE_USAGE_GRACE",
+        3 * 86400 * NS_PER_S,
+        _duration(0),
+        "How long after the end of a period usage may still come and is counted.",
     ),
     Setting(
         "usage_announce_ns",
         "NETRA_BRIDGE_USAGE_ANNOUNCE",
         75 * NS_PER_S,
         _duration(0),
-        "how long a new counter shows 0 first; longer than metrics are collected apart",
+        "How long a new [counter](usage.md#counters) shows 0 first. Longer than the time between two scrapes.",
     ),
     Setting(
-        "usage_budgets", "NETRA_BRIDGE_USAGE_BUDGETS", {}, _budgets, "US dollars a period by tenant; * is any other"
+        "usage_budgets",
+        "NETRA_BRIDGE_USAGE_BUDGETS",
+        {},
+        _budgets,
+        "[Budgets](usage.md#periods-and-budgets), US dollars a period by tenant; `*` is any other. As a text "
+        "`AceTech=500,*=50`.",
     ),
-    Setting("http_host", "OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1", _text, "where health and metrics are served"),
-    Setting("http_port", "OTEL_EXPORTER_PROMETHEUS_PORT", 9464, _number(0, 65535, int), "its port; 0 takes a free one"),
-    Setting("grpc_host", "NETRA_BRIDGE_GRPC_HOST", "127.0.0.1", _text, "where the gRPC service listens"),
-    Setting("grpc_port", "NETRA_BRIDGE_GRPC_PORT", 9465, _number(0, 65535, int), "its port; 0 takes a free one"),
-    Setting("grpc_token", "NETRA_BRIDGE_GRPC_TOKEN", None, _secret, "what its callers must show; turns it on"),
-    Setting("grpc_token_file", "NETRA_BRIDGE_GRPC_TOKEN_FILE", None, _path, "a file that holds the token"),
-    Setting("grpc_certificate", "NETRA_BRIDGE_GRPC_CERTIFICATE", None, _path, "its certificate chain, PEM"),
-    Setting("grpc_key", "NETRA_BRIDGE_GRPC_KEY", None, _path, "the key of its certificate, PEM"),
-    Setting("grpc_client_ca", "NETRA_BRIDGE_GRPC_CLIENT_CA", None, _path, "who signs its callers' certificates, PEM"),
-    Setting("grpc_reflection", "NETRA_BRIDGE_GRPC_REFLECTION", False, _flag, "let callers ask what the service is"),
-    Setting("grpc_calls", "NETRA_BRIDGE_GRPC_CALLS", 256, _number(1, 10_000, int), "calls at the same time, at most"),
+    Setting(
+        "http_host",
+        "OTEL_EXPORTER_PROMETHEUS_HOST",
+        "127.0.0.1",
+        _text,
+        "`run`: where health and metrics are served ([operations](operations.md#is-it-well)).",
+    ),
+    Setting(
+        "http_port",
+        "OTEL_EXPORTER_PROMETHEUS_PORT",
+        9464,
+        _number(0, 65535, int),
+        "`run`: its port; 0 takes a free one, and the log names it.",
+    ),
+    Setting(
+        "grpc_host",
+        "NETRA_BRIDGE_GRPC_HOST",
+        "127.0.0.1",
+        _text,
+        "`run`: where the [gRPC service](grpc.md) listens. It is on as soon as `grpc_token` or `grpc_client_ca` is "
+        "set; another address than loopback needs TLS.",
+    ),
+    Setting(
+        "grpc_port",
+        "NETRA_BRIDGE_GRPC_PORT",
+        9465,
+        _number(0, 65535, int),
+        "Its port; 0 takes a free one, and the log names it.",
+    ),
+    Setting(
+        "grpc_token",
+        "NETRA_BRIDGE_GRPC_TOKEN",
+        None,
+        _secret,
+        "What its callers must show, as `authorization: Bearer TOKEN`.",
+    ),
+    Setting(
+        "grpc_token_file",
+        "NETRA_BRIDGE_GRPC_TOKEN_FILE",
+        None,
+        _path,
+        "A file that holds the token and nothing else. It is read at the start, where `grpc_token` is not set.",
+    ),
+    Setting(
+        "grpc_certificate",
+        "NETRA_BRIDGE_GRPC_CERTIFICATE",
+        None,
+        _path,
+        "Its certificate and those up to its authority, a PEM file. It goes with `grpc_key`. Both are read again when "
+        "the files change.",
+    ),
+    Setting("grpc_key", "NETRA_BRIDGE_GRPC_KEY", None, _path, "The key of its certificate, a PEM file."),
+    Setting(
+        "grpc_client_ca",
+        "NETRA_BRIDGE_GRPC_CLIENT_CA",
+        None,
+        _path,
+        "Who signs its callers' certificates, a PEM file. Callers without one are then turned away (mutual TLS).",
+    ),
+    Setting(
+        "grpc_reflection",
+        "NETRA_BRIDGE_GRPC_REFLECTION",
+        False,
+        _flag,
+        "Let callers ask what the service is, as `grpcurl` does.",
+    ),
+    Setting(
+        "grpc_calls",
+        "NETRA_BRIDGE_GRPC_CALLS",
+        256,
+        _number(1, 10_000, int),
+        "Calls that it answers at the same time, streams included; more are refused for the moment.",
+    ),
     Setting(
         "grpc_stall_ns",
         "NETRA_BRIDGE_GRPC_STALL",
         60 * NS_PER_S,
         _duration(NS_PER_S // 10),
-        "how long a caller may leave a message of a stream unread or a batch unacknowledged",
+        "How long a caller may leave a message of a stream unread, or a batch unacknowledged, before the stream ends.",
     ),
-    Setting("log_format", "NETRA_BRIDGE_LOG_FORMAT", "text", _choice("text", "json"), "how log lines are written"),
+    Setting(
+        "log_format",
+        "NETRA_BRIDGE_LOG_FORMAT",
+        "text",
+        _choice("text", "json"),
+        "How log lines on stderr are written.",
+    ),
 )
 _FILE_KEYS = {setting.key: setting for setting in SETTINGS}
 

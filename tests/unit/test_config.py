@@ -63,6 +63,16 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "usage_budgets": ({}, "a%3Db=5,*=0.5", {"a=b": 5.0, "*": 0.5}),
     "http_host": ("127.0.0.1", "::1", "::1"),
     "http_port": (9464, "9999", 9999),
+    "grpc_host": ("127.0.0.1", "::1", "::1"),
+    "grpc_port": (9465, "0", 0),
+    "grpc_token": (None, "t", Secret("t")),
+    "grpc_token_file": (None, None, None),
+    "grpc_certificate": (None, "/etc/bridge/tls.crt", "/etc/bridge/tls.crt"),
+    "grpc_key": (None, "/etc/bridge/tls.key", "/etc/bridge/tls.key"),
+    "grpc_client_ca": (None, "/etc/bridge/ca.crt", "/etc/bridge/ca.crt"),
+    "grpc_reflection": (False, "on", True),
+    "grpc_calls": (256, "2", 2),
+    "grpc_stall_ns": (60 * 10**9, "500ms", 500 * 10**6),
     "log_format": ("text", "json", "json"),
 }  # fmt: skip
 
@@ -92,18 +102,20 @@ def test_flag_over_environment_over_file_over_default(name: str, tmp_path: Path)
         assert settings.origins[name] == origin
 
 
-def test_the_key_may_stand_in_a_file(tmp_path: Path) -> None:
-    """It is read where no key is set, without its line end; the origin is the file, and nothing of it is ever shown."""
+@pytest.mark.parametrize("name", ["api_key", "grpc_token"])
+def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
+    """It is read where none is set, without its line end; the origin is the file, and nothing of it is ever shown."""
+    variable = next(one.variable for one in SETTINGS if one.name == name)
     key = file(tmp_path, "nk-secret\n")
-    for flags, environ in (({"api_key_file": str(key)}, {}), ({}, {"NETRA_API_KEY_FILE": str(key)})):
+    for flags, environ in (({f"{name}_file": str(key)}, {}), ({}, {f"{variable}_FILE": str(key)})):
         settings = load(flags, environ)
-        assert settings.api_key == Secret("nk-secret")
-        assert settings.origins["api_key"] == str(key)
-    assert load({}, {"NETRA_API_KEY": "other", "NETRA_API_KEY_FILE": str(key)}).api_key == Secret("other")
+        assert getattr(settings, name) == Secret("nk-secret")
+        assert settings.origins[name] == str(key)
+    assert getattr(load({}, {variable: "other", f"{variable}_FILE": str(key)}), name) == Secret("other")
     key.write_text("two\nlines\n")
     for bad in (key, tmp_path / "none", tmp_path):
-        with pytest.raises(ConfigurationError, match=f"NETRA_API_KEY_FILE: {bad}") as raised:
-            load({}, {"NETRA_API_KEY_FILE": str(bad)})
+        with pytest.raises(ConfigurationError, match=f"{variable}_FILE: {bad}") as raised:
+            load({}, {f"{variable}_FILE": str(bad)})
         assert "lines" not in str(raised.value)
 
 
@@ -152,7 +164,10 @@ WRONG = [
     ("window", "1", "not a duration"),
     ("window", "9" * 400 + "d", "100 years"),
     ("window", "40000d", "100 years"),
-    ("batch_bytes", "1", "a whole number from 1000"),
+    ("batch_bytes", "1", "a whole number from 1000 to 1000000000"),
+    ("usage_budgets", "ace=much", "tenants, each with US dollars"),
+    ("grpc_token", "a\nb", "line breaks"),
+    ("grpc_stall", "50ms", "a duration from 100ms"),
 ]
 
 
@@ -275,7 +290,9 @@ def test_an_error_about_a_file_never_shows_the_key(text: str, tmp_path: Path) ->
 
 def test_secrets_never_print() -> None:
     """``repr``, ``str`` and formatting show three stars; so do the settings that hold them."""
-    settings = load({}, {"NETRA_API_KEY": CANARY, "NETRA_HEADERS": f"x-token={CANARY}"})
+    settings = load(
+        {}, {"NETRA_API_KEY": CANARY, "NETRA_HEADERS": f"x-token={CANARY}", "NETRA_BRIDGE_GRPC_TOKEN": CANARY}
+    )
     secret = settings.api_key
     assert secret is not None
     assert secret.reveal() == CANARY

@@ -2,7 +2,8 @@
 
 Commands and examples run against an emulator with sample traffic, and with a state that remembers a replay of it. What
 a block needs beyond that stands in HTML comments before it: after ``<!-- needs: NAME -->`` each OTLP address becomes an
-``otlp-file``, for no such server is here; a command after ``<!-- runs until stopped -->`` is stopped once it is ready.
+``otlp-file``, for no such server is here; a command after ``<!-- runs until stopped -->`` is stopped once it is ready;
+Python after ``<!-- needs: grpc -->`` talks to a bridge that runs with the token that stands in it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,11 +35,15 @@ from netra_otel_bridge.deliver import identity, parse_destination
 from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
 from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
 from netra_otel_bridge.state import StateStore
+from tests.support import reference
 from tests.support.emulator import ThreadedEmulator, running_emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NEEDS, SERVES = re.compile(r"<!-- needs: \w+ -->"), "<!-- runs until stopped -->"
+NEEDS_GRPC, GRPC_ADDRESS, GRPC_TOKEN = "<!-- needs: grpc -->", "127.0.0.1:9465", "a-long-random-text"
+PROGRAM = re.compile(r"(?:\w+=\S+ )*netra-otel-bridge\b")
+"""How a command of the program begins, with the variables that are set for it alone."""
 OTLP_ADDRESS = re.compile(r"otlp\+\w+://\S+")
 INSTEAD = "otlp-file:instead.jsonl"
 READY = re.compile(r"emulator ready at|info: health and metrics at")
@@ -87,11 +94,7 @@ def commands() -> Iterator[Any]:
     for block in BLOCKS:
         for number, line in enumerate(block.text.splitlines(), block.line + 1):
             command = line.removeprefix("$ ")
-            if (
-                block.language in ("bash", "console")
-                and command.startswith("netra-otel-bridge")
-                and command not in seen
-            ):
+            if block.language in ("bash", "console") and PROGRAM.match(command) and command not in seen:
                 seen.add(command)
                 yield pytest.param(block, command, id=f"{block.page.relative_to(ROOT)}:{number}")
 
@@ -145,15 +148,18 @@ def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("block", "line"), list(commands()))
 def test_each_command_runs(block: Block, line: str, place: Path) -> None:
     """A command that the documentation shows exits with 0, and says no warning or error."""
-    words = line.replace("netra-otel-bridge", f"{sys.executable} -W error -m netra_otel_bridge", 1)
+    variables, program, arguments = line.partition("netra-otel-bridge")
+    assert program
+    words = f"{variables}exec {sys.executable} -W error -m netra_otel_bridge{arguments}"
     if any(NEEDS.fullmatch(comment) for comment in block.comments):
         words = OTLP_ADDRESS.sub(INSTEAD, words)
     serves = SERVES in block.comments
     if serves:
-        words = f"exec {words}{' --port 0' if ' emulator ' in words else ''}"
+        words = f"{words}{' --port 0' if ' emulator ' in words else ''}"
     shell = subprocess.Popen(
         ["bash", "-c", words],
         cwd=place,
+        env=os.environ | ({"NETRA_BRIDGE_GRPC_PORT": "0"} if "NETRA_BRIDGE_GRPC_TOKEN=" in words else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if serves else subprocess.PIPE,
         text=True,
@@ -188,8 +194,39 @@ def stop_when_ready(service: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("block", in_language("python"))
 def test_each_python_block_runs(block: Block, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A block of Python runs as it stands, alone, and prints something."""
-    exec(compile(block.text, str(block), "exec", dont_inherit=True), {"__name__": "__main__"})
+    with grpc_service(place) if NEEDS_GRPC in block.comments else nullcontext(GRPC_ADDRESS) as address:
+        text = block.text.replace(GRPC_ADDRESS, address)
+        exec(compile(text, str(block), "exec", dont_inherit=True), {"__name__": "__main__"})
     assert capsys.readouterr().out
+
+
+@contextmanager
+def grpc_service(place: Path) -> Iterator[str]:
+    """A bridge that serves gRPC alone; its address."""
+    service = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "netra_otel_bridge", "run", "--no-traces", "--no-usage"],
+        cwd=place,
+        env=os.environ | {"NETRA_BRIDGE_GRPC_TOKEN": GRPC_TOKEN, "NETRA_BRIDGE_GRPC_PORT": "0"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert service.stderr is not None
+        said = []
+        for line in service.stderr:
+            said.append(line)
+            if found := re.search(r"gRPC at (\S+)", line):
+                yield found[1]
+                break
+        else:
+            pytest.fail(f"it ended before it served: {said}")
+        service.send_signal(signal.SIGTERM)
+        rest = service.communicate(timeout=60)[1]
+        assert service.returncode == 0, rest
+        assert [line for line in rest.splitlines() if not UNREMARKABLE.fullmatch(line)] == []
+    finally:
+        service.kill()
+        service.communicate()
 
 
 @pytest.mark.parametrize("block", in_language("yaml"))
@@ -227,19 +264,25 @@ def rows(page: str) -> dict[str, list[str]]:
     return {cells[0].strip("`"): cells for cells in split}
 
 
-def test_each_setting_is_on_its_page() -> None:
-    """The page of the configuration lists each setting with its name, its variable and its default."""
-    listed = rows("configuration.md")
+def test_the_reference_of_the_settings_is_what_the_code_makes() -> None:
+    """The page is as ``make docs`` writes it, and each default in it is read back as the default."""
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    assert reference.PAGE == ROOT / "docs" / "configuration.md"
+    assert page == reference.made(page), "run make docs"
     for setting in SETTINGS:
-        cells = [cell.strip("`") for cell in listed[setting.key]]
-        assert cells[1] == setting.variable
-        assert cells[3]
-        if setting.name == "window_ns":
-            assert setting.parse(cells[2]) == setting.default
-        elif setting.default in (None, (), {}):
-            assert cells[2] == ""
-        else:
-            assert setting.parse(cells[2]) == setting.default
+        assert setting.help.endswith(".")
+        if reference.default(setting):
+            assert setting.parse(reference.default(setting)) == setting.default
+
+
+def test_settings_that_have_flags_are_named() -> None:
+    """The page of the configuration says which they are; ``--user`` is none, it chooses traces."""
+    text = re.search(r"Seven settings have flags: (.*?)\.", sections("configuration.md")["Settings"], flags=re.DOTALL)
+    assert text is not None
+    keys = {setting.key for setting in SETTINGS}
+    commands = dict(leaves(typer.main.get_command(app)))
+    options = {one.name for name in ("replay", "run") for one in commands[name].params}
+    assert {flag.strip("-") for flag in re.findall(r"`(--\w+)`", text[1])} == options & keys - {"user"}
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -363,6 +406,60 @@ def test_each_note_is_on_its_page() -> None:
     text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
     assert len(concrete) > 10
     assert [word for word in sorted(concrete) if f"`{word}`" not in text] == []
+
+
+def test_each_promise_names_tests_that_exist() -> None:
+    """Each of the eight promises has tests that hold it, with the file and the name that they have."""
+    promises = {name: text for name, text in sections("promises.md").items() if re.match(r"P\d ", name)}
+    assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 9)]
+    for name, text in promises.items():
+        named = re.findall(r"`(tests/\w+/test_\w+\.py)::(\w+)`", text)
+        assert len(named) >= 2, name
+        assert len(named) == text.count("::")
+        assert [
+            test for file, test in named if not re.search(rf"^(async )?def {test}\(", read(file), re.MULTILINE)
+        ] == []
+
+
+def read(file: str) -> str:
+    return (ROOT / file).read_text("utf-8")
+
+
+def test_the_guide_leads_to_every_page() -> None:
+    """The table of contents names each page of the guide once, and the README leads to it."""
+    linked = re.findall(r"^\| .*?\]\(([^)#]+)\)", read("docs/README.md"), flags=re.MULTILINE)
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    outside = {"adr/README.md", "../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md", "../tests/faults/README.md"}
+    assert sorted(linked) == sorted(pages | outside)
+    assert "](docs/README.md)" in read("README.md")
+
+
+def test_the_units_settings_for_grpc_are_the_programs(tmp_path: Path) -> None:
+    """Each variable exists, and names a credential that is handed over; systemd takes the file beside the unit."""
+    text = read("examples/systemd/grpc.conf")
+    variables = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, flags=re.MULTILINE))
+    assert set(variables) <= {setting.variable for setting in SETTINGS if setting.key.startswith("grpc_")}
+    credentials = re.findall(r"^LoadCredential=([\w.-]+):", text, flags=re.MULTILINE)
+    assert [value.removeprefix("%d/") for value in variables.values() if "%d" in value] == credentials
+    unit = tmp_path / "netra-otel-bridge.service"
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", read(f"examples/systemd/{unit.name}")))
+    (tmp_path / f"{unit.name}.d").mkdir()
+    (tmp_path / f"{unit.name}.d" / "grpc.conf").write_text(text)
+    if analyze := shutil.which("systemd-analyze"):
+        done = subprocess.run([analyze, "verify", unit], capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_each_part_is_in_the_table_of_parts() -> None:
+    """A newcomer finds each folder and module of the package there, and nothing that is gone."""
+    table = read("CONTRIBUTING.md").partition("## Where things are")[2].partition("\n## ")[0]
+    parts = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in (ROOT / "netra_otel_bridge").iterdir()
+        if path.suffix in ("", ".py") and not path.name.startswith("__")
+    }
+    named = re.findall(r"`(\w+/|\w+\.py)`", "".join(re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)))
+    assert sorted(named) == sorted(parts)
 
 
 def test_each_decision_is_in_the_index() -> None:

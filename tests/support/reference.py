@@ -1,0 +1,56 @@
+"""The reference of the settings in docs/configuration.md, made from the code: ``python -m tests.support.reference``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netra_otel_bridge.clock import duration_text
+from netra_otel_bridge.config import SETTINGS, Setting
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+BEGIN = "<!-- made from netra_otel_bridge/config.py by `make docs` -->\n"
+END = "<!-- end of what is made -->\n"
+NO_VALUES = ("99999999d", object())
+"""One of them every setting refuses, and says in its refusal what it takes."""
+
+
+def default(setting: Setting) -> str:
+    """The default as a user writes it; empty where there is none."""
+    value = setting.default
+    if value in (None, (), {}):
+        return ""
+    if setting.name.endswith("_ns"):
+        return duration_text(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def takes(setting: Setting) -> str:
+    """What values it takes, in the words of the error about one that it does not take."""
+    for value in NO_VALUES:
+        try:
+            setting.parse(value)
+        except ValueError as error:
+            return str(error).removeprefix("expected ")
+    raise AssertionError(f"{setting.key} takes anything")
+
+
+def table() -> str:
+    """All settings, a row each."""
+    rows = ["| name | variable | default | takes | meaning |", "|---|---|---|---|---|"]
+    for one in SETTINGS:
+        shown = f"`{default(one)}` " if default(one) else ""
+        rows.append(f"| `{one.key}` | `{one.variable}` | {shown}| {takes(one)} | {one.help} |")
+    return "\n".join(rows) + "\n"
+
+
+def made(page: str) -> str:
+    """The text of the page with the table as the code makes it now, between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(made(PAGE.read_text("utf-8")), "utf-8")
