@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock, SystemClock, iso_ms, parse_time_ns
-from netra_otel_bridge.config import Settings, load, state_home
+from netra_otel_bridge.config import load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
 from netra_otel_bridge.deliver import Destination, Sender, identity, open_destination, own_destination
 from netra_otel_bridge.deliver import To as To
@@ -33,11 +33,14 @@ from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.metering import Meter, MeterOptions
 from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, SpanChunk, TraceQuery, Window
 from netra_otel_bridge.pipeline import LaneOptions, LaneWatch, TraceLane
+from netra_otel_bridge.places import first_place, place
 from netra_otel_bridge.progress import Recorder
 from netra_otel_bridge.resend import resend
+from netra_otel_bridge.settings import Settings
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
+from netra_otel_bridge.source.loop import LoopThread
 from netra_otel_bridge.state import MeterState, StateStore
-from netra_otel_bridge.streaming import SpanStream, first_place, place
+from netra_otel_bridge.streaming import AHEAD, SpanStream
 from netra_otel_bridge.windows import split, without
 
 T = TypeVar("T")
@@ -445,7 +448,9 @@ class Bridge:
             raise UsageError("a trace is read whole", hint="leave out the range and the query")
         async with self.async_client() as client:
             asked = [since, from_, until]
-            stream = self.span_stream(client, query or TraceQuery(), window, asked, trace_id, resume_token)
+            stream = self.span_stream(
+                client, query or TraceQuery(), window, asked, trace_id, resume_token, ahead=self.settings.concurrency
+            )
             async with aclosing(stream.chunks()) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -459,12 +464,16 @@ class Bridge:
         trace_id: str | None = None,
         resume_token: str | None = None,
         profile: str | None = None,
+        ahead: int = AHEAD,
     ) -> SpanStream:
-        """The stream behind `aread_spans`; ``asked`` is how the range was given, and must be the same on resuming."""
+        """The stream behind `aread_spans`; ``asked`` is how the range was given, and must be the same on resuming.
+
+        ``ahead`` traces are read at once. Raises `UsageError` for what is no token of this stream.
+        """
         what = [client.base_url, asked, _query_text((query,)), trace_id, profile or self.settings.profile]
         of = blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
         start = place(resume_token, of) if resume_token else first_place(of, window)
-        return SpanStream(client, self.converter(profile), query, start, trace_id=trace_id)
+        return SpanStream(client, self.converter(profile), query, start, trace_id=trace_id, ahead=ahead)
 
     def estimate(
         self,
@@ -631,14 +640,28 @@ def run_here(work: Coroutine[Any, Any, T], *, instead: str = "areplay or aestima
 
 def _iterate_here(items: AsyncGenerator[T, None]) -> Iterator[T]:
     """What ``items`` yields. Raises `UsageError` where an event loop runs."""
-    end = object()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _pulled(items)
+    raise UsageError("an event loop is running in this thread", hint="iterate over aread_spans instead")
 
-    async def following() -> T | object:
-        return await anext(items, end)
 
-    with asyncio.Runner() as runner:
-        try:
-            while (item := runner.run(following())) is not end:
-                yield cast(T, item)
-        finally:
-            runner.run(items.aclose())
+def _pulled(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """``items``, on a loop in a thread of its own: so requests are answered in time while the caller is busy."""
+    turn = asyncio.Lock()
+
+    async def following() -> T | None:
+        async with turn:
+            return await anext(items, None)
+
+    async def finish() -> None:
+        async with turn:
+            await items.aclose()
+
+    loop = LoopThread(finish)
+    try:
+        while (item := loop.run(following())) is not None:
+            yield item
+    finally:
+        loop.close()

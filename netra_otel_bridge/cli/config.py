@@ -13,7 +13,7 @@ from rich.text import Text
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
 from netra_otel_bridge.clock import duration_text
-from netra_otel_bridge.config import SETTINGS, Secret, Setting, Settings
+from netra_otel_bridge.settings import SETTINGS, Secret, Setting, Settings
 
 _CREDENTIALS = re.compile(r"//[^/?#]*@")
 """A user and password in a URL. They are refused wherever the URL is used, and not shown before."""

@@ -17,7 +17,6 @@ from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import count, err, out, write_json
 from netra_otel_bridge.cli.running import Interrupted, run
 from netra_otel_bridge.clock import NS_PER_MS, NS_PER_S, Backoff, duration_text, iso_ms, parse_duration_ns
-from netra_otel_bridge.config import parse_headers
 from netra_otel_bridge.convert.metrics import TENANT_ID
 from netra_otel_bridge.convert.openmetrics import is_label, tenant_label
 from netra_otel_bridge.deliver.answers import header_secrets
@@ -26,6 +25,7 @@ from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import Window
 from netra_otel_bridge.past_output import file_for, send_readings, write_openmetrics
 from netra_otel_bridge.past_usage import PastUsage, count_steps, find_tenants
+from netra_otel_bridge.settings import parse_headers
 
 FORMS = "give --to openmetrics:FILE, otlp, or exporter:NAME"
 

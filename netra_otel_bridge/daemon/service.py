@@ -151,6 +151,7 @@ class Service:
     async def _serve(self, stack: AsyncExitStack, state: StateStore) -> None:
         """Everything that others look at or call."""
         settings = self._bridge.settings
+        rpc = self._rpc_server(stack, state) if is_wanted(settings) else None
         readers, registry = metric_readers(self._bridge.environ, self._counting_since_ns)
         endpoints = HttpEndpoints(settings.http_host, settings.http_port, self.health, registry, self._bridge.clock)
         telemetry = Telemetry(self.health, readers)
@@ -171,18 +172,19 @@ class Service:
         if self._usage_follower is not None:
             _log.info("polling usage of %s every %s", self._client.base_url, duration_text(settings.usage_poll_ns))
         _log.info("health and metrics at %s/readyz and %s/metrics", self.address, self.address)
-        if is_wanted(settings):
-            await self._serve_rpc(stack, state)
+        if rpc is not None:
+            stack.push_async_callback(rpc.close)
+            self.grpc_address = await rpc.start()
+            _log.info("gRPC at %s", self.grpc_address)
 
-    async def _serve_rpc(self, stack: AsyncExitStack, state: StateStore) -> None:
+    def _rpc_server(self, stack: AsyncExitStack, state: StateStore) -> RpcServer:
         """The gRPC service. All that work through it share one thread that writes, and a quarter of the calls to Netra."""
         writer = stack.enter_context(ThreadPoolExecutor(1, "subscriptions"))
-        limiter = self._limiter
         client = self._client.within(max(1, self._bridge.settings.concurrency // 4))
 
         @asynccontextmanager
         async def follow(destination: Destination, query: TraceQuery, profile: str | None) -> AsyncIterator[Follower]:
-            notices = QuietNotices(destination.name, limiter, self._bridge.clock)
+            notices = QuietNotices(destination.name, self._limiter, self._bridge.clock)
             async with AsyncExitStack() as lane:
                 routes = await self._bridge.routes(
                     lane, destination, (query,), state, client=client, watch=lambda *_: notices,
@@ -190,10 +192,7 @@ class Service:
                 )  # fmt: skip
                 yield self._follower(routes[0], notices)
 
-        server = RpcServer(self._bridge, client, self.health, follow, __version__)
-        stack.push_async_callback(server.close)
-        self.grpc_address = await server.start()
-        _log.info("gRPC at %s", self.grpc_address)
+        return RpcServer(self._bridge, client, self.health, follow, __version__)
 
     def _counting_since_ns(self) -> int:
         return self._usage_follower.view().origin_ns if self._usage_follower is not None else 0

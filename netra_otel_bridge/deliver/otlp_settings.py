@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from netra_otel_bridge.config import parse_headers
 from netra_otel_bridge.errors import ConfigurationError
+from netra_otel_bridge.settings import parse_headers
 
 OtlpProtocol = Literal["grpc", "http/protobuf"]
 TRACES_PATH = "/v1/traces"

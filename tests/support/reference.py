@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from netra_otel_bridge.clock import duration_text
-from netra_otel_bridge.config import SETTINGS, Setting
+from netra_otel_bridge.settings import SETTINGS, Setting
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
-BEGIN = "<!-- made from netra_otel_bridge/config.py by `make docs` -->\n"
+BEGIN = "<!-- made from netra_otel_bridge/settings.py by `make docs` -->\n"
 END = "<!-- end of what is made -->\n"
 NO_VALUES = ("99999999d", object())
 """One of them every setting refuses, and says in its refusal what it takes."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from netra_otel_bridge.config import SETTINGS, Secret, load, parse_headers
+from netra_otel_bridge.config import load
 from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.settings import SETTINGS, Secret, parse_headers
 
 CANARY = "nk-canary-5d1f"
 

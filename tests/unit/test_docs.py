@@ -29,11 +29,12 @@ from netra_otel_bridge import BridgeError, LaneReport, ReplayReport, errors
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.output import report_json
 from netra_otel_bridge.clock import SystemClock
-from netra_otel_bridge.config import SETTINGS, load
+from netra_otel_bridge.config import load
 from netra_otel_bridge.convert import semconv
 from netra_otel_bridge.deliver import identity, parse_destination
 from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
 from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
+from netra_otel_bridge.settings import SETTINGS
 from netra_otel_bridge.state import StateStore
 from tests.support import reference
 from tests.support.emulator import ThreadedEmulator, running_emulator
