@@ -2,38 +2,35 @@
 
     list -> [traces, some of them read ahead] -> convert -> chunks
 
-What a token holds is a place in the listing: the trace that was sent last, and how much of the next one. So a stream
-that broke is taken up by whoever holds the token, in another process too, and nothing is kept for it meanwhile. What
-is read ahead is bounded, and a reader that stops stops the reading.
+A token holds a place in the listing (`Place`). So a stream that broke is taken up by whoever holds the token, in
+another process too, and nothing is kept for it meanwhile. What is read ahead is bounded, and a reader that stops stops
+the reading.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
-
-import msgspec
 
 from netra_otel_bridge.clock import NS_PER_MS
 from netra_otel_bridge.convert import SpanConverter, instant_ns
 from netra_otel_bridge.deliver import Batcher, encode_span
-from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound, NotKnown, UsageError
+from netra_otel_bridge.errors import BridgeError, NetraNotFound, NetraRejected, NotKnown
 from netra_otel_bridge.held import Held, Share
 from netra_otel_bridge.model import (
     SpanBatch,
     SpanChunk,
     TraceQuery,
+    TracesPage,
     TraceSpan,
     TraceSummary,
     UnreadableItem,
     Window,
 )
+from netra_otel_bridge.places import Place, token
 from netra_otel_bridge.reading import RESTARTS, Gone, list_pages, read_spans
 from netra_otel_bridge.source import AsyncNetraClient
 
@@ -42,70 +39,33 @@ AHEAD = 16
 HELD_BYTES = 4 * 2**20
 CHUNK_SPANS = 512
 CHUNK_BYTES = 512 * 1024
-_VERSION = 1
-
-
-class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where a stream is. ``of`` tells streams apart, ``start_ns`` and ``end_ns`` are its window.
-
-    ``part`` counts the entries of ``TraceQuery.trace_ids`` that are done. ``trace_id`` was sent last, whole: Netra listed
-    it with this ``cursor`` and as starting at ``trace_ns``. Of ``next_id``, the first ``sent`` spans were sent, whose ids
-    are hashed in ``sent_ids``.
-    """
-
-    version: int
-    of: str
-    start_ns: int
-    end_ns: int
-    part: int = 0
-    trace_id: str = ""
-    cursor: str | None = None
-    trace_ns: int = 0
-    next_id: str = ""
-    sent: int = 0
-    sent_ids: str = ""
-
-
-def first_place(of: str, window: Window) -> Place:
-    """The beginning of a stream."""
-    return Place(_VERSION, of, window.start_ns, window.end_ns)
-
-
-def token(place: Place) -> str:
-    """A place as a text that travels anywhere."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
-
-
-def place(text: str, of: str) -> Place:
-    """The inverse of `token`. Raises `UsageError` for what is no token of the stream ``of``."""
-    try:
-        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        found = msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=Place)
-    except (UnicodeEncodeError, binascii.Error, msgspec.DecodeError):
-        raise UsageError("this is not a resume token", hint="give the one of the last response as it came") from None
-    if found.version != _VERSION or found.of != of or found.start_ns >= found.end_ns or found.sent < 0:
-        raise UsageError(
-            "this resume token is that of another request",
-            hint="range, query, profile and Netra's address must be those of the first call",
-        )
-    return found
+CHUNK_PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class _Ahead:
-    """A trace that is being read: what came before it in the listing, and where the stream is once it was sent."""
+    """A trace that is being read, with where the stream is before and behind it, and what to tell along with it.
+
+    Of one that was not ``listed``, the summary is but the id.
+    """
 
     summary: TraceSummary
+    listed: bool
     share: Share
     spans: asyncio.Task[list[TraceSpan]]
     before: Place
     after: Place
+    problems: list[str]
+
+    def place(self, ids: Sequence[str], sent: int) -> Place:
+        """Where the stream is when so many of the spans, which have these ids, were sent."""
+        return self.after if sent == len(ids) else self.before.within(self.summary.id, ids[:sent])
 
 
 class SpanStream:
     """The spans of all traces that Netra lists in a window, or of ``trace_id``; to be iterated once.
 
-    ``start`` is where it begins: a `Place` at the beginning, or that of a token.
+    ``start`` is where it begins: a `Place` at the beginning, or that of a token. ``ahead`` traces are read at once.
     """
 
     def __init__(
@@ -116,6 +76,7 @@ class SpanStream:
         start: Place,
         *,
         trace_id: str | None = None,
+        ahead: int = AHEAD,
     ) -> None:
         self._client = client
         self._converter = converter
@@ -124,14 +85,18 @@ class SpanStream:
         self._trace_id = trace_id
         self._held = Held(HELD_BYTES)
         self._ahead: deque[_Ahead] = deque()
-        self._slots = asyncio.Semaphore(AHEAD)
+        self._slots = asyncio.Semaphore(ahead)
         self._more = asyncio.Event()
-        self._problems: list[str] = []
         self._gone = Gone()
         self._listed = 0
         self._batcher = Batcher(CHUNK_SPANS, CHUNK_BYTES)
-        self._places: deque[tuple[_Ahead, Sequence[str], int]] = deque()
+        self._places: deque[Callable[[], Place]] = deque()
         self._reached = start
+        self._batched = 0
+        self._handed_out = 0
+        self._to_tell: list[str] = []
+        self._problems: deque[tuple[int, str]] = deque()
+        self._told: set[int] = set()
 
     async def chunks(self) -> AsyncGenerator[SpanChunk, None]:
         """The chunks, in order. Close the iterator if it is not read to its end.
@@ -142,7 +107,7 @@ class SpanStream:
         listing.add_done_callback(lambda _: self._more.set())
         try:
             while self._ahead or not listing.done():
-                if not self._ahead or not self._ahead[0].spans.done():
+                if not self._may_go_on(listing):
                     for chunk in self._flush():
                         yield chunk
                     await self._wait(listing)
@@ -153,12 +118,14 @@ class SpanStream:
                     for chunk in self._flush():
                         yield chunk
                     raise error
-                summary = await self._summary(spans) if self._trace_id is not None else work.summary
+                summary = work.summary if work.listed else await self._summary(spans)
                 for chunk in self._chunks_of(work, spans, summary):
                     yield chunk
                 work.share.release()
                 self._slots.release()
-            for chunk in self._flush(last=listing.exception() is None):
+            if listing.exception() is None:
+                self._end(listing.result())
+            for chunk in self._flush():
                 yield chunk
             listing.result()
         finally:
@@ -167,81 +134,91 @@ class SpanStream:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _wait(self, listing: asyncio.Task[None]) -> None:
-        """Return when something has changed: the first trace was read, another was listed, or there are no more."""
+    def _may_go_on(self, listing: asyncio.Task[Place]) -> bool:
+        """Whether the next trace was read, or there are no more."""
+        return self._ahead[0].spans.done() if self._ahead else listing.done()
+
+    async def _wait(self, listing: asyncio.Task[Place]) -> None:
         self._held.idle(True)
-        self._more.clear()
-        if not listing.done() or (self._ahead and not self._ahead[0].spans.done()):
+        while not self._may_go_on(listing):
+            self._more.clear()
             await self._more.wait()
         self._held.idle(False)
 
-    async def _list(self) -> None:
-        at = self._start
-        if self._trace_id is not None:
-            if at.trace_id != self._trace_id:
-                await self._put(TraceSummary(id=self._trace_id), at, _behind(at, 0, TraceSummary(id=self._trace_id)))
-            return
-        parts = self._query.trace_ids or (None,)
-        for number, trace_id in enumerate(parts):
-            if number < at.part:
-                continue
-            at = await self._list_part(at, number, trace_id)
-            at = msgspec.structs.replace(at, part=number + 1, cursor=None, trace_id="", trace_ns=0)
+    async def _list(self) -> Place:
+        """List what lies behind the start; returns the end.
 
-    async def _list_part(self, at: Place, number: int, trace_id: str | None) -> Place:
-        """List the traces behind ``at``. Where its cursor has expired, list again and leave out what lies before it."""
+        A trace that was sent in part comes first, by its id: if it begins earlier by now, it is not listed here any more.
+        """
+        at = self._start
+        trace_id = self._trace_id or at.next_id
+        if trace_id and at.last_id != trace_id:
+            before, at = at, at.behind(trace_id)
+            await self._put(TraceSummary(id=trace_id), before, at, listed=False)
+        if self._trace_id is not None:
+            return at
+        parts = tuple(dict.fromkeys(self._query.trace_ids))
+        for trace_id in parts[at.part :]:
+            at = (await self._list_part(at, trace_id)).at_part(at.part + 1)
+        return at if parts else await self._list_part(at, None)
+
+    async def _list_part(self, at: Place, trace_id: str | None) -> Place:
+        """List the traces behind ``at``. Where Netra refuses its cursor, list again and leave out what was sent.
+
+        So often in a row as it brings the stream on, and `RESTARTS` times where it does not.
+        """
         window = Window(at.start_ns, at.end_ns)
-        found = bool(at.trace_id)
-        again = False
-        for restart in range(RESTARTS + 1):
+        past: Place | None = None
+        tries = 0
+        while True:
+            begun = at
+            seen: set[str] = set()
             try:
-                async for page in list_pages(self._client, window, self._query, trace_id, None if again else at.cursor):
-                    self._unreadable("trace list", page.unreadable)
-                    for summary in page.traces:
-                        found = True
-                        if again and _lies_before(summary, at):
-                            continue
-                        after = _behind(at, number, summary)
-                        await self._put(summary, at, after)
-                        at = after
-            except NetraCursorRefused:
-                if restart == RESTARTS:
+                async for page in list_pages(self._client, window, self._query, trace_id, at.cursor):
+                    if at.passed and not at.passed_on(page.traces):
+                        past = at
+                    at = await self._put_page(page, at, past, seen)
+                    seen = {trace.id for trace in page.traces}
+            except NetraRejected:
+                tries = tries + 1 if at.before_ns == begun.before_ns else 1
+                if at.cursor is None or tries > RESTARTS:
                     raise
-                again = True
+                past = at = at.at_page(None)
             else:
                 break
-        if trace_id is not None and not found:
-            self._problems.append(f"trace {trace_id}: Netra lists none with this id in the range")
+        if trace_id is not None and not at.last_id:
+            self._to_tell.append(f"trace {trace_id}: Netra lists none with this id in the range")
         return at
 
-    async def _put(self, summary: TraceSummary, before: Place, after: Place) -> None:
+    async def _put_page(self, page: TracesPage, at: Place, past: Place | None, seen: set[str]) -> Place:
+        """Begin to read the traces of a page, but those ``seen`` before and what was sent by ``past``, or of the page."""
+        passed = at.passed_on(page.traces)
+        sent = (self._start.last_id, self._start.next_id)
+        if not passed and not (page.traces and page.traces[0].id in sent):
+            self._unreadable(self._to_tell, "", page.unreadable)
+        for index, trace in enumerate(page.traces[passed:], passed):
+            before, at = at, at.behind_on(page.traces, index)
+            if not (trace.id in sent or trace.id in seen or (past is not None and past.has_passed(trace))):
+                seen.add(trace.id)
+                await self._put(trace, before, at)
+        return at.at_page(page.next_cursor)
+
+    async def _put(self, trace: TraceSummary, before: Place, after: Place, *, listed: bool = True) -> None:
         """Begin to read a trace."""
         await self._slots.acquire()
         self._listed += 1
+        problems, self._to_tell = self._to_tell, []
         share = self._held.share()
-        task = asyncio.create_task(self._read(summary.id, share))
+        task = asyncio.create_task(self._read(trace.id, share, problems))
         task.add_done_callback(lambda _: self._more.set())
-        self._ahead.append(_Ahead(summary, share, task, before, after))
+        self._ahead.append(_Ahead(trace, listed, share, task, before, after, problems))
         self._more.set()
 
-    async def _read(self, trace_id: str, share: Share) -> list[TraceSpan]:
+    async def _read(self, trace_id: str, share: Share, problems: list[str]) -> list[TraceSpan]:
         try:
-            return await read_spans(self._client, trace_id, share, partial(self._unreadable, f"trace {trace_id}"))
+            return await read_spans(self._client, trace_id, share, partial(self._unreadable, problems, trace_id))
         finally:
             share.read()
-
-    def _chunks_of(self, work: _Ahead, spans: Sequence[TraceSpan], summary: TraceSummary | None) -> Iterator[SpanChunk]:
-        """The chunks that the spans of a trace fill; the rest of it waits for company."""
-        converted = self._converter.convert_trace(summary, spans)
-        ids = [span.id for span in spans]
-        sent = self._sent_before(work.summary.id, ids)
-        for number, span in enumerate(converted[sent:], sent + 1):
-            self._places.append((work, ids, number))
-            full = self._batcher.add(span, encode_span(span))
-            if full is not None:
-                yield self._chunk(full)
-        if sent == len(ids):
-            self._leave_behind(work)
 
     def _result(self, work: _Ahead) -> tuple[list[TraceSpan], Exception | None]:
         """What was read of a trace, or the error that ends the stream. A trace that is gone has no spans."""
@@ -254,14 +231,14 @@ class SpanStream:
                 self._gone.note(error, self._listed)
             except NetraNotFound:
                 return [], error
-            self._problems.append(f"trace {work.summary.id}: it is gone since Netra listed it")
+            work.problems.append(f"trace {work.summary.id}: it is gone since Netra listed it")
             return [], None
         except BridgeError as error:
             return [], error
         if not spans and self._trace_id is not None:
             return [], self._not_known()
         if not spans:
-            self._problems.append(f"trace {work.summary.id}: Netra lists it, and holds no span of it")
+            work.problems.append(f"trace {work.summary.id}: Netra lists it, and holds no span of it")
         return spans, None
 
     def _not_known(self) -> NotKnown:
@@ -279,71 +256,65 @@ class SpanStream:
         if not bounded:
             return None
         window = Window(min(bounded) // NS_PER_MS * NS_PER_MS, (max(bounded) // NS_PER_MS + 1) * NS_PER_MS)
-        async for page in list_pages(self._client, window, TraceQuery(), spans[0].trace_id):
-            for summary in page.traces:
-                return summary
-        return None
+        pages = [page async for page in list_pages(self._client, window, TraceQuery(), spans[0].trace_id)]
+        return next((trace for page in pages for trace in page.traces), None)
 
-    def _sent_before(self, trace_id: str, ids: Sequence[str]) -> int:
-        """How many of the spans of a trace were sent before this stream began: none, if they are not the same any more."""
-        start = self._start
-        same = start.next_id == trace_id and len(ids) >= start.sent and start.sent_ids == _hash(ids[: start.sent])
-        return start.sent if same else 0
+    def _chunks_of(self, work: _Ahead, spans: Sequence[TraceSpan], summary: TraceSummary | None) -> Iterator[SpanChunk]:
+        """The chunks that the spans of a trace fill; the rest of it waits for company."""
+        converted = self._converter.convert_trace(summary, spans)
+        ids = [span.id for span in spans]
+        sent = self._start.sent_of(work.summary.id, ids)
+        if sent == len(ids):
+            self._lead_to(work.after)
+        if not sent:
+            self._tell(work.problems, with_next=bool(ids))
+        for number, span in enumerate(converted[sent:], sent + 1):
+            self._places.append(partial(work.place, ids, number))
+            self._batched += 1
+            full = self._batcher.add(span, encode_span(span))
+            if full is not None:
+                yield self._chunk(full)
+        if len(self._problems) >= CHUNK_PROBLEMS:
+            yield from self._flush()
 
-    def _leave_behind(self, work: _Ahead) -> None:
-        """Nothing of this trace is to be sent: the chunk before it leads behind it."""
+    def _end(self, at: Place) -> None:
+        """All was listed and read."""
+        if self._query.trace_ids:
+            self._lead_to(at)
+        self._tell(self._to_tell)
+
+    def _lead_to(self, place: Place) -> None:
+        """What is batched leads to this place: nothing between is to be sent."""
         if self._places:
-            self._places[-1] = (work, (), 0)
+            self._places[-1] = lambda: place
         else:
-            self._reached = work.after
+            self._reached = place
 
-    def _flush(self, *, last: bool = False) -> Iterator[SpanChunk]:
-        """What waits for company. The ``last`` chunk may hold nothing but problems."""
+    def _tell(self, problems: Sequence[str], *, with_next: bool = False) -> None:
+        """Hand out these lines along with what was batched last, or the span that is batched next."""
+        due = self._batched + with_next
+        self._problems += [(due, problem) for problem in problems]
+
+    def _flush(self) -> Iterator[SpanChunk]:
+        """What waits for company; there may be nothing but problems."""
         batch = self._batcher.flush()
-        if batch is not None:
-            yield self._chunk(batch)
-        elif last and self._problems:
-            yield self._chunk(SpanBatch((), (), 0))
+        if batch is not None or self._problems:
+            yield self._chunk(batch or SpanBatch((), (), 0))
 
     def _chunk(self, batch: SpanBatch) -> SpanChunk:
-        reached: tuple[_Ahead, Sequence[str], int] | None = None
-        for _ in batch.spans:
-            reached = self._places.popleft()
-        if reached is not None:
-            work, ids, sent = reached
-            self._reached = work.after if sent == len(ids) else _within(work, ids[:sent])
-        problems, self._problems = tuple(self._problems), []
-        return SpanChunk(batch, token(self._reached), problems)
+        for place in [self._places.popleft() for _ in batch.spans][-1:]:
+            self._reached = place()
+        self._handed_out += len(batch.spans)
+        problems = []
+        while self._problems and self._problems[0][0] <= self._handed_out:
+            problems.append(self._problems.popleft()[1])
+        return SpanChunk(batch, token(self._reached), tuple(problems))
 
-    def _unreadable(self, where: str, items: Sequence[UnreadableItem]) -> None:
-        self._problems += [f"{where}: {item.path} is not readable: {item.reason}" for item in items]
-
-
-def _behind(at: Place, part: int, summary: TraceSummary) -> Place:
-    """The place behind this trace, which was listed behind ``at``."""
-    starts_ns = instant_ns(summary.start_time)
-    return msgspec.structs.replace(
-        at,
-        part=part,
-        trace_id=summary.id,
-        cursor=summary.cursor,
-        trace_ns=at.trace_ns if starts_ns is None else starts_ns,
-        next_id="",
-        sent=0,
-        sent_ids="",
-    )
-
-
-def _lies_before(summary: TraceSummary, at: Place) -> bool:
-    """Whether a trace was sent before ``at``, by the order of the listing; of those with one start, only that one was."""
-    starts_ns = instant_ns(summary.start_time)
-    return summary.id == at.trace_id or (starts_ns is not None and starts_ns < at.trace_ns)
-
-
-def _within(work: _Ahead, ids: Sequence[str]) -> Place:
-    """The place behind the first spans of a trace, those with these ids."""
-    return msgspec.structs.replace(work.before, next_id=work.summary.id, sent=len(ids), sent_ids=_hash(ids))
-
-
-def _hash(ids: Sequence[str]) -> str:
-    return blake2b("\n".join(ids).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    def _unreadable(self, into: list[str], trace_id: str, items: Sequence[UnreadableItem]) -> None:
+        """Note what is no trace or span at all: once, however often it is listed, and wherever in the list."""
+        where = f"trace {trace_id}" if trace_id else "trace list"
+        for item in items:
+            mark = hash((trace_id, item.path if trace_id else "", item.json))
+            if mark not in self._told:
+                self._told.add(mark)
+                into.append(f"{where}: {item.path} is not readable: {item.reason}")

@@ -15,6 +15,8 @@ from netra_otel_bridge.rpc.refusals import Code, Refusal, refusal, shutting_down
 
 UNARY_S = 60.0
 """What a call that is no stream may take."""
+ENDED_S = 10.0
+"""What streams get to end, once the server has."""
 _log = logging.getLogger("netra_otel_bridge.rpc")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -22,7 +24,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Calls:
-    """The calls that are being answered: at most ``limit``, and none once it is closed."""
+    """The calls that are being answered: at most ``limit``, and none once it is closed.
+
+    A call counts until its client has the answer: one that does not read keeps what was written to it in memory.
+    """
 
     def __init__(self, limit: int, limiter: Limiter) -> None:
         self._limit = limit
@@ -73,6 +78,11 @@ class Calls:
         for task in self._streams:
             task.cancel()
 
+    async def ended(self) -> None:
+        """Wait until the streams that were ended have put away what they hold."""
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=ENDED_S)
+
     def _is_closed(self) -> bool:
         return self._closed
 
@@ -84,6 +94,13 @@ class Calls:
             hint = "the server's setting grpc_calls"
             await Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", message, hint=hint, retry_s=1.0).answer(context)
         self._count += 1
+        try:
+            return await self._answered(work, context, not_found)
+        finally:
+            self._count -= 1
+
+    async def _answered(self, work: Callable[[], Awaitable[Response]], context: Context, not_found: str) -> Response:
+        """What ``work`` returns, or a refusal. That waits behind a message that the client does not take."""
         try:
             return await work()
         except asyncio.CancelledError:
@@ -98,8 +115,6 @@ class Calls:
             kind = type(error).__name__
             self._limiter.log(_log, logging.ERROR, kind, f"a call failed: {kind}: {error}")
             failure = Refusal(Code.INTERNAL, "DEFECT", f"a defect of the bridge: {kind}", hint="its log has more")
-        finally:
-            self._count -= 1
         return await failure.answer(context)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from netra_otel_bridge.clock import NS_PER_S
 from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.model import Delivered, LaneHealth, Outcome, Retry, SpanBatch, TooLarge, TraceQuery
 from netra_otel_bridge.rpc import messages
 from netra_otel_bridge.rpc.calls import Context, first, write
@@ -23,7 +25,9 @@ _FRAME_BYTES = 64
 
 
 class Following(Protocol):
-    """A lane that follows live traffic."""
+    """A lane that follows live traffic. ``stopped`` is why it does not go on by itself."""
+
+    stopped: BridgeError | None
 
     async def run(self, since_ns: int | None) -> None:
         """Until it is cancelled; returns where it is stopped."""
@@ -97,11 +101,10 @@ class Subscriber:
 
 
 class _Session:
-    """One open stream of a subscription: ``taken_over`` is set when another client opens it, ``closed`` at its end."""
+    """One open stream of a subscription: ``taken_over`` is set when another client opens it."""
 
     def __init__(self) -> None:
         self.taken_over = asyncio.Event()
-        self.closed = asyncio.Event()
         self.following: Following | None = None
 
 
@@ -112,6 +115,7 @@ class Subscriptions:
         self._follow = follow
         self._stall_s = stall_ns / NS_PER_S
         self._sessions: dict[str, _Session] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def health(self) -> list[LaneHealth]:
         """How those that are open are doing, by name."""
@@ -131,20 +135,19 @@ class Subscriptions:
             raise invalid("the name of a subscription has 1 to 64 letters, digits, '.', '_' or '-'")
         since_ns = messages.nanoseconds(start.start_time, "start_time") if start.HasField("start_time") else None
         name = PREFIX + start.subscription
+        query, profile = messages.trace_query(start.query), messages.profile(start.profile)
+        subscriber = Subscriber(name, context, messages.message_bytes(start.max_message_bytes), self._stall_s)
         session = _Session()
         before = self._sessions.get(name)
         self._sessions[name] = session
+        if before is not None:
+            before.taken_over.set()
+        turn = self._turns.setdefault(name, asyncio.Lock())
         try:
-            if before is not None:
-                before.taken_over.set()
-                await before.closed.wait()
-            subscriber = Subscriber(name, context, messages.message_bytes(start.max_message_bytes), self._stall_s)
-            query, profile = messages.trace_query(start.query), messages.profile(start.profile)
-            async with self._follow(subscriber, query, profile) as session.following:
+            async with turn, self._follow(subscriber, query, profile) as session.following:
                 await context.send_initial_metadata(())
                 await _serve(session, session.following, subscriber, requests, since_ns)
         finally:
-            session.closed.set()
             if self._sessions.get(name) is session:
                 del self._sessions[name]
 
@@ -168,16 +171,29 @@ async def _serve(
         for way in ways_to_end:
             if way.done():
                 way.result()
+        if lane.stopped is not None:
+            raise lane.stopped
     finally:
-        for task in (following, acknowledging, replaced):
+        tasks = {following, acknowledging, replaced}
+        for task in tasks:
             task.cancel()
         subscriber.leave()
-        await asyncio.wait({following, acknowledging, replaced})
-        if subscriber.failure.done():
-            subscriber.failure.exception()
-        for task in (following, acknowledging):
-            with suppress(asyncio.CancelledError):
-                task.exception()
+        await _all_ended(tasks)
+        for way in ways_to_end:
+            if way.done() and not way.cancelled():
+                way.exception()
+
+
+async def _all_ended(tasks: Set[asyncio.Future[Any]]) -> None:
+    """Wait for tasks that were cancelled: to their end, also where the waiting is cancelled meanwhile."""
+    cancelled = False
+    while any(not task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 async def _acknowledge(subscriber: Subscriber, requests: AsyncIterator[pb.FollowSpansRequest]) -> None:

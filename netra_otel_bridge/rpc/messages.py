@@ -20,7 +20,7 @@ from netra_otel_bridge.model import (
     UsageHealth,
     Window,
 )
-from netra_otel_bridge.rpc.refusals import invalid, refusal
+from netra_otel_bridge.rpc.refusals import invalid, plain, refusal
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
 _PROFILES = {
@@ -116,8 +116,7 @@ def problem(error: BridgeError | None) -> pb.Problem | None:
     if error is None:
         return None
     known = refusal(error)
-    reason = known.reason if known.reason != "DEFECT" else type(error).__name__
-    return pb.Problem(reason=reason, message=error.message, hint=error.hint)
+    return pb.Problem(reason=known.reason, message=known.message, hint=known.hint)
 
 
 def replay_progress(report: LaneReport) -> pb.ReplayProgress:
@@ -135,7 +134,7 @@ def replay_progress(report: LaneReport) -> pb.ReplayProgress:
         size_bytes=report.bytes,
         windows=report.windows,
         retries=report.retries,
-        problems=report.problems,
+        problems=map(plain, report.problems),
         error=problem(report.error),
         exit_code=report.exit_code,
     )
@@ -159,7 +158,7 @@ def _lane(health: LaneHealth) -> pb.LaneStatus:
     return pb.LaneStatus(
         name=health.destination,
         stopped=health.stopped,
-        problem=health.problem,
+        problem=plain(health.problem),
         problem_since_time=timestamp(health.problem_since_ns),
         watermark_time=timestamp(health.watermark_ns),
         checkpoint_time=timestamp(health.checkpoint_ns),
@@ -177,7 +176,7 @@ def _usage(health: UsageHealth | None) -> pb.UsageStatus | None:
     if health is None:
         return None
     return pb.UsageStatus(
-        problem=health.problem,
+        problem=plain(health.problem),
         problem_since_time=timestamp(health.problem_since_ns),
         polled_time=timestamp(health.polled_ns),
     )

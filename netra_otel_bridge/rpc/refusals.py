@@ -14,6 +14,10 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from netra_otel_bridge.errors import (
     BridgeError,
     ConfigurationError,
+    DestinationMisconfigured,
+    DestinationRefuses,
+    DestinationUnauthorized,
+    DestinationUnavailable,
     NetraNotAllowed,
     NetraNotFound,
     NetraRateLimited,
@@ -49,7 +53,16 @@ _CODES: tuple[tuple[type[BridgeError], grpc.StatusCode, str, float | None], ...]
     (NetraSchemaError, Code.INTERNAL, "NETRA_ANSWER", None),
     (NetraResponseTooLarge, Code.INTERNAL, "NETRA_ANSWER", None),
     (PaginationLoop, Code.INTERNAL, "NETRA_ANSWER", None),
+    (DestinationUnavailable, Code.UNAVAILABLE, "DESTINATION_UNAVAILABLE", 5.0),
+    (DestinationUnauthorized, Code.FAILED_PRECONDITION, "DESTINATION_UNAUTHORIZED", None),
+    (DestinationMisconfigured, Code.FAILED_PRECONDITION, "DESTINATION_MISCONFIGURED", None),
+    (DestinationRefuses, Code.FAILED_PRECONDITION, "DESTINATION_REFUSES", None),
 )
+
+
+def plain(text: str) -> str:
+    """A text that a message can hold: Netra's may have halves of characters, which UTF-8 has not."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class Refusal(Exception):
@@ -58,11 +71,11 @@ class Refusal(Exception):
     def __init__(
         self, code: grpc.StatusCode, reason: str, message: str, *, hint: str = "", retry_s: float | None = None
     ) -> None:
-        super().__init__(message)
+        self.message = plain(message)
+        super().__init__(self.message)
         self.code = code
         self.reason = reason
-        self.message = message
-        self.hint = hint
+        self.hint = plain(hint)
         self.retry_s = retry_s
 
     async def answer(self, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:

@@ -114,9 +114,8 @@ class Replays:
             await asyncio.wait({replay.work})
 
     async def close(self) -> None:
-        """Stop all."""
-        for replay in self.all():
-            await self.cancel(replay)
+        """Stop all at once: each waits some seconds for what is under way."""
+        await asyncio.gather(*map(self.cancel, self.all()))
 
     def _targets(self, names: Sequence[str]) -> list[str]:
         """Only what the configuration names: a caller of the service does not choose where the data goes."""

@@ -18,7 +18,6 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from netra_otel_bridge.bridge import Bridge
-from netra_otel_bridge.config import Settings
 from netra_otel_bridge.errors import ConfigurationError
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import ServiceHealth
@@ -27,12 +26,15 @@ from netra_otel_bridge.rpc.follow import Follow, Subscriptions
 from netra_otel_bridge.rpc.refusals import Code, Refusal
 from netra_otel_bridge.rpc.replays import Replays
 from netra_otel_bridge.rpc.service import SERVICE, BridgeCalls
+from netra_otel_bridge.settings import Settings
 from netra_otel_bridge.source import AsyncNetraClient
 
 MAX_REQUEST_BYTES = 2**20
 DRAIN_S = 5.0
 """What calls get to end, when the server stops."""
 HEALTH_S = 1.0
+SPARE_CALLS = 1024
+"""Calls beside those that are counted: of health and reflection, and whose request has not come yet."""
 _HEALTH = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
@@ -91,7 +93,11 @@ class RpcServer:
         subscriptions = Subscriptions(follow, settings.grpc_stall_ns)
         service = BridgeCalls(bridge, client, health, version, self._replays, subscriptions)
         interceptors = [_Authentication(settings.grpc_token.reveal())] if settings.grpc_token is not None else []
-        self._server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
+        self._server = grpc.aio.server(
+            interceptors=interceptors,
+            options=_OPTIONS,
+            maximum_concurrent_rpcs=settings.grpc_calls + SPARE_CALLS,
+        )
         self._server.add_generic_rpc_handlers((service.handlers(self._calls),))
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
         if settings.grpc_reflection:
@@ -117,13 +123,13 @@ class RpcServer:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def close(self) -> None:
-        """Take no more calls, end the streams, let other calls end within `DRAIN_S`, and stop replays."""
+        """Take no more calls, end the streams and the replays, and let other calls end within `DRAIN_S`."""
         if self._watch is not None:
             self._watch.cancel()
         await self._servicer.enter_graceful_shutdown()
         self._calls.close()
-        await self._server.stop(DRAIN_S)
-        await self._replays.close()
+        await asyncio.gather(self._server.stop(DRAIN_S), self._replays.close())
+        await self._calls.ended()
 
     async def _show_health(self) -> None:
         status = health_pb2.HealthCheckResponse
@@ -144,13 +150,10 @@ class _Authentication(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The handler of the call, or one that refuses it without reading what it says."""
-        handler = await continuation(handler_call_details)
+        """The handler of the call, or one that refuses it without reading what it says, also where there is no such call."""
         method = handler_call_details.method or ""
-        if handler is None or method.startswith(_HEALTH):
-            return handler
-        refusal = self._refusal(handler_call_details)
-        return handler if refusal is None else _refusing(handler, refusal)
+        refusal = None if method.startswith(_HEALTH) else self._refusal(handler_call_details)
+        return await continuation(handler_call_details) if refusal is None else _refusing(refusal)
 
     def _refusal(self, details: grpc.HandlerCallDetails) -> Refusal | None:
         given = next((value for key, value in details.invocation_metadata or () if key == "authorization"), None)
@@ -164,20 +167,14 @@ class _Authentication(grpc.aio.ServerInterceptor):
         return None
 
 
-def _refusing(handler: grpc.RpcMethodHandler[Any, Any], refusal: Refusal) -> grpc.RpcMethodHandler[Any, Any]:
-    """A handler of the same kind that refuses."""
+def _refusing(refusal: Refusal) -> grpc.RpcMethodHandler[Any, Any]:
+    """A handler that refuses any call at once: as one of streams it waits for no message of the client."""
 
     async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         await refusal.answer(context)
 
-    make: Any = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[handler.request_streaming, handler.response_streaming]
-    refusing: grpc.RpcMethodHandler[Any, Any] = make(refuse)
-    return refusing
+    handler: Any = refuse
+    return grpc.stream_stream_rpc_method_handler(handler)
 
 
 def _credentials(settings: Settings) -> grpc.ServerCredentials | None:

@@ -11,7 +11,7 @@ from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import SpanBatch, SpanChunk, TraceQuery, Window
 from netra_otel_bridge.rpc import messages
 from netra_otel_bridge.rpc.calls import Context, write
-from netra_otel_bridge.rpc.refusals import Refusal, invalid, stalled
+from netra_otel_bridge.rpc.refusals import Refusal, invalid, plain, stalled
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.streaming import SpanStream
 from netra_otel_bridge.v1 import bridge_pb2 as pb
@@ -62,7 +62,7 @@ class SpanReading:
 
 def _encoded(chunk: SpanChunk, limit_bytes: int) -> bytes:
     """The response for a chunk; a span that the client would not take is cut to its size, or left out and named."""
-    batch, problems = chunk.batch, list(chunk.problems)
+    batch, problems = chunk.batch, [plain(problem) for problem in chunk.problems]
     room_bytes = limit_bytes - _FRAME_BYTES
     if batch.size_bytes > room_bytes:
         smaller = trimmed_to(batch, room_bytes)

@@ -1,0 +1,147 @@
+"""The bridge's gRPC service as a child process, and its clients in Go and Node, built as their READMEs say.
+
+What is built goes to ``${XDG_CACHE_HOME:-~/.cache}/netra-otel-bridge/clients/NAME-DIGEST``, where the digest is that of
+its sources and of the interface, and gets there by a rename. A test is skipped where a tool is not there, and fails if
+``CI=true``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.child import Child
+from tests.support.cli import CANARY, ROOT, environment
+from tests.support.emulator import ThreadedEmulator
+
+TOKEN = "token-canary-41c6"
+"""The token of the gRPC service of every test; no output may hold it."""
+SECRETS = (CANARY, TOKEN)
+GENERATED = shutil.ignore_patterns("bin", "bridgev1", "node_modules", "go-collector", "resume-token")
+_BUILD_S = 900
+_ADDRESS = re.compile(r"gRPC at (127\.0\.0\.1:\d+)")
+_PINNED = re.compile(r"grpcio-tools==\S+ mypy-protobuf==\S+ buf-bin==\S+")
+
+
+@contextmanager
+def grpc_bridge(netra: ThreadedEmulator, directory: Path, **settings: str) -> Iterator[tuple[Child, str]]:
+    """``run`` with the gRPC service alone, and its address; it must end in order."""
+    service = {"NETRA_BRIDGE_GRPC_TOKEN": TOKEN, "NETRA_BRIDGE_GRPC_PORT": "0", "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
+    env = environment(netra.endpoint, **{**service, **settings})
+    words = ("run", "--no-traces", "--no-usage", "--state", str(directory / "state"))
+    with Child(*words, directory=directory, env=env, secrets=SECRETS) as child:
+        child.until(lambda: _ADDRESS.search(child.err))
+        found = _ADDRESS.search(child.err)
+        assert found is not None
+        yield child, found[1]
+
+
+def go_collector() -> Path:
+    """The program of ``examples/go-collector``."""
+    go = _tool("go", "Go")
+    home = _built("go-collector", lambda place: _build_go(place, go, proto_tools() / "bin" / "python"))
+    return home / "go-collector"
+
+
+def node_usage() -> tuple[str, ...]:
+    """The command of ``examples/node-usage``."""
+    node, npm = _tool("node", "Node (Debian: nodejs)"), _tool("npm", "npm (Debian: npm)")
+    home = _built("node-usage", lambda place: _run([npm, "ci", "--no-audit", "--no-fund"], place))
+    return node, str(home / "main.js")
+
+
+def client_environment(**more: str) -> dict[str, str]:
+    """A client's variables: the token, and nothing that is the bridge's or the bridge's tests'."""
+    clean = {name: value for name, value in environment().items() if not name.startswith(("NETRA", "PYTHON"))}
+    return {**clean, "NETRA_BRIDGE_GRPC_TOKEN": TOKEN, **more}
+
+
+def proto_tools() -> Path:
+    """The virtual environment of ``make proto``, with the versions that the Makefile names, in the user's cache."""
+    pinned = _PINNED.search((ROOT / "Makefile").read_text())
+    assert pinned is not None, "the Makefile no longer says what generates the Python modules"
+    home = _cache() / f"proto-{hashlib.sha256(pinned[0].encode()).hexdigest()[:12]}"
+    whole = home / ".installed"
+    if not whole.exists():
+        make = _tool("make", "make")
+        home.parent.mkdir(parents=True, exist_ok=True)
+        _run([make, "-o", "Makefile", str(whole), f"PROTO_VENV={home}", f"PYTHON={sys.executable}"], ROOT)
+    return home
+
+
+def _build_go(place: Path, go: str, python: Path) -> None:
+    """As the README says; ``protoc`` is that of grpcio-tools."""
+    programs = place / "bin"
+    programs.mkdir()
+    protoc = programs / "protoc"
+    protoc.write_text(f"#!/bin/sh\nexec '{python}' -m grpc_tools.protoc \"$@\"\n")
+    protoc.chmod(0o755)
+    own = {"GOBIN": str(programs), "GOWORK": "off", "CGO_ENABLED": "0"}
+    own["PATH"] = f"{programs}:{Path(go).parent}:{os.environ['PATH']}"
+    for words in (["install", "tool"], ["generate"], ["vet", "./..."], ["build"]):
+        _run([go, *words], place, own)
+    shutil.rmtree(programs)
+
+
+def _built(name: str, build: Callable[[Path], None]) -> Path:
+    """The example ``name``, copied beside the interface and built there, once for what it is made of."""
+    example = ROOT / "examples" / name
+    digest = hashlib.sha256()
+    for path in sorted([*_sources(example), *_sources(ROOT / "proto")]):
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    home = _cache() / f"{name}-{digest.hexdigest()[:12]}"
+    if not home.exists():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{name}-") as unfinished:
+            whole = Path(unfinished, "whole")
+            shutil.copytree(ROOT / "proto", whole / "proto")
+            shutil.copytree(example, whole / "examples" / name, ignore=GENERATED)
+            build(whole / "examples" / name)
+            whole.rename(home)
+    return home / "examples" / name
+
+
+def _sources(directory: Path) -> Iterator[Path]:
+    for parent, directories, files in os.walk(directory):
+        left_out = GENERATED(parent, [*directories, *files])
+        directories[:] = [one for one in directories if one not in left_out]
+        yield from (Path(parent, one) for one in files if one not in left_out)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netra-otel-bridge" / "clients"
+
+
+def _tool(name: str, what: str) -> str:
+    """Where a program is; without it the test is skipped, or fails if ``CI=true``."""
+    found = shutil.which(name)
+    if found is None:
+        reason = f"{what} is not there, and a client or the interface's tools need it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+def _run(words: Sequence[str], place: Path, own: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(
+        words,
+        cwd=place,
+        env={**os.environ, **(own or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_BUILD_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(words)} ended with {done.returncode}\n{done.stdout}"

@@ -1,0 +1,135 @@
+"""Streams of spans in this process: the real stream on a client whose calls a test may refuse, change and count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from netra_otel_bridge import reading, streaming
+from netra_otel_bridge.clock import NS_PER_S
+from netra_otel_bridge.convert import SpanConverter
+from netra_otel_bridge.emulator.store import Store
+from netra_otel_bridge.errors import NetraRejected
+from netra_otel_bridge.model import SpanChunk, SpansPage, TraceQuery, TracesPage, Window
+from netra_otel_bridge.places import first_place, place
+from netra_otel_bridge.streaming import SpanStream
+from tests.support.compare import Key, sent_by_id
+from tests.support.emulator import START_NS
+from tests.support.fake_clock import FakeClock
+from tests.support.in_process import Netra, keys_of
+from tests.support.oracle import Oracle, Sent
+
+WINDOW = Window(START_NS - 86_400 * NS_PER_S, START_NS + 86_400 * NS_PER_S)
+OF = "test"
+
+
+class StreamedNetra(Netra):
+    """Counts ``calls`` (``traces`` and ``spans``) and those ``under_way``; what it answers passes through the test.
+
+    ``before`` is told of each call with its cursor, and may raise or change the store. ``pages`` may change a page.
+    Calls do not answer while ``gate`` is closed. Of the calls with a cursor, those whose numbers are in ``refused`` fail.
+    """
+
+    def __init__(self, store: Store, windowing: str = "traces") -> None:
+        super().__init__(store, FakeClock(), windowing)
+        self.store = store
+        self.calls: list[str] = []
+        self.under_way = 0
+        self.cursors = 0
+        self.refused: set[int] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.before: Callable[[str, str | None], None] = lambda call, cursor: None
+        self.pages: Callable[[Any], Any] = lambda page: page
+
+    async def list_traces(self, *args: Any, **kwargs: Any) -> TracesPage:
+        await self._enter("traces", args[7])
+        page: TracesPage = self.pages(await super().list_traces(*args, **kwargs))
+        return page
+
+    async def list_spans_by_trace_id(self, trace_id: str, *args: Any) -> SpansPage:
+        await self._enter(f"spans {trace_id}", args[0])
+        page: SpansPage = self.pages(await super().list_spans_by_trace_id(trace_id, *args))
+        return page
+
+    async def _enter(self, call: str, cursor: str | None) -> None:
+        self.calls.append(call)
+        self.under_way += 1
+        try:
+            await self.gate.wait()
+            await asyncio.sleep(0)
+            self.before(call, cursor)
+            if cursor is not None:
+                self.cursors += 1
+                if self.cursors in self.refused:
+                    raise NetraRejected("the cursor has expired", status=400)
+        finally:
+            self.under_way -= 1
+
+
+def stream(
+    netra: Netra,
+    token: str | None = None,
+    *,
+    query: TraceQuery | None = None,
+    trace_id: str | None = None,
+    window: Window = WINDOW,
+    ahead: int = 8,
+) -> SpanStream:
+    """A new stream, from the beginning or from where ``token`` leads."""
+    start = place(token, OF) if token else first_place(OF, window)
+    return SpanStream(netra, SpanConverter("raw"), query or TraceQuery(), start, trace_id=trace_id, ahead=ahead)
+
+
+async def read(source: SpanStream, count: int | None = None, into: list[SpanChunk] | None = None) -> list[SpanChunk]:
+    """The first ``count`` chunks of a stream, which is closed then; ``into`` has those that came before an error."""
+    chunks = [] if into is None else into
+    if count == 0:
+        return chunks
+    async with aclosing(source.chunks()) as arriving:
+        async for chunk in arriving:
+            chunks.append(chunk)
+            if len(chunks) == count:
+                break
+    return chunks
+
+
+@contextmanager
+def small(*, page: int = 3, chunk: int = 4) -> Iterator[None]:
+    """Pages of so many items, and chunks of so many spans."""
+    with patch.object(reading, "PAGE_LIMIT", page), patch.object(streaming, "CHUNK_SPANS", chunk):
+        yield
+
+
+def stored(oracle: Oracle) -> Store:
+    """A store with all that was issued."""
+    store = Store()
+    oracle.feed(store, list(oracle.issued))
+    return store
+
+
+def listed(store: Store, window: Window = WINDOW) -> list[Key]:
+    """All spans of the traces that start in a window, in the order of traces and spans."""
+    return [
+        (trace.id, row.span_id)
+        for trace in store.starting_in(window.start_ns, window.end_ns)
+        for row in store.rows(trace)
+    ]
+
+
+def keys(chunks: Sequence[SpanChunk]) -> list[Key]:
+    """The spans of chunks, in order."""
+    return [key for chunk in chunks for key in keys_of(chunk.batch)]
+
+
+def problems(chunks: Sequence[SpanChunk]) -> list[str]:
+    """The problems of chunks, in order."""
+    return [problem for chunk in chunks for problem in chunk.problems]
+
+
+def sent(chunks: Sequence[SpanChunk]) -> Sent:
+    """Chunks as the oracle judges them."""
+    return Sent(tuple(tuple(sent_by_id(chunk.spans).items()) for chunk in chunks))

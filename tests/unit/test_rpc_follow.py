@@ -1,0 +1,303 @@
+"""FollowSpans: what is acknowledged is not sent again, and what is not is, to whoever opens the subscription next."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from netra_otel_bridge.emulator.otlp import read_document
+from netra_otel_bridge.v1 import bridge_pb2 as pb
+from netra_otel_bridge.v1.bridge_pb2_grpc import BridgeServiceStub
+from tests.support.compare import Key
+from tests.support.emulator import otlp_document, otlp_span
+from tests.support.http2 import RawCall
+from tests.support.oracle import MS, stored_by
+from tests.support.rig import Rig, running_rig
+from tests.support.rpc import CREDENTIALS, Served, Subscription, count, refusal_of, serving, stamp
+
+TRACES, SPANS = 6, 4
+ALL = TRACES * SPANS
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with running_rig(tmp_path) as running:
+        recent(running, TRACES)
+        yield running
+
+
+@pytest.fixture
+async def served(rig: Rig) -> AsyncIterator[Served]:
+    async with serving(rig, batch_spans=SPANS) as running:
+        yield running
+
+
+def recent(rig: Rig, traces: int, **options: Any) -> list[Key]:
+    """Traces of the last minute."""
+    start_ns = (time.time_ns() - 60_000 * MS) // MS * MS
+    keys = rig.oracle.traces(traces, SPANS, start_ns=start_ns, **options)
+    rig.oracle.feed(rig.netra, keys)
+    return keys
+
+
+def hour_ago() -> Any:
+    return stamp(time.time_ns() - 3_600_000 * MS)
+
+
+def opened(served: Served, name: str = "mine", **start: Any) -> Subscription:
+    return Subscription(served.stub, name, **{"start_time": hour_ago(), **start})
+
+
+async def silent(subscription: Subscription, seconds: float = 0.5) -> bool:
+    """Whether nothing comes for so long; the stream is given up."""
+    try:
+        async with asyncio.timeout(seconds):
+            await subscription.batch()
+    except TimeoutError:
+        return True
+    return False
+
+
+def keep(rig: Rig, *subscriptions: Subscription, **options: Any) -> None:
+    rig.oracle.assert_kept(stored_by(data for one in subscriptions for data in one.received), **options)
+
+
+async def streams(served: Served) -> list[Any]:
+    status = await served.stub.GetStatus(pb.GetStatusRequest(), metadata=CREDENTIALS)
+    return list(status.subscriptions)
+
+
+async def test_everything_comes_once_and_new_traces_after_it(rig: Rig, served: Served) -> None:
+    """Batches count from 1; late spans and new traces come as they arrive; the status shows the stream."""
+    mine = opened(served)
+    await mine.take(ALL)
+    recent(rig, 2)
+    rig.oracle.feed(rig.netra, rig.oracle.late(rig.oracle.trace_ids[0]))
+    await mine.take(2 * SPANS + 1)
+    keep(rig, mine)
+    (lane,) = await streams(served)
+    assert (lane.name, lane.delivered, lane.problem) == ("grpc:mine", ALL + 2 * SPANS + 1, "")
+    assert await silent(mine)
+
+
+async def test_the_next_batch_waits_for_the_acknowledgement(served: Served) -> None:
+    """One batch is under way at a time."""
+    mine = opened(served)
+    batch = await mine.batch()
+    assert (batch.batch, count(batch.traces_data)) == (1, SPANS)
+    waiting = asyncio.create_task(mine.batch())
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await mine.ack(1)
+    assert (await waiting).batch == 2
+
+
+@pytest.mark.parametrize("wrong", [0, 2, 2**64 - 1])
+async def test_an_acknowledgement_of_another_batch(served: Served, wrong: int) -> None:
+    """It ends the stream, and nothing counts as taken."""
+    mine = opened(served)
+    await mine.batch()
+    await mine.ack(wrong)
+    given = await refusal_of(mine.call)
+    assert (given.code, given.reason) == ("INVALID_ARGUMENT", "ACK_UNEXPECTED")
+    assert await opened(served).take(ALL)
+
+
+async def test_acknowledged_twice_or_before_anything_was_sent(served: Served) -> None:
+    """Neither is a batch that was sent last."""
+    mine = opened(served)
+    assert (await mine.batch()).batch == 1
+    await mine.ack(1)
+    await mine.ack(1)
+    given = await refusal_of(mine.call)
+    assert given.reason == "ACK_UNEXPECTED"
+    early = opened(served, "early", start_time=stamp(time.time_ns()))
+    await early.call.write(pb.FollowSpansRequest(start=early._start))
+    await early.ack(0)
+    assert (await refusal_of(early.call)).reason == "ACK_UNEXPECTED"
+
+
+@pytest.mark.parametrize("how", ["cancel", "half-close", "reset", "restart"])
+async def test_taken_up_again_after(rig: Rig, how: str) -> None:
+    """Whatever ended the stream, and a restart of the server: the next one begins with the batch that was not taken."""
+    async with serving(rig, batch_spans=SPANS) as served:
+        mine = opened(served)
+        await mine.take(2 * SPANS)
+        unanswered = await mine.batch()
+        if how == "cancel":
+            mine.call.cancel()
+        elif how == "half-close":
+            await mine.call.done_writing()
+            assert await mine.call.code() == grpc.StatusCode.OK
+        elif how == "reset":
+            await served.channel.close()
+        else:
+            served.stop.set()
+            assert (await refusal_of(mine.call)).reason == "SHUTTING_DOWN"
+        if how != "restart":
+            async with grpc.aio.insecure_channel(served.address) as channel:
+                again = Subscription(BridgeServiceStub(channel))
+                await again.take(ALL - 2 * SPANS)
+                keep(rig, mine, again)
+    if how == "restart":
+        async with serving(rig, batch_spans=SPANS) as served:
+            again = Subscription(served.stub)
+            await again.take(ALL - 2 * SPANS)
+            assert await silent(again)
+        keep(rig, mine, again)
+    assert again.received[0] == unanswered.traces_data
+
+
+async def test_another_client_takes_over(rig: Rig, served: Served) -> None:
+    """The one before is told; what it did not acknowledge comes to the new one; many in a row leave one stream."""
+    first = opened(served)
+    await first.take(SPANS)
+    await first.batch()
+    second = opened(served)
+    await second.take(SPANS)
+    given = await refusal_of(first.call)
+    assert (given.code, given.reason) == ("ABORTED", "TAKEN_OVER")
+    for _ in range(20):
+        another = opened(served)
+        await another.call.write(pb.FollowSpansRequest(start=another._start))
+    last = opened(served)
+    await last.take(ALL - 2 * SPANS)
+    keep(rig, first, second, last)
+    assert len(await streams(served)) == 1
+
+
+async def test_who_waits_for_a_take_over_and_leaves_lets_nobody_in_too_early(rig: Rig, served: Served) -> None:
+    """A subscription has one lane at any time: the next of its clients waits for the one that has it."""
+    for _ in range(30):
+        calls = [opened(served) for _ in range(3)]
+        for one in calls:
+            await one.call.write(pb.FollowSpansRequest(start=one._start))
+        calls[1].call.cancel()
+        await asyncio.sleep(0.01)
+        calls[0].call.cancel()
+        calls[2].call.cancel()
+    mine = opened(served)
+    await mine.take(ALL)
+    keep(rig, mine)
+    assert len(await streams(served)) == 1
+
+
+async def test_subscriptions_are_independent(rig: Rig, served: Served) -> None:
+    """Each name has everything, a query its own part of it."""
+    one, other = opened(served, "one"), opened(served, "other")
+    tenant = f"tenant-{rig.oracle.trace_ids[0][0]}"
+    due = [key for t in rig.oracle.trace_ids if t[0] == tenant[-1] for key in rig.oracle.span_ids(t)]
+    part = opened(served, "part", query=pb.TraceQuery(tenant_id=tenant))
+    await asyncio.gather(one.take(ALL), other.take(ALL), part.take(len(due)))
+    keep(rig, one)
+    keep(rig, other)
+    keep(rig, part, due=due)
+    assert [lane.name for lane in await streams(served)] == ["grpc:one", "grpc:other", "grpc:part"]
+
+
+async def test_a_subscription_begins_now_unless_it_says_otherwise(rig: Rig, served: Served) -> None:
+    """And its start counts the first time alone."""
+    mine = Subscription(served.stub, "now")
+    assert await silent(mine)
+    assert await silent(opened(served, "now"))
+    fresh = rig.oracle.traces(1, SPANS, start_ns=(time.time_ns() + 500 * MS) // MS * MS)
+    rig.oracle.feed(rig.netra, fresh)
+    again = Subscription(served.stub, "now")
+    await again.take(SPANS)
+    keep(rig, again, due=fresh)
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "a/b", "a b", "grpc:x", "ä", "x\n"])
+async def test_names_that_no_subscription_may_have(served: Served, name: str) -> None:
+    """Refused before anything is remembered."""
+    assert (await refusal_of(opened(served, name).batch())).reason == "ARGUMENT_INVALID"
+    assert await streams(served) == []
+
+
+async def test_messages_in_the_wrong_order(served: Served) -> None:
+    """An ack first, or a second start: refused."""
+    call = served.stub.FollowSpans(metadata=CREDENTIALS)
+    await call.write(pb.FollowSpansRequest(ack=pb.FollowAck(batch=1)))
+    assert (await refusal_of(call)).reason == "ARGUMENT_INVALID"
+    mine = opened(served)
+    await mine.batch()
+    await mine.call.write(pb.FollowSpansRequest(start=mine._start))
+    assert (await refusal_of(mine.call)).reason == "ARGUMENT_INVALID"
+    empty = served.stub.FollowSpans(metadata=CREDENTIALS)
+    await empty.done_writing()
+    assert await empty.code() == grpc.StatusCode.OK
+
+
+async def test_a_client_that_does_not_acknowledge(rig: Rig) -> None:
+    """At the limit the stream ends, and the batch comes to the next; so does one that never says what it wants."""
+    async with serving(rig, batch_spans=SPANS, grpc_stall="500ms") as served:
+        mine = opened(served)
+        await mine.batch()
+        given = await refusal_of(mine.call)
+        assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")
+        mute = served.stub.FollowSpans(metadata=CREDENTIALS)
+        await mute.wait_for_connection()
+        assert (await refusal_of(mute)).reason == "READER_STALLED"
+        again = opened(served)
+        await again.take(ALL)
+        keep(rig, again)
+
+
+async def test_netra_away_holds_the_stream_and_says_so(rig: Rig, served: Served) -> None:
+    """It goes on by itself; meanwhile the status says what holds it up, and other calls are answered."""
+    rig.netra.set_faults("status-503=100000")
+    mine = opened(served)
+    taking = asyncio.create_task(mine.take(ALL, 30))
+    async with asyncio.timeout(10):
+        while not any("503" in lane.problem for lane in await streams(served)):
+            await asyncio.sleep(0.05)
+    assert not taking.done()
+    rig.netra.set_faults()
+    await taking
+    keep(rig, mine)
+
+
+async def test_spans_that_the_client_never_takes(rig: Rig, served: Served) -> None:
+    """Larger than its messages, with nothing in them that can be cut: the stream ends and says what to change."""
+    start_ns = (time.time_ns() - 60_000 * MS) // MS * MS
+    names = "".join(f"{number:05d}" for number in range(30_000))
+    spans = [otlp_span(77, 7700 + number, start_ns=start_ns + number, name=names) for number in range(150)]
+    rig.netra.ingest(read_document(otlp_document(*spans)))
+    mine = opened(served, max_message_bytes=65_536)
+    given = await refusal_of(mine.take(10**6))
+    assert (given.code, given.reason) == ("FAILED_PRECONDITION", "DESTINATION_REFUSES")
+
+
+async def test_1000_subscriptions_leave_nothing_behind(rig: Rig, served: Served) -> None:
+    """Threads, descriptors and tasks are as before, however the streams ended."""
+
+    async def open_and_close(number: int) -> None:
+        if number % 20 == 0:
+            start = pb.FollowSpansRequest(start=pb.FollowStart(subscription=f"s{number % 7}", start_time=hour_ago()))
+            raw = await asyncio.to_thread(RawCall, served.address, "FollowSpans", start, half_closes=False)
+            raw.close(reset=number % 40 == 0)
+            return
+        one = opened(served, f"s{number % 7}")
+        await one.call.write(pb.FollowSpansRequest(start=one._start))
+        if number % 3 == 0:
+            await one.call.read()
+        one.call.cancel()
+
+    def held() -> tuple[int, int, int]:
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), len(asyncio.all_tasks())
+
+    for number in range(20):
+        await open_and_close(number)
+    before = held()
+    for number in range(1000):
+        await open_and_close(number)
+    async with asyncio.timeout(10):
+        while await streams(served) or any(now > was + 3 for now, was in zip(held(), before, strict=True)):
+            await asyncio.sleep(0.05)
