@@ -34,7 +34,7 @@ proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Pyt
 faults: $(VENV)/.tested ## Kill the bridge at many moments and look for what is lost; slow, needs strace for all of it
 	$(RUN) -m pytest -q -rP tests/crash
 
-e2e: $(VENV)/.tested backends ## Run the end-to-end tests against a real Jaeger, Tempo and Prometheus, and the real netra-sdk
+e2e: $(VENV)/.tested backends ## Run the end-to-end tests: real servers, the real netra-sdk, clients in Go and Node
 	$(RUN) -m pytest -q tests/e2e
 
 backends: $(VENV)/.tested ## Build what the end-to-end tests run against; once, into the user's cache

@@ -24,8 +24,10 @@ google.rpc.RetryInfo. What may be answered to any call:
   FAILED_PRECONDITION  STATE                         the bridge cannot remember its progress
   INTERNAL             NETRA_ANSWER                  Netra's answer is not of the shape that is known, or too large
   INTERNAL             DEFECT                        a defect of the bridge; its log has more
+  DEADLINE_EXCEEDED    TIMEOUT                       a call that is no stream took a minute
 
-What a single call adds stands at the call.
+What a single call adds stands at the call. Two answers are gRPC's own and have no details: UNIMPLEMENTED for a call
+that is not here, RESOURCE_EXHAUSTED for a request above 1 MiB or where there is no place left even to refuse a call.
 
 DELIVERY. Spans are delivered at least once, with the same ids and the same content each time. No stream drops spans
 because its reader is slow: the server stops reading Netra instead.
@@ -424,8 +426,8 @@ class FollowSpansResponse(google.protobuf.message.Message):
     """Counts from 1 in each stream."""
     @property
     def traces_data(self) -> opentelemetry.proto.trace.v1.trace_pb2.TracesData:
-        """At most as many spans and bytes as a batch to any destination (settings batch_spans and batch_bytes); one span that
-        is larger comes alone.
+        """At most as many spans and bytes as a batch to any destination (settings batch_spans and batch_bytes), and below some
+        1 MiB; one span that is larger comes alone.
         """
 
     def __init__(
@@ -749,7 +751,9 @@ class Problem(google.protobuf.message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     HINT_FIELD_NUMBER: builtins.int
     reason: builtins.str
-    """As the reason of an ErrorInfo."""
+    """As the reason of an ErrorInfo, or what is wrong with a destination: DESTINATION_UNAVAILABLE,
+    DESTINATION_UNAUTHORIZED, DESTINATION_MISCONFIGURED, DESTINATION_REFUSES.
+    """
     message: builtins.str
     """What failed, and where."""
     hint: builtins.str

@@ -110,9 +110,10 @@ class BridgeServiceServicer(object):
         the server too. Spans that come late and traces that change are found as `run` finds them. The stream never ends by
         itself with OK. While Netra cannot be read it stays open, and goes on by itself; GetStatus says what holds it up.
 
-        INVALID_ARGUMENT  ACK_UNEXPECTED  an acknowledgement of a batch that is not the one that was sent last
-        ABORTED           TAKEN_OVER      another client opened the same subscription
-        ABORTED           READER_STALLED  no acknowledgement for the server's time limit; open it again
+        INVALID_ARGUMENT     ACK_UNEXPECTED       an acknowledgement of a batch that is not the one that was sent last
+        ABORTED              TAKEN_OVER           another client opened the same subscription
+        ABORTED              READER_STALLED       no acknowledgement for the server's time limit; open it again
+        FAILED_PRECONDITION  DESTINATION_REFUSES  more than a fifth of the spans are too large for max_message_bytes
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

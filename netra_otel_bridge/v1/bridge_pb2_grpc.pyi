@@ -24,8 +24,10 @@ google.rpc.RetryInfo. What may be answered to any call:
   FAILED_PRECONDITION  STATE                         the bridge cannot remember its progress
   INTERNAL             NETRA_ANSWER                  Netra's answer is not of the shape that is known, or too large
   INTERNAL             DEFECT                        a defect of the bridge; its log has more
+  DEADLINE_EXCEEDED    TIMEOUT                       a call that is no stream took a minute
 
-What a single call adds stands at the call.
+What a single call adds stands at the call. Two answers are gRPC's own and have no details: UNIMPLEMENTED for a call
+that is not here, RESOURCE_EXHAUSTED for a request above 1 MiB or where there is no place left even to refuse a call.
 
 DELIVERY. Spans are delivered at least once, with the same ids and the same content each time. No stream drops spans
 because its reader is slow: the server stops reading Netra instead.
@@ -301,9 +303,10 @@ class BridgeServiceStub(typing.Generic[_BridgeServiceReadSpansType, _BridgeServi
     the server too. Spans that come late and traces that change are found as `run` finds them. The stream never ends by
     itself with OK. While Netra cannot be read it stays open, and goes on by itself; GetStatus says what holds it up.
 
-      INVALID_ARGUMENT  ACK_UNEXPECTED  an acknowledgement of a batch that is not the one that was sent last
-      ABORTED           TAKEN_OVER      another client opened the same subscription
-      ABORTED           READER_STALLED  no acknowledgement for the server's time limit; open it again
+      INVALID_ARGUMENT     ACK_UNEXPECTED       an acknowledgement of a batch that is not the one that was sent last
+      ABORTED              TAKEN_OVER           another client opened the same subscription
+      ABORTED              READER_STALLED       no acknowledgement for the server's time limit; open it again
+      FAILED_PRECONDITION  DESTINATION_REFUSES  more than a fifth of the spans are too large for max_message_bytes
     """
 
     StartReplay: _BridgeServiceStartReplayType
@@ -422,9 +425,10 @@ class BridgeServiceServicer(metaclass=abc.ABCMeta):
         the server too. Spans that come late and traces that change are found as `run` finds them. The stream never ends by
         itself with OK. While Netra cannot be read it stays open, and goes on by itself; GetStatus says what holds it up.
 
-          INVALID_ARGUMENT  ACK_UNEXPECTED  an acknowledgement of a batch that is not the one that was sent last
-          ABORTED           TAKEN_OVER      another client opened the same subscription
-          ABORTED           READER_STALLED  no acknowledgement for the server's time limit; open it again
+          INVALID_ARGUMENT     ACK_UNEXPECTED       an acknowledgement of a batch that is not the one that was sent last
+          ABORTED              TAKEN_OVER           another client opened the same subscription
+          ABORTED              READER_STALLED       no acknowledgement for the server's time limit; open it again
+          FAILED_PRECONDITION  DESTINATION_REFUSES  more than a fifth of the spans are too large for max_message_bytes
         """
 
     @abc.abstractmethod
