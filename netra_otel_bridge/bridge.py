@@ -6,18 +6,17 @@ report = replay(my_span_exporter, since="24h")
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -26,7 +25,7 @@ from netra_otel_bridge.config import load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
 from netra_otel_bridge.deliver import Destination, Sender, identity, open_destination, own_destination
 from netra_otel_bridge.deliver import To as To
-from netra_otel_bridge.errors import ConfigurationError, StateError, Stopped, UsageError
+from netra_otel_bridge.errors import ConfigurationError, Stopped, UsageError
 from netra_otel_bridge.estimate import estimate
 from netra_otel_bridge.ledger import PeriodLength
 from netra_otel_bridge.limiter import Limiter
@@ -38,14 +37,10 @@ from netra_otel_bridge.progress import Recorder
 from netra_otel_bridge.resend import resend
 from netra_otel_bridge.settings import Settings
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-from netra_otel_bridge.source.loop import LoopThread
 from netra_otel_bridge.state import MeterState, StateStore
 from netra_otel_bridge.streaming import AHEAD, SpanStream
+from netra_otel_bridge.tasks import all_of, iterate_here, run_here, until_set
 from netra_otel_bridge.windows import split, without
-
-T = TypeVar("T")
-LOOK_S = 0.1
-"""How often is looked whether a caller's ``stop`` is set: that may happen in any thread, and wakes nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +217,10 @@ class Bridge:
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
             routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
             reports = [LaneReport(route.watch.name) for route in routes]
-            lanes = _all(
+            lanes = all_of(
                 self._replay(route, window, verify, report) for route, report in zip(routes, reports, strict=True)
             )
-            stopped = await _until(lanes, stop, self.clock)
+            stopped = await until_set(lanes, stop, self.clock)
         if stopped:
             error = Stopped("the replay was stopped before its end", hint="what was answered is recorded")
             error.report = self._report(reports, started, window, routes)
@@ -283,7 +278,7 @@ class Bridge:
                 stack.callback(state.close)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
             routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
-            reports = await _all(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
+            reports = await all_of(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
         return self._reported(reports, started)
 
     def open_state(self, default: Path | None = None) -> StateStore:
@@ -421,7 +416,7 @@ class Bridge:
         chunks = self.aread_spans(
             since=since, from_=from_, until=until, trace_id=trace_id, query=query, resume_token=resume_token
         )
-        return _iterate_here(chunks)
+        return iterate_here(chunks)
 
     async def aread_spans(
         self,
@@ -569,50 +564,6 @@ def replay(
     return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query, stop=stop)
 
 
-async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all ``works``, done at the same time. Cancelled, it waits until each of them has ended."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        raise_unrecorded(await asyncio.gather(*tasks, return_exceptions=True))
-        raise
-
-
-async def _until(work: Coroutine[Any, Any, object], stop: threading.Event | None, clock: Clock) -> bool:
-    """Whether ``stop`` was set before ``work`` had ended: it was cancelled then, and has ended in order."""
-    if stop is None:
-        await work
-        return False
-    working, watching = asyncio.create_task(work), asyncio.create_task(is_set(stop, clock))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        watching.cancel()
-        working.cancel()
-        (result,) = await asyncio.gather(working, return_exceptions=True)
-        raise_unrecorded([result])
-    if working.cancelled():
-        return True
-    working.result()
-    return False
-
-
-async def is_set(event: threading.Event, clock: Clock) -> None:
-    """Return once ``event`` is set, by whatever thread."""
-    while not event.is_set():
-        await clock.sleep(LOOK_S)
-
-
-def raise_unrecorded(results: Iterable[object]) -> None:
-    """Raise the first `StateError` among the results of tasks that were cancelled: progress could not be recorded."""
-    for result in results:
-        if isinstance(result, StateError):
-            raise result
-
-
 def _distinct(names: Iterable[str]) -> list[str]:
     """Names under which the state keeps destinations apart: two exporters of one class are two destinations."""
     found: list[str] = []
@@ -626,42 +577,3 @@ def _query_text(queries: Sequence[TraceQuery]) -> str:
     if list(queries) == [TraceQuery()]:
         return ""
     return msgspec.json.encode(queries, order="sorted").decode()
-
-
-def run_here(work: Coroutine[Any, Any, T], *, instead: str = "areplay or aestimate") -> T:
-    """What ``work`` returns. Raises `UsageError` where an event loop runs: there, one awaits what is named ``instead``."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    work.close()
-    raise UsageError("an event loop is running in this thread", hint=f"await {instead} instead")
-
-
-def _iterate_here(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """What ``items`` yields. Raises `UsageError` where an event loop runs."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _pulled(items)
-    raise UsageError("an event loop is running in this thread", hint="iterate over aread_spans instead")
-
-
-def _pulled(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """``items``, on a loop in a thread of its own: so requests are answered in time while the caller is busy."""
-    turn = asyncio.Lock()
-
-    async def following() -> T | None:
-        async with turn:
-            return await anext(items, None)
-
-    async def finish() -> None:
-        async with turn:
-            await items.aclose()
-
-    loop = LoopThread(finish)
-    try:
-        while (item := loop.run(following())) is not None:
-            yield item
-    finally:
-        loop.close()

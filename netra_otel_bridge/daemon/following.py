@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from netra_otel_bridge.bridge import Bridge, To, is_set, run_here
+from netra_otel_bridge.bridge import Bridge, To
 from netra_otel_bridge.clock import NS_PER_MS, parse_time_ns
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceQuery
 from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.tasks import is_set, run_here
 
 
 def follow(

@@ -7,9 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from netra_otel_bridge.bridge import Bridge, Route, raise_unrecorded
+from netra_otel_bridge.bridge import Bridge, Route
 from netra_otel_bridge.clock import duration_text, iso_ms
 from netra_otel_bridge.convert.metrics import USAGE_COUNTERS, USAGE_GAUGES
 from netra_otel_bridge.daemon.follow import Follower
@@ -22,8 +23,10 @@ from netra_otel_bridge.deliver import Destination
 from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import ServiceHealth, TraceQuery
+from netra_otel_bridge.pipeline import LaneOptions
 from netra_otel_bridge.rpc import RpcServer, is_wanted
 from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.tasks import raise_unrecorded
 from netra_otel_bridge.telemetry import Telemetry, metric_readers
 from netra_otel_bridge.version import __version__
 from netra_otel_bridge.windows import Lookback
@@ -31,6 +34,8 @@ from netra_otel_bridge.windows import Lookback
 if TYPE_CHECKING:
     from netra_otel_bridge.bridge import To
 
+SUBSCRIPTION_FETCHERS = 4
+SUBSCRIPTION_BATCH_BYTES = 2**20
 SUBSCRIPTION_BYTES = 4 * 2**20
 """What is held for one client that follows live spans, between Netra and its acknowledgement."""
 _log = logging.getLogger("netra_otel_bridge.daemon")
@@ -190,7 +195,7 @@ class Service:
                     lane, destination, (query,), state, client=client, watch=lambda *_: notices,
                     patient=True, profile=profile, writer=writer, held_bytes=SUBSCRIPTION_BYTES,
                 )  # fmt: skip
-                yield self._follower(routes[0], notices)
+                yield self._follower(replace(routes[0], options=_of_a_subscription(routes[0].options)), notices)
 
         return RpcServer(self._bridge, client, self.health, follow, __version__)
 
@@ -223,6 +228,15 @@ class Service:
             self._client.use_api_key(key)
             _log.info("the API key has changed; going on with the new one")
         return self._keys
+
+
+def _of_a_subscription(options: LaneOptions) -> LaneOptions:
+    """What many lanes beside each other may have: small batches, and few pages in memory."""
+    return replace(
+        options,
+        fetchers=min(options.fetchers, SUBSCRIPTION_FETCHERS),
+        batch_bytes=min(options.batch_bytes, SUBSCRIPTION_BATCH_BYTES),
+    )
 
 
 async def _set(event: asyncio.Event) -> None:
