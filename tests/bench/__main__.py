@@ -61,17 +61,20 @@ def compare(latency_ms: float, naive_traces: int, traces: int, profile: str) -> 
         address = f"127.0.0.1:{sink['port']}"
         naive = run(netra_sdk_python(), "naive.py", start, end, address, str(naive_traces), endpoint=netra["endpoint"])
         bridged = run(sys.executable, "bridged.py", start, end, address, profile, endpoint=netra["endpoint"])
+        streamed = run(sys.executable, "streamed.py", start, end, profile, endpoint=netra["endpoint"])
     expected = traces * 10
-    if bridged["spans"] != expected or naive["spans"] != naive_traces * 10:
-        sys.exit(f"not everything arrived: {bridged['spans']} of {expected}, naive {naive['spans']}")
+    if {bridged["spans"], streamed["spans"]} != {expected} or naive["spans"] != naive_traces * 10:
+        came = f"{bridged['spans']} and, as a stream, {streamed['spans']} of {expected}, naive {naive['spans']}"
+        sys.exit(f"not everything arrived: {came}")
     print(f"latency {latency_ms:g} ms, profile {profile}, {expected:,} spans of traces of 10")
-    rows = (("naive", naive), ("bridge", bridged))
+    rows = (("naive", naive), ("bridge", bridged), ("stream", streamed))
     for name, one in rows:
         per_second, cpu_us = one["spans"] / one["seconds"], one["cpu_seconds"] / one["spans"] * 1e6
         print(f"  {name:7} {per_second:10,.0f} spans/s   {cpu_us:7.1f} µs CPU a span")
     speed = (bridged["spans"] / bridged["seconds"]) / (naive["spans"] / naive["seconds"])
     cpu = (bridged["cpu_seconds"] / bridged["spans"]) / (naive["cpu_seconds"] / naive["spans"])
     print(f"  ratio   {speed:10.1f} times the speed  {cpu:5.2f} times the CPU a span")
+    print(f"  stream  {bridged['seconds'] / streamed['seconds']:10.2f} times the speed of the replay")
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from netra_otel_bridge import pipeline
+from netra_otel_bridge import pipeline, reading
 from netra_otel_bridge.clock import NS_PER_S
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.model import PartlyRefused, Refused, Retry, SpanBatch, TooLarge
