@@ -23,7 +23,7 @@ import msgspec
 
 from netra_otel_bridge.convert import SpanConverter, spent
 from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, letter
-from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound, StateError
+from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound, NetraResponseTooLarge, StateError
 from netra_otel_bridge.held import Held
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import (
@@ -39,7 +39,7 @@ from netra_otel_bridge.model import (
     Window,
 )
 from netra_otel_bridge.progress import DIGEST_BYTES, Recorder, holds_digest
-from netra_otel_bridge.reading import RESTARTS, Gone, list_pages, read_spans
+from netra_otel_bridge.reading import RESTARTS, Skipped, list_pages, read_spans
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.underway import Listing, Trace, Windows
 
@@ -129,7 +129,7 @@ class TraceLane:
         self._active: dict[str, Trace] = {}
         self._batched: list[tuple[Trace, int, int]] = []
         self._unlisted = {trace_id for query in queries for trace_id in query.trace_ids}
-        self._gone = Gone()
+        self._skipped = Skipped()
 
     async def run(
         self,
@@ -260,8 +260,11 @@ class TraceLane:
         try:
             spans = await read_spans(self._client, trace_id, share, unreadable)
         except NetraNotFound as error:
-            self._gone.note(error, self.report.listed)
-            self._note_missing(f"trace {work.summary.id}: it is gone since Netra listed it")
+            self._note_missing(f"trace {trace_id}: {self._skipped.note(error, self.report.listed)}")
+            self._close(work)
+            return
+        except NetraResponseTooLarge as error:
+            unreadable([UnreadableItem("$.data", self._skipped.note(error, self.report.listed))])
             self._close(work)
             return
         finally:

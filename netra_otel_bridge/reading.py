@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from http import HTTPStatus
 
 from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.errors import NetraCursorRefused, NetraNotFound
+from netra_otel_bridge.errors import NetraCursorRefused, NetraNotFound, NetraResponseTooLarge
 from netra_otel_bridge.held import Share
 from netra_otel_bridge.model import TraceQuery, TracesPage, TraceSpan, UnreadableItem, Window
 from netra_otel_bridge.source import AsyncNetraClient
@@ -14,8 +14,8 @@ from netra_otel_bridge.source import AsyncNetraClient
 PAGE_LIMIT = 100
 RESTARTS = 3
 """How often a listing, or a trace, is begun again because its cursor expired."""
-GONE_AT_LEAST = 10
-"""Traces that may vanish between listing and reading before it counts: then, and above a tenth, the path is wrong."""
+SKIPPED_AT_LEAST = 10
+"""Traces that may be gone or too large before it counts: then, and above a tenth, it is not the traces' fault."""
 
 
 def list_pages(
@@ -66,17 +66,19 @@ async def _read_spans(
     return list(spans.values())
 
 
-class Gone:
-    """Traces that Netra listed and then does not know any more."""
+class Skipped:
+    """Traces that Netra listed and that cannot be read: gone since, or with a span larger than any answer may be."""
 
     def __init__(self) -> None:
-        self._gone = 0
+        self._count = 0
 
-    def note(self, error: NetraNotFound, listed: int) -> None:
-        """One more, of so many ``listed``. Raises ``error`` where it says that this is not the API, or they are too many."""
-        self._gone += 1
-        if error.status != HTTPStatus.NOT_FOUND or self._gone > max(GONE_AT_LEAST, listed // 10):
+    def note(self, error: NetraNotFound | NetraResponseTooLarge, listed: int) -> str:
+        """One more, of so many ``listed``; returns why. Raises ``error`` where this is not the API, or they are too many."""
+        self._count += 1
+        gone = isinstance(error, NetraNotFound)
+        if (gone and error.status != HTTPStatus.NOT_FOUND) or self._count > max(SKIPPED_AT_LEAST, listed // 10):
             raise error
+        return "it is gone since Netra listed it" if gone else f"it cannot be read: {error.message}"
 
 
 def _size_bytes(spans: Iterable[TraceSpan]) -> int:

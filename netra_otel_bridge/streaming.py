@@ -18,7 +18,7 @@ from functools import partial
 from netra_otel_bridge.clock import NS_PER_MS
 from netra_otel_bridge.convert import SpanConverter, instant_ns
 from netra_otel_bridge.deliver import Batcher, encode_span
-from netra_otel_bridge.errors import BridgeError, NetraNotFound, NetraRejected, NotKnown
+from netra_otel_bridge.errors import BridgeError, NetraNotFound, NetraRejected, NetraResponseTooLarge, NotKnown
 from netra_otel_bridge.held import Held, Share
 from netra_otel_bridge.model import (
     SpanBatch,
@@ -31,11 +31,13 @@ from netra_otel_bridge.model import (
     Window,
 )
 from netra_otel_bridge.places import Place, token
-from netra_otel_bridge.reading import RESTARTS, Gone, list_pages, read_spans
+from netra_otel_bridge.reading import RESTARTS, Skipped, list_pages, read_spans
 from netra_otel_bridge.source import AsyncNetraClient
 
 AHEAD = 16
-"""Traces that are read ahead of the one that is sent."""
+"""Traces that are read ahead of the one that is sent, at most."""
+FIRST_AHEAD = 4
+"""The same, before it is known how large traces are."""
 HELD_BYTES = 4 * 2**20
 CHUNK_SPANS = 512
 CHUNK_BYTES = 512 * 1024
@@ -87,7 +89,9 @@ class SpanStream:
         self._ahead: deque[_Ahead] = deque()
         self._slots = asyncio.Semaphore(ahead)
         self._more = asyncio.Event()
-        self._gone = Gone()
+        self._skipped = Skipped()
+        self._room = asyncio.Event()
+        self._usual_bytes = HELD_BYTES // FIRST_AHEAD
         self._listed = 0
         self._batcher = Batcher(CHUNK_SPANS, CHUNK_BYTES)
         self._places: deque[Callable[[], Place]] = deque()
@@ -113,6 +117,7 @@ class SpanStream:
                     await self._wait(listing)
                     continue
                 work = self._ahead.popleft()
+                self._room.set()
                 spans, error = self._result(work)
                 if error is not None:
                     for chunk in self._flush():
@@ -206,6 +211,9 @@ class SpanStream:
     async def _put(self, trace: TraceSummary, before: Place, after: Place, *, listed: bool = True) -> None:
         """Begin to read a trace."""
         await self._slots.acquire()
+        while self._ahead and len(self._ahead) * self._usual_bytes >= HELD_BYTES:
+            self._room.clear()
+            await self._room.wait()
         self._listed += 1
         problems, self._to_tell = self._to_tell, []
         share = self._held.share()
@@ -219,6 +227,8 @@ class SpanStream:
             return await read_spans(self._client, trace_id, share, partial(self._unreadable, problems, trace_id))
         finally:
             share.read()
+            self._usual_bytes = max(share.size_bytes, self._usual_bytes * 7 // 8)
+            self._room.set()
 
     def _result(self, work: _Ahead) -> tuple[list[TraceSpan], Exception | None]:
         """What was read of a trace, or the error that ends the stream. A trace that is gone has no spans."""
@@ -227,12 +237,11 @@ class SpanStream:
         except NetraNotFound as error:
             if self._trace_id is not None:
                 return [], self._not_known()
-            try:
-                self._gone.note(error, self._listed)
-            except NetraNotFound:
+            return self._skip(work, error)
+        except NetraResponseTooLarge as error:
+            if self._trace_id is not None:
                 return [], error
-            work.problems.append(f"trace {work.summary.id}: it is gone since Netra listed it")
-            return [], None
+            return self._skip(work, error)
         except BridgeError as error:
             return [], error
         if not spans and self._trace_id is not None:
@@ -240,6 +249,16 @@ class SpanStream:
         if not spans:
             work.problems.append(f"trace {work.summary.id}: Netra lists it, and holds no span of it")
         return spans, None
+
+    def _skip(
+        self, work: _Ahead, error: NetraNotFound | NetraResponseTooLarge
+    ) -> tuple[list[TraceSpan], Exception | None]:
+        """Go on without a trace that cannot be read, and tell; with the error, where it is not the trace's fault."""
+        try:
+            work.problems.append(f"trace {work.summary.id}: {self._skipped.note(error, self._listed)}")
+        except BridgeError:
+            return [], error
+        return [], None
 
     def _not_known(self) -> NotKnown:
         return NotKnown(f"Netra holds no spans of trace {self._trace_id!r}", hint="ids are those that Netra lists")

@@ -90,5 +90,6 @@ async def _read_plain(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes
 def too_large(cap_bytes: int) -> NetraResponseTooLarge:
     """The error for a body beyond the cap."""
     return NetraResponseTooLarge(
-        f"the body holds more than {cap_bytes} decoded bytes", hint="ask for smaller pages, or raise max_response_bytes"
+        f"the body holds more than {cap_bytes} decoded bytes",
+        hint="fewer items are asked for, as long as that helps; a single one of this size is not read",
     )

@@ -6,7 +6,7 @@ The cursor of the next page is that of the last item of this one. Paging must th
 - so is a page of the very items that a page before it had, for cursors may be minted anew for each answer;
 - an empty page that promises more is asked for again `EMPTY_TRIES` times in all, with back-off, and is then a loop;
 - a page that promises more while its last item has no cursor is a schema error;
-- a page too large for the cap is asked for again with half the items, once in a listing.
+- a page too large for the cap is asked for again with a quarter of the items, down to one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Pager:
         self.done = False
         self.empty_tries = 0
         self._what = what
-        self._halved = False
         self._seen = {hash(cursor)} if cursor is not None else set()
         self._pages: set[int] = set()
 
@@ -74,13 +73,10 @@ class Pager:
             self._remember(page)
 
     def shrink(self) -> bool:
-        """Halve the page size after an answer that was too large; whether that was still possible."""
+        """Quarter the page size after an answer that was too large; whether that was still possible."""
         limit = self.limit or DEFAULT_LIMIT
-        if self._halved or limit < 2:
-            return False
-        self._halved = True
-        self.limit = limit // 2
-        return True
+        self.limit = max(1, limit // 4)
+        return limit > 1
 
     def _remember(self, page: Page) -> None:
         mark = hash((*map(_id, _items(page)), *(item.json for item in page.unreadable)))

@@ -527,20 +527,21 @@ async def test_unasked_encoding(encoding: str) -> None:
     assert repr(encoding) in str(error)
 
 
-async def test_page_size_is_halved_once() -> None:
-    """A page beyond the cap is asked for again with half the items, once in a listing."""
+async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones() -> None:
+    """A page beyond the cap is asked for again with a quarter of the items, down to one; a larger item is an error."""
 
     def script(request: Request) -> Reply:
         limit = int(request.target.rpartition("limit=")[2])
         return json_reply(page([span(number, name="x" * 1000) for number in range(limit)]))
 
-    async with ScriptedApi(script) as api, make_client(api, max_response_bytes=80_000) as client:
-        assert [len(got.spans) async for got in client.iter_span_pages(TRACE, limit=100)] == [50]
-        assert len(api.requests) == 2
-    async with ScriptedApi(script) as api, make_client(api, max_response_bytes=10_000) as client:
+    for cap_bytes, items, requests in ((40_000, 25, 2), (2_000, 1, 4)):
+        async with ScriptedApi(script) as api, make_client(api, max_response_bytes=cap_bytes) as client:
+            assert [len(got.spans) async for got in client.iter_span_pages(TRACE, limit=100)] == [items]
+            assert len(api.requests) == requests
+    async with ScriptedApi(script) as api, make_client(api, max_response_bytes=1_000) as client:
         with pytest.raises(NetraResponseTooLarge):
             _ = [got async for got in client.iter_span_pages(TRACE, limit=100)]
-        assert len(api.requests) == 2
+        assert len(api.requests) == 4
 
 
 # redirects, plain http to another host, proxy variables

@@ -19,6 +19,7 @@ from netra_otel_bridge.errors import (
     NetraCursorRefused,
     NetraNotFound,
     NetraRejected,
+    NetraResponseTooLarge,
     NetraUnavailable,
     NotKnown,
     UsageError,
@@ -260,6 +261,21 @@ def test_a_trace_that_is_gone_is_told_and_the_rest_comes() -> None:
     assert keys(chunks) == [key for key in listed(netra.store) if key[0] != gone]
     assert [chunk.problems for chunk in chunks if chunk.problems] == [
         (f"trace {gone}: it is gone since Netra listed it",)
+    ]
+
+
+def test_a_trace_that_is_too_large_to_read_stops_no_other() -> None:
+    """It is a line, at its place; asked for by its id, it is an error."""
+    oracle, netra = issued(5, 4)
+    large = oracle.trace_ids[2]
+    netra.before = failing(f"spans {large}", NetraResponseTooLarge("more than the cap"))
+    with small(chunk=4):
+        chunks = asyncio.run(read(stream(netra)))
+        with pytest.raises(NetraResponseTooLarge):
+            asyncio.run(read(stream(netra, trace_id=large)))
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0] != large]
+    assert [chunk.problems for chunk in chunks if chunk.problems] == [
+        (f"trace {large}: it cannot be read: more than the cap",)
     ]
 
 
