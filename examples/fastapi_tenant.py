@@ -63,9 +63,9 @@ async def list_traces(tenant_id: str, netra: Netra, hours: Hours = 24, cursor: s
 
 @app.get("/tenants/{tenant_id}/traces/{trace_id}")
 async def show_trace(tenant_id: str, trace_id: str, netra: Netra) -> list[dict[str, Any]]:
-    """The spans of a trace; one of another tenant is as unknown as one that is not there."""
-    spans = [span async for span in netra.iter_spans_by_trace_id(trace_id, limit=100)]
-    if not any(span.tenant_id == tenant_id for span in spans):
+    """The tenant's spans of a trace; a trace that has none of them is as unknown as one that is not there."""
+    spans = [span async for span in netra.iter_spans_by_trace_id(trace_id, limit=100) if span.tenant_id == tenant_id]
+    if not spans:
         raise HTTPException(404, f"the tenant has no trace {trace_id}")
     return [
         {"id": span.id, "parent": span.parent_span_id, "name": span.name, "kind": span.kind, "ms": span.latency_ms}

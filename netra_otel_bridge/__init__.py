@@ -15,7 +15,7 @@ from netra_otel_bridge.bridge import Bridge, replay
 from netra_otel_bridge.clock import Backoff, Clock
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
 from netra_otel_bridge.dashboards import DashboardData, SessionDetails, SessionStats, SessionStatsPage
-from netra_otel_bridge.deliver import Destination, SpanCallback, To
+from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
 from netra_otel_bridge.errors import (
     BridgeError,
     ConfigurationError,
@@ -107,6 +107,7 @@ __all__ = [
     "LaneReport",
     "LaneStatus",
     "Misconfigured",
+    "Named",
     "NetraClient",
     "NetraCursorRefused",
     "NetraError",

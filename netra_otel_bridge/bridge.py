@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from types import BuiltinMethodType, MethodType
 from typing import Any, cast
 
 import msgspec
@@ -23,7 +24,15 @@ import msgspec
 from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock, SystemClock, iso_ms, parse_time_ns
 from netra_otel_bridge.config import load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.deliver import Destination, Sender, identity, open_destination, own_destination
+from netra_otel_bridge.deliver import (
+    Destination,
+    Named,
+    Sender,
+    identity,
+    open_destination,
+    own_destination,
+    says_too_little,
+)
 from netra_otel_bridge.deliver import To as To
 from netra_otel_bridge.errors import ConfigurationError, Stopped, UsageError
 from netra_otel_bridge.estimate import estimate
@@ -38,7 +47,7 @@ from netra_otel_bridge.resend import resend
 from netra_otel_bridge.settings import Settings
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from netra_otel_bridge.state import MeterState, StateStore
-from netra_otel_bridge.streaming import AHEAD, SpanStream
+from netra_otel_bridge.streaming import AHEAD, CHUNK_BYTES, SpanStream
 from netra_otel_bridge.tasks import all_of, iterate_here, run_here, until_set
 from netra_otel_bridge.windows import split, without
 
@@ -129,6 +138,12 @@ class Bridge:
         """
         if (since is None) == (from_ is None):
             raise UsageError("a range of time is needed", hint="give either --since, or --from and perhaps --until")
+        for given in (since, from_, until):
+            if not isinstance(given, str | None):
+                raise UsageError(
+                    f"a time is a text, and not of type {type(given).__name__}",
+                    hint="write a datetime with a zone as its isoformat()",
+                )
         now_ns = self.clock.now_ns()
         start = parse_time_ns(since or from_ or "", now_ns)
         end = now_ns if until is None else parse_time_ns(until, now_ns)
@@ -186,10 +201,10 @@ class Bridge:
         """Copy the traces of a range of time to one or several destinations, once.
 
         ``to`` is a ``DEST`` of the command line, a ``SpanExporter`` or ``SpanProcessor`` of the caller's own (it is
-        flushed, and not shut down), a function that takes the spans of a batch, or a `Destination`; by default the
-        configured ones. Each destination has its own lane: one that fails does not stop the others. Afterwards the
-        first error of a lane is raised, with the whole report as its ``report``; spans that a destination refused are
-        no error but counted in the report (``exit_code`` 3).
+        flushed, and not shut down), a function that takes the spans of a batch, or a `Destination`, each as it is or as
+        `Named`; by default the configured ones. Each destination has its own lane: one that fails does not stop the
+        others. Afterwards the first error of a lane is raised, with the whole report as its ``report``; spans that a
+        destination refused are no error but counted in the report (``exit_code`` 3).
 
         ``state`` remembers what each destination has had, which is then not sent again, and what it refused. It is the
         caller's, else opened from the setting ``state``, else it lasts as long as the replay. With ``verify``, all is
@@ -328,7 +343,10 @@ class Bridge:
         configured ones; ``writer`` is the one thread that writes, else a new one.
         """
         settings = self.settings
-        destinations = await self.enter_destinations(stack, to)
+        targets = self._targets(to)
+        destinations = [await self._enter(stack, one) for one in targets]
+        if not state.is_temporary:
+            _check_names(targets, destinations)
         reader = client if client is not None else await stack.enter_async_context(self.async_client())
         writer = writer or stack.enter_context(ThreadPoolExecutor(1, "state"))
         options = LaneOptions(
@@ -460,15 +478,18 @@ class Bridge:
         resume_token: str | None = None,
         profile: str | None = None,
         ahead: int = AHEAD,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> SpanStream:
         """The stream behind `aread_spans`; ``asked`` is how the range was given, and must be the same on resuming.
 
-        ``ahead`` traces are read at once. Raises `UsageError` for what is no token of this stream.
+        ``ahead`` traces are read at once, and ``chunk_bytes`` is what a chunk of several spans holds. Raises `UsageError` for what is no token of this stream.
         """
         what = [client.base_url, asked, _query_text((query,)), trace_id, profile or self.settings.profile]
         of = blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
         start = place(resume_token, of) if resume_token else first_place(of, window)
-        return SpanStream(client, self.converter(profile), query, start, trace_id=trace_id, ahead=ahead)
+        return SpanStream(
+            client, self.converter(profile), query, start, trace_id=trace_id, ahead=ahead, chunk_bytes=chunk_bytes
+        )
 
     def estimate(
         self,
@@ -508,8 +529,7 @@ class Bridge:
             destination = open_destination(self.settings.destinations.get(to, to), name=to)
         else:
             destination = own_destination(to)
-        if destination is not to:
-            stack.push_async_callback(destination.aclose)
+        stack.push_async_callback(destination.aclose)
         return destination
 
     def _targets(self, to: To | Sequence[To] | None) -> list[To]:
@@ -522,6 +542,11 @@ class Bridge:
         doubled = next((one for one in targets if isinstance(one, str) and targets.count(one) > 1), None)
         if doubled is not None:
             raise UsageError(f"the destination {doubled} is named twice")
+        for number, one in enumerate(targets):
+            if any(_is_same(one, other) for other in targets[:number]):
+                raise UsageError(
+                    f"the same {type(_unnamed(one)).__name__} is handed in twice", hint="hand each object in once"
+                )
         return targets
 
     def _client_arguments(self, attempts: int | None = None) -> dict[str, Any]:
@@ -570,6 +595,35 @@ def _distinct(names: Iterable[str]) -> list[str]:
     for name in names:
         found.append(name if name not in found else f"{name}#{len(found) + 1}")
     return found
+
+
+def _unnamed(one: To) -> object:
+    return one.to if isinstance(one, Named) else one
+
+
+def _is_same(one: To, other: To) -> bool:
+    """Whether two are one object, or the same method of one."""
+    first, second = _unnamed(one), _unnamed(other)
+    methods = isinstance(first, MethodType | BuiltinMethodType) and isinstance(second, MethodType | BuiltinMethodType)
+    return first is second or (methods and first == second)
+
+
+def _check_names(targets: Sequence[To], destinations: Sequence[Destination]) -> None:
+    """What a state remembers by name, it must find again by that name. Raises `UsageError`."""
+    names = [identity(one.name) for one in destinations]
+    for target, destination, name in zip(targets, destinations, names, strict=True):
+        if isinstance(target, str):
+            continue
+        if says_too_little(target):
+            raise UsageError(
+                f"a state remembers by name, and {destination.name} is not the name of this one alone",
+                hint=f"hand in Named('...', {destination.name}), with the same name each time",
+            )
+        if names.count(name) > 1:
+            raise UsageError(
+                f"a state remembers by name, and {names.count(name)} destinations are called {destination.name}",
+                hint="hand in each as Named('...', ...), with a name of its own",
+            )
 
 
 def _query_text(queries: Sequence[TraceQuery]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.clock import NS_PER_S, iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.deliver.destination import without_secrets
 from netra_otel_bridge.deliver.probe import ANSWER_S, Sample, probe
 from netra_otel_bridge.errors import BridgeError, ConfigurationError, UsageError
 
@@ -34,6 +35,7 @@ CONSOLE_BYTES = 1_000
 class Check:
     """One line: whether ``name`` can be worked with, what it ``said``, and what could not be known by asking.
 
+    One that is ``ok`` and not ``sure`` refused what holds no span, or cannot be asked: only a span would tell.
     ``took_bytes`` is the largest request that a destination was seen to take, ``trace_id`` that of the made-up span
     that it took.
     """
@@ -43,6 +45,7 @@ class Check:
     said: str
     unknown: str
     exit_code: int
+    sure: bool = True
     took_bytes: int | None = None
     trace_id: str | None = None
 
@@ -100,6 +103,10 @@ async def _check_netra(bridge: Bridge) -> Check:
 async def _enter(bridge: Bridge, stack: AsyncExitStack, to: To) -> Destination | Check:
     try:
         return (await bridge.enter_destinations(stack, [to]))[0]
+    except UsageError as error:
+        return Check(
+            without_secrets(to) if isinstance(to, str) else type(to).__name__, False, str(error), "", error.exit_code
+        )
     except ConfigurationError as error:
         return Check(to if isinstance(to, str) else type(to).__name__, False, str(error), "", error.exit_code)
 
@@ -117,4 +124,6 @@ async def _check_destination(bridge: Bridge, one: Destination | Check, sample: S
         _log.debug("%s raised", one.name, exc_info=True)
         said = f"raised {type(error).__name__} (this is a defect of it or of the bridge; -v shows where)"
         return Check(one.name, False, said, "", BridgeError.exit_code)
-    return Check(one.name, found.ok, found.said, found.unknown, found.exit_code, found.took_bytes, found.trace_id)
+    return Check(
+        one.name, found.ok, found.said, found.unknown, found.exit_code, found.sure, found.took_bytes, found.trace_id
+    )

@@ -34,14 +34,19 @@ request may succeed later without anybody changing anything.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.model import ReplayReport
+
 
 class BridgeError(Exception):
     """Base of all errors that the bridge raises on purpose."""
 
     exit_code: int = 1
     retryable: bool = False
-    report: object | None = None
-    """What was done before the error, where something was: a ``ReplayReport`` from a replay."""
+    report: ReplayReport | None = None
+    """What was done before the error, where something was: by a replay."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -68,6 +68,7 @@ class SpanStream:
     """The spans of all traces that Netra lists in a window, or of ``trace_id``; to be iterated once.
 
     ``start`` is where it begins: a `Place` at the beginning, or that of a token. ``ahead`` traces are read at once.
+    A chunk of more than one span holds ``chunk_bytes`` at most.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class SpanStream:
         *,
         trace_id: str | None = None,
         ahead: int = AHEAD,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self._client = client
         self._converter = converter
@@ -93,7 +95,7 @@ class SpanStream:
         self._room = asyncio.Event()
         self._usual_bytes = HELD_BYTES // FIRST_AHEAD
         self._listed = 0
-        self._batcher = Batcher(CHUNK_SPANS, CHUNK_BYTES)
+        self._batcher = Batcher(CHUNK_SPANS, min(CHUNK_BYTES, chunk_bytes))
         self._places: deque[Callable[[], Place]] = deque()
         self._reached = start
         self._batched = 0

@@ -39,7 +39,7 @@ def check(
         return exit_code
     for one in checks:
         unknown = f"; not known: {one.unknown}" if one.ok and one.unknown else ""
-        style = "green" if one.ok else "red"
-        out.print(f"[{style}]{'ok    ' if one.ok else 'failed'}[/] ", end="")
+        word, style = ("failed", "red") if not one.ok else ("ok", "green") if one.sure else ("unsure", "yellow")
+        out.print(f"[{style}]{word:6}[/] ", end="")
         out.print(f"{one.name}: {one.said}{unknown}", soft_wrap=True, markup=False)
     return exit_code

@@ -19,7 +19,7 @@ WIDTH_OF_FILES = 140
 
 def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDTH_OF_FILES)
+    return Console(stderr=stderr, highlight=False, emoji=False, width=None if stream.isatty() else WIDTH_OF_FILES)
 
 
 out = console()

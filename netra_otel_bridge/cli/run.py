@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
@@ -16,6 +18,8 @@ from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceQuery
 from netra_otel_bridge.rpc import is_wanted
+
+FILES = 65_536
 
 
 def run(
@@ -65,10 +69,20 @@ def run(
         usage=not no_usage,
         on_new_key=redactor.add,
     )
+    _let_many_connect()
     asyncio.run(_serve(service))
     if as_json:
         write_json({"destinations": [asdict(lane) for lane in service.health().lanes], "exit_code": 0})
     return 0
+
+
+def _let_many_connect() -> None:
+    """Open as many files as the machine lets the process, up to `FILES`: connections are files, and the usual limit is low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(service: Service) -> None:

@@ -15,6 +15,7 @@ it is shown in logs, metrics and the state.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from netra_otel_bridge.deliver.stock import new_exporter
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import Outcome, SpanBatch
 
+_log = logging.getLogger(__name__)
 FORMS = (
     "a destination is otlp, otlp+grpc://HOST:PORT, otlp+grpcs://HOST:PORT, otlp+http://HOST:PORT[/PATH], "
     "otlp+https://HOST:PORT[/PATH], console, otlp-file:PATH, exporter:NAME, "
@@ -137,6 +139,11 @@ def open_destination(
             )
         case OtlpSpec():
             settings = read_settings(os.environ, spec.protocol, spec.endpoint, spec.tls)
+            if settings.in_the_clear():
+                _log.warning(
+                    "%s: the headers of OTEL_EXPORTER_OTLP_HEADERS go there in plain text: use TLS, or send through a Collector",
+                    called,
+                )
             if timeout_s is not None:
                 settings = replace(settings, timeout_s=timeout_s)
             if settings.protocol == "grpc":
@@ -190,7 +197,12 @@ def _from_url(text: str, scheme: str) -> OtlpSpec:
 
 
 def _shown(text: str) -> str:
-    """A text as a message may show it: without what could be a password or a token."""
+    """A text in quotes, as a message may show it."""
+    return repr(without_secrets(text))
+
+
+def without_secrets(text: str) -> str:
+    """A ``DEST`` that cannot be read, without what could be a password or a token."""
     head, at, rest = text.rpartition("@")
     visible = f"{head.partition('://')[0]}://***@{rest}" if at else text
-    return repr(visible.partition("?")[0])
+    return visible.partition("?")[0]

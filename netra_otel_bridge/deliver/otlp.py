@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import io
 import os
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 
@@ -36,10 +37,14 @@ from netra_otel_bridge.deliver.answers import (
 )
 from netra_otel_bridge.deliver.otlp_settings import OtlpSettings
 from netra_otel_bridge.deliver.wire import encode_request
+from netra_otel_bridge.errors import ConfigurationError
 from netra_otel_bridge.model import Delivered, Outcome, Retry, SpanBatch
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _ANSWER_BYTES = 64 * 1024
+_CLOSED = re.compile(r"failed to connect.*(socket closed|connection reset)", re.I)
+"""All that gRPC says where a server ends the connection after the handshake, as it does to refuse a certificate."""
+_LOOK_S = 2.0
 _CHANNEL = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
@@ -51,11 +56,15 @@ _CHANNEL = (
 
 
 class OtlpGrpcDestination:
-    """Sends to an OTLP receiver over gRPC. No connection is made before the first `send`."""
+    """Sends to an OTLP receiver over gRPC. No connection is made before the first `send`.
+
+    Raises `ConfigurationError` when a certificate cannot be used.
+    """
 
     def __init__(self, name: str, settings: OtlpSettings) -> None:
         self.name = name
         self._settings = settings
+        settings.ssl_context()
         self._secrets = header_secrets(settings.headers)
         self._closed = False
         self._metadata = tuple(_metadatum(key.lower(), value) for key, value in settings.headers.items())
@@ -72,7 +81,10 @@ class OtlpGrpcDestination:
             answer: bytes = await export(body, timeout=self._settings.timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             details = dict(error.trailing_metadata() or ())
-            outcome = grpc_outcome(error.code(), error.details() or "", retry_info_s(details), len(body))
+            words = error.details() or ""
+            outcome = grpc_outcome(error.code(), words, retry_info_s(details), len(body))
+            if self._settings.tls and _CLOSED.search(words):
+                outcome = await _tls_refusal(self._settings) or outcome
             return masked(outcome, self._secrets)
         return masked(_read_protobuf(answer, spans, self._secrets), self._secrets)
 
@@ -181,6 +193,49 @@ def _words(error: aiohttp.ClientError | OSError) -> str:
     number = error.os_error.errno
     words = os.strerror(number) if number and number > 0 else error.os_error.strerror
     return f"no connection to {error.host}:{error.port}: {words or type(error.os_error).__name__}"
+
+
+async def _tls_refusal(settings: OtlpSettings) -> Outcome | None:
+    """Whether a gRPC server that ends new connections does so for want of a client certificate that it takes.
+
+    Some send an alert. Others close: with TLS 1.3 after the handshake, as one that is about to stop may, but with TLS 1.2
+    within it.
+    """
+    where = settings.endpoint
+    try:
+        if await _ends(settings, ssl.TLSVersion.MAXIMUM_SUPPORTED) and await _ends(settings, ssl.TLSVersion.TLSv1_2):
+            return connection_outcome(f"no TLS with {where}: CERTIFICATE_REQUIRED, or the client's is refused")
+    except ssl.SSLError as error:
+        return connection_outcome(f"no TLS with {where}: {error}")
+    except (OSError, ValueError, ConfigurationError):
+        return None
+    return None
+
+
+async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
+    """Whether a connection that says nothing is ended at once; with TLS 1.2, within the handshake."""
+    context = settings.ssl_context()
+    if context is None:
+        return False
+    context.set_alpn_protocols(["h2"])
+    context.maximum_version = version
+    where = URL(f"//{settings.endpoint}")
+    early = version is ssl.TLSVersion.TLSv1_2
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            reader, writer = await asyncio.open_connection(where.host, where.port, ssl=context)
+            try:
+                return not early and await reader.read(1) == b""
+            finally:
+                writer.transport.abort()
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+    except ssl.SSLError as error:
+        if early and "PROTOCOL" in str(error):
+            return False
+        raise
 
 
 async def _read_some(response: aiohttp.ClientResponse) -> bytes:

@@ -38,9 +38,21 @@ class OtlpFileDestination:
         self._closed = False
         _check(path)
 
-    def check(self) -> None:
-        """Raises `ConfigurationError` where the file can no longer be written; opens and makes nothing."""
+    def check(self) -> bool:
+        """Raises `ConfigurationError` where the file cannot be written; what it holds is not touched, and none is left.
+
+        ``False`` for a named pipe, which is not opened: its reader would see it end.
+        """
         _check(self._path)
+        if self._path.is_fifo():
+            return False
+        try:
+            _try(self._path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"otlp-file: {self._path} cannot be written: {error.strerror or error}", hint="name another path"
+            ) from error
+        return True
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """Append one line. Raises `DestinationUnavailable` where the file system refuses; `Retry` if no one reads."""
@@ -113,6 +125,18 @@ def _check(path: Path) -> None:
         raise ConfigurationError(
             f"otlp-file: {target} may not be written", hint="change its mode, or name another path"
         )
+
+
+def _try(path: Path) -> None:
+    """Open the file without writing; where there is none, make one for a moment: without a name if that can be."""
+    if path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+        return
+    with contextlib.suppress(AttributeError, OSError):
+        os.close(os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
+        return
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    path.unlink()
 
 
 def _open(path: Path) -> int:

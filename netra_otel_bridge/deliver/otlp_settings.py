@@ -11,6 +11,7 @@ import ssl
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -46,8 +47,18 @@ class OtlpSettings:
     key: bytes | None = field(default=None, repr=False)
     certificate: bytes | None = field(default=None, repr=False)
 
+    def in_the_clear(self) -> bool:
+        """Whether headers are sent in plain text to another machine: neither ``localhost`` nor a loopback address."""
+        if self.tls or not self.headers:
+            return False
+        host = urlsplit(self.endpoint if "://" in self.endpoint else f"//{self.endpoint}").hostname or ""
+        try:
+            return not ip_address(host).is_loopback
+        except ValueError:
+            return host != "localhost" and not host.endswith(".localhost")
+
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS settings for HTTP; ``None`` for plain text. Raises `ConfigurationError`."""
+        """The TLS settings for HTTP, and for a look at a gRPC server; ``None`` for plain text. Raises `ConfigurationError`."""
         if not self.tls:
             return None
         try:

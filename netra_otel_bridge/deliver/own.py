@@ -1,48 +1,154 @@
-"""What a caller hands in as a destination, and the adapter for each kind."""
+"""What a caller hands in as a destination, the adapter for each kind, and what each is called."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from types import BuiltinMethodType
 from typing import cast
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from netra_otel_bridge.deliver.callback import CallbackDestination, SpanCallback
+from netra_otel_bridge.deliver.answers import Verdict, outcome
+from netra_otel_bridge.deliver.callback import CallbackDestination, SpanCallback, raised_outcome, unobserved
 from netra_otel_bridge.deliver.destination import Destination
 from netra_otel_bridge.deliver.exporter import ExporterDestination
 from netra_otel_bridge.deliver.processor import ProcessorDestination
-from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.errors import (
+    BridgeError,
+    DestinationMisconfigured,
+    DestinationUnauthorized,
+    DestinationUnavailable,
+    UsageError,
+)
+from netra_otel_bridge.model import Outcome, Retry, SpanBatch
 
-To = str | SpanExporter | SpanProcessor | SpanCallback | Destination
-"""Where spans go: a ``DEST`` of the command line, an exporter, a processor or a function of one's own, a `Destination`."""
+Own = SpanExporter | SpanProcessor | SpanCallback | Destination
+"""An object of the caller's that takes spans."""
 
 
-def own_destination(given: SpanExporter | SpanProcessor | SpanCallback | Destination) -> Destination:
-    """An adapter for what a caller handed in; a `Destination` is none's, and stays the caller's to close.
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An object that takes spans, ``to``, and what it is called in the state, in reports and in messages.
 
-    It is called after the class, or the function. Raises `UsageError` for what is nothing of the kind.
+    What was delivered is remembered under ``name``: one name is one destination, in every call with the same state.
     """
-    if isinstance(given, type):
-        raise UsageError(f"{given.__name__} is a class", hint=f"hand in one of its instances: {given.__name__}(...)")
-    name = type(given).__name__
-    if hasattr(given, "export"):
-        return ExporterDestination(name, cast(SpanExporter, given), shut_down=False)
-    if hasattr(given, "on_end"):
-        return ProcessorDestination(name, cast(SpanProcessor, given))
-    if hasattr(given, "send"):
-        return cast(Destination, given)
-    if callable(given):
-        return CallbackDestination(_name_of(given), given)
+
+    name: str
+    to: Own
+
+
+To = str | Own | Named
+"""Where spans go: a ``DEST`` of the command line, an exporter, a processor or a function of one's own, a `Destination`,
+and each of the latter four with a name, `Named`."""
+
+
+class OwnDestination:
+    """A `Destination` of the caller's behind a wall: whatever its ``send`` does is an `Outcome` of its own lane.
+
+    An exception is what `raised_outcome` makes of it; a `BridgeError` about something else than a destination is raised
+    as it is. To answer with anything but an `Outcome` is `Misconfigured`. The object is never closed.
+    """
+
+    def __init__(self, name: str, given: Destination) -> None:
+        self.name = name
+        self._given = given
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """Hand one batch over and say what became of it. Raises the `BridgeError` that ``send`` raised, if any."""
+        try:
+            with unobserved():
+                answer: object = self._given.send(batch)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return Retry("its send was cancelled")
+        except (Exception, SystemExit) as error:
+            if isinstance(error, BridgeError) and not isinstance(error, _ANSWERS):
+                raise
+            return raised_outcome(error, "its send")
+        if isinstance(answer, Outcome):
+            return answer
+        return outcome(Verdict.MISCONFIGURED, f"its send returned {type(answer).__name__}; return an Outcome")
+
+    async def aclose(self) -> None:
+        """Nothing: the object is its owner's to close."""
+
+
+_ANSWERS = (DestinationUnavailable, DestinationUnauthorized, DestinationMisconfigured)
+
+
+def own_destination(given: Own | Named) -> Destination:
+    """An adapter for what a caller handed in, which stays the caller's to shut down or to close.
+
+    It is called as `Named` says, else after the class, the function, or the ``name`` of a `Destination`. Raises
+    `UsageError` for what is nothing of the kind.
+    """
+    name, one = (given.name, given.to) if isinstance(given, Named) else (None, given)
+    if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable()):
+        raise UsageError(f"{name!r:.80} names no destination", hint="give Named a text of one line")
+    if isinstance(one, str | Named):
+        raise UsageError(f"what is called {name!r:.80} has a name already", hint="hand in a DEST without Named")
+    if isinstance(one, type):
+        raise UsageError(f"{one.__name__} is a class", hint=f"hand in one of its instances: {one.__name__}(...)")
+    kind = type(one).__name__
+    if hasattr(one, "export"):
+        return ExporterDestination(name or kind, cast(SpanExporter, one), shut_down=False)
+    if hasattr(one, "on_end"):
+        return ProcessorDestination(name or kind, cast(SpanProcessor, one))
+    if hasattr(one, "send"):
+        return _walled(name, cast(Destination, one))
+    if callable(one):
+        return CallbackDestination(name or _name_of(one), one)
     raise UsageError(
-        f"an object of type {name} takes no spans",
+        f"an object of type {kind} takes no spans",
         hint="hand in a DEST, a SpanExporter, a SpanProcessor, a function that takes spans, or a Destination",
     )
 
 
+def says_too_little(given: Own | Named) -> bool:
+    """Whether two different objects are easily called what this one is: progress kept by that name would be mixed up.
+
+    So it is for a ``lambda``, a function that was defined inside another, a built-in method such as ``list.extend``,
+    and an instance of a class of OpenTelemetry's own.
+    """
+    if isinstance(given, Named):
+        return False
+    if not (hasattr(given, "export") or hasattr(given, "on_end")):
+        if hasattr(given, "send"):
+            return False
+        given = _innermost(given)
+        if isinstance(given, BuiltinMethodType) or "<" in getattr(given, "__qualname__", ""):
+            return True
+    return (getattr(given, "__module__", None) or "").partition(".")[0] == "opentelemetry"
+
+
+def _walled(name: str | None, given: Destination) -> OwnDestination:
+    kind = type(given).__name__
+    for method in ("send", "aclose"):
+        if not callable(getattr(given, method, None)):
+            raise UsageError(f"the destination {kind} has no method {method}", hint="see Destination in the docs")
+    name = name or getattr(given, "name", None)
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"the destination {kind} has no name", hint="give it a text called name, or use Named(...)")
+    return OwnDestination(name, given)
+
+
 def _name_of(callback: SpanCallback) -> str:
     """A function's own name, with its class where it is a method; else the class of what can be called."""
-    while isinstance(callback, partial):
-        callback = callback.func
+    callback = _innermost(callback)
     name: str = getattr(callback, "__qualname__", type(callback).__name__)
     return name.rpartition("<locals>.")[2]
+
+
+def _innermost(callback: Callable[..., object]) -> Callable[..., object]:
+    while isinstance(callback, partial):
+        callback = callback.func
+    return callback

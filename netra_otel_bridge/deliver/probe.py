@@ -54,11 +54,30 @@ ANSWER_S = 12.0
 SERVICE, SPAN_NAME = "netra-otel-bridge", "netra-otel-bridge check"
 _NOTE, _FILLING = "netra.bridge.check", "netra.bridge.check.filling"
 _BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|HTTP (429|503)")
-_UNTRUSTED = "OTEL_EXPORTER_OTLP_CERTIFICATE names the file of an authority to trust"
+_TLS_HINTS = (
+    (
+        re.compile(r"local issuer|issuer certificate|self.signed", re.I),
+        "OTEL_EXPORTER_OTLP_CERTIFICATE names the file of an authority to trust",
+    ),
+    (
+        re.compile(r"has expired|not yet valid", re.I),
+        "its certificate is not valid now: whoever runs it renews it, or a clock is wrong",
+    ),
+    (
+        re.compile(r"mismatch|hostname verification|not in peer certificate|not valid for", re.I),
+        "its certificate is for another host: use a name that is in it",
+    ),
+    (
+        re.compile(r"CERTIFICATE_REQUIRED", re.I),
+        "it wants a client certificate: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY name its files",
+    ),
+)
+_OTHERWISE = "check the address, the protocol, grpc or http, and TLS"
 _LENGTHS_BYTES = 16
 """How much longer the four lengths around a long text are than those around none."""
 _TOO_LARGE = "batches are split, and larger spans trimmed"
 _OTLP_UNKNOWN = "whether it takes large or old spans (check --send sends one), and keeps what it takes"
+_SPANS_UNKNOWN = "whether it takes spans at all (check --send sends one)"
 _FILE_UNKNOWN = "whether there is room for what will be written"
 _EXPORTER_UNKNOWN = (
     "whether spans would arrive: an exporter need not connect for no spans, and may answer SUCCESS all the same"
@@ -69,6 +88,8 @@ _EXPORTER_UNKNOWN = (
 class ProbeResult:
     """What a probe found: one line of what the destination ``said``, and what could not be known by asking.
 
+    One that is ``ok`` and not ``sure`` refused what holds no span, or cannot be asked: only a span would tell.
+
     ``exit_code`` is that of the error that a lane would end with now, and 0 where there is none. ``took_bytes`` is the
     largest request that was taken, ``None`` if none was that says something about size; ``trace_id`` that of the
     made-up span that was taken, 32 hex digits, else ``None``.
@@ -78,6 +99,7 @@ class ProbeResult:
     said: str
     unknown: str
     exit_code: int = 0
+    sure: bool = True
     took_bytes: int | None = None
     trace_id: str | None = None
 
@@ -154,9 +176,14 @@ def _digits(count: int) -> str:
 
 def _file(destination: OtlpFileDestination) -> ProbeResult:
     try:
-        destination.check()
+        asked = destination.check()
     except ConfigurationError as error:
         return ProbeResult(False, str(error), _FILE_UNKNOWN, error.exit_code)
+    if not asked:
+        unknown = "whether anyone reads it (check --send sends a span)"
+        return ProbeResult(
+            True, "a named pipe, which is not opened: that would end for who reads it", unknown, sure=False
+        )
     return ProbeResult(True, "it may be written", _FILE_UNKNOWN)
 
 
@@ -176,7 +203,7 @@ async def _sized(
                 size_bytes = _smaller(len(body), reason)
             case TooLarge(reason) | Refused(reason):
                 said = f"it takes an empty request, and refuses {asked} ({reason})"
-                return ProbeResult(True, said, f"whether it takes spans at all, and {_OTLP_UNKNOWN}")
+                return ProbeResult(True, said, _SPANS_UNKNOWN, sure=False)
             case Retry() | Misconfigured():
                 failed = _failed(answer, _OTLP_UNKNOWN)
                 return replace(failed, said=f"it takes an empty request; {asked}: {failed.said}")
@@ -220,7 +247,7 @@ def _taken(destination: Destination, found: ProbeResult, batch: SpanBatch, what:
             said, unknown = f"it answers SUCCESS to {what}, which is no proof", f"whether it arrived: trace {trace_id}"
             found = replace(found, said="")
     said = "; ".join(filter(None, (found.said, said)))
-    return replace(found, said=said, unknown=unknown, took_bytes=batch.size_bytes, trace_id=trace_id)
+    return replace(found, said=said, unknown=unknown, sure=True, took_bytes=batch.size_bytes, trace_id=trace_id)
 
 
 def _refused(found: ProbeResult, what: str, young: SpanBatch | None) -> ProbeResult:
@@ -228,7 +255,9 @@ def _refused(found: ProbeResult, what: str, young: SpanBatch | None) -> ProbeRes
     why = "spans like these" if young is None else "spans that old, and took one of now"
     said = f"{found.said}; it refuses even {what}: it does not take {why}; they become dead letters"
     trace_id = None if young is None else _trace_id(young)
-    return replace(found, ok=False, said=said, unknown="", exit_code=DestinationRefuses.exit_code, trace_id=trace_id)
+    return replace(
+        found, ok=False, sure=True, said=said, unknown="", exit_code=DestinationRefuses.exit_code, trace_id=trace_id
+    )
 
 
 def _trace_id(batch: SpanBatch) -> str:
@@ -246,7 +275,7 @@ def _result(outcome: Outcome, yes: str, unknown: str) -> ProbeResult:
             return ProbeResult(True, yes, unknown)
         case TooLarge(reason) | Refused(reason):
             said = f"it answers, and takes no request without spans ({reason})"
-            return ProbeResult(True, said, f"whether it takes spans at all, and {unknown}")
+            return ProbeResult(True, said, _SPANS_UNKNOWN, sure=False)
         case Retry() | Misconfigured():
             return _failed(outcome, unknown)
 
@@ -261,8 +290,8 @@ def _failed(outcome: Retry | Misconfigured, unknown: str) -> ProbeResult:
             said = f"refuses the credentials: {reason} (set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it)"
             return ProbeResult(False, said, unknown, DestinationUnauthorized.exit_code)
         case Misconfigured(reason):
-            untrusted = "CERTIFICATE_VERIFY_FAILED" in reason
-            said = f"{reason} ({_UNTRUSTED if untrusted else 'check the address, the protocol, grpc or http, and TLS'})"
+            do = next((hint for words, hint in _TLS_HINTS if words.search(reason)), _OTHERWISE)
+            said = f"{reason} ({do})"
             return ProbeResult(False, said, unknown, DestinationMisconfigured.exit_code)
 
 

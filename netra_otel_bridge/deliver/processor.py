@@ -12,13 +12,16 @@ from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
 from netra_otel_bridge.model import Delivered, Outcome, Refused, Retry, SpanBatch
 
 FLUSH_MILLIS = 30_000
+SLICE_SPANS = 64
+"""How many spans go to ``on_end`` before a flush, where the processor's queue is not known to be shorter."""
 
 
 class ProcessorDestination:
-    """Hands the spans of a batch to a processor one by one, then flushes it, on a thread of its own.
+    """Hands the spans of a batch to a processor one by one, and flushes it after each slice, on a thread of its own.
 
     - `Delivered` is a batch that the processor took and flushed. What its exporter answered, a processor does not say:
-      ``BatchSpanProcessor`` drops what it has no room for, and drops what the exporter refuses.
+      ``BatchSpanProcessor`` drops what it has no room for, and drops what the exporter refuses. A slice is `SLICE_SPANS`
+      spans, or as many as its ``max_queue_size`` where that is less.
     - A span for which ``on_end`` raises is `Refused`, unless the exception is about the connection (`raised_outcome`).
       Whatever part of the batch comes again, no span goes to ``on_end`` twice.
     - A ``force_flush`` that answers ``False`` or raises is `Retry`: only the flush is done again. Not to answer within
@@ -35,6 +38,7 @@ class ProcessorDestination:
         self._batch: Sequence[ReadableSpan] = ()
         self._answers: dict[int, Refused | None] = {}
         """Of the spans of ``_batch`` that ``on_end`` was called with, by ``id``."""
+        self._unflushed = 0
         self._closed = False
 
     async def send(self, batch: SpanBatch) -> Outcome:
@@ -55,9 +59,13 @@ class ProcessorDestination:
         known = set(map(id, self._batch))
         if not all(id(span) in known for span in spans):
             self._batch, self._answers = spans, {}
+        slice_spans = min(SLICE_SPANS, _room(self._processor))
         with unobserved():
             for span in spans:
                 if id(span) not in self._answers:
+                    if self._unflushed >= slice_spans and not isinstance(flushed := self._flush(), Delivered):
+                        return flushed
+                    self._unflushed += 1
                     answer = self._end(span)
                     if not isinstance(answer, Refused | None):
                         return answer
@@ -76,4 +84,15 @@ class ProcessorDestination:
             flushed: object = self._processor.force_flush(FLUSH_MILLIS)
         except BaseException as error:  # noqa: BLE001  the wall around foreign code
             return outcome(Verdict.RETRY, f"the processor's force_flush raised {type(error).__name__}: {error}")
-        return Retry("the processor's force_flush answered False") if flushed is False else Delivered()
+        if flushed is False:
+            return Retry("the processor's force_flush answered False")
+        self._unflushed = 0
+        return Delivered()
+
+
+def _room(processor: SpanProcessor) -> int:
+    """How many spans the queue of a ``BatchSpanProcessor`` holds, the shortest one of several; else `SLICE_SPANS`."""
+    parts = getattr(processor, "_span_processors", ())
+    sizes = [_room(one) for one in parts] if isinstance(parts, tuple) else []
+    size = getattr(getattr(processor, "_batch_processor", processor), "_max_queue_size", None)
+    return max(1, min([*sizes, size if isinstance(size, int) else SLICE_SPANS]))

@@ -26,7 +26,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Calls:
     """The calls that are being answered: at most ``limit``, and none once it is closed.
 
-    A call counts until its client has the answer: one that does not read keeps what was written to it in memory.
+    A call that was refused counts no more, though a client that does not read leaves the refusal waiting behind the last
+    message: a few clients that hang do not keep the others out.
     """
 
     def __init__(self, limit: int, limiter: Limiter) -> None:
@@ -95,26 +96,21 @@ class Calls:
             await Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", message, hint=hint, retry_s=1.0).answer(context)
         self._count += 1
         try:
-            return await self._answered(work, context, not_found)
-        finally:
-            self._count -= 1
-
-    async def _answered(self, work: Callable[[], Awaitable[Response]], context: Context, not_found: str) -> Response:
-        """What ``work`` returns, or a refusal. That waits behind a message that the client does not take."""
-        try:
             return await work()
         except asyncio.CancelledError:
             if not self._is_closed():
                 raise
             failure = shutting_down()
         except Refusal as refused:
-            failure = refused
+            failure = refused.bare()
         except BridgeError as error:
             failure = refusal(error, not_found)
         except Exception as error:  # noqa: BLE001  the wall of the service: a call that fails stops nothing else
             kind = type(error).__name__
             self._limiter.log(_log, logging.ERROR, kind, f"a call failed: {kind}: {error}")
             failure = Refusal(Code.INTERNAL, "DEFECT", f"a defect of the bridge: {kind}", hint="its log has more")
+        finally:
+            self._count -= 1
         return await failure.answer(context)
 
 

@@ -6,6 +6,8 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Set
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from traceback import clear_frames
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -15,13 +17,13 @@ from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.model import Delivered, LaneHealth, Outcome, Retry, SpanBatch, TooLarge, TraceQuery
 from netra_otel_bridge.rpc import messages
 from netra_otel_bridge.rpc.calls import Context, first, write
-from netra_otel_bridge.rpc.refusals import Code, Refusal, invalid, stalled
+from netra_otel_bridge.rpc.refusals import Code, Refusal, invalid, refusal, stalled
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PREFIX = "grpc:"
 """Subscriptions stand among the destinations of the state under ``grpc:NAME``."""
-_FRAME_BYTES = 64
+_FRAME_BYTES = 1024
 
 
 class Following(Protocol):
@@ -41,11 +43,14 @@ Follow = Callable[[Destination, TraceQuery, str | None], AbstractAsyncContextMan
 
 
 class Subscriber:
-    """The client of one stream, as a `Destination`: one batch at a time, delivered when it is acknowledged."""
+    """The client of one stream, as a `Destination`: one batch at a time, delivered when it is acknowledged.
+
+    ``failure`` is done once the client did something that ends the stream.
+    """
 
     def __init__(self, name: str, context: Context, limit_bytes: int, stall_s: float) -> None:
         self.name = name
-        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.failure: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
         self._context = context
         self._limit_bytes = limit_bytes
         self._stall_s = stall_s
@@ -55,35 +60,49 @@ class Subscriber:
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """Write the batch, and wait for its acknowledgement. A client that is late or gone ends the stream."""
-        if batch.size_bytes + _FRAME_BYTES > self._limit_bytes:
-            return TooLarge(f"the client takes messages of {self._limit_bytes} bytes")
+        problem = ""
+        if batch.size_bytes > self._limit_bytes - _FRAME_BYTES:
+            smaller = None
+            if len(batch.spans) == 1:
+                smaller, problem = messages.fitted(batch, self._limit_bytes - _FRAME_BYTES)
+            if smaller is None:
+                return TooLarge(f"received message larger than max ({batch.size_bytes} vs. {self._limit_bytes})")
+            batch = smaller
         if self._gone:
             return Retry("the client has gone")
         self._batch += 1
         self._acknowledged = asyncio.get_running_loop().create_future()
-        message = messages.with_spans(pb.FollowSpansResponse(batch=self._batch), batch)
-        late = f"batch {self._batch} was not acknowledged"
+        late = partial(stalled, f"batch {self._batch} was not acknowledged", self._stall_s)
         try:
-            await write(self._context, message, self._stall_s, lambda: stalled(late, self._stall_s))
+            await self._write(batch, problem, late)
             async with asyncio.timeout(self._stall_s):
                 taken = await self._acknowledged
-        except TimeoutError:
-            self._fail(stalled(late, self._stall_s))
-        except Exception as error:  # noqa: BLE001  whatever a connection that breaks raises, the batch was not taken
-            self._fail(error)
-        else:
-            return Delivered() if taken else Retry("the client has gone")
-        return Retry("the client did not answer")
+        except Exception:  # noqa: BLE001  late, or whatever a connection that breaks raises: the batch was not taken
+            self.fail(late())
+            return Retry("the client did not answer")
+        return Delivered() if taken else Retry("the client has gone")
 
-    def acknowledge(self, number: int) -> None:
-        """The client has dealt with a batch. Raises `Refusal` where it is not the one that was sent last."""
-        if self._acknowledged is None or self._acknowledged.done() or number != self._batch:
-            raise invalid(
-                f"batch {number} was acknowledged, and {self._batch} was sent last",
-                hint="acknowledge each batch once, by its number",
-                reason="ACK_UNEXPECTED",
-            )
-        self._acknowledged.set_result(True)
+    async def _write(self, batch: SpanBatch, problem: str, late: Callable[[], Refusal]) -> None:
+        response = pb.FollowSpansResponse(batch=self._batch, problems=[problem] if problem else [])
+        message = messages.with_spans(response, batch)
+        await write(self._context, message, self._stall_s, late)
+
+    def acknowledge(self, request: pb.FollowSpansRequest) -> None:
+        """The client has dealt with a batch. What is not an ``ack`` of the one that was sent last ends the stream."""
+        number = request.ack.batch
+        if request.WhichOneof("message") != "ack":
+            self.fail(invalid("a message after the first is no `ack`"))
+        elif self._acknowledged is None or self._acknowledged.done() or number != self._batch:
+            message = f"batch {number} was acknowledged, and {self._batch} was sent last"
+            self.fail(invalid(message, hint="acknowledge each batch once, by its number", reason="ACK_UNEXPECTED"))
+        else:
+            self._acknowledged.set_result(True)
+
+    def fail(self, refusal: Refusal) -> None:
+        """End the stream with it."""
+        self._gone = True
+        if not self.failure.done():
+            self.failure.set_result(refusal)
 
     def leave(self) -> None:
         """No acknowledgement will come any more."""
@@ -93,11 +112,6 @@ class Subscriber:
 
     async def aclose(self) -> None:
         """Nothing to give back: the stream is the client's."""
-
-    def _fail(self, error: Exception) -> None:
-        self._gone = True
-        if not self.failure.done():
-            self.failure.set_exception(error)
 
 
 class _Session:
@@ -125,7 +139,7 @@ class Subscriptions:
 
     async def follow(self, requests: AsyncIterator[pb.FollowSpansRequest], context: Context) -> None:
         """Serve one client until it leaves. Raises `Refusal`, `BridgeError`."""
-        opening = await first(requests, self._stall_s, lambda: stalled("nothing came from the client", self._stall_s))
+        opening = await first(requests, self._stall_s, partial(stalled, "nothing came from the client", self._stall_s))
         if opening is None:
             return
         if opening.WhichOneof("message") != "start":
@@ -168,20 +182,21 @@ async def _serve(
         await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)
         if replaced.done():
             raise Refusal(Code.ABORTED, "TAKEN_OVER", "another client opened this subscription")
-        for way in ways_to_end:
+        if subscriber.failure.done():
+            raise subscriber.failure.result().bare()
+        for way in (following, acknowledging):
             if way.done():
                 way.result()
         if lane.stopped is not None:
-            raise lane.stopped
+            raise refusal(lane.stopped)
     finally:
         tasks = {following, acknowledging, replaced}
         for task in tasks:
             task.cancel()
         subscriber.leave()
         await _all_ended(tasks)
-        for way in ways_to_end:
-            if way.done() and not way.cancelled():
-                way.exception()
+        for task in tasks:
+            _let_go(task)
 
 
 async def _all_ended(tasks: Set[asyncio.Future[Any]]) -> None:
@@ -196,9 +211,15 @@ async def _all_ended(tasks: Set[asyncio.Future[Any]]) -> None:
         raise asyncio.CancelledError
 
 
+def _let_go(task: asyncio.Future[Any]) -> None:
+    """Empty the frames in which a task ended: in Python 3.11 those of a cancelled group hold each other, and all their spans."""
+    try:
+        task.result()
+    except (asyncio.CancelledError, Exception) as ended:  # noqa: BLE001  how it ended was looked at before
+        clear_frames(ended.__traceback__)
+
+
 async def _acknowledge(subscriber: Subscriber, requests: AsyncIterator[pb.FollowSpansRequest]) -> None:
-    """Pass on what the client acknowledges, until it has no more to say. Raises `Refusal`."""
+    """Pass on what the client acknowledges, until it has no more to say."""
     async for request in requests:
-        if request.WhichOneof("message") != "ack":
-            raise invalid("a message after the first is no `ack`")
-        subscriber.acknowledge(request.ack.batch)
+        subscriber.acknowledge(request)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from netra_otel_bridge.clock import NS_PER_MS, NS_PER_S
+from netra_otel_bridge.deliver import trimmed_to
 from netra_otel_bridge.deliver.wire import encode_request, varint
 from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.model import (
@@ -46,6 +48,18 @@ def with_spans(response: pb.ReadSpansResponse | pb.FollowSpansResponse, batch: S
         return response.SerializeToString()
     body = encode_request(batch.spans, batch.encoded)
     return b"".join((_TRACES_DATA[type(response)], varint(len(body)), body, response.SerializeToString()))
+
+
+def fitted(batch: SpanBatch, limit_bytes: int) -> tuple[SpanBatch | None, str]:
+    """A batch of one span that is too large, cut to ``limit_bytes``, and what is to be told of it; ``None`` where it
+    cannot be cut so far."""
+    smaller = trimmed_to(batch, limit_bytes)
+    context = batch.spans[0].context
+    what = "left out" if smaller is None else "cut where it is longest"
+    return smaller, (
+        f"trace {context.trace_id:032x}: span {context.span_id:016x} takes {batch.size_bytes} bytes, "
+        f"the client {limit_bytes}; it was {what}"
+    )
 
 
 def timestamp(ns: int) -> Timestamp | None:
@@ -92,6 +106,8 @@ def _filter(message: pb.TraceFilter) -> TraceFilter:
     kind = message.WhichOneof("value")
     if not message.field or kind is None:
         raise invalid("a filter has no field or no value")
+    if kind == "number" and not math.isfinite(message.number):
+        raise invalid(f"the filter on {message.field[:80]!r} is with {message.number}, which is no number")
     value: Any = list(message.list.values) if kind == "list" else getattr(message, kind)
     operator = message.operator or ("any_of" if kind == "list" else "equals")
     return TraceFilter(message.field, value, operator, message.type or _TYPES[kind], message.key or None)

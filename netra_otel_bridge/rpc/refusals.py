@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 import grpc
@@ -78,6 +79,10 @@ class Refusal(Exception):
         self.hint = plain(hint)
         self.retry_s = retry_s
 
+    def bare(self) -> Refusal:
+        """The same without its traceback, which keeps alive what the call held: its spans, for as long as it is answered."""
+        return Refusal(self.code, self.reason, self.message, hint=self.hint, retry_s=self.retry_s)
+
     async def answer(self, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
         """End the call with it."""
         await context.abort(self.code, str(self), ((DETAILS, self._status().SerializeToString()),))
@@ -99,6 +104,8 @@ class Refusal(Exception):
 
 def refusal(error: BridgeError, not_found: str = "NOT_FOUND") -> Refusal:
     """The refusal for an error of the bridge; ``not_found`` is the reason where Netra knows nothing of an id."""
+    if isinstance(error, NetraRejected) and error.status == HTTPStatus.BAD_REQUEST and type(error) is NetraRejected:
+        return Refusal(Code.INVALID_ARGUMENT, "ARGUMENT_INVALID", error.message, hint=error.hint)
     for kind, code, reason, retry_s in _CODES:
         if isinstance(error, kind):
             named = not_found if kind is NotKnown else reason

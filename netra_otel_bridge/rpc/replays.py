@@ -71,15 +71,18 @@ class Replays:
         self._bridge = bridge
         self._replays: dict[str, Replay] = {}
 
-    def start(self, window: Window, query: TraceQuery, names: Sequence[str], *, verify: bool) -> Replay:
+    async def start(self, window: Window, query: TraceQuery, names: Sequence[str], *, verify: bool) -> Replay:
         """Start a replay, or find the one that does the same. Raises `Refusal`, `BridgeError`."""
         targets = self._targets(names)
         typed = f"grpc {window.start_ns} {window.end_ns}{' verify' if verify else ''}"
         replay_id = self._bridge.checkpoint_directory(targets, query, typed).name
         directory = self._bridge.state_directory() / "replays" / replay_id
         before = self._replays.get(replay_id)
-        if before is not None and before.work is not None and not before.work.done():
-            return before
+        while before is not None and before.work is not None and not before.work.done():
+            if not before.work.cancelling():
+                return before
+            await asyncio.wait({before.work})
+            before = self._replays.get(replay_id)
         if sum(replay.state == pb.REPLAY_STATE_RUNNING for replay in self._replays.values()) >= MAX_RUNNING:
             message = f"{MAX_RUNNING} replays are running, and that is the limit"
             raise Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", message, retry_s=30.0)

@@ -30,6 +30,7 @@ from netra_otel_bridge.settings import Settings
 from netra_otel_bridge.source import AsyncNetraClient
 
 MAX_REQUEST_BYTES = 2**20
+LEAST_TOKEN = 8
 DRAIN_S = 5.0
 """What calls get to end, when the server stops."""
 HEALTH_S = 1.0
@@ -84,6 +85,7 @@ class RpcServer:
     ) -> None:
         settings = self._settings = bridge.settings
         self._credentials = _credentials(settings)
+        _check_token(settings)
         self._health = health
         self._clock = bridge.clock
         self._servicer = HealthServicer()
@@ -140,7 +142,7 @@ class RpcServer:
 
 
 class _Authentication(grpc.aio.ServerInterceptor):
-    """Lets calls pass that carry the token. Health is for everybody, as its probes carry none."""
+    """Lets calls pass that carry the token. A health check is for everybody, as probes carry none."""
 
     def __init__(self, token: str) -> None:
         self._expected = token.encode()
@@ -152,7 +154,7 @@ class _Authentication(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler of the call, or one that refuses it without reading what it says, also where there is no such call."""
         method = handler_call_details.method or ""
-        refusal = None if method.startswith(_HEALTH) else self._refusal(handler_call_details)
+        refusal = None if method == f"{_HEALTH}Check" else self._refusal(handler_call_details)
         return await continuation(handler_call_details) if refusal is None else _refusing(refusal)
 
     def _refusal(self, details: grpc.HandlerCallDetails) -> Refusal | None:
@@ -202,6 +204,16 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
         ) from None
     renewed: Any = files.renewed
     return grpc.dynamic_ssl_server_credentials(first, renewed, ca is not None)
+
+
+def _check_token(settings: Settings) -> None:
+    """Raise `ConfigurationError` for a token that no client could send, or that is soon guessed."""
+    token = settings.grpc_token.reveal() if settings.grpc_token is not None else None
+    if token is not None and (len(token) < LEAST_TOKEN or not token.isascii() or " " in token):
+        raise ConfigurationError(
+            f"{settings.origins['grpc_token']}: grpc_token must have {LEAST_TOKEN} characters or more, all ASCII, no spaces",
+            hint="openssl rand -hex 32 makes one",
+        )
 
 
 def _is_loopback(host: str) -> bool:

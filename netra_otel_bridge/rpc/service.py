@@ -74,7 +74,7 @@ class BridgeCalls:
         """Start a replay, or find it."""
         window = messages.time_range(request.range, self._bridge.clock.now_ns())
         query = messages.trace_query(request.query)
-        replay = self._replays.start(window, query, request.destinations, verify=request.verify)
+        replay = await self._replays.start(window, query, request.destinations, verify=request.verify)
         return pb.StartReplayResponse(replay=replay.message())
 
     async def watch_replay(self, request: pb.WatchReplayRequest, context: Context) -> None:

@@ -27,7 +27,7 @@ class ResetReport:
     watermark_ns: int | None
 
 
-def reset(directory: Path, destination: str, from_ns: int | None, clock: Clock) -> ResetReport:
+def reset(directory: str | Path, destination: str, from_ns: int | None, clock: Clock) -> ResetReport:
     """Forget what ``destination`` has had from ``from_ns`` on, or all of it, so that it is sent again.
 
     Forgotten are traces that start at ``from_ns`` or later, and windows that end after it; a window that contains it is
@@ -36,7 +36,7 @@ def reset(directory: Path, destination: str, from_ns: int | None, clock: Clock) 
 
     Raises `UsageError` for a destination that is not known, `StateUnusable`, `StateBusy`, `StateNotWritten`.
     """
-    with closing(StateStore.open_there(directory, clock)) as store:
+    with closing(StateStore.open_there(Path(directory), clock)) as store:
         known = sorted({lane.destination for lane in store.lanes()})
         if destination not in known:
             raise unknown_destination(store.directory, destination, known)

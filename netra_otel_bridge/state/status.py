@@ -29,7 +29,7 @@ class StateStatus:
     lanes: tuple[LaneStatus, ...]
 
 
-def read_status(directory: Path) -> StateStatus:
+def read_status(directory: str | Path) -> StateStatus:
     """What is known of each lane; no bridge is disturbed.
 
     Raises `StateUnusable` if there is no state, or none that can or may be read.
@@ -40,7 +40,7 @@ def read_status(directory: Path) -> StateStatus:
         return StateStatus(files.directory, lock.owner(files.lock), tuple(lanes))
 
 
-def dead_letters(directory: Path, destination: str | None = None) -> Iterator[StoredLetter]:
+def dead_letters(directory: str | Path, destination: str | None = None) -> Iterator[StoredLetter]:
     """The dead letters of a destination, or of all, in the order of keeping; no bridge is disturbed.
 
     Raises what `read_status` does, and `UsageError` for a destination that is not known.

@@ -4,7 +4,7 @@ isort:skip_file
 netra-otel-bridge over gRPC: Netra's spans as OTLP, its usage, replays, and how the lanes of a running bridge are
 doing.
 
-CREDENTIALS. Every call but those of grpc.health.v1 carries the metadata "authorization: Bearer TOKEN", or comes over
+CREDENTIALS. Every call but Check of grpc.health.v1 carries the metadata "authorization: Bearer TOKEN", or comes over
 mutual TLS where the server asks for certificates. A call without is answered UNAUTHENTICATED before it is looked at.
 
 ERRORS are canonical codes. Each has a google.rpc.ErrorInfo with domain "netra-otel-bridge", a reason, and, where
@@ -422,6 +422,7 @@ class FollowSpansResponse(google.protobuf.message.Message):
 
     BATCH_FIELD_NUMBER: builtins.int
     TRACES_DATA_FIELD_NUMBER: builtins.int
+    PROBLEMS_FIELD_NUMBER: builtins.int
     batch: builtins.int
     """Counts from 1 in each stream."""
     @property
@@ -430,14 +431,19 @@ class FollowSpansResponse(google.protobuf.message.Message):
         1 MiB; one span that is larger comes alone.
         """
 
+    @property
+    def problems(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What was cut from a span because the client takes no more, one line each."""
+
     def __init__(
         self,
         *,
         batch: builtins.int = ...,
         traces_data: opentelemetry.proto.trace.v1.trace_pb2.TracesData | None = ...,
+        problems: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["traces_data", b"traces_data"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["batch", b"batch", "traces_data", b"traces_data"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "problems", b"problems", "traces_data", b"traces_data"]) -> None: ...
 
 Global___FollowSpansResponse: typing_extensions.TypeAlias = FollowSpansResponse
 

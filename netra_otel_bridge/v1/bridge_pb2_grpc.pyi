@@ -4,7 +4,7 @@ isort:skip_file
 netra-otel-bridge over gRPC: Netra's spans as OTLP, its usage, replays, and how the lanes of a running bridge are
 doing.
 
-CREDENTIALS. Every call but those of grpc.health.v1 carries the metadata "authorization: Bearer TOKEN", or comes over
+CREDENTIALS. Every call but Check of grpc.health.v1 carries the metadata "authorization: Bearer TOKEN", or comes over
 mutual TLS where the server asks for certificates. A call without is answered UNAUTHENTICATED before it is looked at.
 
 ERRORS are canonical codes. Each has a google.rpc.ErrorInfo with domain "netra-otel-bridge", a reason, and, where

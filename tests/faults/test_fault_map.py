@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MAP = (HERE / "README.md").read_text("utf-8")
 NAMED = set(re.findall(r"`((?:tests/\w+/)?test_\w+\.py)::(\w+)`", MAP))
-ROWS = {"The API": 13, "The destination": 9, "The process": 7}
+ROWS = {"The API": 13, "The destination": 9, "The process": 7, "The gRPC service": 5}
 
 
 def functions(path: Path) -> set[str]:
@@ -47,6 +47,6 @@ def test_each_test_of_a_row_is_named() -> None:
         ("test_api.py", "test_every_fault_of_the_emulator_is_used_here"),
         ("test_api.py", "test_a_range_with_nothing_in_it_is_an_end"),
     }
-    files = [HERE / f"test_{name}.py" for name in ("api", "destination", "process", "variations")]
+    files = [HERE / f"test_{name}.py" for name in ("api", "destination", "process", "grpc", "variations")]
     made = {(path.name, name) for path in files for name in functions(path) if name.startswith("test_")}
     assert made - NAMED == ours

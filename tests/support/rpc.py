@@ -43,7 +43,7 @@ class Refused:
 def refused(error: grpc.RpcError) -> Refused:
     """What an error says. It must carry the same code and text in its details."""
     trailers: Any = error.trailing_metadata()
-    details = dict(trailers or ()).get("grpc-status-details-bin", b"")
+    details = next((value for key, value in trailers or () if key == "grpc-status-details-bin"), b"")
     status = Status.FromString(details)
     code: grpc.StatusCode = error.code()
     assert not details or (status.code, status.message) == (code.value[0], error.details())
@@ -81,7 +81,7 @@ class Served:
     stub: bridge_pb2_grpc.BridgeServiceAsyncStub = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stub = bridge_pb2_grpc.BridgeServiceStub(self.channel)  # type: ignore[assignment]
+        self.stub = bridge_pb2_grpc.BridgeServiceStub(self.channel)
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,20 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from netra_otel_bridge import Bridge, Stopped, TraceFilter, TraceQuery, afollow, follow, replay
+from netra_otel_bridge import (
+    Bridge,
+    Delivered,
+    Named,
+    Stopped,
+    TraceFilter,
+    TraceQuery,
+    afollow,
+    dead_letters,
+    follow,
+    read_status,
+    replay,
+    reset,
+)
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
@@ -222,6 +237,13 @@ def test_a_range_is_rounded_outwards_to_the_millisecond(given: dict[str, str], s
     assert Bridge(environ={}, clock=FakeClock()).window(**given) == Window(start, end)
 
 
+def test_a_time_that_is_no_text_is_refused() -> None:
+    """A ``datetime`` says how to write it."""
+    for name in ("since", "from_"):
+        with pytest.raises(UsageError, match=r"not of type datetime \(write .* isoformat"):
+            Bridge(environ={}).window(**{name: datetime.now(UTC)})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "given", [{}, {"since": "1h", "from_": "2h"}, {"since": "now"}, {"from_": "1h", "until": "2h"}, {"since": "soon"}]
 )
@@ -398,10 +420,10 @@ def test_what_was_followed_long_ago_is_final(sample: ThreadedEmulator, tmp_path:
     with bridge.open_state() as store:
         exporter = InMemorySpanExporter()
         source = sample.endpoint.removesuffix("/telemetry")
-        lane = store.lane(source, "InMemorySpanExporter")
+        lane = store.lane(source, "memory")
         lane.follow_from(now_ns - 30 * 3600 * S)
         lane.commit(Progress(watermark_ns=now_ns - 3600 * S), now_ns)
-    report = bridge.replay(exporter, since="26h")
+    report = bridge.replay(Named("memory", exporter), since="26h")
     (lane_report,) = report.destinations
     assert 24 <= lane_report.final_windows < lane_report.windows <= 27
     assert report.api_calls < 15
@@ -426,6 +448,95 @@ async def test_everything_that_takes_spans_is_a_destination(sample: ThreadedEmul
     for spans in (exporter.get_finished_spans(), behind.get_finished_spans(), plain, awaited):
         assert Counter(Counter(ids(spans)).values()) == {1: 210}
     processor.shutdown()
+
+
+class Odd:
+    """A destination whose ``send`` does what it was made with."""
+
+    name = "odd"
+
+    def __init__(self, does: Callable[[], object]) -> None:
+        self.does = does
+
+    async def send(self, batch: Any) -> Any:
+        return self.does()
+
+    async def aclose(self) -> None:
+        raise AssertionError("the caller's own destination was closed")
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    "does",
+    [lambda: None, lambda: True, lambda: fail(KeyError("x")), lambda: fail(SystemExit(1)), lambda: fail(OSError())],
+)
+def test_a_destination_of_ones_own_that_is_odd_takes_no_other_lane_down(
+    sample: ThreadedEmulator, does: Callable[[], object]
+) -> None:
+    """Its lane ends with an error that has the report, or with refusals; the other lane has everything."""
+    memory = InMemorySpanExporter()
+    with pytest.raises(DestinationError) as raised:
+        bridge_to(sample, attempts=1).replay([Odd(does), memory], since="25h")
+    report = raised.value.report
+    assert report is not None
+    assert [(lane.name, lane.delivered) for lane in report.destinations] == [("odd", 0), ("InMemorySpanExporter", 210)]
+    assert len(memory.get_finished_spans()) == 210
+
+
+def test_the_same_object_twice_is_refused(sample: ThreadedEmulator) -> None:
+    """It would be called twice at once; named twice, or as a method, it is still the same."""
+    memory, taken = InMemorySpanExporter(), Odd(Delivered)
+    kept: list[ReadableSpan] = []
+    for to in (
+        [memory, memory],
+        [Named("a", memory), Named("b", memory)],
+        [kept.extend] * 2,
+        [taken, "console", taken],
+    ):
+        with pytest.raises(UsageError, match="twice"):
+            bridge_to(sample).replay(to, since="25h")
+    bridge_to(sample).replay([Named("a", kept.extend), Named("b", [].extend)], since="25h")  # type: ignore[var-annotated]
+    assert len(kept) == 210
+
+
+def test_a_state_keeps_named_objects_apart(sample: ThreadedEmulator, tmp_path: Path) -> None:
+    """Two of one class, one in each call: each has everything once, under its name, and nothing a second time."""
+    bridge = bridge_to(sample, state=str(tmp_path / "state"))
+    for _ in range(2):
+        jaeger, tempo = InMemorySpanExporter(), InMemorySpanExporter()
+        lanes = [bridge.replay(Named(*one), since="25h").destinations[0] for one in (("a", jaeger), ("b", tempo))]
+        assert [lane.name for lane in lanes] == ["a", "b"]
+        assert [lane.delivered + lane.skipped for lane in lanes] == [210, 210]
+    assert (len(jaeger.get_finished_spans()), len(tempo.get_finished_spans())) == (0, 0)
+    status = read_status(str(tmp_path / "state"))
+    assert [lane.destination for lane in status.lanes] == ["a", "b"]
+    assert list(dead_letters(str(tmp_path / "state"))) == []
+    assert reset(str(tmp_path / "state"), "a", None, bridge.clock).traces == 30
+
+
+def test_a_state_wants_a_name_where_there_is_none(sample: ThreadedEmulator, tmp_path: Path) -> None:
+    """What says too little, or is there twice, is refused before anything is sent; without a state it is taken."""
+
+    def inner(spans: Sequence[ReadableSpan]) -> None:
+        """Nothing."""
+
+    bridge = bridge_to(sample, state=str(tmp_path / "state"))
+    memory = InMemorySpanExporter()
+    nameless: list[Any] = [
+        memory, memory.export, BatchSpanProcessor(memory), inner, partial(inner), lambda spans: None, [].append,
+        [Taking(), Taking()], [Odd(Delivered), Odd(Delivered)], [Named("one", Taking()), Named("one", Taking())],
+        ["otlp-file:/dev/null", Named("otlp-file:/dev/null", Taking())],
+    ]  # fmt: skip
+    for to in nameless:
+        with pytest.raises(UsageError, match=r"a state remembers by name.*Named\("):
+            bridge.replay(to, since="25h")
+    nameless[2].shutdown()
+    assert memory.get_finished_spans() == ()
+    assert bridge.replay([Taking(), Odd(Delivered)], since="25h").exit_code == 0
+    assert bridge_to(sample).replay([Taking(), Taking()], since="25h").exit_code == 0
 
 
 class Taking:
@@ -541,7 +652,9 @@ async def test_following_ends_when_it_is_cancelled(sample: ThreadedEmulator, tmp
 
     settings = {"environ": {}, "api_key": KEY, "endpoint": sample.endpoint, "state": str(tmp_path / "state")}
     for _ in range(2):
-        following = asyncio.create_task(afollow(take, since="25h", settle="0s", poll="100ms", **settings))
+        following = asyncio.create_task(
+            afollow(Named("mine", take), since="25h", settle="0s", poll="100ms", **settings)
+        )
         await asyncio.wait_for(full.wait(), 10)
         await asyncio.wait({following}, timeout=0.5)
         following.cancel()

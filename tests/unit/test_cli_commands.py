@@ -41,6 +41,16 @@ def netra() -> Iterator[ThreadedEmulator]:
         yield emulator
 
 
+def test_names_that_look_like_emoji_are_printed_as_they_are(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """A tenant and a file with ``:smile:`` and ``:x:`` in their names, in a title, a line and a tree."""
+    span = otlp_span(0xE, 1, attributes={"netra.tenant_id": "acme:smile:1"}, name="a:x:b")
+    assert netra.call(lambda: netra.emulator.store.ingest(read_document(otlp_document(span)))) == []
+    assert "tenant acme:smile:1" in ask(netra, "usage", "tenant", "acme:smile:1", *EVER).out
+    to = f"otlp-file:{tmp_path}/:x:y"
+    assert f"{to}: it may be written" in ask(netra, "check", "--to", to).out
+    assert "a:x:b" in ask(netra, "traces", "show", f"{0xE:032x}").out
+
+
 def ask(netra: ThreadedEmulator, *arguments: str, **env: str) -> Result:
     return run(*arguments, env=environment(netra.endpoint, **env))
 

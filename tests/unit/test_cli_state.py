@@ -7,12 +7,14 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from netra_otel_bridge import Bridge
 from netra_otel_bridge.check import check
+from netra_otel_bridge.deliver import Destination, ProbeResult, probe
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.model import Outcome, SpanBatch
 from tests.support import cli
@@ -280,7 +282,7 @@ def test_check_sends_a_span_where_that_is_asked_for(netra: ThreadedEmulator, hom
         result = run(netra, home, *arguments, "--json", NETRA_BRIDGE_BATCH_BYTES="50000")
         assert result.code == 0
         _, *checks = result.json["checks"]
-        keys = ["name", "ok", "said", "unknown", "exit_code", "took_bytes", "trace_id"]
+        keys = ["name", "ok", "said", "unknown", "exit_code", "sure", "took_bytes", "trace_id"]
         assert [list(one) for one in checks] == [keys] * 3
         assert all(one["said"].endswith("a span of 50.0 kB, 24 h old") for one in checks[:2])
         assert sorted(one["trace_id"] for one in checks[:2]) == sorted(trace for trace, _ in server.stored_ids())
@@ -326,8 +328,34 @@ def test_what_cannot_be_set_up_hides_nothing_else(netra: ThreadedEmulator, home:
     assert all(words in said for words, (_, said) in zip(expected, found, strict=True)), found
 
 
+def test_a_text_that_is_no_destination_hides_nothing_else(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+    """Netra and the file get their lines, the text one with its message, and no password in it is shown."""
+    bad = "bogus://user:hunter2@x"
+    result = run(netra, home, "check", "--to", f"otlp-file:{tmp_path}/a.jsonl", "--to", "bogus://x", "--to", bad)
+    assert (result.code, result.err) == (2, "")
+    assert [line.split()[0] for line in result.out.splitlines()] == ["ok", "ok", "failed", "failed"]
+    assert "bogus://x: 'bogus://x' is not a destination" in result.out
+    assert "hunter2" not in result.out
+
+
+def test_a_refusal_of_what_holds_no_span_is_no_plain_ok(netra: ThreadedEmulator, home: Path) -> None:
+    """It may take spans and may not: the line says so, and what to run to know."""
+    with FakeDestination() as server:
+        for status in (400, 413, 422):
+            server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, status, "never")] * 2)
+            result = run(netra, home, "check", "--to", server.http_url)
+            line = result.out.splitlines()[1]
+            assert (result.code, line.split()[0]) == (0, "unsure")
+            assert "check --send" in line
+            asked = run(netra, home, "check", "--to", server.http_url, "--json")
+            assert [one["sure"] for one in asked.json["checks"]] == [True, False]
+        server.script(Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "wants a span"))
+        sent = run(netra, home, "check", "--to", server.http_url, "--send", "--json")
+    assert [(one["ok"], one["sure"]) for one in sent.json["checks"]] == [(True, True)] * 2
+
+
 async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmulator) -> None:
-    """A destination of somebody's own may raise anything: it is a line, without the words, which may be a secret."""
+    """A destination of somebody's own may raise anything, of an empty batch too: that is no plain ok."""
 
     class Raises:
         name = "theirs"
@@ -342,5 +370,22 @@ async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmula
         bridge = Bridge(environ=cli.environment(netra.endpoint))
         *others, theirs = await check(bridge, [server.grpc_url, server.http_url, Raises()])
     assert [one.ok for one in others] == [True] * 3
-    assert (theirs.name, theirs.exit_code) == ("theirs", 1)
-    assert theirs.said.startswith("raised KeyError (this is a defect")
+    assert (theirs.name, theirs.ok, theirs.sure) == ("theirs", True, False)
+    assert "KeyError" in theirs.said
+
+
+async def test_a_defect_in_asking_hides_nothing_else(netra: ThreadedEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a line, without the words, which may be a secret."""
+
+    async def broken(destination: Destination, *arguments: Any) -> ProbeResult:
+        if destination.name == "console":
+            raise KeyError(CANARY)
+        return await probe(destination, *arguments)
+
+    monkeypatch.setattr("netra_otel_bridge.check.probe", broken)
+    with FakeDestination() as server:
+        *others, console = await check(Bridge(environ=cli.environment(netra.endpoint)), [server.grpc_url, "console"])
+    assert [one.ok for one in others] == [True] * 2
+    assert (console.name, console.exit_code) == ("console", 1)
+    assert console.said.startswith("raised KeyError (this is a defect")
+    assert CANARY not in console.said

@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -15,21 +16,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.deliver import Answer, Destination, ExporterDestination, Sender, batch_of, own_destination
+from netra_otel_bridge.deliver import Answer, Destination, ExporterDestination, Named, Sender, batch_of, own_destination
 from netra_otel_bridge.deliver.callback import CallbackDestination
 from netra_otel_bridge.deliver.processor import ProcessorDestination
 from netra_otel_bridge.errors import (
     DestinationMisconfigured,
     DestinationUnauthorized,
     DestinationUnavailable,
+    StateNotWritten,
     UsageError,
 )
-from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, Refused, Retry
+from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, Refused, Retry, SpanBatch
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
 
@@ -172,9 +174,34 @@ async def test_what_is_raised_says_what_follows(error: BaseException, outcome: O
 
     assert await answer_to(plain) == told("the callback")
     assert await answer_to(awaited) == told("the callback")
+    for send in (plain, awaited):
+        own = own_destination(SimpleNamespace(name="mine", send=send, aclose=send))
+        assert await own.send(BATCH) == told("its send")
+        await own.aclose()
     processing = ProcessorDestination("test", Processor(lambda _: error))
     assert await processing.send(BATCH) == told("the processor")
     await processing.aclose()
+
+
+async def test_a_destination_of_ones_own_answers_for_itself() -> None:
+    """Its name and its outcomes are kept; no outcome is a mistake, and an error of the bridge goes through."""
+    answers: list[Any] = [Delivered("slow"), Retry("later"), None, True, StateNotWritten("disk full")]
+
+    async def send(batch: SpanBatch) -> Any:
+        assert batch is BATCH
+        assert get_value(_SUPPRESS_INSTRUMENTATION_KEY)
+        if isinstance(answers[0], Exception):
+            raise answers.pop(0)
+        return answers.pop(0)
+
+    own = own_destination(SimpleNamespace(name="mine", send=send, aclose=None.__class__))
+    assert own.name == "mine"
+    assert await own.send(BATCH) == Delivered("slow")
+    assert await own.send(BATCH) == Retry("later")
+    assert await own.send(BATCH) == Misconfigured("its send returned NoneType; return an Outcome")
+    assert await own.send(BATCH) == Misconfigured("its send returned bool; return an Outcome")
+    with pytest.raises(StateNotWritten):
+        await own.send(BATCH)
 
 
 async def test_an_exporters_own_method_is_no_callback() -> None:
@@ -275,6 +302,37 @@ async def test_the_sdks_own_processors_are_destinations() -> None:
     await destination.aclose()
 
 
+@pytest.mark.parametrize("room", [1, 7, 100, 2048])
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_no_queue_overflows(room: int, wrapped: bool) -> None:
+    """A ``BatchSpanProcessor`` with any room, alone or among others, hands all spans of a large batch on."""
+    memory = InMemorySpanExporter()
+    processor: Any = BatchSpanProcessor(memory, max_queue_size=room, max_export_batch_size=room)
+    if wrapped:
+        several = SynchronousMultiSpanProcessor()
+        several.add_span_processor(Processor())
+        several.add_span_processor(processor)
+        processor, inner = several, processor
+    destination = own_destination(processor)
+    batch = batch_of(tuple(make_span(number) for number in range(500)))
+    assert await destination.send(batch) == Delivered()
+    assert memory.get_finished_spans() == batch.spans
+    (inner if wrapped else processor).shutdown()
+    await destination.aclose()
+
+
+async def test_a_flush_between_that_fails_goes_on_behind_it() -> None:
+    """The spans that were handed over stay so; the others follow when the flush is answered."""
+    processor = Processor(lambda _: None, True, False, ConnectionError("down"))
+    destination = ProcessorDestination("test", processor)
+    batch = batch_of(tuple(make_span(number) for number in range(200)))
+    assert [type(await destination.send(batch)) for _ in range(2)] == [Retry] * 2
+    assert len(processor.ended) == 128
+    assert await destination.send(batch) == Delivered()
+    assert processor.ended == list(batch.spans)
+    await destination.aclose()
+
+
 def run_sender(destination: Destination, count: int) -> Answer:
     async def send() -> Answer:
         sender = Sender(destination, backoff=Backoff(), clock=FakeClock(), on_retry=lambda *_: None)
@@ -331,7 +389,7 @@ def take(spans: Spans) -> None:
 
 
 async def test_each_kind_is_told_apart_and_named() -> None:
-    """By class, or by the function; a destination is itself."""
+    """By class, or by the function, unless it is named."""
 
     def inner(spans: Spans) -> None:
         """Nothing."""
@@ -348,12 +406,25 @@ async def test_each_kind_is_told_apart_and_named() -> None:
         await destination.aclose()
         with pytest.raises(RuntimeError, match="closed"):
             await destination.send(BATCH)
-        assert own_destination(destination) is destination
+        assert own_destination(Named("mine", given_)).name == "mine"
 
 
 @pytest.mark.parametrize(
     ("given_", "match"),
-    [(InMemorySpanExporter, "is a class"), (Method(), "type Method takes no spans"), (7, "type int")],
+    [
+        (InMemorySpanExporter, "is a class"),
+        (Method(), "type Method takes no spans"),
+        (7, "type int"),
+        (Named("", take), "names no destination"),
+        (Named("two\nlines", take), "names no destination"),
+        (Named("a", Named("b", take)), "has a name already"),
+        (Named("a", "otlp"), "has a name already"),
+        (Named("a", 7), "type int"),
+        (SimpleNamespace(name="a", send=take), "has no method aclose"),
+        (SimpleNamespace(name="a", send=7, aclose=take), "has no method send"),
+        (SimpleNamespace(send=take, aclose=take), "has no name"),
+        (SimpleNamespace(name=7, send=take, aclose=take), "has no name"),
+    ],
 )
 def test_what_takes_no_spans_is_refused(given_: Any, match: str) -> None:
     """A class instead of its instance, and anything else, before anything is read."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 import trustme
 from grpc import StatusCode
@@ -17,10 +22,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from netra_otel_bridge.deliver import ExporterDestination, ProbeResult, batch_of, open_destination, probe
+from netra_otel_bridge.deliver import (
+    ExporterDestination,
+    ProbeResult,
+    batch_of,
+    open_destination,
+    own_destination,
+    probe,
+)
 from netra_otel_bridge.deliver.batching import MIN_BYTES
 from netra_otel_bridge.deliver.probe import Sample, made_up_span, spanless_request
 from netra_otel_bridge.deliver.wire import encode_request
+from netra_otel_bridge.errors import ConfigurationError
 from netra_otel_bridge.model import Delivered, Outcome, PartlyRefused, Refused, SpanBatch, TooLarge
 from tests.support.exporters import ScriptedExporter, fails_saying
 from tests.support.fake_destination import (
@@ -141,7 +154,7 @@ async def test_a_refusal_of_what_holds_no_span_says_nothing_of_spans(fake: FakeD
     """Some servers want a span in each resource: it is no limit, and what it means is not known."""
     fake.script(Accept(), Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
     result = await probed(url(fake, transport))
-    assert (result.ok, result.took_bytes) == (True, None)
+    assert (result.ok, result.sure, result.took_bytes) == (True, False, None)
     assert "refuses a request of 3.5 MB without spans (" in result.said
     assert "whether it takes spans at all" in result.unknown
 
@@ -318,6 +331,99 @@ async def test_a_certificate_that_is_not_trusted(transport: str) -> None:
 
 @both
 @pytest.mark.parametrize(
+    ("days", "host", "hint"), [(-1, "127.0.0.1", "renews it"), (1, "127.0.0.2", "for another host")]
+)
+async def test_a_certificate_that_no_authority_would_mend(
+    transport: str, days: int, host: str, hint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Expired, or of another host: the hint is about that."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
+    until = datetime.now(UTC) + timedelta(days=days)
+    certificate = authority.issue_cert(host, not_before=until - timedelta(days=9), not_after=until)
+    with FakeDestination(certificate=certificate) as server:
+        result = await probed(url(server, transport))
+    assert (result.ok, result.exit_code) == (False, 78)
+    assert hint in result.said
+    assert "authority" not in result.said
+
+
+async def test_a_grpc_server_that_wants_a_client_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It only closes the connection; that is found out, and with a certificate all is well up to the answer."""
+    authority = trustme.CA()
+    server_is, client_is = authority.issue_cert("127.0.0.1"), authority.issue_cert("client@example.org")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    client_is.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    client_is.cert_chain_pems[0].write_to_path(str(tmp_path / "client.pem"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
+    chain = b"".join(pem.bytes() for pem in server_is.cert_chain_pems)
+    server = grpc.server(ThreadPoolExecutor(2))
+    port = server.add_secure_port(
+        "127.0.0.1:0",
+        grpc.ssl_server_credentials([(server_is.private_key_pem.bytes(), chain)], authority.cert_pem.bytes(), True),
+    )
+    server.start()
+    try:
+        refused = await probed(f"otlp+grpcs://127.0.0.1:{port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(tmp_path / "client.pem"))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(tmp_path / "key.pem"))
+        answered = await probed(f"otlp+grpcs://127.0.0.1:{port}")
+    finally:
+        server.stop(None)
+    assert (refused.ok, refused.exit_code) == (False, 78)
+    assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY" in refused.said
+    assert "UNIMPLEMENTED" in answered.said
+
+
+async def test_a_tls_server_that_only_closes_is_waited_for() -> None:
+    """A proxy with nothing behind it closes as well, after the handshake in every version: that passes."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    tls.set_alpn_protocols(["h2"])
+
+    async def end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    server = await asyncio.start_server(end, "127.0.0.1", 0, ssl=tls)
+    with authority.cert_pem.tempfile() as path, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", path)
+        result = await probed(f"otlp+grpcs://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server.close()
+    assert (result.ok, result.exit_code) == (False, 69)
+
+
+@both
+def test_an_authority_that_is_no_pem(transport: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is said when the destination is made, whichever way is sent."""
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
+    with pytest.raises(ConfigurationError, match=r"certificates for .* cannot be used"):
+        open_destination(f"otlp+{transport}s://127.0.0.1:4317")
+
+
+@pytest.mark.parametrize(
+    ("where", "warns"),
+    [
+        ("otlp+http://collector.example", True), ("otlp+grpc://192.0.2.7:4317", True), ("otlp+grpcs://192.0.2.7", False),
+        ("otlp+http://127.0.0.2", False), ("otlp+grpc://[::1]:4317", False), ("otlp+http://localhost:4318", False),
+    ],
+)  # fmt: skip
+async def test_headers_in_plain_text_to_another_machine_are_warned_of(
+    where: str, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, when the destination is made, without the key; without headers never."""
+    await open_destination(where).aclose()
+    assert caplog.messages == []
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
+    await open_destination(where).aclose()
+    assert len(caplog.messages) == warns
+    assert "canary" not in caplog.text
+
+
+@both
+@pytest.mark.parametrize(
     ("decision", "code", "said"),
     [
         (Reject(StatusCode.UNAUTHENTICATED, 401, "no key"), 77, "refuses the credentials"),
@@ -365,7 +471,7 @@ async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_u
     """It answered and did not refuse the credentials; whether it takes spans cannot be told without any."""
     fake.script(Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
     result = await probed(url(fake, transport))
-    assert result.ok
+    assert (result.ok, result.sure) == (True, False)
     assert "no spans" in result.said
     assert "whether it takes spans at all" in result.unknown
 
@@ -408,9 +514,29 @@ async def test_a_directory_that_went_away_is_said(tmp_path: Path) -> None:
 
 
 async def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
-    """Opening one without a reader would hang; it is there and may be written, more is not asked."""
+    """A reader that waits would see it end; so whether there is one is not known, and that is no plain ok."""
     os.mkfifo(tmp_path / "pipe")
-    assert (await probed(f"otlp-file:{tmp_path}/pipe")).ok
+    result = await probed(f"otlp-file:{tmp_path}/pipe")
+    assert (result.ok, result.sure) == (True, False)
+    assert "whether anyone reads it (check --send" in result.unknown
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="there is no /proc")
+async def test_a_place_where_no_file_can_be_made() -> None:
+    """The mode of the directory allows it, to root, and the file system does not."""
+    result = await probed("otlp-file:/proc/x.jsonl")
+    assert (result.ok, result.exit_code) == (False, 78)
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+async def test_a_file_is_tried_where_the_system_has_none_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unnamed: bool
+) -> None:
+    """It is made and removed again."""
+    if not unnamed:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    assert (await probed(f"otlp-file:{tmp_path}/spans.jsonl")).ok
+    assert os.listdir(tmp_path) == []
 
 
 async def test_success_of_an_exporter_is_no_proof() -> None:
@@ -495,3 +621,30 @@ async def test_an_exporter_that_fails_on_nothing_says_why(step: object, ok: bool
     result = await probe(destination)
     assert (result.ok, result.exit_code) == (ok, code)
     await destination.aclose()
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "code", "said"),
+    [
+        (None, False, 78, "its send returned NoneType"),
+        (ConnectionRefusedError("away"), False, 69, "away"),
+        (IndexError("no spans"), True, 0, "takes no request without spans"),
+    ],
+)
+async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, ok: bool, code: int, said: str) -> None:
+    """Whatever its ``send`` does."""
+
+    class Odd:
+        name = "odd"
+
+        async def send(self, batch: SpanBatch) -> Outcome:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer  # type: ignore[return-value]
+
+        async def aclose(self) -> None:
+            """Nothing to give back."""
+
+    result = await probe(own_destination(Odd()))
+    assert (result.ok, result.exit_code) == (ok, code)
+    assert said in result.said

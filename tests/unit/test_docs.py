@@ -178,6 +178,14 @@ def test_each_command_runs(block: Block, line: str, place: Path) -> None:
     assert stdout or serves or ">" in line
 
 
+def test_an_installation_has_an_environment_of_its_own() -> None:
+    """The Python of a distribution may take no packages (PEP 668): what is installed into is made before, or named."""
+    installs = [block for block in BLOCKS if block.language == "bash" and "pip install ." in block.text]
+    assert {block.page.name for block in installs} >= {"README.md", "quickstart.md"}
+    for block in installs:
+        assert re.search(r"python3 -m venv (\S+)[\s&]+\. \1/bin/activate[\s&]+pip install \.", block.text), block
+
+
 def stop_when_ready(service: subprocess.Popen[str]) -> None:
     """Read what a service says until it is ready, and tell it to stop."""
     assert service.stdout is not None

@@ -19,7 +19,8 @@ from urllib.request import urlopen
 import pytest
 
 from netra_otel_bridge.emulator import EmulatorOptions
-from tests.support.emulator import ThreadedEmulator, running_emulator
+from netra_otel_bridge.emulator.otlp import read_document
+from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -151,6 +152,29 @@ def test_a_service_shows_a_tenants_traces(environment: dict[str, str], tmp_path:
                 ask(f"{base}/{path}")
         service.send_signal(signal.SIGTERM)
         assert service.wait() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_a_service_shows_a_tenant_its_own_spans_alone(environment: dict[str, str], tmp_path: Path) -> None:
+    """A trace that two tenants share: each sees the spans that are its own."""
+    options = EmulatorOptions(port=0)
+    serve = [
+        sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_tenant:app", "--port", "0", "--no-use-colors"
+    ]  # fmt: skip
+    with running_emulator(options) as shared:
+        for number, tenant in ((1, "Globex"), (2, "Initech"), (3, "Globex")):
+            span = otlp_span(0xA, number, attributes={"netra.tenant_id": tenant}, name=f"of {tenant}")
+            assert shared.call(lambda one=span: shared.emulator.store.ingest(read_document(otlp_document(one)))) == []
+        with started(serve, tmp_path, {**environment, "NETRA_OTLP_ENDPOINT": shared.endpoint}) as service:
+            assert service.stdout is not None
+            found = (re.search(r"running on (http://[\d.:]+)", line) for line in service.stdout)
+            base = next(match[1] for match in found if match) + "/tenants"
+            seen = {tenant: ask(f"{base}/{tenant}/traces/{0xA:032x}") for tenant in ("Globex", "Initech")}
+            with pytest.raises(HTTPError, match="404"):
+                ask(f"{base}/Umbrella/traces/{0xA:032x}")
+            service.send_signal(signal.SIGTERM)
+            service.wait()
+    assert [span["name"] for span in seen["Globex"]] == ["of Globex"] * 2
+    assert [span["name"] for span in seen["Initech"]] == ["of Initech"]
 
 
 def test_a_custom_destination_is_found_by_its_name(environment: dict[str, str], tmp_path: Path) -> None:

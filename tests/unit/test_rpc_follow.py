@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,20 @@ import grpc.aio
 import pytest
 
 from netra_otel_bridge.emulator.otlp import read_document
+from netra_otel_bridge.model import SpanBatch
+from netra_otel_bridge.pipeline import TraceLane
+from netra_otel_bridge.rpc.follow import Subscriptions
+from netra_otel_bridge.rpc.refusals import Refusal
+from netra_otel_bridge.streaming import SpanStream
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1.bridge_pb2_grpc import BridgeServiceStub
 from tests.support.compare import Key
 from tests.support.emulator import otlp_document, otlp_span
+from tests.support.health import lane_health
 from tests.support.http2 import RawCall
 from tests.support.oracle import MS, stored_by
 from tests.support.rig import Rig, running_rig
-from tests.support.rpc import CREDENTIALS, Served, Subscription, count, refusal_of, serving, stamp
+from tests.support.rpc import CREDENTIALS, EVER, Served, Subscription, count, refusal_of, serving, stamp
 
 TRACES, SPANS = 6, 4
 ALL = TRACES * SPANS
@@ -173,20 +181,85 @@ async def test_another_client_takes_over(rig: Rig, served: Served) -> None:
     assert len(await streams(served)) == 1
 
 
-async def test_who_waits_for_a_take_over_and_leaves_lets_nobody_in_too_early(rig: Rig, served: Served) -> None:
-    """A subscription has one lane at any time: the next of its clients waits for the one that has it."""
-    for _ in range(30):
-        calls = [opened(served) for _ in range(3)]
-        for one in calls:
-            await one.call.write(pb.FollowSpansRequest(start=one._start))
-        calls[1].call.cancel()
-        await asyncio.sleep(0.01)
-        calls[0].call.cancel()
-        calls[2].call.cancel()
-    mine = opened(served)
-    await mine.take(ALL)
-    keep(rig, mine)
-    assert len(await streams(served)) == 1
+class SlowLane:
+    """A lane that takes its time to end. ``open`` counts those that have not ended, ``most`` the most at any time."""
+
+    stopped = None
+    open = 0
+    most = 0
+
+    async def run(self, since_ns: int | None) -> None:
+        cls = type(self)
+        cls.open += 1
+        cls.most = max(cls.most, cls.open)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.shield(asyncio.create_task(self._end()))
+
+    async def _end(self) -> None:
+        await asyncio.sleep(0.2)
+        type(self).open -= 1
+
+    def health(self) -> Any:
+        return lane_health()
+
+
+class Stream:
+    """What gRPC hands to a handler."""
+
+    async def send_initial_metadata(self, _: Any) -> None:
+        pass
+
+    async def requests(self) -> AsyncIterator[pb.FollowSpansRequest]:
+        yield pb.FollowSpansRequest(start=pb.FollowStart(subscription="mine"))
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def follow() -> Any:
+    """Opens the stream of one more client of one subscription, whose lanes are slow to end; its task."""
+    SlowLane.open = SlowLane.most = 0
+
+    @asynccontextmanager
+    async def lane(*_: Any) -> AsyncIterator[SlowLane]:
+        yield SlowLane()
+
+    subscriptions = Subscriptions(lane, 60 * 10**9)
+
+    async def opens() -> asyncio.Task[None]:
+        stream: Any = Stream()
+        task = asyncio.create_task(subscriptions.follow(stream.requests(), stream))
+        await asyncio.sleep(0.05)
+        return task
+
+    return opens
+
+
+async def test_a_subscription_has_one_lane_at_any_time(follow: Any) -> None:
+    """Also where the one who waits for a take-over leaves before it has happened: the next waits for the lane too."""
+    first = await follow()
+    assert SlowLane.open == 1
+    waiting = await follow()
+    waiting.cancel()
+    last = await follow()
+    with pytest.raises(Refusal, match="another client"):
+        await first
+    await asyncio.sleep(0.1)
+    assert (SlowLane.open, SlowLane.most) == (1, 1)
+    last.cancel()
+    await asyncio.wait({waiting, last})
+
+
+async def test_a_stream_ends_after_its_lane(follow: Any) -> None:
+    """Also where it is ended a second time meanwhile, as by a client that goes while the service stops."""
+    task = await follow()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.05)
+    assert not task.done()
+    await asyncio.wait({task})
+    assert (task.cancelled(), SlowLane.open) == (True, 0)
 
 
 async def test_subscriptions_are_independent(rig: Rig, served: Served) -> None:
@@ -256,12 +329,32 @@ async def test_netra_away_holds_the_stream_and_says_so(rig: Rig, served: Served)
     mine = opened(served)
     taking = asyncio.create_task(mine.take(ALL, 30))
     async with asyncio.timeout(10):
-        while not any("503" in lane.problem for lane in await streams(served)):
+        while not any("503" in lane.problem for lane in await streams(served)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert not taking.done()
     rig.netra.set_faults()
     await taking
     keep(rig, mine)
+
+
+async def test_a_span_that_is_too_large_for_the_client_is_cut_and_named(rig: Rig, served: Served) -> None:
+    """It comes alone, cut to the client's size, with a line that says so; the others come as they are."""
+    rig.oracle.feed(rig.netra, big := rig.oracle.late(rig.oracle.trace_ids[0], padding=3_000_000))
+    mine = opened(served, max_message_bytes=65_536)
+    problems: list[str] = []
+    sizes: list[int] = []
+    async with asyncio.timeout(15):
+        while sum(map(count, mine.received)) < ALL + 1:
+            batch = await mine.batch()
+            mine.received.append(batch.traces_data)
+            problems += batch.problems
+            sizes.append(batch.ByteSize())
+            await mine.ack(batch.batch)
+    assert max(sizes) <= 65_536
+    assert [f"span {big[0][1]}" in problem for problem in problems] == [True]
+    verdict = rig.oracle.verdict(stored_by(mine.received))
+    assert verdict.missing == big
+    assert len(verdict.altered) == 1
 
 
 async def test_spans_that_the_client_never_takes(rig: Rig, served: Served) -> None:
@@ -299,5 +392,46 @@ async def test_1000_subscriptions_leave_nothing_behind(rig: Rig, served: Served)
     for number in range(1000):
         await open_and_close(number)
     async with asyncio.timeout(10):
-        while await streams(served) or any(now > was + 3 for now, was in zip(held(), before, strict=True)):
+        while await streams(served) or any(now > was + 3 for now, was in zip(held(), before, strict=True)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Without the collector, as between two of its rare runs in a service."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("ended", ["stalled", "reset", "closed"])
+@pytest.mark.parametrize("method", ["ReadSpans", "FollowSpans"])
+async def test_what_a_stream_held_is_given_back_when_it_ends(rig: Rig, method: str, ended: str) -> None:
+    """Its spans are not left to the collector, and not kept for a client that never takes its refusal."""
+    recent(rig, 60, padding=20_000)
+
+    def held() -> int:
+        return sum(type(one) in (SpanBatch, SpanStream, TraceLane) for one in gc.get_objects())
+
+    async with serving(rig, grpc_stall="200ms" if ended == "stalled" else "60s") as served:
+        before = held()
+        calls = []
+        for number in range(8):
+            start = pb.FollowSpansRequest(start=pb.FollowStart(subscription=f"s{number}", start_time=hour_ago()))
+            request = pb.ReadSpansRequest(range=EVER) if method == "ReadSpans" else start
+            call = await asyncio.to_thread(RawCall, served.address, method, request, half_closes=method == "ReadSpans")
+            calls.append(call)
+        async with asyncio.timeout(5):
+            while held() == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5 if ended != "stalled" else 0)
+        if ended != "stalled":
+            for call in calls:
+                call.close(reset=ended == "reset")
+        async with asyncio.timeout(10):
+            while held() > before + 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        for call in calls:
+            call.close()

@@ -15,6 +15,7 @@ from netra_otel_bridge.rpc import replays
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from tests.support.emulator import START_NS, otlp_document, otlp_span
 from tests.support.fake_destination import Hang, Received, Reject
+from tests.support.http2 import RawCall
 from tests.support.judging_destination import JudgingDestination, span_ids
 from tests.support.oracle import stored_by, written_to
 from tests.support.rig import Rig, running_rig
@@ -169,6 +170,22 @@ async def test_after_a_restart_it_goes_on_where_it_was(rig: Rig, monkeypatch: py
         rig.oracle.assert_kept(stored_by(fake.stored))
 
 
+async def test_a_watcher_that_does_not_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit its call ends, and makes room for another."""
+    long = pb.Replay(state=RUNNING, destinations=[pb.ReplayProgress(problems=["x" * 1000] * 200)])
+    async with serving(rig, to=NOWHERE, attempts=100, grpc_calls=1, grpc_stall="300ms") as served:
+        replay = await start(served)
+        monkeypatch.setattr(replays.Replay, "message", lambda _: long)
+        request = pb.WatchReplayRequest(replay_id=replay.id)
+        with await asyncio.to_thread(RawCall, served.address, "WatchReplay", request):
+            await asyncio.sleep(0.1)
+            status = pb.GetStatusRequest()
+            given = await refusal_of(served.stub.GetStatus(status, metadata=CREDENTIALS))
+            assert given.reason == "TOO_MANY_CALLS"
+            await asyncio.sleep(0.6)
+            assert (await served.stub.GetStatus(status, metadata=CREDENTIALS)).version
+
+
 async def test_dead_letters_are_counted_named_and_kept(rig: Rig) -> None:
     """A destination that refuses some spans by name: the replay is done, its exit code says 3, the letters stay."""
     poison = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
@@ -282,7 +299,7 @@ async def test_usage_of_nobody(served: Served) -> None:
         ("unauthorized-after=0", "FAILED_PRECONDITION", "NETRA_UNAUTHORIZED", False),
         ("html", "FAILED_PRECONDITION", "NETRA_NOT_FOUND", False),
         ("wrong-shape", "INTERNAL", "NETRA_ANSWER", False),
-        ("status-400=9", "INTERNAL", "NETRA_ANSWER", False),
+        ("status-400=9", "INVALID_ARGUMENT", "ARGUMENT_INVALID", False),
     ],
 )
 async def test_what_netra_answers_is_told(

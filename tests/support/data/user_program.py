@@ -26,6 +26,7 @@ from netra_otel_bridge import (
     DestinationUnavailable,
     LaneReport,
     Misconfigured,
+    Named,
     NetraClient,
     NetraError,
     Outcome,
@@ -152,7 +153,10 @@ def synchronous(directory: Path) -> None:
     for to in (given, callback):
         replay(to, since="1h")
 
-    status = read_status(directory / "state")
+    named: To = Named("memory", InMemorySpanExporter())
+    assert [lane.name for lane in bridge.replay([named], since="25h").destinations] == ["memory"]
+
+    status = read_status(str(directory / "state"))
     assert {lane.destination for lane in status.lanes} >= {
         "Counting",
         "Names",
@@ -160,6 +164,7 @@ def synchronous(directory: Path) -> None:
         "take",
         "take_async",
         "take_into",
+        "memory",
     }
     assert [letter.letter.reason for letter in dead_letters(directory / "state")] == []
 
@@ -168,7 +173,7 @@ def synchronous(directory: Path) -> None:
     try:
         replay(take, since="25h", stop=already)
     except Stopped as stopped:
-        print(stopped.report.exit_code if isinstance(stopped.report, ReplayReport) else "no report")
+        print(stopped.report.destinations[0].delivered if stopped.report is not None else "no report")
     follow(take, stop=already, bridge=bridge)
 
     profile: Profile = "openinference"
