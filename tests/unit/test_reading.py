@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netra_otel_bridge import AsyncNetraClient, Bridge, NetraResponseTooLarge, dead_letters
+from netra_otel_bridge import AsyncNetraClient, Bridge, Named, NetraResponseTooLarge, dead_letters
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support.emulator import running_emulator
 
@@ -33,7 +33,7 @@ def test_a_trace_that_is_too_large_to_read_stops_no_other(
             return await read(self, trace_id, *args)
 
         monkeypatch.setattr(AsyncNetraClient, "list_spans_by_trace_id", list_spans)
-        report = bridge.replay(got.extend, since="30d").destinations[0]
+        report = bridge.replay(Named("kept", got.extend), since="30d").destinations[0]
     assert len(got) == report.delivered == 11 * 4
     assert (report.unreadable, report.exit_code) == (1, 3)
     assert any(large in problem and "more than the cap" in problem for problem in report.problems)
