@@ -38,6 +38,10 @@ from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Subscription, count, ref
 from tests.support.server import free_ports
 
 MB = 1_000_000
+MOST_ROUNDS = 5
+UNNOTICED_S = 3.0
+CUT = (grpc.aio.AioRpcError, TimeoutError)
+"""How a stream that was cut ends for its client; that of grpcio 1.74 does not always notice that its connection is gone."""
 STATUS = pb.GetStatusRequest()
 READ = pb.ReadSpansRequest(range=EVER)
 WHOLE_RANGE = pb.TimeRange(
@@ -192,39 +196,48 @@ async def _first_poll(stub: Any) -> bool:
 
 
 async def test_200_clients_idle_and_half_open(rig: Rig) -> None:
-    """A replay costs the bridge no more time with them than without: nine tenths of its throughput at least."""
+    """A replay costs the bridge no more time with them than without: nine tenths of its throughput at least.
+
+    Of three rounds each, in turn; measured again where that is not so, for others may use the machine.
+    """
     rig.feed(400, 8)
     costs: dict[bool, list[float]] = {False: [], True: []}
     with bridge(rig, "--poll", "1h", CONCURRENCY="4") as child:
         async with client(child.address) as stub:
-
-            async def replay(number: int) -> float:
-                start_time = Timestamp(seconds=WHOLE_RANGE.start_time.seconds + number)
-                request = pb.StartReplayRequest(
-                    range=pb.TimeRange(start_time=start_time, end_time=WHOLE_RANGE.end_time)
-                )
-                before = child.cpu_s()
-                started = await stub.StartReplay(request, metadata=CREDENTIALS)
-                watch = pb.WatchReplayRequest(replay_id=started.replay.id)
-                last = [answer.replay async for answer in stub.WatchReplay(watch, metadata=CREDENTIALS)][-1]
-                assert last.destinations[0].delivered == len(rig.oracle)
-                return child.cpu_s() - before
-
-            await replay(0)
-            for number in range(1, 7):
-                crowded = number % 2 == 0
+            await _replay_cost(rig, child, stub, 0)
+            for number in range(1, 1 + 2 * MOST_ROUNDS):
+                crowded = number % 4 in (0, 1)
                 with ExitStack() as crowd:
                     if crowded:
-                        for _ in range(70):
-                            crowd.enter_context(connection(child.address))
-                            crowd.enter_context(RawCall(child.address, "GetStatus", half_closes=False))
-                        for place in range(60):
-                            start = pb.FollowSpansRequest(start=pb.FollowStart(subscription=f"idle-{place}"))
-                            crowd.enter_context(RawCall(child.address, "FollowSpans", start, half_closes=False))
-                        await until(lambda: _opened(stub, 60, polled=True))
-                    costs[crowded].append(await replay(number))
+                        await _crowd(crowd, child, stub)
+                    costs[crowded].append(await _replay_cost(rig, child, stub, number))
                 await until(lambda: _opened(stub, 0))
-    assert min(costs[True]) <= min(costs[False]) / 0.9, costs
+                if number % 2 == 0 and number >= 6 and sum(costs[False][-3:]) >= 0.9 * sum(costs[True][-3:]):
+                    return
+    raise AssertionError(f"seconds of its processor without and with a crowd: {costs}")
+
+
+async def _crowd(crowd: ExitStack, child: Bridge, stub: Any) -> None:
+    """Connections that say nothing, calls whose request does not come, subscriptions for which nothing happens."""
+    for _ in range(70):
+        crowd.enter_context(connection(child.address))
+        crowd.enter_context(RawCall(child.address, "GetStatus", half_closes=False))
+    for place in range(60):
+        start = pb.FollowSpansRequest(start=pb.FollowStart(subscription=f"idle-{place}"))
+        crowd.enter_context(RawCall(child.address, "FollowSpans", start, half_closes=False))
+    await until(lambda: _opened(stub, 60, polled=True))
+
+
+async def _replay_cost(rig: Rig, child: Bridge, stub: Any, number: int) -> float:
+    """The time of the processor that a replay of everything takes; each ``number`` is another replay."""
+    start_time = Timestamp(seconds=WHOLE_RANGE.start_time.seconds + number)
+    request = pb.StartReplayRequest(range=pb.TimeRange(start_time=start_time, end_time=WHOLE_RANGE.end_time))
+    before = child.cpu_s()
+    started = await stub.StartReplay(request, metadata=CREDENTIALS)
+    watch = pb.WatchReplayRequest(replay_id=started.replay.id)
+    last = [answer.replay async for answer in stub.WatchReplay(watch, metadata=CREDENTIALS)][-1]
+    assert last.destinations[0].delivered == len(rig.oracle)
+    return child.cpu_s() - before
 
 
 async def _opened(stub: Any, streams: int, *, polled: bool = False) -> bool:
@@ -347,12 +360,13 @@ async def test_a_stream_that_is_cut_at_random(rig: Rig) -> None:
             proxy.down = replace(CLEAR, limit_bytes=dice.randrange(200, 400_000))
             async with client(f"127.0.0.1:{proxy.port}") as stub:
                 request = pb.ReadSpansRequest(range=EVER, resume_token=token)
+                call = stub.ReadSpans(request, metadata=CREDENTIALS)
                 try:
-                    async for answer in stub.ReadSpans(request, metadata=CREDENTIALS):
+                    while (answer := await asyncio.wait_for(call.read(), UNNOTICED_S)) is not grpc.aio.EOF:
                         read.append(answer.traces_data)
                         token = answer.resume_token
                     ended = True
-                except grpc.aio.AioRpcError:
+                except CUT:
                     cuts += 1
         happened("cuts of ReadSpans", cuts > 2 and proxy.counts.resets >= cuts)
         rig.oracle.assert_kept(stored_by(read))
@@ -365,10 +379,10 @@ async def test_a_stream_that_is_cut_at_random(rig: Rig) -> None:
                 mine = Subscription(stub, "cut", start_time=hour_ago())
                 try:
                     while not set(live) <= stored_by(followed).keys:
-                        batch = await mine.batch()
+                        batch = await asyncio.wait_for(mine.batch(), UNNOTICED_S)
                         followed.append(batch.traces_data)
                         await mine.ack(batch.batch)
-                except grpc.aio.AioRpcError:
+                except CUT:
                     cuts += 1
         happened("cuts of FollowSpans", cuts > 2)
         rig.oracle.assert_kept(stored_by(followed), repeats=32 * cuts, due=live)
