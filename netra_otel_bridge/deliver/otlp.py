@@ -80,7 +80,7 @@ class OtlpGrpcDestination:
         try:
             answer: bytes = await export(body, timeout=self._settings.timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            details = dict(error.trailing_metadata() or ())
+            details = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416  dict() cannot read that of gRPC 1.74
             words = error.details() or ""
             outcome = grpc_outcome(error.code(), words, retry_info_s(details), len(body))
             if self._settings.tls and _CLOSED.search(words):

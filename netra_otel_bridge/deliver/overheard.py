@@ -76,7 +76,7 @@ def error_outcome(error: BaseException) -> Outcome | None:
     ``requests``' exceptions are `OSError`: the surroundings are at fault, not the spans.
     """
     if isinstance(error, grpc.Call):
-        metadata = dict(error.trailing_metadata() or ())
+        metadata = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416  as in `otlp`
         return grpc_outcome(error.code(), error.details() or "", retry_info_s(metadata))
     if isinstance(error, grpc.RpcError):
         return connection_outcome(f"{type(error).__name__}: {error}")
