@@ -334,13 +334,12 @@ class Bridge:
         patient: bool = False,
         profile: str | None = None,
         writer: Executor | None = None,
-        held_bytes: int | None = None,
     ) -> list[Route]:
         """One route for each destination, with one client and one writer of ``state``; ``stack`` gives them back.
 
         ``client`` is the caller's, else a new one. ``watch`` makes what a destination's lane tells, from its name. A ``patient`` route waits for its destination as
-        long as it takes. ``profile`` and ``held_bytes`` replace the
-        configured ones; ``writer`` is the one thread that writes, else a new one.
+        long as it takes. ``profile`` replaces the
+        configured one; ``writer`` is the one thread that writes, else a new one.
         """
         settings = self.settings
         targets = self._targets(to)
@@ -353,7 +352,7 @@ class Bridge:
             fetchers=settings.concurrency,
             batch_spans=settings.batch_spans,
             batch_bytes=settings.batch_bytes,
-            held_bytes=held_bytes or settings.held_bytes,
+            held_bytes=settings.held_bytes,
             state_lasts=not state.is_temporary,
         )
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)

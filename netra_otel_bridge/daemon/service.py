@@ -193,7 +193,7 @@ class Service:
             async with AsyncExitStack() as lane:
                 routes = await self._bridge.routes(
                     lane, destination, (query,), state, client=client, watch=lambda *_: notices,
-                    patient=True, profile=profile, writer=writer, held_bytes=SUBSCRIPTION_BYTES,
+                    patient=True, profile=profile, writer=writer,
                 )  # fmt: skip
                 yield self._follower(replace(routes[0], options=_of_a_subscription(routes[0].options)), notices)
 
@@ -236,6 +236,7 @@ def _of_a_subscription(options: LaneOptions) -> LaneOptions:
         options,
         fetchers=min(options.fetchers, SUBSCRIPTION_FETCHERS),
         batch_bytes=min(options.batch_bytes, SUBSCRIPTION_BATCH_BYTES),
+        held_bytes=min(options.held_bytes, SUBSCRIPTION_BYTES),
     )
 
 

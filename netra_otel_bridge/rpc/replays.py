@@ -134,7 +134,7 @@ class Replays:
         return list(dict.fromkeys(names)) or list(self._bridge.destinations())
 
     async def _run(self, replay: Replay, query: TraceQuery, directory: Path, verify: bool) -> None:
-        report: object = None
+        report: ReplayReport | None = None
         try:
             report = await self._replayed(replay, query, directory, verify)
             state = pb.REPLAY_STATE_DONE
@@ -142,12 +142,12 @@ class Replays:
             state = pb.REPLAY_STATE_CANCELLED
         except BridgeError as error:
             state, report = pb.REPLAY_STATE_FAILED, error.report
-            replay.error = None if isinstance(report, ReplayReport) else error
+            replay.error = None if report is not None else error
         except Exception as error:  # noqa: BLE001  the wall of a task that nobody awaits
             state = pb.REPLAY_STATE_FAILED
             replay.error = BridgeError(f"a defect of the bridge: {type(error).__name__}", hint="its log has more")
             _log.exception("the replay %s failed", replay.id)
-        if isinstance(report, ReplayReport):
+        if report is not None:
             replay.reports = {lane.name: lane for lane in report.destinations}
         replay.state = state
         replay.ended_ns = self._bridge.clock.now_ns()
