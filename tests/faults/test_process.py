@@ -132,7 +132,7 @@ def test_what_looks_on_needs_no_lock(rig: Rig) -> None:
     """``status`` and ``state dead-letters`` work beside a bridge that runs."""
     first = recent(rig)
     with rig.follower() as owner:
-        owner.until(lambda: len(recorded(rig.state, [key[0] for key in first])) == len(first))
+        owner.until(lambda: first <= written_to(rig.file).keys)
         for command in (("status", "--json"), ("state", "dead-letters")):
             assert cli.run(*command, "--state", str(rig.state), env=rig.environment()).code == 0
         assert owner.running
