@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from types import BuiltinMethodType, MethodType
 from typing import Any, cast
 
 import msgspec
@@ -26,12 +25,12 @@ from netra_otel_bridge.config import load, state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
 from netra_otel_bridge.deliver import (
     Destination,
-    Named,
     Sender,
+    check_handed_in_once,
+    check_names,
     identity,
     open_destination,
     own_destination,
-    says_too_little,
 )
 from netra_otel_bridge.deliver import To as To
 from netra_otel_bridge.errors import ConfigurationError, Stopped, UsageError
@@ -337,15 +336,15 @@ class Bridge:
     ) -> list[Route]:
         """One route for each destination, with one client and one writer of ``state``; ``stack`` gives them back.
 
-        ``client`` is the caller's, else a new one. ``watch`` makes what a destination's lane tells, from its name. A ``patient`` route waits for its destination as
-        long as it takes. ``profile`` replaces the
-        configured one; ``writer`` is the one thread that writes, else a new one.
+        ``client`` is the caller's, else a new one. ``watch`` makes what a destination's lane tells, from its name. A ``patient``
+        route waits for its destination as long as it takes. ``profile`` replaces the configured one; ``writer`` is the
+        one thread that writes, else a new one.
         """
         settings = self.settings
         targets = self._targets(to)
         destinations = [await self._enter(stack, one) for one in targets]
         if not state.is_temporary:
-            _check_names(targets, destinations)
+            check_names(targets, destinations)
         reader = client if client is not None else await stack.enter_async_context(self.async_client())
         writer = writer or stack.enter_context(ThreadPoolExecutor(1, "state"))
         options = LaneOptions(
@@ -481,7 +480,8 @@ class Bridge:
     ) -> SpanStream:
         """The stream behind `aread_spans`; ``asked`` is how the range was given, and must be the same on resuming.
 
-        ``ahead`` traces are read at once, and ``chunk_bytes`` is what a chunk of several spans holds. Raises `UsageError` for what is no token of this stream.
+        ``ahead`` traces are read at once, and ``chunk_bytes`` is what a chunk of several spans holds. Raises
+        `UsageError` for what is no token of this stream.
         """
         what = [client.base_url, asked, _query_text((query,)), trace_id, profile or self.settings.profile]
         of = blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
@@ -538,14 +538,7 @@ class Bridge:
         targets = [one for one in targets if one != "none"]
         if not targets:
             raise ConfigurationError("no destination is configured", hint="give --to, or set OTEL_TRACES_EXPORTER")
-        doubled = next((one for one in targets if isinstance(one, str) and targets.count(one) > 1), None)
-        if doubled is not None:
-            raise UsageError(f"the destination {doubled} is named twice")
-        for number, one in enumerate(targets):
-            if any(_is_same(one, other) for other in targets[:number]):
-                raise UsageError(
-                    f"the same {type(_unnamed(one)).__name__} is handed in twice", hint="hand each object in once"
-                )
+        check_handed_in_once(targets)
         return targets
 
     def _client_arguments(self, attempts: int | None = None) -> dict[str, Any]:
@@ -594,35 +587,6 @@ def _distinct(names: Iterable[str]) -> list[str]:
     for name in names:
         found.append(name if name not in found else f"{name}#{len(found) + 1}")
     return found
-
-
-def _unnamed(one: To) -> object:
-    return one.to if isinstance(one, Named) else one
-
-
-def _is_same(one: To, other: To) -> bool:
-    """Whether two are one object, or the same method of one."""
-    first, second = _unnamed(one), _unnamed(other)
-    methods = isinstance(first, MethodType | BuiltinMethodType) and isinstance(second, MethodType | BuiltinMethodType)
-    return first is second or (methods and first == second)
-
-
-def _check_names(targets: Sequence[To], destinations: Sequence[Destination]) -> None:
-    """What a state remembers by name, it must find again by that name. Raises `UsageError`."""
-    names = [identity(one.name) for one in destinations]
-    for target, destination, name in zip(targets, destinations, names, strict=True):
-        if isinstance(target, str):
-            continue
-        if says_too_little(target):
-            raise UsageError(
-                f"a state remembers by name, and {destination.name} is not the name of this one alone",
-                hint=f"hand in Named('...', {destination.name}), with the same name each time",
-            )
-        if names.count(name) > 1:
-            raise UsageError(
-                f"a state remembers by name, and {names.count(name)} destinations are called {destination.name}",
-                hint="hand in each as Named('...', ...), with a name of its own",
-            )
 
 
 def _query_text(queries: Sequence[TraceQuery]) -> str:

@@ -82,7 +82,6 @@ def replay(
             if isinstance(error.report, ReplayReport):
                 write_report(error.report, as_json=as_json, state_flag=flag)
             raise
-        checkpoint.finished(bridge, store)
         if dead_letters and store.has_dead_letters() and not any(lane.spans for lane in report.destinations):
             raise UsageError(
                 "the dead letters that are kept are those of other destinations",

@@ -11,7 +11,7 @@ from netra_otel_bridge.deliver.destination import (
     parse_destination,
 )
 from netra_otel_bridge.deliver.exporter import ExporterDestination
-from netra_otel_bridge.deliver.own import Named, To, own_destination, says_too_little
+from netra_otel_bridge.deliver.own import Named, To, check_handed_in_once, check_names, own_destination
 from netra_otel_bridge.deliver.probe import ProbeResult, probe
 from netra_otel_bridge.deliver.sender import Answer, Dead, Sender
 from netra_otel_bridge.deliver.trim import trimmed_to
@@ -30,6 +30,8 @@ __all__ = [
     "SpanCallback",
     "To",
     "batch_of",
+    "check_handed_in_once",
+    "check_names",
     "encode_span",
     "identity",
     "letter",
@@ -37,7 +39,6 @@ __all__ = [
     "own_destination",
     "parse_destination",
     "probe",
-    "says_too_little",
     "span_of",
     "trimmed_to",
 ]

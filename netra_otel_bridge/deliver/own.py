@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import BuiltinMethodType
+from types import BuiltinMethodType, MethodType
 from typing import cast
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from netra_otel_bridge.deliver.answers import Verdict, outcome
 from netra_otel_bridge.deliver.callback import CallbackDestination, SpanCallback, raised_outcome, unobserved
-from netra_otel_bridge.deliver.destination import Destination
+from netra_otel_bridge.deliver.destination import Destination, identity
 from netra_otel_bridge.deliver.exporter import ExporterDestination
 from netra_otel_bridge.deliver.processor import ProcessorDestination
 from netra_otel_bridge.errors import (
@@ -113,7 +113,49 @@ def own_destination(given: Own | Named) -> Destination:
     )
 
 
-def says_too_little(given: Own | Named) -> bool:
+def check_handed_in_once(targets: Sequence[To]) -> None:
+    """Raise `UsageError` if two of them are one destination: one text, one object, or the same method of one."""
+    for number, one in enumerate(targets):
+        if not any(_is_same(one, other) for other in targets[:number]):
+            continue
+        if isinstance(one, str):
+            raise UsageError(f"the destination {one} is named twice")
+        raise UsageError(f"the same {type(_unnamed(one)).__name__} is handed in twice", hint="hand each object in once")
+
+
+def check_names(targets: Sequence[To], destinations: Sequence[Destination]) -> None:
+    """Raise `UsageError` unless what a state remembers of ``targets`` by name is found again by that name.
+
+    ``destinations`` are what was opened for ``targets``, in the same order.
+    """
+    names = [identity(one.name) for one in destinations]
+    for target, destination, name in zip(targets, destinations, names, strict=True):
+        if isinstance(target, str):
+            continue
+        if _says_too_little(target):
+            raise UsageError(
+                f"a state remembers by name, and {destination.name} is not the name of this one alone",
+                hint=f"hand in Named('...', {destination.name}), with the same name each time",
+            )
+        if names.count(name) > 1:
+            raise UsageError(
+                f"a state remembers by name, and {names.count(name)} destinations are called {destination.name}",
+                hint="hand in each as Named('...', ...), with a name of its own",
+            )
+
+
+def _unnamed(one: To) -> object:
+    return one.to if isinstance(one, Named) else one
+
+
+def _is_same(one: To, other: To) -> bool:
+    first, second = _unnamed(one), _unnamed(other)
+    if isinstance(first, str | MethodType | BuiltinMethodType):
+        return type(first) is type(second) and first == second
+    return first is second
+
+
+def _says_too_little(given: Own | Named) -> bool:
     """Whether two different objects are easily called what this one is: progress kept by that name would be mixed up.
 
     So it is for a ``lambda``, a function that was defined inside another, a built-in method such as ``list.extend``,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.model import LaneReport, ReplayReport, TraceQuery, Window
 from netra_otel_bridge.rpc import messages
 from netra_otel_bridge.rpc.refusals import Code, Refusal, invalid
-from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.state import checkpoint
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
 MAX_RUNNING = 4
@@ -156,8 +155,8 @@ class Replays:
     async def _replayed(self, replay: Replay, query: TraceQuery, directory: Path, verify: bool) -> ReplayReport:
         """Copy the range; the checkpoint is gone once all of it was answered, but for dead letters."""
         bridge = self._bridge
-        with StateStore.open(directory, bridge.clock) as state:
-            report = await bridge.areplay(
+        with checkpoint(directory, bridge.clock) as state:
+            return await bridge.areplay(
                 list(replay.targets),
                 from_=iso_ms(replay.window.start_ns),
                 until=iso_ms(replay.window.end_ns),
@@ -166,11 +165,6 @@ class Replays:
                 verify=verify,
                 on_progress=replay.progress,
             )
-            state.forget_progress()
-            is_empty = not state.lanes()
-        if is_empty:
-            shutil.rmtree(directory, ignore_errors=True)
-        return report
 
     def _forget(self) -> None:
         ended = [replay for replay in self._replays.values() if replay.state != pb.REPLAY_STATE_RUNNING]
