@@ -109,11 +109,16 @@ def duration_text(ns: int) -> str:
     return f"{ns // NS_PER_MS}ms"
 
 
-def parse_time_ns(text: str, now_ns: int) -> int:
+def parse_time_ns(text: object, now_ns: int) -> int:
     """An ISO 8601 time (UTC unless it says otherwise) or a duration before now, in nanoseconds since the epoch.
 
-    Raises `UsageError`.
+    Raises `UsageError`, for anything but a text as well.
     """
+    if not isinstance(text, str):
+        raise UsageError(
+            f"a time is a text, and not of type {type(text).__name__}",
+            hint="write a datetime with a zone as its isoformat()",
+        )
     value = text.strip()
     if value.lower() == "now":
         return now_ns

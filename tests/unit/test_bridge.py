@@ -664,8 +664,10 @@ async def test_following_ends_when_it_is_cancelled(sample: ThreadedEmulator, tmp
 
 
 async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> None:
-    """Not under a running loop, and settings belong to one bridge."""
+    """Not under a running loop; settings belong to one bridge; a time is a text."""
     with pytest.raises(UsageError, match="await afollow instead"):
         follow(Taking(), bridge=bridge_to(sample))
     with pytest.raises(UsageError, match="settings already"):
         await afollow(Taking(), bridge=bridge_to(sample), poll="1s")
+    with pytest.raises(UsageError, match=r"not of type datetime \(write .* isoformat"):
+        await afollow(Taking(), since=cast(Any, datetime.now(UTC)), bridge=bridge_to(sample))
