@@ -670,4 +670,4 @@ async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> 
     with pytest.raises(UsageError, match="settings already"):
         await afollow(Taking(), bridge=bridge_to(sample), poll="1s")
     with pytest.raises(UsageError, match=r"not of type datetime \(write .* isoformat"):
-        await afollow(Taking(), since=cast(Any, datetime.now(UTC)), bridge=bridge_to(sample))
+        await afollow(Taking(), since=datetime.now(UTC), bridge=bridge_to(sample))  # type: ignore[arg-type]
