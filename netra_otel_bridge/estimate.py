@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 
 from netra_otel_bridge.clock import Clock
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.model import ReplayEstimate, TraceQuery, TraceSummary, Window
 from netra_otel_bridge.pipeline import LISTERS
-from netra_otel_bridge.reading import PAGE_LIMIT, list_pages
+from netra_otel_bridge.reading import PAGE_LIMIT, Stretches, list_pages, may_hold
 from netra_otel_bridge.source import AsyncNetraClient
 
 SAMPLE_TRACES = 50
@@ -58,11 +59,17 @@ async def estimate(
 
 async def _list(client: AsyncNetraClient, windows: Iterable[Window], query: TraceQuery) -> AsyncIterator[TraceSummary]:
     """Every trace that a query means, as often as windows list it."""
-    for window in windows:
+    stretches = Stretches(windows, partial(may_hold, client, queries=[query]))
+    while (stretch := await stretches.next()) is not None:
+        if stretch.is_empty:
+            continue
+        found = False
         for trace_id in query.trace_ids or (None,):
-            async for page in list_pages(client, window, query, trace_id):
+            async for page in list_pages(client, stretch.window, query, trace_id):
+                found = found or bool(page.traces)
                 for trace in page.traces:
                     yield trace
+        stretches.listed(found=found)
 
 
 async def _weigh(client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -39,7 +39,7 @@ from netra_otel_bridge.model import (
     Window,
 )
 from netra_otel_bridge.progress import DIGEST_BYTES, Recorder, holds_digest
-from netra_otel_bridge.reading import RESTARTS, Skipped, list_pages, read_spans
+from netra_otel_bridge.reading import RESTARTS, Skipped, Stretches, list_pages, may_hold, read_spans
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.underway import Listing, Trace, Windows
 
@@ -150,7 +150,8 @@ class TraceLane:
         self._progress.start_pass()
         retries = self._watch.retries
         self._read_again = read_again
-        self._windows = Windows(windows, self._progress, follow)
+        self._stretches = Stretches(windows, partial(may_hold, self._client, queries=self._queries))
+        self._windows = Windows(self._progress, follow)
         try:
             async with asyncio.TaskGroup() as stages:
                 background = [stages.create_task(self._deliver()), stages.create_task(self._progress.run())]
@@ -172,12 +173,11 @@ class TraceLane:
 
     async def _read(self) -> None:
         """List and fetch, until every trace is answered."""
-        listings = iter(self._windows)
         async with asyncio.TaskGroup() as readers:
             fetchers = [readers.create_task(self._fetch_traces()) for _ in range(self._options.fetchers)]
             async with asyncio.TaskGroup() as listers:
                 for _ in range(LISTERS):
-                    listers.create_task(self._list_windows(listings))
+                    listers.create_task(self._list_windows())
             await self._answer_all()
             while self._active:
                 await self._answer_all()
@@ -193,27 +193,36 @@ class TraceLane:
         await self._ready.put(None)
         await self._flushed.wait()
 
-    async def _list_windows(self, listings: Iterator[Listing]) -> None:
-        for listing in listings:
-            for query in self._queries:
-                for trace_id in query.trace_ids or (None,):
+    async def _list_windows(self) -> None:
+        """List what is due. Between ``next`` and ``begin`` nothing is awaited: windows are begun in their order."""
+        while (stretch := await self._stretches.next()) is not None:
+            listing = self._windows.begin(stretch.window)
+            if not stretch.is_empty:
+                found = [
                     await self._list_window(listing, query, trace_id)
+                    for query in self._queries
+                    for trace_id in query.trace_ids or (None,)
+                ]
+                self._stretches.listed(found=any(found))
             self._windows.close([listing])
-            self.report.windows += 1
+            self.report.windows += stretch.windows
             self._watch.progress(self.report)
 
-    async def _list_window(self, listing: Listing, query: TraceQuery, trace_id: str | None) -> None:
-        """Queue the traces of a window; a cursor that expires starts the listing again."""
+    async def _list_window(self, listing: Listing, query: TraceQuery, trace_id: str | None) -> bool:
+        """Queue the traces of a window, and say if there were any; a cursor that expires starts the listing again."""
+        found = False
         for restart in range(RESTARTS + 1):
             try:
                 async for page in list_pages(self._client, listing.window, query, trace_id):
+                    found = found or bool(page.traces or page.unreadable)
                     self._note_unreadable("trace list", "", page.unreadable)
                     await self._take(listing, page.traces)
             except NetraCursorRefused:
                 if restart == RESTARTS:
                     raise
             else:
-                return
+                break
+        return found
 
     async def _take(self, listing: Listing, traces: Sequence[TraceSummary]) -> None:
         """Queue those of a page's traces that are new or changed."""

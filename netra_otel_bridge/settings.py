@@ -360,7 +360,7 @@ SETTINGS = (
         "NETRA_BRIDGE_WINDOW",
         3600 * NS_PER_S,
         _duration(NS_PER_MS),
-        "Size of the windows in which a range is listed, four at a time.",
+        "Size of the windows in which a range is listed, four at a time; many empty ones in a row take one call.",
     ),
     Setting(
         "batch_spans",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from netra_otel_bridge.convert import SpanSpent, summed
@@ -80,19 +80,18 @@ class Trace:
 
 
 class Windows:
-    """The windows of a pass, in order. It records those that are finished or, following, how far all are finished."""
+    """The windows of a pass that were begun, in order. It records which are finished or, following, how far all are."""
 
-    def __init__(self, windows: Iterable[Window], progress: Recorder, follow: bool) -> None:
-        self._windows = iter(windows)
+    def __init__(self, progress: Recorder, follow: bool) -> None:
         self._progress = progress
         self._follow = follow
         self._unfinished: deque[Listing] = deque()
 
-    def __iter__(self) -> Iterator[Listing]:
-        for window in self._windows:
-            listing = Listing(window)
-            self._unfinished.append(listing)
-            yield listing
+    def begin(self, window: Window) -> Listing:
+        """The next one; it is `close` that ends it."""
+        listing = Listing(window)
+        self._unfinished.append(listing)
+        return listing
 
     def close(self, listings: Iterable[Listing]) -> None:
         """One of the things that each of these waited for is done."""

@@ -6,7 +6,8 @@ little each time, further seldom. Counted in polls, so that one figure (``poll``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from netra_otel_bridge.clock import NS_PER_S
@@ -30,13 +31,27 @@ def split(whole: Window, size_ns: int) -> Iterator[Window]:
         start = end
 
 
-def without(windows: Iterable[Window], done: Sequence[Window]) -> list[Window]:
-    """Those of ``windows`` that do not lie within one of ``done``."""
-    return [
-        window
-        for window in windows
-        if not any(one.start_ns <= window.start_ns and window.end_ns <= one.end_ns for one in done)
-    ]
+def without(windows: Iterable[Window], done: Iterable[Window]) -> list[Window]:
+    """Those of ``windows``, which are in order, that do not lie within ``done`` taken together."""
+    covered = deque(_joined(done))
+    left = []
+    for window in windows:
+        while covered and covered[0].end_ns < window.end_ns:
+            covered.popleft()
+        if not covered or window.start_ns < covered[0].start_ns:
+            left.append(window)
+    return left
+
+
+def _joined(windows: Iterable[Window]) -> list[Window]:
+    """The times that any of ``windows`` covers, in order."""
+    joined: list[Window] = []
+    for window in sorted(windows, key=lambda one: one.start_ns):
+        if joined and window.start_ns <= joined[-1].end_ns:
+            joined[-1] = Window(joined[-1].start_ns, max(joined[-1].end_ns, window.end_ns))
+        else:
+            joined.append(window)
+    return joined
 
 
 @dataclass(frozen=True, slots=True)

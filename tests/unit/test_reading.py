@@ -1,17 +1,114 @@
-"""What a lane does with traces that cannot be read."""
+"""What a lane does with times without traces, and with traces that cannot be read."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from netra_otel_bridge import AsyncNetraClient, Bridge, Named, NetraResponseTooLarge, dead_letters
+from netra_otel_bridge import (
+    AsyncNetraClient,
+    Bridge,
+    Named,
+    NetraRejected,
+    NetraResponseTooLarge,
+    StateStore,
+    TraceQuery,
+    Window,
+    dead_letters,
+)
+from netra_otel_bridge.clock import SystemClock
 from netra_otel_bridge.emulator import EmulatorOptions
+from netra_otel_bridge.reading import Stretch, Stretches
+from netra_otel_bridge.windows import without
 from tests.support.emulator import running_emulator
 
 KEY = "nk-reading"
+S = 10**9
+HOUR_NS = 3600 * S
+
+
+class Asked:
+    """Netra where the windows of these numbers hold something; ``together`` are the questions about several."""
+
+    def __init__(self, full: set[int]) -> None:
+        self.full = full
+        self.together: list[Window] = []
+
+    async def may_hold(self, window: Window) -> bool:
+        self.together.append(window)
+        await asyncio.sleep(0)
+        return not self.full.isdisjoint(range(window.start_ns, window.end_ns))
+
+    async def list_all(self, stretches: Stretches, begun: list[Stretch]) -> None:
+        while (stretch := await stretches.next()) is not None:
+            begun.append(stretch)
+            if not stretch.is_empty:
+                await asyncio.sleep(0)
+                stretches.listed(found=stretch.window.start_ns in self.full)
+
+
+@given(st.integers(0, 400), st.sets(st.integers(0, 400), max_size=12), st.sets(st.integers(0, 400), max_size=3))
+def test_windows_that_hold_something_are_listed_one_by_one(count: int, full: set[int], missing: set[int]) -> None:
+    """All others in few calls; each once, in order, with several that list, and gaps are left out."""
+    windows = [Window(at, at + 1) for at in range(count) if at not in missing]
+    asked = Asked(full)
+    stretches, begun = Stretches(windows, asked.may_hold), list[Stretch]()
+
+    async def listing() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(asked.list_all(stretches, begun))
+
+    asyncio.run(listing())
+    assert [at for one in begun for at in range(one.window.start_ns, one.window.end_ns)] == [
+        window.start_ns for window in windows
+    ]
+    assert sum(one.windows for one in begun) == len(windows)
+    listed = {one.window.start_ns for one in begun if not one.is_empty}
+    assert full & {window.start_ns for window in windows} <= listed
+    gaps = len(full) + len(missing) + 1
+    assert len(listed) + len(asked.together) <= 28 * gaps
+
+
+async def test_where_netra_does_not_answer_for_so_long_it_is_asked_window_by_window() -> None:
+    """One question that fails, and no second."""
+    asked: list[Window] = []
+
+    async def refuse(window: Window) -> bool:
+        asked.append(window)
+        raise NetraRejected("the range is too long")
+
+    stretches = Stretches([Window(at, at + 1) for at in range(50)], refuse)
+    found = 0
+    while (stretch := await stretches.next()) is not None:
+        assert (stretch.windows, stretch.is_empty) == (1, False)
+        stretches.listed(found=False)
+        found += 1
+    assert (found, len(asked)) == (50, 1)
+
+
+def test_many_years_before_the_first_trace_are_passed_in_few_calls(tmp_path: Path) -> None:
+    """All of it is delivered, counted and remembered as if each hour had been listed; an estimate costs as little."""
+    got: list[Any] = []
+    with running_emulator(EmulatorOptions(port=0, seed=5, traces=12, spans_per_trace=4, api_key=KEY)) as netra:
+        bridge = Bridge(environ={}, endpoint=netra.endpoint, api_key=KEY, state=str(tmp_path / "state"))
+        estimate = bridge.estimate(from_="2000-01-01")
+        report = bridge.replay(Named("kept", got.extend), from_="2000-01-01")
+        again = bridge.replay(Named("kept", got.extend), from_="2000-01-01", query=TraceQuery())
+    (lane,) = report.destinations
+    assert estimate.traces == 12
+    assert max(estimate.api_calls, report.api_calls, again.api_calls) < 500
+    assert (lane.delivered, len(got), again.destinations[0].delivered) == (48, 48, 0)
+    assert report.window is not None
+    assert lane.windows == -(-(report.window.end_ns - report.window.start_ns) // HOUR_NS)
+    with StateStore.open(tmp_path / "state", SystemClock()) as store:
+        finished = store.lane(netra.endpoint.removesuffix("/telemetry"), "kept").finished()
+    assert without([report.window], [one.window for one in finished]) == []
 
 
 @pytest.mark.parametrize("state", [True, False])

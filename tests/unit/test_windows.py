@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netra_otel_bridge.model import Window
 from netra_otel_bridge.windows import FAR_POLLS, HOUR_NS, MIDDLE_POLLS, MINUTE_NS, NEAR_NS, Lookback, split, without
@@ -34,6 +38,26 @@ def test_windows_within_one_that_is_done_are_left_out() -> None:
         Window(0, 10), Window(30, 40), Window(40, 50), Window(50, 60), Window(90, 100)
     ]  # fmt: skip
     assert without(windows, []) == windows
+
+
+WINDOWS = st.tuples(st.integers(0, 40), st.integers(1, 12)).map(lambda it: Window(it[0], it[0] + it[1]))
+
+
+@given(st.integers(1, 9), st.lists(WINDOWS, max_size=8))
+def test_what_several_have_done_together_is_left_out_too(size: int, done: list[Window]) -> None:
+    """A window stays exactly if a moment of it is in none of those done."""
+    windows = list(split(Window(0, 50), size))
+    covered = {moment for one in done for moment in range(one.start_ns, one.end_ns)}
+    left = [it for it in windows if not covered.issuperset(range(it.start_ns, it.end_ns))]
+    assert without(windows, done) == left
+
+
+def test_a_life_of_hours_is_gone_through_at_once() -> None:
+    """Fifty years by the hour, finished by the hour: no matter of minutes."""
+    windows = list(split(Window(0, 50 * 8766 * HOUR_NS), HOUR_NS))
+    began = time.process_time()
+    assert without(windows, windows[:-1]) == windows[-1:]
+    assert time.process_time() - began < 10
 
 
 def test_polls_go_back_a_little_each_time_and_far_seldom() -> None:
