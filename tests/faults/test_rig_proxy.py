@@ -196,13 +196,17 @@ def test_refused(proxy: Proxy, client: socket.socket) -> None:
         assert echoed(again, b"y") == b"y"
 
 
-def test_no_server_behind_it(echo: Echo) -> None:
+def test_no_server_behind_it() -> None:
     """The client's connection ends at once, and it is counted."""
-    echo.close()
-    with Proxy(echo.port) as proxy, socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
-        with pytest.raises((ConnectionError, AssertionError)):
-            assert client.recv(1), "ended"
-        assert proxy.counts.refused == 1
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with (
+            Proxy(nobody.getsockname()[1]) as proxy,
+            socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
+        ):
+            with pytest.raises((ConnectionError, AssertionError)):
+                assert client.recv(1), "ended"
+            assert proxy.counts.refused == 1
 
 
 def test_the_address_of_the_proxy(proxy: Proxy) -> None:
