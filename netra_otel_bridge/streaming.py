@@ -137,6 +137,7 @@ class SpanStream:
             listing.result()
         finally:
             under_way = [listing, *(one.spans for one in self._ahead)]
+            self._ahead.clear()
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)

@@ -55,11 +55,11 @@ class Calls:
         return handle
 
     def stream(
-        self, work: Callable[[Any, Context], Awaitable[None]], not_found: str = "NOT_FOUND"
+        self, work: Callable[[Any, Context], Awaitable[None]], not_found: str = "NOT_FOUND", *, counts: bool = True
     ) -> Callable[[Any, Context], Awaitable[None]]:
         """A handler for a stream: ``work`` takes the request or the iterator of requests, and writes to the context.
 
-        It is ended when the server stops.
+        It is ended when the server stops. One that does not ``count`` is answered however many there are.
         """
 
         async def handle(requests: Any, context: Context) -> None:
@@ -67,7 +67,7 @@ class Calls:
             if task is not None:
                 self._streams.add(task)
             try:
-                await self._guarded(lambda: work(requests, context), context, not_found)
+                await self._guarded(lambda: work(requests, context), context, not_found, counts)
             finally:
                 self._streams.discard(task)
 
@@ -87,14 +87,16 @@ class Calls:
     def _is_closed(self) -> bool:
         return self._closed
 
-    async def _guarded(self, work: Callable[[], Awaitable[Response]], context: Context, not_found: str) -> Response:
+    async def _guarded(
+        self, work: Callable[[], Awaitable[Response]], context: Context, not_found: str, counts: bool = True
+    ) -> Response:
         if self._is_closed():
             await shutting_down().answer(context)
-        if self._count >= self._limit:
+        if counts and self._count >= self._limit:
             message = f"{self._limit} calls are being answered, and that is the limit"
             hint = "the server's setting grpc_calls"
             await Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", message, hint=hint, retry_s=1.0).answer(context)
-        self._count += 1
+        self._count += counts
         try:
             return await work()
         except asyncio.CancelledError:
@@ -110,7 +112,7 @@ class Calls:
             self._limiter.log(_log, logging.ERROR, kind, f"a call failed: {kind}: {error}")
             failure = Refusal(Code.INTERNAL, "DEFECT", f"a defect of the bridge: {kind}", hint="its log has more")
         finally:
-            self._count -= 1
+            self._count -= counts
         return await failure.answer(context)
 
 

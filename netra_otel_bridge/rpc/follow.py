@@ -212,11 +212,15 @@ async def _all_ended(tasks: Set[asyncio.Future[Any]]) -> None:
 
 
 def _let_go(task: asyncio.Future[Any]) -> None:
-    """Empty the frames in which a task ended: in Python 3.11 those of a cancelled group hold each other, and all their spans."""
-    try:
-        task.result()
-    except (asyncio.CancelledError, Exception) as ended:  # noqa: BLE001  how it ended was looked at before
-        clear_frames(ended.__traceback__)
+    """Empty the frames of a task that was cancelled: in Python 3.11 those of a group hold each other, and all their spans.
+
+    The traceback of another error may lead through others' frames, which are still to go on.
+    """
+    if task.cancelled():
+        try:
+            task.result()
+        except asyncio.CancelledError as ended:
+            clear_frames(ended.__traceback__)
 
 
 async def _acknowledge(subscriber: Subscriber, requests: AsyncIterator[pb.FollowSpansRequest]) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
 
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.errors import ConfigurationError
@@ -26,6 +25,7 @@ from netra_otel_bridge.rpc.follow import Follow, Subscriptions
 from netra_otel_bridge.rpc.refusals import Code, Refusal
 from netra_otel_bridge.rpc.replays import Replays
 from netra_otel_bridge.rpc.service import SERVICE, BridgeCalls
+from netra_otel_bridge.rpc.standard import CHECK, StandardServices
 from netra_otel_bridge.settings import Settings
 from netra_otel_bridge.source import AsyncNetraClient
 
@@ -36,7 +36,6 @@ DRAIN_S = 5.0
 HEALTH_S = 1.0
 SPARE_CALLS = 1024
 """Calls beside those that are counted: of health and reflection, and whose request has not come yet."""
-_HEALTH = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -100,11 +99,9 @@ class RpcServer:
             options=_OPTIONS,
             maximum_concurrent_rpcs=settings.grpc_calls + SPARE_CALLS,
         )
-        self._server.add_generic_rpc_handlers((service.handlers(self._calls),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
-        if settings.grpc_reflection:
-            names = (SERVICE, _HEALTH.strip("/"), reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+        standard = StandardServices(self._servicer, self._calls)
+        reflection = standard.reflection(SERVICE) if settings.grpc_reflection else ()
+        self._server.add_generic_rpc_handlers((service.handlers(self._calls), standard.health(), *reflection))
 
     async def start(self) -> str:
         """Listen; the address that was taken. Raises `ConfigurationError` where that is not possible."""
@@ -154,7 +151,7 @@ class _Authentication(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler of the call, or one that refuses it without reading what it says, also where there is no such call."""
         method = handler_call_details.method or ""
-        refusal = None if method == f"{_HEALTH}Check" else self._refusal(handler_call_details)
+        refusal = None if method == CHECK else self._refusal(handler_call_details)
         return await continuation(handler_call_details) if refusal is None else _refusing(refusal)
 
     def _refusal(self, details: grpc.HandlerCallDetails) -> Refusal | None:

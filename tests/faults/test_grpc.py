@@ -452,3 +452,19 @@ async def test_sigterm_with_open_streams(rig: Rig, stalled: bool) -> None:
             again = await Subscription(stub, "mine").batch()
             first = stored_by([batch.traces_data]).keys
             assert not first & stored_by([again.traces_data]).keys
+
+
+async def test_the_state_is_lost_while_a_client_follows(rig: Rig) -> None:
+    """The bridge ends as it does without clients: it says which file, and what to do."""
+    recent(rig, 4)
+    with bridge(rig) as running:
+        async with client(running.address) as stub:
+            following = Subscription(stub, "mine", start_time=hour_ago())
+            await following.batch()
+            (rig.state / "state.db").unlink()
+            recent(rig, 4)
+            ended = await asyncio.to_thread(running.wait)
+            with pytest.raises(CUT):
+                await following.call.read()
+    assert ended.code == 75, ended.err
+    assert f"{rig.state / 'state.db'}: it was deleted while" in ended.err

@@ -411,6 +411,7 @@ def uncollected() -> Iterator[None]:
 async def test_what_a_stream_held_is_given_back_when_it_ends(rig: Rig, method: str, ended: str) -> None:
     """Its spans are not left to the collector, and not kept for a client that never takes its refusal."""
     recent(rig, 60, padding=20_000)
+    rig.feed(8, 100, padding=20_000)
 
     def held() -> int:
         return sum(type(one) in (SpanBatch, SpanStream, TraceLane) for one in gc.get_objects())

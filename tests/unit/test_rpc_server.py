@@ -16,10 +16,10 @@ import grpc.aio
 import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from netra_otel_bridge.errors import ConfigurationError
-from netra_otel_bridge.rpc import server
+from netra_otel_bridge.rpc import server, standard
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1 import bridge_pb2_grpc
 from tests.support.cli import run as run_command
@@ -275,15 +275,24 @@ async def test_health_is_that_of_the_lanes_and_ends_with_the_service(rig: Rig, t
             assert (await watch.read()).status == status.SERVING
         served.stop.set()
         assert (await watch.read()).status == status.NOT_SERVING
+        assert (await refusal_of(watch)).reason == "SHUTTING_DOWN"
 
 
-async def test_reflection_is_off_and_comes_on_request_with_the_token(rig: Rig, tmp_path: Path) -> None:
-    """Every message of the service can be made from what it says of itself."""
-    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="netra_otel_bridge.v1.BridgeService")
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_is_off_and_comes_on_request_with_the_token(rig: Rig, tmp_path: Path, version: str) -> None:
+    """Every message of the service can be made from what it says of itself; it ends with the server."""
+    messages = reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
+    request = messages[0](file_containing_symbol="netra_otel_bridge.v1.BridgeService")
+
+    def opened(served: Served, metadata: Any) -> Any:
+        path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+        stub = served.channel.stream_stream(path, messages[0].SerializeToString, messages[1].FromString)
+        return stub(metadata=metadata)
 
     async def ask(served: Served, metadata: Any) -> Any:
-        stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
-        call = stub.ServerReflectionInfo(iter([request]), metadata=metadata)
+        call = opened(served, metadata)
+        await call.write(request)
+        await call.done_writing()
         return [answer async for answer in call]
 
     async with serving(rig, state=str(tmp_path / "state")) as served:
@@ -296,6 +305,14 @@ async def test_reflection_is_off_and_comes_on_request_with_the_token(rig: Rig, t
         assert refused(raised.value).code == "UNAUTHENTICATED"
         (answer,) = await ask(served, CREDENTIALS)
         assert answer.file_descriptor_response.file_descriptor_proto
+        left_open = opened(served, CREDENTIALS)
+        await left_open.write(request)
+        await left_open.read()
+        began = time.monotonic()
+        served.stop.set()
+        assert (await refusal_of(left_open)).reason == "SHUTTING_DOWN"
+        await served.ended
+        assert time.monotonic() - began < 3
 
 
 async def test_a_request_that_is_too_large(served: Served) -> None:
@@ -338,6 +355,26 @@ async def test_calls_that_say_nothing_are_capped_too(rig: Rig, tmp_path: Path, m
         with contextlib.suppress(grpc.aio.AioRpcError):
             await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)
         assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
+
+
+async def test_health_checks_keep_nobody_out(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They need no token: those whose request does not come are few, end soon, and leave the others their places."""
+    monkeypatch.setattr(server, "SPARE_CALLS", 4)
+    monkeypatch.setattr(standard, "MAX_CHECKS", 2)
+    monkeypatch.setattr(standard, "CHECK_S", 1.0)
+    async with serving(rig, state=str(tmp_path / "state"), grpc_calls=2) as served:
+        path = "/grpc.health.v1.Health/Check"
+        mute = [await asyncio.to_thread(RawCall, served.address, path, half_closes=False) for _ in range(12)]
+        await asyncio.sleep(0.1)
+        assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
+        check = health_pb2_grpc.HealthStub(served.channel).Check
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await check(health_pb2.HealthCheckRequest())
+        assert refused(raised.value).reason == "TOO_MANY_CALLS"
+        await asyncio.sleep(1.2)
+        assert (await check(health_pb2.HealthCheckRequest())).status
+        for one in mute:
+            one.close()
 
 
 async def test_a_stop_ends_streams_and_is_told_to_each(rig: Rig, tmp_path: Path) -> None:
