@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -29,12 +29,13 @@ from netra_otel_bridge.deliver import (
     check_handed_in_once,
     check_names,
     identity,
-    open_destination,
+    opened,
     own_destination,
 )
 from netra_otel_bridge.deliver import To as To
 from netra_otel_bridge.errors import ConfigurationError, Stopped, UsageError
 from netra_otel_bridge.estimate import estimate
+from netra_otel_bridge.held import Pool
 from netra_otel_bridge.ledger import PeriodLength
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.metering import Meter, MeterOptions
@@ -88,6 +89,9 @@ class Bridge:
     else taken from ``environ``, else from ``config_file``. Raises `UsageError`, `ConfigurationError`.
     """
 
+    given_as: Literal["flag", "argument"] = "argument"
+    """What messages call a setting that was given by name."""
+
     def __init__(
         self,
         *,
@@ -99,13 +103,16 @@ class Bridge:
         self.environ = os.environ if environ is None else environ
         self._flags = settings
         self._config_file = config_file
-        self.settings = load(settings, self.environ, config_file)
+        self.settings = self._load()
         self.clock = clock or SystemClock()
 
     def api_key(self) -> str | None:
         """The key as the environment and the files have it now: they are read again, and it may have changed."""
-        settings = load(self._flags, self.environ, self._config_file)
+        settings = self._load()
         return settings.api_key.reveal() if settings.api_key is not None else None
+
+    def _load(self) -> Settings:
+        return load(self._flags, self.environ, self._config_file, self.given_as)
 
     def client(self) -> NetraClient:
         """A new client with the synchronous methods of ``Netra.usage``; close it, or use it in ``with``."""
@@ -219,11 +226,9 @@ class Bridge:
     ) -> ReplayReport:
         started = self.clock.monotonic()
         async with AsyncExitStack() as stack:
-            if state is None:
-                state = self.open_state()
-                stack.callback(state.close)
+            state = self._state(state, stack)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
-            routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
+            routes = await self.routes(stack, to, (_checked(query),), state, watch=watch)
             reports = [LaneReport(route.watch.name) for route in routes]
             lanes = all_of(
                 self._replay(route, window, verify, report) for route, report in zip(routes, reports, strict=True)
@@ -281,11 +286,9 @@ class Bridge:
         """
         started = self.clock.monotonic()
         async with AsyncExitStack() as stack:
-            if state is None:
-                state = self.open_state()
-                stack.callback(state.close)
+            state = self._state(state, stack)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
-            routes = await self.routes(stack, to, (query or TraceQuery(),), state, watch=watch)
+            routes = await self.routes(stack, to, (_checked(query),), state, watch=watch)
             reports = await all_of(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
         return self._reported(reports, started)
 
@@ -300,6 +303,17 @@ class Bridge:
             self.state_directory() if default is None or self.settings.state else default, self.clock
         )
 
+    def _state(self, given: StateStore | None, stack: AsyncExitStack) -> StateStore:
+        """The caller's, else one that ``stack`` closes. Raises `UsageError` for what is none."""
+        if given is None:
+            return stack.enter_context(self.open_state())
+        if not isinstance(given, StateStore):
+            raise UsageError(
+                f"state is of type {type(given).__name__}",
+                hint="give the directory to Bridge(state=...), or hand in what its open_state() returns",
+            )
+        return given
+
     def checkpoint_directory(self, to: Sequence[str], query: TraceQuery, range_text: str) -> Path:
         """Where a replay without ``state`` keeps what it has done until it is finished: a folder for each such replay.
 
@@ -307,7 +321,7 @@ class Bridge:
         """
         what = [
             self.settings.endpoint,
-            sorted(map(identity, to)),
+            sorted(identity(one, self.environ) for one in to),
             _query_text((query,)),
             range_text,
             self.settings.profile,
@@ -335,10 +349,11 @@ class Bridge:
         one thread that writes, else a new one.
         """
         settings = self.settings
-        targets = self._targets(to)
+        queries = tuple(map(_checked, queries))
+        targets = self.targets(to)
         destinations = [await self._enter(stack, one) for one in targets]
         if not state.is_temporary:
-            check_names(targets, destinations)
+            check_names(targets, destinations, self.environ)
         reader = client if client is not None else await stack.enter_async_context(self.async_client())
         writer = writer or stack.enter_context(ThreadPoolExecutor(1, "state"))
         options = LaneOptions(
@@ -351,12 +366,14 @@ class Bridge:
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)
         limiter = Limiter(self.clock)
         routes = []
-        for destination, name in zip(destinations, _distinct(identity(one.name) for one in destinations), strict=True):
+        names = _distinct(identity(one.name, self.environ) for one in destinations)
+        for destination, name in zip(destinations, names, strict=True):
             seen = watch(destination.name, limiter)
             sender = Sender(
                 destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
                 on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
             )  # fmt: skip
+            stack.enter_context(state.alone(reader.base_url, name))
             progress = Recorder(state.lane(reader.base_url, name, _query_text(queries)), writer, self.clock)
             routes.append(Route(reader, self.converter(profile), sender, queries, progress, options, seen))
         return routes
@@ -402,6 +419,7 @@ class Bridge:
         windows = list(split(whole, self.settings.window_ns))
         due = without(windows, final)
         report.windows = report.final_windows = len(windows) - len(due)
+        last_letter = state.last_letter()
         lane = route.lane()
         lane.report = report
         await lane.run(due)
@@ -411,6 +429,7 @@ class Bridge:
                 await again.run(due, read_again=lambda _: True)
             finally:
                 report.verified_by(again.report)
+        report.kept = state.kept_letters(last_letter)
 
     def read_spans(
         self,
@@ -454,7 +473,7 @@ class Bridge:
         async with self.async_client() as client:
             asked = [since, from_, until]
             stream = self.span_stream(
-                client, query or TraceQuery(), window, asked, trace_id, resume_token, ahead=self.settings.concurrency
+                client, _checked(query), window, asked, trace_id, resume_token, ahead=self.settings.concurrency
             )
             async with aclosing(stream.chunks()) as chunks:
                 async for chunk in chunks:
@@ -471,17 +490,30 @@ class Bridge:
         profile: str | None = None,
         ahead: int = AHEAD,
         chunk_bytes: int = CHUNK_BYTES,
+        pool: Pool | None = None,
     ) -> SpanStream:
         """The stream behind `aread_spans`; ``asked`` is how the range was given, and must be the same on resuming.
 
-        ``ahead`` traces are read at once, and ``chunk_bytes`` is what a chunk of several spans holds. Raises
-        `UsageError` for what is no token of this stream.
+        ``ahead`` traces are read at once, and ``chunk_bytes`` is what a chunk of several spans holds. What is held
+        is a part of ``pool``. Raises `UsageError` for what is no token of this stream.
         """
+        for name, text in (("trace_id", trace_id), ("resume_token", resume_token)):
+            if not isinstance(text, str | None):
+                raise UsageError(f"{name} is of type {type(text).__name__}", hint="give a text")
+        if trace_id == "":
+            raise UsageError("trace_id is empty", hint="leave it out, or give the id of a trace")
         what = [client.base_url, asked, _query_text((query,)), trace_id, profile or self.settings.profile]
         of = blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
         start = place(resume_token, of) if resume_token else first_place(of, window)
         return SpanStream(
-            client, self.converter(profile), query, start, trace_id=trace_id, ahead=ahead, chunk_bytes=chunk_bytes
+            client,
+            self.converter(profile),
+            query,
+            start,
+            trace_id=trace_id,
+            ahead=ahead,
+            chunk_bytes=chunk_bytes,
+            pool=pool,
         )
 
     def estimate(
@@ -507,29 +539,33 @@ class Bridge:
         whole = self.window(since=since, from_=from_, until=until)
         windows = split(whole, self.settings.window_ns)
         async with self.async_client() as client:
-            return await estimate(client, self.converter(), whole, windows, query or TraceQuery(), self.clock)
+            return await estimate(client, self.converter(), whole, windows, _checked(query), self.clock)
 
     def destinations(self) -> tuple[str, ...]:
         """The configured destinations, as ``DEST`` texts. Raises `ConfigurationError` if there is none."""
-        return tuple(one for one in self._targets(None) if isinstance(one, str))
+        return tuple(one for one in self.targets(None) if isinstance(one, str))
 
     async def enter_destinations(self, stack: AsyncExitStack, to: To | Sequence[To] | None) -> list[Destination]:
         """The destinations of ``to``, by default the configured ones, open until ``stack`` gives them back."""
-        return [await self._enter(stack, one) for one in self._targets(to)]
+        return [await self._enter(stack, one) for one in self.targets(to)]
 
     async def _enter(self, stack: AsyncExitStack, to: To) -> Destination:
         if isinstance(to, str):
-            destination = open_destination(self.settings.destinations.get(to, to), name=to)
+            destination = await opened(self.settings.destinations.get(to, to), name=to, environ=self.environ)
         else:
             destination = own_destination(to)
         stack.push_async_callback(destination.aclose)
         return destination
 
-    def _targets(self, to: To | Sequence[To] | None) -> list[To]:
-        targets: list[To] = (
-            list(self.settings.to) if to is None else list(to) if isinstance(to, list | tuple) else [cast(To, to)]
-        )
-        targets = [one for one in targets if one != "none"]
+    def targets(self, to: To | Sequence[To] | None) -> list[To]:
+        """What ``to`` names, by default the configured destinations, but for ``none``.
+
+        Raises `ConfigurationError` if there is none, and `UsageError` for one that is there twice.
+        """
+        if to is None:
+            to = self.settings.to
+        given = list(to) if isinstance(to, Sequence) and not isinstance(to, str) else [to]
+        targets = [one for one in given if not (isinstance(one, str) and one == "none")]
         if not targets:
             raise ConfigurationError("no destination is configured", hint="give --to, or set OTEL_TRACES_EXPORTER")
         check_handed_in_once(targets)
@@ -572,6 +608,8 @@ def replay(
     ``NETRA_OTLP_ENDPOINT``). Raises `BridgeError`; see `Bridge.areplay` for what ``to`` may be and what the report
     says, and `Bridge.replay` for ``stop``.
     """
+    for name in settings.keys() & {"verify", "on_progress"}:
+        raise UsageError(f"there is no setting {name}", hint=f"Bridge(...).replay(..., {name}=...) has it")
     return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query, stop=stop)
 
 
@@ -583,8 +621,18 @@ def _distinct(names: Iterable[str]) -> list[str]:
     return found
 
 
+def _checked(query: TraceQuery | None) -> TraceQuery:
+    """The query, by default that for all traces. Raises `UsageError` for what is none."""
+    if not isinstance(query, TraceQuery | None):
+        raise UsageError(f"query is of type {type(query).__name__}", hint="give a TraceQuery(...)")
+    return query or TraceQuery()
+
+
 def _query_text(queries: Sequence[TraceQuery]) -> str:
     """Queries as the state knows them; "" for all traces."""
     if list(queries) == [TraceQuery()]:
         return ""
-    return msgspec.json.encode(queries, order="sorted").decode()
+    try:
+        return msgspec.json.encode(queries, order="sorted").decode()
+    except (TypeError, UnicodeEncodeError) as error:
+        raise UsageError(f"the query holds a value that JSON has no form for: {error}") from None

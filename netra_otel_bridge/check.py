@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.clock import NS_PER_S, iso_ms, parse_time_ns
@@ -54,14 +54,13 @@ async def check(bridge: Bridge, to: To | Sequence[To] | None = None, *, send_sin
     """Netra first, then each destination (by default the configured ones); all are asked at once.
 
     With ``send_since``, a time in the past as `Bridge.window` takes it, each destination that can be worked with is sent
-    one made-up span that begins then. What cannot even be set up is a `Check` that failed. Raises `UsageError`, and
-    `ConfigurationError` where there is no destination.
+    one made-up span that begins then. What cannot even be set up is a `Check` that failed. Raises `UsageError`, also
+    for a destination that is named twice, and `ConfigurationError` where there is none.
     """
     sample = None if send_since is None else _sample(bridge, send_since)
-    targets = bridge.destinations() if to is None else to if isinstance(to, list | tuple) else [cast("To", to)]
+    targets = bridge.targets(to)
     async with AsyncExitStack() as stack:
-        entered = [await _enter(bridge, stack, one) for one in targets]
-        asked = (_check_destination(bridge, one, sample) for one in entered)
+        asked = (_check_destination(bridge, stack, one, sample) for one in targets)
         return await asyncio.gather(_check_netra(bridge), *asked)
 
 
@@ -87,7 +86,7 @@ async def _check_netra(bridge: Bridge) -> Check:
     now_ns, begun = clock.now_ns(), clock.monotonic()
     name = "Netra"
     try:
-        async with bridge.async_client(attempts=2) as client:
+        async with bridge.async_client(attempts=1) as client:
             name = f"Netra at {client.base_url}"
             async with asyncio.timeout(CHECK_S):
                 page = await client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
@@ -111,7 +110,8 @@ async def _enter(bridge: Bridge, stack: AsyncExitStack, to: To) -> Destination |
         return Check(to if isinstance(to, str) else type(to).__name__, False, str(error), "", error.exit_code)
 
 
-async def _check_destination(bridge: Bridge, one: Destination | Check, sample: Sample | None) -> Check:
+async def _check_destination(bridge: Bridge, stack: AsyncExitStack, to: To, sample: Sample | None) -> Check:
+    one = await _enter(bridge, stack, to)
     if isinstance(one, Check):
         return one
     settings = bridge.settings

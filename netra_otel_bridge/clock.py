@@ -17,6 +17,8 @@ from netra_otel_bridge.errors import UsageError
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+LAST_NS = 9_223_372_036_854 * NS_PER_MS
+"""The last millisecond whose nanoseconds fit into 64 bits, in 2262: what is later means this."""
 _UNIT_NS = {"ms": NS_PER_MS, "s": NS_PER_S, "m": 60 * NS_PER_S, "h": 3600 * NS_PER_S, "d": 86400 * NS_PER_S,
             "w": 7 * 86400 * NS_PER_S}  # fmt: skip
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -50,12 +52,22 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential back-off with full jitter: attempt n (from 0) waits up to ``first_s * 2**n``, at most ``max_s``."""
+    """Exponential back-off with full jitter: attempt n (from 0) waits up to ``first_s * 2**n``, at most ``max_s``.
+
+    Raises `UsageError` for fewer ``attempts`` than one, and for waits that are no seconds.
+    """
 
     first_s: float = 0.25
     max_s: float = 30.0
     attempts: int = 6
     uniform: Callable[[float, float], float] = random.uniform
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise UsageError(f"attempts is {self.attempts!r:.80}", hint="give a whole number from 1 on")
+        for name, seconds in (("first_s", self.first_s), ("max_s", self.max_s)):
+            if not isinstance(seconds, int | float) or not seconds >= 0:
+                raise UsageError(f"{name} is {seconds!r:.80}", hint="give seconds")
 
     def delay_s(self, attempt: int, asked_s: float | None = None) -> float:
         """Seconds to wait after ``attempt`` failed; at least ``asked_s`` (``Retry-After``), which is capped at ``max_s`` too."""
@@ -135,7 +147,7 @@ def parse_time_ns(text: object, now_ns: int) -> int:
         ns = datetime_ns(when if when.tzinfo is not None else when.replace(tzinfo=UTC))
     if ns < 0:
         raise UsageError(f"{text[:40]!r} lies before 1970", hint="write a later time, or a shorter duration before now")
-    return ns
+    return min(ns, LAST_NS)
 
 
 def datetime_ns(when: datetime) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -12,14 +12,20 @@ from netra_otel_bridge.errors import ConfigurationError, UsageError
 from netra_otel_bridge.settings import SETTINGS, Secret, Setting, Settings, parse_secret
 
 CONFIG_FILE_VARIABLE = "NETRA_BRIDGE_CONFIG"
+_GIVEN = ("flag", "argument")
 _FILE_KEYS = {setting.key: setting for setting in SETTINGS}
 
 
-def load(flags: Mapping[str, Any], environ: Mapping[str, str], config_file: str | Path | None = None) -> Settings:
+def load(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    config_file: str | Path | None = None,
+    given_as: Literal["flag", "argument"] = "flag",
+) -> Settings:
     """The settings from ``flags`` (absent or ``None``: not given), the environment and one YAML file.
 
-    Flags and the file use the same names, `Setting.key`. Raises `ConfigurationError` that names the variable, or the
-    file, line and key, and `UsageError` for a flag.
+    Flags and the file use the same names, `Setting.key`; ``given_as`` is the origin of what ``flags`` hold. Raises
+    `ConfigurationError` that names the variable, or the file, line and key, and `UsageError` for a flag or an argument.
     """
     unknown = flags.keys() - _FILE_KEYS.keys()
     if unknown:
@@ -36,14 +42,16 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config_file: str 
         if environ.get(setting.variable, "").strip() and setting.name != "destinations":
             given, origin = environ[setting.variable], setting.variable
         if flags.get(setting.key) is not None:
-            given, origin = flags[setting.key], "flag"
+            given, origin = flags[setting.key], given_as
         values[setting.name] = given if origin == "default" else _parsed(setting, given, origin)
         origins[setting.name] = origin
     if values["api_key"] is None and values["api_key_file"] is not None:
-        values["api_key"] = _read_key(Path(values["api_key_file"]), origins["api_key_file"])
+        values["api_key"] = _read_key(Path(values["api_key_file"]), _where("api_key_file", origins["api_key_file"]))
         origins["api_key"] = values["api_key_file"]
     if values["grpc_token"] is None and values["grpc_token_file"] is not None:
-        values["grpc_token"] = _read_key(Path(values["grpc_token_file"]), origins["grpc_token_file"])
+        values["grpc_token"] = _read_key(
+            Path(values["grpc_token_file"]), _where("grpc_token_file", origins["grpc_token_file"]), "token"
+        )
         origins["grpc_token"] = values["grpc_token_file"]
     if values["content"] == "redact" and not values["redact"]:
         raise ConfigurationError("content is set to redact, but redact holds no expression", hint="set redact")
@@ -63,20 +71,25 @@ def _parsed(setting: Setting, given: Any, origin: str) -> Any:
     try:
         return setting.parse(given)
     except ValueError as error:
-        where = f"--{setting.key.replace('_', '-')}" if origin == "flag" else origin
-        if origin == "flag":
+        where = _where(setting.key, origin)
+        if origin in _GIVEN:
             raise UsageError(f"{where}: {error}") from None
         raise ConfigurationError(f"{where}: {setting.key}: {error}") from None
 
 
-def _read_key(path: Path, origin: str) -> Secret:
+def _where(key: str, origin: str) -> str:
+    """Where a setting was given, as a message says it: the flag, the argument's name, or the origin itself."""
+    return f"--{key.replace('_', '-')}" if origin == "flag" else key if origin == "argument" else origin
+
+
+def _read_key(path: Path, origin: str, what: str = "key") -> Secret:
     try:
         return parse_secret(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{origin}: {path} cannot be read: {error.strerror}") from None
     except ValueError:
         raise ConfigurationError(
-            f"{origin}: {path} holds no key", hint="it must hold the key and nothing else"
+            f"{origin}: {path} holds no {what}", hint=f"it must hold the {what} and nothing else"
         ) from None
 
 

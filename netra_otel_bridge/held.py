@@ -1,18 +1,25 @@
-"""A cap on the bytes that are held between reading and the destination's answer."""
+"""Caps on the bytes that are held between reading and the destination's answer: of one lane, and of all streams."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+BLOCKED_S = 5.0
+"""How long a stream's client may take nothing, where others wait for what is held for it."""
+LOOK_S = 0.5
 
 
 class Share:
     """What one trace holds, from the first page that is read until its last span is answered."""
 
-    __slots__ = ("_budget", "size_bytes")
+    __slots__ = ("_budget", "pooled_bytes", "size_bytes")
 
-    def __init__(self, budget: Held) -> None:
+    def __init__(self, budget: Held, pooled_bytes: int) -> None:
         self._budget = budget
         self.size_bytes = 0
+        self.pooled_bytes = pooled_bytes
 
     async def room(self) -> None:
         """Wait until more may be read for this trace."""
@@ -20,8 +27,7 @@ class Share:
 
     def add(self, size_bytes: int) -> None:
         """More is held for this trace."""
-        self.size_bytes += size_bytes
-        self._budget.change(size_bytes)
+        self._budget.grow(self, size_bytes)
 
     def read(self) -> None:
         """The trace is read whole: it needs no more room, and waits to be sent."""
@@ -38,12 +44,13 @@ class Held:
     While the sender has work, everybody waits for what it frees. When it has none (`idle`), nothing will be freed by
     waiting: then the oldest share that still reads goes on, alone, until the sender has work again. So neither traces
     that fill the budget together nor a batch that is not full yet can block the lane, and what is held stays below the
-    limit, one batch, one trace, and a page of each share.
+    limit, one batch, one trace, and a page of each share. What is held is a part of ``pool``, where one is given.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, pool: Pool | None = None) -> None:
         self._limit_bytes = limit_bytes
-        self._held_bytes = 0
+        self._pool = pool
+        self.held_bytes = 0
         self._shares: set[Share] = set()
         self._reading: dict[Share, None] = {}
         self._idle = True
@@ -51,7 +58,14 @@ class Held:
 
     def share(self) -> Share:
         """A new share, the youngest of those that read."""
-        share = Share(self)
+        return self._share(0)
+
+    async def admitted(self) -> Share:
+        """The same, once the pool has room for it."""
+        return self._share(await self._pool.reserve() if self._pool is not None else 0)
+
+    def _share(self, pooled_bytes: int) -> Share:
+        share = Share(self, pooled_bytes)
         self._shares.add(share)
         self._reading[share] = None
         return share
@@ -64,19 +78,91 @@ class Held:
 
     async def wait_for_room(self, share: Share) -> None:
         """Return when less than the limit is held, or ``share`` may exceed it."""
-        while self._held_bytes >= self._limit_bytes and not (self._idle and next(iter(self._reading)) is share):
+        while self.held_bytes >= self._limit_bytes and not (self._idle and next(iter(self._reading)) is share):
             self._changed.clear()
             await self._changed.wait()
 
-    def change(self, size_bytes: int) -> None:
-        self._held_bytes += size_bytes
+    def grow(self, share: Share, size_bytes: int) -> None:
+        share.size_bytes += size_bytes
+        self.held_bytes += size_bytes
+        self._pooled(share, max(share.pooled_bytes, share.size_bytes))
 
     def no_longer_reads(self, share: Share) -> None:
-        self._reading.pop(share, None)
+        if share in self._reading:
+            del self._reading[share]
+            self._pooled(share, share.size_bytes)
+            if self._pool is not None:
+                self._pool.was_read(share.size_bytes)
         self._changed.set()
 
     def forget(self, share: Share) -> None:
         if share in self._shares:
             self._shares.discard(share)
-            self.change(-share.size_bytes)
+            self.held_bytes -= share.size_bytes
         self.no_longer_reads(share)
+        self._pooled(share, 0)
+
+    def close(self) -> None:
+        """Nothing is held any more."""
+        for share in list(self._shares):
+            self.forget(share)
+
+    def _pooled(self, share: Share, size_bytes: int) -> None:
+        if self._pool is not None:
+            self._pool.change(size_bytes - share.pooled_bytes)
+            share.pooled_bytes = size_bytes
+
+
+class Pool:
+    """What all streams hold together.
+
+    A trace is begun once there is room for one as large as they are lately; at first that is an eighth of the limit.
+    Once begun it is read to its end. While one waits, streams whose clients have taken nothing for `BLOCKED_S` are ended.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._usual_bytes = limit_bytes // 8
+        self.held_bytes = 0
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+        self._writing: dict[asyncio.Timeout, float] = {}
+
+    async def reserve(self) -> int:
+        """Wait for room for one more trace; how much was set aside for it."""
+        async with self._turn:
+            while self.held_bytes and self.held_bytes + self._usual_bytes > self._limit_bytes:
+                self._end_blocked()
+                self._freed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._freed.wait()
+            reserved = self._usual_bytes
+            self.change(reserved)
+            return reserved
+
+    def change(self, by_bytes: int) -> None:
+        self.held_bytes += by_bytes
+        if by_bytes < 0:
+            self._freed.set()
+
+    def was_read(self, size_bytes: int) -> None:
+        """A trace was read whole."""
+        self._usual_bytes = max(size_bytes, self._usual_bytes * 7 // 8)
+        self._freed.set()
+
+    @asynccontextmanager
+    async def writing(self, seconds: float) -> AsyncIterator[None]:
+        """Hand something on to a client, within ``seconds`` or, where others wait, `BLOCKED_S`. Raises ``TimeoutError``."""
+        async with asyncio.timeout(seconds) as limit:
+            self._writing[limit] = asyncio.get_running_loop().time()
+            try:
+                yield
+            finally:
+                del self._writing[limit]
+
+    def _end_blocked(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for limit, begun in self._writing.items():
+            if now - begun >= BLOCKED_S and not limit.expired():
+                limit.reschedule(now)

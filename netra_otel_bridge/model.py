@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from netra_otel_bridge.errors import BridgeError
+from netra_otel_bridge.errors import BridgeError, UsageError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -423,13 +423,29 @@ class ServiceHealth:
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
-    """Which traces of a range are meant; conditions are joined with "and", the trace ids among themselves with "or"."""
+    """Which traces of a range are meant; conditions are joined with "and", the trace ids among themselves with "or".
+
+    Raises `UsageError` for what is of another type.
+    """
 
     tenant_id: str | None = None
     session_id: str | None = None
     user_id: str | None = None
     trace_ids: tuple[str, ...] = ()
     filters: tuple[TraceFilter, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("tenant_id", "session_id", "user_id"):
+            if not isinstance(getattr(self, name), str | None):
+                raise UsageError(
+                    f"{name} of a query is of type {type(getattr(self, name)).__name__}", hint="give a text"
+                )
+        for name, kind in (("trace_ids", str), ("filters", TraceFilter)):
+            given = getattr(self, name)
+            if not isinstance(given, tuple | list) or not all(isinstance(one, kind) for one in given):
+                what = "texts" if kind is str else "TraceFilter"
+                raise UsageError(f"{name} of a query is no tuple of {what}", hint=f"write {name}=(...,)")
+            object.__setattr__(self, name, tuple(given))
 
 
 @dataclass(slots=True)
@@ -442,7 +458,8 @@ class LaneReport:
     ``trimmed`` were cut because the destination takes no more. ``unreadable`` items of Netra's pages are no spans or
     traces at all and are dead-lettered beside them; ``missing`` traces were asked for and are not there. ``bytes`` is
     the encoded size of what was delivered, ``retries`` counts batches that were sent again. ``final_windows`` were
-    finished so long ago that they were not listed again. ``verified`` spans were read a second time.
+    finished so long ago that they were not listed again. ``verified`` spans were read a second time. ``kept`` are dead
+    letters of the same traces that were there before, and still are.
     """
 
     name: str
@@ -461,16 +478,17 @@ class LaneReport:
     windows: int = 0
     final_windows: int = 0
     verified: int = 0
+    kept: int = 0
     retries: int = 0
     problems: list[str] = field(default_factory=list)
     error: BridgeError | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 done; 3 something was refused, unreadable or missing; else that of ``error``."""
+        """0 done; 3 something was refused, now or before, unreadable or missing; else that of ``error``."""
         if self.error is not None:
             return self.error.exit_code
-        return 3 if self.refused or self.dead_lettered or self.unreadable or self.missing else 0
+        return 3 if self.refused or self.dead_lettered or self.kept or self.unreadable or self.missing else 0
 
     def add(self, other: LaneReport) -> None:
         """Add the counts of another pass to the same destination."""

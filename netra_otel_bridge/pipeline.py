@@ -22,8 +22,15 @@ from zlib import crc32
 import msgspec
 
 from netra_otel_bridge.convert import SpanConverter, spent
-from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, letter
-from netra_otel_bridge.errors import BridgeError, NetraCursorRefused, NetraNotFound, NetraResponseTooLarge, StateError
+from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, letter, raised
+from netra_otel_bridge.errors import (
+    BridgeError,
+    DestinationUnavailable,
+    NetraCursorRefused,
+    NetraNotFound,
+    NetraResponseTooLarge,
+    StateError,
+)
 from netra_otel_bridge.held import Held
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import (
@@ -74,7 +81,17 @@ class LaneWatch:
     def __init__(self, name: str, limiter: Limiter) -> None:
         self.name = name
         self.retries = 0
+        self.errors: list[Exception] = []
+        """What `progress` raised, which is the caller's."""
         self._limiter = limiter
+
+    def grew(self, report: LaneReport) -> None:
+        """Call `progress`."""
+        try:
+            self.progress(report)
+        except Exception as error:
+            self.errors.append(error)
+            raise
 
     def progress(self, report: LaneReport) -> None:
         """The report grew."""
@@ -143,7 +160,8 @@ class TraceLane:
         A span may come late and leave its trace's summary as it was: ``read_again`` says of a trace whose summary is
         unchanged whether its spans are read all the same.
 
-        Errors of Netra, of the destination and of the state end up in ``report.error``. Cancelled, it stops reading,
+        Errors of Netra, of the destination and of the state end up in ``report.error``, and so does a defect, as a
+        `BridgeError`; what the caller's own watch raises is raised. Cancelled, it stops reading,
         gives the request that is under way `DRAIN_S` to be answered, and records the answer; where that fails, it raises
         `StateError`.
         """
@@ -159,7 +177,7 @@ class TraceLane:
                 for task in background:
                     task.cancel()
         except BaseExceptionGroup as group:
-            self.report.error = _the_cause(group)
+            self.report.error = lane_error(_the_cause(group), self._watch)
         except asyncio.CancelledError:
             await self._progress.flush()
             raise
@@ -206,7 +224,7 @@ class TraceLane:
                 self._stretches.listed(found=any(found))
             self._windows.close([listing])
             self.report.windows += stretch.windows
-            self._watch.progress(self.report)
+            self._watch.grew(self.report)
 
     async def _list_window(self, listing: Listing, query: TraceQuery, trace_id: str | None) -> bool:
         """Queue the traces of a window, and say if there were any; a cursor that expires starts the listing again."""
@@ -342,7 +360,7 @@ class TraceLane:
             await asyncio.shield(request)
         except asyncio.CancelledError:
             if request.cancelled():
-                raise RuntimeError("a request ended that nobody had cancelled") from None
+                raise DestinationUnavailable(f"{self._watch.name}: its request was cancelled from elsewhere") from None
             await self._sender.drain(request, DRAIN_S)
             raise
         finally:
@@ -353,12 +371,15 @@ class TraceLane:
     def _record(self, batch: SpanBatch, entries: Sequence[tuple[Trace, int, int]], answer: Answer) -> None:
         answered = set(map(id, answer.answered))
         untaken = answered if answer.refused else {id(dead.span) for dead in answer.dead}
-        letters = [letter(dead.span, dead.reason) for dead in answer.dead]
+        letters = [letter(dead.span, dead.reason, dead.encoded) for dead in answer.dead]
         touched: dict[Trace, None] = {}
+        settles = self._progress.has_letters and not answer.refused
         for span, (work, span_id, checksum) in zip(batch.spans, entries, strict=True):
             if id(span) in answered:
                 work.answered(span_id, checksum, taken=id(span) not in untaken)
                 touched[work] = None
+                if settles:
+                    self._progress.answered_again(work.summary.id, span_id)
         refused = answer.refused + (0 if self._options.state_lasts else len(letters))
         self.report.delivered += answer.delivered
         self.report.bytes += answer.size_bytes
@@ -371,7 +392,7 @@ class TraceLane:
         for work in touched:
             if not work.unanswered:
                 self._close(work)
-        self._watch.progress(self.report)
+        self._watch.grew(self.report)
 
     def _close(self, work: Trace) -> None:
         """A trace is done: so are the listings that waited for it, unless one of them saw it change meanwhile."""
@@ -414,11 +435,20 @@ def summary_digest(trace: TraceSummary) -> bytes:
     return blake2b(msgspec.msgpack.encode(fields), digest_size=DIGEST_BYTES).digest()
 
 
-def _the_cause(group: BaseExceptionGroup[BaseException]) -> BridgeError:
-    """The one error that ended the lane; anything that is not a `BridgeError` is a defect, and raised as it is."""
+def _the_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     first = group.exceptions[0]
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    if isinstance(first, BridgeError):
-        return first
-    raise first
+    return first
+
+
+def lane_error(error: BaseException, watch: LaneWatch) -> BridgeError:
+    """The error that ended one lane, and ends no other. Raises it where it is the caller's: of `LaneWatch`, or Ctrl-C."""
+    if isinstance(error, BridgeError):
+        return error
+    if not isinstance(error, Exception) or error in watch.errors:
+        raise error
+    _log.debug("%s: the lane ended", watch.name, exc_info=error)
+    defect = BridgeError(f"{watch.name}: {raised(error)}", hint="a defect of it or of the bridge; -v shows where")
+    defect.__cause__ = error
+    return defect

@@ -69,6 +69,7 @@ class Recorder:
         self._traces: dict[str, TraceRecord] = {}
         self._being_stored: dict[str, TraceRecord] = {}
         self._rest = Progress()
+        self._letters: dict[tuple[str, str], list[int]] = {}
         self._spans = 0
         self._transaction: asyncio.Future[None] | None = None
         self._recorded = asyncio.Event()
@@ -111,6 +112,7 @@ class Recorder:
     def start_pass(self) -> None:
         """Forget which traces were met."""
         self._lane.start_pass()
+        self._letters = self._lane.letter_ids()
 
     def answered(self, traces: Iterable[TraceRecord], delivered: int, refused: int, size_bytes: int) -> None:
         """A batch was answered; ``traces`` are those it had a part of, as they are known from now on."""
@@ -131,6 +133,15 @@ class Recorder:
         """These dead letters were delivered after all."""
         self._rest.resolved.extend(letter_ids)
         self._recorded.set()
+
+    @property
+    def has_letters(self) -> bool:
+        """Whether there are spans that were dead letters when the pass began, and were not answered again in it."""
+        return bool(self._letters)
+
+    def answered_again(self, trace_id: str, span_id: int) -> None:
+        """A span is answered. If it was a dead letter before the pass: it is delivered now, or given up once more."""
+        self.resolved(self._letters.pop((trace_id, f"{span_id:016x}"), ()))
 
     def finished(self, window: Window) -> None:
         """Everything that this window lists was answered."""

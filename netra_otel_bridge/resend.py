@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, span_of
-from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.model import LaneReport, SpanBatch
-from netra_otel_bridge.pipeline import LaneOptions, LaneWatch
+from netra_otel_bridge.pipeline import LaneOptions, LaneWatch, lane_error
 from netra_otel_bridge.progress import Recorder
 
 PAGE = 100
@@ -38,7 +37,7 @@ async def resend(sender: Sender, progress: Recorder, options: LaneOptions, watch
             for problem in answer.problems:
                 report.note(problem)
             await progress.flush()
-            watch.progress(report)
+            watch.grew(report)
 
     try:
         last_id = 0
@@ -52,8 +51,8 @@ async def resend(sender: Sender, progress: Recorder, options: LaneOptions, watch
                     waiting.append(stored.id)
                     await send(batch)
         await send(batcher.flush())
-    except BridgeError as error:
-        report.error = error
+    except Exception as error:  # noqa: BLE001  what ends one lane ends no other
+        report.error = lane_error(error, watch)
     except asyncio.CancelledError:
         await progress.flush()
         raise

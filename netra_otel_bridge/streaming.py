@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 
 from netra_otel_bridge.clock import NS_PER_MS
 from netra_otel_bridge.convert import SpanConverter, instant_ns
 from netra_otel_bridge.deliver import Batcher, encode_span
 from netra_otel_bridge.errors import BridgeError, NetraNotFound, NetraRejected, NetraResponseTooLarge, NotKnown
-from netra_otel_bridge.held import Held, Share
+from netra_otel_bridge.held import Held, Pool, Share
 from netra_otel_bridge.model import (
     SpanBatch,
     SpanChunk,
@@ -68,7 +69,7 @@ class SpanStream:
     """The spans of all traces that Netra lists in a window, or of ``trace_id``; to be iterated once.
 
     ``start`` is where it begins: a `Place` at the beginning, or that of a token. ``ahead`` traces are read at once.
-    A chunk of more than one span holds ``chunk_bytes`` at most.
+    A chunk of more than one span holds ``chunk_bytes`` at most. What is held is a part of ``pool``, where one is given.
     """
 
     def __init__(
@@ -81,13 +82,14 @@ class SpanStream:
         trace_id: str | None = None,
         ahead: int = AHEAD,
         chunk_bytes: int = CHUNK_BYTES,
+        pool: Pool | None = None,
     ) -> None:
         self._client = client
         self._converter = converter
         self._query = query
         self._start = start
         self._trace_id = trace_id
-        self._held = Held(HELD_BYTES)
+        self._held = Held(HELD_BYTES, pool)
         self._ahead: deque[_Ahead] = deque()
         self._slots = asyncio.Semaphore(ahead)
         self._more = asyncio.Event()
@@ -140,7 +142,10 @@ class SpanStream:
             self._ahead.clear()
             for task in under_way:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            try:
+                await asyncio.gather(*under_way, return_exceptions=True)
+            finally:
+                self._held.close()
 
     def _may_go_on(self, listing: asyncio.Task[Place]) -> bool:
         """Whether the next trace was read, or there are no more."""
@@ -219,7 +224,7 @@ class SpanStream:
             await self._room.wait()
         self._listed += 1
         problems, self._to_tell = self._to_tell, []
-        share = self._held.share()
+        share = await self._held.admitted()
         task = asyncio.create_task(self._read(trace.id, share, problems))
         task.add_done_callback(lambda _: self._more.set())
         self._ahead.append(_Ahead(trace, listed, share, task, before, after, problems))
@@ -239,7 +244,7 @@ class SpanStream:
             spans = work.spans.result()
         except NetraNotFound as error:
             if self._trace_id is not None:
-                return [], self._not_known()
+                return [], self._not_known() if error.status == HTTPStatus.NOT_FOUND else error
             return self._skip(work, error)
         except NetraResponseTooLarge as error:
             if self._trace_id is not None:

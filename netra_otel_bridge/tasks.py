@@ -29,10 +29,16 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def until_set(work: Coroutine[Any, Any, object], stop: threading.Event | None, clock: Clock) -> bool:
-    """Whether ``stop`` was set before ``work`` had ended: it was cancelled then, and has ended in order."""
+    """Whether ``stop`` was set before ``work`` had ended: it was cancelled then, and has ended in order.
+
+    Raises `UsageError` for what cannot be set.
+    """
     if stop is None:
         await work
         return False
+    if not hasattr(stop, "is_set"):
+        work.close()
+        raise UsageError(f"stop is of type {type(stop).__name__}", hint="give a threading.Event")
     working, watching = asyncio.create_task(work), asyncio.create_task(is_set(stop, clock))
     try:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)

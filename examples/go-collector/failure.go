@@ -78,8 +78,12 @@ func untilDone(stop context.Context, stream func(*pause) error) error {
 }
 
 // isTransient says whether a stream of the bridge may be opened again. Without a reason the answer is not the bridge's
-// own: the connection broke, nobody listens, or there are too many calls even to be refused.
+// own: the connection broke, nobody listens, or there are too many calls even to be refused. A subscription that was
+// taken over is left to the other client: two that go on would take it from each other without end.
 func (f failure) isTransient() bool {
+	if f.reason == "TAKEN_OVER" {
+		return false
+	}
 	if f.reason != "" {
 		return f.retry != nil || f.reason == "READER_STALLED"
 	}

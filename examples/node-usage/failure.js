@@ -33,9 +33,11 @@ export class Failure extends Error {
 
   /**
    * Whether to call again. Without a reason it is not the bridge that answered: the connection broke, nobody listens, or
-   * there are too many calls even to be refused.
+   * there are too many calls even to be refused. A subscription that was taken over is left to the other client: two
+   * that go on would take it from each other without end.
    */
   get isTransient() {
+    if (this.reason === 'TAKEN_OVER') return false;
     if (this.reason === undefined) return TRANSIENT.has(this.code);
     return this.retryMs !== undefined || this.reason === 'READER_STALLED';
   }

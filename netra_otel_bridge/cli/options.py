@@ -48,6 +48,12 @@ _FLAG_FIELDS = ("has_error", "has_pii", "has_violation")
 _NUMBER_FIELDS = ("total_cost", "latency")
 
 
+class _Bridge(Bridge):
+    """A bridge whose settings are flags."""
+
+    given_as = "flag"
+
+
 def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Bridge:
     """The bridge from flags, environment and file, and its log on stderr."""
     return _start(logging.WARNING, config_file, verbose, quiet, flags)[0]
@@ -65,7 +71,7 @@ def _start(
     logs.configure(level, stamped=stamped)
     if not verbose:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    bridge = Bridge(config_file=config_file, environ=os.environ, **flags)
+    bridge = _Bridge(config_file=config_file, environ=os.environ, **flags)
     settings = bridge.settings
     secrets = [
         secret.reveal()

@@ -72,6 +72,7 @@ def _lane_json(lane: LaneReport) -> dict[str, Any]:
         "delivered": lane.delivered,
         "refused": lane.refused,
         "dead_lettered": lane.dead_lettered,
+        "kept": lane.kept,
         "skipped": lane.skipped,
         "changed": lane.changed,
         "trimmed": lane.trimmed,

@@ -176,9 +176,10 @@ def _write_hints(report: ReplayReport, state_flag: str) -> None:
             out.print(f"{lane.name} has had all of it before; to send it again: {again}", soft_wrap=True, markup=False)
         if lane.verified:
             out.print(f"{lane.name}: {lane.verified:,} spans were read a second time", soft_wrap=True, markup=False)
-        if lane.dead_lettered:
+        if kept := lane.dead_lettered + lane.kept:
+            before = f", {lane.kept:,} of them from before" if lane.kept else ""
             out.print(
-                f"{lane.name}: {lane.dead_lettered:,} dead letters are kept; see them with netra-otel-bridge state "
+                f"{lane.name}: {kept:,} dead letters are kept{before}; see them with netra-otel-bridge state "
                 f"dead-letters{state_flag}, send them again with netra-otel-bridge replay --dead-letters --to {lane.name}"
                 f"{state_flag}",
                 soft_wrap=True,

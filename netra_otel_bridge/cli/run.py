@@ -13,7 +13,6 @@ import typer
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import write_json
 from netra_otel_bridge.cli.running import on_signals
-from netra_otel_bridge.clock import NS_PER_MS, parse_time_ns
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceQuery
@@ -60,11 +59,10 @@ def run(
             hint="leave one of them out, or set NETRA_BRIDGE_GRPC_TOKEN to serve gRPC alone",
         )
     queries = tuple(TraceQuery(tenant_id=one) for one in tenant or ()) or (TraceQuery(),)
-    since_ns = None if since is None else parse_time_ns(since, bridge.clock.now_ns()) // NS_PER_MS * NS_PER_MS
     service = Service(
         bridge,
         queries=queries,
-        since_ns=since_ns,
+        since=since,
         traces=not no_traces,
         usage=not no_usage,
         on_new_key=redactor.add,

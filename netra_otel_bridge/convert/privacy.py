@@ -6,8 +6,9 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.jsontext import write_json
 
 Content = Literal["keep", "drop", "redact"]
@@ -44,15 +45,37 @@ _ORIGINALS = re.compile(r"netra\.bridge\.original\.(attributes|events|links|meta
 """Columns that could not be read: nobody can say where in them a user id stands."""
 
 
+def one_of(name: str, value: object, words: Any) -> None:
+    """Raise `UsageError` unless ``value`` is one of a ``Literal``'s ``words``."""
+    if value not in get_args(words):
+        raise UsageError(f"{name} is {value!r:.80}, and not one of {', '.join(get_args(words))}")
+
+
+def _is_expression(value: object) -> bool:
+    return isinstance(value, re.Pattern) and isinstance(value.pattern, str)
+
+
 @dataclass(frozen=True, slots=True)
 class Privacy:
     """``content``: ``keep``, ``drop``, or ``redact`` what ``redact`` matches; ``pii``: whether content of spans with
-    PII is dropped; ``user``: whether user ids are kept, hashed (SHA-256, 32 hex digits) or dropped."""
+    PII is dropped; ``user``: whether user ids are kept, hashed (SHA-256, 32 hex digits) or dropped.
+
+    Raises `UsageError` for any other value, and for ``content="redact"`` without an expression.
+    """
 
     content: Content = "keep"
     redact: tuple[re.Pattern[str], ...] = ()
     pii: Pii = "keep"
     user: User = "keep"
+
+    def __post_init__(self) -> None:
+        one_of("content", self.content, Content)
+        one_of("pii", self.pii, Pii)
+        one_of("user", self.user, User)
+        if not isinstance(self.redact, tuple) or not all(map(_is_expression, self.redact)):
+            raise UsageError("redact is no tuple of compiled expressions", hint="write redact=(re.compile(...),)")
+        if self.content == "redact" and not self.redact:
+            raise UsageError("content is to be redacted, and redact holds no expression", hint="give redact")
 
     def user_id(self, value: str) -> str | None:
         """What a user id is replaced by; ``None`` where it is dropped."""

@@ -31,9 +31,10 @@ from netra_otel_bridge.convert.attributes import (
 )
 from netra_otel_bridge.convert.findings import add_findings
 from netra_otel_bridge.convert.openinference import add_openinference
-from netra_otel_bridge.convert.privacy import Privacy
+from netra_otel_bridge.convert.privacy import Privacy, one_of
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
+from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.jsontext import clean_text, write_json
 from netra_otel_bridge.model import JsonText, TraceSpan, TraceSummary
 
@@ -65,10 +66,13 @@ class SpanConverter:
     """Converts spans of one profile and privacy policy; ``counts`` says how often what was noted or dropped.
 
     One instance serves any number of traces; it shares one ``Resource`` per distinct content. It is not meant for
-    several threads at once.
+    several threads at once. Raises `UsageError` where it is made with a profile or a policy that is none.
     """
 
     def __init__(self, profile: Profile = "genai", privacy: Privacy | None = None, *, usage_cost: bool = False) -> None:
+        one_of("profile", profile, Profile)
+        if not isinstance(privacy, Privacy | None):
+            raise UsageError(f"privacy is of type {type(privacy).__name__}", hint="give a Privacy(...)")
         self.profile = profile
         self.privacy = privacy or Privacy()
         self.usage_cost = usage_cost

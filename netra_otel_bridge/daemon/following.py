@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from netra_otel_bridge.bridge import Bridge, To
-from netra_otel_bridge.clock import NS_PER_MS, parse_time_ns
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.model import TraceQuery
@@ -64,8 +63,7 @@ async def _follow(
     query: TraceQuery | None,
     stop: threading.Event | None,
 ) -> None:
-    since_ns = None if since is None else parse_time_ns(since, bridge.clock.now_ns()) // NS_PER_MS * NS_PER_MS
-    lanes = _Lanes(bridge, to=to, queries=(query or TraceQuery(),), since_ns=since_ns, usage=False)
+    lanes = _Lanes(bridge, to=to, queries=(query or TraceQuery(),), since=since, usage=False)
     told = asyncio.Event()
     watching = asyncio.create_task(_tell(told, stop, bridge)) if stop is not None else None
     try:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.bridge import Bridge, Route
-from netra_otel_bridge.clock import duration_text, iso_ms
+from netra_otel_bridge.clock import NS_PER_MS, duration_text, iso_ms, parse_time_ns
 from netra_otel_bridge.convert.metrics import USAGE_COUNTERS, USAGE_GAUGES
 from netra_otel_bridge.daemon.follow import Follower
 from netra_otel_bridge.daemon.http import HttpEndpoints
@@ -20,7 +20,7 @@ from netra_otel_bridge.daemon.notices import Notices, QuietNotices
 from netra_otel_bridge.daemon.present import Present
 from netra_otel_bridge.daemon.usage import UsageFollower
 from netra_otel_bridge.deliver import Destination
-from netra_otel_bridge.errors import BridgeError
+from netra_otel_bridge.errors import BridgeError, UsageError
 from netra_otel_bridge.limiter import Limiter
 from netra_otel_bridge.model import ServiceHealth, TraceQuery
 from netra_otel_bridge.pipeline import LaneOptions
@@ -44,8 +44,8 @@ _log = logging.getLogger("netra_otel_bridge.daemon")
 class Service:
     """One run of the service: follows ``traces``, polls ``usage``, or both.
 
-    ``queries`` say which traces are followed; a destination that was never followed starts at ``since_ns``, by default
-    now. ``on_new_key`` is told of a key before it is used.
+    ``queries`` say which traces are followed; a destination that was never followed starts at ``since``, a time or a
+    duration before now, by default now. ``on_new_key`` is told of a key before it is used. Raises `UsageError`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Service:
         *,
         to: To | Sequence[To] | None = None,
         queries: tuple[TraceQuery, ...] = (TraceQuery(),),
-        since_ns: int | None = None,
+        since: str | None = None,
         traces: bool = True,
         usage: bool = True,
         on_new_key: Callable[[str], None] = lambda _: None,
@@ -64,7 +64,7 @@ class Service:
         self._bridge = bridge
         self._to = to
         self._queries = queries
-        self._since_ns = since_ns
+        self._since_ns = None if since is None else _begins_ns(since, bridge.clock.now_ns())
         self._traces = traces
         self._usage = usage
         self._on_new_key = on_new_key
@@ -238,6 +238,13 @@ def _of_a_subscription(options: LaneOptions) -> LaneOptions:
         batch_bytes=min(options.batch_bytes, SUBSCRIPTION_BATCH_BYTES),
         held_bytes=min(options.held_bytes, SUBSCRIPTION_BYTES),
     )
+
+
+def _begins_ns(since: str, now_ns: int) -> int:
+    begins_ns = parse_time_ns(since, now_ns) // NS_PER_MS * NS_PER_MS
+    if begins_ns > now_ns:
+        raise UsageError(f"the start {iso_ms(begins_ns)} lies in the future", hint="leave it out to begin now")
+    return begins_ns
 
 
 async def _set(event: asyncio.Event) -> None:

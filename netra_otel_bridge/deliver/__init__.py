@@ -1,5 +1,6 @@
 """SEND: batches of spans to a destination, each answered with an `Outcome`."""
 
+from netra_otel_bridge.deliver.answers import raised
 from netra_otel_bridge.deliver.batching import Batcher, batch_of
 from netra_otel_bridge.deliver.callback import SpanCallback
 from netra_otel_bridge.deliver.deadletter import letter, span_of
@@ -8,6 +9,7 @@ from netra_otel_bridge.deliver.destination import (
     DestinationSpec,
     identity,
     open_destination,
+    opened,
     parse_destination,
 )
 from netra_otel_bridge.deliver.exporter import ExporterDestination
@@ -36,9 +38,11 @@ __all__ = [
     "identity",
     "letter",
     "open_destination",
+    "opened",
     "own_destination",
     "parse_destination",
     "probe",
+    "raised",
     "span_of",
     "trimmed_to",
 ]

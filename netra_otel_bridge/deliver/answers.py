@@ -97,6 +97,10 @@ _TLS = re.compile(
     re.I,
 )
 _TRANSPORT_BROKE = re.compile(r"RST_STREAM|socket closed|connection reset|stream removed|GOAWAY", re.I)
+_CUT = re.compile(
+    r"ServerDisconnectedError|ClientConnectionResetError|connection reset|broken pipe|socket closed|RST_STREAM", re.I
+)
+_NOT_CONNECTED = re.compile(r"no connection to|no TLS with|failed to connect", re.I)
 _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (re.compile(r"Failed to encode span batch"), Verdict.REFUSED),
     (_TOO_LARGE, Verdict.TOO_LARGE),
@@ -111,9 +115,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
 
 def outcome(verdict: Verdict, reason: str, after_s: float | None = None) -> Outcome:
     """The outcome for a verdict; ``after_s`` counts for `Retry` alone. The reason is cut to one short line."""
-    line = " ".join(reason.split())
-    if len(line) > MAX_REASON_CHARS:
-        line = line[: MAX_REASON_CHARS - 1] + "…"
+    line = one_line(reason)
     match verdict:
         case Verdict.RETRY:
             return Retry(line, after_s)
@@ -125,6 +127,23 @@ def outcome(verdict: Verdict, reason: str, after_s: float | None = None) -> Outc
             return Misconfigured(line)
         case Verdict.UNAUTHORIZED:
             return Misconfigured(line, unauthorized=True)
+
+
+def one_line(text: str) -> str:
+    """Words of others as a message may show them: one short line, what is not printable (``ESC``, bidi) escaped."""
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    return line if len(line) <= MAX_REASON_CHARS else line[: MAX_REASON_CHARS - 1] + "…"
+
+
+def raised(error: BaseException) -> str:
+    """What an exception of foreign code is called and says; it may not even be able to say it."""
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001  the wall around foreign code
+        words = ""
+    return one_line(f"{type(error).__name__}: {words}" if words else type(error).__name__)
 
 
 def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, sent_bytes: int = 0) -> Outcome:
@@ -196,10 +215,17 @@ def not_otlp_outcome(answer: bytes) -> Outcome:
 
 def partial_outcome(refused: int, reason: str, secrets: Iterable[str]) -> Outcome:
     """A yes with ``partial_success``; with no span refused its message is a warning."""
-    line = " ".join(reason.split())[:MAX_REASON_CHARS]
+    line = one_line(reason)
     if refused > 0:
         return PartlyRefused(refused, line or "the destination gave no reason")
     return Delivered(_without(secrets, line))
+
+
+def shown(answer: Outcome) -> Outcome:
+    """The outcome as messages may show it, where somebody else wrote its words."""
+    if isinstance(answer, Delivered):
+        return replace(answer, warning=one_line(answer.warning))
+    return replace(answer, reason=one_line(answer.reason))
 
 
 def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:
@@ -243,6 +269,11 @@ def named_limit_bytes(reason: str, sent_bytes: int) -> int | None:
     found = _NAMED_LIMIT.search(reason) or _OVER_RATE.search(reason)
     limit = int(found[1]) if found else 0
     return limit - limit // 64 if 0 < limit < sent_bytes else None
+
+
+def is_cut(reason: str) -> bool:
+    """Whether a connection that was there ended without an answer: so some proxies treat what is too large for them."""
+    return _CUT.search(reason) is not None and _NOT_CONNECTED.search(reason) is None
 
 
 def names_full_trace(reason: str) -> bool:

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from netra_otel_bridge.deliver.wire import encode_resource, encode_scope, encode_span
+from netra_otel_bridge.deliver.wire import encode_resource, encode_scope, encode_span, ids_of
 from netra_otel_bridge.model import SpanBatch
 
 MAX_SPANS = 512
@@ -18,6 +18,8 @@ MAX_BYTES = 3_500_000
 """Below the 4 MiB (4,194,304 bytes) that gRPC servers take by default, with room for what a proxy adds."""
 MIN_BYTES = 4096
 """No server refuses requests of this size for their size: what seems to say so is not believed."""
+CUT_BYTES = 1 << 16
+"""A connection that is cut is not cut for the size of a request, unless the request is larger than this."""
 _FRAME_BYTES = 6
 """A tag and the length of a message below 4 GiB."""
 _NO_LIMIT = 1 << 62
@@ -107,8 +109,8 @@ def halves_by_trace(batch: SpanBatch) -> tuple[SpanBatch, SpanBatch]:
     The parts are as near to half of the spans as their traces allow, and keep the order within a trace.
     """
     traces: dict[int, list[int]] = {}
-    for number, span in enumerate(batch.spans):
-        traces.setdefault(span.context.trace_id, []).append(number)
+    for number, encoded in enumerate(batch.encoded):
+        traces.setdefault(ids_of(encoded)[0], []).append(number)
     order = [number for members in traces.values() for number in members]
     middle = len(order) // 2
     if len(traces) > 1:

@@ -12,7 +12,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from netra_otel_bridge.deliver.answers import Verdict, outcome
+from netra_otel_bridge.deliver.answers import Verdict, outcome, raised
 from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.overheard import error_outcome
 from netra_otel_bridge.errors import (
@@ -20,7 +20,7 @@ from netra_otel_bridge.errors import (
     DestinationUnauthorized,
     DestinationUnavailable,
 )
-from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, Retry, SpanBatch
+from netra_otel_bridge.model import Delivered, Outcome, Retry, SpanBatch
 
 SpanCallback = Callable[[Sequence[ReadableSpan]], object]
 """A function, plain or ``async``, that takes the spans of one batch. To return is to have taken all of them."""
@@ -71,16 +71,14 @@ class CallbackDestination:
         self._calls.close()
 
     async def _call(self, spans: Sequence[ReadableSpan]) -> object:
-        if self._in_loop:
-            result = self._callback(spans)
-        else:
-            result = await self._calls.call(spans, lambda: self._call_here(spans), self._deadline_s)
-        if not inspect.isawaitable(result):
-            return result
+        awaited: object = None
+        if not self._in_loop:
+            awaited = await self._calls.call(spans, lambda: self._call_here(spans), self._deadline_s)
+            if not inspect.isawaitable(awaited):
+                return awaited
         try:
             async with asyncio.timeout(self._deadline_s) as deadline:
-                with unobserved():
-                    return await result
+                return await in_task(lambda: self._callback(spans) if self._in_loop else awaited)
         except TimeoutError:
             if deadline.expired():
                 raise StillRunning from None
@@ -102,7 +100,7 @@ def raised_outcome(error: BaseException, who: str) -> Outcome:
         case DestinationUnavailable():
             return outcome(Verdict.RETRY, str(error))
         case DestinationUnauthorized():
-            return Misconfigured(str(error), unauthorized=True)
+            return outcome(Verdict.UNAUTHORIZED, str(error))
         case DestinationMisconfigured():
             return outcome(Verdict.MISCONFIGURED, str(error))
         case BrokenPipeError():
@@ -111,7 +109,28 @@ def raised_outcome(error: BaseException, who: str) -> Outcome:
     while cause is not None and not isinstance(cause, OSError | grpc.RpcError):
         cause = cause.__cause__
     known = error_outcome(cause) if cause is not None else None
-    return known or outcome(Verdict.REFUSED, f"{who} raised {type(error).__name__}: {error}")
+    return known or outcome(Verdict.REFUSED, f"{who} raised {raised(error)}")
+
+
+async def in_task(work: Callable[[], object]) -> object:
+    """What ``work()`` gives, or what comes of awaiting that, unobserved and in a task of its own.
+
+    So what it cancels, if it cancels the task that it is in, is itself alone. Raises what ``work`` raises.
+    """
+
+    async def run() -> tuple[object, SystemExit | None]:
+        try:
+            result = work()
+            return (await result if inspect.isawaitable(result) else result), None
+        except SystemExit as error:  # raised in a task, it would end the event loop
+            return None, error
+
+    with unobserved():
+        task = asyncio.create_task(run())
+    result, error = await task
+    if error is not None:
+        raise error
+    return result
 
 
 @contextmanager

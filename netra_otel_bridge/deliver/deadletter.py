@@ -11,17 +11,27 @@ from base64 import b64decode
 from typing import Any
 
 import msgspec
+from google.protobuf import json_format
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
 
 from netra_otel_bridge.deliver.otlp_json import IS_REMOTE, Json, encode_line
 from netra_otel_bridge.deliver.rebuilt import SAMPLED, RebuiltEvent, RebuiltLink, RebuiltResource, RebuiltSpan
+from netra_otel_bridge.deliver.wire import encode_span
 from netra_otel_bridge.model import DeadLetter
 
 
-def letter(span: ReadableSpan, reason: str) -> DeadLetter:
-    """The dead letter of a span, with its ids in hex."""
+def letter(span: ReadableSpan, reason: str, encoded: bytes | None = None) -> DeadLetter:
+    """The dead letter of a span, with its ids in hex.
+
+    ``encoded`` is what `encode_span` made of it before it was handed to code of others: what that code changed of the
+    span is not in the letter.
+    """
+    if encoded is not None and not _holds(span, encoded):
+        span = _decoded(encoded, span.resource, span.instrumentation_scope)
     context = span.context
     return DeadLetter(
         trace_id=f"{context.trace_id:032x}",
@@ -48,7 +58,23 @@ def span_of(dead: DeadLetter) -> ReadableSpan:
         ) from error
 
 
-def _span(span: Json, resource: RebuiltResource, scope: InstrumentationScope | None) -> ReadableSpan:
+def _holds(span: ReadableSpan, encoded: bytes) -> bool:
+    try:
+        return encode_span(span) == encoded
+    except Exception:  # noqa: BLE001  there is no telling what was made of it
+        return False
+
+
+def _decoded(encoded: bytes, resource: Resource, scope: InstrumentationScope | None) -> ReadableSpan:
+    """The span that has these bytes."""
+    span: Json = json_format.MessageToDict(ProtoSpan.FromString(encoded), use_integers_for_enums=True)
+    for holder in (span, *span.get("links", ())):
+        for name in holder.keys() & {"traceId", "spanId", "parentSpanId"}:
+            holder[name] = b64decode(holder[name]).hex()
+    return _span(span, resource, scope)
+
+
+def _span(span: Json, resource: Resource, scope: InstrumentationScope | None) -> ReadableSpan:
     trace_id = span["traceId"]
     status = span.get("status", {})
     parent_id = span.get("parentSpanId")

@@ -17,22 +17,26 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from netra_otel_bridge.clock import Clock, SystemClock
 from netra_otel_bridge.deliver.answers import header_secrets
+from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.exporter import ExporterDestination
 from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
 from netra_otel_bridge.deliver.otlp_settings import TRACES_PATH, OtlpProtocol, read_headers, read_settings
 from netra_otel_bridge.deliver.stock import new_exporter
-from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.errors import ConfigurationError, UsageError
 from netra_otel_bridge.model import Outcome, SpanBatch
 
 _log = logging.getLogger(__name__)
+OPEN_S = 12.0
+"""What an exporter gets to be loaded and made."""
 FORMS = (
     "a destination is otlp, otlp+grpc://HOST:PORT, otlp+grpcs://HOST:PORT, otlp+http://HOST:PORT[/PATH], "
     "otlp+https://HOST:PORT[/PATH], console, otlp-file:PATH, exporter:NAME, "
@@ -121,12 +125,14 @@ def open_destination(
     deadline_s: float = 60.0,
     timeout_s: float | None = None,
     clock: Clock | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Destination:
     """Make a destination ready to send. No connection is made before the first `send`.
 
     ``name`` replaces the one in the specification (a destination of the configuration file). ``deadline_s`` is how
     long an exporter may take for one batch before its answer counts as missing, ``timeout_s`` one OTLP request
-    (default: ``OTEL_EXPORTER_OTLP_TIMEOUT``, else 10 s). Raises `UsageError` or `ConfigurationError`.
+    (default: ``OTEL_EXPORTER_OTLP_TIMEOUT``, else 10 s). ``environ`` holds the variables of OTLP (default: the
+    process's); an exporter reads those of the process itself. Raises `UsageError` or `ConfigurationError`.
     """
     spec = parse_destination(what) if isinstance(what, str) else what
     called = name or spec.name
@@ -138,7 +144,7 @@ def open_destination(
                 called, new_exporter(spec.exporter), deadline_s, secrets=header_secrets(read_headers(os.environ))
             )
         case OtlpSpec():
-            settings = read_settings(os.environ, spec.protocol, spec.endpoint, spec.tls)
+            settings = read_settings(_or_process(environ), spec.protocol, spec.endpoint, spec.tls)
             if settings.in_the_clear():
                 _log.warning(
                     "%s: the headers of OTEL_EXPORTER_OTLP_HEADERS go there in plain text: use TLS, or send through a Collector",
@@ -151,20 +157,55 @@ def open_destination(
             return OtlpHttpDestination(called, settings, clock or SystemClock())
 
 
-def identity(name: str) -> str:
+async def opened(
+    what: DestinationSpec | str,
+    *,
+    name: str | None = None,
+    deadline_s: float = OPEN_S,
+    environ: Mapping[str, str] | None = None,
+) -> Destination:
+    """`open_destination` for an event loop: an exporter is loaded and made on the thread on which it will export.
+
+    Raises `ConfigurationError` also for one that is not made within ``deadline_s`` seconds; it is left behind.
+    """
+    spec = parse_destination(what) if isinstance(what, str) else what
+    if not isinstance(spec, ExporterSpec):
+        return open_destination(spec, name=name, environ=environ)
+    called = name or spec.name
+    calls: OneAtATime[Any] = OneAtATime(f"export {called}")
+    try:
+        exporter = await calls.call(spec, lambda: new_exporter(spec.exporter), deadline_s)
+        secrets = header_secrets(read_headers(os.environ))
+    except StillRunning:
+        calls.close()
+        raise ConfigurationError(
+            f"the traces exporter {spec.exporter!r} was not set up in {deadline_s:g} s",
+            hint="what does its package do when it is imported, or its class when it is made?",
+        ) from None
+    except BaseException:
+        calls.close()
+        raise
+    return ExporterDestination(called, exporter, secrets=secrets, calls=calls)
+
+
+def identity(name: str, environ: Mapping[str, str] | None = None) -> str:
     """The name under which is remembered what a destination has had.
 
-    ``otlp`` is the address that the environment gives, ``otlp-file:PATH`` is absolute; all others are what they are
-    called. Raises `ConfigurationError`.
+    ``otlp`` is the address that ``environ`` gives (default: the process's), ``otlp-file:PATH`` is absolute; all others
+    are what they are called. Raises `ConfigurationError`.
     """
     if name.startswith("otlp-file:"):
         return f"otlp-file:{Path(name.removeprefix('otlp-file:')).expanduser().absolute()}"
     if name != "otlp":
         return name
-    settings = read_settings(os.environ)
+    settings = read_settings(_or_process(environ))
     if settings.protocol == "grpc":
         return f"otlp+{'grpcs' if settings.tls else 'grpc'}://{settings.endpoint}"
     return f"otlp+{settings.endpoint}"
+
+
+def _or_process(environ: Mapping[str, str] | None) -> Mapping[str, str]:
+    return os.environ if environ is None else environ
 
 
 def _from_url(text: str, scheme: str) -> OtlpSpec:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from netra_otel_bridge.deliver.answers import Verdict, masked, outcome
+from netra_otel_bridge.deliver.answers import Verdict, masked, one_line, outcome, raised
 from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.overheard import STOCK, Overheard, error_outcome, overhear
 from netra_otel_bridge.model import Delivered, Outcome, Retry, SpanBatch
@@ -33,7 +34,7 @@ class ExporterDestination:
       spans arrived, so nothing may move on, and no span is to blame.
 
     ``shut_down`` says whether the exporter ends with the destination; one that its owner goes on using is only flushed.
-    ``secrets`` are texts that are replaced by ``***`` in every reason.
+    ``secrets`` are texts that are replaced by ``***`` in every reason. ``calls`` is the thread on which it was made.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class ExporterDestination:
         *,
         secrets: Sequence[str] = (),
         shut_down: bool = True,
+        calls: OneAtATime[Any] | None = None,
     ) -> None:
         self.name = name
         self._exporter = exporter
         self._deadline_s = deadline_s
         self._secrets = tuple(secrets)
         self._loggers = _loggers_of(exporter)
-        self._calls: OneAtATime[Outcome] = OneAtATime(f"export {name}")
+        self._calls: OneAtATime[Outcome] = calls or OneAtATime(f"export {name}")
         self._shuts_down = shut_down
         self._closed = False
 
@@ -86,14 +88,14 @@ class ExporterDestination:
             return outcome(Verdict.MISCONFIGURED, "whoever read what the exporter writes has gone away")
         except BaseException as error:  # noqa: BLE001  the wall around foreign code, `SystemExit` included
             known = error_outcome(error)
-            return known or outcome(Verdict.REFUSED, f"the exporter raised {type(error).__name__}: {error}")
+            return known or outcome(Verdict.REFUSED, f"the exporter raised {raised(error)}")
         finally:
             detach(token)
         return self._outcome(result, heard)
 
     def _outcome(self, result: object, heard: Overheard) -> Outcome:
         if result is SpanExportResult.SUCCESS:
-            return Delivered("; ".join(heard.forms))
+            return Delivered(one_line("; ".join(heard.forms)))
         if result is SpanExportResult.FAILURE:
             return heard.outcome()
         kind = "None" if result is None else f"a {type(result).__name__}"

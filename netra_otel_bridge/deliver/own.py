@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import BuiltinMethodType, MethodType
@@ -13,8 +12,8 @@ from typing import cast
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from netra_otel_bridge.deliver.answers import Verdict, outcome
-from netra_otel_bridge.deliver.callback import CallbackDestination, SpanCallback, raised_outcome, unobserved
+from netra_otel_bridge.deliver.answers import Verdict, outcome, raised, shown
+from netra_otel_bridge.deliver.callback import CallbackDestination, SpanCallback, in_task, raised_outcome
 from netra_otel_bridge.deliver.destination import Destination, identity
 from netra_otel_bridge.deliver.exporter import ExporterDestination
 from netra_otel_bridge.deliver.processor import ProcessorDestination
@@ -61,10 +60,7 @@ class OwnDestination:
     async def send(self, batch: SpanBatch) -> Outcome:
         """Hand one batch over and say what became of it. Raises the `BridgeError` that ``send`` raised, if any."""
         try:
-            with unobserved():
-                answer: object = self._given.send(batch)
-                if inspect.isawaitable(answer):
-                    answer = await answer
+            answer = await in_task(lambda: self._given.send(batch))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -75,7 +71,7 @@ class OwnDestination:
                 raise
             return raised_outcome(error, "its send")
         if isinstance(answer, Outcome):
-            return answer
+            return shown(answer)
         return outcome(Verdict.MISCONFIGURED, f"its send returned {type(answer).__name__}; return an Outcome")
 
     async def aclose(self) -> None:
@@ -123,12 +119,12 @@ def check_handed_in_once(targets: Sequence[To]) -> None:
         raise UsageError(f"the same {type(_unnamed(one)).__name__} is handed in twice", hint="hand each object in once")
 
 
-def check_names(targets: Sequence[To], destinations: Sequence[Destination]) -> None:
+def check_names(targets: Sequence[To], destinations: Sequence[Destination], environ: Mapping[str, str]) -> None:
     """Raise `UsageError` unless what a state remembers of ``targets`` by name is found again by that name.
 
     ``destinations`` are what was opened for ``targets``, in the same order.
     """
-    names = [identity(one.name) for one in destinations]
+    names = [identity(one.name, environ) for one in destinations]
     for target, destination, name in zip(targets, destinations, names, strict=True):
         if isinstance(target, str):
             continue
@@ -177,7 +173,10 @@ def _walled(name: str | None, given: Destination) -> OwnDestination:
     for method in ("send", "aclose"):
         if not callable(getattr(given, method, None)):
             raise UsageError(f"the destination {kind} has no method {method}", hint="see Destination in the docs")
-    name = name or getattr(given, "name", None)
+    try:
+        name = name or getattr(given, "name", None)
+    except Exception as error:
+        raise UsageError(f"the name of the destination {kind} cannot be read: {raised(error)}") from error
     if not isinstance(name, str) or not name:
         raise UsageError(f"the destination {kind} has no name", hint="give it a text called name, or use Named(...)")
     return OwnDestination(name, given)

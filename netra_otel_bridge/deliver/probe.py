@@ -22,8 +22,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
 from netra_otel_bridge.clock import NS_PER_MS
-from netra_otel_bridge.deliver.answers import named_limit_bytes
-from netra_otel_bridge.deliver.batching import MAX_BYTES, MIN_BYTES, batch_of
+from netra_otel_bridge.deliver import hints
+from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes
+from netra_otel_bridge.deliver.batching import CUT_BYTES, MAX_BYTES, MIN_BYTES, batch_of
 from netra_otel_bridge.deliver.destination import Destination
 from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
@@ -53,29 +54,12 @@ ANSWER_S = 12.0
 """What one question gets to be answered; OTLP's own time-out is shorter by default."""
 SERVICE, SPAN_NAME = "netra-otel-bridge", "netra-otel-bridge check"
 _NOTE, _FILLING = "netra.bridge.check", "netra.bridge.check.filling"
-_BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|HTTP (429|503)")
-_TLS_HINTS = (
-    (
-        re.compile(r"local issuer|issuer certificate|self.signed", re.I),
-        "OTEL_EXPORTER_OTLP_CERTIFICATE names the file of an authority to trust",
-    ),
-    (
-        re.compile(r"has expired|not yet valid", re.I),
-        "its certificate is not valid now: whoever runs it renews it, or a clock is wrong",
-    ),
-    (
-        re.compile(r"mismatch|hostname verification|not in peer certificate|not valid for", re.I),
-        "its certificate is for another host: use a name that is in it",
-    ),
-    (
-        re.compile(r"CERTIFICATE_REQUIRED", re.I),
-        "it wants a client certificate: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY name its files",
-    ),
-)
-_OTHERWISE = "check the address, the protocol, grpc or http, and TLS"
+_OF_NOTHING = re.compile(r"raised (Index|Value|Type|ZeroDivision|Assertion)Error\b|raised StopIteration\b")
+"""What code may raise for want of a span alone."""
 _LENGTHS_BYTES = 16
 """How much longer the four lengths around a long text are than those around none."""
 _TOO_LARGE = "batches are split, and larger spans trimmed"
+_CUT = "lower batch_bytes to what it takes"
 _OTLP_UNKNOWN = "whether it takes large or old spans (check --send sends one), and keeps what it takes"
 _SPANS_UNKNOWN = "whether it takes spans at all (check --send sends one)"
 _FILE_UNKNOWN = "whether there is room for what will be written"
@@ -141,6 +125,9 @@ async def _asked(destination: Destination, size_bytes: int, answer_s: float) -> 
             return _result(answer, "", _OTLP_UNKNOWN)
         case _:
             answer = await _answer(destination.send(EMPTY), answer_s)
+            if isinstance(answer, Refused) and " raised " in answer.reason and not _OF_NOTHING.search(answer.reason):
+                said = f"{answer.reason}, given an empty batch"
+                return ProbeResult(False, said, _EXPORTER_UNKNOWN, DestinationRefuses.exit_code)
             return _result(answer, "it answers SUCCESS to an empty batch, which is no proof", _EXPORTER_UNKNOWN)
 
 
@@ -201,6 +188,9 @@ async def _sized(
             case TooLarge(reason) if size_bytes > MIN_BYTES:
                 too_large = too_large or f", and none of {_size(len(body))} ({reason}): {_TOO_LARGE}"
                 size_bytes = _smaller(len(body), reason)
+            case Retry(reason) if is_cut(reason) and size_bytes > CUT_BYTES:
+                too_large = too_large or f", and the connection is cut at {_size(len(body))} ({reason}): {_CUT}"
+                size_bytes = _smaller(len(body))
             case TooLarge(reason) | Refused(reason):
                 said = f"it takes an empty request, and refuses {asked} ({reason})"
                 return ProbeResult(True, said, _SPANS_UNKNOWN, sure=False)
@@ -230,7 +220,7 @@ async def _sent(
             case TooLarge(reason) | Refused(reason) | PartlyRefused(_, reason):
                 young = made_up_span(sample.now_ns, size_bytes)
                 answer = await _answer(destination.send(young), answer_s)
-                return _refused(found, f"{asked} ({reason})", young if isinstance(answer, Delivered) else None)
+                return _refused(found, asked, reason, young if isinstance(answer, Delivered) else None)
             case Retry() | Misconfigured():
                 failed = _failed(answer, "whether the span arrived all the same")
                 return replace(failed, said=f"{found.said}; {asked}: {failed.said}", took_bytes=found.took_bytes)
@@ -250,10 +240,10 @@ def _taken(destination: Destination, found: ProbeResult, batch: SpanBatch, what:
     return replace(found, said=said, unknown=unknown, sure=True, took_bytes=batch.size_bytes, trace_id=trace_id)
 
 
-def _refused(found: ProbeResult, what: str, young: SpanBatch | None) -> ProbeResult:
+def _refused(found: ProbeResult, what: str, reason: str, young: SpanBatch | None) -> ProbeResult:
     """``what`` is refused at any size. ``young`` is the same of now, where that was taken: then it is the age."""
-    why = "spans like these" if young is None else "spans that old, and took one of now"
-    said = f"{found.said}; it refuses even {what}: it does not take {why}; they become dead letters"
+    why = hints.of_refused(reason) if young is None else "it does not take spans that old, and took one of now"
+    said = f"{found.said}; it refuses even {what} ({reason}): {why}; they become dead letters"
     trace_id = None if young is None else _trace_id(young)
     return replace(
         found, ok=False, sure=True, said=said, unknown="", exit_code=DestinationRefuses.exit_code, trace_id=trace_id
@@ -284,14 +274,13 @@ def _failed(outcome: Retry | Misconfigured, unknown: str) -> ProbeResult:
     """The line of an answer that would hold or end a lane, with what to do."""
     match outcome:
         case Retry(reason):
-            do = "try again later" if _BUSY.search(reason) else "is it running, is this its address, does it want TLS?"
-            return ProbeResult(False, f"{reason} ({do})", unknown, DestinationUnavailable.exit_code)
+            return ProbeResult(False, f"{reason} ({hints.of_retry(reason)})", unknown, DestinationUnavailable.exit_code)
         case Misconfigured(reason, True):
             said = f"refuses the credentials: {reason} (set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it)"
             return ProbeResult(False, said, unknown, DestinationUnauthorized.exit_code)
         case Misconfigured(reason):
-            do = next((hint for words, hint in _TLS_HINTS if words.search(reason)), _OTHERWISE)
-            said = f"{reason} ({do})"
+            do = hints.of_misconfigured(reason)
+            said = f"{reason} ({do})" if do else reason
             return ProbeResult(False, said, unknown, DestinationMisconfigured.exit_code)
 
 

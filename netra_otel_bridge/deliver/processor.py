@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from netra_otel_bridge.deliver.answers import Verdict, outcome
+from netra_otel_bridge.deliver.answers import Verdict, outcome, raised
 from netra_otel_bridge.deliver.callback import raised_outcome, unobserved
 from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
 from netra_otel_bridge.model import Delivered, Outcome, Refused, Retry, SpanBatch
@@ -27,7 +27,7 @@ class ProcessorDestination:
     - A ``force_flush`` that answers ``False`` or raises is `Retry`: only the flush is done again. Not to answer within
       ``deadline_s`` is `Retry` too; the same batch then takes the answer of that call.
 
-    The processor is never shut down: its owner goes on using it.
+    A processor of the SDK's that was shut down is `Misconfigured`. The processor is never shut down: its owner goes on using it.
     """
 
     def __init__(self, name: str, processor: SpanProcessor, deadline_s: float = 60.0) -> None:
@@ -56,6 +56,8 @@ class ProcessorDestination:
         self._calls.close()
 
     def _take(self, spans: Sequence[ReadableSpan]) -> Outcome:
+        if _is_shut_down(self._processor):
+            return outcome(Verdict.MISCONFIGURED, "the processor is shut down")
         known = set(map(id, self._batch))
         if not all(id(span) in known for span in spans):
             self._batch, self._answers = spans, {}
@@ -83,11 +85,22 @@ class ProcessorDestination:
         try:
             flushed: object = self._processor.force_flush(FLUSH_MILLIS)
         except BaseException as error:  # noqa: BLE001  the wall around foreign code
-            return outcome(Verdict.RETRY, f"the processor's force_flush raised {type(error).__name__}: {error}")
+            return outcome(Verdict.RETRY, f"the processor's force_flush raised {raised(error)}")
         if flushed is False:
             return Retry("the processor's force_flush answered False")
         self._unflushed = 0
         return Delivered()
+
+
+def _is_shut_down(processor: SpanProcessor) -> bool:
+    """Whether one of the SDK's, or what exports for it, is known to drop what it gets: ``on_end`` does not say so."""
+    parts = getattr(processor, "_span_processors", ())
+    if isinstance(parts, tuple) and any(map(_is_shut_down, parts)):
+        return True
+    batches, exporter = getattr(processor, "_batch_processor", None), getattr(processor, "span_exporter", None)
+    return any(
+        getattr(one, flag, None) is True for one in (processor, batches, exporter) for flag in ("_shutdown", "_stopped")
+    )
 
 
 def _room(processor: SpanProcessor) -> int:

@@ -1,6 +1,6 @@
 """From a batch to an answer for every span in it: wait, halve, bisect, trim; the destination only says what it is asked.
 
-    Retry          the same batch again, after a growing wait
+    Retry          the same batch again, after a growing wait; halved where it seems that it is cut off for its size
     TooLarge       two halves by size; a single span is trimmed, and dead when there is nothing left to trim
     Refused        two halves, whole traces first; a single span is dead, and so is the rest of a trace that is full
     Misconfigured  the lane ends, or, where it is patient, waits as long as it may
@@ -16,10 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
 from netra_otel_bridge.clock import Backoff, Clock
-from netra_otel_bridge.deliver.answers import named_limit_bytes, names_full_trace
-from netra_otel_bridge.deliver.batching import MIN_BYTES, batch_of, halves_by_size, halves_by_trace
+from netra_otel_bridge.deliver import hints
+from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes, names_full_trace
+from netra_otel_bridge.deliver.batching import CUT_BYTES, MIN_BYTES, batch_of, halves_by_size, halves_by_trace
 from netra_otel_bridge.deliver.destination import Destination
+from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.trim import MAX_TRIMS, trim
+from netra_otel_bridge.deliver.wire import ids_of
 from netra_otel_bridge.errors import (
     DestinationError,
     DestinationMisconfigured,
@@ -46,15 +49,18 @@ REFUSED_AT_LEAST = 100
 """More than a fifth refused, and at least this many: the destination does not want this kind of span; stop."""
 WINDOW_SPANS = 10_000
 """When so many were answered, both counts are halved: the share is that of lately, not of a year."""
+CUTS = 3
+"""When the same batch was cut off so often in a row, and a request without spans is not, it is sent in halves."""
 _MAX_FULL_TRACES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A span that the destination will never take, as it was handed in, and the destination's reason."""
+    """A span that the destination will never take, as it was handed in, its bytes, and the destination's reason."""
 
     span: ReadableSpan
     reason: str
+    encoded: bytes
 
 
 @dataclass(slots=True)
@@ -183,7 +189,7 @@ class Sender:
             raise asyncio.CancelledError
 
     async def _outcome(self, batch: SpanBatch) -> Delivered | PartlyRefused | TooLarge | Refused:
-        attempt = 0
+        attempt = cuts = 0
         while True:
             outcome = await self._ask(batch)
             match outcome:
@@ -192,6 +198,10 @@ class Sender:
                         self._on_recovered()
                     return outcome
                 case Retry(reason, after_s):
+                    cuts = cuts + 1 if is_cut(reason) else 0
+                    if cuts >= CUTS and await self._is_cut_for_its_size(batch):
+                        self._on_recovered()
+                        return TooLarge(reason)
                     if not self._patient and attempt + 1 >= self._backoff.attempts:
                         raise self._unavailable(batch, attempt + 1, reason)
                     delay_s = self._backoff.delay_s(attempt, after_s)
@@ -199,7 +209,7 @@ class Sender:
                     error = self._misconfigured(outcome)
                     if not self._patient:
                         raise error
-                    reason, delay_s = f"{reason} ({error.hint})", self._backoff.max_s
+                    reason, delay_s = f"{reason} ({error.hint})" if error.hint else reason, self._backoff.max_s
                 case _:
                     assert_never(outcome)
             attempt += 1
@@ -220,10 +230,20 @@ class Sender:
                 raise
             return Retry(str(error))
 
+    async def _is_cut_for_its_size(self, batch: SpanBatch) -> bool:
+        """Whether a batch can be halved, and what cuts the connection on it answers a request without spans."""
+        if len(batch.spans) == 1 or batch.size_bytes <= CUT_BYTES:
+            return False
+        self._stop_here()
+        match self._destination:
+            case OtlpGrpcDestination() | OtlpHttpDestination():
+                return not isinstance(await self._destination.send_request(b"", 0), Retry | Misconfigured)
+        return False
+
     def _unavailable(self, batch: SpanBatch, tries: int, reason: str) -> DestinationError:
         return DestinationUnavailable(
             f"{self._destination.name}: did not take a batch of {len(batch.spans)} spans in {tries} tries: {reason}",
-            hint="is it running, is this its address, and does it want TLS?",
+            hint=hints.of_retry(reason),
         )
 
     def _misconfigured(self, outcome: Misconfigured) -> DestinationError:
@@ -233,9 +253,7 @@ class Sender:
                 f"{name}: refuses the credentials: {outcome.reason}",
                 hint="set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it",
             )
-        return DestinationMisconfigured(
-            f"{name}: {outcome.reason}", hint="check the address, the protocol (grpc or http) and TLS"
-        )
+        return DestinationMisconfigured(f"{name}: {outcome.reason}", hint=hints.of_misconfigured(outcome.reason))
 
     def _delivered(self, answer: Answer, part: _Part, refused: int = 0, reason: str = "") -> None:
         """Count a part that was taken, but for ``refused`` of its spans.
@@ -250,7 +268,7 @@ class Sender:
             if part.trims:
                 answer.trimmed += 1
                 answer.problems.append(
-                    f"span {_name(part.spans[0])} was too large and was trimmed from {part.whole.size_bytes} "
+                    f"span {_name(part.whole.encoded[0])} was too large and was trimmed from {part.whole.size_bytes} "
                     f"to {part.batch.size_bytes} bytes"
                 )
         self._watch(len(part.spans), refused, reason)
@@ -259,18 +277,19 @@ class Sender:
     def _dead(self, answer: Answer, part: _Part, reason: str) -> None:
         """Count a part that will never be taken. The rest of a full trace counts as one refusal: it is one cause."""
         answer.answered += part.spans
-        answer.dead += [Dead(span, reason) for span in part.spans]
-        answer.problems += [f"span {_name(span)} was refused: {reason}" for span in part.spans]
+        encoded = part.whole.encoded
+        answer.dead += [Dead(span, reason, body) for span, body in zip(part.spans, encoded, strict=True)]
+        answer.problems += [f"span {_name(body)} was refused: {reason}" for body in encoded]
         if names_full_trace(reason):
             if len(self._full) >= _MAX_FULL_TRACES:
                 self._full.clear()
-            self._full.add(part.spans[0].context.trace_id)
+            self._full.add(ids_of(encoded[0])[0])
         count = 1 if names_full_trace(reason) else len(part.spans)
         self._watch(count, count, reason)
 
     def _is_full(self, part: _Part, reason: str) -> bool:
         """Whether all spans of the part belong to one trace that has grown too large for one span more already."""
-        traces = {span.context.trace_id for span in part.spans}
+        traces = {ids_of(encoded)[0] for encoded in part.whole.encoded}
         return len(traces) == 1 and traces <= self._full and names_full_trace(reason)
 
     def _watch(self, answered: int, refused: int, reason: str) -> None:
@@ -281,7 +300,7 @@ class Sender:
             raise DestinationRefuses(
                 f"{self._destination.name}: refused {self._refused} of the last {self._answered} spans, "
                 f"the last one for: {reason}",
-                hint="it does not take spans like these; nothing more was sent",
+                hint=f"{hints.of_refused(reason)}; nothing more was sent",
             )
         if self._answered >= WINDOW_SPANS:
             self._answered //= 2
@@ -306,5 +325,6 @@ def _trimmed(part: _Part, reason: str) -> _Part | None:
     return None if span is None else _Part(batch_of((span,)), part.whole, part.trims + 1)
 
 
-def _name(span: ReadableSpan) -> str:
-    return f"{span.context.span_id:016x} of trace {span.context.trace_id:032x}"
+def _name(encoded: bytes) -> str:
+    trace_id, span_id = ids_of(encoded)
+    return f"{span_id:016x} of trace {trace_id:032x}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from netra_otel_bridge.deliver.answers import one_line, raised
 from netra_otel_bridge.deliver.overheard import overhear
 from netra_otel_bridge.errors import ConfigurationError
 
@@ -29,9 +30,9 @@ def exporter_class(name: str) -> Callable[..., SpanExporter]:
         )
     try:
         loaded: Callable[..., SpanExporter] = found[name].load()
-    except Exception as error:
+    except BaseException as error:
         raise ConfigurationError(
-            f"the traces exporter {name!r} ({found[name].value}) cannot be loaded: {type(error).__name__}: {error}",
+            f"the traces exporter {name!r} ({found[name].value}) cannot be loaded: {raised(error)}",
             hint="reinstall the package that brings it",
         ) from error
     return loaded
@@ -40,19 +41,20 @@ def exporter_class(name: str) -> Callable[..., SpanExporter]:
 def new_exporter(name: str, **arguments: Any) -> SpanExporter:
     """An exporter made by its entry point. Raises `ConfigurationError` where it cannot be made from its settings.
 
-    What it logs meanwhile is repeated without values: of a header that cannot be read it would show the key.
+    Whatever it raises is its own, `KeyboardInterrupt` included: call this on a thread that gets no signals. What it
+    logs meanwhile is repeated without values: of a header that cannot be read it would show the key.
     """
     make = exporter_class(name)
     try:
         with overhear(("opentelemetry",)) as heard:
             exporter = make(**arguments)
-    except Exception as error:
+    except BaseException as error:
         raise ConfigurationError(
-            f"the traces exporter {name!r} cannot be set up: {type(error).__name__}: {error}",
+            f"the traces exporter {name!r} cannot be set up: {raised(error)}",
             hint="look at its environment variables (OTEL_EXPORTER_...)",
         ) from error
     for form in heard.forms:
-        _log.warning("%s: while it was set up, the exporter said: %s", name, form)
+        _log.warning("%s: while it was set up, the exporter said: %s", name, one_line(form))
     if not callable(getattr(exporter, "export", None)):
         raise ConfigurationError(f"the entry point {name!r} of {GROUP} does not make a span exporter")
     return exporter

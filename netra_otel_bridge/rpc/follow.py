@@ -11,7 +11,7 @@ from traceback import clear_frames
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from netra_otel_bridge.clock import NS_PER_S
+from netra_otel_bridge.clock import NS_PER_S, Clock
 from netra_otel_bridge.deliver import Destination
 from netra_otel_bridge.errors import BridgeError
 from netra_otel_bridge.model import Delivered, LaneHealth, Outcome, Retry, SpanBatch, TooLarge, TraceQuery
@@ -23,6 +23,8 @@ from netra_otel_bridge.v1 import bridge_pb2 as pb
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PREFIX = "grpc:"
 """Subscriptions stand among the destinations of the state under ``grpc:NAME``."""
+AHEAD_NS = 60 * NS_PER_S
+"""How far the clock of a client may be ahead."""
 _FRAME_BYTES = 1024
 
 
@@ -125,8 +127,9 @@ class _Session:
 class Subscriptions:
     """Answers FollowSpans. A subscription has one client; the latest one."""
 
-    def __init__(self, follow: Follow, stall_ns: int) -> None:
+    def __init__(self, follow: Follow, stall_ns: int, clock: Clock) -> None:
         self._follow = follow
+        self._clock = clock
         self._stall_s = stall_ns / NS_PER_S
         self._sessions: dict[str, _Session] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -148,6 +151,8 @@ class Subscriptions:
         if not NAME.fullmatch(start.subscription):
             raise invalid("the name of a subscription has 1 to 64 letters, digits, '.', '_' or '-'")
         since_ns = messages.nanoseconds(start.start_time, "start_time") if start.HasField("start_time") else None
+        if since_ns is not None and since_ns > self._clock.now_ns() + AHEAD_NS:
+            raise invalid("start_time lies in the future", hint="leave it out to begin now")
         name = PREFIX + start.subscription
         query, profile = messages.trace_query(start.query), messages.profile(start.profile)
         subscriber = Subscriber(name, context, messages.message_bytes(start.max_message_bytes), self._stall_s)
@@ -181,7 +186,13 @@ async def _serve(
     try:
         await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)
         if replaced.done():
-            raise Refusal(Code.ABORTED, "TAKEN_OVER", "another client opened this subscription")
+            raise Refusal(
+                Code.ABORTED,
+                "TAKEN_OVER",
+                "another client opened this subscription",
+                hint="stop: two that go on take it from each other; each needs a name of its own",
+                retry_s=10.0,
+            )
         if subscriber.failure.done():
             raise subscriber.failure.result().bare()
         for way in (following, acknowledging):

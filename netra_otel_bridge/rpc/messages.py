@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from netra_otel_bridge.clock import NS_PER_MS, NS_PER_S
+from netra_otel_bridge.clock import LAST_NS, NS_PER_MS, NS_PER_S
 from netra_otel_bridge.deliver import trimmed_to
 from netra_otel_bridge.deliver.wire import encode_request, varint
 from netra_otel_bridge.errors import BridgeError
@@ -68,10 +68,10 @@ def timestamp(ns: int) -> Timestamp | None:
 
 
 def nanoseconds(when: Timestamp, name: str) -> int:
-    """The inverse. Raises `Refusal` for a time before 1970 or one that no time stamp may have."""
+    """The inverse, at most `LAST_NS`. Raises `Refusal` for a time before 1970 or one that no time stamp may have."""
     if not (0 <= when.seconds <= 253_402_300_799 and 0 <= when.nanos < NS_PER_S):
         raise invalid(f"{name} is no time from 1970 on")
-    return when.seconds * NS_PER_S + when.nanos
+    return min(when.seconds * NS_PER_S + when.nanos, LAST_NS)
 
 
 def time_range(message: pb.TimeRange, now_ns: int) -> Window:
@@ -144,6 +144,7 @@ def replay_progress(report: LaneReport) -> pb.ReplayProgress:
         delivered=report.delivered,
         refused=report.refused,
         dead_lettered=report.dead_lettered,
+        kept=report.kept,
         skipped=report.skipped,
         unreadable=report.unreadable,
         missing=report.missing,

@@ -148,6 +148,11 @@ class Replays:
             _log.exception("the replay %s failed", replay.id)
         if report is not None:
             replay.reports = {lane.name: lane for lane in report.destinations}
+            if letters := sum(lane.dead_lettered + lane.kept for lane in report.destinations):
+                _log.warning(
+                    "the replay %s ended, and %d dead letters are kept: netra-otel-bridge state dead-letters --state %s",
+                    replay.id, letters, directory,
+                )  # fmt: skip
         replay.state = state
         replay.ended_ns = self._bridge.clock.now_ns()
         replay.tell()

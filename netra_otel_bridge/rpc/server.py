@@ -91,7 +91,7 @@ class RpcServer:
         self._replays = Replays(bridge)
         self._calls = Calls(settings.grpc_calls, Limiter(bridge.clock))
         self._watch: asyncio.Task[None] | None = None
-        subscriptions = Subscriptions(follow, settings.grpc_stall_ns)
+        subscriptions = Subscriptions(follow, settings.grpc_stall_ns, bridge.clock)
         service = BridgeCalls(bridge, client, health, version, self._replays, subscriptions)
         interceptors = [_Authentication(settings.grpc_token.reveal())] if settings.grpc_token is not None else []
         self._server = grpc.aio.server(

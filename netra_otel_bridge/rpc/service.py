@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -14,14 +15,16 @@ from netra_otel_bridge.clock import NS_PER_S, iso_ms
 from netra_otel_bridge.errors import NotKnown
 from netra_otel_bridge.model import ServiceHealth, Window
 from netra_otel_bridge.rpc import messages
-from netra_otel_bridge.rpc.calls import Calls, Context, write
+from netra_otel_bridge.rpc.calls import UNARY_S, Calls, Context, write
 from netra_otel_bridge.rpc.follow import Subscriptions
-from netra_otel_bridge.rpc.refusals import invalid, stalled
+from netra_otel_bridge.rpc.refusals import Code, Refusal, invalid, stalled
 from netra_otel_bridge.rpc.replays import WATCH_S, Replays
 from netra_otel_bridge.rpc.spans import SpanReading
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
+NETRA_S = UNARY_S - 10
+T = TypeVar("T")
 SERVICE = pb.DESCRIPTOR.services_by_name["BridgeService"].full_name
 
 
@@ -103,7 +106,8 @@ class BridgeCalls:
     async def get_tenant_usage(self, request: pb.GetTenantUsageRequest) -> pb.GetTenantUsageResponse:
         """What a tenant used."""
         window = self._usage_window(request.tenant_id, "tenant_id", request.range)
-        usage = await self._client.get_tenant_usage(request.tenant_id, iso_ms(window.start_ns), iso_ms(window.end_ns))
+        asked = self._client.get_tenant_usage(request.tenant_id, iso_ms(window.start_ns), iso_ms(window.end_ns))
+        usage = await _in_time(asked)
         if usage is None:
             raise NotKnown(f"Netra knows no tenant {request.tenant_id[:200]!r}")
         return pb.GetTenantUsageResponse(
@@ -118,7 +122,8 @@ class BridgeCalls:
     async def get_session_usage(self, request: pb.GetSessionUsageRequest) -> pb.GetSessionUsageResponse:
         """What a session used."""
         window = self._usage_window(request.session_id, "session_id", request.range)
-        usage = await self._client.get_session_usage(request.session_id, iso_ms(window.start_ns), iso_ms(window.end_ns))
+        asked = self._client.get_session_usage(request.session_id, iso_ms(window.start_ns), iso_ms(window.end_ns))
+        usage = await _in_time(asked)
         if usage is None:
             raise NotKnown(f"Netra knows no session {request.session_id[:200]!r}")
         return pb.GetSessionUsageResponse(
@@ -136,6 +141,16 @@ class BridgeCalls:
         if not name:
             raise invalid(f"{field} is missing")
         return messages.time_range(asked, self._bridge.clock.now_ns())
+
+
+async def _in_time(asked: Awaitable[T]) -> T:
+    """Netra's answer. Where it takes as long as the call may, that is Netra's failure, and said so."""
+    try:
+        async with asyncio.timeout(NETRA_S):
+            return await asked
+    except TimeoutError:
+        message = f"no answer of Netra in {NETRA_S:g} s, with what it was asked again"
+        raise Refusal(Code.UNAVAILABLE, "NETRA_UNAVAILABLE", message, retry_s=30.0) from None
 
 
 def _serialize(message: Any) -> bytes:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
 
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.clock import NS_PER_S
 from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.held import Pool
 from netra_otel_bridge.model import SpanBatch, SpanChunk, TraceQuery, Window
 from netra_otel_bridge.rpc import messages
-from netra_otel_bridge.rpc.calls import Context, write
-from netra_otel_bridge.rpc.refusals import Refusal, invalid, plain, stalled
+from netra_otel_bridge.rpc.calls import Context
+from netra_otel_bridge.rpc.refusals import invalid, plain, stalled
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.streaming import SpanStream
 from netra_otel_bridge.v1 import bridge_pb2 as pb
@@ -30,6 +32,7 @@ class SpanReading:
         self._bridge = bridge
         self._client = client
         self._stall_s = bridge.settings.grpc_stall_ns / NS_PER_S
+        self._pool = Pool(bridge.settings.held_bytes)
 
     async def read(self, request: pb.ReadSpansRequest, context: Context) -> None:
         """Write the spans to ``context``, chunk after chunk. Raises `Refusal`, `BridgeError`."""
@@ -38,7 +41,7 @@ class SpanReading:
         async with aclosing(stream.chunks()) as chunks:
             async for chunk in chunks:
                 for response in _encoded(chunk, limit_bytes):
-                    await write(context, response, self._stall_s, self._late)
+                    await self._write(context, response)
 
     def _stream(self, request: pb.ReadSpansRequest, chunk_bytes: int) -> SpanStream:
         query = messages.trace_query(request.query)
@@ -63,12 +66,19 @@ class SpanReading:
                 request.resume_token or None,
                 profile,
                 chunk_bytes=chunk_bytes,
+                pool=self._pool,
             )
         except UsageError as error:
             raise invalid(error.message, hint=error.hint, reason="RESUME_TOKEN_INVALID") from None
 
-    def _late(self) -> Refusal:
-        return stalled("the client took no message", self._stall_s)
+    async def _write(self, context: Context, response: bytes) -> None:
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with self._pool.writing(self._stall_s):
+                await context.write(response)
+        except TimeoutError:
+            seconds = round(asyncio.get_running_loop().time() - begun, 1)
+            raise stalled("the client took no message", seconds) from None
 
 
 def _encoded(chunk: SpanChunk, limit_bytes: int) -> Iterator[bytes]:

@@ -30,6 +30,11 @@ MAX_LIMIT = 100
 """Items on a page, at most: Netra's own bound."""
 
 
+def is_above_zero(value: object) -> bool:
+    """Whether it is a number above zero, which a NaN is not."""
+    return isinstance(value, int | float) and value > 0
+
+
 def start_text(when: Time) -> str:
     """The first instant asked for."""
     return _time(when, "start_time", 0)
@@ -42,8 +47,8 @@ def end_text(when: Time) -> str:
 
 def page_size(limit: int | None) -> int | None:
     """Items on a page, 1 to `MAX_LIMIT`; ``None`` leaves it to Netra (20)."""
-    if limit is not None and not 1 <= limit <= MAX_LIMIT:
-        raise UsageError(f"limit is {limit}, and Netra takes 1 to {MAX_LIMIT}")
+    if limit is not None and not (isinstance(limit, int) and 1 <= limit <= MAX_LIMIT):
+        raise UsageError(f"limit is {limit!r:.80}, and Netra takes 1 to {MAX_LIMIT}")
     return limit
 
 
@@ -70,7 +75,7 @@ def trace_query(
     query = {
         "startTime": start_text(start_time),
         "endTime": end_text(end_time),
-        "filters": [_filter_object(condition) for condition in (*conditions, *filters)],
+        "filters": [_filter_object(condition) for condition in (*conditions, *_checked(filters))],
         "pagination": _given(limit=page_size(limit), cursor=cursor, direction=one_of(direction, "up", "down")),
         **_given(sortField=sort_field, sortOrder=one_of(sort_order, "asc", "desc")),
     }
@@ -135,7 +140,13 @@ def summary_query(asked: SessionFilterConfig) -> bytes:
 
 
 def _conditions(filters: Sequence[TraceFilter] | None) -> dict[str, object]:
-    return {"filters": [_filter_object(condition) for condition in filters]} if filters else {}
+    return {"filters": [_filter_object(condition) for condition in _checked(filters)]} if filters else {}
+
+
+def _checked(filters: Sequence[TraceFilter]) -> Sequence[TraceFilter]:
+    if not isinstance(filters, Sequence) or not all(isinstance(one, TraceFilter) for one in filters):
+        raise UsageError("filters holds something else than TraceFilter", hint="give a list of TraceFilter(...)")
+    return filters
 
 
 def _encoded(query: Mapping[str, object], what: str) -> bytes:
@@ -143,6 +154,8 @@ def _encoded(query: Mapping[str, object], what: str) -> bytes:
         return msgspec.json.encode(query)
     except UnicodeEncodeError:
         raise UsageError(f"the {what} holds text that is not Unicode") from None
+    except TypeError as error:
+        raise UsageError(f"the {what} holds a value that JSON has no form for: {error}") from None
 
 
 def _filter_object(condition: TraceFilter) -> dict[str, Any]:
@@ -160,6 +173,8 @@ def _time(when: Time, name: str, add_ns: int) -> str:
         if when.tzinfo is None:
             raise UsageError(f"{name} has no time zone", hint="give datetime.now(UTC), or ISO 8601 text")
         return iso_ms(datetime_ns(when) + add_ns)
+    if not isinstance(when, str):
+        raise UsageError(f"{name} is of type {type(when).__name__}", hint="give ISO 8601 text, or a datetime")
     if not when:
         raise UsageError(f"{name} is empty")
     return when

@@ -55,7 +55,7 @@ class AsyncNetraClient:
     `dashboard`, which compute more. ``max_concurrency`` and ``rate_per_s`` bound
     all calls together. ``max_response_bytes`` bounds one decoded answer. ``allow_insecure`` lets the API key travel
     over plain http to other hosts than this one. ``ssl_context`` replaces the system's certificate authorities.
-    Raises `ConfigurationError`.
+    Raises `ConfigurationError`, and `UsageError` for a ``backoff`` that is none.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class AsyncNetraClient:
         clock: Clock | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._backoff = backoff or Backoff()
+        self._backoff = Backoff() if backoff is None else backoff
         self._clock = clock or SystemClock()
         self._turns: asyncio.Semaphore | None = None
         self._transport = Transport(
@@ -281,7 +281,7 @@ class AsyncNetraClient:
 
         return read_pages(
             fetch,
-            f"the spans of trace {trace_id[:80]!r}",
+            f"the spans of trace {trace_id!r:.82}",
             cursor=cursor,
             limit=limit,
             backoff=self._backoff,

@@ -34,6 +34,7 @@ from netra_otel_bridge.source.arguments import (
     Time,
     chart_query,
     end_text,
+    is_above_zero,
     session_query,
     start_text,
     summary_query,
@@ -50,8 +51,8 @@ class AsyncDashboard:
     """The dashboard calls of an `AsyncNetraClient`, within its budget; ``timeout`` is in seconds, for one attempt."""
 
     def __init__(self, transport: Transport, *, timeout: float, backoff: Backoff, clock: Clock) -> None:
-        if timeout <= 0:
-            raise ConfigurationError("dashboard_timeout must be above zero")
+        if not is_above_zero(timeout):
+            raise ConfigurationError("dashboard_timeout must be a number above zero")
         self._transport = transport
         self._timeout_s = timeout
         self._backoff = backoff

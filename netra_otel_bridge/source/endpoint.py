@@ -25,7 +25,7 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "upgr
 
 def base_url(endpoint: str, *, allow_insecure: bool) -> str:
     """``NETRA_OTLP_ENDPOINT`` without its ``/telemetry``: ``https://netra.example``. Raises `ConfigurationError`."""
-    text = endpoint.strip()
+    text = endpoint.strip() if isinstance(endpoint, str) else ""
     if not text:
         raise ConfigurationError(
             "NETRA_OTLP_ENDPOINT is not set", hint="set it to the address of Netra, as for netra-sdk"
@@ -63,12 +63,14 @@ def is_loopback(host: str) -> bool:
 
 def request_headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
     """The headers of every request; ours win over ``extra``. Raises `ConfigurationError`, without any value in it."""
-    key = api_key.strip()
+    key = api_key.strip() if isinstance(api_key, str) else ""
     if not key:
         raise ConfigurationError("NETRA_API_KEY is not set", hint="create a key in Netra's settings")
     if not key.isascii() or not key.isprintable():
         raise ConfigurationError("NETRA_API_KEY holds characters that no HTTP header can carry")
     for name, value in extra.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise ConfigurationError(f"NETRA_HEADERS has a name or value that is no text, at {name!r:.80}")
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
             raise ConfigurationError(f"NETRA_HEADERS names {name!r}, which cannot be set")
         if not _HEADER_VALUE.fullmatch(value):
@@ -90,6 +92,8 @@ def reaches_its_path(identifier: str) -> bool:
 
 def segment(identifier: str, name: str) -> str:
     """An id as one quoted path segment. Raises `UsageError` for one that is empty or could reach another path."""
+    if not isinstance(identifier, str | None):
+        raise UsageError(f"{name} is of type {type(identifier).__name__}", hint="give a text")
     if not identifier:
         raise UsageError(f"{name} is empty")
     if not reaches_its_path(identifier):

@@ -33,6 +33,7 @@ from netra_otel_bridge.source.answers import (
     timed_out,
     web_page,
 )
+from netra_otel_bridge.source.arguments import is_above_zero
 from netra_otel_bridge.source.body import CutAnswer, read_body
 from netra_otel_bridge.source.budget import Budget
 from netra_otel_bridge.source.endpoint import base_url, request_headers
@@ -95,8 +96,15 @@ class Transport:
         clock: Clock,
         ssl_context: ssl.SSLContext | None,
     ) -> None:
-        if min(timeout_s, max_concurrency, max_response_bytes, 1 if rate_per_s is None else rate_per_s) <= 0:
-            raise ConfigurationError("timeout, max_concurrency, rate_per_s and max_response_bytes must be above zero")
+        numbers = (timeout_s, max_concurrency, max_response_bytes, 1 if rate_per_s is None else rate_per_s)
+        if not all(map(is_above_zero, numbers)):
+            raise ConfigurationError(
+                "timeout, max_concurrency, rate_per_s and max_response_bytes must be numbers above zero"
+            )
+        if not isinstance(backoff, Backoff):
+            raise UsageError(f"backoff is of type {type(backoff).__name__}", hint="give a Backoff(...)")
+        if not isinstance(headers, Mapping):
+            raise ConfigurationError("headers must be a mapping, from names to values")
         self.base = base_url(endpoint, allow_insecure=allow_insecure)
         self.host = URL(self.base).authority
         self.stats = TransportStats()

@@ -12,7 +12,7 @@ from netra_otel_bridge.clock import Clock, iso_ms
 from netra_otel_bridge.model import Progress
 from netra_otel_bridge.state import schema, spent
 from netra_otel_bridge.state.failures import explained, no_state, unknown_destination
-from netra_otel_bridge.state.files import Files, exists, sync_directory
+from netra_otel_bridge.state.files import Files, exists, give_to_owner, sync_directory
 from netra_otel_bridge.state.lock import Lock
 from netra_otel_bridge.state.opening import is_there
 from netra_otel_bridge.state.store import StateStore
@@ -90,6 +90,7 @@ def _aside(files: Files, clock: Clock) -> Path:
         aside = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         try:
             aside.mkdir(mode=0o700)
+            give_to_owner(aside)
         except FileExistsError:
             number += 1
         else:

@@ -78,7 +78,15 @@ def make_directory(path: Path) -> None:
     if not path.parent.exists():
         make_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
+    give_to_owner(path)
     sync_directory(path.parent)
+
+
+def give_to_owner(path: Path) -> None:
+    """What root makes in somebody else's directory is to be theirs: a service could not open it. Raises `OSError`."""
+    if os.geteuid() == 0:
+        theirs = path.parent.stat()
+        os.chown(path, theirs.st_uid, theirs.st_gid)
 
 
 def sync_directory(path: Path) -> None:
@@ -187,5 +195,6 @@ def _write_whole(path: Path, text: str) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+    give_to_owner(draft)
     draft.replace(path)
     sync_directory(path.parent)

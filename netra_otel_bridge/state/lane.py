@@ -172,6 +172,22 @@ class LaneState:
         with self._store.reading() as connection:
             return record.dead_letters(connection, (self._lane,), after_id, limit)
 
+    def letter_ids(self) -> dict[tuple[str, str], list[int]]:
+        """The dead letters that are spans: their ids, by the ids of trace and span."""
+        with self._store.reading() as connection:
+            return record.letter_ids(connection, self._lane)
+
+    def last_letter(self) -> int:
+        """The highest id of a dead letter; 0 where there is none."""
+        with self._store.reading() as connection:
+            return record.last_letter(connection, self._lane)
+
+    def kept_letters(self, until_id: int) -> int:
+        """How many dead letters up to this id are of traces that were passed to `first_listed` since `start_pass`, or of
+        no trace at all."""
+        with self._store.reading() as connection:
+            return record.kept_letters(connection, self._lane, self._pass, until_id)
+
     def _following(self) -> tuple[int | None, int | None]:
         with self._store.reading() as connection:
             rows = connection.execute(

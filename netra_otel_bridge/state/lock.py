@@ -9,6 +9,7 @@ from pathlib import Path
 
 from netra_otel_bridge.clock import Clock, iso_ms
 from netra_otel_bridge.errors import StateBusy
+from netra_otel_bridge.state.files import give_to_owner
 
 _OWNER = re.compile(r"pid (\d+) since (\S+)\n")
 _OWNER_BYTES = 200
@@ -30,6 +31,7 @@ class Lock:
             try:
                 _take_alone(file, path)
                 if _is_at(file, path):
+                    give_to_owner(path)
                     owner = f"pid {os.getpid()} since {iso_ms(clock.now_ns())}\n".encode("ascii")
                     os.pwrite(file, owner, 0)
                     os.ftruncate(file, len(owner))

@@ -18,6 +18,7 @@ from netra_otel_bridge.state.files import (
     Files,
     check_sum,
     exists,
+    give_to_owner,
     read_marker,
     remove,
     size_bytes_of,
@@ -79,6 +80,7 @@ def _make(files: Files) -> None:
     remove(files.index)
     generation = secrets.token_hex(16)
     os.close(os.open(files.unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    give_to_owner(files.unfinished)
     with closing(schema.connect(files.unfinished, schema.Mode.WRITE)) as connection:
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         schema.migrate(connection)

@@ -130,6 +130,31 @@ def dead_letters(
     ]
 
 
+def letter_ids(connection: sqlite3.Connection, lane: int) -> dict[tuple[str, str], list[int]]:
+    """Ids of the dead letters that are spans, by the ids of trace and span."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for letter_id, trace_id, span_id in connection.execute(
+        "SELECT id, trace_id, span_id FROM dead_letter WHERE lane = ? AND is_span", (lane,)
+    ):
+        found.setdefault((readable(trace_id), readable(span_id)), []).append(letter_id)
+    return found
+
+
+def last_letter(connection: sqlite3.Connection, lane: int) -> int:
+    """The highest id of a dead letter, or 0."""
+    return _number(connection, "SELECT coalesce(max(id), 0) FROM dead_letter WHERE lane = ?", (lane,))
+
+
+def kept_letters(connection: sqlite3.Connection, lane: int, pass_: int, until_id: int) -> int:
+    """Dead letters up to this id whose traces were listed in this pass, or that name none."""
+    return _number(
+        connection,
+        """SELECT count(*) FROM dead_letter WHERE lane = ? AND id <= ? AND (trace_id = ''
+            OR trace_id IN (SELECT trace_id FROM temp.listed WHERE pass = ?))""",
+        (lane, until_id, pass_),
+    )
+
+
 def _traces(connection: sqlite3.Connection, lane: int, records: Sequence[TraceRecord], now_ns: int) -> int:
     """Replaces the rows of these traces, and what they add to the sums; returns how many were not known."""
     latest = {record.trace_id: record for record in records}

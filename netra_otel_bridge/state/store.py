@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from netra_otel_bridge.clock import Clock
-from netra_otel_bridge.errors import StateError
+from netra_otel_bridge.errors import StateBusy, StateError
 from netra_otel_bridge.model import LaneStatus
 from netra_otel_bridge.state import record, schema
 from netra_otel_bridge.state.failures import LOOK_AT_DISK, explained, no_state, not_written
@@ -44,6 +44,7 @@ class StateStore:
         self._lock = lock
         self._writing, self._reading = threading.RLock(), threading.RLock()
         self._failure: StateError | None = None
+        self._busy: set[tuple[str, str]] = set()
         self._closed = False
         with ExitStack() as opened:
             self._writer = schema.connect(
@@ -124,6 +125,22 @@ class StateStore:
             lane = record.lane_id(connection, source, destination)
             return LaneState(self, (source, destination, query), lane, record.query_id(connection, lane, query))
 
+    @contextmanager
+    def alone(self, source: str, destination: str) -> Iterator[None]:
+        """Work for a destination that nobody else in this program does meanwhile. Raises `StateBusy`."""
+        key = source, destination
+        with self._writing:
+            if key in self._busy:
+                raise StateBusy(
+                    f"another call sends to {destination} with this state",
+                    hint="wait for its end, or name destinations apart with Named(...)",
+                )
+            self._busy.add(key)
+        try:
+            yield
+        finally:
+            self._busy.discard(key)
+
     def lanes(self) -> list[LaneStatus]:
         """What is known of each lane, by source and destination."""
         with self.reading() as connection:
@@ -198,7 +215,7 @@ class StateStore:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RuntimeError(f"the state in {self.directory} is closed")
+            raise StateError(f"the state in {self.directory} is closed", hint="open it again")
 
     def _check_in_place(self) -> None:
         for path, opened in self._opened.items():

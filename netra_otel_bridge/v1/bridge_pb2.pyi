@@ -272,7 +272,7 @@ class ReadSpansRequest(google.protobuf.message.Message):
     """
     max_message_bytes: builtins.int
     """The largest message that the client takes, in bytes. Default: 4 MiB, as gRPC's own. A span that is larger by itself is
-    cut where it is longest, marked, and named in `problems`.
+    cut where it is longest, marked, and named in `problems`. The least is 65536.
     """
     @property
     def range(self) -> Global___TimeRange:
@@ -376,7 +376,7 @@ class FollowStart(google.protobuf.message.Message):
     """The largest message that the client takes, in bytes; see ReadSpansRequest."""
     @property
     def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Where a subscription begins that was never opened before. Default: now."""
+        """Where a subscription begins that was never opened before with this query; not in the future. Default: now."""
 
     @property
     def query(self) -> Global___TraceQuery:
@@ -689,6 +689,7 @@ class ReplayProgress(google.protobuf.message.Message):
     PROBLEMS_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     EXIT_CODE_FIELD_NUMBER: builtins.int
+    KEPT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The destination's name."""
     traces: builtins.int
@@ -715,6 +716,8 @@ class ReplayProgress(google.protobuf.message.Message):
     """Batches that were sent again."""
     exit_code: builtins.int
     """As the command `replay` would exit: 0 everything is there, 3 something was refused, others as documented."""
+    kept: builtins.int
+    """Dead letters of the same traces that were there before, from an attempt that was interrupted, and still are."""
     @property
     def problems(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What was refused or could not be read: the first of them, one line each."""
@@ -741,9 +744,10 @@ class ReplayProgress(google.protobuf.message.Message):
         problems: collections.abc.Iterable[builtins.str] | None = ...,
         error: Global___Problem | None = ...,
         exit_code: builtins.int = ...,
+        kept: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dead_lettered", b"dead_lettered", "delivered", b"delivered", "error", b"error", "exit_code", b"exit_code", "missing", b"missing", "name", b"name", "problems", b"problems", "refused", b"refused", "retries", b"retries", "size_bytes", b"size_bytes", "skipped", b"skipped", "spans", b"spans", "traces", b"traces", "unreadable", b"unreadable", "windows", b"windows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dead_lettered", b"dead_lettered", "delivered", b"delivered", "error", b"error", "exit_code", b"exit_code", "kept", b"kept", "missing", b"missing", "name", b"name", "problems", b"problems", "refused", b"refused", "retries", b"retries", "size_bytes", b"size_bytes", "skipped", b"skipped", "spans", b"spans", "traces", b"traces", "unreadable", b"unreadable", "windows", b"windows"]) -> None: ...
 
 Global___ReplayProgress: typing_extensions.TypeAlias = ReplayProgress
 

@@ -111,7 +111,7 @@ class BridgeServiceServicer(object):
         itself with OK. While Netra cannot be read it stays open, and goes on by itself; GetStatus says what holds it up.
 
         INVALID_ARGUMENT     ACK_UNEXPECTED       an acknowledgement of a batch that is not the one that was sent last
-        ABORTED              TAKEN_OVER           another client opened the same subscription
+        ABORTED              TAKEN_OVER           another client opened the same subscription; do not open it again
         ABORTED              READER_STALLED       no acknowledgement for the server's time limit; open it again
         FAILED_PRECONDITION  DESTINATION_REFUSES  more than a fifth of the spans are too large for max_message_bytes
         """
@@ -124,7 +124,8 @@ class BridgeServiceServicer(object):
 
         It works in the server, whether or not anybody watches. The id belongs to what is copied where: to start the same
         replay again answers with the one that runs; started again after it was interrupted, by a crash too, it goes on
-        where it was.
+        where it was. A range without end_time ends at another moment each time, so it is another replay: give end_time, for
+        the answer to be asked for again when it was lost.
 
         INVALID_ARGUMENT  DESTINATION_UNKNOWN  a name that the server's configuration does not have
         """

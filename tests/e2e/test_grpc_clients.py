@@ -27,7 +27,15 @@ from tests.support.child import Child, Ended
 from tests.support.collector import Collector
 from tests.support.compare import Key, Normal, differences, sent_by_id, spans_by_id
 from tests.support.emulator import ThreadedEmulator, running_emulator
-from tests.support.grpc_clients import SECRETS, TOKEN, client_environment, go_collector, grpc_bridge, node_usage
+from tests.support.grpc_clients import (
+    SECRETS,
+    TOKEN,
+    client_environment,
+    followed,
+    go_collector,
+    grpc_bridge,
+    node_usage,
+)
 from tests.support.oracle import Oracle, Sent
 from tests.support.proxy import Link, Proxy
 from tests.support.replays import NOT_IN_NETRA, own_spans, replay, without_added
@@ -368,6 +376,15 @@ def test_over_tls(language: str, netra: ThreadedEmulator, collector: LastingColl
         with client(language, address, collector, tmp_path, ca=files["ca"], token="wrong-41c6") as program:
             refused = program.wait()
     assert (refused.code, "(TOKEN_WRONG)" in refused.said) == (1, True), refused.err
+
+
+@pytest.mark.parametrize(("name", "files"), [("go-collector", {"my-collector"}), ("node-usage", {"node_modules"})])
+def test_an_example_works_in_another_project(name: str, files: set[str], tmp_path: Path) -> None:
+    """The steps of its README, word by word: what it made builds and loads there, and nothing leads back."""
+    made = followed(name, tmp_path)
+    assert files <= {one.name for one in made.iterdir()}
+    sources = [one.read_text("utf-8") for one in made.iterdir() if one.suffix in (".go", ".js", ".mod")]
+    assert [text for text in sources if "../../proto" in text or "example.com/go-collector" in text] == []
 
 
 def client(

@@ -25,6 +25,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from netra_otel_bridge.held import BLOCKED_S
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1.bridge_pb2_grpc import BridgeServiceStub
 from tests.support.child import Child
@@ -329,6 +330,24 @@ async def test_200_clients_of_which_half_stop_reading(rig: Rig) -> None:
         rig.oracle.assert_kept(stored_by(one))
     for one in got[50:]:
         rig.oracle.assert_kept(stored_by(one), due=live)
+
+
+async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> None:
+    """One that reads gets everything meanwhile: those that have stopped make room, and are told to go on later."""
+    rig.feed(10, 100, padding=20_000)
+    with bridge(rig, "--poll", "1h") as running:
+        async with client(running.address, grpc__max_receive_message_length=-1) as stub:
+            before = running.memory_bytes()
+            stopped = [await asyncio.to_thread(RawCall, running.address, "ReadSpans", READ) for _ in range(20)]
+            began = time.monotonic()
+            async with asyncio.timeout(60):
+                received = await read_all(stub)
+            happened("some that had stopped", time.monotonic() - began > BLOCKED_S)
+            grown = running.memory_bytes() - before
+            for call in stopped:
+                call.close()
+    rig.oracle.assert_kept(stored_by(received))
+    assert grown < 300 * MB, f"{grown / MB:.0f} MB"
 
 
 def test_a_second_process_on_the_same_port(rig: Rig) -> None:

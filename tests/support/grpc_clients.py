@@ -30,6 +30,7 @@ SECRETS = (CANARY, TOKEN)
 GENERATED = shutil.ignore_patterns("bin", "bridgev1", "node_modules", "go-collector", "resume-token")
 _BUILD_S = 900
 _ADDRESS = re.compile(r"gRPC at (127\.0\.0\.1:\d+)")
+_OWN = re.compile(r"^## In your own project$.*?^```sh$(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 _PINNED = re.compile(r"grpcio-tools==\S+ mypy-protobuf==\S+ buf-bin==\S+")
 
 
@@ -60,6 +61,24 @@ def node_usage() -> tuple[str, ...]:
     return node, str(home / "main.js")
 
 
+def followed(name: str, directory: Path) -> Path:
+    """The steps of "In your own project" of the example ``name``, done in a copy of the project; the project they make."""
+    clone = directory / "clone"
+    shutil.copytree(ROOT / "proto", clone / "proto")
+    shutil.copytree(ROOT / "examples" / name, clone / "examples" / name, ignore=GENERATED)
+    steps = _OWN.search((ROOT / "examples" / name / "README.md").read_text("utf-8"))
+    assert steps is not None, "the README no longer says how to use the example in another project"
+    own: dict[str, str] = {}
+    if name == "go-collector":
+        own = _go_environment(directory / "tools", _tool("go", "Go"), proto_tools() / "bin" / "python")
+    else:
+        _tool("node", "Node (Debian: nodejs)")
+        _tool("npm", "npm (Debian: npm)")
+    _run(["bash", "-e", "-c", steps[1]], clone, own)
+    (made,) = (one for one in directory.iterdir() if one.name.startswith("my-"))
+    return made
+
+
 def client_environment(**more: str) -> dict[str, str]:
     """A client's variables: the token, and nothing that is the bridge's or the bridge's tests'."""
     clean = {name: value for name, value in environment().items() if not name.startswith(("NETRA", "PYTHON"))}
@@ -80,17 +99,22 @@ def proto_tools() -> Path:
 
 
 def _build_go(place: Path, go: str, python: Path) -> None:
-    """As the README says; ``protoc`` is that of grpcio-tools."""
+    """As the README says."""
     programs = place / "bin"
+    own = {**_go_environment(programs, go, python), "GOBIN": str(programs)}
+    for words in (["install", "tool"], ["generate"], ["vet", "./..."], ["build"]):
+        _run([go, *words], place, own)
+    shutil.rmtree(programs)
+
+
+def _go_environment(programs: Path, go: str, python: Path) -> dict[str, str]:
+    """Variables to build with; ``protoc``, in the new directory ``programs``, is that of grpcio-tools."""
     programs.mkdir()
     protoc = programs / "protoc"
     protoc.write_text(f"#!/bin/sh\nexec '{python}' -m grpc_tools.protoc \"$@\"\n")
     protoc.chmod(0o755)
-    own = {"GOBIN": str(programs), "GOWORK": "off", "CGO_ENABLED": "0"}
-    own["PATH"] = f"{programs}:{Path(go).parent}:{os.environ['PATH']}"
-    for words in (["install", "tool"], ["generate"], ["vet", "./..."], ["build"]):
-        _run([go, *words], place, own)
-    shutil.rmtree(programs)
+    path = f"{programs}:{Path(go).parent}:{os.environ['PATH']}"
+    return {"GOWORK": "off", "CGO_ENABLED": "0", "PATH": path}
 
 
 def _built(name: str, build: Callable[[Path], None]) -> Path:

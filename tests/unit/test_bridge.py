@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from netra_otel_bridge import (
     replay,
     reset,
 )
+from netra_otel_bridge.check import check
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
@@ -41,11 +43,14 @@ from netra_otel_bridge.errors import (
     ConfigurationError,
     DestinationError,
     NetraUnauthorized,
+    StateBusy,
+    StateError,
     UsageError,
 )
 from netra_otel_bridge.model import Progress, ReplayReport, Window
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
 from tests.support.fake_clock import FakeClock
+from tests.support.fake_destination import FakeDestination
 
 S = 10**9
 KEY = "nk-test"
@@ -96,6 +101,32 @@ def test_five_lines_replay_into_an_exporter_of_ones_own(
     assert report.exit_code == lane.exit_code == 0
     assert report.api_calls >= 31
     assert mine.export([]) is SpanExportResult.SUCCESS
+
+
+def test_two_replays_at_once_to_one_destination_of_a_state_are_refused(
+    sample: ThreadedEmulator, tmp_path: Path
+) -> None:
+    """Both would send what neither has recorded yet. Afterwards, and by another name, they may."""
+    bridge = bridge_to(sample, state=str(tmp_path / "state"))
+    taken: list[ReadableSpan] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(spans: Sequence[ReadableSpan]) -> None:
+        begun.set()
+        go_on.wait(10)
+        taken.extend(spans)
+
+    with bridge.open_state() as state, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(bridge.replay, Named("mine", slowly), since="25h", state=state)
+        assert begun.wait(10)
+        with pytest.raises(StateBusy, match="another call sends to mine"):
+            bridge.replay(Named("mine", taken.extend), since="25h", state=state)
+        other: list[ReadableSpan] = []
+        assert bridge.replay(Named("other", other.extend), since="25h", state=state).exit_code == 0
+        go_on.set()
+        assert first.result().exit_code == 0
+        assert bridge.replay(Named("mine", taken.extend), since="25h", state=state).destinations[0].delivered == 0
+    assert (len(taken), len(other)) == (210, 210)
 
 
 def test_the_second_destination_gets_everything_when_the_first_fails(sample: ThreadedEmulator) -> None:
@@ -217,6 +248,64 @@ def test_what_is_missing_is_named() -> None:
         Bridge(environ={"OTEL_TRACES_EXPORTER": "none"}, api_key="k", endpoint="https://n.example").replay(since="1h")
     with pytest.raises(UsageError, match="named twice"):
         Bridge(environ={}, api_key="k", endpoint="https://n.example").replay(["console", "console"], since="1h")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tenant_id": 5},
+        {"trace_ids": "one id"},
+        {"trace_ids": (5,)},
+        {"filters": TraceFilter("has_error", True)},
+        {"filters": [{"field": "has_error"}]},
+    ],
+)
+def test_a_query_of_other_types_is_refused(wrong: dict[str, Any]) -> None:
+    """It would find nothing, or something else."""
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        TraceQuery(**wrong)
+    assert TraceQuery(trace_ids=[], filters=[]) == TraceQuery()  # type: ignore[arg-type]
+
+
+def test_arguments_of_other_types_are_refused(sample: ThreadedEmulator, tmp_path: Path) -> None:
+    """Each says what to hand in; a state that is closed is one that cannot remember."""
+    bridge = bridge_to(sample)
+    for state in ("dir", tmp_path):
+        with pytest.raises(UsageError, match=r"state is of type .* open_state\(\) returns"):
+            bridge.replay(Taking(), since="25h", state=state)  # type: ignore[arg-type]
+    for query in ({"tenant_id": "Globex"}, {}):
+        with pytest.raises(UsageError, match="query is of type dict"):
+            bridge.replay(Taking(), since="25h", query=query)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="query is of type dict"):
+            bridge.estimate(since="25h", query=query)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="query is of type dict"):
+        follow(Taking(), query={"tenant_id": "Globex"}, bridge=bridge_to(sample, state=tmp_path))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"no setting verify \(Bridge\(...\).replay"):
+        replay(Taking(), since="25h", verify=True)
+    with pytest.raises(UsageError, match=r"stop is of type function \(give a threading.Event\)"):
+        bridge.replay(Taking(), since="25h", stop=lambda: True)  # type: ignore[arg-type]
+    with bridge.open_state() as closed:
+        pass
+    with pytest.raises(StateError, match="is closed"):
+        bridge.replay(Taking(), since="25h", state=closed)
+
+
+def test_destinations_may_stand_in_any_sequence(sample: ThreadedEmulator) -> None:
+    """Not in a list alone."""
+    mine, other = InMemorySpanExporter(), InMemorySpanExporter()
+    bridge_to(sample).replay(deque([Named("mine", mine), Named("other", other)]), since="25h")
+    assert len(mine.get_finished_spans()) == len(other.get_finished_spans()) == 210
+
+
+async def test_a_check_wants_destinations_as_a_replay_does(sample: ThreadedEmulator) -> None:
+    """At least one, each once, and a time that is a text."""
+    bridge, mine = bridge_to(sample), InMemorySpanExporter()
+    with pytest.raises(ConfigurationError, match="no destination"):
+        await check(bridge, [])
+    with pytest.raises(UsageError, match="handed in twice"):
+        await check(bridge, [mine, mine])
+    with pytest.raises(UsageError, match="not of type datetime"):
+        await check(bridge, mine, send_since=datetime.now(UTC))  # type: ignore[arg-type]
 
 
 NOW = 1_777_593_600 * S
@@ -669,5 +758,28 @@ async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> 
         follow(Taking(), bridge=bridge_to(sample))
     with pytest.raises(UsageError, match="settings already"):
         await afollow(Taking(), bridge=bridge_to(sample), poll="1s")
+    with pytest.raises(UsageError, match="in the future"):
+        await afollow(Taking(), since="2100-01-01", bridge=bridge_to(sample))
     with pytest.raises(UsageError, match=r"not of type datetime \(write .* isoformat"):
         await afollow(Taking(), since=datetime.now(UTC), bridge=bridge_to(sample))  # type: ignore[arg-type]
+
+
+def test_each_bridge_sends_what_its_own_environment_says(
+    sample: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Address, protocol and headers of OTLP come from the mapping alone, and the state names that address."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "team=process")
+    settings = {"api_key": KEY, "endpoint": sample.endpoint, "attempts": 1}
+    with FakeDestination() as fake:
+        address = fake.http_url.removeprefix("otlp+")
+        variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": address}
+        for team in ("red", "blue"):
+            bridge = Bridge(
+                environ={**variables, "OTEL_EXPORTER_OTLP_HEADERS": f"team={team}"}, state=tmp_path / team, **settings
+            )
+            bridge.replay("otlp", since="25h")
+            assert [lane.destination for lane in read_status(tmp_path / team).lanes] == [f"otlp+{address}/v1/traces"]
+        Bridge(environ={}, **settings).replay(fake.grpc_url, since="25h")
+    seen = Counter((one.transport, one.headers.get("team")) for one in fake.received)
+    assert set(seen) == {("http", "red"), ("http", "blue"), ("grpc", None)}

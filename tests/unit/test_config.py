@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from netra_otel_bridge import Bridge
 from netra_otel_bridge.config import load
 from netra_otel_bridge.errors import ConfigurationError, UsageError
 from netra_otel_bridge.settings import SETTINGS, Secret, parse_headers
@@ -188,6 +189,18 @@ def test_an_error_names_the_variable_or_the_file_line_and_key(key: str, value: s
     assert str(usage.value).startswith(f"--{key.replace('_', '-')}: ")
 
 
+def test_an_error_of_the_library_names_the_argument(tmp_path: Path) -> None:
+    """There are no flags in a program, and most settings have none on the command line either."""
+    for key, value, _ in WRONG:
+        with pytest.raises(UsageError) as usage:
+            Bridge(environ={}, **{key: value})
+        assert str(usage.value).startswith(f"{key}: ")
+    for name in ("api_key", "grpc_token"):
+        with pytest.raises(ConfigurationError, match=f"^{name}_file: {tmp_path} cannot be read"):
+            Bridge(environ={}, **{f"{name}_file": tmp_path})
+    assert Bridge(environ={}, poll="1s").settings.origins["poll_ns"] == "argument"
+
+
 def _quoted(value: str) -> str:
     return '"' + value.replace("\n", "\\n") + '"'
 
@@ -346,3 +359,11 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
 def test_destinations_come_from_the_file_alone() -> None:
     """A map has no form in a variable."""
     assert load({}, {"NETRA_BRIDGE_DESTINATIONS": "a=b"}).destinations == {}
+
+
+@pytest.mark.parametrize(("key", "what"), [("api_key", "key"), ("grpc_token", "token")])
+def test_an_empty_file_holds_nothing_and_the_message_says_what(tmp_path: Path, key: str, what: str) -> None:
+    """A key or a token, and what to put there."""
+    (tmp_path / "empty").touch()
+    with pytest.raises(ConfigurationError, match=f"holds no {what} .*the {what} and nothing else"):
+        load({f"{key}_file": str(tmp_path / "empty")}, {})

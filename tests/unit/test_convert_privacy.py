@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import Privacy, SpanConverter
 from netra_otel_bridge.convert.privacy import CONTENT_KEYS, REDACTED
+from netra_otel_bridge.errors import UsageError
 from tests.support.converted import attributes, convert, netra_span, recorded_spans
 
 PROFILES = ("raw", "genai", "openinference", "both")
@@ -95,6 +96,32 @@ def test_keys_of_content(key: str) -> None:
 def test_keys_that_are_no_content(key: str) -> None:
     """Models, roles, reasons, counts and names are not."""
     assert not CONTENT_KEYS.fullmatch(key)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"content": "Drop"},
+        {"content": "redact"},
+        {"content": "redact", "redact": ("secret",)},
+        {"content": "redact", "redact": "secret"},
+        {"content": "redact", "redact": (re.compile(b"secret"),)},
+        {"pii": "drop"},
+        {"user": True},
+    ],
+)
+def test_a_policy_that_would_keep_what_was_not_meant_is_refused(wrong: dict[str, Any]) -> None:
+    """Another word, or nothing that can be redacted with: before anything is converted."""
+    with pytest.raises(UsageError, match=next(reversed(wrong))):
+        Privacy(**wrong)
+
+
+def test_a_converter_has_a_profile_and_a_policy() -> None:
+    """Its profile is one of four, which the message names."""
+    with pytest.raises(UsageError, match="profile is 'nope', and not one of raw, genai, openinference, both"):
+        SpanConverter("nope")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"give a Privacy\(...\)"):
+        SpanConverter("raw", {"content": "drop"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

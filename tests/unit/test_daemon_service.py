@@ -80,7 +80,7 @@ def bridge_to(netra: ThreadedEmulator, state: Path, **settings: Any) -> Bridge:
 
 @asynccontextmanager
 async def running(bridge: Bridge, *to: SpanExporter, since_s: float = 3600) -> AsyncIterator[Service]:
-    service = Service(bridge, to=list(to), since_ns=time.time_ns() - int(since_s * S))
+    service = Service(bridge, to=list(to), since=f"{since_s}s")
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     while not service.address and not task.done():  # noqa: ASYNC110
@@ -346,10 +346,10 @@ async def test_a_state_that_is_in_use_or_lost(netra: ThreadedEmulator, tmp_path:
     """A second service does not start; one whose state is deleted stops, and says where."""
     mine = Kept()
     feed(netra, *trace(1))
-    service = Service(bridge_to(netra, tmp_path / "state"), to=[mine], since_ns=time.time_ns() - 60 * S)
+    service = Service(bridge_to(netra, tmp_path / "state"), to=[mine], since="60s")
     running = asyncio.create_task(service.run(asyncio.Event()))
     await until(lambda: len(mine.spans) == 3)
-    second = Service(bridge_to(netra, tmp_path / "state"), to=[Kept()], since_ns=0)
+    second = Service(bridge_to(netra, tmp_path / "state"), to=[Kept()], since="1970-01-01")
     with pytest.raises(StateBusy, match="pid"):
         await second.run(asyncio.Event())
     for file in (tmp_path / "state").iterdir():
@@ -371,7 +371,7 @@ async def test_a_stop_that_cannot_record_what_was_answered_says_so(netra: Thread
 
     feed(netra, *trace(1))
     stop = asyncio.Event()
-    service = Service(bridge_to(netra, tmp_path / "state"), to=[Slow()], since_ns=time.time_ns() - 60 * S)
+    service = Service(bridge_to(netra, tmp_path / "state"), to=[Slow()], since="60s")
     running = asyncio.create_task(service.run(stop))
     await asyncio.to_thread(answering.wait, 5)
     for file in (tmp_path / "state").iterdir():

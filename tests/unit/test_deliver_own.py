@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -32,6 +32,7 @@ from netra_otel_bridge.errors import (
     UsageError,
 )
 from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, Refused, Retry, SpanBatch
+from tests.support.exporters import ScriptedExporter
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
 
@@ -133,6 +134,13 @@ async def test_a_function_is_never_called_twice_at_once() -> None:
         assert await asyncio.gather(*(destination.send(batch) for batch in (BATCH, OTHER, BATCH))) == [Delivered()] * 3
         await destination.aclose()
     assert at_once == [0, 1]
+
+
+def fails(error: Exception) -> Callable[[object], None]:
+    def fail(_: object) -> None:
+        raise error
+
+    return fail
 
 
 def caused(by: BaseException) -> BaseException:
@@ -262,6 +270,48 @@ async def test_who_cancels_is_told_apart() -> None:
         await sending
 
 
+async def test_what_cancels_the_task_it_runs_in_cancels_itself_alone() -> None:
+    """Of a function and of a destination the batch comes again; who called them is not cancelled."""
+
+    async def cancels_its_task(_: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    own = own_destination(
+        cast(Destination, SimpleNamespace(name="own", send=cancels_its_task, aclose=cancels_its_task))
+    )
+    assert await answer_to(cancels_its_task) == Retry("the callback was cancelled")
+    assert await own.send(BATCH) == Retry("its send was cancelled")
+
+
+async def test_what_others_say_is_one_printable_line() -> None:
+    """Whether raised or returned: no escape sequence, no text that runs backwards."""
+    nasty = "\x1b]0;owned\x07\x1b[2J\nok \u202edesrever"
+    plain = r"\x1b]0;owned\x07\x1b[2J ok \u202edesrever"
+
+    class Says:
+        name = "own"
+
+        def __init__(self, answer: object) -> None:
+            self.answer = answer
+
+        async def send(self, _: SpanBatch) -> Any:
+            return fails(self.answer)(()) if isinstance(self.answer, Exception) else self.answer
+
+        async def aclose(self) -> None:
+            """Nothing is held."""
+
+    assert await own_destination(Says(Refused(nasty))).send(BATCH) == Refused(plain)
+    assert await own_destination(Says(Delivered(nasty))).send(BATCH) == Delivered(plain)
+    assert await own_destination(Says(DestinationUnauthorized(nasty))).send(BATCH) == Misconfigured(plain, True)
+    assert await answer_to(fails(ValueError(nasty))) == Refused(f"the callback raised ValueError: {plain}")
+    exporter = ExporterDestination("mine", ScriptedExporter(ValueError(nasty)))
+    assert await exporter.send(BATCH) == Refused(f"the exporter raised ValueError: {plain}")
+    await exporter.aclose()
+
+
 async def test_a_processor_gets_each_span_and_is_flushed() -> None:
     """On one thread that is not the loop's, and is not shut down afterwards."""
     processor = Processor()
@@ -295,11 +345,12 @@ async def test_the_sdks_own_processors_are_destinations() -> None:
         assert memory.get_finished_spans() == BATCH.spans
         processor.shutdown()
         await destination.aclose()
-    batching = BatchSpanProcessor(InMemorySpanExporter())
-    batching.shutdown()
-    destination = own_destination(batching)
-    assert isinstance(await destination.send(BATCH), Retry)
-    await destination.aclose()
+        several = SynchronousMultiSpanProcessor()
+        several.add_span_processor(processor)
+        for ended in (processor, several):
+            destination = own_destination(ended)
+            assert await destination.send(BATCH) == Misconfigured("the processor is shut down")
+            await destination.aclose()
 
 
 @pytest.mark.parametrize("room", [1, 7, 100, 2048])
@@ -430,3 +481,17 @@ def test_what_takes_no_spans_is_refused(given_: Any, match: str) -> None:
     """A class instead of its instance, and anything else, before anything is read."""
     with pytest.raises(UsageError, match=match):
         own_destination(given_)
+
+
+def test_a_name_that_cannot_be_read_is_refused() -> None:
+    """Whatever it raises."""
+
+    class Nameless:
+        send = aclose = take
+
+        @property
+        def name(self) -> str:
+            raise RuntimeError("no name yet")
+
+    with pytest.raises(UsageError, match="RuntimeError: no name yet"):
+        own_destination(cast(Destination, Nameless()))

@@ -26,6 +26,7 @@ from netra_otel_bridge.deliver import (
     ExporterDestination,
     ProbeResult,
     batch_of,
+    hints,
     open_destination,
     own_destination,
     probe,
@@ -35,6 +36,7 @@ from netra_otel_bridge.deliver.probe import Sample, made_up_span, spanless_reque
 from netra_otel_bridge.deliver.wire import encode_request
 from netra_otel_bridge.errors import ConfigurationError
 from netra_otel_bridge.model import Delivered, Outcome, PartlyRefused, Refused, SpanBatch, TooLarge
+from tests.support.cutting import cutting_server
 from tests.support.exporters import ScriptedExporter, fails_saying
 from tests.support.fake_destination import (
     Accept,
@@ -245,6 +247,7 @@ async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) 
         assert server.stored_ids() == []
     assert (result.ok, result.exit_code, result.trace_id) == (False, 3, None)
     assert "no tenant): it does not take spans like these" in result.said
+    assert ("OTEL_EXPORTER_OTLP_HEADERS" in result.said) == (transport == "http")
 
 
 @both
@@ -607,11 +610,13 @@ async def test_the_console_prints_nothing(capfd: pytest.CaptureFixture[str]) -> 
         (None, False, 78),
         (ConnectionRefusedError(111, "Connection refused"), False, 69),
         (IndexError("list index out of range"), True, 0),
+        (RuntimeError("no licence"), False, 3),
+        (SystemExit(4), False, 3),
         (SpanExportResult.SUCCESS, True, 0),
     ],
 )
 async def test_an_exporter_that_fails_on_nothing_says_why(step: object, ok: bool, code: int) -> None:
-    """A failure is a finding; an exception about the empty batch itself is not one."""
+    """A failure is a finding; an exception that may be about the empty batch itself is not one."""
 
     class Returns(ScriptedExporter):
         def export(self, spans: object) -> SpanExportResult:  # type: ignore[override]  # any answer, None included
@@ -648,3 +653,34 @@ async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, 
     result = await probe(own_destination(Odd()))
     assert (result.ok, result.exit_code) == (ok, code)
     assert said in result.said
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (hints.of_retry("HTTP 502: bad gateway"), "it answers, and fails"),
+        (hints.of_retry("HTTP 503"), "try again later"),
+        (hints.of_retry("no connection to h:1: Connection refused"), "is it running"),
+        (hints.of_misconfigured("the exporter returned None instead of a SpanExportResult"), "its export must return"),
+        (hints.of_misconfigured("HTTP 404: not here"), "check the address"),
+        (hints.of_misconfigured("UNAVAILABLE: certificate has expired"), "is not valid now"),
+        (hints.of_refused("HTTP 422: x-mlflow-experiment-id is required"), "OTEL_EXPORTER_OTLP_HEADERS"),
+    ],
+)
+def test_a_hint_fits_the_answer(hint: str, words: str) -> None:
+    """Who is to look where."""
+    assert words in hint
+
+
+async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
+    """It is no failure, as batches are halved; what is taken is named, and what to set."""
+    async with cutting_server(1_000_000) as (where, _):
+        found = await probed(where)
+    assert (found.ok, found.sure, found.exit_code) == (True, True, 0)
+    assert found.took_bytes is not None
+    assert 800_000 < found.took_bytes <= 1_000_000
+    assert "the connection is cut at 3.5 MB (" in found.said
+    assert "lower batch_bytes" in found.said
+    async with cutting_server(0) as (where, asked):
+        cut = await probed(where)
+    assert (cut.ok, cut.exit_code, len(asked)) == (False, 69, 8)

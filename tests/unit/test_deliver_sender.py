@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.deliver import Answer, Batcher, Sender, batch_of
+from netra_otel_bridge.deliver import Answer, Batcher, Destination, Sender, batch_of, open_destination
 from netra_otel_bridge.errors import (
     DestinationMisconfigured,
     DestinationRefuses,
@@ -27,6 +27,7 @@ from netra_otel_bridge.model import (
     SpanBatch,
     TooLarge,
 )
+from tests.support.cutting import cutting_server
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
 
@@ -65,9 +66,9 @@ def dead(answer: Answer) -> list[int]:
     return [one.span.context.span_id for one in answer.dead]
 
 
-def sender(destination: Scripted, attempts: int = 3) -> Sender:
+def sender(destination: Destination, attempts: int = 3, on_recovered: Callable[[], None] = lambda: None) -> Sender:
     backoff = Backoff(attempts=attempts, uniform=lambda low, high: high)
-    return Sender(destination, backoff=backoff, clock=FakeClock(), on_retry=lambda reason, delay: None)
+    return Sender(destination, backoff=backoff, clock=FakeClock(), on_retry=lambda *_: None, on_recovered=on_recovered)
 
 
 async def test_only_the_poison_is_dead_and_all_else_delivered_in_order() -> None:
@@ -181,6 +182,35 @@ async def test_a_limit_is_learnt_and_later_batches_keep_it(reason: str, learnt: 
     assert refusals[0] > 0
     assert len(refusals) > 10
     assert not any(refusals[1:])
+
+
+async def test_a_connection_that_is_cut_for_the_size_of_a_request_means_halves() -> None:
+    """After three times in a row, if a request without spans is answered; later batches are smaller."""
+    large = batch_of([make_span(number, attributes={"input": "x" * 20_000}) for number in range(1, 11)])
+    answer = Answer()
+    async with cutting_server(150_000) as (where, asked):
+        destination = open_destination(where)
+        recovered: list[bool] = []
+        lane = sender(destination, 4, lambda: recovered.append(True))
+        await lane.send(large, answer)
+        await destination.aclose()
+    assert (answer.delivered, lane.limit_bytes, recovered) == (10, large.size_bytes // 2, [True])
+    assert [length > 150_000 for length in asked] == [True] * 3 + [False] * 3
+    assert asked[3] == 0
+
+
+@pytest.mark.parametrize(("most_bytes", "length"), [(-1, 20_000), (0, 20)])
+async def test_a_connection_that_is_cut_for_something_else_is_waited_for(most_bytes: int, length: int) -> None:
+    """Where a request without spans is cut too, or the batch is small, nothing is halved and no size learnt."""
+    batch = batch_of([make_span(number, attributes={"input": "x" * length}) for number in range(1, 11)])
+    async with cutting_server(most_bytes) as (where, asked):
+        destination = open_destination(where)
+        lane = sender(destination, 4)
+        with pytest.raises(DestinationUnavailable):
+            await lane.send(batch, Answer())
+        await destination.aclose()
+    assert lane.limit_bytes is None
+    assert len({size for size in asked if size}) == 1
 
 
 async def test_a_limit_that_no_server_has_is_not_believed() -> None:

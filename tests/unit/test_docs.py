@@ -35,7 +35,7 @@ from netra_otel_bridge.deliver import identity, parse_destination
 from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
 from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
 from netra_otel_bridge.settings import SETTINGS
-from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.state import StateStore, dead_letters
 from tests.support import reference
 from tests.support.emulator import ThreadedEmulator, running_emulator
 
@@ -184,6 +184,39 @@ def test_an_installation_has_an_environment_of_its_own() -> None:
     assert {block.page.name for block in installs} >= {"README.md", "quickstart.md"}
     for block in installs:
         assert re.search(r"python3 -m venv (\S+)[\s&]+\. \1/bin/activate[\s&]+pip install \.", block.text), block
+
+
+def test_maintenance_of_the_service_works(place: Path) -> None:
+    """The commands of that section, in order, with the unit's state: one destination gets what it refused before."""
+    unit = (ROOT / "examples" / "systemd" / "netra-otel-bridge.service").read_text("utf-8")
+    directory = re.search(r"^StateDirectory=(\S+)$", unit, flags=re.MULTILINE)
+    program = re.search(r"^ExecStart=(\S+)", unit, flags=re.MULTILINE)
+    assert directory is not None
+    assert program is not None
+    (place / "etc").mkdir()
+    (place / "etc" / "netra-otel-bridge.env").write_text(f"NETRA_OTLP_ENDPOINT={os.environ['NETRA_OTLP_ENDPOINT']}\n")
+    (place / "etc" / "api-key").write_text("any\n")
+    instead = {
+        "sudo ": "",
+        "systemctl ": ": ",
+        program[1]: f"{sys.executable} -W error -m netra_otel_bridge",
+        f"/var/lib/{directory[1]}": str(place / "delivered"),
+        "/etc/netra-otel-bridge/": f"{place}/etc/",
+        "DEST": INSTEAD,
+    }
+    text = sections("operations.md")["Maintenance"]
+    steps = "".join(re.findall(r"^```sh$(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE))
+    assert "sudo systemctl stop netra-otel-bridge" in steps
+    for old, new in instead.items():
+        assert old in steps
+        steps = steps.replace(old, new)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NETRA_")}
+    clean["XDG_STATE_HOME"] = str(place / "root")
+    done = subprocess.run(["bash", "-e", "-c", steps], cwd=place, env=clean, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "4bf92f3577b34da6a3ce929d0e0e4736" in (place / INSTEAD.partition(":")[2]).read_text()
+    left = {letter.destination for letter in dead_letters(place / "delivered")}
+    assert left == {identity("otlp-file:traces.jsonl")}
 
 
 def stop_when_ready(service: subprocess.Popen[str]) -> None:
@@ -447,6 +480,7 @@ def test_the_units_settings_for_grpc_are_the_programs(tmp_path: Path) -> None:
     """Each variable exists, and names a credential that is handed over; systemd takes the file beside the unit."""
     text = read("examples/systemd/grpc.conf")
     variables = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, flags=re.MULTILINE))
+    assert variables.pop("GRPC_VERBOSITY") == "NONE", "the core of gRPC writes among the lines of the log"
     assert set(variables) <= {setting.variable for setting in SETTINGS if setting.key.startswith("grpc_")}
     credentials = re.findall(r"^LoadCredential=([\w.-]+):", text, flags=re.MULTILINE)
     assert [value.removeprefix("%d/") for value in variables.values() if "%d" in value] == credentials

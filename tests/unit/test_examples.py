@@ -17,6 +17,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+import yaml
 
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
@@ -191,3 +192,16 @@ def test_a_custom_destination_is_found_by_its_name(environment: dict[str, str], 
     replay = [sys.executable, "-m", "netra_otel_bridge", "replay", "--since", "25h", "--to", "exporter:span-lines"]
     run(replay, tmp_path, {**environment, "PYTHONPATH": path, "SPAN_LINES_FILE": "lines.txt"})
     assert len(set((tmp_path / "lines.txt").read_text("utf-8").splitlines())) == SPANS
+
+
+def test_commands_of_alerts_name_the_state_of_the_unit() -> None:
+    """Typed as they stand, those that read or change a state open that of the service."""
+    unit = (EXAMPLES / "systemd" / "netra-otel-bridge.service").read_text("utf-8")
+    directory = re.search(r"^StateDirectory=(\S+)$", unit, flags=re.MULTILINE)
+    assert directory is not None
+    rules = yaml.safe_load((EXAMPLES / "prometheus" / "netra-alerts.yml").read_text("utf-8"))
+    texts = [rule["annotations"]["description"] for group in rules["groups"] for rule in group["rules"]]
+    commands = [command for text in texts for command in re.findall(r"`netra-otel-bridge ([^`]+)`", text)]
+    stateful = [one for one in commands if one.startswith(("state ", "status", "replay"))]
+    assert len(stateful) == 4
+    assert [one for one in stateful if f"--state /var/lib/{directory[1]}" not in one] == []

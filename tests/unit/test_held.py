@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.held import Held, Share
+from netra_otel_bridge import held as held_module
+from netra_otel_bridge.held import Held, Pool, Share
 
 
 async def settled() -> None:
@@ -155,3 +156,63 @@ async def _read_all(traces: list[list[int]], limit: int, workers: int) -> None:
 
     await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(workers))), 10)
     assert done == len(traces)
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 8))
+def test_streams_that_go_on_all_get_through_a_pool(sizes: list[int], at_once: int) -> None:
+    """In the order in which they came, and what they hold together stays near the limit, whatever their traces take."""
+
+    async def main() -> None:
+        pool, most, admitted = Pool(1000), 0, list[int]()
+
+        async def stream(number: int, size_bytes: int) -> None:
+            held = Held(10**9, pool)
+            share = await held.admitted()
+            admitted.append(number)
+            await asyncio.sleep(0)
+            share.add(size_bytes)
+            share.read()
+            await asyncio.sleep(0)
+            nonlocal most
+            most = max(most, pool.held_bytes)
+            held.close()
+
+        gate = asyncio.Semaphore(at_once * 10)
+
+        async def limited(number: int, size_bytes: int) -> None:
+            async with gate:
+                await stream(number, size_bytes)
+
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(limited(*one) for one in enumerate(sizes)))
+        assert admitted == sorted(admitted)
+        assert pool.held_bytes == 0
+        assert most <= 1000 + 8 * 300
+
+    asyncio.run(main())
+
+
+async def test_who_takes_nothing_makes_room_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only while one waits; what is handed on in time stays."""
+    monkeypatch.setattr(held_module, "BLOCKED_S", 0.2)
+    monkeypatch.setattr(held_module, "LOOK_S", 0.05)
+    pool = Pool(100)
+    held = Held(10**9, pool)
+    share = await held.admitted()
+    share.add(100)
+    share.read()
+
+    async def blocked() -> None:
+        async with pool.writing(60):
+            await asyncio.sleep(60)
+
+    alone = asyncio.create_task(blocked())
+    await asyncio.sleep(0.4)
+    assert not alone.done()
+    waiting = asyncio.create_task(Held(10**9, pool).admitted())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(alone), 5)
+    assert alone.done()
+    assert not waiting.done()
+    held.close()
+    await asyncio.wait_for(waiting, 5)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -144,9 +146,20 @@ def test_a_token_is_for_one_request(sample: ThreadedEmulator, other: dict[str, A
     assert settled(sample) == calls
 
 
-@pytest.mark.parametrize("arguments", [{}, {"trace_id": "ab" * 16, "since": "1h"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"trace_id": "ab" * 16, "since": "1h"},
+        {"trace_id": 5},
+        {"trace_id": ""},
+        {"since": "1h", "resume_token": 5},
+        {"since": "1h", "query": {"tenant_id": "Globex"}},
+        {"since": "1h", "query": TraceQuery(filters=(TraceFilter("name", object()),))},  # type: ignore[arg-type]
+    ],
+)
 def test_a_request_that_makes_no_sense_is_refused(sample: ThreadedEmulator, arguments: dict[str, Any]) -> None:
-    """A range is needed, or a trace, and not both."""
+    """A range is needed, or a trace, and not both; each is what it should be."""
     with pytest.raises(UsageError):
         next(bridge_to(sample).read_spans(**arguments))
 
@@ -200,3 +213,29 @@ def test_ctrl_c_ends_it_in_order() -> None:
         with pytest.raises(KeyboardInterrupt):
             next(bridge_to(emulator, timeout=60).read_spans(**RANGE))
         assert time.monotonic() - started < 10
+
+
+FORKING = """
+import os, signal, sys
+from netra_otel_bridge import Bridge, UsageError
+
+chunks = Bridge(environ={}, api_key=sys.argv[1], endpoint=sys.argv[2]).read_spans(from_="48h")
+next(chunks)
+if not os.fork():
+    signal.alarm(10)
+    try:
+        next(chunks)
+    except UsageError as error:
+        print(error, flush=True)
+    sys.exit(0)
+assert os.wait()[1] == 0
+print(sum(1 for _ in chunks) > 0, flush=True)
+"""
+
+
+def test_a_forked_child_does_not_go_on_with_a_read_of_its_parent(sample: ThreadedEmulator) -> None:
+    """It is refused there, the child ends, and the parent reads on."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, KEY, sample.endpoint]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    refused = "this client was made in another process (make one in each process)"
+    assert (done.stdout.splitlines(), done.stderr) == ([refused, "True"], "")

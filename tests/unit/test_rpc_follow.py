@@ -13,7 +13,9 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from netra_otel_bridge.clock import SystemClock
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.model import SpanBatch
 from netra_otel_bridge.pipeline import TraceLane
@@ -28,7 +30,7 @@ from tests.support.health import lane_health
 from tests.support.http2 import RawCall
 from tests.support.oracle import MS, stored_by
 from tests.support.rig import Rig, running_rig
-from tests.support.rpc import CREDENTIALS, EVER, Served, Subscription, count, refusal_of, serving, stamp
+from tests.support.rpc import CREDENTIALS, EVER, Served, Subscription, count, refusal_of, refused, serving, stamp
 
 TRACES, SPANS = 6, 4
 ALL = TRACES * SPANS
@@ -163,6 +165,16 @@ async def test_taken_up_again_after(rig: Rig, how: str) -> None:
     assert again.received[0] == unanswered.traces_data
 
 
+@pytest.mark.parametrize("ahead_s", [120, 10**9, 200 * 10**9])
+async def test_no_subscription_begins_in_the_future(served: Served, ahead_s: int) -> None:
+    """It would deliver nothing until then, and for good: where it began is remembered."""
+    later = opened(served, start_time=Timestamp(seconds=int(time.time()) + ahead_s))
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await later.batch()
+    assert refused(raised.value).code == "INVALID_ARGUMENT"
+    assert "future" in refused(raised.value).message
+
+
 async def test_another_client_takes_over(rig: Rig, served: Served) -> None:
     """The one before is told; what it did not acknowledge comes to the new one; many in a row leave one stream."""
     first = opened(served)
@@ -171,7 +183,7 @@ async def test_another_client_takes_over(rig: Rig, served: Served) -> None:
     second = opened(served)
     await second.take(SPANS)
     given = await refusal_of(first.call)
-    assert (given.code, given.reason) == ("ABORTED", "TAKEN_OVER")
+    assert (given.code, given.reason, given.retry_s) == ("ABORTED", "TAKEN_OVER", 10.0)
     for _ in range(20):
         another = opened(served)
         await another.call.write(pb.FollowSpansRequest(start=another._start))
@@ -225,7 +237,7 @@ def follow() -> Any:
     async def lane(*_: Any) -> AsyncIterator[SlowLane]:
         yield SlowLane()
 
-    subscriptions = Subscriptions(lane, 60 * 10**9)
+    subscriptions = Subscriptions(lane, 60 * 10**9, SystemClock())
 
     async def opens() -> asyncio.Task[None]:
         stream: Any = Stream()

@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from netra_otel_bridge.rpc import replays
+from netra_otel_bridge.rpc import service as rpc_service
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from tests.support.emulator import START_NS, otlp_document, otlp_span
 from tests.support.fake_destination import Hang, Received, Reject
@@ -253,6 +254,16 @@ async def test_the_list_does_not_grow_for_ever(served: Served, monkeypatch: pyte
         await watched(served, begun[-1])
     assert [replay.id for replay in await listed(served)][:3] == [replay.id for replay in begun[:2:-1]]
     assert len(await listed(served)) <= 4
+
+
+async def test_usage_that_netra_does_not_answer_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is Netra that is away, and said so in time for the call."""
+    monkeypatch.setattr(rpc_service, "NETRA_S", 0.3)
+    async with serving(rig) as served:
+        rig.netra.set_faults("hang=1000")
+        request = pb.GetTenantUsageRequest(tenant_id="Globex", range=EVER)
+        given = await refusal_of(served.stub.GetTenantUsage(request, metadata=CREDENTIALS))
+    assert (given.code, given.reason, given.retry_s) == ("UNAVAILABLE", "NETRA_UNAVAILABLE", 30.0)
 
 
 async def test_the_usage_of_tenants_and_sessions(rig: Rig, served: Served) -> None:

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1.bridge_pb2_grpc import BridgeServiceStub
@@ -81,6 +82,26 @@ async def test_a_trace_by_its_id(rig: Rig, served: Served) -> None:
         given = await refusal_of(served.stub.ReadSpans(request, metadata=CREDENTIALS))
         assert (given.code, given.reason) == ("NOT_FOUND", "TRACE_NOT_FOUND")
     request = pb.ReadSpansRequest(trace_id="..")
+    assert (await refusal_of(served.stub.ReadSpans(request, metadata=CREDENTIALS))).code == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("fault", ["html=100", "redirect=http://127.0.0.1:9/"])
+async def test_what_is_no_netra_is_not_taken_for_a_trace_that_is_gone(rig: Rig, served: Served, fault: str) -> None:
+    """A collector would drop the trace for good."""
+    rig.netra.set_faults(fault)
+    try:
+        given = await refusal_of(served.stub.ReadSpans(pb.ReadSpansRequest(trace_id="a" * 32), metadata=CREDENTIALS))
+    finally:
+        rig.netra.set_faults()
+    assert (given.code, given.reason) == ("FAILED_PRECONDITION", "NETRA_NOT_FOUND")
+
+
+async def test_any_time_that_a_message_can_hold(served: Served) -> None:
+    """The last one there is stands for no end."""
+    last = Timestamp(seconds=253_402_300_799, nanos=999_999_999)
+    answers = await read(served, range=pb.TimeRange(start_time=EVER.start_time, end_time=last))
+    assert sum(count(answer.traces_data) for answer in answers)
+    request = pb.ReadSpansRequest(range=pb.TimeRange(start_time=last, end_time=last))
     assert (await refusal_of(served.stub.ReadSpans(request, metadata=CREDENTIALS))).code == "INVALID_ARGUMENT"
 
 

@@ -115,7 +115,11 @@ async def test_a_span_that_is_not_there() -> None:
     "options",
     [
         {"session_id": "\udc80"},
+        {"filters": [{"field": "has_error", "value": True}]},
+        {"filters": TraceFilter("has_error", True)},
+        {"filters": [TraceFilter("has_error", object())]},
         {"limit": 0},
+        {"limit": "5"},
         {"limit": 101},
         {"limit": -1},
         {"direction": "left"},
@@ -127,9 +131,11 @@ async def test_arguments_that_make_no_sense(options: dict[str, Any]) -> None:
     async with ScriptedApi([]) as api, AsyncNetraClient(api_key="k", endpoint=api.endpoint) as client:
         with pytest.raises(UsageError):
             await client.list_traces(FROM, TO, **options)
-        for start, end in (("", TO), (FROM, ""), (datetime(2026, 1, 1), TO)):  # noqa: DTZ001
+        for start, end in (("", TO), (FROM, ""), (datetime(2026, 1, 1), TO), (FROM, 5)):  # noqa: DTZ001
             with pytest.raises(UsageError):
                 await client.list_traces(start, end)
+        with pytest.raises(UsageError, match="trace_id"):
+            await anext(client.iter_spans_by_trace_id(5))
         assert api.requests == []
 
 
@@ -191,7 +197,14 @@ def test_base_url(endpoint: str, base: str) -> None:
         ({"headers": {"bad name": "canary"}}, "NETRA_HEADERS"),
         ({"headers": {"x": "canary\r\ny: z"}}, "NETRA_HEADERS"),
         ({"headers": {"Content-Length": "3"}}, "NETRA_HEADERS"),
+        ({"headers": {"x-retries": 3}}, "NETRA_HEADERS"),
+        ({"headers": [("x-team", "a")]}, "headers"),
+        ({"api_key": None}, "NETRA_API_KEY"),
+        ({"endpoint": None}, "NETRA_OTLP_ENDPOINT"),
         ({"timeout": 0}, "timeout"),
+        ({"timeout": None}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"dashboard_timeout": None}, "dashboard_timeout"),
         ({"max_concurrency": 0}, "max_concurrency"),
         ({"rate_per_s": 0}, "rate_per_s"),
     ],
@@ -201,6 +214,13 @@ def test_configuration_errors(options: dict[str, Any], setting: str) -> None:
     with pytest.raises(ConfigurationError, match=setting) as caught:
         AsyncNetraClient(**{"api_key": "k", "endpoint": "https://netra.example", **options})
     assert "canary" not in str(caught.value)
+
+
+def test_a_back_off_is_a_back_off() -> None:
+    """A number of attempts is not taken for one."""
+    for wrong in (3, 0):
+        with pytest.raises(UsageError, match=r"give a Backoff\(...\)"):
+            AsyncNetraClient(api_key="k", endpoint="https://netra.example", backoff=wrong)  # type: ignore[arg-type]
 
 
 async def test_our_headers_win() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -140,3 +142,38 @@ def test_a_forgotten_client_is_closed(api: ScriptedApi) -> None:
     del client
     gc.collect()
     assert not [thread for thread in threading.enumerate() if thread.name == "netra-client"]
+
+
+FORKING = """
+import gc, os, signal, sys
+from netra_otel_bridge import NetraClient, UsageError
+
+client = NetraClient(api_key="k", endpoint=sys.argv[1])
+client.get_span("x")
+if not os.fork():
+    signal.alarm(10)
+    try:
+        client.get_span("x")
+    except UsageError as error:
+        print(error, flush=True)
+    client.close()
+    sys.exit(0)
+if not os.fork():
+    signal.alarm(10)
+    del client
+    gc.collect()
+    sys.exit(0)
+for _ in range(2):
+    assert os.wait()[1] == 0
+client.get_span("x")
+print(client.stats.statuses, flush=True)
+"""
+
+
+def test_a_forked_child_ends_and_leaves_the_client_of_its_parent_alone(api: ScriptedApi) -> None:
+    """A child is told to make a client of its own; the parent's next call is answered on the connection that it has."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, api.endpoint]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    refused = "this client was made in another process (make one in each process)"
+    assert (done.stdout.splitlines(), done.stderr) == ([refused, "Counter({200: 2})"], "")
+    assert api.connections == 1

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_otel_bridge.clock import Backoff, parse_retry_after
+from netra_otel_bridge.errors import UsageError
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 NOW_NS = int(NOW.timestamp()) * 1_000_000_000
@@ -21,6 +22,13 @@ def test_back_off_stays_in_bounds(attempt: int, asked_s: float | None, first_s: 
     delay_s = Backoff(first_s=first_s, max_s=max_s).delay_s(attempt, asked_s)
     assert min(asked_s or 0.0, max_s) <= delay_s <= max_s
     assert delay_s >= 0
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"attempts": 1.5}, {"first_s": -1}, {"max_s": float("nan")}])
+def test_a_back_off_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
+    """At least one attempt, and waits in seconds."""
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Backoff(**wrong)  # type: ignore[arg-type]
 
 
 def test_back_off_doubles() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from netra_otel_bridge.errors import StateBusy, StateError, StateNotWritten, StateUnusable
-from netra_otel_bridge.state import StateStore, read_status, schema
+from netra_otel_bridge.state import StateStore, discard, read_status, schema
 from netra_otel_bridge.state.failures import explained
 from tests.support.fake_clock import FakeClock
 from tests.support.state import DESTINATION, SOURCE, filled, killed, progress, steps_of
@@ -439,3 +439,17 @@ def test_a_state_can_be_looked_at_before_and_after(directory: Path) -> None:
     filled(directory)
     assert read_status(directory).lanes[0].windows == 3
     assert steps(directory) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root works in a directory of somebody else")
+def test_what_root_leaves_in_the_directory_of_a_service_is_the_services(directory: Path) -> None:
+    """Or the service could not start again."""
+    directory.mkdir(mode=0o700)
+    os.chown(directory, 61234, 61235)
+    for _ in range(2):
+        filled(directory)
+    filled(directory / "replays" / "one")
+    discard(directory, FakeClock())
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in directory.rglob("*")}
+    assert owners == {(61234, 61235)}
+    assert len(list(directory.rglob("sum"))) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netra_otel_bridge.errors import StateNotWritten
+from netra_otel_bridge.errors import StateError, StateNotWritten
 from netra_otel_bridge.model import DeadLetter, FinishedWindow, KnownTrace, Progress, TraceRecord, Window
 from netra_otel_bridge.state import LaneState, StateStore, lane, record
 from netra_otel_bridge.state import store as store_module
@@ -295,7 +295,7 @@ def test_what_is_closed_cannot_be_used(tmp_path: Path) -> None:
     for _ in range(2):
         store.close()
     for use in (lambda: lane_.known(["a"]), lambda: lane_.commit(Progress(), 1), store.lanes):
-        with pytest.raises(RuntimeError, match="closed"):
+        with pytest.raises(StateError, match="closed"):
             use()
 
 

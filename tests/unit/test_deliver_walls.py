@@ -1,0 +1,192 @@
+"""Code of others, from being loaded to being handed spans: whatever it does stays in its own lane."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any, ClassVar
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from netra_otel_bridge import Bridge, Named, dead_letters
+from netra_otel_bridge.check import check
+from netra_otel_bridge.deliver import batch_of, opened, stock
+from netra_otel_bridge.emulator import EmulatorOptions
+from netra_otel_bridge.errors import BridgeError, ConfigurationError
+from netra_otel_bridge.model import Delivered, LaneReport, ReplayReport
+from tests.support.emulator import ThreadedEmulator, running_emulator
+from tests.support.exporters import ScriptedExporter
+from tests.support.spans import make_span
+
+SPANS = 60
+
+
+@pytest.fixture(scope="module")
+def netra() -> Iterator[ThreadedEmulator]:
+    with running_emulator(EmulatorOptions(port=0, seed=4, traces=12, spans_per_trace=5, api_key="nk-test")) as emulator:
+        yield emulator
+
+
+def bridge_to(netra: ThreadedEmulator, **more: Any) -> Bridge:
+    return Bridge(environ={}, api_key="nk-test", endpoint=netra.endpoint, attempts=1, **more)
+
+
+class Exits(ScriptedExporter):
+    def __init__(self) -> None:
+        raise SystemExit(3)
+
+
+class Interrupts(ScriptedExporter):
+    def __init__(self) -> None:
+        raise KeyboardInterrupt
+
+
+released = threading.Event()
+
+
+class Hangs(ScriptedExporter):
+    def __init__(self) -> None:
+        released.wait(10)
+        super().__init__()
+
+
+class Threaded(ScriptedExporter):
+    made_on: ClassVar[list[str]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made_on.append(threading.current_thread().name)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.made_on.append(threading.current_thread().name)
+        return super().export(spans)
+
+
+@pytest.fixture
+def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a name of this module what ``exporter:own`` loads."""
+
+    def install(name: str) -> None:
+        found = EntryPoint("own", name if ":" in name else f"{__name__}:{name}", stock.GROUP)
+        monkeypatch.setattr(stock, "entry_points", lambda group: EntryPoints([found]))
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Exits", "cannot be set up: SystemExit: 3"),
+        ("Interrupts", "cannot be set up: KeyboardInterrupt"),
+        ("tests.support.data.exits:Exporter", "cannot be loaded: SystemExit: no licence"),
+    ],
+)
+async def test_an_exporter_that_ends_the_process_is_a_configuration_error(
+    netra: ThreadedEmulator, entry: Callable[[str], None], name: str, words: str
+) -> None:
+    """With its name and what it raised, from a replay and as a line of a check."""
+    entry(name)
+    bridge = bridge_to(netra)
+    with pytest.raises(ConfigurationError, match=words):
+        await bridge.areplay("exporter:own", since="25h")
+    asked, own = await check(bridge, "exporter:own")
+    assert (asked.ok, own.ok, own.exit_code) == (True, False, 78)
+    assert words in own.said
+
+
+async def test_an_exporter_that_is_never_made_holds_nobody_up(
+    entry: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a deadline, the loop runs on meanwhile, and whoever waits for it may be cancelled."""
+    entry("Hangs")
+    begun = time.monotonic()
+    with pytest.raises(ConfigurationError, match=r"'own' was not set up in 0\.1 s"):
+        await opened("exporter:own", deadline_s=0.1)
+    opening = asyncio.create_task(opened("exporter:own"))
+    await asyncio.sleep(0.05)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert time.monotonic() - begun < 5
+    released.set()
+
+
+async def test_an_exporter_is_made_where_it_exports(entry: Callable[[str], None]) -> None:
+    """On one thread, which is not the loop's."""
+    entry("Threaded")
+    destination = await opened("exporter:own", name="mine")
+    assert await destination.send(batch_of((make_span(1),))) == Delivered()
+    await destination.aclose()
+    assert Threaded.made_on == ["export mine"] * 2
+
+
+class Changes(SpanExporter):
+    """Changes what it gets, and takes none of it."""
+
+    def __init__(self, *fields: str) -> None:
+        self.fields = fields
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        for span in spans:
+            for field in self.fields:
+                setattr(span, field, None)
+        raise ValueError("no")
+
+    def shutdown(self) -> None:
+        """Nothing is held."""
+
+
+def replayed(bridge: Bridge, *to: Any) -> tuple[BridgeError, ReplayReport]:
+    with pytest.raises(BridgeError) as raised:
+        bridge.replay(list(to), since="25h")
+    assert raised.value.report is not None
+    return raised.value, raised.value.report
+
+
+def test_what_an_exporter_does_to_its_spans_is_its_own_affair(netra: ThreadedEmulator, tmp_path: Any) -> None:
+    """The other lane has everything; dead letters are whole; where halves cannot be made, its lane ends in order."""
+    whole = InMemorySpanExporter()
+    bridge = bridge_to(netra, state=str(tmp_path))
+    report = bridge.replay([Changes("_context", "_attributes"), Named("whole", whole)], since="25h")
+    assert [(lane.delivered, lane.dead_lettered) for lane in report.destinations] == [(0, SPANS), (SPANS, 0)]
+    letters = [stored.letter for stored in dead_letters(tmp_path)]
+    assert len({one.span_id for one in letters}) == SPANS
+    assert all('"attributes"' in one.document for one in letters)
+    with pytest.raises(BridgeError, match="Changes: AttributeError: "):
+        asyncio.run(bridge.aresend(Changes("_resource")))
+    memory = InMemorySpanExporter()
+    error, report = replayed(bridge_to(netra), Changes("_resource"), memory)
+    assert str(error).startswith("Changes: AttributeError: ")
+    assert error.__cause__ is not None
+    assert [lane.delivered for lane in report.destinations] == [0, SPANS]
+
+
+async def test_a_callback_that_cancels_its_task_ends_no_other_lane(netra: ThreadedEmulator) -> None:
+    """It is tried again, and then its lane has its error."""
+
+    async def cancels(_: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    memory = InMemorySpanExporter()
+    with pytest.raises(BridgeError, match="the callback was cancelled"):
+        await bridge_to(netra).areplay([cancels, memory], since="25h")
+    assert len(memory.get_finished_spans()) == SPANS
+
+
+def test_what_the_callers_own_callback_raises_is_raised(netra: ThreadedEmulator) -> None:
+    """Progress is the caller's business: its exception comes out as it is."""
+
+    def stop(_: LaneReport) -> None:
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        bridge_to(netra).replay(InMemorySpanExporter(), since="25h", on_progress=stop)
