@@ -512,7 +512,8 @@ SETTINGS = (
         "NETRA_BRIDGE_GRPC_TOKEN",
         None,
         parse_secret,
-        "What its callers must show, as `authorization: Bearer TOKEN`.",
+        "What its callers must show, as `authorization: Bearer TOKEN`: 8 characters or more, all ASCII, no spaces "
+        "(`openssl rand -hex 32` makes one).",
     ),
     Setting(
         "grpc_token_file",

@@ -299,7 +299,7 @@ def _maker(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> Cal
         )
     try:
         maker: Callable[[], Any] = found[wanted].load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"{origin}: {name!r} ({found[wanted].value}) cannot be loaded: {type(error).__name__}: {error}",
             hint="reinstall the package that brings it",
@@ -356,7 +356,7 @@ def _set_up(name: str, maker: Callable[[], Any], origin: str) -> Any:
     try:
         with overhear(("opentelemetry",)) as heard:
             made = maker()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"{origin}: {name!r} cannot be set up: {type(error).__name__}",
             hint="look at its environment variables (OTEL_EXPORTER_...)",

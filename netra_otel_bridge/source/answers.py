@@ -63,6 +63,8 @@ def judge_status(status: int, words: str, location: str, asked_s: float | None) 
     if status < 400:
         to = f" to {location}" if location else ""
         return Failure(NetraNotFound, f"HTTP {status}, a redirect{to}; none is followed", _CHECK_ENDPOINT, status)
+    if asked_s is not None and (status == 429 or status >= 500):
+        said += f" (it asks to wait {asked_s:.0f} s)"
     if status == 429:
         return Failure(
             NetraRateLimited, said, "try again later, or set a lower rate", status, retry=True, asked_s=asked_s

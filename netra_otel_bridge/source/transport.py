@@ -145,9 +145,11 @@ class Transport:
             if answer.status == 429:
                 self.budget.throttled(token)
             if answer.asked_s is not None:
-                self._pause(call, answer.asked_s)
+                self.budget.pause(min(answer.asked_s, self._backoff.max_s))
             if not answer.retry or attempt >= min(self._backoff.attempts, answer.tries or self._backoff.attempts):
                 raise answer.error(self._what(call), self.host, attempt)
+            if answer.asked_s is not None and answer.asked_s > self._backoff.max_s:
+                self._say_that_it_waits_less(call, answer.asked_s)
             delay_s = self._backoff.delay_s(attempt - 1, answer.asked_s)
             _log.debug("%s at %s: %s; again in %.2f s", self._what(call), self.host, answer.cause, delay_s)
             self.stats.retries += 1
@@ -256,16 +258,14 @@ class Transport:
         except ValueError:
             return ""
 
-    def _pause(self, call: Call, asked_s: float) -> None:
-        if asked_s > self._backoff.max_s:
-            _log.warning(
-                "%s at %s: Netra asks to wait %.0f s; waiting %.0f s, the longest that is set",
-                call.name,
-                self.host,
-                asked_s,
-                self._backoff.max_s,
-            )
-        self.budget.pause(min(asked_s, self._backoff.max_s))
+    def _say_that_it_waits_less(self, call: Call, asked_s: float) -> None:
+        _log.warning(
+            "%s at %s: Netra asks to wait %.0f s; waiting %.0f s, the longest that is set",
+            call.name,
+            self.host,
+            asked_s,
+            self._backoff.max_s,
+        )
 
     def _open(self) -> aiohttp.ClientSession:
         """The session: no cookies, no proxies or passwords from the environment, connections bounded by the budget."""
