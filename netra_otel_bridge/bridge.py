@@ -429,7 +429,8 @@ class Bridge:
                 await again.run(due, read_again=lambda _: True)
             finally:
                 report.verified_by(again.report)
-        report.kept = state.kept_letters(last_letter)
+        if report.error is None:
+            report.kept = state.kept_letters(last_letter)
 
     def read_spans(
         self,
