@@ -382,8 +382,8 @@ SETTINGS = (
         "NETRA_BRIDGE_HELD_BYTES",
         64 * 2**20,
         _number(10**6, 10**11, int),
-        "Bytes held in memory between Netra and a destination, for each destination. One trace that is larger may "
-        "exceed it.",
+        "Bytes held in memory between Netra and a destination, for each destination, and for all who read spans over "
+        "gRPC together. One trace that is larger may exceed it.",
     ),
     Setting(
         "state",
