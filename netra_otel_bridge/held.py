@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 BLOCKED_S = 5.0
 """How long a stream's client may take nothing, where others wait for what is held for it."""
+BLOCKED_BYTES = 2**20
+"""What is held for a client at least that is ended for it."""
+SMALL_BYTES = 2**18
+"""After a trace of this size, the next one does not wait, where it is all that its stream holds."""
+WAIT_S = 2.0
+"""What a stream without a trace waits for room at most; of several, one after the other."""
 LOOK_S = 0.5
 
 
@@ -50,7 +56,7 @@ class Held:
     def __init__(self, limit_bytes: int, pool: Pool | None = None) -> None:
         self._limit_bytes = limit_bytes
         self._pool = pool
-        self.held_bytes = 0
+        self._held_bytes = 0
         self._shares: set[Share] = set()
         self._reading: dict[Share, None] = {}
         self._idle = True
@@ -60,9 +66,16 @@ class Held:
         """A new share, the youngest of those that read."""
         return self._share(0)
 
-    async def admitted(self) -> Share:
-        """The same, once the pool has room for it."""
-        return self._share(await self._pool.reserve() if self._pool is not None else 0)
+    async def admitted(self, last_bytes: int) -> Share:
+        """The same, once the pool has room for it. The trace before was of ``last_bytes``."""
+        if self._pool is None:
+            return self._share(0)
+        return self._share(await self._pool.reserve(last_bytes, lambda: not self._shares))
+
+    @property
+    def held_bytes(self) -> int:
+        """What all shares hold."""
+        return self._held_bytes
 
     def _share(self, pooled_bytes: int) -> Share:
         share = Share(self, pooled_bytes)
@@ -78,13 +91,13 @@ class Held:
 
     async def wait_for_room(self, share: Share) -> None:
         """Return when less than the limit is held, or ``share`` may exceed it."""
-        while self.held_bytes >= self._limit_bytes and not (self._idle and next(iter(self._reading)) is share):
+        while self._held_bytes >= self._limit_bytes and not (self._idle and next(iter(self._reading)) is share):
             self._changed.clear()
             await self._changed.wait()
 
     def grow(self, share: Share, size_bytes: int) -> None:
         share.size_bytes += size_bytes
-        self.held_bytes += size_bytes
+        self._held_bytes += size_bytes
         self._pooled(share, max(share.pooled_bytes, share.size_bytes))
 
     def no_longer_reads(self, share: Share) -> None:
@@ -98,7 +111,7 @@ class Held:
     def forget(self, share: Share) -> None:
         if share in self._shares:
             self._shares.discard(share)
-            self.held_bytes -= share.size_bytes
+            self._held_bytes -= share.size_bytes
         self.no_longer_reads(share)
         self._pooled(share, 0)
 
@@ -109,37 +122,51 @@ class Held:
 
     def _pooled(self, share: Share, size_bytes: int) -> None:
         if self._pool is not None:
+            size_bytes = min(size_bytes, self._pool.most_bytes)
             self._pool.change(size_bytes - share.pooled_bytes)
             share.pooled_bytes = size_bytes
 
 
 class Pool:
-    """What all streams hold together.
+    """What all streams hold together; of a trace that is very large, half of the limit counts.
 
     A trace is begun once there is room for one as large as they are lately; at first that is an eighth of the limit.
-    Once begun it is read to its end. While one waits, streams whose clients have taken nothing for `BLOCKED_S` are ended.
+    Once begun it is read to its end. A stream that holds nothing goes before those that read ahead, and waits `WAIT_S`
+    at most, so that no slow reader keeps it from going on; where its traces are small it does not wait. While one waits, the
+    stream that holds most of those whose clients have taken nothing for `BLOCKED_S` is ended.
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._usual_bytes = limit_bytes // 8
         self.held_bytes = 0
+        self.most_bytes = limit_bytes // 2
+        self._limit_bytes = limit_bytes
+        self._most_usual_bytes = self._usual_bytes = limit_bytes // 8
+        self._waiting = 0
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
-        self._writing: dict[asyncio.Timeout, float] = {}
+        self._writing: dict[asyncio.Timeout, tuple[float, Held]] = {}
 
-    async def reserve(self) -> int:
-        """Wait for room for one more trace; how much was set aside for it."""
-        async with self._turn:
-            while self.held_bytes and self.held_bytes + self._usual_bytes > self._limit_bytes:
-                self._end_blocked()
-                self._freed.clear()
+    async def reserve(self, last_bytes: int, holds_nothing: Callable[[], bool]) -> int:
+        """Wait for room for one more trace; how much was set aside for it.
+
+        The stream's trace before was of ``last_bytes``; ``holds_nothing`` says whether it has none at the moment.
+        """
+        while not holds_nothing():
+            if self._has_room() and not self._waiting:
+                return self._take(self._usual_bytes)
+            await self._look()
+        if last_bytes <= SMALL_BYTES:
+            return self._take(last_bytes)
+        self._waiting += 1
+        try:
+            async with self._turn:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_S):
-                        await self._freed.wait()
-            reserved = self._usual_bytes
-            self.change(reserved)
-            return reserved
+                    async with asyncio.timeout(WAIT_S):
+                        while not self._has_room():
+                            await self._look()
+                return self._take(self._usual_bytes)
+        finally:
+            self._waiting -= 1
 
     def change(self, by_bytes: int) -> None:
         self.held_bytes += by_bytes
@@ -148,21 +175,43 @@ class Pool:
 
     def was_read(self, size_bytes: int) -> None:
         """A trace was read whole."""
-        self._usual_bytes = max(size_bytes, self._usual_bytes * 7 // 8)
+        self._usual_bytes = min(max(size_bytes, self._usual_bytes * 7 // 8), self._most_usual_bytes)
         self._freed.set()
 
     @asynccontextmanager
-    async def writing(self, seconds: float) -> AsyncIterator[None]:
-        """Hand something on to a client, within ``seconds`` or, where others wait, `BLOCKED_S`. Raises ``TimeoutError``."""
+    async def writing(self, seconds: float, held: Held) -> AsyncIterator[None]:
+        """Hand something on to a client, within ``seconds`` or, where others wait, `BLOCKED_S`. Raises ``TimeoutError``.
+
+        ``held`` is what is held for it.
+        """
         async with asyncio.timeout(seconds) as limit:
-            self._writing[limit] = asyncio.get_running_loop().time()
+            self._writing[limit] = asyncio.get_running_loop().time(), held
             try:
                 yield
             finally:
                 del self._writing[limit]
 
+    def _has_room(self) -> bool:
+        return not self.held_bytes or self.held_bytes + self._usual_bytes <= self._limit_bytes
+
+    def _take(self, size_bytes: int) -> int:
+        self.change(size_bytes)
+        return size_bytes
+
+    async def _look(self) -> None:
+        """Wait until something is freed, or a moment."""
+        self._end_blocked()
+        self._freed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await self._freed.wait()
+
     def _end_blocked(self) -> None:
         now = asyncio.get_running_loop().time()
-        for limit, begun in self._writing.items():
-            if now - begun >= BLOCKED_S and not limit.expired():
-                limit.reschedule(now)
+        blocked = [
+            (held.held_bytes, limit)
+            for limit, (begun, held) in self._writing.items()
+            if now - begun >= BLOCKED_S and held.held_bytes >= BLOCKED_BYTES and not limit.expired()
+        ]
+        if blocked:
+            max(blocked, key=lambda one: one[0])[1].reschedule(now)

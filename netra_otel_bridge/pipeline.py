@@ -30,6 +30,7 @@ from netra_otel_bridge.errors import (
     NetraNotFound,
     NetraResponseTooLarge,
     StateError,
+    UsageError,
 )
 from netra_otel_bridge.held import Held
 from netra_otel_bridge.limiter import Limiter
@@ -89,6 +90,12 @@ class LaneWatch:
         """Call `progress`."""
         try:
             self.progress(report)
+        except asyncio.CancelledError:
+            error = UsageError(
+                "on_progress raised CancelledError", hint="to stop a replay, set its `stop`, or cancel its task"
+            )
+            self.errors.append(error)
+            raise error from None
         except Exception as error:
             self.errors.append(error)
             raise

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from itertools import islice
 
 from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.errors import NetraCursorRefused, NetraError, NetraNotFound, NetraResponseTooLarge
+from netra_otel_bridge.errors import NetraCursorRefused, NetraError, NetraNotFound, NetraRejected, NetraResponseTooLarge
 from netra_otel_bridge.held import Share
 from netra_otel_bridge.model import TraceQuery, TracesPage, TraceSpan, UnreadableItem, Window
 from netra_otel_bridge.source import AsyncNetraClient
@@ -83,7 +83,8 @@ class Stretches:
 
     After `SEVERAL` windows that were empty, ``may_hold`` is asked about the next ones together: about twice as many each
     time, and once it said yes, about half as many each time. What it said yes to is listed window by window: so traces
-    are always summed up within the same bounds. Where it fails, it is not asked any more.
+    are always summed up within the same bounds. Where it is refused, it is asked about half as many at most from then on;
+    where it fails in another way, no more.
     """
 
     def __init__(self, windows: Iterable[Window], may_hold: Callable[[Window], Awaitable[bool]]) -> None:
@@ -120,7 +121,8 @@ class Stretches:
 
     def _ask(self, together: int) -> None:
         """So many windows are asked about next time; fewer than `SEVERAL` are listed."""
-        self._together = min(together, self._widest) if together >= SEVERAL else 1
+        together = min(together, self._widest)
+        self._together = together if together >= SEVERAL else 1
         if self._together == 1:
             self._empty = 0
 
@@ -136,8 +138,8 @@ class Stretches:
     async def _is_empty(self, window: Window) -> bool:
         try:
             return not await self._may_hold(window)
-        except NetraError:
-            self._widest = 1
+        except NetraError as error:
+            self._widest = self._together // 2 if isinstance(error, NetraRejected) else 1
             return False
 
 

@@ -13,8 +13,9 @@ PAGE = 100
 
 
 async def resend(sender: Sender, progress: Recorder, options: LaneOptions, watch: LaneWatch) -> LaneReport:
-    """Send all dead letters of a lane that are spans. Errors end up in ``report.error``."""
+    """Send all dead letters of a lane that are spans, each once: all of them were refused before. Errors end up in ``report.error``."""
     report = LaneReport(watch.name)
+    sender.stops_when_refused = False
     batcher = Batcher(options.batch_spans, options.batch_bytes)
     waiting: list[int] = []
 

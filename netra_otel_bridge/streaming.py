@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
-from netra_otel_bridge.clock import NS_PER_MS
+from netra_otel_bridge.clock import NS_PER_MS, iso_ms
 from netra_otel_bridge.convert import SpanConverter, instant_ns
 from netra_otel_bridge.deliver import Batcher, encode_span
 from netra_otel_bridge.errors import BridgeError, NetraNotFound, NetraRejected, NetraResponseTooLarge, NotKnown
@@ -69,7 +69,7 @@ class SpanStream:
     """The spans of all traces that Netra lists in a window, or of ``trace_id``; to be iterated once.
 
     ``start`` is where it begins: a `Place` at the beginning, or that of a token. ``ahead`` traces are read at once.
-    A chunk of more than one span holds ``chunk_bytes`` at most. What is held is a part of ``pool``, where one is given.
+    A chunk of more than one span holds ``chunk_bytes`` at most. What is ``held`` is a part of ``pool``, where one is given.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class SpanStream:
         self._query = query
         self._start = start
         self._trace_id = trace_id
-        self._held = Held(HELD_BYTES, pool)
+        self.held = Held(HELD_BYTES, pool)
         self._ahead: deque[_Ahead] = deque()
         self._slots = asyncio.Semaphore(ahead)
         self._more = asyncio.Event()
         self._skipped = Skipped()
         self._room = asyncio.Event()
-        self._usual_bytes = HELD_BYTES // FIRST_AHEAD
+        self._usual_bytes = self._last_bytes = HELD_BYTES // FIRST_AHEAD
         self._listed = 0
         self._batcher = Batcher(CHUNK_SPANS, min(CHUNK_BYTES, chunk_bytes))
         self._places: deque[Callable[[], Place]] = deque()
@@ -126,6 +126,8 @@ class SpanStream:
                 if error is not None:
                     for chunk in self._flush():
                         yield chunk
+                    if isinstance(error, NotKnown):
+                        await self._ask_for_nothing()
                     raise error
                 summary = work.summary if work.listed else await self._summary(spans)
                 for chunk in self._chunks_of(work, spans, summary):
@@ -145,18 +147,18 @@ class SpanStream:
             try:
                 await asyncio.gather(*under_way, return_exceptions=True)
             finally:
-                self._held.close()
+                self.held.close()
 
     def _may_go_on(self, listing: asyncio.Task[Place]) -> bool:
         """Whether the next trace was read, or there are no more."""
         return self._ahead[0].spans.done() if self._ahead else listing.done()
 
     async def _wait(self, listing: asyncio.Task[Place]) -> None:
-        self._held.idle(True)
+        self.held.idle(True)
         while not self._may_go_on(listing):
             self._more.clear()
             await self._more.wait()
-        self._held.idle(False)
+        self.held.idle(False)
 
     async def _list(self) -> Place:
         """List what lies behind the start; returns the end.
@@ -224,7 +226,7 @@ class SpanStream:
             await self._room.wait()
         self._listed += 1
         problems, self._to_tell = self._to_tell, []
-        share = await self._held.admitted()
+        share = await self.held.admitted(self._last_bytes)
         task = asyncio.create_task(self._read(trace.id, share, problems))
         task.add_done_callback(lambda _: self._more.set())
         self._ahead.append(_Ahead(trace, listed, share, task, before, after, problems))
@@ -235,6 +237,7 @@ class SpanStream:
             return await read_spans(self._client, trace_id, share, partial(self._unreadable, problems, trace_id))
         finally:
             share.read()
+            self._last_bytes = share.size_bytes
             self._usual_bytes = max(share.size_bytes, self._usual_bytes * 7 // 8)
             self._room.set()
 
@@ -267,6 +270,10 @@ class SpanStream:
         except BridgeError:
             return [], error
         return [], None
+
+    async def _ask_for_nothing(self) -> None:
+        """A call that any Netra answers: where it fails, it is no trace that is not known. Raises `NetraError`."""
+        await self._client.list_traces(iso_ms(0), iso_ms(NS_PER_MS), limit=1)
 
     def _not_known(self) -> NotKnown:
         return NotKnown(f"Netra holds no spans of trace {self._trace_id!r}", hint="ids are those that Netra lists")

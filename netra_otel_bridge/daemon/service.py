@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netra_otel_bridge.bridge import Bridge, Route
 from netra_otel_bridge.clock import NS_PER_MS, duration_text, iso_ms, parse_time_ns
@@ -85,7 +85,9 @@ class Service:
         async with AsyncExitStack() as stack:
             state = self._bridge.open_state(default=self._bridge.state_directory())
             stack.callback(state.close)
-            await self._wire(stack, state)
+            if await _is_told_before(stop, self._wire(stack, state)):
+                _log.info("stopped before it began")
+                return
             await self._serve(stack, state)
             lanes = [asyncio.create_task(follower.run(self._since_ns)) for follower in self._followers]
             if self._usage_follower is not None:
@@ -245,6 +247,21 @@ def _begins_ns(since: str, now_ns: int) -> int:
     if begins_ns > now_ns:
         raise UsageError(f"the start {iso_ms(begins_ns)} lies in the future", hint="leave it out to begin now")
     return begins_ns
+
+
+async def _is_told_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether ``stop`` was set before ``work`` had ended, which is then cancelled. Raises what it raises."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(_set(stop))
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.wait((working, stopping))
+    if working.cancelled():
+        return True
+    working.result()
+    return False
 
 
 async def _set(event: asyncio.Event) -> None:

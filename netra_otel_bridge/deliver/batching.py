@@ -20,6 +20,8 @@ MIN_BYTES = 4096
 """No server refuses requests of this size for their size: what seems to say so is not believed."""
 CUT_BYTES = 1 << 16
 """A connection that is cut is not cut for the size of a request, unless the request is larger than this."""
+CUTS = 3
+"""So often in a row, and for a request without spans never."""
 _FRAME_BYTES = 6
 """A tag and the length of a message below 4 GiB."""
 _NO_LIMIT = 1 << 62
@@ -34,16 +36,15 @@ class Batcher:
 
     def __init__(self, max_spans: int = MAX_SPANS, max_bytes: int = MAX_BYTES) -> None:
         self._max_spans = max_spans
-        self._max_bytes = max_bytes
+        self._most_bytes = self._max_bytes = max_bytes
         self._spans: list[ReadableSpan] = []
         self._encoded: list[bytes] = []
         self._size_bytes = 0
         self._seen: set[tuple[int, int | None]] = set()
 
     def limit(self, max_bytes: int | None) -> None:
-        """Make later batches no larger than ``max_bytes`` (`Sender.limit_bytes`); a limit is never raised again."""
-        if max_bytes is not None:
-            self._max_bytes = min(self._max_bytes, max(max_bytes, MIN_BYTES))
+        """Make later batches no larger than ``max_bytes`` (`Sender.limit_bytes`), and never larger than at first."""
+        self._max_bytes = min(self._most_bytes, max(max_bytes or self._most_bytes, MIN_BYTES))
 
     def add(self, span: ReadableSpan, encoded: bytes) -> SpanBatch | None:
         """Take a span with what `encode_span` made of it; returns a batch when one is full.

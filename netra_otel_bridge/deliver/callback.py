@@ -106,8 +106,10 @@ def raised_outcome(error: BaseException, who: str) -> Outcome:
         case BrokenPipeError():
             return outcome(Verdict.MISCONFIGURED, f"whoever read what {who} writes has gone away")
     cause: BaseException | None = error
+    seen: set[int] = set()
     while cause is not None and not isinstance(cause, OSError | grpc.RpcError):
-        cause = cause.__cause__
+        seen.add(id(cause))
+        cause = cause.__cause__ if id(cause.__cause__) not in seen else None
     known = error_outcome(cause) if cause is not None else None
     return known or outcome(Verdict.REFUSED, f"{who} raised {raised(error)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|HTTP (408|425|429|503)")
+_OF_OBJECTS = re.compile(r"(the callback|its send|the processor's force_flush)\b")
 _ANSWERED = re.compile(r"HTTP \d{3}\b")
 _CLIENT_ERROR = re.compile(r"HTTP 4\d\d\b")
 _MISCONFIGURED = (
@@ -31,6 +32,8 @@ _MISCONFIGURED = (
 
 def of_retry(reason: str) -> str:
     """What to do when a destination does not take anything just now."""
+    if _OF_OBJECTS.match(reason):
+        return ""
     if _BUSY.search(reason):
         return "try again later"
     if _ANSWERED.match(reason):

@@ -24,7 +24,7 @@ from netra_otel_bridge.errors import (
     DestinationUnavailable,
     UsageError,
 )
-from netra_otel_bridge.model import Outcome, Retry, SpanBatch
+from netra_otel_bridge.model import Outcome, PartlyRefused, Retry, SpanBatch
 
 Own = SpanExporter | SpanProcessor | SpanCallback | Destination
 """An object of the caller's that takes spans."""
@@ -70,12 +70,18 @@ class OwnDestination:
             if isinstance(error, BridgeError) and not isinstance(error, _ANSWERS):
                 raise
             return raised_outcome(error, "its send")
+        if isinstance(answer, PartlyRefused) and not _counts(answer.refused, len(batch.spans)):
+            return outcome(Verdict.MISCONFIGURED, f"its send returned PartlyRefused of {answer.refused!r:.40} spans")
         if isinstance(answer, Outcome):
             return shown(answer)
         return outcome(Verdict.MISCONFIGURED, f"its send returned {type(answer).__name__}; return an Outcome")
 
     async def aclose(self) -> None:
         """Nothing: the object is its owner's to close."""
+
+
+def _counts(value: object, most: int) -> bool:
+    return isinstance(value, int) and 0 <= value <= most
 
 
 _ANSWERS = (DestinationUnavailable, DestinationUnauthorized, DestinationMisconfigured)

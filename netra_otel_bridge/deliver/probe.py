@@ -24,7 +24,7 @@ from opentelemetry.trace import SpanContext
 from netra_otel_bridge.clock import NS_PER_MS
 from netra_otel_bridge.deliver import hints
 from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes
-from netra_otel_bridge.deliver.batching import CUT_BYTES, MAX_BYTES, MIN_BYTES, batch_of
+from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MAX_BYTES, MIN_BYTES, batch_of
 from netra_otel_bridge.deliver.destination import Destination
 from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
@@ -178,7 +178,7 @@ async def _sized(
     destination: OtlpGrpcDestination | OtlpHttpDestination, size_bytes: int, answer_s: float
 ) -> ProbeResult:
     """What an OTLP server that takes an empty request says to one of ``size_bytes``."""
-    too_large = ""
+    too_large, cuts = "", 0
     while True:
         body = spanless_request(size_bytes)
         asked = f"a request of {_size(len(body))} without spans"
@@ -188,7 +188,10 @@ async def _sized(
             case TooLarge(reason) if size_bytes > MIN_BYTES:
                 too_large = too_large or f", and none of {_size(len(body))} ({reason}): {_TOO_LARGE}"
                 size_bytes = _smaller(len(body), reason)
+            case Retry(reason) if is_cut(reason) and size_bytes > CUT_BYTES and cuts < CUTS - 1:
+                cuts += 1
             case Retry(reason) if is_cut(reason) and size_bytes > CUT_BYTES:
+                cuts = 0
                 too_large = too_large or f", and the connection is cut at {_size(len(body))} ({reason}): {_CUT}"
                 size_bytes = _smaller(len(body))
             case TooLarge(reason) | Refused(reason):
@@ -274,7 +277,9 @@ def _failed(outcome: Retry | Misconfigured, unknown: str) -> ProbeResult:
     """The line of an answer that would hold or end a lane, with what to do."""
     match outcome:
         case Retry(reason):
-            return ProbeResult(False, f"{reason} ({hints.of_retry(reason)})", unknown, DestinationUnavailable.exit_code)
+            do = hints.of_retry(reason)
+            said = f"{reason} ({do})" if do else reason
+            return ProbeResult(False, said, unknown, DestinationUnavailable.exit_code)
         case Misconfigured(reason, True):
             said = f"refuses the credentials: {reason} (set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it)"
             return ProbeResult(False, said, unknown, DestinationUnauthorized.exit_code)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, assert_never
 from netra_otel_bridge.clock import Backoff, Clock
 from netra_otel_bridge.deliver import hints
 from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes, names_full_trace
-from netra_otel_bridge.deliver.batching import CUT_BYTES, MIN_BYTES, batch_of, halves_by_size, halves_by_trace
+from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MIN_BYTES, batch_of, halves_by_size, halves_by_trace
 from netra_otel_bridge.deliver.destination import Destination
 from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.trim import MAX_TRIMS, trim
@@ -49,8 +49,8 @@ REFUSED_AT_LEAST = 100
 """More than a fifth refused, and at least this many: the destination does not want this kind of span; stop."""
 WINDOW_SPANS = 10_000
 """When so many were answered, both counts are halved: the share is that of lately, not of a year."""
-CUTS = 3
-"""When the same batch was cut off so often in a row, and a request without spans is not, it is sent in halves."""
+RAISED_AFTER = 8
+"""Batches near a limit that was only inferred, after which twice as much is tried; twice as many each time it is cut."""
 _MAX_FULL_TRACES = 10_000
 
 
@@ -102,8 +102,8 @@ class Sender:
     A ``patient`` sender never gives up on a destination that is away or misconfigured: it waits, tries the same batch
     again, and calls ``on_retry(reason, delay_s)`` before each wait. ``on_recovered()`` is called when the answer after
     one wait or several has come, ``on_warning(text)`` when a batch was taken with a
-    warning. ``limit_bytes`` is what the destination was learnt to take in one request, for
-    `Batcher.limit`; ``None`` as long as nothing was too large.
+    warning. ``limit_bytes`` is what the destination was learnt to take in one request, for `Batcher.limit`; ``None`` as
+    long as nothing was too large. Where that was only inferred from connections that were cut, it is raised again.
     """
 
     def __init__(
@@ -127,14 +127,20 @@ class Sender:
         self._on_warning = on_warning
         self._answered = 0
         self._refused = 0
+        self.stops_when_refused = True
         self._full: set[int] = set()
+        self._is_inferred = False
+        self._was_raised = False
+        self._near_limit = 0
+        self._raised_after = RAISED_AFTER
         self._waits = False
         self._stopping = False
 
     async def send(self, batch: SpanBatch, answer: Answer) -> None:
         """Fill in ``answer`` for every span of ``batch``, as far as it goes.
 
-        Raises `DestinationRefuses` when more than a fifth of the spans answered lately was refused; unless patient,
+        Raises `DestinationRefuses` when more than a fifth of the spans answered lately was refused, unless it is not to
+        (``stops_when_refused``); unless patient,
         also `DestinationUnavailable` after the last attempt, `DestinationUnauthorized` and `DestinationMisconfigured`.
         ``answer`` then says what came before.
         """
@@ -271,6 +277,7 @@ class Sender:
                     f"span {_name(part.whole.encoded[0])} was too large and was trimmed from {part.whole.size_bytes} "
                     f"to {part.batch.size_bytes} bytes"
                 )
+        self._was_taken(part.batch.size_bytes)
         self._watch(len(part.spans), refused, reason)
         answer.answered += part.spans
 
@@ -296,7 +303,8 @@ class Sender:
         """Stop where too large a share of what was answered lately was refused."""
         self._answered += answered
         self._refused += refused
-        if self._refused >= REFUSED_AT_LEAST and self._refused > REFUSED_SHARE * self._answered:
+        is_unwanted = self._refused >= REFUSED_AT_LEAST and self._refused > REFUSED_SHARE * self._answered
+        if is_unwanted and self.stops_when_refused:
             raise DestinationRefuses(
                 f"{self._destination.name}: refused {self._refused} of the last {self._answered} spans, "
                 f"the last one for: {reason}",
@@ -310,6 +318,25 @@ class Sender:
         """Remember what is too large: the limit that the destination names, else half of what was sent."""
         limit = max(named_limit_bytes(reason, size_bytes) or size_bytes // 2, MIN_BYTES)
         self.limit_bytes = min(limit, self.limit_bytes or limit)
+        self._is_inferred = is_cut(reason)
+        self._near_limit = 0
+        if self._was_raised:
+            self._raised_after *= 2
+            self._was_raised = False
+
+    def _was_taken(self, size_bytes: int) -> None:
+        """Raise a limit again that connections were cut for: that may have had another reason, and pass."""
+        if not self._is_inferred or self.limit_bytes is None:
+            return
+        self.limit_bytes = max(self.limit_bytes, size_bytes)
+        is_near = 4 * size_bytes > 3 * self.limit_bytes
+        if is_near and self._was_raised:
+            self._raised_after, self._was_raised = RAISED_AFTER, False
+        self._near_limit += is_near
+        if self._near_limit >= self._raised_after:
+            self.limit_bytes *= 2
+            self._near_limit = 0
+            self._was_raised = True
 
 
 def _trimmed(part: _Part, reason: str) -> _Part | None:

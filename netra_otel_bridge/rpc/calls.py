@@ -107,6 +107,8 @@ class Calls:
             failure = refused.bare()
         except BridgeError as error:
             failure = refusal(error, not_found)
+        except grpc.aio.AbortError:
+            raise
         except Exception as error:  # noqa: BLE001  the wall of the service: a call that fails stops nothing else
             kind = type(error).__name__
             self._limiter.log(_log, logging.ERROR, kind, f"a call failed: {kind}: {error}")

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from netra_otel_bridge.bridge import Bridge
 from netra_otel_bridge.clock import NS_PER_S
 from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.held import Pool
+from netra_otel_bridge.held import Held, Pool
 from netra_otel_bridge.model import SpanBatch, SpanChunk, TraceQuery, Window
 from netra_otel_bridge.rpc import messages
 from netra_otel_bridge.rpc.calls import Context
@@ -41,7 +41,7 @@ class SpanReading:
         async with aclosing(stream.chunks()) as chunks:
             async for chunk in chunks:
                 for response in _encoded(chunk, limit_bytes):
-                    await self._write(context, response)
+                    await self._write(context, response, stream.held)
 
     def _stream(self, request: pb.ReadSpansRequest, chunk_bytes: int) -> SpanStream:
         query = messages.trace_query(request.query)
@@ -71,10 +71,10 @@ class SpanReading:
         except UsageError as error:
             raise invalid(error.message, hint=error.hint, reason="RESUME_TOKEN_INVALID") from None
 
-    async def _write(self, context: Context, response: bytes) -> None:
+    async def _write(self, context: Context, response: bytes, held: Held) -> None:
         begun = asyncio.get_running_loop().time()
         try:
-            async with self._pool.writing(self._stall_s):
+            async with self._pool.writing(self._stall_s, held):
                 await context.write(response)
         except TimeoutError:
             seconds = round(asyncio.get_running_loop().time() - begun, 1)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from netra_otel_bridge.clock import Clock
-from netra_otel_bridge.errors import StateBusy, StateError
+from netra_otel_bridge.errors import StateBusy, StateError, UsageError
 from netra_otel_bridge.model import LaneStatus
 from netra_otel_bridge.state import record, schema
 from netra_otel_bridge.state.failures import LOOK_AT_DISK, explained, no_state, not_written
@@ -46,6 +46,7 @@ class StateStore:
         self._failure: StateError | None = None
         self._busy: set[tuple[str, str]] = set()
         self._closed = False
+        self._pid = os.getpid()
         with ExitStack() as opened:
             self._writer = schema.connect(
                 files.database, schema.Mode.WRITE, synchronous="OFF" if is_temporary else "FULL"
@@ -166,7 +167,7 @@ class StateStore:
     def close(self) -> None:
         """Close the state and free it for others; a temporary one is gone. What was committed is durable already."""
         with self._writing, self._reading:
-            if self._closed:
+            if self._closed or os.getpid() != self._pid:
                 return
             self._closed = True
             try:
@@ -214,6 +215,8 @@ class StateStore:
                 raise
 
     def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise UsageError("this state was opened in another process", hint="open it in one process alone")
         if self._closed:
             raise StateError(f"the state in {self.directory} is closed", hint="open it again")
 

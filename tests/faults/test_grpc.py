@@ -350,6 +350,27 @@ async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> 
     assert grown < 300 * MB, f"{grown / MB:.0f} MB"
 
 
+async def test_slow_readers_of_a_huge_trace_hold_nobody_up(rig: Rig) -> None:
+    """They take each message in time, and for minutes; who is quick gets everything meanwhile."""
+    rig.feed(1, 400, padding=100_000)
+    rig.feed(100, 4)
+    with bridge(rig, "--poll", "1h") as running:
+        async with client(running.address, grpc__max_receive_message_length=-1) as stub:
+
+            async def read_slowly() -> None:
+                async for _ in stub.ReadSpans(READ, metadata=CREDENTIALS):
+                    await asyncio.sleep(2)
+
+            slow = [asyncio.create_task(read_slowly()) for _ in range(4)]
+            await asyncio.sleep(2)
+            async with asyncio.timeout(30):
+                received = await read_all(stub)
+            happened("readers that are slow", not any(one.done() for one in slow))
+            for one in slow:
+                one.cancel()
+    rig.oracle.assert_kept(stored_by(received))
+
+
 def test_a_second_process_on_the_same_port(rig: Rig) -> None:
     """It fails at its start with 78, names the address and the setting; the first one is not disturbed."""
     with bridge(rig) as first:

@@ -46,7 +46,7 @@ class StreamedNetra(Netra):
         self.pages: Callable[[Any], Any] = lambda page: page
 
     async def list_traces(self, *args: Any, **kwargs: Any) -> TracesPage:
-        await self._enter("traces", args[7])
+        await self._enter("traces", args[7] if len(args) > 7 else None)
         page: TracesPage = self.pages(await super().list_traces(*args, **kwargs))
         return page
 

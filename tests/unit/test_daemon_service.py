@@ -18,12 +18,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from netra_otel_bridge import Bridge
+from netra_otel_bridge import bridge as bridge_module
 from netra_otel_bridge.clock import SystemClock
 from netra_otel_bridge.daemon import holding
 from netra_otel_bridge.daemon.service import Service
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.errors import DestinationRefuses, StateBusy, StateNotWritten
+from netra_otel_bridge.errors import ConfigurationError, DestinationRefuses, StateBusy, StateNotWritten
 from netra_otel_bridge.state import read_status
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
 
@@ -405,3 +406,19 @@ async def test_a_change_that_is_taken_back_is_delivered_too(netra: ThreadedEmula
         await a_few_polls(service)
     ends = [span.end_time for span in mine.spans if span.context.span_id == 100]
     assert ends == [int(one["endTimeUnixNano"]) for one in (root, longer, root)]
+
+
+async def test_a_stop_while_a_destination_is_made(tmp_path: Path, netra: ThreadedEmulator, monkeypatch: Any) -> None:
+    """It ends at once, and in order; what fails to be made is raised."""
+
+    async def never(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(bridge_module, "opened", never)
+    stop = asyncio.Event()
+    task = asyncio.create_task(Service(bridge_to(netra, tmp_path / "state", to=["console"])).run(stop))
+    await asyncio.sleep(0.2)
+    stop.set()
+    await asyncio.wait_for(task, 5)
+    with pytest.raises(ConfigurationError):
+        await Service(bridge_to(netra, tmp_path / "other", to=[])).run(asyncio.Event())

@@ -77,8 +77,8 @@ def test_a_span_larger_than_the_limit_travels_alone() -> None:
     assert last.spans == (large,)
 
 
-def test_a_limit_only_ever_makes_batches_smaller() -> None:
-    """Nothing learnt changes nothing, a larger limit does not undo a smaller one, and one that no server has is not kept."""
+def test_a_limit_never_makes_batches_larger_than_at_first() -> None:
+    """Nothing learnt changes nothing, the latest limit holds, and one that no server has is not kept."""
     members = [make_span(number, attributes={"input": "x" * 900}) for number in range(1, 41)]
 
     def largest(*limits: int | None) -> int:
@@ -90,7 +90,8 @@ def test_a_limit_only_ever_makes_batches_smaller() -> None:
     assert 19_000 < largest() <= 20_000
     assert largest(None) == largest(1_000_000) == largest()
     assert 7_000 < largest(8_000) <= 8_000
-    assert largest(8_000, None, 16_000) == largest(8_000)
+    assert 15_000 < largest(8_000, 16_000) <= 16_000
+    assert largest(8_000, 1_000_000) == largest(8_000, None) == largest()
     assert 3_000 < largest(10) <= 4_096
 
 

@@ -31,7 +31,7 @@ from netra_otel_bridge.errors import (
     StateNotWritten,
     UsageError,
 )
-from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, Refused, Retry, SpanBatch
+from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, PartlyRefused, Refused, Retry, SpanBatch
 from tests.support.exporters import ScriptedExporter
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
@@ -495,3 +495,33 @@ def test_a_name_that_cannot_be_read_is_refused() -> None:
 
     with pytest.raises(UsageError, match="RuntimeError: no name yet"):
         own_destination(cast(Destination, Nameless()))
+
+
+@pytest.mark.parametrize("refused", [-5, 4, "1", None])
+async def test_a_partial_refusal_counts_spans_of_the_batch(refused: Any) -> None:
+    """Anything else is no answer, and says so."""
+
+    class Own:
+        name = "own"
+
+        async def send(self, batch: SpanBatch) -> Outcome:
+            return PartlyRefused(refused, "some")
+
+        async def aclose(self) -> None:
+            """Nothing."""
+
+    given = await own_destination(Own()).send(batch_of([make_span(number) for number in range(1, 4)]))
+    assert isinstance(given, Misconfigured)
+    assert "PartlyRefused" in given.reason
+
+
+async def test_causes_that_go_round_end() -> None:
+    """An exception that is, in the end, its own cause."""
+
+    def goes_round(_: object) -> None:
+        one, other = ValueError("one"), ValueError("other")
+        one.__cause__, other.__cause__ = other, one
+        raise one
+
+    given = await asyncio.wait_for(own_destination(goes_round).send(batch_of([make_span(1)])), 5)
+    assert isinstance(given, Refused)

@@ -683,4 +683,4 @@ async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
     assert "lower batch_bytes" in found.said
     async with cutting_server(0) as (where, asked):
         cut = await probed(where)
-    assert (cut.ok, cut.exit_code, len(asked)) == (False, 69, 8)
+    assert (cut.ok, cut.exit_code, len(asked)) == (False, 69, 20)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -16,9 +17,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from netra_otel_bridge import Bridge, Named, dead_letters
 from netra_otel_bridge.check import check
-from netra_otel_bridge.deliver import batch_of, opened, stock
+from netra_otel_bridge.deliver import batch_of, opened, sender, stock
 from netra_otel_bridge.emulator import EmulatorOptions
-from netra_otel_bridge.errors import BridgeError, ConfigurationError
+from netra_otel_bridge.errors import BridgeError, ConfigurationError, DestinationRefuses, UsageError
 from netra_otel_bridge.model import Delivered, LaneReport, ReplayReport
 from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.exporters import ScriptedExporter
@@ -190,3 +191,38 @@ def test_what_the_callers_own_callback_raises_is_raised(netra: ThreadedEmulator)
 
     with pytest.raises(LookupError, match="enough"):
         bridge_to(netra).replay(InMemorySpanExporter(), since="25h", on_progress=stop)
+
+
+async def test_progress_that_raises_a_cancellation_ends_the_replay(netra: ThreadedEmulator) -> None:
+    """And does not leave it waiting for a task that nobody cancelled."""
+
+    def progress(_: LaneReport) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(UsageError, match="on_progress raised CancelledError"):
+        await asyncio.wait_for(bridge_to(netra).areplay(lambda _: None, since="25h", on_progress=progress), 10)
+
+
+async def test_each_dead_letter_is_tried_however_many_are_refused(
+    netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them were refused before: that a fifth are is no reason to stop."""
+    monkeypatch.setattr(sender, "REFUSED_AT_LEAST", 10)
+    taken: list[ReadableSpan] = []
+    wanted: set[int] = set()
+
+    def picky(spans: Sequence[ReadableSpan]) -> None:
+        if any(span.context.span_id not in wanted for span in spans):
+            raise ValueError("not this one")
+        taken.extend(spans)
+
+    bridge = bridge_to(netra, state=str(tmp_path / "state"), batch_spans=4)
+    with pytest.raises(DestinationRefuses):
+        await bridge.areplay(Named("picky", picky), since="25h")
+    letters = [stored.letter for stored in dead_letters(tmp_path / "state")]
+    assert len(letters) >= 10
+    monkeypatch.setattr(sender, "REFUSED_AT_LEAST", 5)
+    wanted |= {int(letter.span_id, 16) for letter in letters[-2:]}
+    report = (await bridge.aresend(Named("picky", picky))).destinations[0]
+    assert (report.delivered, report.dead_lettered) == (2, len(letters) - 2)
+    assert {span.context.span_id for span in taken} == wanted

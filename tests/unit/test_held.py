@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from hypothesis import given
@@ -158,61 +159,91 @@ async def _read_all(traces: list[list[int]], limit: int, workers: int) -> None:
     assert done == len(traces)
 
 
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 8))
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 80))
 def test_streams_that_go_on_all_get_through_a_pool(sizes: list[int], at_once: int) -> None:
-    """In the order in which they came, and what they hold together stays near the limit, whatever their traces take."""
+    """What they hold together stays near the limit, whatever their traces take; nothing is held in the end."""
 
     async def main() -> None:
-        pool, most, admitted = Pool(1000), 0, list[int]()
+        pool, most = Pool(1000), 0
 
-        async def stream(number: int, size_bytes: int) -> None:
-            held = Held(10**9, pool)
-            share = await held.admitted()
-            admitted.append(number)
-            await asyncio.sleep(0)
-            share.add(size_bytes)
-            share.read()
-            await asyncio.sleep(0)
+        async def stream(size_bytes: int) -> None:
             nonlocal most
-            most = max(most, pool.held_bytes)
+            held = Held(10**9, pool)
+            for _ in range(2):
+                share = await held.admitted(2**20)
+                await asyncio.sleep(0)
+                share.add(size_bytes)
+                share.read()
+                most = max(most, pool.held_bytes)
+                await asyncio.sleep(0)
+                share.release()
             held.close()
 
-        gate = asyncio.Semaphore(at_once * 10)
+        gate = asyncio.Semaphore(at_once)
 
-        async def limited(number: int, size_bytes: int) -> None:
+        async def limited(size_bytes: int) -> None:
             async with gate:
-                await stream(number, size_bytes)
+                await stream(size_bytes)
 
         async with asyncio.timeout(20):
-            await asyncio.gather(*(limited(*one) for one in enumerate(sizes)))
-        assert admitted == sorted(admitted)
+            await asyncio.gather(*map(limited, sizes))
         assert pool.held_bytes == 0
         assert most <= 1000 + 8 * 300
 
     asyncio.run(main())
 
 
+def full_pool() -> tuple[Pool, Held]:
+    """One that is full, with what fills it."""
+    pool = Pool(40 * 2**20)
+    held = Held(10**9, pool)
+    for _ in range(2):
+        share = held.share()
+        share.add(10**8)
+        share.read()
+    assert pool.held_bytes == 40 * 2**20
+    return pool, held
+
+
 async def test_who_takes_nothing_makes_room_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only while one waits; what is handed on in time stays."""
+    """Only while one waits, and only if much is held for it; the one with most first."""
     monkeypatch.setattr(held_module, "BLOCKED_S", 0.2)
     monkeypatch.setattr(held_module, "LOOK_S", 0.05)
-    pool = Pool(100)
-    held = Held(10**9, pool)
-    share = await held.admitted()
-    share.add(100)
-    share.read()
+    pool, held = full_pool()
+    little = Held(10**9, pool)
+    little.share().add(1000)
 
-    async def blocked() -> None:
-        async with pool.writing(60):
+    async def blocked(what: Held) -> None:
+        async with pool.writing(60, what):
             await asyncio.sleep(60)
 
-    alone = asyncio.create_task(blocked())
+    writing = asyncio.create_task(blocked(held))
+    beside = asyncio.create_task(blocked(little))
     await asyncio.sleep(0.4)
-    assert not alone.done()
-    waiting = asyncio.create_task(Held(10**9, pool).admitted())
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(alone), 5)
-    assert alone.done()
-    assert not waiting.done()
+    assert not writing.done()
+    waiting = asyncio.create_task(Held(10**9, pool).admitted(2**20))
+    await asyncio.wait({writing}, timeout=5)
+    assert isinstance(writing.exception(), TimeoutError)
     held.close()
     await asyncio.wait_for(waiting, 5)
+    assert not beside.done()
+    beside.cancel()
+
+
+async def test_no_stream_waits_for_ever_for_slow_ones() -> None:
+    """One that holds nothing waits a moment, for a small trace not at all; one that reads ahead waits for room."""
+    pool, held = full_pool()
+    mine = Held(10**9, pool)
+    began = time.monotonic()
+    first = await asyncio.wait_for(mine.admitted(2**20), 5)
+    assert 1.9 < time.monotonic() - began < 4
+    ahead = asyncio.create_task(mine.admitted(1000))
+    await asyncio.sleep(0.7)
+    assert not ahead.done()
+    first.release()
+    await asyncio.wait_for(ahead, 0.4)
+    another = asyncio.create_task(Held(10**9, pool).admitted(1000))
+    await asyncio.wait_for(another, 0.4)
+    held.close()
+    for _ in range(3):
+        await asyncio.wait_for(mine.admitted(2**20), 0.4)

@@ -14,8 +14,10 @@ from netra_otel_bridge import (
     AsyncNetraClient,
     Bridge,
     Named,
+    NetraError,
     NetraRejected,
     NetraResponseTooLarge,
+    NetraUnavailable,
     StateStore,
     TraceQuery,
     Window,
@@ -75,21 +77,31 @@ def test_windows_that_hold_something_are_listed_one_by_one(count: int, full: set
     assert len(listed) + len(asked.together) <= 28 * gaps
 
 
-async def test_where_netra_does_not_answer_for_so_long_it_is_asked_window_by_window() -> None:
-    """One question that fails, and no second."""
+@pytest.mark.parametrize(
+    ("most", "error", "questions"),
+    [(0, NetraRejected, (1, 500)), (0, NetraUnavailable, (1, 500)), (20, NetraUnavailable, (4, 472))],
+)
+async def test_where_netra_does_not_answer_for_so_long_it_is_asked_less(
+    most: int, error: type[NetraError], questions: tuple[int, int]
+) -> None:
+    """A question that is refused is asked for half as long, one that fails no more."""
     asked: list[Window] = []
 
     async def refuse(window: Window) -> bool:
         asked.append(window)
-        raise NetraRejected("the range is too long")
+        if window.end_ns - window.start_ns > most:
+            raise error("the range is too long")
+        return False
 
-    stretches = Stretches([Window(at, at + 1) for at in range(50)], refuse)
-    found = 0
+    stretches = Stretches([Window(at, at + 1) for at in range(500)], refuse)
+    passed = listed = 0
     while (stretch := await stretches.next()) is not None:
-        assert (stretch.windows, stretch.is_empty) == (1, False)
-        stretches.listed(found=False)
-        found += 1
-    assert (found, len(asked)) == (50, 1)
+        passed += stretch.windows
+        if not stretch.is_empty:
+            listed += 1
+            stretches.listed(found=False)
+    assert passed == 500
+    assert (len(asked), listed) == questions
 
 
 def test_many_years_before_the_first_trace_are_passed_in_few_calls(tmp_path: Path) -> None:

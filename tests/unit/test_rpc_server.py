@@ -259,7 +259,9 @@ async def test_a_health_check_needs_no_token(served: Served) -> None:
     watch.cancel()
 
 
-async def test_health_is_that_of_the_lanes_and_ends_with_the_service(rig: Rig, tmp_path: Path) -> None:
+async def test_health_is_that_of_the_lanes_and_ends_with_the_service(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """NOT_SERVING while Netra is away, SERVING again after it, NOT_SERVING when it stops; `BridgeService` answers on."""
     rig.netra.set_faults("status-503=1000000")
     status = health_pb2.HealthCheckResponse
@@ -269,6 +271,9 @@ async def test_health_is_that_of_the_lanes_and_ends_with_the_service(rig: Rig, t
         assert (await watch.read()).status == status.NOT_SERVING
         named = health_pb2.HealthCheckRequest(service="netra_otel_bridge.v1.BridgeService")
         assert (await health.Check(named)).status == status.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await health.Check(health_pb2.HealthCheckRequest(service="nobody's"))
+        assert (raised.value.code(), "a call failed" in caplog.text) == (grpc.StatusCode.NOT_FOUND, False)
         assert not (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).ready
         rig.netra.set_faults()
         async with asyncio.timeout(15):

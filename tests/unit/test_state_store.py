@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from netra_otel_bridge.errors import StateError, StateNotWritten
+from netra_otel_bridge.errors import StateError, StateNotWritten, UsageError
 from netra_otel_bridge.model import DeadLetter, FinishedWindow, KnownTrace, Progress, TraceRecord, Window
-from netra_otel_bridge.state import LaneState, StateStore, lane, record
+from netra_otel_bridge.state import LaneState, StateStore, lane, read_status, record
 from netra_otel_bridge.state import store as store_module
 from tests.support.fake_clock import FakeClock
-from tests.support.state import DESTINATION, SOURCE
+from tests.support.state import DESTINATION, SOURCE, progress
 
 
 @pytest.fixture
@@ -313,3 +314,22 @@ def test_the_log_stays_small(store: StateStore, jaeger: LaneState) -> None:
         jaeger.commit(Progress(traces=[trace(f"{number}-{part}", spans=50) for part in range(20)]), number)
         jaeger.known([f"{number}-0"])
     assert os.stat(store.directory / "state.db-wal").st_size < 8 * 2**20
+
+
+def test_a_forked_child_leaves_the_state_of_its_parent_alone(tmp_path: Path) -> None:
+    """It may not use it, and closing it there changes nothing."""
+    directory = tmp_path / "state"
+    with StateStore.open(directory, FakeClock()) as store:
+        mine = store.lane(SOURCE, DESTINATION)
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            child = os.fork()
+        if not child:
+            try:
+                mine.finished()
+            except UsageError:
+                store.close()
+                os._exit(0)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert read_status(directory).owner == os.getpid()
+        mine.commit(progress(1), 1)

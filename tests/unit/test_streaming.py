@@ -424,6 +424,18 @@ def test_a_trace_that_netra_does_not_hold_is_not_known(status: int | None) -> No
         asyncio.run(read(stream(netra, trace_id="ab" * 16)))
 
 
+def test_what_is_no_netra_at_all_knows_every_trace_as_little() -> None:
+    """Where everything is a 404, it is the address that is wrong, and not the trace that is gone."""
+    _, netra = issued(1)
+
+    def nothing_here(call: str, _: str | None) -> None:
+        raise NetraNotFound(f"{call}: none", status=404)
+
+    netra.before = nothing_here
+    with pytest.raises(NetraNotFound, match="traces: none"):
+        asyncio.run(read(stream(netra, trace_id="ab" * 16)))
+
+
 # how far is read, and how it ends
 
 
