@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from netra_otel_bridge.clock import Clock
@@ -12,7 +12,7 @@ from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.model import ReplayEstimate, TraceQuery, TraceSummary, Window
 from netra_otel_bridge.pipeline import LISTERS
-from netra_otel_bridge.reading import PAGE_LIMIT, Stretches, list_pages, may_hold
+from netra_otel_bridge.reading import PAGE_LIMIT, Stretches, list_all, may_hold
 from netra_otel_bridge.source import AsyncNetraClient
 
 SAMPLE_TRACES = 50
@@ -34,12 +34,14 @@ async def estimate(
     started = clock.monotonic()
     sample: list[TraceSummary] = []
     traces = 0
-    async for trace in _list(client, windows, query):
-        traces += 1
-        if len(sample) < SAMPLE_TRACES:
-            sample.append(trace)
-        elif (place := chance.randrange(traces)) < SAMPLE_TRACES:
-            sample[place] = trace
+    stretches = Stretches(windows, partial(may_hold, client, queries=[query]))
+    async for page in list_all(client, stretches, query):
+        for trace in page.traces:
+            traces += 1
+            if len(sample) < SAMPLE_TRACES:
+                sample.append(trace)
+            elif (place := chance.randrange(traces)) < SAMPLE_TRACES:
+                sample[place] = trace
     listed = clock.monotonic()
     list_calls = client.stats.calls.total()
     sizes = await asyncio.gather(*(_weigh(client, converter, trace) for trace in sample))
@@ -55,21 +57,6 @@ async def estimate(
         api_calls=list_calls + round(calls * share),
         seconds=(listed - started) / LISTERS + (read - listed) * share,
     )
-
-
-async def _list(client: AsyncNetraClient, windows: Iterable[Window], query: TraceQuery) -> AsyncIterator[TraceSummary]:
-    """Every trace that a query means, as often as windows list it."""
-    stretches = Stretches(windows, partial(may_hold, client, queries=[query]))
-    while (stretch := await stretches.next()) is not None:
-        if stretch.is_empty:
-            continue
-        found = False
-        for trace_id in query.trace_ids or (None,):
-            async for page in list_pages(client, stretch.window, query, trace_id):
-                found = found or bool(page.traces)
-                for trace in page.traces:
-                    yield trace
-        stretches.listed(found=found)
 
 
 async def _weigh(client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary) -> tuple[int, int]:

@@ -132,8 +132,8 @@ class Pool:
 
     A trace is begun once there is room for one as large as they are lately; at first that is an eighth of the limit.
     Once begun it is read to its end. A stream that holds nothing goes before those that read ahead, and waits `WAIT_S`
-    at most, so that no slow reader keeps it from going on; where its traces are small it does not wait. While one waits, the
-    stream that holds most of those whose clients have taken nothing for `BLOCKED_S` is ended.
+    at most, so that no slow reader keeps it from going on; where its traces are small it does not wait. While one
+    waits, the stream that holds most of those whose clients have taken nothing for `BLOCKED_S` is ended.
     """
 
     def __init__(self, limit_bytes: int) -> None:

@@ -26,7 +26,7 @@ from netra_otel_bridge.errors import NetraError, NetraSchemaError, NotKnown, Usa
 from netra_otel_bridge.figures import Figures, figures_of
 from netra_otel_bridge.model import TenantUsageData, TraceFilter, TraceQuery, Window
 from netra_otel_bridge.pipeline import LISTERS
-from netra_otel_bridge.reading import Stretches, list_pages, may_hold
+from netra_otel_bridge.reading import Stretches, list_all, may_hold
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.source.endpoint import reaches_its_path
 from netra_otel_bridge.tasks import all_of
@@ -59,17 +59,11 @@ async def find_tenants(client: AsyncNetraClient, whole: Window, window_ns: int) 
     tenants: set[str] = set()
     stretches = Stretches(split(whole, window_ns), partial(may_hold, client, queries=[TraceQuery()]))
 
-    async def list_windows() -> None:
-        while (stretch := await stretches.next()) is not None:
-            if stretch.is_empty:
-                continue
-            traces = 0
-            async for page in list_pages(client, stretch.window, TraceQuery(), None):
-                traces += len(page.traces)
-                tenants.update(trace.tenant_id for trace in page.traces if trace.tenant_id)
-            stretches.listed(found=traces > 0)
+    async def collect() -> None:
+        async for page in list_all(client, stretches, TraceQuery()):
+            tenants.update(trace.tenant_id for trace in page.traces if trace.tenant_id)
 
-    await all_of(list_windows() for _ in range(LISTERS))
+    await all_of(collect() for _ in range(LISTERS))
     for tenant in [one for one in tenants if not reaches_its_path(one)]:
         _log.warning("tenant %r is left out: its usage cannot be asked for, as its id is a relative path", tenant)
         tenants.remove(tenant)

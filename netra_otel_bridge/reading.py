@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
+from typing import Any
 
 from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.errors import NetraCursorRefused, NetraError, NetraNotFound, NetraRejected, NetraResponseTooLarge
@@ -36,10 +37,7 @@ def list_pages(
         iso_ms(window.start_ns),
         iso_ms(window.end_ns),
         trace_id=trace_id,
-        session_id=query.session_id,
-        user_id=query.user_id,
-        tenant_id=query.tenant_id,
-        filters=query.filters,
+        **_conditions(query),
         limit=PAGE_LIMIT,
         cursor=cursor,
         sort_field="start_time",
@@ -58,15 +56,22 @@ async def may_hold(client: AsyncNetraClient, window: Window, queries: Iterable[T
                 iso_ms(window.start_ns),
                 iso_ms(window.end_ns),
                 trace_id=trace_id,
-                session_id=query.session_id,
-                user_id=query.user_id,
-                tenant_id=query.tenant_id,
-                filters=query.filters,
+                **_conditions(query),
                 limit=1,
             )
             if page.traces or page.unreadable or page.has_next_page:
                 return True
     return False
+
+
+def _conditions(query: TraceQuery) -> dict[str, Any]:
+    """Those of a query that hold for all its traces, as arguments of the client."""
+    return {
+        "session_id": query.session_id,
+        "user_id": query.user_id,
+        "tenant_id": query.tenant_id,
+        "filters": query.filters,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,19 @@ class Stretches:
         except NetraError as error:
             self._widest = self._together // 2 if isinstance(error, NetraRejected) else 1
             return False
+
+
+async def list_all(client: AsyncNetraClient, stretches: Stretches, query: TraceQuery) -> AsyncIterator[TracesPage]:
+    """The pages of all that is due, as often as windows list a trace. Raises `NetraError`."""
+    while (stretch := await stretches.next()) is not None:
+        if stretch.is_empty:
+            continue
+        found = False
+        for trace_id in query.trace_ids or (None,):
+            async for page in list_pages(client, stretch.window, query, trace_id):
+                found = found or bool(page.traces)
+                yield page
+        stretches.listed(found=found)
 
 
 async def read_spans(

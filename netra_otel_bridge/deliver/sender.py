@@ -101,9 +101,10 @@ class Sender:
 
     A ``patient`` sender never gives up on a destination that is away or misconfigured: it waits, tries the same batch
     again, and calls ``on_retry(reason, delay_s)`` before each wait. ``on_recovered()`` is called when the answer after
-    one wait or several has come, ``on_warning(text)`` when a batch was taken with a
-    warning. ``limit_bytes`` is what the destination was learnt to take in one request, for `Batcher.limit`; ``None`` as
-    long as nothing was too large. Where that was only inferred from connections that were cut, it is raised again.
+    one wait or several has come, ``on_warning(text)`` when a batch was taken with a warning.
+
+    ``limit_bytes`` is what the destination was learnt to take in one request, for `Batcher.limit`; ``None`` as long as
+    nothing was too large. Where that was only inferred from connections that were cut, it is raised again.
     """
 
     def __init__(
@@ -140,9 +141,8 @@ class Sender:
         """Fill in ``answer`` for every span of ``batch``, as far as it goes.
 
         Raises `DestinationRefuses` when more than a fifth of the spans answered lately was refused, unless it is not to
-        (``stops_when_refused``); unless patient,
-        also `DestinationUnavailable` after the last attempt, `DestinationUnauthorized` and `DestinationMisconfigured`.
-        ``answer`` then says what came before.
+        (``stops_when_refused``); unless patient, also `DestinationUnavailable` after the last attempt,
+        `DestinationUnauthorized` and `DestinationMisconfigured`. ``answer`` then says what came before.
         """
         waiting = [_Part(batch, batch)]
         while waiting:

@@ -39,6 +39,12 @@ _TRACES_DATA = {pb.ReadSpansResponse: b"\x0a", pb.FollowSpansResponse: b"\x12"}
 """The tag of the field ``traces_data``."""
 
 
+def encoded(message: Any) -> bytes:
+    """A message on the wire."""
+    body: bytes = message.SerializeToString()
+    return body
+
+
 def with_spans(response: pb.ReadSpansResponse | pb.FollowSpansResponse, batch: SpanBatch) -> bytes:
     """The encoded ``response`` with the spans of ``batch`` as its ``traces_data``.
 

@@ -59,7 +59,7 @@ class BridgeCalls:
             "FollowSpans": grpc.stream_stream_rpc_method_handler(
                 calls.stream(self._subscriptions.follow), pb.FollowSpansRequest.FromString, bytes
             ),
-            "WatchReplay": stream(calls.stream(self.watch_replay), pb.WatchReplayRequest.FromString, _serialize),
+            "WatchReplay": stream(calls.stream(self.watch_replay), pb.WatchReplayRequest.FromString, messages.encoded),
         }
         for name, answer, request, not_found in (
             ("StartReplay", self.start_replay, pb.StartReplayRequest, ""),
@@ -70,7 +70,7 @@ class BridgeCalls:
             ("GetStatus", self.get_status, pb.GetStatusRequest, ""),
         ):
             handler: Any = calls.unary(answer, not_found)
-            methods[name] = unary(handler, request.FromString, _serialize)
+            methods[name] = unary(handler, request.FromString, messages.encoded)
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def start_replay(self, request: pb.StartReplayRequest) -> pb.StartReplayResponse:
@@ -151,8 +151,3 @@ async def _in_time(asked: Awaitable[T]) -> T:
     except TimeoutError:
         message = f"no answer of Netra in {NETRA_S:g} s, with what it was asked again"
         raise Refusal(Code.UNAVAILABLE, "NETRA_UNAVAILABLE", message, retry_s=30.0) from None
-
-
-def _serialize(message: Any) -> bytes:
-    encoded: bytes = message.SerializeToString()
-    return encoded

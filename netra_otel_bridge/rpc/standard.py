@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from netra_otel_bridge.rpc.calls import Calls, Context, first, write
+from netra_otel_bridge.rpc.messages import encoded
 from netra_otel_bridge.rpc.refusals import Code, Refusal, stalled
 
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -44,8 +45,8 @@ class StandardServices:
         check = self._calls.stream(self._check, counts=False)
         watch = self._calls.stream(self._watch, counts=False)
         handlers: dict[str, Any] = {
-            "Check": grpc.stream_stream_rpc_method_handler(check, requests, _serialize),
-            "Watch": grpc.unary_stream_rpc_method_handler(watch, requests, _serialize),
+            "Check": grpc.stream_stream_rpc_method_handler(check, requests, encoded),
+            "Watch": grpc.unary_stream_rpc_method_handler(watch, requests, encoded),
         }
         return grpc.method_handlers_generic_handler(HEALTH, handlers)
 
@@ -61,7 +62,7 @@ class StandardServices:
         handler: Any = grpc.stream_stream_rpc_method_handler(
             self._calls.stream(reflect, counts=False),
             reflection_pb2.ServerReflectionRequest.FromString,
-            _serialize,
+            encoded,
         )
         handlers = {"ServerReflectionInfo": handler}
         return tuple(grpc.method_handlers_generic_handler(name, handlers) for name in REFLECTION)
@@ -87,8 +88,3 @@ class StandardServices:
                 await context.write(await self._health.Check(request, context))
         finally:
             self._checks -= 1
-
-
-def _serialize(message: Any) -> bytes:
-    encoded: bytes = message.SerializeToString()
-    return encoded
