@@ -83,10 +83,13 @@ def make_directory(path: Path) -> None:
 
 
 def give_to_owner(path: Path) -> None:
-    """What root makes in somebody else's directory is to be theirs: a service could not open it. Raises `OSError`."""
+    """What root makes in somebody else's directory is to be theirs: a service could not open it. Raises `OSError`.
+
+    What they put a link in the place of stays whose it is.
+    """
     if os.geteuid() == 0:
         theirs = path.parent.stat()
-        os.chown(path, theirs.st_uid, theirs.st_gid)
+        os.chown(path, theirs.st_uid, theirs.st_gid, follow_symlinks=False)
 
 
 def sync_directory(path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from netra_otel_bridge.errors import StateBusy, StateError, StateNotWritten, StateUnusable
 from netra_otel_bridge.state import StateStore, discard, read_status, schema
 from netra_otel_bridge.state.failures import explained
+from netra_otel_bridge.state.files import give_to_owner
 from tests.support.fake_clock import FakeClock
 from tests.support.state import DESTINATION, SOURCE, filled, killed, progress, steps_of
 
@@ -452,4 +453,9 @@ def test_what_root_leaves_in_the_directory_of_a_service_is_the_services(director
     discard(directory, FakeClock())
     owners = {(path.stat().st_uid, path.stat().st_gid) for path in directory.rglob("*")}
     assert owners == {(61234, 61235)}
+    roots = directory.parent / "roots"
+    roots.touch()
+    (directory / "link").symlink_to(roots)
+    give_to_owner(directory / "link")
+    assert roots.stat().st_uid == 0
     assert len(list(directory.rglob("sum"))) == 2
