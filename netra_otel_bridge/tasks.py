@@ -29,24 +29,25 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def until_set(work: Coroutine[Any, Any, object], stop: threading.Event | None, clock: Clock) -> bool:
-    """Whether ``stop`` was set before ``work`` had ended: it was cancelled then, and has ended in order.
-
-    Raises `UsageError` for what cannot be set.
-    """
+    """`until` ``stop`` is set, if there is one. Raises `UsageError` for what cannot be set."""
     if stop is None:
         await work
         return False
     if not hasattr(stop, "is_set"):
         work.close()
         raise UsageError(f"stop is of type {type(stop).__name__}", hint="give a threading.Event")
-    working, watching = asyncio.create_task(work), asyncio.create_task(is_set(stop, clock))
+    return await until(work, is_set(stop, clock))
+
+
+async def until(work: Coroutine[Any, Any, object], told: Coroutine[Any, Any, object]) -> bool:
+    """Whether ``told`` ended before ``work`` had: that was cancelled then, and has ended in order."""
+    working, watching = asyncio.create_task(work), asyncio.create_task(told)
     try:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
     finally:
         watching.cancel()
         working.cancel()
-        (result,) = await asyncio.gather(working, return_exceptions=True)
-        raise_unrecorded([result])
+        raise_unrecorded(await asyncio.gather(working, watching, return_exceptions=True))
     if working.cancelled():
         return True
     working.result()

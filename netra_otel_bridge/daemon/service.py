@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netra_otel_bridge.bridge import Bridge, Route
 from netra_otel_bridge.clock import NS_PER_MS, duration_text, iso_ms, parse_time_ns
@@ -26,7 +26,7 @@ from netra_otel_bridge.model import ServiceHealth, TraceQuery
 from netra_otel_bridge.pipeline import LaneOptions
 from netra_otel_bridge.rpc import RpcServer, is_wanted
 from netra_otel_bridge.state import StateStore
-from netra_otel_bridge.tasks import raise_unrecorded
+from netra_otel_bridge.tasks import raise_unrecorded, until
 from netra_otel_bridge.telemetry import Telemetry, metric_readers
 from netra_otel_bridge.version import __version__
 from netra_otel_bridge.windows import Lookback
@@ -85,7 +85,7 @@ class Service:
         async with AsyncExitStack() as stack:
             state = self._bridge.open_state(default=self._bridge.state_directory())
             stack.callback(state.close)
-            if await _is_told_before(stop, self._wire(stack, state)):
+            if await until(self._wire(stack, state), _set(stop)):
                 _log.info("stopped before it began")
                 return
             await self._serve(stack, state)
@@ -247,21 +247,6 @@ def _begins_ns(since: str, now_ns: int) -> int:
     if begins_ns > now_ns:
         raise UsageError(f"the start {iso_ms(begins_ns)} lies in the future", hint="leave it out to begin now")
     return begins_ns
-
-
-async def _is_told_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether ``stop`` was set before ``work`` had ended, which is then cancelled. Raises what it raises."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(_set(stop))
-    try:
-        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-        working.cancel()
-        await asyncio.wait((working, stopping))
-    if working.cancelled():
-        return True
-    working.result()
-    return False
 
 
 async def _set(event: asyncio.Event) -> None:

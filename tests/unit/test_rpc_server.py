@@ -289,16 +289,13 @@ async def test_reflection_is_off_and_comes_on_request_with_the_token(rig: Rig, t
     messages = reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
     request = messages[0](file_containing_symbol="netra_otel_bridge.v1.BridgeService")
 
-    def opened(served: Served, metadata: Any) -> Any:
+    def opened(served: Served, *requests: Any, metadata: Any) -> Any:
         path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
         stub = served.channel.stream_stream(path, messages[0].SerializeToString, messages[1].FromString)
-        return stub(metadata=metadata)
+        return stub(*requests, metadata=metadata)
 
     async def ask(served: Served, metadata: Any) -> Any:
-        call = opened(served, metadata)
-        await call.write(request)
-        await call.done_writing()
-        return [answer async for answer in call]
+        return [answer async for answer in opened(served, iter([request]), metadata=metadata)]
 
     async with serving(rig, state=str(tmp_path / "state")) as served:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -310,14 +307,14 @@ async def test_reflection_is_off_and_comes_on_request_with_the_token(rig: Rig, t
         assert refused(raised.value).code == "UNAUTHENTICATED"
         (answer,) = await ask(served, CREDENTIALS)
         assert answer.file_descriptor_response.file_descriptor_proto
-        left_open = opened(served, CREDENTIALS)
+        left_open = opened(served, metadata=CREDENTIALS)
         await left_open.write(request)
         await left_open.read()
         began = time.monotonic()
         served.stop.set()
         assert (await refusal_of(left_open)).reason == "SHUTTING_DOWN"
         await served.ended
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < server.DRAIN_S - 0.5
 
 
 async def test_a_request_that_is_too_large(served: Served) -> None:
