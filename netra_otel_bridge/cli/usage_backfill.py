@@ -11,21 +11,23 @@ from typing import Annotated, Any
 
 import typer
 
-from netra_otel_bridge import telemetry
-from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import count, err, out, write_json
-from netra_otel_bridge.cli.running import Interrupted, run
-from netra_otel_bridge.clock import NS_PER_MS, NS_PER_S, Backoff, duration_text, iso_ms, parse_duration_ns
-from netra_otel_bridge.convert.metrics import TENANT_ID
-from netra_otel_bridge.convert.openmetrics import is_label, tenant_label
+from netra_otel_bridge.cli.signals import Interrupted, run
+from netra_otel_bridge.config.parsers import parse_headers
+from netra_otel_bridge.convert.semconv import TENANT_ID
+from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S, Backoff
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.time_text import duration_text, iso_ms, parse_duration_ns
 from netra_otel_bridge.deliver.answers import header_secrets
-from netra_otel_bridge.deliver.metric_sender import MetricSender
-from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.model import Window
-from netra_otel_bridge.past_output import file_for, send_readings, write_openmetrics
-from netra_otel_bridge.past_usage import PastUsage, count_steps, find_tenants
-from netra_otel_bridge.settings import parse_headers
+from netra_otel_bridge.service import telemetry
+from netra_otel_bridge.usage.backfill import PastUsage, count_steps
+from netra_otel_bridge.usage.backfill_output import file_for, send_readings, write_openmetrics
+from netra_otel_bridge.usage.discovery import find_tenants
+from netra_otel_bridge.usage.metric_sender import MetricSender
+from netra_otel_bridge.usage.openmetrics import is_label, tenant_label
 
 FORMS = "give --to openmetrics:FILE, otlp, or exporter:NAME"
 

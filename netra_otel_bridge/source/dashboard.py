@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from netra_otel_bridge.clock import Backoff, Clock
-from netra_otel_bridge.dashboards import (
+from netra_otel_bridge.core.clock import Backoff, Clock
+from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.loop_thread import LoopThread
+from netra_otel_bridge.core.model.dashboards import (
     ChartType,
     DashboardData,
     Dimension,
@@ -25,8 +27,7 @@ from netra_otel_bridge.dashboards import (
     SessionStats,
     SessionStatsPage,
 )
-from netra_otel_bridge.errors import ConfigurationError
-from netra_otel_bridge.model import TraceFilter
+from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.source import charts
 from netra_otel_bridge.source.arguments import (
     MAX_LIMIT,
@@ -40,7 +41,6 @@ from netra_otel_bridge.source.arguments import (
     summary_query,
 )
 from netra_otel_bridge.source.endpoint import query, segment
-from netra_otel_bridge.source.loop import LoopThread
 from netra_otel_bridge.source.pages import DEFAULT_LIMIT, read_pages
 from netra_otel_bridge.source.transport import Call, Transport
 

@@ -10,20 +10,20 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
-from netra_otel_bridge.clock import Backoff, Clock
-from netra_otel_bridge.model import (
+from netra_otel_bridge.core.clock import Backoff, Clock
+from netra_otel_bridge.core.loop_thread import LoopThread
+from netra_otel_bridge.core.model.netra import (
     SessionUsageData,
     SpansPage,
     TenantUsageData,
-    TraceFilter,
     TracesPage,
     TraceSpan,
     TraceSummary,
 )
+from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.source.arguments import MAX_LIMIT, Direction, SortOrder, Time
 from netra_otel_bridge.source.client import DASHBOARD_TIMEOUT_S, MAX_RESPONSE_BYTES, AsyncNetraClient
 from netra_otel_bridge.source.dashboard import Dashboard
-from netra_otel_bridge.source.loop import LoopThread
 from netra_otel_bridge.source.transport import TransportStats
 
 

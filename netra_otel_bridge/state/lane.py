@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from netra_otel_bridge.model import (
+from netra_otel_bridge.core.model.progress import (
     FinishedWindow,
     KnownTrace,
     Progress,
     Reconciliation,
+    TraceCost,
     TraceRecord,
-    TraceSpent,
-    Window,
 )
-from netra_otel_bridge.state import record, spent
-from netra_otel_bridge.state.failures import not_written
-from netra_otel_bridge.state.record import StoredLetter
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.state import costs as spent
+from netra_otel_bridge.state import rows as record
+from netra_otel_bridge.state.errors import not_written
+from netra_otel_bridge.state.rows import StoredLetter
 from netra_otel_bridge.state.schema import readable, rolling_back, storable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class LaneState:
             ).fetchall()
         return bytes(rows[0][0]) if rows else b""
 
-    def trace_spent(self, trace_id: str) -> TraceSpent:
+    def trace_cost(self, trace_id: str) -> TraceCost:
         """What the spans of a trace cost that the destination has."""
         with self._store.reading() as connection:
             rows = connection.execute(

@@ -15,8 +15,15 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Misconfigured,
+    PartlyRefused,
+    Refused,
+    Retry,
+    TooLarge,
+)
 from netra_otel_bridge.deliver import Destination, batch_of, open_destination
-from netra_otel_bridge.model import Delivered, Misconfigured, PartlyRefused, Refused, Retry, TooLarge
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Raw, Reject
 from tests.support.spans import make_span
 

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
+from netra_otel_bridge.core.model.outcome import DeadLetter
+from netra_otel_bridge.core.model.progress import Progress, TraceRecord
+from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import LaneState, StateStore
 from tests.support import strace
 from tests.support.fake_clock import FakeClock

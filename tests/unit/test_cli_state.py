@@ -13,10 +13,10 @@ import grpc
 import pytest
 
 from netra_otel_bridge import Bridge
-from netra_otel_bridge.check import check
+from netra_otel_bridge.bridge.check import check
+from netra_otel_bridge.core.model.outcome import Outcome, SpanBatch
 from netra_otel_bridge.deliver import Destination, ProbeResult, probe
 from netra_otel_bridge.emulator import EmulatorOptions
-from netra_otel_bridge.model import Outcome, SpanBatch
 from tests.support import cli
 from tests.support.cli import CANARY, Result, spans_in
 from tests.support.emulator import ThreadedEmulator, running_emulator

@@ -25,16 +25,19 @@ import pytest
 import typer.main
 
 import netra_otel_bridge
-from netra_otel_bridge import BridgeError, LaneReport, ReplayReport, errors
+from netra_otel_bridge import BridgeError, LaneReport, ReplayReport
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.output import report_json
-from netra_otel_bridge.clock import SystemClock
-from netra_otel_bridge.config import load
+from netra_otel_bridge.config.load import load
+from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.convert import semconv
+from netra_otel_bridge.core import errors
+from netra_otel_bridge.core.clock import SystemClock
+from netra_otel_bridge.core.model.outcome import DeadLetter
+from netra_otel_bridge.core.model.progress import Progress, TraceRecord
+from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.deliver import identity, parse_destination
 from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
-from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
-from netra_otel_bridge.settings import SETTINGS
 from netra_otel_bridge.state import StateStore, dead_letters
 from tests.support import reference
 from tests.support.emulator import ThreadedEmulator, running_emulator

@@ -17,7 +17,9 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import netra_otel_bridge
-from netra_otel_bridge import ReplayReport, check, dashboards, emulator, v1
+from netra_otel_bridge import ReplayReport, emulator, v1
+from netra_otel_bridge.bridge import check
+from netra_otel_bridge.core.model import dashboards
 from tests.unit.test_docs import PAGES, ROOT, blocks, sections
 
 MODULES = {module.__name__: module for module in (check, dashboards, emulator, v1)}

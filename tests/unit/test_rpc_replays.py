@@ -11,8 +11,8 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from netra_otel_bridge.rpc import replays
-from netra_otel_bridge.rpc import service as rpc_service
+from netra_otel_bridge.service.rpc import handlers as rpc_service
+from netra_otel_bridge.service.rpc import replays
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from tests.support.emulator import START_NS, otlp_document, otlp_span
 from tests.support.fake_destination import Hang, Received, Reject
