@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from netra_otel_bridge.bridge.replay import _Progress
-from netra_otel_bridge.bridge.wiring import _checked, _distinct, _query_text
+from netra_otel_bridge.bridge.wiring import checked_query, distinct_names, query_text
 from netra_otel_bridge.config.load import load, state_home
 from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
@@ -203,7 +203,7 @@ class Bridge:
         async with AsyncExitStack() as stack:
             state = self._state(state, stack)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
-            routes = await self.routes(stack, to, (_checked(query),), state, watch=watch)
+            routes = await self.routes(stack, to, (checked_query(query),), state, watch=watch)
             reports = [LaneReport(route.watch.name) for route in routes]
             lanes = all_of(
                 self._replay(route, window, verify, report) for route, report in zip(routes, reports, strict=True)
@@ -263,7 +263,7 @@ class Bridge:
         async with AsyncExitStack() as stack:
             state = self._state(state, stack)
             watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
-            routes = await self.routes(stack, to, (_checked(query),), state, watch=watch)
+            routes = await self.routes(stack, to, (checked_query(query),), state, watch=watch)
             reports = await all_of(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
         return self._reported(reports, started)
 
@@ -297,7 +297,7 @@ class Bridge:
         what = [
             self.settings.endpoint,
             sorted(identity(one, self.environ) for one in to),
-            _query_text((query,)),
+            query_text((query,)),
             range_text,
             self.settings.profile,
         ]
@@ -324,7 +324,7 @@ class Bridge:
         one thread that writes, else a new one.
         """
         settings = self.settings
-        queries = tuple(map(_checked, queries))
+        queries = tuple(map(checked_query, queries))
         targets = self.targets(to)
         destinations = [await self._enter(stack, one) for one in targets]
         if not state.is_temporary:
@@ -341,7 +341,7 @@ class Bridge:
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)
         limiter = LogLimit(self.clock)
         routes = []
-        names = _distinct(identity(one.name, self.environ) for one in destinations)
+        names = distinct_names(identity(one.name, self.environ) for one in destinations)
         for destination, name in zip(destinations, names, strict=True):
             seen = watch(destination.name, limiter)
             sender = Sender(
@@ -349,7 +349,7 @@ class Bridge:
                 on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
             )  # fmt: skip
             stack.enter_context(state.alone(reader.base_url, name))
-            progress = Recorder(state.lane(reader.base_url, name, _query_text(queries)), writer, self.clock)
+            progress = Recorder(state.lane(reader.base_url, name, query_text(queries)), writer, self.clock)
             routes.append(Route(reader, self.converter(profile), sender, queries, progress, options, seen))
         return routes
 
@@ -449,7 +449,7 @@ class Bridge:
         async with self.async_client() as client:
             asked = [since, from_, until]
             stream = self.span_stream(
-                client, _checked(query), window, asked, trace_id, resume_token, ahead=self.settings.concurrency
+                client, checked_query(query), window, asked, trace_id, resume_token, ahead=self.settings.concurrency
             )
             async with aclosing(stream.chunks()) as chunks:
                 async for chunk in chunks:
@@ -478,7 +478,7 @@ class Bridge:
                 raise UsageError(f"{name} is of type {type(text).__name__}", hint="give a text")
         if trace_id == "":
             raise UsageError("trace_id is empty", hint="leave it out, or give the id of a trace")
-        what = [client.base_url, asked, _query_text((query,)), trace_id, profile or self.settings.profile]
+        what = [client.base_url, asked, query_text((query,)), trace_id, profile or self.settings.profile]
         of = blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
         start = place(resume_token, of) if resume_token else first_place(of, window)
         return SpanStream(
@@ -515,7 +515,7 @@ class Bridge:
         whole = self.window(since=since, from_=from_, until=until)
         windows = split(whole, self.settings.window_ns)
         async with self.async_client() as client:
-            return await estimate(client, self.converter(), whole, windows, _checked(query), self.clock)
+            return await estimate(client, self.converter(), whole, windows, checked_query(query), self.clock)
 
     def destinations(self) -> tuple[str, ...]:
         """The configured destinations, as ``DEST`` texts. Raises `ConfigurationError` if there is none."""

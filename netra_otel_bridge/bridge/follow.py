@@ -9,12 +9,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from netra_otel_bridge.bridge.bridge import Bridge, To
-from netra_otel_bridge.core.clock import NS_PER_MS
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.loop_thread import run_here
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.tasks import is_set
-from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.service.service import Service
 from netra_otel_bridge.state import StateStore
 
@@ -92,14 +90,3 @@ class _Lanes(Service):
 
     async def _serve(self, stack: AsyncExitStack, state: StateStore) -> None:
         """No page, no port, no metrics, no calls."""
-
-
-def _begins_ns(since: str, now_ns: int) -> int:
-    begins_ns = parse_time_ns(since, now_ns) // NS_PER_MS * NS_PER_MS
-    if begins_ns > now_ns:
-        raise UsageError(f"the start {iso_ms(begins_ns)} lies in the future", hint="leave it out to begin now")
-    return begins_ns
-
-
-async def _set(event: asyncio.Event) -> None:
-    await event.wait()

@@ -10,7 +10,7 @@ from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceQuery
 
 
-def _distinct(names: Iterable[str]) -> list[str]:
+def distinct_names(names: Iterable[str]) -> list[str]:
     """Names under which the state keeps destinations apart: two exporters of one class are two destinations."""
     found: list[str] = []
     for name in names:
@@ -18,14 +18,14 @@ def _distinct(names: Iterable[str]) -> list[str]:
     return found
 
 
-def _checked(query: TraceQuery | None) -> TraceQuery:
+def checked_query(query: TraceQuery | None) -> TraceQuery:
     """The query, by default that for all traces. Raises `UsageError` for what is none."""
     if not isinstance(query, TraceQuery | None):
         raise UsageError(f"query is of type {type(query).__name__}", hint="give a TraceQuery(...)")
     return query or TraceQuery()
 
 
-def _query_text(queries: Sequence[TraceQuery]) -> str:
+def query_text(queries: Sequence[TraceQuery]) -> str:
     """Queries as the state knows them; "" for all traces."""
     if list(queries) == [TraceQuery()]:
         return ""

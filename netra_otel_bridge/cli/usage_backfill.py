@@ -22,7 +22,8 @@ from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import duration_text, iso_ms, parse_duration_ns
 from netra_otel_bridge.deliver.answers import header_secrets
-from netra_otel_bridge.service import telemetry
+from netra_otel_bridge.service.metric_exporters import metric_exporter
+from netra_otel_bridge.service.telemetry import SERVICE_NAME
 from netra_otel_bridge.usage.backfill import PastUsage, count_steps
 from netra_otel_bridge.usage.backfill_output import file_for, send_readings, write_openmetrics
 from netra_otel_bridge.usage.discovery import find_tenants
@@ -123,7 +124,7 @@ def _sender(bridge: Bridge, target: Target) -> MetricSender:
             secrets += header_secrets(values)
     return MetricSender(
         target.text,
-        telemetry.metric_exporter(target.exporter, environ, "--to"),
+        metric_exporter(target.exporter, environ, "--to"),
         backoff=Backoff(first_s=0.5, attempts=bridge.settings.attempts),
         clock=bridge.clock,
         secrets=secrets,
@@ -159,7 +160,7 @@ async def _backfill(
                 samples = await write_openmetrics(path, readings, labels)
             elif sender is not None:
                 async with aclosing(sender):
-                    samples = await send_readings(sender, readings, window.start_ns, labels, telemetry.SERVICE_NAME)
+                    samples = await send_readings(sender, readings, window.start_ns, labels, SERVICE_NAME)
         return {
             "window": {"from": iso_ms(window.start_ns), "until": iso_ms(window.end_ns)},
             "step": duration_text(step_ns),

@@ -37,31 +37,31 @@ class Secret:
         return hash(self._value)
 
 
-def _text(value: Any) -> str:
+def parse_text(value: Any) -> str:
     if not isinstance(value, str | int | float) or isinstance(value, bool) or not str(value).strip():
         raise ValueError("expected a text")
     return str(value).strip()
 
 
-def _path(value: Any) -> str:
-    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+def parse_path(value: Any) -> str:
+    return parse_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
 def parse_secret(value: Any) -> Secret:
-    text = _text(value)
+    text = parse_text(value)
     if any(ord(character) < 32 for character in text):
         raise ValueError("expected a key without line breaks or control characters")
     return Secret(text)
 
 
-def _flag(value: Any) -> bool:
+def parse_flag(value: Any) -> bool:
     text = str(value).strip().lower()
     if text not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
         raise ValueError("expected true or false")
     return text in ("true", "1", "yes", "on")
 
 
-def _choice(*words: str) -> Callable[[Any], str]:
+def one_of(*words: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in words:
             raise ValueError(f"expected one of {', '.join(words)}")
@@ -70,7 +70,7 @@ def _choice(*words: str) -> Callable[[Any], str]:
     return parse
 
 
-def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[Any], Any]:
+def number_between(low: float, high: float, kind: type[int] | type[float]) -> Callable[[Any], Any]:
     def parse(value: Any) -> Any:
         try:
             number = kind(value) if not isinstance(value, bool) else None
@@ -84,14 +84,14 @@ def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[
     return parse
 
 
-def _list(value: Any) -> tuple[str, ...]:
+def parse_list(value: Any) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError("expected a list of texts")
     return tuple(item.strip() for item in items if item.strip())
 
 
-def _patterns(value: Any) -> tuple[re.Pattern[str], ...]:
+def parse_patterns(value: Any) -> tuple[re.Pattern[str], ...]:
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
         raise ValueError("expected a list of regular expressions")  # noqa: TRY004  one error type for all parsers
@@ -101,7 +101,7 @@ def _patterns(value: Any) -> tuple[re.Pattern[str], ...]:
         raise ValueError(f"expected regular expressions: {error}") from None
 
 
-def _duration(shortest_ns: int) -> Callable[[Any], int]:
+def duration_between(shortest_ns: int) -> Callable[[Any], int]:
     """To the millisecond: windows are listed in that unit, and one that began between two would miss what starts there."""
     rule = f"expected a duration from {duration_text(shortest_ns)} to 100 years"
 
@@ -122,9 +122,9 @@ def _duration(shortest_ns: int) -> Callable[[Any], int]:
 def parse_headers(value: Any) -> dict[str, Secret]:
     """``k=v,k2=v2`` with percent-encoded values (W3C correlation context), as netra-sdk reads ``NETRA_HEADERS``."""
     if isinstance(value, Mapping):
-        pairs = [(str(key), "=", "" if item == "" else _text(item)) for key, item in value.items()]
+        pairs = [(str(key), "=", "" if item == "" else parse_text(item)) for key, item in value.items()]
     else:
-        pairs = [pair.partition("=") for pair in _text(value).split(",") if pair.strip()]
+        pairs = [pair.partition("=") for pair in parse_text(value).split(",") if pair.strip()]
         pairs = [(key, equals, unquote(item.strip())) for key, equals, item in pairs]
     headers: dict[str, Secret] = {}
     for key, equals, item in pairs:
@@ -134,13 +134,13 @@ def parse_headers(value: Any) -> dict[str, Secret]:
     return headers
 
 
-def _destinations(value: Any) -> dict[str, str]:
+def parse_destinations(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
         raise ValueError("expected names, each with a destination")
     return {str(key): item for key, item in value.items()}
 
 
-def _budgets(value: Any) -> dict[str, float]:
+def parse_budgets(value: Any) -> dict[str, float]:
     """A mapping, or ``tenant=dollars,tenant2=dollars`` with percent-encoded tenants."""
     if isinstance(value, str):
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
@@ -149,7 +149,7 @@ def _budgets(value: Any) -> dict[str, float]:
         raise ValueError("expected tenants, each with US dollars")  # noqa: TRY004  one error type for all parsers
     if not all(str(tenant).strip() for tenant in value):
         raise ValueError("expected a tenant before each =")
-    amount = _number(0, 1e12, float)
+    amount = number_between(0, 1e12, float)
     try:
         return {str(tenant): amount(dollars) for tenant, dollars in value.items()}
     except ValueError:

@@ -40,7 +40,7 @@ from netra_otel_bridge.pipeline.in_flight import Listing, Trace, Windows
 from netra_otel_bridge.pipeline.listing import LISTERS, list_pages, may_hold
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
 from netra_otel_bridge.pipeline.recorder import Recorder
-from netra_otel_bridge.pipeline.watch import LaneOptions, LaneWatch, _the_cause, lane_error
+from netra_otel_bridge.pipeline.watch import LaneOptions, LaneWatch, first_cause, lane_error
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.source.pages import RESTARTS
@@ -112,7 +112,7 @@ class TraceLane:
                 for task in background:
                     task.cancel()
         except BaseExceptionGroup as group:
-            self.report.error = lane_error(_the_cause(group), self._watch)
+            self.report.error = lane_error(first_cause(group), self._watch)
         except asyncio.CancelledError:
             await self._progress.flush()
             raise

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import BridgeError, UsageError
@@ -14,7 +15,6 @@ from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.deliver import raised
 from netra_otel_bridge.pipeline.recorder import Recorder
-from netra_otel_bridge.service.genai_histograms import LiveMetrics
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class LaneWatch:
         self._limiter.log(_log, logging.WARNING, (self.name, about), f"{self.name}: {problem}")
 
 
-def _the_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     first = group.exceptions[0]
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
@@ -100,6 +100,13 @@ def lane_error(error: BaseException, watch: LaneWatch) -> BridgeError:
     return defect
 
 
+class SpanObserver(Protocol):
+    """Measures spans as they are read."""
+
+    def read(self, trace: TraceSummary, spans: Sequence[TraceSpan]) -> None:
+        """Measure the spans of a trace."""
+
+
 class Notices(LaneWatch):
     """``problem`` is what holds the lane up, "" for nothing, since ``problem_since_ns``."""
 
@@ -108,7 +115,7 @@ class Notices(LaneWatch):
         self.problem = ""
         self.problem_since_ns = 0
         self.recorder: Recorder | None = None
-        self.live: LiveMetrics | None = None
+        self.live: SpanObserver | None = None
         self._clock = clock
 
     def read(self, trace: TraceSummary, spans: Sequence[TraceSpan]) -> None:

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.bridge.bridge import Bridge
-from netra_otel_bridge.bridge.follow import _begins_ns, _set
-from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.clock import NS_PER_MS
+from netra_otel_bridge.core.errors import BridgeError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ServiceHealth
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.tasks import raise_unrecorded, until
-from netra_otel_bridge.core.time_text import duration_text, iso_ms
+from netra_otel_bridge.core.time_text import duration_text, iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import Destination
 from netra_otel_bridge.pipeline.follower import Follower
 from netra_otel_bridge.pipeline.lane import Route
@@ -243,3 +243,14 @@ def _of_a_subscription(options: LaneOptions) -> LaneOptions:
         batch_bytes=min(options.batch_bytes, SUBSCRIPTION_BATCH_BYTES),
         held_bytes=min(options.held_bytes, SUBSCRIPTION_BYTES),
     )
+
+
+def _begins_ns(since: str, now_ns: int) -> int:
+    begins_ns = parse_time_ns(since, now_ns) // NS_PER_MS * NS_PER_MS
+    if begins_ns > now_ns:
+        raise UsageError(f"the start {iso_ms(begins_ns)} lies in the future", hint="leave it out to begin now")
+    return begins_ns
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()

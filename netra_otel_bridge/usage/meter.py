@@ -39,12 +39,10 @@ from netra_otel_bridge.usage.ledger import (
     TenantAccount,
     periods_between,
 )
-from netra_otel_bridge.usage.sessions import SESSION_IDLE_NS, TopSessions, _each
+from netra_otel_bridge.usage.sessions import SESSION_IDLE_NS, TopSessions, ask_each
 from netra_otel_bridge.usage.totals import OTHER, UsageTotals, totals_of
 from netra_otel_bridge.usage.view import ChartFigure, PeriodTotals, SessionTotals, UsageView
 
-CALLS = 8
-"""Usage calls at the same time: a part of the client's budget, so that the trace lanes are not held up."""
 IDLE_POLLS = 20
 """A tenant without new traces, and a period that is over for an hour, are asked for once in so many polls."""
 CHART_POLLS = 5
@@ -246,7 +244,7 @@ class Meter:
     async def _ask_tenants(self, now_ns: int) -> NetraError | None:
         """Ask for all that is due; an error, if it was not one of single tenants."""
         due = list(self._due(now_ns))
-        errors = await _each([partial(self._ask, account, period, now_ns) for account, period in due])
+        errors = await ask_each([partial(self._ask, account, period, now_ns) for account, period in due])
         refused = next((error for error in errors.values() if isinstance(error, NetraUnauthorized)), None)
         first = next(iter(errors.values()), None)
         asked = {account.tenant_id for account, _ in due}
@@ -304,7 +302,7 @@ class Meter:
         asking = [
             partial(ask, session_id) for session_id in top if reaches_its_path(session_id) and session_id != OTHER
         ]
-        errors = await _each(asking)
+        errors = await ask_each(asking)
         first = next(iter(errors.values()), None)
         if first is not None:
             if not found or any(isinstance(error, NetraUnauthorized) for error in errors.values()):

@@ -9,8 +9,9 @@ from heapq import nlargest
 from netra_otel_bridge.core.clock import HOUR_NS
 from netra_otel_bridge.core.errors import NetraError, NetraUnauthorized
 from netra_otel_bridge.core.model.netra import TraceSummary
-from netra_otel_bridge.usage.meter import CALLS
 
+CALLS = 8
+"""Usage calls at the same time: a part of the client's budget, so that the trace lanes are not held up."""
 MAX_TRACES = 100_000
 """Traces that are remembered; beyond, the one that was new longest ago counts no more."""
 
@@ -49,7 +50,7 @@ class TopSessions:
 SESSION_IDLE_NS = HOUR_NS
 
 
-async def _each(works: Sequence[Callable[[], Awaitable[None]]]) -> dict[int, NetraError]:
+async def ask_each(works: Sequence[Callable[[], Awaitable[None]]]) -> dict[int, NetraError]:
     """Do all ``works``, `CALLS` at a time; the errors, by the number of the work. When the key is refused, the rest is left."""
     errors: dict[int, NetraError] = {}
     rest = iter(enumerate(works))

@@ -274,7 +274,7 @@ def test_refusals_that_end_the_work_are_sent_again_afterwards(
 
 def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Peers that take a connection and never answer are asked at the same time, and for a bounded one."""
-    monkeypatch.setattr("netra_otel_bridge.check.CHECK_S", 1.0)
+    monkeypatch.setattr("netra_otel_bridge.bridge.check.CHECK_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
         arguments = [part for path in "abc" for part in ("--to", f"otlp+http://127.0.0.1:{port}/{path}")]
@@ -427,7 +427,7 @@ async def test_a_defect_in_asking_hides_nothing_else(netra: ThreadedEmulator, mo
             raise KeyError(CANARY)
         return await probe(destination, *arguments)
 
-    monkeypatch.setattr("netra_otel_bridge.check.probe", broken)
+    monkeypatch.setattr("netra_otel_bridge.bridge.check.probe", broken)
     with FakeDestination() as server:
         *others, console = await check(Bridge(environ=cli.environment(netra.endpoint)), [server.grpc_url, "console"])
     assert [one.ok for one in others] == [True] * 2

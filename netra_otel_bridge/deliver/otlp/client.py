@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import aiohttp
 import grpc
+import grpc.aio
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+import grpc.aio
 
 from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.core.errors import ConfigurationError
@@ -16,7 +17,7 @@ from netra_otel_bridge.service.rpc.health import CHECK
 LEAST_TOKEN = 8
 
 
-class _Authentication(grpc.aio.ServerInterceptor):
+class Authentication(grpc.aio.ServerInterceptor):
     """Lets calls pass that carry the token. A health check is for everybody, as probes carry none."""
 
     def __init__(self, token: str) -> None:
@@ -54,7 +55,7 @@ def _refusing(refusal: Refusal) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.stream_stream_rpc_method_handler(handler)
 
 
-def _check_token(settings: Settings) -> None:
+def check_token(settings: Settings) -> None:
     """Raise `ConfigurationError` for a token that no client could send, or that is soon guessed."""
     token = settings.grpc_token.reveal() if settings.grpc_token is not None else None
     if token is not None and (len(token) < LEAST_TOKEN or not token.isascii() or " " in token):

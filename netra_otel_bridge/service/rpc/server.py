@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 import grpc
+import grpc.aio
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
@@ -15,13 +16,13 @@ from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ServiceHealth
-from netra_otel_bridge.service.rpc.auth import _Authentication, _check_token
+from netra_otel_bridge.service.rpc.auth import Authentication, check_token
 from netra_otel_bridge.service.rpc.follow_spans import Follow, Subscriptions
 from netra_otel_bridge.service.rpc.handlers import SERVICE, BridgeCalls
 from netra_otel_bridge.service.rpc.health import StandardServices
 from netra_otel_bridge.service.rpc.limits import Calls
 from netra_otel_bridge.service.rpc.replays import Replays
-from netra_otel_bridge.service.rpc.tls import _credentials
+from netra_otel_bridge.service.rpc.tls import server_credentials
 from netra_otel_bridge.source import AsyncNetraClient
 
 MAX_REQUEST_BYTES = 2**20
@@ -77,8 +78,8 @@ class RpcServer:
         version: str,
     ) -> None:
         settings = self._settings = bridge.settings
-        self._credentials = _credentials(settings)
-        _check_token(settings)
+        self._credentials = server_credentials(settings)
+        check_token(settings)
         self._health = health
         self._clock = bridge.clock
         self._servicer = HealthServicer()
@@ -87,7 +88,7 @@ class RpcServer:
         self._watch: asyncio.Task[None] | None = None
         subscriptions = Subscriptions(follow, settings.grpc_stall_ns, bridge.clock)
         service = BridgeCalls(bridge, client, health, version, self._replays, subscriptions)
-        interceptors = [_Authentication(settings.grpc_token.reveal())] if settings.grpc_token is not None else []
+        interceptors = [Authentication(settings.grpc_token.reveal())] if settings.grpc_token is not None else []
         self._server = grpc.aio.server(
             interceptors=interceptors,
             options=_OPTIONS,

@@ -16,7 +16,7 @@ from netra_otel_bridge.core.errors import ConfigurationError
 _log = logging.getLogger(__name__)
 
 
-def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     """TLS as configured; ``None`` for plain text, which is for this machine alone. Raises `ConfigurationError`."""
     certificate, key, ca = settings.grpc_certificate, settings.grpc_key, settings.grpc_client_ca
     if certificate is None or key is None:
