@@ -237,65 +237,70 @@ def _budgets(value: Any) -> dict[str, float]:
 
 SETTINGS = (
     Setting(
-        "api_key", "NETRA_API_KEY", None, parse_secret, "The key that Netra gave you. Needed for all that reads Netra."
+        "api_key",
+        "NETRA_API_KEY",
+        None,
+        parse_secret,
+        "API key for Netra. Required to read from Netra, unless `api_key_file` is set.",
     ),
     Setting(
         "api_key_file",
         "NETRA_API_KEY_FILE",
         None,
         _path,
-        "A file that holds the key and nothing else. It is read where `api_key` is not set, and by `run` again every "
-        "5 s while Netra refuses the key.",
+        "File that contains only the API key. Used when `api_key` is not set. While Netra rejects the key, `run` "
+        "reads the file again every 5 s.",
     ),
     Setting(
         "endpoint",
         "NETRA_OTLP_ENDPOINT",
         None,
         _text,
-        "Netra's address, the one that applications send to. A trailing `/telemetry` is removed. Needed likewise.",
+        "Netra's address, as your applications use it. A trailing `/telemetry` is removed. Required to read from "
+        "Netra.",
     ),
     Setting(
         "headers",
         "NETRA_HEADERS",
         {},
         parse_headers,
-        "Headers to add to every call to Netra, values percent-encoded; in a file also a mapping. They cannot replace "
-        "the bridge's own.",
+        "Extra headers for every call to Netra, with percent-encoded values; in the file, a mapping works too. They"
+        " cannot replace the bridge's own headers.",
     ),
     Setting(
         "timeout_s",
         "NETRA_USAGE_TIMEOUT",
         10.0,
         _number(0.1, 3600, float),
-        "Seconds that one attempt of a call to Netra may take, from connecting to the last byte.",
+        "Time limit in seconds for one attempt of a call to Netra, from connecting to the last byte.",
     ),
     Setting(
         "allow_insecure",
         "NETRA_BRIDGE_ALLOW_INSECURE",
         False,
         _flag,
-        "Let the key travel over plain `http` to other hosts than this one.",
+        "Allow sending the key over plain `http` to hosts other than this one.",
     ),
     Setting(
         "concurrency",
         "NETRA_BRIDGE_CONCURRENCY",
         64,
         _number(1, 1024, int),
-        "Calls to Netra at the same time, all destinations together. A 429 halves it for a while.",
+        "Maximum concurrent calls to Netra, across all destinations. A 429 halves it for a while.",
     ),
     Setting(
         "rate_limit",
         "NETRA_BRIDGE_RATE_LIMIT",
         None,
         _number(0.01, 1e6, float),
-        "Calls to Netra a second, at most; no limit by default.",
+        "Maximum calls to Netra per second. No limit by default.",
     ),
     Setting(
         "attempts",
         "NETRA_BRIDGE_ATTEMPTS",
         6,
         _number(1, 100, int),
-        "Tries of one call to Netra, and of one batch to a destination, before giving up. `run` does not give up: it "
+        "Maximum attempts for one call to Netra, and for one batch to a destination. `run` does not give up: it "
         "starts again.",
     ),
     Setting(
@@ -303,78 +308,78 @@ SETTINGS = (
         "OTEL_TRACES_EXPORTER",
         ("otlp",),
         _list,
-        "[Destinations](destinations.md).",
+        "[Destinations](destinations.md) to deliver to.",
     ),
     Setting(
         "destinations",
         "NETRA_BRIDGE_DESTINATIONS",
         {},
         _destinations,
-        "Destinations by name. In a file only: the variable is not read.",
+        "Named destinations. Set them in the file only: the variable is not read.",
     ),
     Setting(
         "profile",
         "NETRA_BRIDGE_PROFILE",
         "genai",
         _choice(*PROFILES),
-        "Which attributes are added ([mapping](mapping.md)).",
+        "Which attributes to add ([mapping](mapping.md)).",
     ),
     Setting(
         "content",
         "NETRA_BRIDGE_CONTENT",
         "keep",
         _choice("keep", "drop", "redact"),
-        "What becomes of prompts, completions, inputs, outputs and tool arguments.",
+        "How to handle prompts, completions, inputs, outputs and tool arguments.",
     ),
     Setting(
         "redact",
         "NETRA_BRIDGE_REDACT",
         (),
         _patterns,
-        "With `content: redact`, what they match becomes `[redacted]`. In the variable a single one, "
-        "commas are part of it.",
+        "With `content: redact`, text that matches becomes `[redacted]`. The variable holds a single expression, "
+        "because commas may be part of it.",
     ),
     Setting(
         "pii",
         "NETRA_BRIDGE_PII",
         "keep",
         _choice("keep", "drop-content"),
-        "With `drop-content`, the content of spans in which Netra found PII is dropped.",
+        "With `drop-content`, drop the content of spans in which Netra found PII.",
     ),
     Setting(
         "user",
         "NETRA_BRIDGE_USER",
         "keep",
         _choice("keep", "hash", "drop"),
-        "What becomes of user ids. `hash` is SHA-256, the first 32 hex digits.",
+        "How to handle user ids. `hash` replaces them with the first 32 hex digits of their SHA-256.",
     ),
     Setting(
         "usage_cost",
         "NETRA_BRIDGE_USAGE_COST",
         False,
         _flag,
-        "Also write `gen_ai.usage.cost`, which the conventions do not have, in profiles `genai` and `both`.",
+        "Also write `gen_ai.usage.cost`, which is not part of the conventions, in profiles `genai` and `both`.",
     ),
     Setting(
         "window_ns",
         "NETRA_BRIDGE_WINDOW",
         3600 * NS_PER_S,
         _duration(NS_PER_MS),
-        "Size of the windows in which a range is listed, four at a time; many empty ones in a row take one call.",
+        "Size of the windows in which a range is listed, four at a time. Many empty windows in a row take one call.",
     ),
     Setting(
         "batch_spans",
         "NETRA_BRIDGE_BATCH_SPANS",
         512,
         _number(1, 100_000, int),
-        "Spans in one request to a destination, at most.",
+        "Maximum spans in one request to a destination.",
     ),
     Setting(
         "batch_bytes",
         "NETRA_BRIDGE_BATCH_BYTES",
         3_500_000,
         _number(1000, 10**9, int),
-        "Bytes in one request to a destination, at most; a larger span travels alone. gRPC servers take 4 MiB by "
+        "Maximum bytes in one request to a destination. A larger span is sent alone. gRPC servers accept 4 MiB by "
         "default.",
     ),
     Setting(
@@ -382,188 +387,191 @@ SETTINGS = (
         "NETRA_BRIDGE_HELD_BYTES",
         64 * 2**20,
         _number(10**6, 10**11, int),
-        "Bytes held in memory between Netra and a destination, for each destination, and for all who read spans over "
-        "gRPC together. One trace that is larger may exceed it.",
+        "Maximum bytes held in memory between Netra and a destination, for each destination; the same again for all"
+        " clients that read spans over gRPC, together. A single larger trace may exceed it.",
     ),
     Setting(
         "state",
         "NETRA_BRIDGE_STATE",
         None,
         _path,
-        "The directory that remembers what was delivered. What holds where it is not set: [state](state.md#where).",
+        "State directory, which remembers what was delivered. For the default, see [state](state.md#where).",
     ),
     Setting(
         "poll_ns",
         "NETRA_BRIDGE_POLL",
         30 * NS_PER_S,
         _duration(100 * NS_PER_MS),
-        "`run`: time between two polls.",
+        "`run`: interval between polls.",
     ),
     Setting(
         "settle_ns",
         "NETRA_BRIDGE_SETTLE",
         30 * NS_PER_S,
         _duration(0),
-        "`run`: traces that started less than this ago are left for a later poll.",
+        "`run`: leave traces that started less than this ago for a later poll.",
     ),
     Setting(
         "lookback_ns",
         "NETRA_BRIDGE_LOOKBACK",
         86400 * NS_PER_S,
         _duration(NS_PER_S),
-        "`run`: how far a poll goes back at the most. A span that comes later than this after the start of its trace "
-        "is not found.",
+        "`run`: how far back a poll looks at most. A span that arrives later than this after the start of its trace"
+        " is not found.",
     ),
     Setting(
         "remember_ns",
         "NETRA_BRIDGE_REMEMBER",
         7 * 86400 * NS_PER_S,
         _duration(NS_PER_S),
-        "[How long](state.md#how-long) single traces are remembered, and finished windows are listed again.",
+        "[How long](state.md#how-long) to remember single traces and to list finished windows again.",
     ),
     Setting(
         "usage_poll_ns",
         "NETRA_BRIDGE_USAGE_POLL",
         60 * NS_PER_S,
         _duration(NS_PER_S // 10),
-        "`run`: time between two polls of [usage](usage.md).",
+        "`run`: interval between polls of [usage](usage.md).",
     ),
     Setting(
         "usage_tenants",
         "NETRA_BRIDGE_USAGE_TENANTS",
         (),
         _list,
-        "Tenants to poll. Where it is not set: those in the traces.",
+        "Tenants to poll. Default: the tenants found in traces.",
     ),
     Setting(
         "usage_tenant_limit",
         "NETRA_BRIDGE_USAGE_TENANT_LIMIT",
         500,
         _number(1, 100_000, int),
-        "Tenants with [counters of their own](usage.md#tenants); all others are summed up.",
+        "Maximum tenants with [counters of their own](usage.md#tenants). All others are summed as one.",
     ),
     Setting(
         "usage_sessions",
         "NETRA_BRIDGE_USAGE_SESSIONS",
         0,
         _number(0, 1000, int),
-        "[Sessions](usage.md#sessions) to show, those that cost most.",
+        "How many [sessions](usage.md#sessions) to export: those that cost most.",
     ),
     Setting(
         "usage_period",
         "NETRA_BRIDGE_USAGE_PERIOD",
         "month",
         _choice("month", "day"),
-        "What a [period](usage.md#periods-and-budgets) is, in UTC.",
+        "Length of a usage [period](usage.md#periods-and-budgets), in UTC.",
     ),
     Setting(
         "usage_grace_ns",
         "NETRA_BRIDGE_USAGE_GRACE",
         3 * 86400 * NS_PER_S,
         _duration(0),
-        "How long after the end of a period usage may still come and is counted.",
+        "Grace period after the end of a period during which late usage is still counted.",
     ),
     Setting(
         "usage_announce_ns",
         "NETRA_BRIDGE_USAGE_ANNOUNCE",
         75 * NS_PER_S,
         _duration(0),
-        "How long a new [counter](usage.md#counters) shows 0 first. Longer than the time between two scrapes.",
+        "How long a new [counter](usage.md#counters) is exported as 0 first. Make it longer than the scrape interval.",
     ),
     Setting(
         "usage_budgets",
         "NETRA_BRIDGE_USAGE_BUDGETS",
         {},
         _budgets,
-        "[Budgets](usage.md#periods-and-budgets), US dollars a period by tenant; `*` is any other. As a text "
-        "`AceTech=500,*=50`.",
+        "[Budgets](usage.md#periods-and-budgets) in US dollars per period, by tenant; `*` applies to every other "
+        "tenant. As text: `AceTech=500,*=50`.",
     ),
     Setting(
         "http_host",
         "OTEL_EXPORTER_PROMETHEUS_HOST",
         "127.0.0.1",
         _text,
-        "`run`: where health and metrics are served ([operations](operations.md#is-it-well)).",
+        "`run`: address for the health and metrics pages ([operations](operations.md#is-it-well)).",
     ),
     Setting(
         "http_port",
         "OTEL_EXPORTER_PROMETHEUS_PORT",
         9464,
         _number(0, 65535, int),
-        "`run`: its port; 0 takes a free one, and the log names it.",
+        "`run`: port for the health and metrics pages. 0 picks a free port, which the log names.",
     ),
     Setting(
         "grpc_host",
         "NETRA_BRIDGE_GRPC_HOST",
         "127.0.0.1",
         _text,
-        "`run`: where the [gRPC service](grpc.md) listens. It is on as soon as `grpc_token` or `grpc_client_ca` is "
-        "set; another address than loopback needs TLS.",
+        "`run`: address for the [gRPC service](grpc.md). The service starts when `grpc_token` or `grpc_client_ca` "
+        "is set. An address other than loopback requires TLS.",
     ),
     Setting(
         "grpc_port",
         "NETRA_BRIDGE_GRPC_PORT",
         9465,
         _number(0, 65535, int),
-        "Its port; 0 takes a free one, and the log names it.",
+        "Port for the gRPC service. 0 picks a free port, which the log names.",
     ),
     Setting(
         "grpc_token",
         "NETRA_BRIDGE_GRPC_TOKEN",
         None,
         parse_secret,
-        "What its callers must show, as `authorization: Bearer TOKEN`: 8 characters or more, all ASCII, no spaces "
-        "(`openssl rand -hex 32` makes one).",
+        "Token that gRPC clients must send as `authorization: Bearer TOKEN`. At least 8 ASCII characters, no spaces"
+        " (`openssl rand -hex 32` generates one).",
     ),
     Setting(
         "grpc_token_file",
         "NETRA_BRIDGE_GRPC_TOKEN_FILE",
         None,
         _path,
-        "A file that holds the token and nothing else. It is read at the start, where `grpc_token` is not set.",
+        "File that contains only the token. Used when `grpc_token` is not set, and read once at startup.",
     ),
     Setting(
         "grpc_certificate",
         "NETRA_BRIDGE_GRPC_CERTIFICATE",
         None,
         _path,
-        "Its certificate and those up to its authority, a PEM file. It goes with `grpc_key`. Both are read again when "
-        "the files change.",
+        "PEM file with the server certificate and its chain. Requires `grpc_key`. Both files are read again when "
+        "they change.",
     ),
-    Setting("grpc_key", "NETRA_BRIDGE_GRPC_KEY", None, _path, "The key of its certificate, a PEM file."),
+    Setting(
+        "grpc_key", "NETRA_BRIDGE_GRPC_KEY", None, _path, "PEM file with the private key of the server certificate."
+    ),
     Setting(
         "grpc_client_ca",
         "NETRA_BRIDGE_GRPC_CLIENT_CA",
         None,
         _path,
-        "Who signs its callers' certificates, a PEM file. Callers without one are then turned away (mutual TLS).",
+        "PEM file with the certificate authority for client certificates. Clients without such a certificate are "
+        "rejected (mutual TLS).",
     ),
     Setting(
         "grpc_reflection",
         "NETRA_BRIDGE_GRPC_REFLECTION",
         False,
         _flag,
-        "Let callers ask what the service is, as `grpcurl` does.",
+        "Enable server reflection, which tools such as `grpcurl` use.",
     ),
     Setting(
         "grpc_calls",
         "NETRA_BRIDGE_GRPC_CALLS",
         256,
         _number(1, 10_000, int),
-        "Calls that it answers at the same time, streams included; more are refused for the moment.",
+        "Maximum concurrent gRPC calls, streams included. Calls over the limit are rejected and can be retried.",
     ),
     Setting(
         "grpc_stall_ns",
         "NETRA_BRIDGE_GRPC_STALL",
         60 * NS_PER_S,
         _duration(NS_PER_S // 10),
-        "How long a caller may leave a message of a stream unread, or a batch unacknowledged, before the stream ends.",
+        "How long a gRPC client may leave a stream message unread, or a batch unacknowledged, before the stream ends.",
     ),
     Setting(
         "log_format",
         "NETRA_BRIDGE_LOG_FORMAT",
         "text",
         _choice("text", "json"),
-        "How log lines on stderr are written.",
+        "Format of log lines on stderr.",
     ),
 )
