@@ -86,7 +86,7 @@ USAGE_COUNTERS: tuple[Instrument[UsageView], ...] = (
             f"netra.usage.{measure}",
             "counter",
             _UNITS[measure],
-            f"{what} by each tenant, as Netra reports it, since the bridge began to count",
+            f"{what} by each tenant, as reported by Netra, since the bridge began counting",
             _counters(lambda counted: counted.used, measure),
         )
         for measure, what in _WHAT.items()
@@ -96,7 +96,7 @@ USAGE_COUNTERS: tuple[Instrument[UsageView], ...] = (
             f"netra.usage.corrections.{measure}",
             "counter",
             _UNITS[measure],
-            f"What Netra took back of netra.usage.{measure}: subtract it to get what was used in the end",
+            f"Corrections by Netra: subtract from netra.usage.{measure} to get net usage",
             _counters(lambda counted: counted.corrected, measure),
         )
         for measure in _WHAT
@@ -109,19 +109,19 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
             f"netra.usage.period.{measure}",
             "gauge",
             unit,
-            f"{what} by each tenant in the current period (month to date) and in the previous one, as Netra reports it",
+            f"{what} by each tenant in the current period (month to date) and the previous one, as reported by Netra",
             _periods(measure),
         )
         for measure, what, unit in (
             *((measure, what, _UNITS[measure]) for measure, what in _WHAT.items()),
-            ("sessions", "Sessions had", "{session}"),
+            ("sessions", "Sessions run", "{session}"),
         )
     ),
     Instrument(
         "netra.usage.budget",
         "gauge",
         "USD",
-        "The budget of each tenant for a period, as the bridge was configured",
+        "Configured budget of each tenant for one period",
         lambda view: [(dollars, {TENANT_ID: tenant_id}) for tenant_id, dollars in view.budgets],
     ),
     *(
@@ -129,7 +129,7 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
             f"netra.usage.session.{measure}",
             "gauge",
             _UNITS[measure],
-            f"{what} in the current period by the sessions that cost most lately; all others are summed up as other",
+            f"{what} in the current period by the sessions that cost most lately; all others are summed as other",
             _sessions(measure),
         )
         for measure, what in _WHAT.items()
@@ -138,11 +138,11 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
         Instrument(f"netra.dashboard.{name}", "gauge", unit, f"{what}, over the last hour, by service, model, environment",
                    _charts(name))
         for name, unit, what in (
-            ("latency", "s", "How long spans took, percentiles"),
-            ("error.ratio", "1", "The share of spans that failed, 0 to 1"),
+            ("latency", "s", "Span duration percentiles"),
+            ("error.ratio", "1", "Share of spans that failed, 0 to 1"),
             *((measure, unit, _WHAT[measure]) for measure, unit in _UNITS.items()),
-            ("pii", "{detection}", "Personal data that Netra detected"),
-            ("violations", "{violation}", "Violations of policies that Netra detected"),
+            ("pii", "{detection}", "Personal data detected by Netra"),
+            ("violations", "{violation}", "Policy violations detected by Netra"),
         )
     ),
     *(
@@ -150,7 +150,7 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
             f"netra_bridge.replayed.{measure}",
             "gauge",
             _UNITS[measure],
-            f"{_WHAT[measure]} by each tenant, summed over the spans that the destination has had, whole hours of this month",
+            f"{_WHAT[measure]} by each tenant, summed over delivered spans, for the whole hours of this month",
             _replayed(measure, missing=False),
         )
         for measure in ("tokens", "cost")
@@ -160,7 +160,7 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
             f"netra_bridge.unreplayed.{measure}",
             "gauge",
             _UNITS[measure],
-            f"What netra_bridge.replayed.{measure} lacks of what Netra reports for the same hours; 0 is well",
+            f"Netra's figure minus netra_bridge.replayed.{measure} for the same hours; 0 is good",
             _replayed(measure, missing=True),
         )
         for measure in ("tokens", "cost")
@@ -169,7 +169,7 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
         "netra_bridge.usage.label_sets",
         "gauge",
         "{tenant}",
-        "Tenants with counters of their own, tenants that are summed up as other, and those whose usage cannot be had (failed)",
+        "Tenants with their own series, tenants summed as other, and tenants whose usage calls fail (failed)",
         lambda view: [(count, {"netra.label_set": label}) for label, count in view.label_sets.items()],
     ),
 )  # fmt: skip
