@@ -36,11 +36,12 @@ from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
 from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
 from netra_otel_bridge.settings import SETTINGS
 from netra_otel_bridge.state import StateStore, dead_letters
-from tests.support import reference
+from tests.support import outputs, reference
 from tests.support.emulator import ThreadedEmulator, running_emulator
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+ROOT, PAGES = outputs.ROOT, outputs.PAGES
+SHOWN = [one for page in PAGES for one in outputs.shown(page.read_text("utf-8"))]
+"""Commands with the output that a page shows."""
 NEEDS, SERVES = re.compile(r"<!-- needs: \w+ -->"), "<!-- runs until stopped -->"
 NEEDS_GRPC, GRPC_ADDRESS, GRPC_TOKEN = "<!-- needs: grpc -->", "127.0.0.1:9465", "a-long-random-text"
 PROGRAM = re.compile(r"(?:\w+=\S+ )*netra-otel-bridge\b")
@@ -67,17 +68,19 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page."""
+    """The fenced blocks of a page, those inside of lists too."""
     lines = page.read_text("utf-8").splitlines()
     number = 0
     while number < len(lines):
-        if lines[number].startswith("```"):
-            end = lines.index("```", number + 1)
+        indent = lines[number][: -len(lines[number].lstrip())]
+        if lines[number].startswith(f"{indent}```"):
+            end = lines.index(f"{indent}```", number + 1)
             first = number
-            while first and lines[first - 1].startswith("<!--"):
+            while first and lines[first - 1].startswith(f"{indent}<!--"):
                 first -= 1
-            text = "\n".join(lines[number + 1 : end])
-            yield Block(page, number + 1, lines[number][3:], tuple(lines[first:number]), text)
+            text = "\n".join(line.removeprefix(indent) for line in lines[number + 1 : end])
+            comments = tuple(line.removeprefix(indent) for line in lines[first:number])
+            yield Block(page, number + 1, lines[number].strip("` "), comments, text)
             number = end
         number += 1
 
@@ -148,7 +151,7 @@ def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("block", "line"), list(commands()))
 def test_each_command_runs(block: Block, line: str, place: Path) -> None:
-    """A command that the documentation shows exits with 0, and says no warning or error."""
+    """A command that the documentation shows exits with 0, without warnings or errors, and prints what is shown."""
     variables, program, arguments = line.partition("netra-otel-bridge")
     assert program
     words = f"{variables}exec {sys.executable} -W error -m netra_otel_bridge{arguments}"
@@ -176,6 +179,15 @@ def test_each_command_runs(block: Block, line: str, place: Path) -> None:
     assert shell.returncode == 0, said
     assert [one for one in said.splitlines() if not UNREMARKABLE.fullmatch(one)] == []
     assert stdout or serves or ">" in line
+    for text in (text for command, text in SHOWN if command == line):
+        assert outputs.shape(text) == outputs.shape(stdout + stderr), "run make docs"
+
+
+def test_each_output_belongs_to_a_command() -> None:
+    """An output that a page shows follows a command that runs, and a mark stands only before such an output."""
+    assert SHOWN
+    assert {command for command, _ in SHOWN} <= {one.values[1] for one in commands()}
+    assert sum(page.read_text("utf-8").count("<!-- output -->") for page in PAGES) == len(SHOWN)
 
 
 def test_an_installation_has_an_environment_of_its_own() -> None:

@@ -1,0 +1,67 @@
+"""The output that the documentation shows under commands, made by running them: ``python -m tests.support.outputs``.
+
+A ``text`` block after ``<!-- output -->`` shows what the last command of the ``bash`` block before it prints. ``make
+docs`` runs that command against an emulator with the traffic of the quick start and replaces the block. Tests compare
+`shape`, because times, counts and sizes differ from run to run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from netra_otel_bridge.emulator import EmulatorOptions
+from tests.support.emulator import running_emulator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+_BLOCK = re.compile(
+    r"^```bash\n(?P<commands>(?:(?!```).*\n)+)```\n\n<!-- output -->\n```text\n(?P<text>(?:(?!```).*\n)*)```$", re.MULTILINE
+)
+_NUMBER = re.compile(r"-?\d[\d.,:]*(?: ?(?:ms|s|min|h|B|kB|MB|GB)\b)?")
+
+
+def shown(page: str) -> Iterator[tuple[str, str]]:
+    """Each command whose output a page shows, and that output."""
+    for match in _BLOCK.finditer(page):
+        yield match["commands"].splitlines()[-1], match["text"]
+
+
+def shape(output: str) -> list[str]:
+    """The lines of an output without its numbers, blank lines and padding."""
+    lines = (" ".join(re.sub(r"[─━·]+", "-", _NUMBER.sub("0", line)).split()) for line in output.splitlines())
+    return [line for line in lines if line]
+
+
+def _run(command: str, directory: Path) -> str:
+    words = command.replace("netra-otel-bridge", f"{sys.executable} -m netra_otel_bridge", 1)
+    done = subprocess.run(["bash", "-c", words], cwd=directory, capture_output=True, text=True, check=True)
+    return "".join(f"{line.rstrip()}\n" for line in (done.stdout + done.stderr).splitlines() if line.strip())
+
+
+def main() -> None:
+    """Replace each output in the documentation by what its command prints now."""
+    with running_emulator(EmulatorOptions(port=9900, seed=1, traces=200)) as netra, tempfile.TemporaryDirectory() as home:
+        os.environ |= {"NETRA_API_KEY": "any", "NETRA_OTLP_ENDPOINT": netra.endpoint}
+        os.environ |= {"XDG_STATE_HOME": home, "PYTHONPATH": str(ROOT)}
+        for page in PAGES:
+            text = page.read_text("utf-8")
+            with tempfile.TemporaryDirectory() as directory:
+                made = _BLOCK.sub(lambda match, place=Path(directory): _replaced(match, place), text)
+            if made != text:
+                page.write_text(made, "utf-8")
+
+
+def _replaced(match: re.Match[str], directory: Path) -> str:
+    output = _run(match["commands"].splitlines()[-1], directory)
+    start, end = match.start("text") - match.start(), match.end("text") - match.start()
+    return match[0][:start] + output + match[0][end:]
+
+
+if __name__ == "__main__":
+    main()
