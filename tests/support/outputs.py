@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from netra_otel_bridge.emulator import EmulatorOptions
@@ -21,7 +22,8 @@ from tests.support.emulator import running_emulator
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(
-    r"^```bash\n(?P<commands>(?:(?!```).*\n)+)```\n\n<!-- output -->\n```text\n(?P<text>(?:(?!```).*\n)*)```$", re.MULTILINE
+    r"^```bash\n(?P<commands>(?:(?!```).*\n)+)```\n\n<!-- output -->\n```text\n(?P<text>(?:(?!```).*\n)*)```$",
+    re.MULTILINE,
 )
 _NUMBER = re.compile(r"-?\d[\d.,:]*(?: ?(?:ms|s|min|h|B|kB|MB|GB)\b)?")
 
@@ -46,13 +48,16 @@ def _run(command: str, directory: Path) -> str:
 
 def main() -> None:
     """Replace each output in the documentation by what its command prints now."""
-    with running_emulator(EmulatorOptions(port=9900, seed=1, traces=200)) as netra, tempfile.TemporaryDirectory() as home:
+    with (
+        running_emulator(EmulatorOptions(port=9900, seed=1, traces=200)) as netra,
+        tempfile.TemporaryDirectory() as home,
+    ):
         os.environ |= {"NETRA_API_KEY": "any", "NETRA_OTLP_ENDPOINT": netra.endpoint}
         os.environ |= {"XDG_STATE_HOME": home, "PYTHONPATH": str(ROOT)}
         for page in PAGES:
             text = page.read_text("utf-8")
             with tempfile.TemporaryDirectory() as directory:
-                made = _BLOCK.sub(lambda match, place=Path(directory): _replaced(match, place), text)
+                made = _BLOCK.sub(partial(_replaced, directory=Path(directory)), text)
             if made != text:
                 page.write_text(made, "utf-8")
 

@@ -3,7 +3,8 @@
 Commands and examples run against an emulator with sample traffic, and with a state that remembers a replay of it. What
 a block needs beyond that stands in HTML comments before it: after ``<!-- needs: NAME -->`` each OTLP address becomes an
 ``otlp-file``, for no such server is here; a command after ``<!-- runs until stopped -->`` is stopped once it is ready;
-Python after ``<!-- needs: grpc -->`` talks to a bridge that runs with the token that stands in it.
+Python after ``<!-- needs: grpc -->`` talks to a bridge that runs with the token that stands in it. A text after
+``<!-- output -->`` is what the command before it prints, numbers aside; ``make docs`` writes it.
 """
 
 from __future__ import annotations
@@ -187,7 +188,8 @@ def test_each_output_belongs_to_a_command() -> None:
     """An output that a page shows follows a command that runs, and a mark stands only before such an output."""
     assert SHOWN
     assert {command for command, _ in SHOWN} <= {one.values[1] for one in commands()}
-    assert sum(page.read_text("utf-8").count("<!-- output -->") for page in PAGES) == len(SHOWN)
+    marks = [re.findall(r"^ *<!-- output -->$", page.read_text("utf-8"), re.MULTILINE) for page in PAGES]
+    assert sum(map(len, marks)) == len(SHOWN)
 
 
 def test_an_installation_has_an_environment_of_its_own() -> None:
@@ -306,9 +308,12 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that a web view makes of a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """Return the anchors that a web view makes of a page's headings, and those that the page sets itself."""
+    text = page.read_text("utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return set(re.findall(r'^<a id="([\w-]+)"></a>$', text, flags=re.MULTILINE)) | {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+    }
 
 
 def rows(page: str) -> dict[str, list[str]]:
@@ -507,14 +512,24 @@ def test_the_units_settings_for_grpc_are_the_programs(tmp_path: Path) -> None:
 
 def test_each_part_is_in_the_table_of_parts() -> None:
     """A newcomer finds each folder and module of the package there, and nothing that is gone."""
-    table = read("CONTRIBUTING.md").partition("## Where things are")[2].partition("\n## ")[0]
+    table = read("CONTRIBUTING.md").partition("## Where things are")[2].partition("\n### ")[0]
     parts = {
         f"{path.name}/" if path.is_dir() else path.name
         for path in (ROOT / "netra_otel_bridge").iterdir()
         if path.suffix in ("", ".py") and not path.name.startswith("__")
     }
-    named = re.findall(r"`(\w+/|\w+\.py)`", "".join(re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)))
+    named = re.findall(r"^\| `(\w+/|\w+\.py)` \|", table, flags=re.MULTILINE)
     assert sorted(named) == sorted(parts)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_each_file_of_the_package_that_is_named_exists(page: str) -> None:
+    """The pages for newcomers name files of the package by their path in it."""
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", read(page)))
+    assert len(named) > 10
+    outside = {name for name in named if name.startswith(("docs/", "tests/", "proto/", "netra_otel_bridge/"))}
+    roots = {name: ROOT if name in outside else ROOT / "netra_otel_bridge" for name in named}
+    assert [name for name in sorted(named) if not (roots[name] / name).exists()] == []
 
 
 def test_each_decision_is_in_the_index() -> None:
