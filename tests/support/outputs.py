@@ -21,6 +21,8 @@ from tests.support.emulator import running_emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+TRAFFIC = EmulatorOptions(port=0, seed=1, traces=200)
+"""That of the quick start."""
 _BLOCK = re.compile(
     r"^```bash\n(?P<commands>(?:(?!```).*\n)+)```\n\n<!-- output -->\n```text\n(?P<text>(?:(?!```).*\n)*)```$",
     re.MULTILINE,

@@ -115,6 +115,13 @@ def netra() -> Iterator[ThreadedEmulator]:
         yield emulator
 
 
+@pytest.fixture(scope="module")
+def traffic() -> Iterator[ThreadedEmulator]:
+    """The local Netra that outputs in the documentation come from."""
+    with running_emulator(outputs.TRAFFIC) as emulator:
+        yield emulator
+
+
 def remember(directory: Path, source: str) -> None:
     """Make a state that remembers what two destinations have had, and what they would not take."""
     clock = SystemClock()
@@ -151,8 +158,12 @@ def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(("block", "line"), list(commands()))
-def test_each_command_runs(block: Block, line: str, place: Path) -> None:
+def test_each_command_runs(
+    block: Block, line: str, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """A command that the documentation shows exits with 0, without warnings or errors, and prints what is shown."""
+    if shown := [text for command, text in SHOWN if command == line]:
+        monkeypatch.setenv("NETRA_OTLP_ENDPOINT", request.getfixturevalue("traffic").endpoint)
     variables, program, arguments = line.partition("netra-otel-bridge")
     assert program
     words = f"{variables}exec {sys.executable} -W error -m netra_otel_bridge{arguments}"
@@ -180,7 +191,7 @@ def test_each_command_runs(block: Block, line: str, place: Path) -> None:
     assert shell.returncode == 0, said
     assert [one for one in said.splitlines() if not UNREMARKABLE.fullmatch(one)] == []
     assert stdout or serves or ">" in line
-    for text in (text for command, text in SHOWN if command == line):
+    for text in shown:
         assert outputs.shape(text) == outputs.shape(stdout + stderr), "run make docs"
 
 
