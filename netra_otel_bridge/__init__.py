@@ -75,7 +75,7 @@ from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
 from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-from netra_otel_bridge.source.transport import TransportStats
+from netra_otel_bridge.source.calls import TransportStats
 from netra_otel_bridge.state import (
     ResetReport,
     StateStatus,

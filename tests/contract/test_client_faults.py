@@ -307,7 +307,7 @@ async def test_gzip_with_a_wrong_checksum_is_read_again() -> None:
         ({"data": {"data": {}, "pageInfo": {"hasNextPage": False}}}, "$.data.data is an object"),
         ({"data": {"data": []}}, "$.data.pageInfo is missing"),
         ({"data": {"data": [], "pageInfo": {}}}, "$.data.pageInfo.hasNextPage is missing"),
-        ({"data": {"data": [], "pageInfo": {"hasNextPage": "false"}}}, "$.data.pageInfo.hasNextPage is a text"),
+        ({"data": {"data": [], "pageInfo": {"hasNextPage": "false"}}}, "$.data.pageInfo.hasNextPage is a string"),
         ({"data": {"data": [], "pageInfo": {"hasNextPage": None}}}, "$.data.pageInfo.hasNextPage is null"),
         ({"data": {"data": [], "pageInfo": {"hasNextPage": 0}}}, "$.data.pageInfo.hasNextPage is a number"),
         ({"error": "internal", "code": 7}, "$.data is missing"),
@@ -331,7 +331,7 @@ async def test_wrong_shape_of_an_item() -> None:
     items = [span(number) for number in range(1, 20)]
     got, _ = await read([json_reply(page([*items[:3], "poison", *items[3:]]))])
     assert [item.id for item in got.spans] == [item["id"] for item in items]
-    assert [(bad.path, bad.reason) for bad in got.unreadable] == [("$.data.data[3]", "it is a text, not an object")]
+    assert [(bad.path, bad.reason) for bad in got.unreadable] == [("$.data.data[3]", "it is a string, not an object")]
 
 
 async def test_more_than_a_tenth_of_bad_items() -> None:

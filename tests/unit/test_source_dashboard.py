@@ -215,16 +215,16 @@ async def test_nothing_is_not_null() -> None:
         ({"data": None}, "Number", r"\$\.data is null"),
         ({"data": []}, "Number", r"\$\.data is a list"),
         ({"message": "no"}, "Number", r"\$\.value is missing"),
-        ({"data": {"value": "12 ms"}}, "Number", r"\$\.data\.value is a text, where a number"),
-        ({"data": {"data": {"value": True}}}, "Number", r"\$\.data\.data\.value is a truth value"),
+        ({"data": {"value": "12 ms"}}, "Number", r"\$\.data\.value is a string, where a number"),
+        ({"data": {"data": {"value": True}}}, "Number", r"\$\.data\.data\.value is a boolean"),
         ({"data": None}, "Pie", r"\$\.data is null, where a list"),
         ({"data": SERIES}, "Pie", r"\$\.data\[0\]\.dimension is missing"),
         ({"data": {"value": 1}}, "Pie", r"\$\.data is an object, where a list"),
-        ({"data": [{"dimension": {}, "value": 1}]}, "Pie", r"\$\.data\[0\]\.dimension is an object, where a text"),
+        ({"data": [{"dimension": {}, "value": 1}]}, "Pie", r"\$\.data\[0\]\.dimension is an object, where a string"),
         ({"data": [{"dimension": "a"}]}, "Pie", r"\$\.data\[0\]\.value is missing"),
-        ({"data": ["a"]}, "Pie", r"\$\.data\[0\] is a text, where an object"),
+        ({"data": ["a"]}, "Pie", r"\$\.data\[0\] is a string, where an object"),
         ({"data": BARS}, "Line Time Series", r"\$\.data\[0\]\.date is missing"),
-        ({"data": [{"date": "", "value": 1}]}, "Line Time Series", r"\$\.data\[0\]\.date is a text, where a time"),
+        ({"data": [{"date": "", "value": 1}]}, "Line Time Series", r"\$\.data\[0\]\.date is a string, where a time"),
         ({"data": LINES}, "Line Time Series", r"\$\.data\.timeSeries\[0\]\.value is missing"),
         ({"data": {"error": 1}}, "Line Time Series", r"\$\.data\.timeSeries is missing"),
     ],
@@ -429,7 +429,7 @@ async def test_a_refusal_is_of_the_call_and_not_of_the_key(refusal: Reply) -> No
             board.get_model_pricing(),
         ):
             before = len(api.requests)
-            with pytest.raises(NetraNotAllowed, match="the usage calls do without") as caught:
+            with pytest.raises(NetraNotAllowed, match="the usage calls do not need them") as caught:
                 await call
             assert len(api.requests) == before + 1
             assert (caught.value.exit_code, caught.value.retryable) == (77, False)
