@@ -47,7 +47,7 @@ async def reconcile(
         except NetraError as failure:
             error = failure
             continue
-        tokens, cost = lane.spent(tenant_id, hours)
+        tokens, cost = lane.tenant_cost(tenant_id, hours)
         found.append(
             Reconciliation(
                 tenant_id=tenant_id,
