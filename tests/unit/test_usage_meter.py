@@ -138,6 +138,29 @@ async def test_a_new_tenant_shows_0_until_it_was_collected_long_enough(netra: Th
         assert world.used("new") == as_totals(world.calls.total("new")), "it resumes at its last value, before any poll"
 
 
+async def test_counters_are_collected_during_a_poll(
+    netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter's thread may report another label set at any moment: here, whenever the meter reads its clock."""
+    async with World(netra, tmp_path / "state").running() as world:
+        world.calls.more("ace", NOON)
+        await world.poll()
+        monotonic, labels = world.clock.monotonic, (f"t{number}" for number in range(1000))
+        collecting: list[str] = []
+
+        def collect_and_read() -> float:
+            if not collecting:
+                collecting.append(next(labels))
+                world.meter.collected(collecting[-1])
+                collecting.pop()
+            return monotonic()
+
+        monkeypatch.setattr(world.clock, "monotonic", collect_and_read)
+        call = world.calls.more("ace", world.clock.now_ns())
+        await world.poll()
+        assert world.used("ace") == as_totals((call.tokens, 1, call.cost))
+
+
 async def test_what_netra_takes_back(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """The counter stays, the correction grows, and later usage still counts."""
     async with World(netra, tmp_path / "state").running() as world:
