@@ -257,6 +257,7 @@ async def test_more_tenants_than_label_sets(netra: ThreadedEmulator, tmp_path: P
         assert view.label_sets == {"own": 5, OTHER: 25, "failed": 0}
 
 
+@pytest.mark.faults
 async def test_ten_thousand_sessions(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """The most expensive sessions are shown, the others share one label set; idle sessions disappear."""
     async with World(netra, tmp_path / "state", sessions=10).running() as world:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netra_otel_bridge import Bridge, TraceQuery
-from netra_otel_bridge.bridge.wiring import _query_text
+from netra_otel_bridge.bridge.queries import query_text
 from netra_otel_bridge.core.clock import HOUR_NS, NS_PER_S, SystemClock
 from netra_otel_bridge.core.errors import NetraError, NetraUnauthorized, NetraUnavailable
 from netra_otel_bridge.core.model.netra import TenantUsageData
@@ -373,7 +373,7 @@ async def test_a_filter_is_compared_for_its_tenant_alone(
     state: StateStore, queries: tuple[TraceQuery, ...], asked: list[str]
 ) -> None:
     """A lane that follows only some of a tenant's traces cannot be compared with the tenant's spend."""
-    netra, query = Usage(acme=0.5, globex=1.0), _query_text(queries)
+    netra, query = Usage(acme=0.5, globex=1.0), query_text(queries)
     lane = state.lane(netra.base_url, "jaeger", query)
     mixed = [*traces(H[1]), *traces(H[1] + 1, tenant="globex")]
     lane.commit(Progress(traces=mixed, windows=[Window(H[1], H[3])]), 1)
