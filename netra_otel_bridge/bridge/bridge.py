@@ -52,7 +52,7 @@ from netra_otel_bridge.pipeline.stream import AHEAD, SpanStream
 from netra_otel_bridge.pipeline.watch import LaneOptions, LaneWatch
 from netra_otel_bridge.pipeline.windows import split, without
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-from netra_otel_bridge.state import MeterState, StateStore
+from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.usage.ledger import PeriodLength
 from netra_otel_bridge.usage.meter import Meter, MeterOptions
 
@@ -376,7 +376,7 @@ class Bridge:
             announce_s=settings.usage_announce_ns / NS_PER_S,
             budgets=settings.usage_budgets,
         )
-        return Meter(client, MeterState(state, client.base_url), options, now_ns=now_ns, clock=self.clock)
+        return Meter(client, state.meter(client.base_url), options, now_ns=now_ns, clock=self.clock)
 
     async def _replay(self, route: Route, whole: Window, verify: bool, report: LaneReport) -> None:
         """One pass over a range, without what was finished or followed long ago: nothing is awaited there any more.
