@@ -18,7 +18,7 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.faults import Answer, Fault, FaultEntry, Faults
 from netra_otel_bridge.pipeline.windows import FAR_POLLS
 from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.state import MeterState, StateStore
+from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.usage.meter import (
     CHART_POLLS,
     FAILED_POLLS,
@@ -72,7 +72,7 @@ class World:
         self.store = StateStore.open(self.directory, self.clock)
         self.meter = Meter(
             self.client,
-            MeterState(self.store, self.client.base_url),
+            self.store.meter(self.client.base_url),
             MeterOptions(**self.options),
             now_ns=self.clock.now_ns,
             clock=self.clock,

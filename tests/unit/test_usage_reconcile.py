@@ -291,7 +291,7 @@ def test_hours_before_an_older_bridge_was_replaced_are_not_covered(state: StateS
     """An older bridge did not sum what it delivered."""
     lane = state.lane("s", "jaeger")
     lane.commit(Progress(windows=[Window(H[0], H[9])]), 1)
-    with state.writing() as connection:
+    with state.database.writing() as connection:
         connection.execute("UPDATE lane SET summed_from_ns = ?", (H[4] + 1,))
     assert covered(lane, MONTH) == Window(H[5], H[9])
 
