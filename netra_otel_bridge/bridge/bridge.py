@@ -14,8 +14,8 @@ from typing import Any
 from netra_otel_bridge.bridge.queries import checked_query
 from netra_otel_bridge.bridge.replay import copy_range, resend_dead_letters
 from netra_otel_bridge.bridge.wiring import Wiring
+from netra_otel_bridge.core.blocking import iterate_here, run_here
 from netra_otel_bridge.core.errors import UsageError
-from netra_otel_bridge.core.loop_thread import iterate_here, run_here
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
