@@ -23,7 +23,7 @@ from netra_otel_bridge.deliver import Destination, To
 from netra_otel_bridge.pipeline.follower import Follower
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.pipeline.watch import LaneOptions, Notices, QuietNotices, SpanObserver
-from netra_otel_bridge.service.genai_histograms import LiveMetrics
+from netra_otel_bridge.service.genai_histograms import LiveHistograms
 from netra_otel_bridge.service.http import HttpEndpoints
 from netra_otel_bridge.service.metric_exporters import metric_readers
 from netra_otel_bridge.service.rpc.enabled import is_enabled
@@ -85,7 +85,7 @@ class Service:
             readers, registry = metric_readers(self._bridge.environ, self._counting_since_ns)
             telemetry = Telemetry(self.health, readers)
             stack.push_async_callback(asyncio.to_thread, telemetry.close)
-            histograms = LiveMetrics(telemetry.meter, self._lanes.netra_clock.now_ns)
+            histograms = LiveHistograms(telemetry.meter, self._lanes.netra_clock.now_ns)
             if await until(self._open_lanes(stack, state, histograms), stop.wait()):
                 _log.info("stopped before the first pass")
                 return
@@ -164,7 +164,7 @@ class Service:
                     lane, destination, (query,), state, client=client, watch=watch,
                     patient=True, profile=profile, writer=writer,
                 )  # fmt: skip
-                yield self._lanes.follower(replace(route, options=_of_a_subscription(route.options)), opened[0])
+                yield self._lanes.follower(replace(route, options=_subscription_options(route.options)), opened[0])
 
         return RpcServer(self._bridge, client, self.health, open_lane, __version__)
 
@@ -172,7 +172,7 @@ class Service:
         return self._usage_poller.view().origin_ns if self._usage_poller is not None else 0
 
 
-def _of_a_subscription(options: LaneOptions) -> LaneOptions:
+def _subscription_options(options: LaneOptions) -> LaneOptions:
     """Return the bounds of a lane that many others run beside: small batches, and few pages in memory."""
     return replace(
         options,

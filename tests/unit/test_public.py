@@ -152,12 +152,13 @@ def test_an_import_loads_neither_service_nor_commands() -> None:
         "import sys, netra_otel_bridge as package\n"
         "print(*sys.modules)\n"
         "package.follow, package.afollow\n"
-        "assert 'netra_otel_bridge.daemon.service' in sys.modules\n"
+        "assert 'netra_otel_bridge.bridge.follow' in sys.modules\n"
+        "assert 'netra_otel_bridge.service' not in sys.modules\n"
         "assert not hasattr(package, 'nothing')\n"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.split()
-    heavy = {"daemon", "cli", "emulator", "rpc", "v1", "telemetry", "check"}
+    heavy = {"service", "cli", "emulator", "v1", "bridge.check"}
     assert {f"netra_otel_bridge.{name}" for name in heavy}.isdisjoint(loaded)
     assert {"typer", "rich", "prometheus_client", "aiohttp.web"}.isdisjoint(loaded)
