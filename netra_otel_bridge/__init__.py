@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         NetraUntrusted,
         NotKnown,
         PaginationLoop,
+        PartialReport,
         StateBusy,
         StateError,
         StateNotWritten,
@@ -127,6 +128,7 @@ __all__ = [
     "NotKnown",
     "Outcome",
     "PaginationLoop",
+    "PartialReport",
     "PartlyRefused",
     "Pii",
     "Privacy",
@@ -185,8 +187,8 @@ _NAMES = {
         BridgeError ConfigurationError DestinationError DestinationMisconfigured DestinationRefuses
         DestinationUnauthorized DestinationUnavailable NetraCursorRefused NetraError NetraNotAllowed
         NetraNotFound NetraRateLimited NetraRejected NetraResponseTooLarge NetraSchemaError
-        NetraUnauthorized NetraUnavailable NetraUntrusted NotKnown PaginationLoop StateBusy StateError
-        StateNotWritten StateUnusable Stopped UsageError
+        NetraUnauthorized NetraUnavailable NetraUntrusted NotKnown PaginationLoop PartialReport StateBusy
+        StateError StateNotWritten StateUnusable Stopped UsageError
     """,
     "core.model.dashboards": "DashboardData SessionDetails SessionStats SessionStatsPage",
     "core.model.netra": """

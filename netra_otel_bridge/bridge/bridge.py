@@ -22,10 +22,10 @@ from netra_otel_bridge.bridge.wiring import checked_query, distinct_names, query
 from netra_otel_bridge.config.load import load, state_home
 from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
+from netra_otel_bridge.core.blocking import iterate_here, run_here
 from netra_otel_bridge.core.clock import NS_PER_S, Backoff, Clock, SystemClock
 from netra_otel_bridge.core.errors import ConfigurationError, Stopped, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
-from netra_otel_bridge.core.loop_thread import iterate_here, run_here
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport

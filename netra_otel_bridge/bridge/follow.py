@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from netra_otel_bridge.bridge.bridge import Bridge, To
+from netra_otel_bridge.core.blocking import run_here
 from netra_otel_bridge.core.errors import UsageError
-from netra_otel_bridge.core.loop_thread import run_here
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.tasks import is_set
 from netra_otel_bridge.service.service import Service
