@@ -27,8 +27,8 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         raise
 
 
-async def until_set(work: Coroutine[Any, Any, object], stop: threading.Event | None, clock: Clock) -> bool:
-    """Run ``work`` until it ends or ``stop`` is set; return whether it was stopped, as `until` does.
+async def run_until_set(work: Coroutine[Any, Any, object], stop: threading.Event | None, clock: Clock) -> bool:
+    """Run ``work`` until it ends or ``stop`` is set; return whether it was stopped, as `run_until` does.
 
     Raises `UsageError` for a ``stop`` that is not an event.
     """
@@ -38,10 +38,10 @@ async def until_set(work: Coroutine[Any, Any, object], stop: threading.Event | N
     if not hasattr(stop, "is_set"):
         work.close()
         raise UsageError(f"stop is of type {type(stop).__name__}", hint="give a threading.Event")
-    return await until(work, is_set(stop, clock))
+    return await run_until(work, wait_for_event(stop, clock))
 
 
-async def until(work: Coroutine[Any, Any, object], told: Coroutine[Any, Any, object]) -> bool:
+async def run_until(work: Coroutine[Any, Any, object], told: Coroutine[Any, Any, object]) -> bool:
     """Run ``work`` until it ends or ``told`` does; return whether ``told`` ended first.
 
     In that case ``work`` was cancelled, and has ended.
@@ -59,7 +59,7 @@ async def until(work: Coroutine[Any, Any, object], told: Coroutine[Any, Any, obj
     return False
 
 
-async def is_set(event: threading.Event, clock: Clock) -> None:
+async def wait_for_event(event: threading.Event, clock: Clock) -> None:
     """Wait until any thread has set ``event``."""
     while not event.is_set():
         await clock.sleep(STOP_POLL_S)
