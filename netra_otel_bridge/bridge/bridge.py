@@ -12,12 +12,11 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from netra_otel_bridge.bridge.replay import _Progress
+from netra_otel_bridge.bridge.replay import reporting_to
 from netra_otel_bridge.bridge.wiring import checked_query, distinct_names, query_text
 from netra_otel_bridge.config.load import load, state_home
 from netra_otel_bridge.config.settings import Settings
@@ -202,8 +201,7 @@ class Bridge:
         started = self.clock.monotonic()
         async with AsyncExitStack() as stack:
             state = self._state(state, stack)
-            watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
-            routes = await self.routes(stack, to, (checked_query(query),), state, watch=watch)
+            routes = await self.routes(stack, to, (checked_query(query),), state, watch=reporting_to(on_progress))
             reports = [LaneReport(route.watch.name) for route in routes]
             lanes = all_of(
                 self._replay(route, window, verify, report) for route, report in zip(routes, reports, strict=True)
@@ -262,8 +260,7 @@ class Bridge:
         started = self.clock.monotonic()
         async with AsyncExitStack() as stack:
             state = self._state(state, stack)
-            watch = partial(_Progress, on_progress=on_progress) if on_progress is not None else LaneWatch
-            routes = await self.routes(stack, to, (checked_query(query),), state, watch=watch)
+            routes = await self.routes(stack, to, (checked_query(query),), state, watch=reporting_to(on_progress))
             reports = await all_of(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
         return self._reported(reports, started)
 
@@ -312,7 +309,7 @@ class Bridge:
         state: StateStore,
         *,
         client: AsyncNetraClient | None = None,
-        watch: Callable[[str, LogLimit], LaneWatch] = LaneWatch,
+        watch: Callable[[str, LogLimit, Recorder], LaneWatch],
         patient: bool = False,
         profile: str | None = None,
         writer: Executor | None = None,
@@ -343,14 +340,14 @@ class Bridge:
         routes = []
         names = distinct_names(identity(one.name, self.environ) for one in destinations)
         for destination, name in zip(destinations, names, strict=True):
-            seen = watch(destination.name, limiter)
+            stack.enter_context(state.alone(reader.base_url, name))
+            recorder = Recorder(state.lane(reader.base_url, name, query_text(queries)), writer, self.clock)
+            seen = watch(destination.name, limiter, recorder)
             sender = Sender(
                 destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
                 on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
             )  # fmt: skip
-            stack.enter_context(state.alone(reader.base_url, name))
-            progress = Recorder(state.lane(reader.base_url, name, query_text(queries)), writer, self.clock)
-            routes.append(Route(reader, self.converter(profile), sender, queries, progress, options, seen))
+            routes.append(Route(reader, self.converter(profile), sender, queries, recorder, options, seen))
         return routes
 
     def meter(

@@ -252,13 +252,12 @@ class Life:
         self.store = StateStore.open(directory, clock)
         self.writer = DyingWriter(self.die, lambda: self.alive)
         self.clock = PollClock(clock)
-        notices = Notices(peer.name, LogLimit(clock), clock)
+        self.recorder = Recorder(self.store.lane(netra.base_url, peer.name), self.writer, clock)
+        notices = Notices(peer.name, LogLimit(clock), clock, self.recorder)
         sender = Sender(
             Connection(peer, self.die, lambda: self.alive), backoff=Backoff(first_s=0.5), clock=clock,
             on_retry=notices.retrying, on_recovered=notices.recovered, patient=True,
         )  # fmt: skip
-        self.recorder = Recorder(self.store.lane(netra.base_url, peer.name), self.writer, clock)
-        notices.recorder = self.recorder
         options = LaneOptions(fetchers=2, batch_spans=BATCH_SPANS)
         route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, notices)
         self.follower = Follower(
