@@ -48,12 +48,17 @@ def public_objects() -> dict[str, Any]:
 
 
 def members(owner: str, one: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class defines, as functions."""
-    for name, value in vars(one).items():
+    """The public methods and properties of a class and of those of this package that it builds on, as functions."""
+    own = {name: value for base in reversed(one.__mro__) if _is_ours(base) for name, value in vars(base).items()}
+    for name, value in own.items():
         if name in SPECIAL if name.startswith("_") else name in CHOSEN.get(owner, [name]):
             function = value.fget if isinstance(value, property) else inspect.unwrap(getattr(value, "__func__", value))
             if inspect.isfunction(function):
                 yield f"{owner}.{name}", function
+
+
+def _is_ours(one: type) -> bool:
+    return one.__module__.startswith("netra_otel_bridge")
 
 
 def described() -> Iterator[tuple[str, Any]]:

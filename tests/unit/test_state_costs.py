@@ -34,6 +34,7 @@ from netra_otel_bridge.state import (
 from netra_otel_bridge.state import (
     costs as spent,
 )
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -165,7 +166,7 @@ def test_sums_are_those_of_the_traces() -> None:
     run_state_machine_as_test(
         Spending,
         settings=settings(
-            max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(40), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

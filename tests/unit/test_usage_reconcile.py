@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netra_otel_bridge import Bridge, TraceQuery
-from netra_otel_bridge.bridge.wiring import _query_text
+from netra_otel_bridge.bridge.queries import query_text
 from netra_otel_bridge.core.clock import HOUR_NS, NS_PER_S, SystemClock
 from netra_otel_bridge.core.errors import NetraError, NetraUnauthorized, NetraUnavailable
 from netra_otel_bridge.core.model.netra import TenantUsageData
@@ -40,6 +40,7 @@ from netra_otel_bridge.usage.reconcile import LATE_NS, covered, reconcile
 from tests.support import cli
 from tests.support.cli import CANARY
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Reject
 from tests.support.in_process import PEER, Decision, Life, Netra, Peer, keys_of
@@ -127,7 +128,7 @@ spans_of_a_story = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.tuples(spans_of_a_story, st.none() | st.tuples(st.integers(0, 2), st.booleans())), max_size=4),
     resets_at=st.none() | st.integers(0, 150),
@@ -372,7 +373,7 @@ async def test_a_filter_is_compared_for_its_tenant_alone(
     state: StateStore, queries: tuple[TraceQuery, ...], asked: list[str]
 ) -> None:
     """A lane that follows a part of a tenant's traces says nothing about the tenant's spend."""
-    netra, query = Usage(acme=0.5, globex=1.0), _query_text(queries)
+    netra, query = Usage(acme=0.5, globex=1.0), query_text(queries)
     lane = state.lane(netra.base_url, "jaeger", query)
     mixed = [*traces(H[1]), *traces(H[1] + 1, tenant="globex")]
     lane.commit(Progress(traces=mixed, windows=[Window(H[1], H[3])]), 1)
