@@ -28,7 +28,7 @@ class PollLoop:
         poll_ns: int,
         clock: Clock,
         renew_key: Callable[[], int],
-        flush: Callable[[], Awaitable[None]],
+        flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._watch = watch
         self._poll_s = poll_ns / NS_PER_S
@@ -56,7 +56,8 @@ class PollLoop:
                 continue
             self._failures = 0
             self._watch.clear()
-            await self._flush()
+            if self._flush is not None:
+                await self._flush()
             elapsed_s = self._clock.monotonic() - started_s
             await self._clock.sleep(max(0.0, self._poll_s - elapsed_s))
 
@@ -76,7 +77,8 @@ class PollLoop:
 
     async def _show(self, error: BridgeError, delay_s: float) -> None:
         self._watch.waiting(str(error), delay_s)
-        await self._flush()
+        if self._flush is not None:
+            await self._flush()
 
     def _has_new_key(self) -> bool:
         """Return whether there is a key that this lane has not tried, whichever lane found it."""
