@@ -10,7 +10,6 @@ import msgspec
 
 from netra_otel_bridge.core.model.netra import TraceSummary
 
-
 DIGEST_BYTES = 8
 MAX_DIGESTS = 4
 """Summaries under which a trace counts as unchanged: each window that lists a part of it may summarize that part only."""

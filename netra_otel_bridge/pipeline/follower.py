@@ -52,9 +52,7 @@ class Follower:
         self._window_ns = window_ns
         self._remember_ns = max(remember_ns, lookback.longest_ns + PRUNE_MARGIN_NS)
         self._netra_clock = netra_clock
-        self._loop = PollLoop(
-            watch, poll_ns=poll_ns, clock=clock, renew_key=renew_key, flush=route.recorder.flush
-        )
+        self._loop = PollLoop(watch, poll_ns=poll_ns, clock=clock, renew_key=renew_key, flush=route.recorder.flush)
         self._since_ns = 0
         self._passes = 0
         self._reports = LaneReport(watch.name), LaneReport(watch.name)
@@ -87,9 +85,7 @@ class Follower:
 
     async def _pass(self, window: Window, now_ns: int) -> BridgeError | None:
         """Make one pass over a window; return the error that ended it, if any."""
-        lane = TraceLane(
-            self._route, split(window, self._window_ns), follow=True, read_again=self._reads_again(now_ns)
-        )
+        lane = TraceLane(self._route, split(window, self._window_ns), follow=True, read_again=self._reads_again(now_ns))
         before, _ = self._reports
         self._reports = before, lane.report
         try:

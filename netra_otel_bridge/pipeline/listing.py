@@ -107,9 +107,7 @@ class Lister:
     ``read_again`` decides whether a trace with an unchanged summary is fetched nevertheless.
     """
 
-    def __init__(
-        self, lane_pass: Pass, windows: Iterable[Window], read_again: Callable[[KnownTrace], bool]
-    ) -> None:
+    def __init__(self, lane_pass: Pass, windows: Iterable[Window], read_again: Callable[[KnownTrace], bool]) -> None:
         route = lane_pass.route
         self._pass = lane_pass
         self._client = route.client

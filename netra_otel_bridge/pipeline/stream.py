@@ -187,9 +187,7 @@ class SpanStream:
             read.trace.problems.append(f"trace {read.trace.summary.id}: Netra lists it, and holds no span of it")
         return spans, None
 
-    def _not_readable(
-        self, trace: RemainingTrace, error: NetraNotFound | NetraResponseTooLarge
-    ) -> BridgeError | None:
+    def _not_readable(self, trace: RemainingTrace, error: NetraNotFound | NetraResponseTooLarge) -> BridgeError | None:
         """Skip a trace that is gone or too large, and report it. Return the error that ends the stream, if it must."""
         if self._trace_id is not None:
             is_gone = isinstance(error, NetraNotFound) and error.status == HTTPStatus.NOT_FOUND

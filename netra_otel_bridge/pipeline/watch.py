@@ -1,8 +1,8 @@
 """What a lane tells while it works: to its caller, in the log at most a line a minute, in its health and in the state.
 
-    LaneWatch            logs retries and warnings
-    +- FollowerWatch     also keeps why the lane waits or stopped, for its health and the state
-       +- QuietWatch     logs none of it: its destination is a client that comes and goes
+LaneWatch            logs retries and warnings
++- FollowerWatch     also keeps why the lane waits or stopped, for its health and the state
+   +- QuietWatch     logs none of it: its destination is a client that comes and goes
 """
 
 from __future__ import annotations
