@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.core.model.report import LaneReport
-from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, span_of
+from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, Sender, encode_span, span_of
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.pipeline.watch import LaneOptions, LaneWatch, lane_error
 
@@ -17,20 +16,16 @@ async def resend(sender: Sender, progress: Recorder, options: LaneOptions, watch
     """Send all dead letters of a lane that are spans, each once: all of them were refused before. Errors end up in ``report.error``."""
     report = LaneReport(watch.name)
     sender.stops_when_refused = False
-    batcher = Batcher(options.batch_spans, options.batch_bytes)
-    waiting: list[int] = []
+    batcher: Batcher[int] = Batcher(options.batch_spans, options.batch_bytes)
 
-    async def send(batch: SpanBatch | None) -> None:
+    async def send(batch: Batch[int] | None) -> None:
         if batch is None:
             return
-        ids, waiting[:] = waiting[: len(batch.spans)], waiting[len(batch.spans) :]
-        answer = Answer()
+        answer: Answer[int] = Answer()
         try:
             await sender.send(batch, answer)
         finally:
-            still_dead = {id(dead.span) for dead in answer.dead}
-            taken = {id(span) for span in answer.answered} - still_dead
-            progress.resolved(letter_id for letter_id, span in zip(ids, batch.spans, strict=True) if id(span) in taken)
+            progress.resolved(item.owner for item in answer.accepted)
             progress.answered([], answer.delivered, answer.refused, answer.size_bytes)
             report.delivered += answer.delivered
             report.bytes += answer.size_bytes
@@ -49,9 +44,7 @@ async def resend(sender: Sender, progress: Recorder, options: LaneOptions, watch
                 if stored.letter.is_span:
                     span = span_of(stored.letter)
                     report.spans += 1
-                    batch = batcher.add(span, encode_span(span))
-                    waiting.append(stored.id)
-                    await send(batch)
+                    await send(batcher.add(Item(span, encode_span(span), stored.id)))
         await send(batcher.flush())
     except Exception as error:  # noqa: BLE001  what ends one lane ends no other
         report.error = lane_error(error, watch)

@@ -28,11 +28,11 @@ from netra_otel_bridge.core.errors import (
     StateError,
 )
 from netra_otel_bridge.core.model.netra import TraceSummary, UnreadableItem
-from netra_otel_bridge.core.model.outcome import DeadLetter, SpanBatch
+from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.progress import KnownTrace, TraceRecord
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport
-from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, letter
+from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, Sender, encode_span, letter
 from netra_otel_bridge.pipeline.delivering import DRAIN_S
 from netra_otel_bridge.pipeline.digests import DIGEST_BYTES, holds_digest, summary_digest
 from netra_otel_bridge.pipeline.fetching import Skipped, read_spans
@@ -49,6 +49,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Fresh:
+    """Whose a batched span is: the trace that waits for its answer, and what is recorded of the span then."""
+
+    trace: Trace
+    span_id: int
+    checksum: int
 
 
 class TraceLane:
@@ -72,14 +81,13 @@ class TraceLane:
         self._options = options
         self._watch = watch
         self._sender = sender
-        self._batcher = Batcher(options.batch_spans, options.batch_bytes)
+        self._batcher: Batcher[Fresh] = Batcher(options.batch_spans, options.batch_bytes)
         self._held = MemoryBudget(options.held_bytes)
         self._slots = asyncio.Semaphore(2 * options.fetchers)
         self._traces: asyncio.Queue[Trace] = asyncio.Queue()
         self._ready: asyncio.Queue[tuple[Trace, list[ReadableSpan]] | None] = asyncio.Queue(options.fetchers)
         self._flushed = asyncio.Event()
         self._active: dict[str, Trace] = {}
-        self._batched: list[tuple[Trace, int, int]] = []
         self._unlisted = {trace_id for query in queries for trace_id in query.trace_ids}
         self._skipped = Skipped()
 
@@ -267,10 +275,10 @@ class TraceLane:
         fresh = []
         for span in spans:
             encoded = encode_span(span)
-            entry = span.context.span_id, crc32(encoded)
-            sent = work.sent.get(entry[0])
-            if sent != entry[1]:
-                fresh.append((span, encoded, entry))
+            span_id, checksum = span.context.span_id, crc32(encoded)
+            sent = work.sent.get(span_id)
+            if sent != checksum:
+                fresh.append(Item(span, encoded, Fresh(work, span_id, checksum)))
                 self.report.changed += sent is not None
             elif work.first:
                 self.report.skipped += 1
@@ -279,17 +287,14 @@ class TraceLane:
         if not fresh:
             self._progress.answered([work.record()], 0, 0, 0)
             self._close(work)
-        for span, encoded, entry in fresh:
-            batch = self._batcher.add(span, encoded)
-            self._batched.append((work, *entry))
+        for item in fresh:
+            batch = self._batcher.add(item)
             if batch is not None:
                 await self._send(batch)
 
-    async def _send(self, batch: SpanBatch) -> None:
+    async def _send(self, batch: Batch[Fresh]) -> None:
         """Send a batch and record the answer. What is answered counts, whatever comes after it."""
-        entries = self._batched[: len(batch.spans)]
-        del self._batched[: len(batch.spans)]
-        answer = Answer()
+        answer: Answer[Fresh] = Answer()
         request = asyncio.ensure_future(self._sender.send(batch, answer))
         try:
             await asyncio.shield(request)
@@ -299,22 +304,22 @@ class TraceLane:
             await self._sender.drain(request, DRAIN_S)
             raise
         finally:
-            self._record(batch, entries, answer)
+            self._record(answer)
         self._batcher.limit(self._sender.limit_bytes)
         await self._progress.room()
 
-    def _record(self, batch: SpanBatch, entries: Sequence[tuple[Trace, int, int]], answer: Answer) -> None:
-        answered = set(map(id, answer.answered))
-        untaken = answered if answer.refused else {id(dead.span) for dead in answer.dead}
-        letters = [letter(dead.span, dead.reason, dead.encoded) for dead in answer.dead]
-        touched: dict[Trace, None] = {}
+    def _record(self, answer: Answer[Fresh]) -> None:
+        """Record an answer. A partial success does not name whom it rejected: then none counts as accepted."""
+        letters = [letter(dead.span, dead.reason, dead.item.encoded) for dead in answer.dead]
         settles = self._progress.has_letters and not answer.refused
-        for span, (work, span_id, checksum) in zip(batch.spans, entries, strict=True):
-            if id(span) in answered:
-                work.answered(span_id, checksum, taken=id(span) not in untaken)
-                touched[work] = None
+        touched: dict[Trace, None] = {}
+        for items, accepted in ((answer.accepted, not answer.refused), ([one.item for one in answer.dead], False)):
+            for fresh in [item.owner for item in items]:
+                trace = fresh.trace
+                trace.answered(fresh.span_id, fresh.checksum, taken=accepted)
+                touched[trace] = None
                 if settles:
-                    self._progress.answered_again(work.summary.id, span_id)
+                    self._progress.answered_again(trace.summary.id, fresh.span_id)
         refused = answer.refused + (0 if self._options.state_lasts else len(letters))
         self.report.delivered += answer.delivered
         self.report.bytes += answer.size_bytes

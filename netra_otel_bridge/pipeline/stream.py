@@ -23,7 +23,7 @@ from netra_otel_bridge.core.model.netra import TracesPage, TraceSpan, TraceSumma
 from netra_otel_bridge.core.model.outcome import SpanBatch, SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.time_text import iso_ms
-from netra_otel_bridge.deliver import Batcher, encode_span
+from netra_otel_bridge.deliver import Batch, Batcher, Item, encode_span
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, CHUNK_PROBLEMS, CHUNK_SPANS
 from netra_otel_bridge.pipeline.fetching import Skipped, read_spans
 from netra_otel_bridge.pipeline.listing import list_pages
@@ -91,8 +91,8 @@ class SpanStream:
         self._room = asyncio.Event()
         self._usual_bytes = self._last_bytes = HELD_BYTES // FIRST_AHEAD
         self._listed = 0
-        self._batcher = Batcher(CHUNK_SPANS, min(CHUNK_BYTES, chunk_bytes))
-        self._places: deque[Callable[[], ResumePoint]] = deque()
+        self._batcher: Batcher[Callable[[], ResumePoint]] = Batcher(CHUNK_SPANS, min(CHUNK_BYTES, chunk_bytes))
+        self._last: Item[Callable[[], ResumePoint]] | None = None
         self._reached = start
         self._batched = 0
         self._handed_out = 0
@@ -299,9 +299,9 @@ class SpanStream:
         if not sent:
             self._tell(work.problems, with_next=bool(ids))
         for number, span in enumerate(converted[sent:], sent + 1):
-            self._places.append(partial(work.place, ids, number))
+            self._last = Item(span, encode_span(span), partial(work.place, ids, number))
             self._batched += 1
-            full = self._batcher.add(span, encode_span(span))
+            full = self._batcher.add(self._last)
             if full is not None:
                 yield self._chunk(full)
         if len(self._problems) >= CHUNK_PROBLEMS:
@@ -315,8 +315,8 @@ class SpanStream:
 
     def _lead_to(self, place: ResumePoint) -> None:
         """What is batched leads to this place: nothing between is to be sent."""
-        if self._places:
-            self._places[-1] = lambda: place
+        if self._last is not None:
+            self._last.owner = lambda: place
         else:
             self._reached = place
 
@@ -329,16 +329,20 @@ class SpanStream:
         """What waits for company; there may be nothing but problems."""
         batch = self._batcher.flush()
         if batch is not None or self._problems:
-            yield self._chunk(batch or SpanBatch((), (), 0))
+            yield self._chunk(batch)
 
-    def _chunk(self, batch: SpanBatch) -> SpanChunk:
-        for place in [self._places.popleft() for _ in batch.spans][-1:]:
-            self._reached = place()
-        self._handed_out += len(batch.spans)
+    def _chunk(self, batch: Batch[Callable[[], ResumePoint]] | None) -> SpanChunk:
+        spans = SpanBatch((), (), 0)
+        if batch is not None:
+            spans, last = batch.request, batch.items[-1]
+            self._reached = last.owner()
+            if last is self._last:
+                self._last = None
+        self._handed_out += len(spans.spans)
         problems = []
         while self._problems and self._problems[0][0] <= self._handed_out:
             problems.append(self._problems.popleft()[1])
-        return SpanChunk(batch, token(self._reached), tuple(problems))
+        return SpanChunk(spans, token(self._reached), tuple(problems))
 
     def _unreadable(self, into: list[str], trace_id: str, items: Sequence[UnreadableItem]) -> None:
         """Note what is no trace or span at all: once, however often it is listed, and wherever in the list."""
