@@ -112,15 +112,16 @@ class Deliverer:
         """Record an answer. A partial success does not say which spans it rejected, so none of them counts as accepted."""
         report = self._report
         letters = [letter(dead.span, dead.reason, dead.item.encoded) for dead in answer.dead]
-        answered = [(item.owner, not answer.refused) for item in answer.accepted]
-        answered += [(dead.item.owner, False) for dead in answer.dead]
+        rejected = [dead.item for dead in answer.dead]
         resolves = self._recorder.has_dead_letters and not answer.refused
         touched: dict[TraceInFlight, None] = {}
-        for (trace, span_id, checksum), accepted in answered:
-            trace.answer(span_id, checksum, accepted=accepted)
-            touched[trace] = None
-            if resolves:
-                self._recorder.answered_again(trace.summary.id, span_id)
+        for items, accepted in ((answer.accepted, not answer.refused), (rejected, False)):
+            for item in items:
+                trace, span_id, checksum = item.owner
+                trace.answer(span_id, checksum, accepted=accepted)
+                touched[trace] = None
+                if resolves:
+                    self._recorder.answered_again(trace.summary.id, span_id)
         refused = answer.refused + (0 if self._state_lasts else len(letters))
         report.delivered += answer.delivered
         report.size_bytes += answer.size_bytes
