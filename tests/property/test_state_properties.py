@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
 from netra_otel_bridge.state import LaneState, StateStore, dead_letters, lane, read_status, reset
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 
 IDS = ("a", "b", "c", "", "\ud800", "é", "a\0")
@@ -243,6 +244,6 @@ def test_it_remembers_what_a_model_remembers(monkeypatch: pytest.MonkeyPatch, ch
     run_state_machine_as_test(
         StateMachine,
         settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(25), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

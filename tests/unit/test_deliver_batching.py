@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from netra_otel_bridge.deliver import Batcher, batch_of, encode_span
 from netra_otel_bridge.deliver.batching import halves_by_size, halves_by_trace
 from netra_otel_bridge.model import SpanBatch
+from tests.support.examples import examples
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span
 
@@ -20,7 +21,7 @@ def gather(batcher: Batcher, members: list[ReadableSpan]) -> list[SpanBatch]:
     return [*batches, last] if last else batches
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), min_size=1, max_size=5))
 def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpan]) -> None:
     """Resource and scope included, the bound holds and is close: some bytes for each span, resource and scope."""

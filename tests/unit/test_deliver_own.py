@@ -32,6 +32,7 @@ from netra_otel_bridge.errors import (
     UsageError,
 )
 from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, PartlyRefused, Refused, Retry, SpanBatch
+from tests.support.examples import examples
 from tests.support.exporters import ScriptedExporter
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
@@ -398,7 +399,7 @@ def run_sender(destination: Destination, count: int) -> Answer:
 POISON = st.sets(st.integers(0, 29))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(POISON, st.integers(1, 30))
 def test_a_processor_gets_each_span_once_whatever_is_poison(poison: set[int], count: int) -> None:
     """Exactly the poisonous spans are dead, all others are delivered, and each went to ``on_end`` exactly once."""
@@ -410,7 +411,7 @@ def test_a_processor_gets_each_span_once_whatever_is_poison(poison: set[int], co
     assert Counter(span.context.span_id for span in processor.ended) == dict.fromkeys(range(count), 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(POISON, st.integers(1, 30), st.booleans())
 def test_a_function_that_takes_all_or_nothing_gets_the_rest(poison: set[int], count: int, plain: bool) -> None:
     """Exactly the poisonous spans are dead; every other span was in one call that returned."""

@@ -16,6 +16,7 @@ from netra_otel_bridge.clock import datetime_ns
 from netra_otel_bridge.figures import OTHER, Counted, Figures
 from netra_otel_bridge.ledger import NOISE, Ledger, LedgerHead, TenantAccount, periods_between
 from netra_otel_bridge.windows import HOUR_NS
+from tests.support.examples import examples
 
 DAY_NS = 24 * HOUR_NS
 GRACE_NS = 2 * DAY_NS
@@ -190,7 +191,7 @@ class LabelSets(RuleBasedStateMachine):
             assert self.ended + own + (other.used.tokens if other else 0) == sum(self.used.values()) + self.forgotten
 
 
-LabelSets.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+LabelSets.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
 test_label_sets = LabelSets.TestCase
 
 

@@ -42,6 +42,7 @@ from netra_otel_bridge.windows import HOUR_NS
 from tests.support import cli
 from tests.support.cli import CANARY
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Reject
 from tests.support.in_process import PEER, Decision, Life, Netra, Peer, keys_of
@@ -129,7 +130,7 @@ spans_of_a_story = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.tuples(spans_of_a_story, st.none() | st.tuples(st.integers(0, 2), st.booleans())), max_size=4),
     resets_at=st.none() | st.integers(0, 150),

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from netra_otel_bridge.model import DeadLetter, HourSpent, Progress, Reconciliation, TraceRecord, TraceSpent, Window
 from netra_otel_bridge.state import StateStore, read_status, reset, schema, spent
 from netra_otel_bridge.windows import HOUR_NS
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -149,7 +150,7 @@ def test_sums_are_those_of_the_traces() -> None:
     run_state_machine_as_test(
         Spending,
         settings=settings(
-            max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(40), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 
