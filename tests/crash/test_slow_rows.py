@@ -16,6 +16,8 @@ from tests.support.judging_destination import JudgingDestination
 from tests.support.oracle import MS, happened, stored_by
 from tests.support.rig import Rig, recorded, running_rig
 
+pytestmark = pytest.mark.faults
+
 MIB = 1 << 20
 
 

@@ -72,6 +72,7 @@ def test_429_with_retry_after_in_seconds_as_a_date_0_negative_junk_absent(
     assert at_least_s <= result.json["seconds"] < at_least_s + 5
 
 
+@pytest.mark.faults
 def test_429_with_an_enormous_retry_after_waits_at_most_a_cap_that_is_logged_and_a_stop_wakes_it(rig: Rig) -> None:
     """A day is asked for; the log says how long it really waits, and SIGTERM ends that wait."""
     rig.netra.set_faults("status-429", "retry-after=86400")
@@ -340,6 +341,7 @@ def test_a_byte_every_0_4_s(rig: Rig) -> None:
     assert time.monotonic() - began < 6
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("fault", ["gzip-bomb=1024", "huge-body"])
 def test_gzip_bomb_huge_or_endless_body(rig: Rig, fault: str) -> None:
     """A clear error and flat memory; the page size is quartered down to one item and no more."""

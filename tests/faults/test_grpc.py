@@ -38,6 +38,8 @@ from tests.support.rig import Rig
 from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Subscription, count, refusal_of, stamp
 from tests.support.server import free_ports
 
+pytestmark = pytest.mark.faults
+
 MB = 1_000_000
 MOST_ROUNDS = 8
 UNNOTICED_S = 3.0

@@ -73,6 +73,8 @@ def test_a_signal_it_handles(tmp_path: Path) -> None:
     """SIGTERM arrives, and the exit code is its own."""
     text = """
 import signal, sys, time
+
+pytestmark = pytest.mark.faults
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print("ready", flush=True); time.sleep(60)
 """

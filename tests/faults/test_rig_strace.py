@@ -14,6 +14,8 @@ from tests.support.strace import EVERYTHING, SEED, Point
 
 WRITES = """
 import os, sys, threading
+
+pytestmark = pytest.mark.faults
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def other():
     os.pwrite(file, b"other", 0)

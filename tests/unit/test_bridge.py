@@ -700,6 +700,7 @@ print("all")
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("stop", ["stop", "none"])
 def test_an_interrupt_ends_a_replay_in_order(sample: ThreadedEmulator, tmp_path: Path, stop: str) -> None:
     """Ctrl-C in the middle of a batch: its answer is recorded, and the next replay goes on behind it."""

@@ -157,6 +157,7 @@ def test_a_netra_that_fails_leaves_no_file(netra: ThreadedEmulator, tmp_path: Pa
     assert (result.code, file.read_text(), list(tmp_path.iterdir())) == (code, "old", [file])
 
 
+@pytest.mark.faults
 def test_killed_in_the_middle_it_leaves_no_file(tmp_path: Path) -> None:
     """SIGTERM exits with 75, SIGKILL leaves nothing either: what is written meanwhile has no name."""
     with running_emulator(EmulatorOptions(port=0, api_key=CANARY, latency_s=0.05)) as netra:

@@ -21,6 +21,7 @@ from tests.support.emulator import Client, otlp_document, otlp_span, running_emu
 SERVE = "from netra_otel_bridge.emulator import EmulatorOptions, serve; serve(EmulatorOptions(port=0, traces=3))"
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_when_it_is_ready_and_ends_on_a_signal(number: signal.Signals) -> None:
     """One line on stdout with the address; exit code 0."""

@@ -233,6 +233,7 @@ print(sum(1 for _ in chunks) > 0, flush=True)
 """
 
 
+@pytest.mark.faults
 def test_a_forked_child_does_not_go_on_with_a_read_of_its_parent(sample: ThreadedEmulator) -> None:
     """It is refused there, the child ends, and the parent reads on."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, KEY, sample.endpoint]

@@ -39,6 +39,8 @@ discard(directory, clock)
 """
 UNTIL_IT_FAILS = f"""
 import json
+
+pytestmark = pytest.mark.faults
 def failure(act):
     try:
         act()
