@@ -22,6 +22,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.oracle import Oracle, Sent, happened, stored_by, written_to
 from tests.support.proxy import CLEAR, Link, Proxy
 from tests.support.rig import OnPage, Rig, running_rig
+from tests.support.waiting import SOON_S
 
 MIB = 1 << 20
 
@@ -69,7 +70,7 @@ def test_429_with_retry_after_in_seconds_as_a_date_0_negative_junk_absent(
     result = rig.replay(NETRA_BRIDGE_ATTEMPTS="6")
     assert_whole(rig, result)
     happened("429", rig.statuses(429) == 1)
-    assert at_least_s <= result.json["seconds"] < at_least_s + 5
+    assert at_least_s <= result.json["seconds"] < at_least_s + SOON_S
 
 
 @pytest.mark.faults
@@ -81,7 +82,7 @@ def test_429_with_an_enormous_retry_after_waits_at_most_a_cap_that_is_logged_and
         began = time.monotonic()
         child.signal(signal.SIGTERM)
         ended = child.wait()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15, "half of the wait that the log tells"
     assert ended.code == 75
     assert len(written_to(rig.file)) == 0
 
@@ -338,7 +339,7 @@ def test_a_byte_every_0_4_s(rig: Rig) -> None:
     began = time.monotonic()
     held = rig.replay(NETRA_USAGE_TIMEOUT="0.9", NETRA_BRIDGE_ATTEMPTS="1")
     assert_held(rig, held, 69, "no complete answer within 0.9 s")
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < SOON_S
 
 
 @pytest.mark.faults
@@ -421,10 +422,10 @@ def test_plain_http_to_another_host(rig: Rig) -> None:
     """Refused before anything is sent; 192.0.2.1 is nobody's (RFC 5737), and a try would take until its time-out."""
     rig.endpoint = "http://192.0.2.1/telemetry"
     began = time.monotonic()
-    result = rig.replay(NETRA_USAGE_TIMEOUT="30")
+    result = rig.replay(NETRA_USAGE_TIMEOUT="300")
     assert result.code == 78
     assert "192.0.2.1" in result.said
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_S
 
 
 ODD = {

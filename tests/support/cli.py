@@ -85,7 +85,7 @@ def start(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.P
 def ended(process: subprocess.Popen[str]) -> Result:
     """Wait for a process; one that does not end is killed, and the test fails."""
     try:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

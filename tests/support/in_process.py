@@ -39,6 +39,7 @@ from netra_otel_bridge.windows import Lookback
 from tests.support.compare import Key, Normal, sent_by_id
 from tests.support.fake_clock import FakeClock
 from tests.support.oracle import Sent
+from tests.support.waiting import DEADLINE_S
 
 SETTLE_NS = 30 * NS_PER_S
 LOOKBACK_NS = 24 * 3600 * NS_PER_S
@@ -281,7 +282,7 @@ class Life:
             self.clock.go_on.set()
             self.clock.resting.clear()
         resting = asyncio.create_task(self.clock.resting.wait())
-        await asyncio.wait({self._task, resting}, return_when=asyncio.FIRST_COMPLETED, timeout=3)
+        await asyncio.wait({self._task, resting}, return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE_S)
         assert self._task.done() or resting.done(), f"a poll does not end\n{_stacks()}"
         resting.cancel()
         if self._task.done():

@@ -51,6 +51,7 @@ from netra_otel_bridge.model import Progress, ReplayReport, Window
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination
+from tests.support.waiting import DEADLINE_S
 
 S = 10**9
 KEY = "nk-test"
@@ -433,7 +434,7 @@ def test_large_traces_and_a_small_budget_do_not_block_each_other() -> None:
         mine = InMemorySpanExporter()
         bridge = bridge_to(emulator, concurrency=4, held_bytes=1_000_000)
         work = bridge.areplay(mine, from_=iso_ms(START_NS), until=iso_ms(START_NS + S))
-        asyncio.run(asyncio.wait_for(work, 2))
+        asyncio.run(asyncio.wait_for(work, DEADLINE_S))
     assert len(mine.get_finished_spans()) == 24
 
 
@@ -745,7 +746,7 @@ async def test_following_ends_when_it_is_cancelled(sample: ThreadedEmulator, tmp
         following = asyncio.create_task(
             afollow(Named("mine", take), since="25h", settle="0s", poll="100ms", **settings)
         )
-        await asyncio.wait_for(full.wait(), 10)
+        await asyncio.wait_for(full.wait(), DEADLINE_S)
         await asyncio.wait({following}, timeout=0.5)
         following.cancel()
         with pytest.raises(asyncio.CancelledError):

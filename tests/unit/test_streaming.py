@@ -29,6 +29,7 @@ from netra_otel_bridge.places import first_place, place, token
 from tests.support.emulator import START_NS, otlp_document, otlp_span
 from tests.support.oracle import MS, Oracle
 from tests.support.streams import OF, WINDOW, StreamedNetra, keys, listed, problems, read, sent, small, stored, stream
+from tests.support.waiting import DEADLINE_S
 
 
 def issued(traces: int = 10, spans: int = 4, **options: Any) -> tuple[Oracle, StreamedNetra]:
@@ -498,7 +499,7 @@ def test_a_slow_reader_gets_all_of_it() -> None:
         return chunks
 
     with small():
-        assert keys(asyncio.run(asyncio.wait_for(story(), 10))) == listed(netra.store)
+        assert keys(asyncio.run(asyncio.wait_for(story(), DEADLINE_S))) == listed(netra.store)
 
 
 @pytest.mark.parametrize("is_open", [True, False])
