@@ -12,6 +12,8 @@ import pytest
 from tests.support.child import Child, run
 from tests.support.cli import CANARY
 
+pytestmark = pytest.mark.faults
+
 
 def script(text: str, directory: Path, **options: object) -> Child:
     return Child("-c", text, directory=directory, program=(sys.executable,), **options)  # type: ignore[arg-type]
@@ -73,8 +75,6 @@ def test_a_signal_it_handles(tmp_path: Path) -> None:
     """SIGTERM arrives, and the exit code is its own."""
     text = """
 import signal, sys, time
-
-pytestmark = pytest.mark.faults
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print("ready", flush=True); time.sleep(60)
 """

@@ -12,10 +12,10 @@ from tests.support import strace
 from tests.support.child import Child
 from tests.support.strace import EVERYTHING, SEED, Point
 
+pytestmark = pytest.mark.faults
+
 WRITES = """
 import os, sys, threading
-
-pytestmark = pytest.mark.faults
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def other():
     os.pwrite(file, b"other", 0)

@@ -15,6 +15,8 @@ from tests.support import strace
 from tests.support.fake_clock import FakeClock
 from tests.support.state import DESTINATION, SOURCE, filled, fresh, instants, killed, run, steps_of
 
+pytestmark = pytest.mark.faults
+
 STEPS, TRACES = 3, 20
 SAMPLE = 12
 """Instants per test, unless all are asked for."""
@@ -39,8 +41,6 @@ discard(directory, clock)
 """
 UNTIL_IT_FAILS = f"""
 import json
-
-pytestmark = pytest.mark.faults
 def failure(act):
     try:
         act()
