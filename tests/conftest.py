@@ -12,6 +12,6 @@ from tests.support.examples import is_full
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine makes an example slow, not wrong. With CI set, Hypothesis loads its own profile, without a deadline.
-settings.register_profile("local", deadline=None, max_examples=25)
+settings.register_profile("local", deadline=None, derandomize=True, max_examples=25)
 if not is_full():
     settings.load_profile("local")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -22,7 +23,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.oracle import Oracle, Sent, happened, stored_by, written_to
 from tests.support.proxy import CLEAR, Link, Proxy
 from tests.support.rig import OnPage, Rig, running_rig
-from tests.support.waiting import SOON_S
+from tests.support.waiting import SOON_S, afterwards
 
 MIB = 1 << 20
 
@@ -146,24 +147,34 @@ def test_reset_or_time_out_in_head_or_body(rig: Rig, weather: str) -> None:
     with Proxy(rig.netra.emulator._port) as proxy:
         proxy.down = WEATHER[weather]
         rig.endpoint = proxy.instead_of(rig.netra.endpoint)
-        clear = threading.Timer(0.5, lambda: setattr(proxy, "down", CLEAR))
-        clear.start()
-        result = rig.replay(NETRA_BRIDGE_ATTEMPTS="30", NETRA_USAGE_TIMEOUT="0.3")
-        clear.join()
         counts = proxy.counts
+        with afterwards(
+            lambda: counts.resets + counts.half_closes + counts.stalls + counts.dropped_bytes,
+            lambda: setattr(proxy, "down", CLEAR),
+            wait_s=0.3,
+        ):
+            result = rig.replay(NETRA_BRIDGE_ATTEMPTS="30", NETRA_USAGE_TIMEOUT="0.3")
     assert_whole(rig, result)
-    happened(weather, counts.resets + counts.half_closes + counts.stalls + counts.dropped_bytes)
 
 
-def test_refused(rig: Rig) -> None:
-    """Nobody listens for a while."""
+def test_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens until a connection has been refused."""
+    refused = threading.Event()
+    connect = asyncio.SelectorEventLoop.sock_connect
+
+    async def sock_connect(loop: asyncio.SelectorEventLoop, peer: socket.socket, address: Any) -> None:
+        try:
+            await connect(loop, peer, address)
+        except ConnectionRefusedError:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_connect", sock_connect)
     with Proxy(rig.netra.emulator._port) as proxy:
         rig.endpoint = proxy.instead_of(rig.netra.endpoint)
         proxy.refuse()
-        again = threading.Timer(0.4, proxy.listen)
-        again.start()
-        result = rig.replay(NETRA_BRIDGE_ATTEMPTS="30")
-        again.join()
+        with afterwards(refused.is_set, proxy.listen):
+            result = rig.replay(NETRA_BRIDGE_ATTEMPTS="30")
     assert_whole(rig, result)
 
 

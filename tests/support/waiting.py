@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 DEADLINE_S = 60.0
 """Longest wait for an event. Long, because only a test that fails waits for its end."""
@@ -31,3 +33,25 @@ async def until(holds: Callable[[], object | Awaitable[object]], *, every_s: flo
             return
         assert time.monotonic() < deadline, f"it did not come true within {DEADLINE_S:g} s"
         await asyncio.sleep(every_s)
+
+
+@contextmanager
+def afterwards(holds: Callable[[], object], then: Callable[[], object], *, wait_s: float = 0.0) -> Iterator[None]:
+    """While the body runs, wait in a thread until ``holds()`` is true, then ``wait_s``, and call ``then``.
+
+    Leaving waits until ``then`` was called.
+    """
+
+    def watch() -> None:
+        try:
+            wait_until(holds)
+            time.sleep(wait_s)
+        finally:
+            then()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        watching.join()

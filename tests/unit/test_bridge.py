@@ -51,7 +51,7 @@ from netra_otel_bridge.model import Progress, ReplayReport, Window
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination
-from tests.support.waiting import DEADLINE_S
+from tests.support.waiting import DEADLINE_S, until
 
 S = 10**9
 KEY = "nk-test"
@@ -468,16 +468,16 @@ def test_a_trace_that_the_next_window_lists_while_it_is_on_its_way_is_sent_once(
 
 
 class Slow(InMemorySpanExporter):
-    """Takes its time for every batch."""
+    """Exports each batch once ``go_on`` is set."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.seconds = seconds
         self.begun = threading.Event()
+        self.go_on = threading.Event()
 
     def export(self, spans: Any) -> SpanExportResult:
         self.begun.set()
-        time.sleep(self.seconds)
+        assert self.go_on.wait(DEADLINE_S)
         return super().export(spans)
 
 
@@ -489,15 +489,17 @@ async def test_a_replay_that_is_cancelled_records_what_each_destination_answers(
     sample: ThreadedEmulator, tmp_path: Path
 ) -> None:
     """The batch that is under way at the slower one is awaited too; a second replay sends the rest, and nothing twice."""
-    quick, slow = Slow(0.05), Slower(0.6)
+    quick, slow = Slow(), Slower()
+    quick.go_on.set()
     bridge = bridge_to(sample, state=str(tmp_path / "state"), batch_spans=20)
     replaying = asyncio.create_task(bridge.areplay([quick, slow], since="25h"))
-    await asyncio.to_thread(slow.begun.wait, 5)
+    await until(slow.begun.is_set)
     replaying.cancel()
+    await asyncio.sleep(0.1)
+    slow.go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await replaying
     assert len(slow.get_finished_spans()) == 20
-    quick.seconds = slow.seconds = 0
     await bridge.areplay([quick, slow], since="25h")
     for exporter in (quick, slow):
         assert Counter(Counter(ids(exporter.get_finished_spans())).values()) == {1: 210}

@@ -81,8 +81,10 @@ def bridge_to(netra: ThreadedEmulator, state: Path, **settings: Any) -> Bridge:
 
 
 @asynccontextmanager
-async def running(bridge: Bridge, *to: SpanExporter, since_s: float = 3600) -> AsyncIterator[Service]:
-    service = Service(bridge, to=list(to), since=f"{since_s}s")
+async def running(
+    bridge: Bridge, *to: SpanExporter, since_s: float = 3600, usage: bool = True
+) -> AsyncIterator[Service]:
+    service = Service(bridge, to=list(to), since=f"{since_s}s", usage=usage)
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     while not service.address and not task.done():  # noqa: ASYNC110
@@ -120,7 +122,7 @@ async def test_a_poll_with_nothing_new_costs_one_listing(netra: ThreadedEmulator
     mine = Kept()
     for number in range(1, 6):
         feed(netra, *trace(number))
-    async with running(bridge_to(netra, tmp_path / "state"), mine, since_s=200) as service:
+    async with running(bridge_to(netra, tmp_path / "state"), mine, since_s=200, usage=False) as service:
         await until(lambda: len(mine.spans) == 15)
         await a_few_polls(service)
         before, passes = sum(service.health().api_calls.values()), service.health().lanes[0].passes
