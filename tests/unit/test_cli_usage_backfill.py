@@ -174,6 +174,7 @@ def test_killed_in_the_middle_it_leaves_no_file(tmp_path: Path) -> None:
             assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.faults
 def test_a_disk_that_takes_no_more(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """Exit 69 with the reason, and no half file, where the parts still fit and the whole does not."""
     limited = (
@@ -296,6 +297,7 @@ def test_otlp_that_refuses(netra: ThreadedEmulator, status: int, body: bytes, co
     assert CANARY in server.seen_headers[0]["authorization"]
 
 
+@pytest.mark.faults
 def test_any_exporter(netra: ThreadedEmulator) -> None:
     """``exporter:console`` prints what would be sent."""
     result = cli.ended(

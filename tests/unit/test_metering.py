@@ -227,6 +227,7 @@ async def test_more_tenants_than_label_sets(netra: ThreadedEmulator, tmp_path: P
         assert view.label_sets == {"own": 5, OTHER: 25, "failed": 0}
 
 
+@pytest.mark.faults
 async def test_ten_thousand_sessions(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """Those that cost most are shown, the others are one label set; an idle one goes."""
     async with World(netra, tmp_path / "state", sessions=10).running() as world:

@@ -387,6 +387,7 @@ async def test_spans_that_the_client_never_takes(rig: Rig, served: Served) -> No
     assert (given.code, given.reason) == ("FAILED_PRECONDITION", "DESTINATION_REFUSES")
 
 
+@pytest.mark.faults
 async def test_1000_subscriptions_leave_nothing_behind(rig: Rig, served: Served) -> None:
     """Threads, descriptors and tasks are as before, however the streams ended."""
 

@@ -305,6 +305,7 @@ Telemetry(service_health, readers).close()
 """
 
 
+@pytest.mark.faults
 def test_the_console_gets_the_last_figures_at_the_end() -> None:
     """Closing asks once more, so that nothing counted in the last minute is missing."""
     done = subprocess.run(
