@@ -27,8 +27,9 @@ check: $(VENV)/.checked ## Format, lint, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.installed ## Write the reference of the settings in docs/configuration.md from the code
+docs: $(VENV)/.tested ## Write what is generated in docs/: the table of settings, and the output shown under commands
 	$(RUN) -m tests.support.reference
+	$(RUN) -m tests.support.outputs
 
 proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Python modules in netra_otel_bridge/v1 from it
 	$(PROTO_VENV)/bin/buf format --diff --exit-code proto

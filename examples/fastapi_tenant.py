@@ -1,4 +1,4 @@
-"""A FastAPI service that shows a tenant's traces, the spans of one, and what the tenant used.
+"""A FastAPI service that shows a tenant's traces, the spans of one trace, and the tenant's usage.
 
 Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set:
 
@@ -6,7 +6,7 @@ Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set:
     uvicorn --app-dir examples fastapi_tenant:app
     curl 'http://127.0.0.1:8000/tenants/Globex/traces?hours=24'
 
-It asks Netra with one key for all tenants: put it behind whatever knows which tenant is asking.
+It uses one Netra key for all tenants. Put it behind something that authenticates the tenant.
 """
 
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from netra_otel_bridge import AsyncNetraClient, Bridge, BridgeError, NetraNotFou
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One client for the life of the service: it keeps its connections, and bounds what all requests ask together."""
+    """Share one client for the life of the service: it reuses connections, and its limits cover all requests."""
     async with Bridge().async_client() as client:
         app.state.netra = client
         yield
@@ -41,7 +41,7 @@ Hours = Annotated[int, Query(ge=1, le=24 * 30)]
 
 @app.get("/tenants/{tenant_id}/traces")
 async def list_traces(tenant_id: str, netra: Netra, hours: Hours = 24, cursor: str | None = None) -> dict[str, Any]:
-    """The newest traces first; ``next`` is the cursor of the page after this one."""
+    """List the newest traces first. ``next`` is the cursor of the next page."""
     now = datetime.now(UTC)
     page = await netra.list_traces(
         now - timedelta(hours=hours), now, tenant_id=tenant_id, limit=50, cursor=cursor, sort_order="desc"
@@ -63,7 +63,7 @@ async def list_traces(tenant_id: str, netra: Netra, hours: Hours = 24, cursor: s
 
 @app.get("/tenants/{tenant_id}/traces/{trace_id}")
 async def show_trace(tenant_id: str, trace_id: str, netra: Netra) -> list[dict[str, Any]]:
-    """The tenant's spans of a trace; a trace that has none of them is as unknown as one that is not there."""
+    """List the tenant's spans of a trace. Answer 404 if it has none, as if the trace did not exist."""
     spans = [span async for span in netra.iter_spans_by_trace_id(trace_id, limit=100) if span.tenant_id == tenant_id]
     if not spans:
         raise HTTPException(404, f"the tenant has no trace {trace_id}")
@@ -75,7 +75,7 @@ async def show_trace(tenant_id: str, trace_id: str, netra: Netra) -> list[dict[s
 
 @app.get("/tenants/{tenant_id}/usage")
 async def show_usage(tenant_id: str, netra: Netra, hours: Hours = 24) -> dict[str, Any]:
-    """Tokens, sessions and cost in US dollars."""
+    """Return tokens, sessions, and cost in US dollars."""
     now = datetime.now(UTC)
     usage = await netra.get_tenant_usage(tenant_id, now - timedelta(hours=hours), now)
     if usage is None:
@@ -85,7 +85,7 @@ async def show_usage(tenant_id: str, netra: Netra, hours: Hours = 24) -> dict[st
 
 @app.exception_handler(BridgeError)
 async def on_error(_: Request, error: BridgeError) -> JSONResponse:
-    """Every failure is one line without secrets; 503 where the same request may succeed later."""
+    """Answer with one line without secrets, and with 503 if the same request may succeed later."""
     if isinstance(error, NetraNotFound) and error.status == 404:
         return JSONResponse({"detail": "Netra knows nothing under this id"}, 404)
     return JSONResponse({"detail": str(error)}, 503 if error.retryable else 502)

@@ -1,11 +1,11 @@
-"""A collector in Python: live traffic from Netra into an exporter of its own, until SIGTERM or Ctrl-C.
+"""A collector in Python: follow live traffic from Netra into your own exporter, until SIGTERM or Ctrl-C.
 
-Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set; it prints a line of JSON for each span that cost something:
+Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set. It prints a line of JSON for each span that has a cost:
 
     python python_collector.py > spans.jsonl
 
-How far it has come is kept in ``./collector-state``: started again, it goes on from there, and sends nothing twice that
-was answered. While the exporter fails, the bridge waits; nothing is dropped.
+Progress is stored in ``./collector-state``. After a restart, it resumes from there and sends nothing twice that the
+exporter acknowledged. While the exporter fails, the bridge waits and drops nothing.
 """
 
 import json
@@ -20,7 +20,7 @@ from netra_otel_bridge import follow
 
 
 class CostLines(SpanExporter):
-    """Prints which tenant's span cost how much, as JSON."""
+    """Print the tenant and cost of each span, as JSON."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         for span in spans:

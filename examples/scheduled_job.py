@@ -1,8 +1,8 @@
-"""An hourly job that copies what is new, and catches up by itself after an outage.
+"""An hourly job that copies new spans and catches up after an outage.
 
-Each run asks for the last two days, and the state in ``./netra-state`` knows what the destination has had: only what is
-new or changed since is read and sent. A job that failed, or a machine that was off, costs nothing but time, up to the
-two days. Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set:
+Each run covers the last two days. The state in ``./netra-state`` remembers what the destination received, so each run
+sends only what is new or changed. After an outage of up to two days, the next run catches up. Run it with NETRA_API_KEY
+and NETRA_OTLP_ENDPOINT set:
 
     python scheduled_job.py otlp+http://127.0.0.1:4318
 
@@ -11,9 +11,10 @@ From cron, each hour:
     7 * * * * cd /var/lib/netra && . ./netra.env && python scheduled_job.py otlp+http://127.0.0.1:4318
 
 From systemd: a service with ``Type=oneshot``, ``WorkingDirectory=``, ``EnvironmentFile=`` and this command as its
-``ExecStart=``, and a timer with ``OnCalendar=hourly`` and ``Persistent=true``. ``systemctl stop`` ends a run in order.
+``ExecStart=``, and a timer with ``OnCalendar=hourly`` and ``Persistent=true``. ``systemctl stop`` ends a run cleanly.
 
-Exit codes are those of the command line: 0 done, 3 something was refused, 75 try again (with the next hour), 77 the key.
+Exit codes are those of the command line: 0 done, 3 something was rejected, 75 try again (the next run does), 77 wrong
+key.
 """
 
 import signal
@@ -23,7 +24,7 @@ import threading
 from netra_otel_bridge import Bridge, BridgeError
 
 SINCE = "48h"
-"""Longer than any outage that is to be caught up with."""
+"""Must be longer than the longest outage to recover from."""
 
 
 def main() -> int:
@@ -36,7 +37,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     for lane in report.destinations:
-        print(f"{lane.name}: {lane.delivered} spans delivered, {lane.skipped} were there, {lane.dead_lettered} refused")
+        print(f"{lane.name}: {lane.delivered} spans delivered, {lane.skipped} skipped, {lane.dead_lettered} rejected")
     return report.exit_code
 
 

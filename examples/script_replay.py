@@ -1,4 +1,4 @@
-"""Replay the last day into a SpanExporter of your own: ``python script_replay.py``.
+"""Replay the last day into your own SpanExporter: ``python script_replay.py``.
 
 Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set.
 """
@@ -12,7 +12,7 @@ from netra_otel_bridge import replay
 
 
 class PrintNames(SpanExporter):
-    """Prints a line for each span."""
+    """Print a line for each span."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         for span in spans:

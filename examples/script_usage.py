@@ -1,4 +1,4 @@
-"""A script that used ``Netra.usage`` of netra-sdk, moved over by changing its first lines.
+"""A script that used ``Netra.usage`` of netra-sdk, ported by changing its first lines.
 
 Before:
 
@@ -7,8 +7,8 @@ Before:
     Netra.init(app_name="report")
     usage = Netra.usage
 
-The methods, their arguments and the fields of what they answer with are the same. What is new: an error is raised, where
-the SDK logs it and answers with nothing. Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set.
+Methods, arguments and result fields stay the same. One thing differs: errors are raised, where the SDK logs them and
+returns nothing. Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set.
 """
 
 from collections import Counter

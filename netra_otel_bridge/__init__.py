@@ -11,12 +11,10 @@ for tests).
 
 from typing import TYPE_CHECKING, Any
 
-from netra_otel_bridge.bridge import Bridge, replay
-from netra_otel_bridge.clock import Backoff, Clock
+from netra_otel_bridge.bridge.bridge import Bridge, replay
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.dashboards import DashboardData, SessionDetails, SessionStats, SessionStatsPage
-from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
-from netra_otel_bridge.errors import (
+from netra_otel_bridge.core.clock import Backoff, Clock
+from netra_otel_bridge.core.errors import (
     BridgeError,
     ConfigurationError,
     DestinationError,
@@ -37,6 +35,7 @@ from netra_otel_bridge.errors import (
     NetraUntrusted,
     NotKnown,
     PaginationLoop,
+    PartialReport,
     StateBusy,
     StateError,
     StateNotWritten,
@@ -44,33 +43,37 @@ from netra_otel_bridge.errors import (
     Stopped,
     UsageError,
 )
-from netra_otel_bridge.model import (
-    DeadLetter,
-    Delivered,
-    LaneReport,
-    LaneStatus,
-    Misconfigured,
-    Outcome,
-    PartlyRefused,
-    Reconciliation,
-    Refused,
-    ReplayEstimate,
-    ReplayReport,
-    Retry,
+from netra_otel_bridge.core.model.dashboards import (
+    DashboardData,
+    SessionDetails,
+    SessionStats,
+    SessionStatsPage,
+)
+from netra_otel_bridge.core.model.netra import (
     SessionUsageData,
-    SpanBatch,
-    SpanChunk,
     SpansPage,
     TenantUsageData,
-    TooLarge,
-    TraceFilter,
-    TraceQuery,
     TracesPage,
     TraceSpan,
     TraceSummary,
     UnreadableItem,
-    Window,
 )
+from netra_otel_bridge.core.model.outcome import (
+    DeadLetter,
+    Delivered,
+    Misconfigured,
+    Outcome,
+    PartlyRefused,
+    Refused,
+    Retry,
+    SpanBatch,
+    SpanChunk,
+    TooLarge,
+)
+from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
+from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
+from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
+from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from netra_otel_bridge.source.transport import TransportStats
 from netra_otel_bridge.state import (
@@ -85,7 +88,7 @@ from netra_otel_bridge.state import (
 from netra_otel_bridge.version import __version__
 
 if TYPE_CHECKING:
-    from netra_otel_bridge.daemon.following import afollow, follow
+    from netra_otel_bridge.bridge.follow import afollow, follow
 
 __all__ = [
     "AsyncNetraClient",
@@ -123,6 +126,7 @@ __all__ = [
     "NotKnown",
     "Outcome",
     "PaginationLoop",
+    "PartialReport",
     "PartlyRefused",
     "Pii",
     "Privacy",
@@ -176,7 +180,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`follow` and `afollow`, imported with their first use: the service behind them is not wanted by everybody."""
     if name in ("afollow", "follow"):
-        from netra_otel_bridge.daemon import following
+        from netra_otel_bridge.bridge import follow as following
 
         return getattr(following, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

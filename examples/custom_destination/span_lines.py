@@ -1,6 +1,6 @@
-"""An exporter that is a destination by its name: ``--to exporter:span-lines``, once its package is installed.
+"""An exporter that works as a destination by name, once its package is installed: ``--to exporter:span-lines``.
 
-How to install and run it stands at the top of ``pyproject.toml`` beside this file.
+To install and run it, see the top of ``pyproject.toml`` beside this file.
 """
 
 import os
@@ -12,10 +12,11 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 
 class SpanLines(SpanExporter):
-    """Appends a line for each span to the file that ``SPAN_LINES_FILE`` names.
+    """Append a line for each span to the file that ``SPAN_LINES_FILE`` names.
 
-    It is made without arguments, so its settings come from the environment. What ``export`` answers is believed: after
-    ``SUCCESS`` a span is never sent again, after ``FAILURE`` the batch is, and an exception finds the span to blame.
+    It is created without arguments, so its settings come from the environment. The bridge trusts the result of
+    ``export``. After ``SUCCESS`` a span is never sent again. After ``FAILURE`` the batch is sent again. On an
+    exception, the bridge splits the batch to find the span at fault.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class SpanLines(SpanExporter):
 
 
 def line_of(span: ReadableSpan) -> str:
-    """Trace, span, name."""
+    """Format the trace id, span id and name of a span as one line."""
     context = span.get_span_context()
     ids = f"{context.trace_id:032x} {context.span_id:016x}" if context else "-"
     return f"{ids} {span.name}\n"

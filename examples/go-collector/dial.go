@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// endpoint is a gRPC server as the flags describe it; token is what it wants to see, or empty.
+// endpoint is a gRPC server as the flags describe it. token is the credential it requires, or empty.
 type endpoint struct {
 	address, ca, token string
 	tls                bool
@@ -23,8 +23,8 @@ type endpoint struct {
 
 func (e *endpoint) flags(flags *flag.FlagSet, name, address string) {
 	flags.StringVar(&e.address, name, address, "where the "+name+" is, HOST:PORT")
-	flags.BoolVar(&e.tls, name+"-tls", false, "talk TLS to the "+name+", trusting whom this machine trusts")
-	flags.StringVar(&e.ca, name+"-ca", "", "talk TLS to the "+name+", trusting the authorities of this PEM `file`")
+	flags.BoolVar(&e.tls, name+"-tls", false, "use TLS to the "+name+", with the certificate authorities of this machine")
+	flags.StringVar(&e.ca, name+"-ca", "", "use TLS to the "+name+", with the certificate authorities in this PEM `file`")
 }
 
 func (e *endpoint) dial() (*grpc.ClientConn, error) {
@@ -42,7 +42,7 @@ func (e *endpoint) dial() (*grpc.ClientConn, error) {
 	reconnect.MaxDelay = 5 * time.Second
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
-		// A peer that has gone without a word is noticed within 40 s.
+		// Detect a silent peer within 40 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 	}
@@ -60,7 +60,7 @@ func isLoopback(address string) bool {
 	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
-// bearer shows a token with every call.
+// bearer sends a token with every call.
 type bearer struct {
 	token   string
 	overTLS bool

@@ -16,7 +16,7 @@ import (
 // bridgeDomain is the domain of every ErrorInfo of the bridge.
 const bridgeDomain = "netra-otel-bridge"
 
-// failure is the answer to a call that failed, with its google.rpc details.
+// failure is the error of a call, with its google.rpc details.
 type failure struct {
 	code                  codes.Code
 	message, reason, hint string
@@ -51,12 +51,12 @@ func (f failure) String() string {
 	return text
 }
 
-// brokenError says that a stream of the bridge ended before its end.
+// brokenError reports that a stream of the bridge broke off.
 type brokenError struct{ cause failure }
 
 func (e *brokenError) Error() string { return "the bridge: " + e.cause.String() }
 
-// untilDone opens a stream again as long as that may help, and stop is not done.
+// untilDone reopens a stream as long as that may help and stop is not done.
 func untilDone(stop context.Context, stream func(*pause) error) error {
 	var pause pause
 	for {
@@ -77,9 +77,10 @@ func untilDone(stop context.Context, stream func(*pause) error) error {
 	}
 }
 
-// isTransient says whether a stream of the bridge may be opened again. Without a reason the answer is not the bridge's
-// own: the connection broke, nobody listens, or there are too many calls even to be refused. A subscription that was
-// taken over is left to the other client: two that go on would take it from each other without end.
+// isTransient reports whether to reopen a stream of the bridge. An error without a reason does not come from the bridge
+// itself: the connection broke, nothing is listening, or the server is too busy even to reject the call. If a
+// subscription was taken over, leave it to the other client: two clients that both resume take it from each other
+// forever.
 func (f failure) isTransient() bool {
 	if f.reason == "TAKEN_OVER" {
 		return false
@@ -94,7 +95,7 @@ func (f failure) isTransient() bool {
 	return false
 }
 
-// mayResend says whether OTLP allows to send the same request again.
+// mayResend reports whether OTLP allows sending the same request again.
 func (f failure) mayResend() bool {
 	switch f.code {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
@@ -110,13 +111,13 @@ const (
 	maxDelay   = 30 * time.Second
 )
 
-// pause waits longer each time, but never less than a server asked for.
+// pause waits longer each time, and never less than the server asked for.
 type pause struct{ delay time.Duration }
 
-// reset makes the next wait a short one: something went well.
+// reset makes the next wait short again, after a success.
 func (p *pause) reset() { p.delay = 0 }
 
-// wait returns the error of stop if that is done first.
+// wait waits, or returns the error of stop if that is done first.
 func (p *pause) wait(stop context.Context, where string, cause failure) error {
 	p.delay = min(max(2*p.delay, firstDelay), maxDelay)
 	delay := p.delay/2 + rand.N(p.delay/2)

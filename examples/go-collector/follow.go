@@ -11,10 +11,10 @@ import (
 	"example.com/go-collector/bridgev1"
 )
 
-// goodbye is how long the bridge gets to record the last acknowledgements.
+// goodbye is how long the bridge may take to record the last acknowledgements.
 const goodbye = 5 * time.Second
 
-// follow copies live spans until stop is done; the bridge remembers what was acknowledged.
+// follow copies live spans until stop is done. The bridge remembers what was acknowledged.
 func follow(
 	stop context.Context,
 	bridge bridgev1.BridgeServiceClient,
@@ -26,7 +26,7 @@ func follow(
 	})
 }
 
-// followStream acknowledges each batch of one stream when the Collector has answered for it.
+// followStream reads one stream and acknowledges each batch once the Collector has answered.
 func followStream(
 	stop context.Context,
 	bridge bridgev1.BridgeServiceClient,
@@ -89,7 +89,7 @@ type followStreamClient = interface {
 	CloseSend() error
 }
 
-// send hands a message on. Why a stream is broken is told to who receives, so io.EOF is no error here.
+// send sends a message. The receiving side learns why a stream broke, so io.EOF is not an error here.
 func send(stream followStreamClient, message *bridgev1.FollowSpansRequest) error {
 	if err := stream.Send(message); err != nil && !errors.Is(err, io.EOF) {
 		return &brokenError{readFailure(err)}
@@ -97,7 +97,7 @@ func send(stream followStreamClient, message *bridgev1.FollowSpansRequest) error
 	return nil
 }
 
-// leave tells the bridge that no acknowledgement will come any more, and gives it time to record those that came.
+// leave tells the bridge that no more acknowledgements follow, and gives it time to record those it received.
 func leave(stream followStreamClient, ended <-chan error) error {
 	if err := stream.CloseSend(); err != nil {
 		return nil

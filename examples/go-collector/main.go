@@ -1,7 +1,7 @@
-// Command go-collector takes Netra's spans from a netra-otel-bridge and hands them to an OpenTelemetry Collector.
+// Command go-collector reads Netra's spans from a netra-otel-bridge and sends them to an OpenTelemetry Collector.
 //
-// A span counts as handed over when the Collector has answered; until then neither the resume token is kept nor the
-// batch acknowledged. Stopped or broken anywhere, it hands over again at most what was on its way.
+// It stores the resume token, or acknowledges the batch, only after the Collector has answered. Wherever it stops or
+// breaks, it sends again at most what was in flight.
 package main
 
 import (
@@ -30,7 +30,7 @@ go-collector pull|follow -h                                 all flags
 Times are RFC 3339. NETRA_BRIDGE_GRPC_TOKEN is the token of the bridge.
 `
 
-// How the program ends; errors that end it early are 1.
+// Exit codes. An error that ends the program early is exitError.
 const (
 	exitDone    = 0
 	exitError   = 1
@@ -61,10 +61,10 @@ func run(arguments []string) int {
 	if command == "pull" {
 		flags.Var(&from, "from", "where the range begins")
 		flags.Var(&until, "until", "where the range ends (default: now)")
-		flags.StringVar(&resume, "resume", "resume-token", "the file that says where to go on; one for each range")
+		flags.StringVar(&resume, "resume", "resume-token", "the file that holds the resume token; use one for each range")
 	} else {
-		flags.Var(&from, "since", "where a subscription begins that was never opened before (default: now)")
-		flags.StringVar(&subscription, "subscription", "go-collector", "the name under which the bridge remembers what was copied")
+		flags.Var(&from, "since", "where a new subscription begins (default: now)")
+		flags.StringVar(&subscription, "subscription", "go-collector", "the name under which the bridge stores progress")
 	}
 	if err := flags.Parse(arguments[1:]); errors.Is(err, flag.ErrHelp) {
 		return exitDone
@@ -113,14 +113,14 @@ func run(arguments []string) int {
 		})
 	}
 	stopped := errors.Is(err, context.Canceled)
-	slog.Info("ended", "spans", receiver.spans, "refused", receiver.refused, "problems", receiver.problems)
+	slog.Info("ended", "spans", receiver.spans, "rejected", receiver.rejected, "problems", receiver.problems)
 	switch {
 	case stopped && command == "pull":
-		slog.Info("stopped before the end; start it again to go on")
+		slog.Info("stopped before the end; start it again to resume")
 		return exitAgain
 	case err != nil && !stopped:
 		return failed(err)
-	case receiver.refused > 0 || receiver.problems > 0:
+	case receiver.rejected > 0 || receiver.problems > 0:
 		return exitPartial
 	}
 	return exitDone
@@ -131,7 +131,7 @@ func failed(err error) int {
 	return exitError
 }
 
-// timeFlag is a flag that takes a time in RFC 3339; without it the timestamp is nil.
+// timeFlag is a flag for a time in RFC 3339. If it is not set, the timestamp is nil.
 type timeFlag struct{ *timestamppb.Timestamp }
 
 func (f *timeFlag) String() string {
@@ -150,7 +150,7 @@ func (f *timeFlag) Set(text string) error {
 	return nil
 }
 
-// profileFlag is a flag that takes a profile by the name that the bridge's own commands use.
+// profileFlag is a flag for a profile, by the names that the bridge's own commands use.
 type profileFlag struct{ bridgev1.Profile }
 
 func (f *profileFlag) String() string { return "" }
@@ -158,7 +158,7 @@ func (f *profileFlag) String() string { return "" }
 func (f *profileFlag) Set(text string) error {
 	value, known := bridgev1.Profile_value["PROFILE_"+strings.ToUpper(text)]
 	if !known || value == 0 {
-		return errors.New("there are raw, genai, openinference and both")
+		return errors.New("use raw, genai, openinference or both")
 	}
 	f.Profile = bridgev1.Profile(value)
 	return nil

@@ -14,7 +14,7 @@ import (
 	"example.com/go-collector/bridgev1"
 )
 
-// pull copies the spans of a range, going on behind what the file says was copied before, until all are there.
+// pull copies the spans of a range until all are copied. It resumes from the token in the file.
 func pull(
 	stop context.Context,
 	bridge bridgev1.BridgeServiceClient,
@@ -32,7 +32,7 @@ func pull(
 	})
 }
 
-// pullStream copies what one stream brings. The request's token is always that of what the Collector has answered for.
+// pullStream copies the spans of one stream. The request's token always marks what the Collector has answered for.
 func pullStream(
 	stop context.Context,
 	bridge bridgev1.BridgeServiceClient,
@@ -60,17 +60,17 @@ func pullStream(
 		}
 		for _, problem := range response.GetProblems() {
 			collector.problems++
-			slog.Warn("not there", "what", problem)
+			slog.Warn("missing", "what", problem)
 		}
 		if err := writeWhole(file, response.GetResumeToken()); err != nil {
-			return fmt.Errorf("the resume token cannot be kept: %w", err)
+			return fmt.Errorf("the resume token cannot be stored: %w", err)
 		}
 		request.ResumeToken = response.GetResumeToken()
 		pause.reset()
 	}
 }
 
-// writeWhole replaces a file: whoever reads it, after a crash too, finds the old text or the new one.
+// writeWhole replaces a file atomically: after a crash it holds either the old text or the new text.
 func writeWhole(name, text string) error {
 	file, err := os.CreateTemp(filepath.Dir(name), ".resume-*")
 	if err != nil {

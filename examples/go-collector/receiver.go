@@ -11,21 +11,21 @@ import (
 	"google.golang.org/grpc"
 )
 
-// exportTimeout is what an OTLP exporter waits for an answer by default.
+// exportTimeout is the default time limit of an OTLP exporter.
 const exportTimeout = 10 * time.Second
 
-// receiver is the Collector, and the counts of what it was handed.
+// receiver is the Collector, with counts of what was sent to it.
 type receiver struct {
-	client                   collectorpb.TraceServiceClient
-	spans, refused, problems int64
+	client                    collectorpb.TraceServiceClient
+	spans, rejected, problems int64
 }
 
 func newReceiver(connection grpc.ClientConnInterface) *receiver {
 	return &receiver{client: collectorpb.NewTraceServiceClient(connection)}
 }
 
-// deliver returns nil once the Collector has answered for these spans. It tries as long as OTLP allows; an answer that
-// is waited for when stop is done is still waited for.
+// deliver sends these spans and returns nil once the Collector has answered. It retries as long as OTLP allows. If stop
+// is done while a request is in flight, it still waits for the answer.
 func (r *receiver) deliver(stop context.Context, data *tracepb.TracesData) error {
 	count := countSpans(data)
 	if count == 0 {
@@ -38,14 +38,14 @@ func (r *receiver) deliver(stop context.Context, data *tracepb.TracesData) error
 		if err == nil {
 			r.spans += count
 			if partial := answer.GetPartialSuccess(); partial.GetRejectedSpans() > 0 {
-				r.refused += partial.GetRejectedSpans()
-				slog.Error("the Collector refused spans", "count", partial.GetRejectedSpans(), "why", partial.GetErrorMessage())
+				r.rejected += partial.GetRejectedSpans()
+				slog.Error("the Collector rejected spans", "count", partial.GetRejectedSpans(), "why", partial.GetErrorMessage())
 			}
 			return nil
 		}
 		cause := readFailure(err)
 		if !cause.mayResend() {
-			return fmt.Errorf("the Collector does not take %d spans, which stay where they are: %s", count, cause)
+			return fmt.Errorf("the Collector rejected %d spans, which are not acknowledged: %s", count, cause)
 		}
 		if err := pause.wait(stop, "collector", cause); err != nil {
 			return err

@@ -1,4 +1,4 @@
-// The bridge's service, with its calls repeated where that helps.
+// A client of the bridge's gRPC service that retries calls where that helps.
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +22,7 @@ const definition = protoLoader.loadSync('netra_otel_bridge/v1/bridge.proto', {
 });
 const { BridgeService } = grpc.loadPackageDefinition(definition).netra_otel_bridge.v1;
 
-/** A client of the bridge at `address`, HOST:PORT. Throws where the token would travel in plain text. */
+/** Connect to the bridge at `address`, HOST:PORT. Throws if the token would be sent in plain text. */
 export function connect(address, token, { ca, tls } = {}) {
   const secure = Boolean(ca || tls);
   if (token && !secure && !/^(localhost|127(\.\d+){3}|\[::1\]):\d+$/.test(address)) {
@@ -50,19 +50,19 @@ class Bridge {
     this.#token = token;
   }
 
-  /** What a tenant used: a GetTenantUsageResponse. Throws a Failure. */
+  /** Return a tenant's usage as a GetTenantUsageResponse. Throws a Failure. */
   getTenantUsage(request) {
     return this.#unary('getTenantUsage', request);
   }
 
-  /** What a session used: a GetSessionUsageResponse. Throws a Failure. */
+  /** Return a session's usage as a GetSessionUsageResponse. Throws a Failure. */
   getSessionUsage(request) {
     return this.#unary('getSessionUsage', request);
   }
 
   /**
-   * The responses of ReadSpans, to the end of the range: a stream that breaks is opened again behind the last response
-   * that the loop has dealt with. Throws a Failure that waiting does not mend.
+   * Yield the responses of ReadSpans, to the end of the range. If the stream breaks, resume after the last response
+   * that the loop has processed. Throws a Failure if waiting does not help.
    */
   async *readSpans(request) {
     let resumeToken = '';
@@ -110,7 +110,7 @@ class Bridge {
     return metadata;
   }
 
-  /** Waits longer than the last time, and as long as the server asked for. Throws what waiting does not mend. */
+  /** Wait longer than last time, and never less than the server asked. Throws a Failure if waiting does not help. */
   async #pause(error, lastDelay) {
     if (!Number.isInteger(error.code)) throw error;
     const failure = new Failure(error);

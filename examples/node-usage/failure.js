@@ -1,4 +1,4 @@
-// Errors of the bridge, with what google.rpc tells of them.
+// Errors of the bridge, with their google.rpc details.
 import grpc from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
@@ -15,7 +15,7 @@ const { root } = protobuf.parse(`
 const { UNAVAILABLE, CANCELLED, INTERNAL, RESOURCE_EXHAUSTED } = grpc.status;
 const TRANSIENT = new Set([UNAVAILABLE, CANCELLED, INTERNAL, RESOURCE_EXHAUSTED]);
 
-/** A call that failed: its `code`, the `reason` of the bridge's ErrorInfo, and `retryMs` where waiting helps. */
+/** A failed call: its `code`, the `reason` of the bridge's ErrorInfo, and `retryMs` if waiting helps. */
 export class Failure extends Error {
   constructor(error) {
     super(`${grpc.status[error.code]}: ${error.details}`, { cause: error });
@@ -32,9 +32,9 @@ export class Failure extends Error {
   }
 
   /**
-   * Whether to call again. Without a reason it is not the bridge that answered: the connection broke, nobody listens, or
-   * there are too many calls even to be refused. A subscription that was taken over is left to the other client: two
-   * that go on would take it from each other without end.
+   * Tell whether to call again. An error without a reason does not come from the bridge itself: the connection broke,
+   * nothing is listening, or the server is too busy even to reject the call. If a subscription was taken over, leave it
+   * to the other client: two clients that both resume take it from each other forever.
    */
   get isTransient() {
     if (this.reason === 'TAKEN_OVER') return false;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Prints what tenants and sessions used, and the spans of a range of time, from a netra-otel-bridge.
+// Print usage of tenants and sessions, and the spans of a time range, from a netra-otel-bridge.
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 
@@ -11,11 +11,11 @@ const USAGE = `node main.js usage --from TIME [--until TIME] [--tenant ID]... [-
 node main.js spans --from TIME [--until TIME] [--tenant ID] [--count]
 
   --bridge HOST:PORT  default: 127.0.0.1:9465
-  --ca FILE           talk TLS, trusting the authorities of this PEM file
-  --tls               talk TLS, trusting the authorities that Node trusts
-  --count             count spans by model, instead of a line of JSON for each
+  --ca FILE           use TLS, with the certificate authorities in this PEM file
+  --tls               use TLS, with the certificate authorities that Node trusts
+  --count             count spans by model instead of printing each as JSON
 
-TIME is as in 2026-01-31T00:00:00Z. NETRA_BRIDGE_GRPC_TOKEN is the token of the bridge.
+TIME looks like 2026-01-31T00:00:00Z. Set NETRA_BRIDGE_GRPC_TOKEN to the token of the bridge.
 `;
 const OPTIONS = {
   bridge: { type: 'string', default: '127.0.0.1:9465' },
@@ -55,7 +55,7 @@ function arguments_() {
   }
 }
 
-/** A google.protobuf.Timestamp, to the millisecond, which is as fine as the bridge's ranges are. */
+/** Parse a time as a google.protobuf.Timestamp, to the millisecond, the resolution of the bridge's ranges. */
 function timestamp(text) {
   const ms = Date.parse(text);
   if (Number.isNaN(ms)) throw new UsageError(`${text} is not a time such as 2026-01-31T00:00:00Z`);
@@ -63,7 +63,7 @@ function timestamp(text) {
   return { seconds, nanos: (ms - seconds * 1000) * 1e6 };
 }
 
-/** Prints a line, and waits while whoever reads it does not keep up. */
+/** Print a line, and wait if the reader does not keep up. */
 async function print(line) {
   if (!process.stdout.write(`${line}\n`)) await once(process.stdout, 'drain');
 }
@@ -102,7 +102,7 @@ async function printSpans(bridge, { range, tenant, count }) {
       else await print(JSON.stringify(summary(span, resource)));
     }
     for (const problem of problems) {
-      console.error(`not there: ${problem}`);
+      console.error(`missing: ${problem}`);
       code = 3;
     }
   }
@@ -124,7 +124,7 @@ async function main() {
   }
 }
 
-// `main.js spans | head` is no failure.
+// Do not fail when the reader closes the pipe, as in `main.js spans | head`.
 process.stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 try {

@@ -1,6 +1,6 @@
-// OTLP spans as this program shows them.
+// OTLP spans, in the form this program prints.
 
-/** The spans of a TracesData, each with its resource. */
+/** Yield the spans of a TracesData, each with its resource. */
 export function* spansOf(tracesData) {
   for (const { resource, scopeSpans } of tracesData?.resourceSpans ?? []) {
     for (const { spans } of scopeSpans) {
@@ -9,13 +9,13 @@ export function* spansOf(tracesData) {
   }
 }
 
-/** The model that answered, or else was asked; undefined where none was called. */
+/** Return the model that answered, else the requested model, else undefined. */
 export function modelOf(span) {
   const attributes = named(span.attributes);
   return attributes.get('gen_ai.response.model') ?? attributes.get('gen_ai.request.model');
 }
 
-/** What is printed of a span. Times are nanoseconds, as texts: they are larger than a number holds exactly. */
+/** Return the printed form of a span. Times are nanoseconds as text, because a number cannot hold them exactly. */
 export function summary(span, resource) {
   return {
     trace_id: span.traceId.toString('hex'),

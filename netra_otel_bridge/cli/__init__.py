@@ -13,8 +13,8 @@ import typer
 
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.output import wants_json, write_error
-from netra_otel_bridge.cli.running import Interrupted
-from netra_otel_bridge.errors import BridgeError, UsageError
+from netra_otel_bridge.cli.signals import Interrupted
+from netra_otel_bridge.core.errors import BridgeError, UsageError
 
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 """What typer raises for flags it cannot make sense of; typer exports only this subclass of it."""

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from netra_otel_bridge.check import check as check_all
+from netra_otel_bridge.bridge.check import check as check_all
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
 from netra_otel_bridge.cli.replay import refuse_console
-from netra_otel_bridge.cli.running import run
-from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.cli.signals import run
+from netra_otel_bridge.core.errors import UsageError
 
 
 def check(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.bridge.bridge import Bridge
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.deliver import identity
-from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.model import TraceQuery
 from netra_otel_bridge.state import StateStore, checkpoint, reset
 
 

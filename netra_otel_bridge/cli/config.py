@@ -12,8 +12,9 @@ from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
-from netra_otel_bridge.clock import duration_text
-from netra_otel_bridge.settings import SETTINGS, Secret, Setting, Settings
+from netra_otel_bridge.config.parsers import Secret
+from netra_otel_bridge.config.settings import SETTINGS, Setting, Settings
+from netra_otel_bridge.core.time_text import duration_text
 
 _CREDENTIALS = re.compile(r"//[^/?#]*@")
 """A user and password in a URL. They are refused wherever the URL is used, and not shown before."""

@@ -8,17 +8,19 @@ from typing import Annotated
 
 import typer
 
-from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, report_json, write_json
 from netra_otel_bridge.cli.replay import refuse_console, write_report
-from netra_otel_bridge.cli.running import run
+from netra_otel_bridge.cli.signals import run
 from netra_otel_bridge.cli.traces import draw, most_interesting
 from netra_otel_bridge.cli.usage import write_usage
-from netra_otel_bridge.clock import iso_ms
+from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.model.netra import TenantUsageData, TraceSpan, TraceSummary
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.model.report import ReplayReport
+from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
-from netra_otel_bridge.errors import BridgeError
-from netra_otel_bridge.model import ReplayReport, TenantUsageData, TraceSpan, TraceSummary, Window
 
 TRACES = 200
 SPANS_PER_TRACE = 12

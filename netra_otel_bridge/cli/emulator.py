@@ -10,9 +10,10 @@ import typer
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import write_json
-from netra_otel_bridge.clock import NS_PER_S, parse_duration_ns
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.time_text import parse_duration_ns
 from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions, serve
-from netra_otel_bridge.errors import UsageError
 
 _FAULT_LINES = "\n\n".join(f"{name}: {entry.doc}" for name, entry in FAULTS.items())
 

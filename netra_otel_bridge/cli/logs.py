@@ -12,9 +12,10 @@ from typing import Any, Literal, TextIO
 from rich.text import Text
 
 from netra_otel_bridge.cli.output import err
-from netra_otel_bridge.clock import NS_PER_S, Clock, SystemClock, iso_ms
-from netra_otel_bridge.jsontext import clean_text, write_json
-from netra_otel_bridge.limiter import Limiter
+from netra_otel_bridge.core.clock import NS_PER_S, Clock, SystemClock
+from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.log_limit import LogLimit
+from netra_otel_bridge.core.time_text import iso_ms
 
 Form = Literal["text", "json"]
 PACKAGE = "netra_otel_bridge"
@@ -163,7 +164,7 @@ class _Sparing(logging.Filter):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
-        self._limiter = Limiter(clock)
+        self._limiter = LogLimit(clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
         times = self._limiter.due((record.name, _text(record.msg)))

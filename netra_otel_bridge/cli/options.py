@@ -10,10 +10,10 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import logs
-from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.model import TraceFilter, TraceQuery
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML file with settings.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]

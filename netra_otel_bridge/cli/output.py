@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.errors import BridgeError
-from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport
+from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
+from netra_otel_bridge.core.time_text import iso_ms
 
 WIDTH_OF_FILES = 140
 """Columns where stdout is no terminal: tables are then for a log or a mail, and nothing in them is cut."""

@@ -11,13 +11,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import checkpoint, options
 from netra_otel_bridge.cli.output import count, err, estimate_json, out, report_json, size, write_json
-from netra_otel_bridge.cli.running import run
-from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.errors import BridgeError, UsageError
-from netra_otel_bridge.model import LaneReport, ReplayEstimate, ReplayReport, TraceQuery, Window
+from netra_otel_bridge.cli.signals import run
+from netra_otel_bridge.core.errors import BridgeError, UsageError
+from netra_otel_bridge.core.model.query import TraceQuery, Window
+from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
+from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import StateStore
 
 

@@ -12,11 +12,11 @@ import typer
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import write_json
-from netra_otel_bridge.cli.running import on_signals
-from netra_otel_bridge.daemon.service import Service
-from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.model import TraceQuery
-from netra_otel_bridge.rpc import is_wanted
+from netra_otel_bridge.cli.signals import on_signals
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.model.query import TraceQuery
+from netra_otel_bridge.service.rpc import is_wanted
+from netra_otel_bridge.service.service import Service
 
 FILES = 65_536
 

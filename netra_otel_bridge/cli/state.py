@@ -11,9 +11,9 @@ import typer
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
-from netra_otel_bridge.clock import iso_ms, parse_time_ns
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import identity
-from netra_otel_bridge.errors import UsageError
 from netra_otel_bridge.state import StoredLetter, discard, remove_letters
 from netra_otel_bridge.state import dead_letters as stored_letters
 from netra_otel_bridge.state import reset as reset_state

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import count, duration, out, size, write_json
-from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.model import LaneStatus, Reconciliation, Window
+from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import StateStatus, read_status
 
 DIFFERING = 20

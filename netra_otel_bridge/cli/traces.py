@@ -13,10 +13,10 @@ from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import cost, count, duration, out, write_json
-from netra_otel_bridge.clock import iso_ms
 from netra_otel_bridge.convert import instant_ns, is_error, is_metered, is_no_id
-from netra_otel_bridge.errors import NotKnown
-from netra_otel_bridge.model import TraceSpan, TraceSummary
+from netra_otel_bridge.core.errors import NotKnown
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
+from netra_otel_bridge.core.time_text import iso_ms
 
 app = typer.Typer(help="List traces, or draw one as a tree.", no_args_is_help=True)
 BAR_WIDTH = 24

@@ -8,9 +8,10 @@ from rich.table import Table
 
 from netra_otel_bridge.cli import options, usage_backfill
 from netra_otel_bridge.cli.output import cost, count, out, write_json
-from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.errors import NotKnown
-from netra_otel_bridge.model import SessionUsageData, TenantUsageData, Window
+from netra_otel_bridge.core.errors import NotKnown
+from netra_otel_bridge.core.model.netra import SessionUsageData, TenantUsageData
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.time_text import iso_ms
 
 app = typer.Typer(help="Print what a tenant or a session used: tokens, requests, sessions, cost.", no_args_is_help=True)
 app.command("backfill")(usage_backfill.backfill)

@@ -11,21 +11,24 @@ from typing import Annotated, Any
 
 import typer
 
-from netra_otel_bridge import telemetry
-from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import count, err, out, write_json
-from netra_otel_bridge.cli.running import Interrupted, run
-from netra_otel_bridge.clock import NS_PER_MS, NS_PER_S, Backoff, duration_text, iso_ms, parse_duration_ns
-from netra_otel_bridge.convert.metrics import TENANT_ID
-from netra_otel_bridge.convert.openmetrics import is_label, tenant_label
+from netra_otel_bridge.cli.signals import Interrupted, run
+from netra_otel_bridge.config.parsers import parse_headers
+from netra_otel_bridge.convert.semconv import TENANT_ID
+from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S, Backoff
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.time_text import duration_text, iso_ms, parse_duration_ns
 from netra_otel_bridge.deliver.answers import header_secrets
-from netra_otel_bridge.deliver.metric_sender import MetricSender
-from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.model import Window
-from netra_otel_bridge.past_output import file_for, send_readings, write_openmetrics
-from netra_otel_bridge.past_usage import PastUsage, count_steps, find_tenants
-from netra_otel_bridge.settings import parse_headers
+from netra_otel_bridge.service.metric_exporters import metric_exporter
+from netra_otel_bridge.service.telemetry import SERVICE_NAME
+from netra_otel_bridge.usage.backfill import UsageBackfill, count_steps
+from netra_otel_bridge.usage.backfill_output import file_for, send_readings, write_openmetrics
+from netra_otel_bridge.usage.discovery import find_tenants
+from netra_otel_bridge.usage.metric_sender import MetricSender
+from netra_otel_bridge.usage.openmetrics import is_label, tenant_label
 
 FORMS = "give --to openmetrics:FILE, otlp, or exporter:NAME"
 
@@ -121,7 +124,7 @@ def _sender(bridge: Bridge, target: Target) -> MetricSender:
             secrets += header_secrets(values)
     return MetricSender(
         target.text,
-        telemetry.metric_exporter(target.exporter, environ, "--to"),
+        metric_exporter(target.exporter, environ, "--to"),
         backoff=Backoff(first_s=0.5, attempts=bridge.settings.attempts),
         clock=bridge.clock,
         secrets=secrets,
@@ -143,7 +146,7 @@ async def _backfill(
     sender = None if target.file else _sender(bridge, target)
     async with bridge.async_client() as client:
         tenants = list(dict.fromkeys(named)) or await find_tenants(client, window, bridge.settings.window_ns)
-        usage = PastUsage(client, tenants, window, step_ns, bridge.settings.concurrency)
+        usage = UsageBackfill(client, tenants, window, step_ns, bridge.settings.concurrency)
         if not quiet:
             err.print(
                 f"tenants: {count(len(tenants))}, steps of {duration_text(step_ns)}: {count(usage.steps)}, "
@@ -157,7 +160,7 @@ async def _backfill(
                 samples = await write_openmetrics(path, readings, labels)
             elif sender is not None:
                 async with aclosing(sender):
-                    samples = await send_readings(sender, readings, window.start_ns, labels, telemetry.SERVICE_NAME)
+                    samples = await send_readings(sender, readings, window.start_ns, labels, SERVICE_NAME)
         return {
             "window": {"from": iso_ms(window.start_ns), "until": iso_ms(window.end_ns)},
             "step": duration_text(step_ns),

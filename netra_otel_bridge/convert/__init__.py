@@ -1,7 +1,12 @@
 """CONVERT: from Netra's JSON to OpenTelemetry's ``ReadableSpan``, pure: no I/O, no clock."""
 
+from netra_otel_bridge.convert.costs import (
+    SpanCost,
+    hour_costs,
+    is_metered,
+    span_costs,
+)
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
-from netra_otel_bridge.convert.metered import SpanSpent, is_metered, spent, summed
 from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User
 from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
@@ -11,12 +16,12 @@ __all__ = [
     "Privacy",
     "Profile",
     "SpanConverter",
-    "SpanSpent",
+    "SpanCost",
     "User",
+    "hour_costs",
     "instant_ns",
     "is_error",
     "is_metered",
     "is_no_id",
-    "spent",
-    "summed",
+    "span_costs",
 ]

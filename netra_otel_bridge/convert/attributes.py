@@ -18,8 +18,14 @@ from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
 from netra_otel_bridge.convert import fields
-from netra_otel_bridge.jsontext import clean_text, clean_value, int_text, read_json, write_json
-from netra_otel_bridge.model import JsonText
+from netra_otel_bridge.core.json_text import (
+    clean_text,
+    clean_value,
+    int_text,
+    read_json,
+    write_json,
+)
+from netra_otel_bridge.core.model.netra import JsonText
 
 Attributes = dict[str, Any]
 _DIGITS = re.compile(r"-?[0-9]{1,19}")

@@ -13,8 +13,13 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.status import StatusCode
 
-from netra_otel_bridge.jsontext import int_text, read_json
-from netra_otel_bridge.model import Instant, JsonText, Number, TraceSpan
+from netra_otel_bridge.core.json_text import int_text, read_json
+from netra_otel_bridge.core.model.netra import (
+    Instant,
+    JsonText,
+    Number,
+    TraceSpan,
+)
 
 MAX_NS = 2**63 - 1
 _MS_DIGITS = 13

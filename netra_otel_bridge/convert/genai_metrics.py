@@ -17,9 +17,9 @@ import msgspec
 
 from netra_otel_bridge.convert import fields, semconv
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, events_of, read_container
-from netra_otel_bridge.convert.metrics import TENANT_ID
-from netra_otel_bridge.jsontext import clean_text
-from netra_otel_bridge.model import TraceSpan, TraceSummary
+from netra_otel_bridge.convert.semconv import TENANT_ID
+from netra_otel_bridge.core.json_text import clean_text
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 
 TOKENS_USED = "gen_ai.client.token.usage"
 OPERATION_DURATION = "gen_ai.client.operation.duration"

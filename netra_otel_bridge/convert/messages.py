@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from netra_otel_bridge.jsontext import read_json
+from netra_otel_bridge.core.json_text import read_json
 
 _PROMPT = "gen_ai.prompt."
 _COMPLETION = "gen_ai.completion."

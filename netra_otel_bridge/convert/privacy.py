@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.jsontext import write_json
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.json_text import write_json
 
 Content = Literal["keep", "drop", "redact"]
 Pii = Literal["keep", "drop-content"]

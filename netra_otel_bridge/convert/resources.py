@@ -10,8 +10,8 @@ from opentelemetry.sdk.resources import Resource
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, read_container
 from netra_otel_bridge.convert.openinference import PROJECT_NAME
 from netra_otel_bridge.convert.privacy import Privacy
-from netra_otel_bridge.jsontext import clean_text, write_json
-from netra_otel_bridge.model import JsonText, TraceSpan
+from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.model.netra import JsonText, TraceSpan
 
 ORIGINAL_RESOURCES = "netra.bridge.original.resources"
 _MAX_RESOURCES = 4096

@@ -9,11 +9,10 @@ from typing import Any
 
 from netra_otel_bridge.convert.attributes import as_count, as_double
 from netra_otel_bridge.convert.messages import Message
-from netra_otel_bridge.jsontext import clean_text, write_json
-from netra_otel_bridge.model import TraceSpan
+from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.model.netra import TraceSpan
 
 SEMCONV_VERSION = "1.41.0"
-
 OPERATION_NAME = "gen_ai.operation.name"
 PROVIDER_NAME = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
@@ -29,7 +28,6 @@ FINISH_REASONS = "gen_ai.response.finish_reasons"
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"
 ERROR_TYPE = "error.type"
-
 OPERATION_OF_REQUEST_TYPE = {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"}
 """``llm.request.type`` in today's words."""
 OPERATION_OF_KIND = {
@@ -46,7 +44,6 @@ KIND_OF_OPERATION = {
     "execute_tool": "TOOL",
     "invoke_agent": "AGENT",
 }
-
 _PROVIDERS = {
     "anthropic": "anthropic",
     "aws": "aws.bedrock",
@@ -71,7 +68,6 @@ _PROVIDERS = {
     "watsonx": "ibm.watsonx.ai",
     "xai": "x_ai",
 }
-
 INPUT_TOKEN_DIALECTS = (INPUT_TOKENS, "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens")
 OUTPUT_TOKEN_DIALECTS = (OUTPUT_TOKENS, "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens")
 CACHE_READ_DIALECTS = (
@@ -158,3 +154,6 @@ def add_genai(
             if isinstance(message.finish_reason, str) and message.finish_reason
         )
         add(attributes, FINISH_REASONS, reasons or None)
+
+
+TENANT_ID = "netra.tenant.id"

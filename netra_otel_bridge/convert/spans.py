@@ -29,14 +29,14 @@ from netra_otel_bridge.convert.attributes import (
     links_of,
     read_container,
 )
-from netra_otel_bridge.convert.findings import add_findings
+from netra_otel_bridge.convert.netra_names import add_findings
 from netra_otel_bridge.convert.openinference import add_openinference
 from netra_otel_bridge.convert.privacy import Privacy, one_of
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
-from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.jsontext import clean_text, write_json
-from netra_otel_bridge.model import JsonText, TraceSpan, TraceSummary
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 

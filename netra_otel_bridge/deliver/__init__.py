@@ -1,9 +1,17 @@
 """SEND: batches of spans to a destination, each answered with an `Outcome`."""
 
+from netra_otel_bridge.deliver.adapters.callback import SpanCallback
+from netra_otel_bridge.deliver.adapters.exporter import ExporterDestination
+from netra_otel_bridge.deliver.adapters.from_object import (
+    Named,
+    To,
+    check_handed_in_once,
+    check_names,
+    own_destination,
+)
 from netra_otel_bridge.deliver.answers import raised
 from netra_otel_bridge.deliver.batching import Batcher, batch_of
-from netra_otel_bridge.deliver.callback import SpanCallback
-from netra_otel_bridge.deliver.deadletter import letter, span_of
+from netra_otel_bridge.deliver.dead_letter import letter, span_of
 from netra_otel_bridge.deliver.destination import (
     Destination,
     DestinationSpec,
@@ -12,12 +20,10 @@ from netra_otel_bridge.deliver.destination import (
     opened,
     parse_destination,
 )
-from netra_otel_bridge.deliver.exporter import ExporterDestination
-from netra_otel_bridge.deliver.own import Named, To, check_handed_in_once, check_names, own_destination
+from netra_otel_bridge.deliver.otlp.encode import encode_span
 from netra_otel_bridge.deliver.probe import ProbeResult, probe
 from netra_otel_bridge.deliver.sender import Answer, Dead, Sender
 from netra_otel_bridge.deliver.trim import trimmed_to
-from netra_otel_bridge.deliver.wire import encode_span
 
 __all__ = [
     "Answer",

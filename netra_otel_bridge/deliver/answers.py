@@ -18,7 +18,15 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # googleapis-common-protos has no types
 from grpc import StatusCode
 
-from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, PartlyRefused, Refused, Retry, TooLarge
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Misconfigured,
+    Outcome,
+    PartlyRefused,
+    Refused,
+    Retry,
+    TooLarge,
+)
 
 _SECRET_CHARS = 4
 MAX_REASON_CHARS = 400

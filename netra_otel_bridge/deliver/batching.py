@@ -10,8 +10,13 @@ from itertools import accumulate
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from netra_otel_bridge.deliver.wire import encode_resource, encode_scope, encode_span, ids_of
-from netra_otel_bridge.model import SpanBatch
+from netra_otel_bridge.core.model.outcome import SpanBatch
+from netra_otel_bridge.deliver.otlp.encode import (
+    encode_resource,
+    encode_scope,
+    encode_span,
+    ids_of,
+)
 
 MAX_SPANS = 512
 MAX_BYTES = 3_500_000

@@ -23,16 +23,21 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from netra_otel_bridge.clock import Clock, SystemClock
+from netra_otel_bridge.core.clock import Clock, SystemClock
+from netra_otel_bridge.core.errors import ConfigurationError, UsageError
+from netra_otel_bridge.core.model.outcome import Outcome, SpanBatch
+from netra_otel_bridge.deliver.adapters.entry_points import new_exporter
+from netra_otel_bridge.deliver.adapters.exporter import ExporterDestination
+from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.answers import header_secrets
-from netra_otel_bridge.deliver.calls import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.exporter import ExporterDestination
-from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
-from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
-from netra_otel_bridge.deliver.otlp_settings import TRACES_PATH, OtlpProtocol, read_headers, read_settings
-from netra_otel_bridge.deliver.stock import new_exporter
-from netra_otel_bridge.errors import ConfigurationError, UsageError
-from netra_otel_bridge.model import Outcome, SpanBatch
+from netra_otel_bridge.deliver.otlp.client import OtlpGrpcDestination, OtlpHttpDestination
+from netra_otel_bridge.deliver.otlp.file import OtlpFileDestination
+from netra_otel_bridge.deliver.otlp.settings import (
+    TRACES_PATH,
+    OtlpProtocol,
+    read_headers,
+    read_settings,
+)
 
 _log = logging.getLogger(__name__)
 OPEN_S = 12.0

@@ -21,16 +21,8 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
-from netra_otel_bridge.clock import NS_PER_MS
-from netra_otel_bridge.deliver import hints
-from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes
-from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MAX_BYTES, MIN_BYTES, batch_of
-from netra_otel_bridge.deliver.destination import Destination
-from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
-from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
-from netra_otel_bridge.deliver.rebuilt import SAMPLED
-from netra_otel_bridge.deliver.wire import encode_resource, varint
-from netra_otel_bridge.errors import (
+from netra_otel_bridge.core.clock import NS_PER_MS
+from netra_otel_bridge.core.errors import (
     BridgeError,
     ConfigurationError,
     DestinationMisconfigured,
@@ -38,7 +30,7 @@ from netra_otel_bridge.errors import (
     DestinationUnauthorized,
     DestinationUnavailable,
 )
-from netra_otel_bridge.model import (
+from netra_otel_bridge.core.model.outcome import (
     Delivered,
     Misconfigured,
     Outcome,
@@ -48,6 +40,14 @@ from netra_otel_bridge.model import (
     SpanBatch,
     TooLarge,
 )
+from netra_otel_bridge.deliver import hints
+from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes
+from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MAX_BYTES, MIN_BYTES, batch_of
+from netra_otel_bridge.deliver.destination import Destination
+from netra_otel_bridge.deliver.otlp.client import OtlpGrpcDestination, OtlpHttpDestination
+from netra_otel_bridge.deliver.otlp.encode import encode_resource, varint
+from netra_otel_bridge.deliver.otlp.file import OtlpFileDestination
+from netra_otel_bridge.deliver.span_copy import SAMPLED
 
 EMPTY = SpanBatch((), (), 0)
 ANSWER_S = 12.0

@@ -15,22 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
-from netra_otel_bridge.clock import Backoff, Clock
-from netra_otel_bridge.deliver import hints
-from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes, names_full_trace
-from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MIN_BYTES, batch_of, halves_by_size, halves_by_trace
-from netra_otel_bridge.deliver.destination import Destination
-from netra_otel_bridge.deliver.otlp import OtlpGrpcDestination, OtlpHttpDestination
-from netra_otel_bridge.deliver.trim import MAX_TRIMS, trim
-from netra_otel_bridge.deliver.wire import ids_of
-from netra_otel_bridge.errors import (
+from netra_otel_bridge.core.clock import Backoff, Clock
+from netra_otel_bridge.core.errors import (
     DestinationError,
     DestinationMisconfigured,
     DestinationRefuses,
     DestinationUnauthorized,
     DestinationUnavailable,
 )
-from netra_otel_bridge.model import (
+from netra_otel_bridge.core.model.outcome import (
     Delivered,
     Misconfigured,
     Outcome,
@@ -40,6 +33,13 @@ from netra_otel_bridge.model import (
     SpanBatch,
     TooLarge,
 )
+from netra_otel_bridge.deliver import hints
+from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes, names_full_trace
+from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MIN_BYTES, batch_of, halves_by_size, halves_by_trace
+from netra_otel_bridge.deliver.destination import Destination
+from netra_otel_bridge.deliver.otlp.client import OtlpGrpcDestination, OtlpHttpDestination
+from netra_otel_bridge.deliver.otlp.encode import ids_of
+from netra_otel_bridge.deliver.trim import MAX_TRIMS, trim
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

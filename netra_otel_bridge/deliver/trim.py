@@ -14,9 +14,9 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status
 
+from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.deliver.batching import batch_of
-from netra_otel_bridge.deliver.rebuilt import with_content
-from netra_otel_bridge.model import SpanBatch
+from netra_otel_bridge.deliver.span_copy import with_content
 
 NOTES = "netra.bridge.notes"
 """The list in which conversion, too, notes what it changed (``docs/mapping.md``, "What is noted")."""

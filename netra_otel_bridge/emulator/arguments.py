@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from netra_otel_bridge.clock import datetime_ns
+from netra_otel_bridge.core.time_text import datetime_ns
 from netra_otel_bridge.emulator.filters import Condition, read_condition
 from netra_otel_bridge.emulator.wire import ApiError
 

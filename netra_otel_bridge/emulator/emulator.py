@@ -19,6 +19,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.fault_table import FAULTS
 from netra_otel_bridge.emulator.faults import Faults
@@ -27,7 +28,6 @@ from netra_otel_bridge.emulator.query import Windowing
 from netra_otel_bridge.emulator.server import Handler
 from netra_otel_bridge.emulator.store import CACHE_BYTES, Store
 from netra_otel_bridge.emulator.synthetic import Traffic
-from netra_otel_bridge.errors import ConfigurationError, UsageError
 
 _DAY_NS = 86_400_000_000_000
 _MAX_REQUEST_BYTES = 64 * 1024 * 1024

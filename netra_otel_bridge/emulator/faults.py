@@ -15,9 +15,9 @@ from typing import Any
 
 from aiohttp import web
 
+from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.emulator.routes import Route
 from netra_otel_bridge.emulator.wire import to_json_bytes
-from netra_otel_bridge.errors import UsageError
 
 JSON = "application/json"
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.emulator.otlp import OtlpError, read_document
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.errors import ConfigurationError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from netra_otel_bridge.clock import Clock, SystemClock
+from netra_otel_bridge.core.clock import Clock, SystemClock
 from netra_otel_bridge.emulator.otlp import read_protobuf, spans_of
 from netra_otel_bridge.emulator.render import Row, row
 from netra_otel_bridge.emulator.spans import Span

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from netra_otel_bridge.clock import NS_PER_MS, datetime_ns, iso_ms
-from netra_otel_bridge.dashboards import (
+from netra_otel_bridge.core.clock import NS_PER_MS
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.model.dashboards import (
     ChartType,
     Dimension,
     FilterConfig,
@@ -19,8 +20,8 @@ from netra_otel_bridge.dashboards import (
     SessionFilterConfig,
     SessionSort,
 )
-from netra_otel_bridge.errors import UsageError
-from netra_otel_bridge.model import TraceFilter
+from netra_otel_bridge.core.model.query import TraceFilter
+from netra_otel_bridge.core.time_text import datetime_ns, iso_ms
 
 Direction = Literal["up", "down"]
 SortOrder = Literal["asc", "desc"]

@@ -10,7 +10,7 @@ import zlib
 
 import aiohttp
 
-from netra_otel_bridge.errors import NetraResponseTooLarge, NetraUnavailable
+from netra_otel_bridge.core.errors import NetraResponseTooLarge, NetraUnavailable
 
 _STEP_BYTES = 1 << 20
 """Inflated at a time."""

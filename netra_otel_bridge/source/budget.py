@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from netra_otel_bridge.clock import Clock
+from netra_otel_bridge.core.clock import Clock
 
 
 class Budget:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from netra_otel_bridge.dashboards import (
+from netra_otel_bridge.core.model.dashboards import (
     Bar,
     ChartType,
     DashboardData,
@@ -20,7 +20,7 @@ from netra_otel_bridge.dashboards import (
     SessionStatsPage,
     TimeRange,
 )
-from netra_otel_bridge.model import Instant, Number
+from netra_otel_bridge.core.model.netra import Instant, Number
 from netra_otel_bridge.source.lenient import number, parse, text
 from netra_otel_bridge.source.schema import as_object, read_page, wrong
 

@@ -15,16 +15,16 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from netra_otel_bridge.clock import Backoff, Clock, SystemClock
-from netra_otel_bridge.model import (
+from netra_otel_bridge.core.clock import Backoff, Clock, SystemClock
+from netra_otel_bridge.core.model.netra import (
     SessionUsageData,
     SpansPage,
     TenantUsageData,
-    TraceFilter,
     TracesPage,
     TraceSpan,
     TraceSummary,
 )
+from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.source import schema
 from netra_otel_bridge.source.arguments import (
     MAX_LIMIT,

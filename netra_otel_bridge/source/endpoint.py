@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from netra_otel_bridge.errors import ConfigurationError, UsageError
+from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 
 _TELEMETRY = "/telemetry"
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\])")

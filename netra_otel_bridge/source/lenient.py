@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 
-from netra_otel_bridge.dashboards import SessionStats
-from netra_otel_bridge.errors import NetraSchemaError
-from netra_otel_bridge.jsontext import read_lenient
-from netra_otel_bridge.model import TraceSpan, TraceSummary, UnreadableItem
+from netra_otel_bridge.core.errors import NetraSchemaError
+from netra_otel_bridge.core.json_text import read_lenient
+from netra_otel_bridge.core.model.dashboards import SessionStats
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary, UnreadableItem
 from netra_otel_bridge.source.body import CutAnswer
 from netra_otel_bridge.source.endpoint import reaches_its_path
 

@@ -15,9 +15,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from netra_otel_bridge.clock import Backoff, Clock
-from netra_otel_bridge.dashboards import SessionStats, SessionStatsPage
-from netra_otel_bridge.errors import (
+from netra_otel_bridge.core.clock import Backoff, Clock
+from netra_otel_bridge.core.errors import (
     NetraCursorRefused,
     NetraError,
     NetraRejected,
@@ -25,14 +24,15 @@ from netra_otel_bridge.errors import (
     NetraSchemaError,
     PaginationLoop,
 )
-from netra_otel_bridge.model import SpansPage, TracesPage, TraceSpan, TraceSummary
+from netra_otel_bridge.core.model.dashboards import SessionStats, SessionStatsPage
+from netra_otel_bridge.core.model.netra import SpansPage, TracesPage, TraceSpan, TraceSummary
 
+_log = logging.getLogger(__name__)
 Page = TracesPage | SpansPage | SessionStatsPage
 PageT = TypeVar("PageT", TracesPage, SpansPage, SessionStatsPage)
 EMPTY_TRIES = 3
 DEFAULT_LIMIT = 20
 """Items on a page when no limit is asked for, as Netra documents it."""
-_log = logging.getLogger("netra_otel_bridge.source")
 
 
 class Pager:
@@ -154,3 +154,8 @@ def _items(page: Page) -> Sequence[TraceSummary | TraceSpan | SessionStats]:
 
 def _id(item: TraceSummary | TraceSpan | SessionStats) -> str:
     return item.session_id if isinstance(item, SessionStats) else item.id
+
+
+PAGE_LIMIT = 100
+RESTARTS = 3
+"""How often a listing, or a trace, is begun again because its cursor expired."""

@@ -20,8 +20,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from netra_otel_bridge.errors import NetraSchemaError
-from netra_otel_bridge.model import (
+from netra_otel_bridge.core.errors import NetraSchemaError
+from netra_otel_bridge.core.model.netra import (
     SessionUsageData,
     SpansPage,
     TenantUsageData,

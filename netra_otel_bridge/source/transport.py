@@ -21,9 +21,20 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from netra_otel_bridge.clock import NS_PER_S, Backoff, Clock, parse_http_date_ns, parse_retry_after
-from netra_otel_bridge.errors import ConfigurationError, NetraError, NetraSchemaError, NetraUnavailable, UsageError
-from netra_otel_bridge.source.answers import (
+from netra_otel_bridge.core.clock import NS_PER_S, Backoff, Clock
+from netra_otel_bridge.core.errors import (
+    ConfigurationError,
+    NetraError,
+    NetraSchemaError,
+    NetraUnavailable,
+    UsageError,
+)
+from netra_otel_bridge.core.time_text import parse_http_date_ns, parse_retry_after
+from netra_otel_bridge.source.arguments import is_above_zero
+from netra_otel_bridge.source.body import CutAnswer, read_body
+from netra_otel_bridge.source.budget import Budget
+from netra_otel_bridge.source.endpoint import base_url, request_headers
+from netra_otel_bridge.source.failures import (
     Failure,
     Redactor,
     judge_exception,
@@ -33,10 +44,6 @@ from netra_otel_bridge.source.answers import (
     timed_out,
     web_page,
 )
-from netra_otel_bridge.source.arguments import is_above_zero
-from netra_otel_bridge.source.body import CutAnswer, read_body
-from netra_otel_bridge.source.budget import Budget
-from netra_otel_bridge.source.endpoint import base_url, request_headers
 
 T = TypeVar("T")
 SCHEMA_TRIES = 3
@@ -45,7 +52,7 @@ READ_DATE_S = 10.0
 _JSON = {"Content-Type": "application/json"}
 _SUBJECT_CHARS = 80
 _ERROR_BODY_BYTES = 64 * 1024
-_log = logging.getLogger("netra_otel_bridge.source")
+_log = logging.getLogger(__name__)
 
 
 class Call(msgspec.Struct, frozen=True):

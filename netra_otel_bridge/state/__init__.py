@@ -7,11 +7,16 @@ operators: `reset`, `discard`; `read_status` and `dead_letters` look on while a 
 that goes with the work it is for.
 """
 
-from netra_otel_bridge.state.amend import ResetReport, discard, remove_letters, reset
 from netra_otel_bridge.state.checkpoint import checkpoint
 from netra_otel_bridge.state.lane import LaneState
+from netra_otel_bridge.state.maintenance import (
+    ResetReport,
+    discard,
+    remove_letters,
+    reset,
+)
 from netra_otel_bridge.state.meter import MeterState
-from netra_otel_bridge.state.record import StoredLetter
+from netra_otel_bridge.state.rows import StoredLetter
 from netra_otel_bridge.state.status import StateStatus, dead_letters, read_status
 from netra_otel_bridge.state.store import StateStore
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from netra_otel_bridge.clock import Clock
+from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.state.store import StateStore
 
 

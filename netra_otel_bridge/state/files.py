@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from netra_otel_bridge.state.failures import unusable
+from netra_otel_bridge.state.errors import unusable
 
 _BLOCK_BYTES = 1 << 20
 _MARKER = "netra-otel-bridge state "

@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from netra_otel_bridge.model import (
+from netra_otel_bridge.core.model.progress import (
     FinishedWindow,
     KnownTrace,
     Progress,
     Reconciliation,
+    TraceCost,
     TraceRecord,
-    TraceSpent,
-    Window,
 )
-from netra_otel_bridge.state import record, spent
-from netra_otel_bridge.state.failures import not_written
-from netra_otel_bridge.state.record import StoredLetter
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.state import costs as spent
+from netra_otel_bridge.state import rows as record
+from netra_otel_bridge.state.errors import not_written
+from netra_otel_bridge.state.rows import StoredLetter
 from netra_otel_bridge.state.schema import readable, rolling_back, storable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class LaneState:
             ).fetchall()
         return bytes(rows[0][0]) if rows else b""
 
-    def trace_spent(self, trace_id: str) -> TraceSpent:
+    def trace_cost(self, trace_id: str) -> TraceCost:
         """What the spans of a trace cost that the destination has."""
         with self._store.reading() as connection:
             rows = connection.execute(
@@ -146,7 +147,7 @@ class LaneState:
         with self._store.reading() as connection:
             return spent.tenants(connection, self._lane, window)
 
-    def spent(self, tenant_id: str, window: Window) -> tuple[int, float]:
+    def tenant_cost(self, tenant_id: str, window: Window) -> tuple[int, float]:
         """Tokens and cost of the spans of a tenant that start in the hours of ``window`` and that the destination has."""
         with self._store.reading() as connection:
             return spent.total(connection, self._lane, tenant_id, window)

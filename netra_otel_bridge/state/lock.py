@@ -7,8 +7,9 @@ import os
 import re
 from pathlib import Path
 
-from netra_otel_bridge.clock import Clock, iso_ms
-from netra_otel_bridge.errors import StateBusy
+from netra_otel_bridge.core.clock import Clock
+from netra_otel_bridge.core.errors import StateBusy
+from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state.files import give_to_owner
 
 _OWNER = re.compile(r"pid (\d+) since (\S+)\n")

@@ -9,12 +9,19 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from netra_otel_bridge.model import LaneStatus
-from netra_otel_bridge.state import lock, record, schema
-from netra_otel_bridge.state.failures import explained, no_state, unknown_destination, unreadable, unusable
+from netra_otel_bridge.core.model.progress import LaneStatus
+from netra_otel_bridge.state import lock, schema
+from netra_otel_bridge.state import rows as record
+from netra_otel_bridge.state.checks import check_identity, is_there, is_unnamed
+from netra_otel_bridge.state.errors import (
+    explained,
+    no_state,
+    unknown_destination,
+    unreadable,
+    unusable,
+)
 from netra_otel_bridge.state.files import Files, size_bytes_of
-from netra_otel_bridge.state.opening import check_identity, is_there, is_unnamed
-from netra_otel_bridge.state.record import StoredLetter
+from netra_otel_bridge.state.rows import StoredLetter
 
 _LETTERS = 20
 """Dead letters that are held at once; a document can have megabytes."""

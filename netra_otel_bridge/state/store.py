@@ -16,19 +16,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from netra_otel_bridge.clock import Clock
-from netra_otel_bridge.errors import StateBusy, StateError, UsageError
-from netra_otel_bridge.model import LaneStatus
-from netra_otel_bridge.state import record, schema
-from netra_otel_bridge.state.failures import LOOK_AT_DISK, explained, no_state, not_written
+from netra_otel_bridge.core.clock import Clock
+from netra_otel_bridge.core.errors import StateBusy, StateError, UsageError
+from netra_otel_bridge.core.model.progress import LaneStatus
+from netra_otel_bridge.state import rows as record
+from netra_otel_bridge.state import schema
+from netra_otel_bridge.state.checks import is_there, make_ready
+from netra_otel_bridge.state.database import _RESTORE, LOG_BYTES
+from netra_otel_bridge.state.errors import LOOK_AT_DISK, explained, no_state, not_written
 from netra_otel_bridge.state.files import Files, make_directory, remove, sync_directory, write_sum
 from netra_otel_bridge.state.lane import LaneState
 from netra_otel_bridge.state.lock import Lock
-from netra_otel_bridge.state.opening import is_there, make_ready
-
-_RESTORE = "put the directory back, or start anew; what was answered since the last transaction is sent again"
-LOG_BYTES = 2**30
-"""How far SQLite's log may grow: far beyond what it does unless another program holds it back."""
 
 
 class StateStore:

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class BridgeServiceStub(object):
-    """What a running bridge (`netra-otel-bridge run`) does for programs in any language.
+    """What a running bridge (`netra-otel-bridge run`) offers to programs in any language.
     """
 
     def __init__(self, channel):
@@ -83,34 +83,37 @@ class BridgeServiceStub(object):
 
 
 class BridgeServiceServicer(object):
-    """What a running bridge (`netra-otel-bridge run`) does for programs in any language.
+    """What a running bridge (`netra-otel-bridge run`) offers to programs in any language.
     """
 
     def ReadSpans(self, request, context):
-        """The spans of a range of time, or of one trace, in the order in which the traces start.
+        """Read the spans of a time range, or of one trace, in the order in which the traces start.
 
-        Each response carries a resume token. A stream that broke goes on where it was: repeat the request with the token of
-        the last response that was dealt with. The stream ends with OK once everything that Netra listed was sent, and with
-        an error in every other case. Netra is read as far as the client has read, and a little ahead.
+        Each response carries a resume token. If the stream breaks, repeat the request with the token of the last response
+        that you processed. The stream ends with OK once everything that Netra listed was sent, and with an error in every
+        other case. The server reads Netra only slightly ahead of the client.
 
         INVALID_ARGUMENT  RESUME_TOKEN_INVALID  not a token of this request to this server
         NOT_FOUND         TRACE_NOT_FOUND       Netra holds no span of this trace
-        ABORTED           READER_STALLED        the client took nothing for the server's time limit; resume
+        ABORTED           READER_STALLED        the client read nothing for the server's time limit; resume
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FollowSpans(self, request_iterator, context):
-        """Live spans, acknowledged by the client.
+        """Follow live spans. The client acknowledges each batch.
 
-        The client sends `start` first and then an `ack` for each batch, when it has dealt with it. The next batch comes
-        after the acknowledgement. What is acknowledged is remembered under the name of the subscription, durably, within a
-        moment, and not sent again; what is not, is sent again to whoever opens the subscription next, after a restart of
-        the server too. Spans that come late and traces that change are found as `run` finds them. The stream never ends by
-        itself with OK. While Netra cannot be read it stays open, and goes on by itself; GetStatus says what holds it up.
+        The client first sends `start`, and then an `ack` for each batch once it has processed it. The server sends the
+        next batch after the acknowledgement. It stores acknowledgements durably, within moments, under the name of the
+        subscription, and does not send acknowledged batches again. It sends unacknowledged batches again to the client
+        that opens the subscription next, also after a restart of the server. Late spans and changed traces are found as
+        `run` finds them.
 
-        INVALID_ARGUMENT     ACK_UNEXPECTED       an acknowledgement of a batch that is not the one that was sent last
+        The stream never ends with OK on its own. While Netra cannot be read, it stays open and continues when Netra is
+        back; GetStatus reports the problem.
+
+        INVALID_ARGUMENT     ACK_UNEXPECTED       the acknowledged batch is not the one that was sent last
         ABORTED              TAKEN_OVER           another client opened the same subscription; do not open it again
         ABORTED              READER_STALLED       no acknowledgement for the server's time limit; open it again
         FAILED_PRECONDITION  DESTINATION_REFUSES  more than a fifth of the spans are too large for max_message_bytes
@@ -120,22 +123,22 @@ class BridgeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def StartReplay(self, request, context):
-        """Copy a range of time to destinations of the server's configuration.
+        """Copy a time range to destinations in the server's configuration.
 
-        It works in the server, whether or not anybody watches. The id belongs to what is copied where: to start the same
-        replay again answers with the one that runs; started again after it was interrupted, by a crash too, it goes on
-        where it was. A range without end_time ends at another moment each time, so it is another replay: give end_time, for
-        the answer to be asked for again when it was lost.
+        The replay runs in the server, whether or not a client watches. Its id identifies what is copied where. Starting
+        the same replay again returns the one that runs. If it was interrupted, even by a crash, it resumes. Always set
+        end_time: without it, each call ends the range at a different moment and so starts a different replay, and a call
+        whose answer was lost cannot be repeated.
 
-        INVALID_ARGUMENT  DESTINATION_UNKNOWN  a name that the server's configuration does not have
+        INVALID_ARGUMENT  DESTINATION_UNKNOWN  a name that is not in the server's configuration
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchReplay(self, request, context):
-        """The progress of a replay: now, at each change (not more than a few times a second), and at its end, with which the
-        stream ends.
+        """Watch the progress of a replay: now, at each change (a few times a second at most), and at its end, which also ends
+        the stream.
 
         NOT_FOUND  REPLAY_NOT_FOUND
         """
@@ -144,7 +147,7 @@ class BridgeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelReplay(self, request, context):
-        """Stop a replay. Answers when everything that was delivered is recorded. A replay that has ended stays as it is.
+        """Stop a replay. Returns once all delivered spans are recorded. A replay that has ended stays unchanged.
 
         NOT_FOUND  REPLAY_NOT_FOUND
         """
@@ -153,14 +156,14 @@ class BridgeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListReplays(self, request, context):
-        """The replays that run, and the latest of those that ended since the server started, newest first.
+        """List the running replays, and the latest that ended since the server started, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTenantUsage(self, request, context):
-        """What a tenant used in a range of time.
+        """Get the usage of a tenant in a time range.
 
         NOT_FOUND  TENANT_NOT_FOUND  Netra knows no such tenant
         """
@@ -169,7 +172,7 @@ class BridgeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetSessionUsage(self, request, context):
-        """What a session used in a range of time.
+        """Get the usage of a session in a time range.
 
         NOT_FOUND  SESSION_NOT_FOUND  Netra knows no such session
         """
@@ -178,8 +181,8 @@ class BridgeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """How the server is doing: its lanes, subscriptions that are open, usage, calls to Netra. grpc.health.v1 has the same
-        in one word: service "" is SERVING while the bridge is ready, as /readyz is.
+        """Get the status of the server: lanes, open subscriptions, usage, calls to Netra. grpc.health.v1 gives the same in
+        one word: service "" is SERVING while the bridge is ready, as /readyz is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,7 +245,7 @@ def add_BridgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BridgeService(object):
-    """What a running bridge (`netra-otel-bridge run`) does for programs in any language.
+    """What a running bridge (`netra-otel-bridge run`) offers to programs in any language.
     """
 
     @staticmethod

@@ -8,11 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.dashboards import ChartType, Dimension, FilterConfig, GroupBy, Metrics, SessionFilterConfig
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.errors import NetraNotAllowed, NetraRejected
+from netra_otel_bridge.core.model.dashboards import (
+    ChartType,
+    Dimension,
+    FilterConfig,
+    GroupBy,
+    Metrics,
+    SessionFilterConfig,
+)
+from netra_otel_bridge.core.model.netra import TraceSummary
+from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
-from netra_otel_bridge.errors import NetraNotAllowed, NetraRejected
-from netra_otel_bridge.model import TraceFilter, TraceSummary
 from netra_otel_bridge.source import AsyncNetraClient
 
 KEY = "emulated-key"

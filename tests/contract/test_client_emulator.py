@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions
-from netra_otel_bridge.errors import (
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.errors import (
     NetraCursorRefused,
     NetraError,
     NetraNotFound,
@@ -22,7 +21,8 @@ from netra_otel_bridge.errors import (
     NetraUnavailable,
     PaginationLoop,
 )
-from netra_otel_bridge.model import TraceFilter
+from netra_otel_bridge.core.model.query import TraceFilter
+from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from tests.support.fake_clock import FakeClock
 

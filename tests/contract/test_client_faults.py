@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import trustme
 
-from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.errors import (
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.errors import (
     ConfigurationError,
     NetraCursorRefused,
     NetraError,
@@ -36,7 +36,7 @@ from netra_otel_bridge.errors import (
     PaginationLoop,
     UsageError,
 )
-from netra_otel_bridge.model import SpansPage
+from netra_otel_bridge.core.model.netra import SpansPage
 from netra_otel_bridge.source import AsyncNetraClient
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_api import (

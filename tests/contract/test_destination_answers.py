@@ -1,7 +1,7 @@
 """What real servers answer ("What they answer" in docs/backends.md), row by row, over each way to send.
 
 The stock exporters run the same rows. Where they cannot tell what the server said, ``STOCK_CANNOT_TELL`` has what is
-made of it, and docs/destinations.md says so to users.
+made of it, and docs/answers.md says so to users.
 """
 
 from __future__ import annotations
@@ -15,8 +15,15 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Misconfigured,
+    PartlyRefused,
+    Refused,
+    Retry,
+    TooLarge,
+)
 from netra_otel_bridge.deliver import Destination, batch_of, open_destination
-from netra_otel_bridge.model import Delivered, Misconfigured, PartlyRefused, Refused, Retry, TooLarge
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Raw, Reject
 from tests.support.spans import make_span
 from tests.support.waiting import SOON_S
@@ -185,8 +192,8 @@ async def test_what_the_stock_exporters_hide(
 
 
 def test_the_documentation_says_what_the_stock_exporters_cannot_tell() -> None:
-    """Each row of the table above stands in docs/destinations.md, and so does what they hide."""
-    text = " ".join((Path(__file__).parents[2] / "docs" / "destinations.md").read_text().split())
+    """Each row of the table above stands in docs/answers.md, and so does what they hide."""
+    text = " ".join((Path(__file__).parents[2] / "docs" / "answers.md").read_text().split())
     for row in STOCK_CANNOT_TELL:
         assert row in text, row
     for words in ("partial success", "a redirect", "a web page"):

@@ -18,7 +18,14 @@ from grpc import StatusCode
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from netra_otel_bridge.clock import Backoff, SystemClock
+from netra_otel_bridge.core.clock import Backoff, SystemClock
+from netra_otel_bridge.core.errors import (
+    DestinationMisconfigured,
+    DestinationRefuses,
+    DestinationUnauthorized,
+    DestinationUnavailable,
+)
+from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.deliver import (
     Answer,
     Batcher,
@@ -31,13 +38,6 @@ from netra_otel_bridge.deliver import (
     open_destination,
     span_of,
 )
-from netra_otel_bridge.errors import (
-    DestinationMisconfigured,
-    DestinationRefuses,
-    DestinationUnauthorized,
-    DestinationUnavailable,
-)
-from netra_otel_bridge.model import SpanBatch
 from tests.support.exporters import ScriptedExporter, waits_for
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import (

@@ -13,8 +13,16 @@ from grpc import StatusCode
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Misconfigured,
+    PartlyRefused,
+    Refused,
+    Retry,
+    SpanBatch,
+    TooLarge,
+)
 from netra_otel_bridge.deliver import Destination, ExporterDestination, batch_of, open_destination
-from netra_otel_bridge.model import Delivered, Misconfigured, PartlyRefused, Refused, Retry, SpanBatch, TooLarge
 from tests.support.exporters import ScriptedExporter
 from tests.support.fake_destination import CutAfterStoring, FakeDestination, Hang, PartialSuccess, Raw, Reject
 from tests.support.spans import make_span

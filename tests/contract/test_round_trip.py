@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge import Bridge, ReplayReport
-from netra_otel_bridge.deliver.otlp_json import traces_data
-from netra_otel_bridge.deliver.wire import encode_request, encode_span
+from netra_otel_bridge.deliver.otlp.encode import encode_request, encode_span
+from netra_otel_bridge.deliver.otlp.json import traces_data
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
 from tests.support.compare import differences, spans_by_id
 from tests.support.examples import examples

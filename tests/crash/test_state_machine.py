@@ -30,11 +30,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from netra_otel_bridge import pipeline, reading
-from netra_otel_bridge.clock import NS_PER_S
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.model.outcome import (
+    PartlyRefused,
+    Refused,
+    Retry,
+    SpanBatch,
+    TooLarge,
+)
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.model import PartlyRefused, Refused, Retry, SpanBatch, TooLarge
-from netra_otel_bridge.progress import unpack_spans
+from netra_otel_bridge.pipeline import fetching as reading
+from netra_otel_bridge.pipeline import lane as pipeline
+from netra_otel_bridge.pipeline.digests import unpack_spans
 from netra_otel_bridge.state import read_status, reset
 from tests.support.compare import Key
 from tests.support.fake_clock import FakeClock

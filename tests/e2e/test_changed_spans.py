@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from netra_otel_bridge.core.model.outcome import Delivered
 from netra_otel_bridge.deliver import batch_of, open_destination
-from netra_otel_bridge.model import Delivered
 from tests.support.jaeger import Jaeger
 from tests.support.spans import make_span
 from tests.support.tempo import Tempo

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from netra_otel_bridge.clock import NS_PER_S, SystemClock
+from netra_otel_bridge.core.clock import NS_PER_S, SystemClock
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support import cli
 from tests.support.compare import spans_by_id

@@ -20,7 +20,7 @@ import pytest
 import trustme
 
 from netra_otel_bridge.deliver import encode_span
-from netra_otel_bridge.deliver.wire import encode_request
+from netra_otel_bridge.deliver.otlp.encode import encode_request
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support import cli
 from tests.support.child import Child, Ended

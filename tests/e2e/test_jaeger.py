@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Misconfigured,
+    Refused,
+    TooLarge,
+)
 from netra_otel_bridge.deliver import Batcher, batch_of, encode_span, open_destination
-from netra_otel_bridge.model import Delivered, Misconfigured, Refused, TooLarge
 from tests.support.compare import spans_by_id
 from tests.support.jaeger import Jaeger
 from tests.support.spans import make_span

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from netra_otel_bridge.bridge import Bridge
+from netra_otel_bridge.bridge.bridge import Bridge
+from netra_otel_bridge.core.model.outcome import Delivered, TooLarge
 from netra_otel_bridge.deliver import batch_of, encode_span, open_destination
-from netra_otel_bridge.deliver.wire import encode_request
+from netra_otel_bridge.deliver.otlp.encode import encode_request
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.render import PROJECT_ID
-from netra_otel_bridge.model import Delivered, TooLarge
 from tests.support.collector import Collector
 from tests.support.compare import Key, Normal, differences, sent_by_id, spans_by_id
 from tests.support.converted import RECORDING

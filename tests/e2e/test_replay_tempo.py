@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
+from netra_otel_bridge.core.model.outcome import Delivered
 from netra_otel_bridge.deliver import encode_span
-from netra_otel_bridge.deliver.wire import encode_request
+from netra_otel_bridge.deliver.otlp.encode import encode_request
 from netra_otel_bridge.emulator import EmulatorOptions
-from netra_otel_bridge.model import Delivered
 from tests.e2e.test_tempo import fill
 from tests.support.child import Child, Ended
 from tests.support.cli import environment, start

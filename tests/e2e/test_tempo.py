@@ -10,8 +10,15 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Outcome,
+    Refused,
+    Retry,
+    SpanBatch,
+    TooLarge,
+)
 from netra_otel_bridge.deliver import batch_of, encode_span, open_destination
-from netra_otel_bridge.model import Delivered, Outcome, Refused, Retry, SpanBatch, TooLarge
 from tests.support.spans import make_span
 from tests.support.tempo import Tempo
 

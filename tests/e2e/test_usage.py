@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from netra_otel_bridge import Bridge
-from netra_otel_bridge.clock import SystemClock, datetime_ns
-from netra_otel_bridge.daemon.service import Service
+from netra_otel_bridge.core.clock import SystemClock
+from netra_otel_bridge.core.time_text import datetime_ns
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.faults import Answer, Call, Fault, FaultEntry, Faults
-from netra_otel_bridge.ledger import periods_between
+from netra_otel_bridge.service.service import Service
+from netra_otel_bridge.usage.ledger import periods_between
 from tests.support.child import Child
 from tests.support.cli import CANARY, environment
 from tests.support.emulator import ThreadedEmulator, running_emulator

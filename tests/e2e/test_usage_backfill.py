@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netra_otel_bridge.clock import iso_ms
+from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.source import NetraClient
 from tests.support.cli import CANARY, Result, environment, run

@@ -25,7 +25,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from netra_otel_bridge.held import BLOCKED_S
+from netra_otel_bridge.pipeline.memory_budget import BLOCKED_S
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1.bridge_pb2_grpc import BridgeServiceStub
 from tests.support.child import Child
@@ -38,6 +38,8 @@ from tests.support.rig import Rig
 from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Refused, Subscription, count, refusal_of, refused, stamp
 from tests.support.server import free_ports
 from tests.support.waiting import DEADLINE_S, until
+
+pytestmark = pytest.mark.faults
 
 pytestmark = pytest.mark.faults
 

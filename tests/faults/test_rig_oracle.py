@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from netra_otel_bridge import Bridge
-from netra_otel_bridge.deliver.otlp_json import encode_line
+from netra_otel_bridge.deliver.otlp.json import encode_line
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
 from tests.support.compare import Key, Normal

@@ -18,9 +18,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import Privacy, SpanConverter
 from netra_otel_bridge.convert.spans import Profile
+from netra_otel_bridge.core.model.netra import TraceSpan
 from netra_otel_bridge.deliver import encode_span
-from netra_otel_bridge.deliver.otlp_json import encode_line
-from netra_otel_bridge.model import TraceSpan
+from netra_otel_bridge.deliver.otlp.json import encode_line
 from tests.support.converted import SPAN_ID, START_MS, TRACE_ID, attributes
 from tests.support.examples import examples
 

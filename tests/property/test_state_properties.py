@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
+from netra_otel_bridge.core.model.outcome import DeadLetter
+from netra_otel_bridge.core.model.progress import Progress, TraceRecord
+from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import LaneState, StateStore, dead_letters, lane, read_status, reset
 from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock

@@ -12,7 +12,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from netra_otel_bridge.deliver.otlp_json import traces_data
+from netra_otel_bridge.deliver.otlp.json import traces_data
 
 Key = tuple[str, str]
 """Trace id and span id, in lowercase hex."""

@@ -11,9 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import Privacy, SpanConverter
 from netra_otel_bridge.convert.spans import Profile
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.emulator.load import load
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.model import TraceSpan, TraceSummary
 from netra_otel_bridge.source.schema import decode_span
 
 RECORDING = Path(__file__).parent / "data" / "netra-sdk-1.2.2-spans.otlp.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from netra_otel_bridge.clock import NS_PER_S
+from netra_otel_bridge.core.clock import NS_PER_S
 
 
 class FakeClock:

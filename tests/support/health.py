@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from netra_otel_bridge.clock import NS_PER_S
-from netra_otel_bridge.model import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
 
 NOW_NS = 1_777_593_600 * NS_PER_S
 """2026-05-01T00:00:00Z"""

@@ -18,24 +18,26 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from netra_otel_bridge.bridge import Route
-from netra_otel_bridge.clock import NS_PER_S, Backoff, parse_time_ns
 from netra_otel_bridge.convert import SpanConverter
-from netra_otel_bridge.daemon.follow import Follower
-from netra_otel_bridge.daemon.notices import Notices
-from netra_otel_bridge.daemon.present import Present
+from netra_otel_bridge.core.clock import NS_PER_S, Backoff
+from netra_otel_bridge.core.errors import NetraUnavailable
+from netra_otel_bridge.core.log_limit import LogLimit
+from netra_otel_bridge.core.model.netra import SpansPage, TracesPage
+from netra_otel_bridge.core.model.outcome import Delivered, Outcome, SpanBatch
+from netra_otel_bridge.core.model.query import TraceQuery
+from netra_otel_bridge.core.time_text import parse_time_ns
 from netra_otel_bridge.deliver import Sender
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.errors import NetraUnavailable
-from netra_otel_bridge.limiter import Limiter
-from netra_otel_bridge.model import Delivered, Outcome, SpanBatch, SpansPage, TraceQuery, TracesPage
-from netra_otel_bridge.pipeline import LaneOptions
-from netra_otel_bridge.progress import Recorder
+from netra_otel_bridge.pipeline.follower import Follower
+from netra_otel_bridge.pipeline.lane import Route
+from netra_otel_bridge.pipeline.recorder import Recorder
+from netra_otel_bridge.pipeline.watch import LaneOptions, Notices
+from netra_otel_bridge.pipeline.windows import Lookback
 from netra_otel_bridge.source import AsyncNetraClient, schema
 from netra_otel_bridge.source.arguments import trace_query
+from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
-from netra_otel_bridge.windows import Lookback
 from tests.support.compare import Key, Normal, sent_by_id
 from tests.support.fake_clock import FakeClock
 from tests.support.oracle import Sent
@@ -251,7 +253,7 @@ class Life:
         self.store = StateStore.open(directory, clock)
         self.writer = DyingWriter(self.die, lambda: self.alive)
         self.clock = PollClock(clock)
-        notices = Notices(peer.name, Limiter(clock), clock)
+        notices = Notices(peer.name, LogLimit(clock), clock)
         sender = Sender(
             Connection(peer, self.die, lambda: self.alive), backoff=Backoff(first_s=0.5), clock=clock,
             on_retry=notices.retrying, on_recovered=notices.recovered, patient=True,
@@ -262,7 +264,7 @@ class Life:
         route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, notices)
         self.follower = Follower(
             route, notices, Lookback(SETTLE_NS, LOOKBACK_NS), poll_ns=poll_ns, window_ns=3600 * NS_PER_S,
-            remember_ns=7 * LOOKBACK_NS, clock=self.clock, present=Present(netra, clock, Limiter(clock)), renew_key=lambda: 0,
+            remember_ns=7 * LOOKBACK_NS, clock=self.clock, present=NetraClock(netra, clock, LogLimit(clock)), renew_key=lambda: 0,
         )  # fmt: skip
         self._task: asyncio.Task[None] | None = None
         self._since_ns = since_ns

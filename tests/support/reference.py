@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netra_otel_bridge.clock import duration_text
-from netra_otel_bridge.settings import SETTINGS, Setting
+from netra_otel_bridge.config.settings import SETTINGS, Setting
+from netra_otel_bridge.core.time_text import duration_text
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 BEGIN = "<!-- made from netra_otel_bridge/settings.py by `make docs` -->\n"

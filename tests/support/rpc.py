@@ -16,7 +16,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from netra_otel_bridge import Bridge
-from netra_otel_bridge.daemon.service import Service
+from netra_otel_bridge.service.service import Service
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1 import bridge_pb2_grpc
 from tests.support.cli import CANARY

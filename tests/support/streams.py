@@ -8,14 +8,17 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from netra_otel_bridge import reading, streaming
-from netra_otel_bridge.clock import NS_PER_S
 from netra_otel_bridge.convert import SpanConverter
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.errors import NetraRejected
+from netra_otel_bridge.core.model.netra import SpansPage, TracesPage
+from netra_otel_bridge.core.model.outcome import SpanChunk
+from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.errors import NetraRejected
-from netra_otel_bridge.model import SpanChunk, SpansPage, TraceQuery, TracesPage, Window
-from netra_otel_bridge.places import first_place, place
-from netra_otel_bridge.streaming import SpanStream
+from netra_otel_bridge.pipeline import fetching as reading
+from netra_otel_bridge.pipeline import stream as streaming
+from netra_otel_bridge.pipeline.resume import first_place, place
+from netra_otel_bridge.pipeline.stream import SpanStream
 from tests.support.compare import Key, sent_by_id
 from tests.support.emulator import START_NS
 from tests.support.fake_clock import FakeClock

@@ -35,11 +35,8 @@ from netra_otel_bridge import (
     replay,
     reset,
 )
-from netra_otel_bridge.check import check
-from netra_otel_bridge.clock import iso_ms
-from netra_otel_bridge.emulator import EmulatorOptions
-from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.errors import (
+from netra_otel_bridge.bridge.check import check
+from netra_otel_bridge.core.errors import (
     ConfigurationError,
     DestinationError,
     NetraUnauthorized,
@@ -47,7 +44,12 @@ from netra_otel_bridge.errors import (
     StateError,
     UsageError,
 )
-from netra_otel_bridge.model import Progress, ReplayReport, Window
+from netra_otel_bridge.core.model.progress import Progress
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.model.report import ReplayReport
+from netra_otel_bridge.core.time_text import iso_ms
+from netra_otel_bridge.emulator import EmulatorOptions
+from netra_otel_bridge.emulator.otlp import read_document
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination

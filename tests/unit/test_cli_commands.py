@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.settings import SETTINGS
 from tests.support import cli
 from tests.support.cli import CANARY, Result, environment, run, spans_in
 from tests.support.converted import RECORDING

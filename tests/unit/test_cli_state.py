@@ -13,10 +13,10 @@ import grpc
 import pytest
 
 from netra_otel_bridge import Bridge
-from netra_otel_bridge.check import check
+from netra_otel_bridge.bridge.check import check
+from netra_otel_bridge.core.model.outcome import Outcome, SpanBatch
 from netra_otel_bridge.deliver import Destination, ProbeResult, probe
 from netra_otel_bridge.emulator import EmulatorOptions
-from netra_otel_bridge.model import Outcome, SpanBatch
 from tests.support import cli
 from tests.support.cli import CANARY, Result, spans_in
 from tests.support.emulator import ThreadedEmulator, running_emulator
@@ -275,7 +275,7 @@ def test_refusals_that_end_the_work_are_sent_again_afterwards(
 
 def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Peers that accept a connection and never answer are asked at the same time, for a bounded time."""
-    monkeypatch.setattr("netra_otel_bridge.check.CHECK_S", 1.0)
+    monkeypatch.setattr("netra_otel_bridge.bridge.check.CHECK_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
         arguments = [part for path in "abcdefg" for part in ("--to", f"otlp+http://127.0.0.1:{port}/{path}")]
@@ -428,7 +428,7 @@ async def test_a_defect_in_asking_hides_nothing_else(netra: ThreadedEmulator, mo
             raise KeyError(CANARY)
         return await probe(destination, *arguments)
 
-    monkeypatch.setattr("netra_otel_bridge.check.probe", broken)
+    monkeypatch.setattr("netra_otel_bridge.bridge.check.probe", broken)
     with FakeDestination() as server:
         *others, console = await check(Bridge(environ=cli.environment(netra.endpoint)), [server.grpc_url, "console"])
     assert [one.ok for one in others] == [True] * 2

@@ -282,7 +282,7 @@ def test_otlp_that_is_away_for_a_moment(netra: ThreadedEmulator) -> None:
     ("status", "body", "code", "message"),
     [
         (400, b"out of order sample", 3, "out_of_order_time_window"),
-        (401, b"", 77, "refuses the credentials"),
+        (401, b"", 77, "rejects the credentials"),
         (404, b"", 78, "check the address"),
     ],
 )

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from netra_otel_bridge import Bridge
-from netra_otel_bridge.config import load
-from netra_otel_bridge.errors import ConfigurationError, UsageError
-from netra_otel_bridge.settings import SETTINGS, Secret, parse_headers
+from netra_otel_bridge.config.load import load
+from netra_otel_bridge.config.parsers import Secret, parse_headers
+from netra_otel_bridge.config.settings import SETTINGS
+from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 
 CANARY = "nk-canary-5d1f"
 

@@ -10,7 +10,7 @@ import pytest
 
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.convert.attributes import attributes_of
-from netra_otel_bridge.model import TraceSummary
+from netra_otel_bridge.core.model.netra import TraceSummary
 from tests.support.converted import START_MS, START_NS, TRACE_ID, attributes, convert, netra_span
 
 PLAIN = {"text": "ü", "yes": True, "no": False, "int": 7, "double": 0.5, "texts": ["a", "b"], "ints": [1, 2]}

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from netra_otel_bridge.convert import SpanConverter, instant_ns, is_no_id
 from netra_otel_bridge.convert.fields import span_kind
-from netra_otel_bridge.model import TraceSummary
+from netra_otel_bridge.core.model.netra import TraceSummary
 from tests.support.converted import SPAN_ID, START_NS, TRACE_ID, attributes, convert, netra_span
 
 UUID = "0AF76519-16cd-43dd-8448-eb211c80319c"

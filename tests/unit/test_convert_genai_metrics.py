@@ -20,7 +20,7 @@ from netra_otel_bridge.convert.genai_metrics import (
     may_be_measured,
     measurements,
 )
-from netra_otel_bridge.model import TraceSpan, TraceSummary
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from tests.property.test_convert_properties import QUICK, SHAPES
 from tests.support.converted import attributes, netra_span, recorded_spans
 

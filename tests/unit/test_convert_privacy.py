@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import Privacy, SpanConverter
 from netra_otel_bridge.convert.privacy import CONTENT_KEYS, REDACTED
-from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.core.errors import UsageError
 from tests.support.converted import attributes, convert, netra_span, recorded_spans
 
 PROFILES = ("raw", "genai", "openinference", "both")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
+from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.deliver import Batcher, batch_of, encode_span
 from netra_otel_bridge.deliver.batching import halves_by_size, halves_by_trace
-from netra_otel_bridge.model import SpanBatch
 from tests.support.examples import examples
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span

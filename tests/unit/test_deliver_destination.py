@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-from netra_otel_bridge.deliver import batch_of, open_destination, parse_destination, stock
+from netra_otel_bridge.core.errors import ConfigurationError, UsageError
+from netra_otel_bridge.core.model.outcome import Delivered
+from netra_otel_bridge.deliver import batch_of, open_destination, parse_destination
+from netra_otel_bridge.deliver.adapters import entry_points as stock
 from netra_otel_bridge.deliver.destination import ExporterSpec, FileSpec, OtlpSpec
-from netra_otel_bridge.deliver.otlp_settings import read_settings
-from netra_otel_bridge.errors import ConfigurationError, UsageError
-from netra_otel_bridge.model import Delivered
+from netra_otel_bridge.deliver.otlp.settings import read_settings
 from tests.support.exporters import ScriptedExporter
 from tests.support.spans import make_span
 

@@ -13,8 +13,15 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Misconfigured,
+    Outcome,
+    Refused,
+    Retry,
+    TooLarge,
+)
 from netra_otel_bridge.deliver import ExporterDestination, batch_of
-from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, Refused, Retry, TooLarge
 from tests.support.exporters import ScriptedExporter, fails_saying, waits_for
 from tests.support.spans import make_span
 

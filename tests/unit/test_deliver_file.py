@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from netra_otel_bridge.core.errors import ConfigurationError, DestinationUnavailable
+from netra_otel_bridge.core.model.outcome import Delivered, Retry
 from netra_otel_bridge.deliver import batch_of, open_destination
-from netra_otel_bridge.deliver import otlp_file as module
-from netra_otel_bridge.deliver.otlp_file import OtlpFileDestination
-from netra_otel_bridge.errors import ConfigurationError, DestinationUnavailable
-from netra_otel_bridge.model import Delivered, Retry
+from netra_otel_bridge.deliver.otlp import file as module
+from netra_otel_bridge.deliver.otlp.file import OtlpFileDestination
 from tests.support.spans import make_span
 
 BATCH = batch_of((make_span(1), make_span(2)))

@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
-from netra_otel_bridge.deliver.otlp_json import encode_line, traces_data, value_json
+from netra_otel_bridge.deliver.otlp.json import encode_line, traces_data, value_json
 from tests.support.examples import examples
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span

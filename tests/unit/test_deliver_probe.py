@@ -22,6 +22,15 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Outcome,
+    PartlyRefused,
+    Refused,
+    SpanBatch,
+    TooLarge,
+)
 from netra_otel_bridge.deliver import (
     ExporterDestination,
     ProbeResult,
@@ -32,10 +41,8 @@ from netra_otel_bridge.deliver import (
     probe,
 )
 from netra_otel_bridge.deliver.batching import MIN_BYTES
+from netra_otel_bridge.deliver.otlp.encode import encode_request
 from netra_otel_bridge.deliver.probe import Sample, made_up_span, spanless_request
-from netra_otel_bridge.deliver.wire import encode_request
-from netra_otel_bridge.errors import ConfigurationError
-from netra_otel_bridge.model import Delivered, Outcome, PartlyRefused, Refused, SpanBatch, TooLarge
 from tests.support.cutting import cutting_server
 from tests.support.exporters import ScriptedExporter, fails_saying
 from tests.support.fake_destination import (

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.deliver import Answer, Batcher, Destination, Sender, batch_of, encode_span, open_destination
-from netra_otel_bridge.errors import (
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.errors import (
     DestinationMisconfigured,
     DestinationRefuses,
     DestinationUnauthorized,
     DestinationUnavailable,
 )
-from netra_otel_bridge.model import (
+from netra_otel_bridge.core.model.outcome import (
     Delivered,
     Misconfigured,
     Outcome,
@@ -27,6 +26,7 @@ from netra_otel_bridge.model import (
     SpanBatch,
     TooLarge,
 )
+from netra_otel_bridge.deliver import Answer, Batcher, Destination, Sender, batch_of, encode_span, open_destination
 from tests.support.cutting import cutting_server
 from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock

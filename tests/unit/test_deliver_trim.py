@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status, StatusCode
 
-from netra_otel_bridge.clock import Backoff
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Outcome,
+    Refused,
+    SpanBatch,
+    TooLarge,
+)
 from netra_otel_bridge.deliver import Answer, Sender, batch_of, encode_span
 from netra_otel_bridge.deliver.trim import KEEP_BYTES, NOTES, trim
-from netra_otel_bridge.model import Delivered, Outcome, Refused, SpanBatch, TooLarge
 from tests.support.compare import sent_by_id
 from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock

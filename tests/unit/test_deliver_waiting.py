@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from netra_otel_bridge.clock import Backoff, Clock, SystemClock
+from netra_otel_bridge.core.clock import Backoff, Clock, SystemClock
+from netra_otel_bridge.core.errors import DestinationRefuses, DestinationUnavailable
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Misconfigured,
+    Outcome,
+    Refused,
+    Retry,
+    SpanBatch,
+)
 from netra_otel_bridge.deliver import Answer, Destination, Sender, batch_of, open_destination
-from netra_otel_bridge.errors import DestinationRefuses, DestinationUnavailable
-from netra_otel_bridge.model import Delivered, Misconfigured, Outcome, Refused, Retry, SpanBatch
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
 from tests.support.waiting import DEADLINE_S, until
@@ -125,8 +132,8 @@ async def test_a_full_disk_is_waited_for_and_whole_lines_are_written(
         if full:
             raise full.pop()
 
-    monkeypatch.setattr("netra_otel_bridge.deliver.otlp_file.os.fsync", fsync)
-    monkeypatch.setattr("netra_otel_bridge.deliver.otlp_file._sync_directory", lambda path: None)
+    monkeypatch.setattr("netra_otel_bridge.deliver.otlp.file.os.fsync", fsync)
+    monkeypatch.setattr("netra_otel_bridge.deliver.otlp.file._sync_directory", lambda path: None)
     await told.sender(destination).send(BATCH, answer)
     assert answer.delivered == 2
     assert path.read_bytes().count(b"\n") == 1

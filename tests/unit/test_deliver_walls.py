@@ -16,11 +16,18 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from netra_otel_bridge import Bridge, Named, dead_letters
-from netra_otel_bridge.check import check
-from netra_otel_bridge.deliver import batch_of, opened, sender, stock
+from netra_otel_bridge.bridge.check import check
+from netra_otel_bridge.core.errors import (
+    BridgeError,
+    ConfigurationError,
+    DestinationRefuses,
+    UsageError,
+)
+from netra_otel_bridge.core.model.outcome import Delivered
+from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
+from netra_otel_bridge.deliver import batch_of, opened, sender
+from netra_otel_bridge.deliver.adapters import entry_points as stock
 from netra_otel_bridge.emulator import EmulatorOptions
-from netra_otel_bridge.errors import BridgeError, ConfigurationError, DestinationRefuses, UsageError
-from netra_otel_bridge.model import Delivered, LaneReport, ReplayReport
 from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.exporters import ScriptedExporter
 from tests.support.spans import make_span

@@ -3,7 +3,8 @@
 Commands and examples run against an emulator with sample traffic, and with a state that remembers a replay of it. What
 a block needs beyond that stands in HTML comments before it: after ``<!-- needs: NAME -->`` each OTLP address becomes an
 ``otlp-file``, for no such server is here; a command after ``<!-- runs until stopped -->`` is stopped once it is ready;
-Python after ``<!-- needs: grpc -->`` talks to a bridge that runs with the token that stands in it.
+Python after ``<!-- needs: grpc -->`` talks to a bridge that runs with the token that stands in it. A text after
+``<!-- output -->`` is what the command before it prints, numbers aside; ``make docs`` writes it.
 """
 
 from __future__ import annotations
@@ -25,22 +26,26 @@ import pytest
 import typer.main
 
 import netra_otel_bridge
-from netra_otel_bridge import BridgeError, LaneReport, ReplayReport, errors
+from netra_otel_bridge import BridgeError, LaneReport, ReplayReport
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.output import report_json
-from netra_otel_bridge.clock import SystemClock
-from netra_otel_bridge.config import load
+from netra_otel_bridge.config.load import load
+from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.convert import semconv
+from netra_otel_bridge.core import errors
+from netra_otel_bridge.core.clock import SystemClock
+from netra_otel_bridge.core.model.outcome import DeadLetter
+from netra_otel_bridge.core.model.progress import Progress, TraceRecord
+from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.deliver import identity, parse_destination
 from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
-from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
-from netra_otel_bridge.settings import SETTINGS
 from netra_otel_bridge.state import StateStore, dead_letters
-from tests.support import reference
+from tests.support import outputs, reference
 from tests.support.emulator import ThreadedEmulator, running_emulator
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+ROOT, PAGES = outputs.ROOT, outputs.PAGES
+SHOWN = [one for page in PAGES for one in outputs.shown(page.read_text("utf-8"))]
+"""Commands with the output that a page shows."""
 NEEDS, SERVES = re.compile(r"<!-- needs: \w+ -->"), "<!-- runs until stopped -->"
 NEEDS_GRPC, GRPC_ADDRESS, GRPC_TOKEN = "<!-- needs: grpc -->", "127.0.0.1:9465", "a-long-random-text"
 PROGRAM = re.compile(r"(?:\w+=\S+ )*netra-otel-bridge\b")
@@ -67,17 +72,19 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page."""
+    """The fenced blocks of a page, those inside of lists too."""
     lines = page.read_text("utf-8").splitlines()
     number = 0
     while number < len(lines):
-        if lines[number].startswith("```"):
-            end = lines.index("```", number + 1)
+        indent = lines[number][: -len(lines[number].lstrip())]
+        if lines[number].startswith(f"{indent}```"):
+            end = lines.index(f"{indent}```", number + 1)
             first = number
-            while first and lines[first - 1].startswith("<!--"):
+            while first and lines[first - 1].startswith(f"{indent}<!--"):
                 first -= 1
-            text = "\n".join(lines[number + 1 : end])
-            yield Block(page, number + 1, lines[number][3:], tuple(lines[first:number]), text)
+            text = "\n".join(line.removeprefix(indent) for line in lines[number + 1 : end])
+            comments = tuple(line.removeprefix(indent) for line in lines[first:number])
+            yield Block(page, number + 1, lines[number].strip("` "), comments, text)
             number = end
         number += 1
 
@@ -108,6 +115,13 @@ def in_language(*languages: str) -> list[Any]:
 def netra() -> Iterator[ThreadedEmulator]:
     """The local Netra that the documentation's examples run against, with the traces of ``demo``, but fewer spans."""
     with running_emulator(EmulatorOptions(port=0, seed=1, traces=200, spans_per_trace=3)) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def traffic() -> Iterator[ThreadedEmulator]:
+    """The local Netra that outputs in the documentation come from."""
+    with running_emulator(outputs.TRAFFIC) as emulator:
         yield emulator
 
 
@@ -148,8 +162,12 @@ def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("block", "line"), list(commands()))
-def test_each_command_runs(block: Block, line: str, place: Path) -> None:
-    """A command that the documentation shows exits with 0, and says no warning or error."""
+def test_each_command_runs(
+    block: Block, line: str, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A command that the documentation shows exits with 0, without warnings or errors, and prints what is shown."""
+    if shown := [text for command, text in SHOWN if command == line]:
+        monkeypatch.setenv("NETRA_OTLP_ENDPOINT", request.getfixturevalue("traffic").endpoint)
     variables, program, arguments = line.partition("netra-otel-bridge")
     assert program
     words = f"{variables}exec {sys.executable} -W error -m netra_otel_bridge{arguments}"
@@ -177,6 +195,16 @@ def test_each_command_runs(block: Block, line: str, place: Path) -> None:
     assert shell.returncode == 0, said
     assert [one for one in said.splitlines() if not UNREMARKABLE.fullmatch(one)] == []
     assert stdout or serves or ">" in line
+    for text in shown:
+        assert outputs.shape(text) == outputs.shape(stdout + stderr), "run make docs"
+
+
+def test_each_output_belongs_to_a_command() -> None:
+    """An output that a page shows follows a command that runs, and a mark stands only before such an output."""
+    assert SHOWN
+    assert {command for command, _ in SHOWN} <= {one.values[1] for one in commands()}
+    marks = [re.findall(r"^ *<!-- output -->$", page.read_text("utf-8"), re.MULTILINE) for page in PAGES]
+    assert sum(map(len, marks)) == len(SHOWN)
 
 
 def test_an_installation_has_an_environment_of_its_own() -> None:
@@ -297,9 +325,12 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that a web view makes of a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """Return the anchors that a web view makes of a page's headings, and those that the page sets itself."""
+    text = page.read_text("utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return set(re.findall(r'^<a id="([\w-]+)"></a>$', text, flags=re.MULTILINE)) | {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+    }
 
 
 def rows(page: str) -> dict[str, list[str]]:
@@ -498,14 +529,24 @@ def test_the_units_settings_for_grpc_are_the_programs(tmp_path: Path) -> None:
 
 def test_each_part_is_in_the_table_of_parts() -> None:
     """A newcomer finds each folder and module of the package there, and nothing that is gone."""
-    table = read("CONTRIBUTING.md").partition("## Where things are")[2].partition("\n## ")[0]
+    table = read("CONTRIBUTING.md").partition("## Where things are")[2].partition("\n### ")[0]
     parts = {
         f"{path.name}/" if path.is_dir() else path.name
         for path in (ROOT / "netra_otel_bridge").iterdir()
         if path.suffix in ("", ".py") and not path.name.startswith("__")
     }
-    named = re.findall(r"`(\w+/|\w+\.py)`", "".join(re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)))
+    named = re.findall(r"^\| `(\w+/|\w+\.py)` \|", table, flags=re.MULTILINE)
     assert sorted(named) == sorted(parts)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_each_file_of_the_package_that_is_named_exists(page: str) -> None:
+    """The pages for newcomers name files of the package by their path in it."""
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", read(page)))
+    assert len(named) > 10
+    outside = {name for name in named if name.startswith(("docs/", "tests/", "proto/", "netra_otel_bridge/"))}
+    roots = {name: ROOT if name in outside else ROOT / "netra_otel_bridge" for name in named}
+    assert [name for name in sorted(named) if not (roots[name] / name).exists()] == []
 
 
 def test_each_decision_is_in_the_index() -> None:

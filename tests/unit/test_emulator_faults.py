@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions
-from netra_otel_bridge.errors import UsageError
 from tests.support.emulator import EVER, START_NS, Client, otlp_span
 
 TRACE = f"{1:032x}"

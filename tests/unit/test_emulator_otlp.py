@@ -13,11 +13,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions, Store
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.load import load
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.errors import ConfigurationError
 from tests.support.emulator import START_NS, Client, otlp_document, otlp_span
 
 NAN = float("nan")

@@ -13,9 +13,9 @@ import urllib.request
 
 import pytest
 
+from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.errors import ConfigurationError, UsageError
 from tests.support.emulator import Client, otlp_document, otlp_span, running_emulator
 
 SERVE = "from netra_otel_bridge.emulator import EmulatorOptions, serve; serve(EmulatorOptions(port=0, traces=3))"

@@ -12,10 +12,11 @@ from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 
 from netra_otel_bridge.cli.app import app
+from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.convert.genai_metrics import HISTOGRAMS
-from netra_otel_bridge.convert.metrics import USAGE_COUNTERS, USAGE_GAUGES
-from netra_otel_bridge.settings import SETTINGS
-from netra_otel_bridge.telemetry import INSTRUMENTS, metric_readers
+from netra_otel_bridge.service.metric_exporters import metric_readers
+from netra_otel_bridge.service.own_metrics import INSTRUMENTS
+from netra_otel_bridge.usage.instruments import USAGE_COUNTERS, USAGE_GAUGES
 from tests.support.cli import ROOT
 from tests.support.monitoring import (
     CONFIG,

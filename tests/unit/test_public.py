@@ -17,11 +17,13 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import netra_otel_bridge
-from netra_otel_bridge import ReplayReport, check, dashboards, emulator, v1
+from netra_otel_bridge import emulator, v1
+from netra_otel_bridge.bridge import check
+from netra_otel_bridge.core.model import dashboards
 from tests.unit.test_docs import PAGES, ROOT, blocks, sections
 
 MODULES = {module.__name__: module for module in (check, dashboards, emulator, v1)}
-TYPES_ONLY = {"ReadableSpan": ReadableSpan, "Path": Path, "ReplayReport": ReplayReport}
+TYPES_ONLY = {"ReadableSpan": ReadableSpan, "Path": Path}
 """Names in annotations of modules that import them for the type checker alone."""
 SPECIAL = ("__init__", "__enter__", "__exit__", "__aenter__", "__aexit__")
 LISTED = re.findall(r"^\| (.*?) \| (.*) \|$", sections("library.md")["What is public"], flags=re.MULTILINE)[1:]

@@ -10,11 +10,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_otel_bridge import clock
-from netra_otel_bridge.errors import DestinationUnavailable, NetraUnauthorized
-from netra_otel_bridge.model import LaneReport, TraceFilter, TraceQuery, Window
-from netra_otel_bridge.rpc import messages
-from netra_otel_bridge.rpc.refusals import Refusal
+from netra_otel_bridge.core import clock
+from netra_otel_bridge.core.errors import DestinationUnavailable, NetraUnauthorized
+from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
+from netra_otel_bridge.core.model.report import LaneReport
+from netra_otel_bridge.service.rpc import messages
+from netra_otel_bridge.service.rpc.errors import Refusal
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from tests.support.health import NOW_NS, lane_health, service_health
 from tests.support.rpc import stamp

@@ -11,8 +11,8 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from netra_otel_bridge.rpc import replays
-from netra_otel_bridge.rpc import service as rpc_service
+from netra_otel_bridge.service.rpc import handlers as rpc_service
+from netra_otel_bridge.service.rpc import replays
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from tests.support.emulator import START_NS, otlp_document, otlp_span
 from tests.support.fake_destination import Hang, Received, Reject
@@ -133,7 +133,7 @@ async def test_to_start_the_same_again_finds_it(rig: Rig) -> None:
 
 async def test_cancelled_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was delivered is recorded when the cancellation answers; watchers are told; nothing is sent twice."""
-    monkeypatch.setattr("netra_otel_bridge.pipeline.DRAIN_S", 0.2)
+    monkeypatch.setattr("netra_otel_bridge.pipeline.lane.DRAIN_S", 0.2)
     with Pausing() as fake:
         async with serving(rig, to=fake.grpc_url, batch_spans=4) as served:
             replay = await start(served)
@@ -153,7 +153,7 @@ async def test_cancelled_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.M
 
 async def test_after_a_restart_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server forgets the replay, and keeps its checkpoint: started again it has the same id, and repeats nothing."""
-    monkeypatch.setattr("netra_otel_bridge.pipeline.DRAIN_S", 0.2)
+    monkeypatch.setattr("netra_otel_bridge.pipeline.lane.DRAIN_S", 0.2)
     with Pausing() as fake:
         async with serving(rig, to=fake.grpc_url, batch_spans=4) as served:
             replay = await start(served)

@@ -17,8 +17,9 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from netra_otel_bridge.errors import ConfigurationError
-from netra_otel_bridge.rpc import server, standard
+from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.service.rpc import health as standard
+from netra_otel_bridge.service.rpc import server
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1 import bridge_pb2_grpc
 from tests.support.cli import run as run_command
@@ -91,7 +92,7 @@ async def test_no_token_or_a_wrong_one(
 ) -> None:
     """UNAUTHENTICATED before a handler runs, and the token is in no answer."""
     reached: list[str] = []
-    monkeypatch.setattr("netra_otel_bridge.rpc.calls.Calls._guarded", lambda *_: reached.append("a handler"))
+    monkeypatch.setattr("netra_otel_bridge.service.rpc.limits.Calls._guarded", lambda *_: reached.append("a handler"))
     given = await refusal_of(getattr(served.stub, method)(METHODS[method], metadata=metadata))
     assert (given.code, given.reason, given.domain) == ("UNAUTHENTICATED", reason, "netra-otel-bridge")
     assert TOKEN not in str(given)

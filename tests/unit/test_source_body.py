@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.errors import NetraResponseTooLarge
+from netra_otel_bridge.core.errors import NetraResponseTooLarge
 from netra_otel_bridge.source import body
 from netra_otel_bridge.source.body import CutAnswer, Inflater
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from netra_otel_bridge.errors import BridgeError, ConfigurationError, UsageError
-from netra_otel_bridge.model import TraceFilter
+from netra_otel_bridge.core.errors import BridgeError, ConfigurationError, UsageError
+from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-from netra_otel_bridge.source.answers import Redactor
 from netra_otel_bridge.source.endpoint import base_url
+from netra_otel_bridge.source.failures import Redactor
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_api import Reply, Request, ScriptedApi, json_reply, page, reply, span, trace
 

@@ -13,8 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.dashboards import (
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.errors import (
+    ConfigurationError,
+    NetraError,
+    NetraNotAllowed,
+    NetraNotFound,
+    NetraSchemaError,
+    NetraUnauthorized,
+    NetraUnavailable,
+    PaginationLoop,
+    UsageError,
+)
+from netra_otel_bridge.core.model.dashboards import (
     Bar,
     ChartType,
     DashboardData,
@@ -27,18 +38,7 @@ from netra_otel_bridge.dashboards import (
     SessionStats,
     TimeRange,
 )
-from netra_otel_bridge.errors import (
-    ConfigurationError,
-    NetraError,
-    NetraNotAllowed,
-    NetraNotFound,
-    NetraSchemaError,
-    NetraUnauthorized,
-    NetraUnavailable,
-    PaginationLoop,
-    UsageError,
-)
-from netra_otel_bridge.model import TraceFilter
+from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from netra_otel_bridge.source.body import CutAnswer
 from netra_otel_bridge.source.charts import decode_chart

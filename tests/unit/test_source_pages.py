@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.errors import NetraSchemaError, PaginationLoop
-from netra_otel_bridge.model import TracesPage, TraceSummary, UnreadableItem
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.errors import NetraSchemaError, PaginationLoop
+from netra_otel_bridge.core.model.netra import TracesPage, TraceSummary, UnreadableItem
 from netra_otel_bridge.source.pages import Pager, read_pages
 from tests.support.fake_clock import FakeClock
 

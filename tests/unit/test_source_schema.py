@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.errors import NetraError, NetraSchemaError
-from netra_otel_bridge.model import SessionUsageData, TenantUsageData, TraceSpan
+from netra_otel_bridge.core.errors import NetraError, NetraSchemaError
+from netra_otel_bridge.core.model.netra import SessionUsageData, TenantUsageData, TraceSpan
 from netra_otel_bridge.source import schema
 from netra_otel_bridge.source.body import CutAnswer
 from tests.support.scripted_api import page, span, trace

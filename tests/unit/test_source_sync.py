@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from netra_otel_bridge.clock import Backoff
-from netra_otel_bridge.errors import NetraError, NetraUnavailable, UsageError
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.errors import NetraError, NetraUnavailable, UsageError
 from netra_otel_bridge.source import NetraClient
 from tests.support.scripted_api import Reply, Request, Script, ScriptedApi, json_reply, page, reply, span, trace
 

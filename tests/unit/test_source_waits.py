@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.clock import Backoff, parse_retry_after
-from netra_otel_bridge.errors import UsageError
+from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.time_text import parse_retry_after
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 NOW_NS = int(NOW.timestamp()) * 1_000_000_000

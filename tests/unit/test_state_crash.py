@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netra_otel_bridge.errors import StateUnusable
+from netra_otel_bridge.core.errors import StateUnusable
 from netra_otel_bridge.state import StateStore, discard, read_status
 from tests.support import strace
 from tests.support.fake_clock import FakeClock

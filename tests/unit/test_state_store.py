@@ -10,9 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from netra_otel_bridge.errors import StateError, StateNotWritten, UsageError
-from netra_otel_bridge.model import DeadLetter, FinishedWindow, KnownTrace, Progress, TraceRecord, Window
-from netra_otel_bridge.state import LaneState, StateStore, lane, read_status, record
+from netra_otel_bridge.core.errors import StateError, StateNotWritten, UsageError
+from netra_otel_bridge.core.model.outcome import DeadLetter
+from netra_otel_bridge.core.model.progress import (
+    FinishedWindow,
+    KnownTrace,
+    Progress,
+    TraceRecord,
+)
+from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.state import (
+    LaneState,
+    StateStore,
+    lane,
+    read_status,
+)
+from netra_otel_bridge.state import (
+    rows as record,
+)
 from netra_otel_bridge.state import store as store_module
 from tests.support.fake_clock import FakeClock
 from tests.support.state import DESTINATION, SOURCE, progress

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from netra_otel_bridge.errors import ConfigurationError, UsageError
-from netra_otel_bridge.settings import SETTINGS
+from netra_otel_bridge.config.settings import SETTINGS
+from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from tests.support.cli import ROOT
 
 FOLDER = ROOT / "examples" / "systemd"

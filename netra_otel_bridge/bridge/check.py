@@ -1,0 +1,130 @@
+"""Whether Netra and the destinations are reachable, authorised, and take what will be sent; each is one `Check`.
+
+Nothing is written, unless a made-up span is asked for, which then goes to each destination.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netra_otel_bridge.bridge.bridge import Bridge
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.errors import BridgeError, ConfigurationError, UsageError
+from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
+from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.deliver.destination import without_secrets
+from netra_otel_bridge.deliver.probe import ANSWER_S, Sample, probe
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.bridge.bridge import To
+
+_log = logging.getLogger(__name__)
+DAY_NS = 86_400 * NS_PER_S
+CHECK_S = ANSWER_S
+"""What Netra gets to answer, and a destination for each question; all are asked at the same time."""
+NO_ANSWER_EXIT = 69
+CONSOLE_BYTES = 1_000
+"""The size of a made-up span that is printed for people to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: whether ``name`` can be worked with, what it ``said``, and what could not be known by asking.
+
+    One that is ``ok`` and not ``sure`` refused what holds no span, or cannot be asked: only a span would tell.
+    ``took_bytes`` is the largest request that a destination was seen to take, ``trace_id`` that of the made-up span
+    that it took.
+    """
+
+    name: str
+    ok: bool
+    said: str
+    unknown: str
+    exit_code: int
+    sure: bool = True
+    took_bytes: int | None = None
+    trace_id: str | None = None
+
+
+async def check(bridge: Bridge, to: To | Sequence[To] | None = None, *, send_since: str | None = None) -> list[Check]:
+    """Netra first, then each destination (by default the configured ones); all are asked at once.
+
+    With ``send_since``, a time in the past as `Bridge.window` takes it, each destination that can be worked with is sent
+    one made-up span that begins then. What cannot even be set up is a `Check` that failed. Raises `UsageError`, also
+    for a destination that is named twice, and `ConfigurationError` where there is none.
+    """
+    sample = None if send_since is None else _sample(bridge, send_since)
+    targets = bridge.targets(to)
+    async with AsyncExitStack() as stack:
+        asked = (_check_destination(bridge, stack, one, sample) for one in targets)
+        return await asyncio.gather(_check_netra(bridge), *asked)
+
+
+def _sample(bridge: Bridge, since: str) -> Sample:
+    now_ns = bridge.clock.now_ns()
+    start_ns = parse_time_ns(since, now_ns)
+    if start_ns > now_ns:
+        raise UsageError(f"--since {since!r} lies in the future", hint="write a time in the past, or 24h")
+    return Sample(start_ns, now_ns, _age((now_ns - start_ns) / NS_PER_S))
+
+
+def _age(age_s: float) -> str:
+    """``24 h old``: in days from three on, else in the largest unit of which it is two or more."""
+    for unit, seconds, least in (("days", 86_400, 3), ("h", 3_600, 2), ("min", 60, 2)):
+        if age_s >= least * seconds:
+            return f"{round(age_s / seconds)} {unit} old"
+    return f"{round(age_s)} s old"
+
+
+async def _check_netra(bridge: Bridge) -> Check:
+    """List the newest trace of the last day."""
+    clock = bridge.clock
+    now_ns, begun = clock.now_ns(), clock.monotonic()
+    name = "Netra"
+    try:
+        async with bridge.async_client(attempts=1) as client:
+            name = f"Netra at {client.base_url}"
+            async with asyncio.timeout(CHECK_S):
+                page = await client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
+    except TimeoutError:
+        return Check(name, False, f"no answer in {CHECK_S:g} s", "", NO_ANSWER_EXIT)
+    except BridgeError as error:
+        return Check(name, False, str(error), "", error.exit_code)
+    found = "lists traces of the last 24 h" if page.traces else "lists no trace of the last 24 h"
+    said = f"takes the key and {found} ({(clock.monotonic() - begun) * 1000:.0f} ms)"
+    return Check(name, True, said, "whether the key sees every tenant's traces", 0)
+
+
+async def _enter(bridge: Bridge, stack: AsyncExitStack, to: To) -> Destination | Check:
+    try:
+        return (await bridge.enter_destinations(stack, [to]))[0]
+    except UsageError as error:
+        return Check(
+            without_secrets(to) if isinstance(to, str) else type(to).__name__, False, str(error), "", error.exit_code
+        )
+    except ConfigurationError as error:
+        return Check(to if isinstance(to, str) else type(to).__name__, False, str(error), "", error.exit_code)
+
+
+async def _check_destination(bridge: Bridge, stack: AsyncExitStack, to: To, sample: Sample | None) -> Check:
+    one = await _enter(bridge, stack, to)
+    if isinstance(one, Check):
+        return one
+    settings = bridge.settings
+    size_bytes = min(settings.batch_bytes, settings.held_bytes)
+    if settings.destinations.get(one.name, one.name).strip() in ("console", "exporter:console"):
+        size_bytes = CONSOLE_BYTES
+    try:
+        found = await probe(one, size_bytes, sample, CHECK_S)
+    except Exception as error:  # noqa: BLE001  the wall between destinations: what one raises hides no other
+        _log.debug("%s raised", one.name, exc_info=True)
+        said = f"raised {type(error).__name__} (this is a defect of it or of the bridge; -v shows where)"
+        return Check(one.name, False, said, "", BridgeError.exit_code)
+    return Check(
+        one.name, found.ok, found.said, found.unknown, found.exit_code, found.sure, found.took_bytes, found.trace_id
+    )

@@ -1,0 +1,70 @@
+"""Time: the clock, back-off, ``Retry-After`` and the times that people type. No other module sleeps or asks the time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from netra_otel_bridge.core.errors import UsageError
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+class Clock(Protocol):
+    """What the bridge asks of time; tests hand in their own."""
+
+    def now_ns(self) -> int:
+        """Wall-clock time, nanoseconds since the epoch: for windows and stamps, never for waiting."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back: for deadlines and durations."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; cancelling the task ends the wait at once."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential back-off with full jitter: attempt n (from 0) waits up to ``first_s * 2**n``, at most ``max_s``.
+
+    Raises `UsageError` for fewer ``attempts`` than one, and for waits that are no seconds.
+    """
+
+    first_s: float = 0.25
+    max_s: float = 30.0
+    attempts: int = 6
+    uniform: Callable[[float, float], float] = random.uniform
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise UsageError(f"attempts is {self.attempts!r:.80}", hint="give a whole number from 1 on")
+        for name, seconds in (("first_s", self.first_s), ("max_s", self.max_s)):
+            if not isinstance(seconds, int | float) or not seconds >= 0:
+                raise UsageError(f"{name} is {seconds!r:.80}", hint="give seconds")
+
+    def delay_s(self, attempt: int, asked_s: float | None = None) -> float:
+        """Seconds to wait after ``attempt`` failed; at least ``asked_s`` (``Retry-After``), which is capped at ``max_s`` too."""
+        jittered = self.uniform(0, min(self.max_s, self.first_s * 2.0 ** min(attempt, 32)))
+        return max(jittered, min(max(asked_s or 0.0, 0.0), self.max_s))
+
+
+MINUTE_NS = 60 * NS_PER_S
+HOUR_NS = 60 * MINUTE_NS

@@ -1,0 +1,1 @@
+"""Destinations made of other people's code: exporters, processors, functions."""

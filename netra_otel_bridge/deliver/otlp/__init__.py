@@ -1,0 +1,1 @@
+"""OTLP: the client, its settings, the encoding, JSON and files."""

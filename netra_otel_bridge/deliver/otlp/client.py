@@ -1,0 +1,283 @@
+"""OTLP, over gRPC and over HTTP: one request a batch, and the server's answer told in full.
+
+The stock exporters hide partial success, follow or swallow redirects, retry what is too large, and spend most of the
+processor's time on encoding (ADR 0007). These send the bytes that `wire` made, never retry by themselves, follow no
+redirect, and turn each answer into an `Outcome`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import os
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+
+import aiohttp
+import grpc
+import grpc.aio
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from yarl import URL
+
+from netra_otel_bridge.core.clock import Clock
+from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Retry, SpanBatch
+from netra_otel_bridge.core.time_text import parse_retry_after
+from netra_otel_bridge.deliver.answers import (
+    connection_outcome,
+    grpc_outcome,
+    header_secrets,
+    http_outcome,
+    masked,
+    not_otlp_outcome,
+    partial_outcome,
+    retry_info_s,
+    web_page_outcome,
+)
+from netra_otel_bridge.deliver.otlp.encode import encode_request
+from netra_otel_bridge.deliver.otlp.settings import OtlpSettings
+
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_ANSWER_BYTES = 64 * 1024
+_CLOSED = re.compile(r"failed to connect.*(socket closed|connection reset)", re.I)
+"""All that gRPC says where a server ends the connection after the handshake, as it does to refuse a certificate."""
+_LOOK_S = 2.0
+_CHANNEL = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+class OtlpGrpcDestination:
+    """Sends to an OTLP receiver over gRPC. No connection is made before the first `send`.
+
+    Raises `ConfigurationError` when a certificate cannot be used.
+    """
+
+    def __init__(self, name: str, settings: OtlpSettings) -> None:
+        self.name = name
+        self._settings = settings
+        settings.ssl_context()
+        self._secrets = header_secrets(settings.headers)
+        self._closed = False
+        self._metadata = tuple(_metadatum(key.lower(), value) for key, value in settings.headers.items())
+        self._channel: grpc.aio.Channel | None = None
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """One ``Export`` call, within the configured time-out."""
+        return await self.send_request(encode_request(batch.spans, batch.encoded), len(batch.spans))
+
+    async def send_request(self, body: bytes, spans: int) -> Outcome:
+        """The same for an ``ExportTraceServiceRequest`` that is encoded already and holds so many ``spans``."""
+        export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._open().unary_unary(METHOD)
+        try:
+            answer: bytes = await export(body, timeout=self._settings.timeout_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            details = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416  dict() cannot read that of gRPC 1.74
+            words = error.details() or ""
+            outcome = grpc_outcome(error.code(), words, retry_info_s(details), len(body))
+            if self._settings.tls and _CLOSED.search(words):
+                outcome = await _tls_refusal(self._settings) or outcome
+            return masked(outcome, self._secrets)
+        return masked(_read_protobuf(answer, spans, self._secrets), self._secrets)
+
+    async def aclose(self) -> None:
+        """Close the connection; nothing is waited for."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    def _open(self) -> grpc.aio.Channel:
+        refuse_if_closed(self._closed, self.name)
+        if self._channel is None:
+            settings = self._settings
+            compression = grpc.Compression.Gzip if settings.gzip else grpc.Compression.NoCompression
+            if settings.tls:
+                credentials = grpc.ssl_channel_credentials(settings.ca, settings.key, settings.certificate)
+                self._channel = grpc.aio.secure_channel(settings.endpoint, credentials, _CHANNEL, compression)
+            else:
+                self._channel = grpc.aio.insecure_channel(settings.endpoint, _CHANNEL, compression)
+        return self._channel
+
+
+class OtlpHttpDestination:
+    """Sends to an OTLP receiver over HTTP as binary protobuf. No connection is made before the first `send`.
+
+    Raises `ConfigurationError` when a certificate cannot be used.
+    """
+
+    def __init__(self, name: str, settings: OtlpSettings, clock: Clock) -> None:
+        self.name = name
+        self._settings = settings
+        self._clock = clock
+        self._ssl = settings.ssl_context()
+        self._url = URL(settings.endpoint)
+        self._headers = _request_headers(settings)
+        self._secrets = header_secrets(settings.headers)
+        self._closed = False
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """One POST, within the configured time-out."""
+        return await self.send_request(encode_request(batch.spans, batch.encoded), len(batch.spans))
+
+    async def send_request(self, body: bytes, spans: int) -> Outcome:
+        """The same for an ``ExportTraceServiceRequest`` that is encoded already and holds so many ``spans``."""
+        if self._settings.gzip:
+            body = await asyncio.to_thread(gzip.compress, body, 6)
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                outcome = await self._post(body, spans)
+        except TimeoutError:
+            return Retry(f"no answer in {self._settings.timeout_s:g} s")
+        except aiohttp.ClientResponseError as error:
+            outcome = not_otlp_outcome(f"no HTTP: {error.message}".encode())
+        except (aiohttp.ClientError, OSError) as error:
+            outcome = connection_outcome(_words(error))
+        return masked(outcome, self._secrets)
+
+    async def aclose(self) -> None:
+        """Close the connections; nothing is waited for."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _post(self, body: bytes, spans: int) -> Outcome:
+        async with self._open().post(
+            self._url, data=io.BytesIO(body), headers=self._headers, allow_redirects=False, ssl=self._ssl or True
+        ) as response:
+            answer = await _read_some(response)
+            content_type = response.headers.get("Content-Type", "")
+            if not 200 <= response.status < 300:
+                after_s = parse_retry_after(response.headers.get("Retry-After"), self._clock.now_ns())
+                return http_outcome(response.status, answer, content_type, after_s)
+            if "html" in content_type:
+                return web_page_outcome(response.status, content_type)
+            if "json" in content_type:
+                return _read_json(answer, spans, self._secrets)
+            if "protobuf" in content_type or not content_type:
+                return _read_protobuf(answer, spans, self._secrets)
+            return Delivered()
+
+    def _open(self) -> aiohttp.ClientSession:
+        refuse_if_closed(self._closed, self.name)
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None)
+            )
+        return self._session
+
+
+def _metadatum(key: str, value: str) -> tuple[str, str | bytes]:
+    """A header as gRPC takes it: the value of one whose name ends in ``-bin`` is bytes, in base64 on the wire."""
+    return key, value.encode() if key.endswith("-bin") else value
+
+
+def _words(error: aiohttp.ClientError | OSError) -> str:
+    """What failed, in the system's own words where there was no connection."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"no TLS with {error.host}:{error.port}: {error.certificate_error}"
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error.os_error, ssl.SSLError):
+        return f"no TLS with {error.host}:{error.port}: {error.os_error}"
+    number = error.os_error.errno
+    words = os.strerror(number) if number and number > 0 else error.os_error.strerror
+    return f"no connection to {error.host}:{error.port}: {words or type(error.os_error).__name__}"
+
+
+async def _tls_refusal(settings: OtlpSettings) -> Outcome | None:
+    """Whether a gRPC server that ends new connections does so for want of a client certificate that it takes.
+
+    Some send an alert. Others close: with TLS 1.3 after the handshake, as one that is about to stop may, but with TLS 1.2
+    within it.
+    """
+    where = settings.endpoint
+    try:
+        if await _ends(settings, ssl.TLSVersion.MAXIMUM_SUPPORTED) and await _ends(settings, ssl.TLSVersion.TLSv1_2):
+            return connection_outcome(f"no TLS with {where}: CERTIFICATE_REQUIRED, or the client's is refused")
+    except ssl.SSLError as error:
+        return connection_outcome(f"no TLS with {where}: {error}")
+    except (OSError, ValueError, ConfigurationError):
+        return None
+    return None
+
+
+async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
+    """Whether a connection that says nothing is ended at once; with TLS 1.2, within the handshake."""
+    context = settings.ssl_context()
+    if context is None:
+        return False
+    context.set_alpn_protocols(["h2"])
+    context.maximum_version = version
+    where = URL(f"//{settings.endpoint}")
+    early = version is ssl.TLSVersion.TLSv1_2
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            reader, writer = await asyncio.open_connection(where.host, where.port, ssl=context)
+            try:
+                return not early and await reader.read(1) == b""
+            finally:
+                writer.transport.abort()
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+    except ssl.SSLError as error:
+        if early and "PROTOCOL" in str(error):
+            return False
+        raise
+
+
+async def _read_some(response: aiohttp.ClientResponse) -> bytes:
+    """The first bytes of an answer, decoded: more than `_ANSWER_BYTES` say nothing that is needed."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size >= _ANSWER_BYTES:
+            response.close()
+            break
+    return b"".join(parts)[:_ANSWER_BYTES]
+
+
+def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
+    headers = {"Content-Type": "application/x-protobuf", "User-Agent": "netra-otel-bridge", **settings.headers}
+    return {**headers, "Content-Encoding": "gzip"} if settings.gzip else headers
+
+
+def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
+    """A yes, or how many spans of it were refused (``ExportTracePartialSuccess``)."""
+    try:
+        partial = ExportTraceServiceResponse.FromString(answer).partial_success
+    except DecodeError:
+        return not_otlp_outcome(answer)
+    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message, secrets)
+
+
+def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
+    """The same from a server that answers JSON to protobuf, which the specification forbids and some do."""
+    try:
+        response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)
+    except json_format.ParseError:
+        return not_otlp_outcome(answer)
+    return partial_outcome(
+        min(response.partial_success.rejected_spans, spans), response.partial_success.error_message, secrets
+    )
+
+
+def refuse_if_closed(closed: bool, name: str) -> None:
+    """Sending after closing is a mistake of the caller."""
+    if closed:
+        raise RuntimeError(f"the destination {name} is closed")

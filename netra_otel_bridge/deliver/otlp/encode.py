@@ -1,0 +1,263 @@
+"""OTLP protobuf, written directly: what the stock encoder makes, at a fraction of its cost.
+
+`encode_span` gives the bytes of one ``opentelemetry.proto.trace.v1.Span``; `encode_request` frames many of them by
+resource and scope into an ``ExportTraceServiceRequest``. Parsed, they equal what ``encode_spans`` of
+``opentelemetry-exporter-otlp-proto-common`` makes, field by field (tests/property/test_encode.py). The tag bytes below
+are ``field number << 3 | wire type`` of opentelemetry-proto 1.x, whose numbers never change.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind
+
+_SMALL = 1 << 14
+_DOUBLE = struct.Struct("<d").pack
+_FIXED64 = struct.Struct("<Q").pack
+_SPAN_FLAGS_HAS_IS_REMOTE = 0x100
+_SPAN_FLAGS_IS_REMOTE = 0x200
+_MAX_CACHED = 20_000
+_MAX_CACHED_TEXT = 48
+_KINDS = {
+    SpanKind.INTERNAL: b"\x30\x01",
+    SpanKind.SERVER: b"\x30\x02",
+    SpanKind.CLIENT: b"\x30\x03",
+    SpanKind.PRODUCER: b"\x30\x04",
+    SpanKind.CONSUMER: b"\x30\x05",
+}
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_VARINTS = tuple(_varint(value) for value in range(_SMALL))
+
+
+def varint(value: int) -> bytes:
+    """An unsigned integer below 2**64, base 128, the low group first."""
+    return _VARINTS[value] if value < _SMALL else _varint(value)
+
+
+def _field(tag: bytes, body: bytes) -> bytes:
+    """A length-delimited field."""
+    return b"%b%b%b" % (tag, varint(len(body)), body)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _any_value(value: Any) -> bytes:
+    """The body of an ``AnyValue``. Raises ``TypeError`` for what has no form in OTLP."""
+    if isinstance(value, str):
+        return _field(b"\x0a", _utf8(value))
+    if isinstance(value, bool):
+        return b"\x10\x01" if value else b"\x10\x00"
+    if isinstance(value, int):
+        return b"\x18" + _varint(value & 0xFFFFFFFFFFFFFFFF)
+    if isinstance(value, float):
+        return b"\x21" + _DOUBLE(value)
+    if value is None:
+        return b""
+    if isinstance(value, bytes):
+        return _field(b"\x3a", value)
+    if isinstance(value, Sequence):
+        return _field(b"\x2a", b"".join([_field(b"\x0a", _any_value(item)) for item in value]))
+    if isinstance(value, Mapping):
+        return _field(b"\x32", b"".join([_key_value(b"\x0a", str(key), item) for key, item in value.items()]))
+    raise TypeError(f"an attribute of type {type(value).__name__} has no form in OTLP")
+
+
+def _key_value(tag: bytes, key: str, value: Any) -> bytes:
+    """One ``KeyValue`` as a field with this tag."""
+    body = _field(b"\x0a", _utf8(key)) + _field(b"\x12", _any_value(value))
+    return _field(tag, body)
+
+
+class _Key:
+    """An attribute's key as it is written, and the whole fields of short texts under it."""
+
+    __slots__ = ("head", "texts")
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head
+        self.texts: dict[str, bytes] = {}
+
+
+class _Attributes:
+    """Writes the attributes of one message type; keys, and short texts under them, are written once and kept."""
+
+    __slots__ = ("_kept", "_keys", "_tag")
+
+    def __init__(self, tag: bytes) -> None:
+        self._tag = tag
+        self._keys: dict[str, _Key] = {}
+        self._kept = 0
+
+    def append_to(self, parts: list[bytes], attributes: Mapping[str, Any]) -> None:
+        """Append the fields of all attributes."""
+        tag, keys = self._tag, self._keys
+        for name, value in attributes.items():
+            key = keys.get(name) or self._new_key(name)
+            kind = type(value)
+            if kind is str:
+                known = key.texts.get(value)
+                if known is not None:
+                    parts.append(known)
+                    continue
+                text = _utf8(value)
+                body = b"\x0a%b%b" % (varint(len(text)), text)
+            elif kind is int:
+                body = b"\x18" + varint(value & 0xFFFFFFFFFFFFFFFF)
+            else:
+                body = _any_value(value)
+            head = key.head
+            size = varint(len(body))
+            field = (tag, varint(len(head) + len(size) + len(body)), head, size, body)
+            if kind is str and len(value) <= _MAX_CACHED_TEXT:
+                known = b"".join(field)
+                parts.append(known)
+                self._keep(key, value, known)
+            else:
+                parts += field
+
+    def _keep(self, key: _Key, value: str, field: bytes) -> None:
+        if self._kept >= _MAX_CACHED:
+            self._keys.clear()
+            self._kept = 0
+        key.texts[value] = field
+        self._kept += 1
+
+    def _new_key(self, name: str) -> _Key:
+        if self._kept >= _MAX_CACHED:
+            self._keys.clear()
+            self._kept = 0
+        self._kept += 1
+        key = self._keys[name] = _Key(_field(b"\x0a", _utf8(name)) + b"\x12")
+        return key
+
+
+_SPAN_ATTRIBUTES = _Attributes(b"\x4a")
+_EVENT_ATTRIBUTES = _Attributes(b"\x1a")
+_LINK_ATTRIBUTES = _Attributes(b"\x22")
+
+
+def encode_span(span: ReadableSpan) -> bytes:
+    """The body of one ``Span`` message. Raises ``TypeError`` for an attribute that OTLP cannot express."""
+    context = span.get_span_context()
+    if context is None:
+        raise TypeError("a span without ids has no form in OTLP")
+    parent = span.parent
+    parts = [
+        b"\x0a\x10",
+        context.trace_id.to_bytes(16, "big"),
+        b"\x12\x08",
+        context.span_id.to_bytes(8, "big"),
+    ]
+    if context.trace_state:
+        state = ",".join([f"{key}={value}" for key, value in context.trace_state.items()])
+        parts.append(_field(b"\x1a", _utf8(state)))
+    if parent is not None:
+        parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
+    name = _utf8(span.name)
+    parts += (b"\x2a", varint(len(name)), name, _KINDS[span.kind], b"\x39", _FIXED64(span.start_time or 0))
+    parts += (b"\x41", _FIXED64(span.end_time or 0))
+    attributes = span.attributes
+    if attributes:
+        _SPAN_ATTRIBUTES.append_to(parts, attributes)
+    if dropped := span.dropped_attributes:
+        parts += (b"\x50", varint(dropped))
+    for event in span.events:
+        inner = [b"\x09", _FIXED64(event.timestamp), _field(b"\x12", _utf8(event.name))]
+        if event.attributes:
+            _EVENT_ATTRIBUTES.append_to(inner, event.attributes)
+        if dropped := event.dropped_attributes:
+            inner += (b"\x20", varint(dropped))
+        parts.append(_field(b"\x5a", b"".join(inner)))
+    if dropped := span.dropped_events:
+        parts += (b"\x60", varint(dropped))
+    for link in span.links:
+        parts.append(_field(b"\x6a", _link(link)))
+    if dropped := span.dropped_links:
+        parts += (b"\x70", varint(dropped))
+    parts.append(_status(span))
+    parts += (b"\x85\x01", struct.pack("<I", _flags(parent)))
+    return b"".join(parts)
+
+
+def ids_of(encoded: bytes) -> tuple[int, int]:
+    """The trace id and the span id in what `encode_span` made, which holds them at fixed places."""
+    return int.from_bytes(encoded[2:18]), int.from_bytes(encoded[20:28])
+
+
+def _link(link: Link) -> bytes:
+    context = link.context
+    parts = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
+    if link.attributes:
+        _LINK_ATTRIBUTES.append_to(parts, link.attributes)
+    if dropped := link.dropped_attributes:
+        parts += (b"\x28", varint(dropped))
+    parts += (b"\x35", struct.pack("<I", _flags(context)))
+    return b"".join(parts)
+
+
+def _status(span: ReadableSpan) -> bytes:
+    status = span.status
+    code = status.status_code.value
+    body = _field(b"\x12", _utf8(status.description)) if status.description else b""
+    return _field(b"\x7a", body + (b"\x18" + varint(code) if code else b""))
+
+
+def _flags(context: SpanContext | None) -> int:
+    remote = _SPAN_FLAGS_IS_REMOTE if context is not None and context.is_remote else 0
+    return _SPAN_FLAGS_HAS_IS_REMOTE | remote
+
+
+def encode_request(spans: Sequence[ReadableSpan], encoded: Sequence[bytes]) -> bytes:
+    """An ``ExportTraceServiceRequest`` (which is a ``TracesData``) of spans whose bodies are ``encoded``, in this order.
+
+    Spans stand below their resource and scope, each written once, in the order of their first span.
+    """
+    grouped: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
+    for span, body in zip(spans, encoded, strict=True):
+        scopes = grouped.setdefault(span.resource, {})
+        framed = scopes.setdefault(span.instrumentation_scope, [])
+        framed += (b"\x12", varint(len(body)), body)
+    resource_spans = []
+    for resource, scopes in grouped.items():
+        parts = [encode_resource(resource)]
+        for scope, framed in scopes.items():
+            head, schema_url = encode_scope(scope)
+            parts.append(_field(b"\x12", b"".join([head, *framed, schema_url])))
+        if resource.schema_url:
+            parts.append(_field(b"\x1a", _utf8(resource.schema_url)))
+        resource_spans.append(_field(b"\x0a", b"".join(parts)))
+    return b"".join(resource_spans)
+
+
+def encode_resource(resource: Resource) -> bytes:
+    """The ``resource`` field of a ``ResourceSpans``."""
+    return _field(b"\x0a", b"".join([_key_value(b"\x0a", key, value) for key, value in resource.attributes.items()]))
+
+
+def encode_scope(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
+    """The ``scope`` and the ``schema_url`` field of a ``ScopeSpans``."""
+    if scope is None:
+        return _field(b"\x0a", b""), b""
+    parts = [_field(b"\x0a", _utf8(scope.name))] if scope.name else []
+    if scope.version:
+        parts.append(_field(b"\x12", _utf8(scope.version)))
+    parts += [_key_value(b"\x1a", key, value) for key, value in (scope.attributes or {}).items()]
+    return _field(b"\x0a", b"".join(parts)), _field(b"\x1a", _utf8(scope.schema_url)) if scope.schema_url else b""

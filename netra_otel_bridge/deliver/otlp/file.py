@@ -1,0 +1,207 @@
+"""OTLP JSON in a file: one ``TracesData`` a line, a batch a line.
+
+- A batch is written whole and is on the disk (``fsync``) before it is `Delivered`. If that fails, what was written of
+  it is taken back, and the lane stops: `DestinationUnavailable` names the path and what to do.
+- The file is opened at the first batch. A crash can leave a last line that is torn: on opening, a last line without its end is cut off if it is not JSON and
+  ended if it is; its batch was not answered, so it comes again.
+- The file is made for its owner alone (0600), because prompts are in it; the mode of one that is there stays.
+- A file that was moved away (log rotation) is made anew, at the next batch.
+- What is not a regular file (``/dev/stdout``, a named pipe) is written to, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from netra_otel_bridge.core.errors import ConfigurationError, DestinationUnavailable
+from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Refused, Retry, SpanBatch
+from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
+from netra_otel_bridge.deliver.otlp.json import encode_line
+
+_BLOCK_BYTES = 1 << 16
+
+
+class OtlpFileDestination:
+    """Appends batches to the file at ``path``. Raises `ConfigurationError` if it can never be written."""
+
+    def __init__(self, name: str, path: Path, deadline_s: float = 60.0) -> None:
+        self.name = name
+        self._path = path
+        self._deadline_s = deadline_s
+        self._calls: OneAtATime[Outcome] = OneAtATime(f"write {path}")
+        self._file: int | None = None
+        self._closed = False
+        _check(path)
+
+    def check(self) -> bool:
+        """Raises `ConfigurationError` where the file cannot be written; what it holds is not touched, and none is left.
+
+        ``False`` for a named pipe, which is not opened: its reader would see it end.
+        """
+        _check(self._path)
+        if self._path.is_fifo():
+            return False
+        try:
+            _try(self._path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"otlp-file: {self._path} cannot be written: {error.strerror or error}", hint="name another path"
+            ) from error
+        return True
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """Append one line. Raises `DestinationUnavailable` where the file system refuses; `Retry` if no one reads."""
+        if self._closed:
+            raise RuntimeError(f"the destination {self.name} is closed")
+        try:
+            return await self._calls.call(batch.spans, lambda: self._append(batch), self._deadline_s)
+        except StillRunning:
+            return Retry(f"{self._path} did not take a batch in {self._deadline_s:g} s")
+
+    async def aclose(self) -> None:
+        """Close the file; a pipe that nobody reads is left behind."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(StillRunning):
+            await self._calls.call(object(), self._close, min(self._deadline_s, 5.0))
+        self._calls.close()
+
+    def _append(self, batch: SpanBatch) -> Outcome:
+        try:
+            line = encode_line(batch.spans) + b"\n"
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            return Refused(f"a span cannot be written as OTLP JSON: {type(error).__name__}: {error}")
+        try:
+            file = self._current()
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                _write_all(file, line)
+                return Delivered()
+            end = os.fstat(file).st_size
+            try:
+                _write_all(file, line)
+                os.fsync(file)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(file, end)
+                raise
+        except OSError as error:
+            raise DestinationUnavailable(
+                f"cannot write to {self._path}: {error.strerror or error}",
+                hint="make room or repair the disk; nothing is lost, the batch is sent again",
+            ) from error
+        return Delivered()
+
+    def _current(self) -> int:
+        """The open file that stands at the path now."""
+        if self._file is not None and _is_regular(self._file) and not _same_file(self._file, self._path):
+            self._close()
+        if self._file is None:
+            self._file = _open(self._path)
+        return self._file
+
+    def _close(self) -> Outcome:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        return Delivered()
+
+
+def _check(path: Path) -> None:
+    """The mistakes that no waiting repairs."""
+    if path.is_dir():
+        raise ConfigurationError(f"otlp-file: {path} is a directory", hint="name a file in it")
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            f"otlp-file: there is no directory {path.parent}", hint="make it, or name another path"
+        )
+    target, access = (path, os.W_OK) if path.exists() else (path.parent, os.W_OK | os.X_OK)
+    if not os.access(target, access):
+        raise ConfigurationError(
+            f"otlp-file: {target} may not be written", hint="change its mode, or name another path"
+        )
+
+
+def _try(path: Path) -> None:
+    """Open the file without writing; where there is none, make one for a moment: without a name if that can be."""
+    if path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+        return
+    with contextlib.suppress(AttributeError, OSError):
+        os.close(os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
+        return
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    path.unlink()
+
+
+def _open(path: Path) -> int:
+    """Open for appending, make the file if it is not there, and repair a torn end."""
+    made = not path.exists()
+    writable_only = not made and not _is_regular(path)
+    file = os.open(path, (os.O_WRONLY if writable_only else os.O_RDWR) | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not writable_only:
+            _repair(file)
+        if made:
+            _sync_directory(path.parent)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _repair(file: int) -> None:
+    """Cut a torn last line off, or end one that only lacks its line break."""
+    size = os.fstat(file).st_size
+    start = _last_line(file, size)
+    if start == size:
+        return
+    try:
+        msgspec.json.decode(os.pread(file, size - start, start))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        os.ftruncate(file, start)
+    else:
+        os.write(file, b"\n")
+
+
+def _last_line(file: int, size: int) -> int:
+    """Where the bytes after the last line break begin."""
+    position = size
+    while position > 0:
+        begin = max(0, position - _BLOCK_BYTES)
+        found = os.pread(file, position - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        position = begin
+    return 0
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a new file's name last as long as its content."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _is_regular(file: int | Path) -> bool:
+    return stat.S_ISREG(os.stat(file).st_mode)
+
+
+def _same_file(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False

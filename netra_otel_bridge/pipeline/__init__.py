@@ -1,0 +1,1 @@
+"""Copy traces from Netra to a destination: list, fetch, convert, deliver, record."""

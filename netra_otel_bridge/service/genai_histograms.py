@@ -1,0 +1,177 @@
+"""The GenAI histograms of live traffic: each call to a model that has just ended is recorded once.
+
+Lanes read the same traces, and read a trace again when it grows, so the ids of what was recorded are remembered for as
+long as a span counts as live. What ended longer ago is never recorded: a histogram would stamp it "now".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from netra_otel_bridge.convert import instant_ns, semconv
+from netra_otel_bridge.convert.genai_metrics import (
+    ENVIRONMENT,
+    HISTOGRAMS,
+    TOKENS_TYPE,
+    Measurement,
+    may_be_measured,
+    measurements,
+)
+from netra_otel_bridge.convert.semconv import TENANT_ID
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
+from netra_otel_bridge.usage.totals import OTHER
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
+
+LIVE_NS = 15 * 60 * NS_PER_S
+MAX_IDS = 1_000_000
+LABEL_SETS = 2000
+"""Attribute sets of one instrument. The SDK (1.45) takes no more, and shows what is beyond without any attribute."""
+FOLDED_SETS = 100
+"""Of these, kept for sets whose model and tenant are `OTHER`."""
+_FOLDED = frozenset({semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, TENANT_ID})
+_LAST = dict.fromkeys((semconv.OPERATION_NAME, semconv.PROVIDER_NAME, *sorted(_FOLDED), ENVIRONMENT), OTHER)
+_TYPES_OF_TOKENS = 2
+_MINUTE_NS = 60 * NS_PER_S
+_log = logging.getLogger(__name__)
+
+
+class LiveMetrics:
+    """Records what `measurements` finds in live spans in histograms of ``meter``.
+
+    ``now_ns`` is the time by the clock that Netra's spans are compared with; ``warn`` is told once that label sets
+    become too many. Meant for one thread; the SDK collects on its own.
+    """
+
+    def __init__(self, meter: Meter, now_ns: Callable[[], int], *, warn: Callable[[str], None] = _log.warning) -> None:
+        self._now_ns = now_ns
+        self._warn = warn
+        self._seen = SeenIds(MAX_IDS)
+        self._budgets = {histogram.name: LabelBudget() for histogram in HISTOGRAMS}
+        self._histograms = {
+            histogram.name: meter.create_histogram(
+                histogram.name,
+                histogram.unit,
+                histogram.description,
+                explicit_bucket_boundaries_advisory=histogram.boundaries,
+            )
+            for histogram in HISTOGRAMS
+        }
+        self._over = False
+
+    @property
+    def label_sets(self) -> dict[str, int]:
+        """How many attribute sets each instrument has."""
+        return {name: len(budget) for name, budget in self._budgets.items()}
+
+    def read(self, trace: TraceSummary, spans: Sequence[TraceSpan]) -> None:
+        """The spans of a trace were read: record those that ended within `LIVE_NS` and were not seen with an end before.
+
+        It never raises, whatever the spans hold. What ends in the future, by clocks that differ, is live as far ahead.
+        """
+        now_ns = self._now_ns()
+        self._seen.forget(now_ns - LIVE_NS)
+        for span in spans:
+            if not may_be_measured(span):
+                continue
+            end_ns = instant_ns(span.end_time_ms)
+            if end_ns is None or abs(now_ns - end_ns) >= LIVE_NS:
+                continue
+            if self._seen.add(hash((span.trace_id, span.id)), end_ns):
+                for measurement in measurements(trace, span):
+                    self._record(measurement)
+
+    def _record(self, measurement: Measurement) -> None:
+        name = measurement.instrument
+        attributes = self._budgets[name].fit(measurement.attributes)
+        self._histograms[name].record(measurement.value, attributes)
+        if attributes is not measurement.attributes and not self._over:
+            self._over = True
+            self._warn(
+                f"live metrics: {name} has reached its {LABEL_SETS} label sets; further models and tenants are shown as "
+                f"{OTHER!r} until a restart: follow fewer tenants (--tenant), or look for a model name that varies"
+            )
+
+
+class SeenIds:
+    """Hashes of ids, each held until the end it was last seen with is forgotten; at most ``cap`` of them.
+
+    At the cap the one whose span ended first is given up: the least likely to be read again. A million take some
+    140 MB; that two spans of a million have the same 64 bits happens once in 3 * 10^7.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._minutes: dict[int, int] = {}
+        self._ids: dict[int, set[int]] = {}
+        self._forgotten = 0
+
+    def __len__(self) -> int:
+        return len(self._minutes)
+
+    def add(self, seen: int, end_ns: int) -> bool:
+        """Whether ``seen`` is new."""
+        minute = end_ns // _MINUTE_NS
+        before = self._minutes.get(seen)
+        if before is not None:
+            if minute > before:
+                self._ids[before].remove(seen)
+                self._put(seen, minute)
+            return False
+        if len(self._minutes) >= self._cap:
+            self._give_up_one()
+        self._put(seen, minute)
+        return True
+
+    def forget(self, before_ns: int) -> None:
+        """Give up the ids of spans that ended in whole minutes before ``before_ns``."""
+        minute = before_ns // _MINUTE_NS
+        if minute == self._forgotten:
+            return
+        self._forgotten = minute
+        for past in [known for known in self._ids if known < minute]:
+            for seen in self._ids.pop(past):
+                del self._minutes[seen]
+
+    def _put(self, seen: int, minute: int) -> None:
+        self._minutes[seen] = minute
+        self._ids.setdefault(minute, set()).add(seen)
+
+    def _give_up_one(self) -> None:
+        first = min(minute for minute, ids in self._ids.items() if ids)
+        del self._minutes[self._ids[first].pop()]
+
+
+class LabelBudget:
+    """The attribute sets that one instrument has had: at most `LABEL_SETS`. Names come in one order."""
+
+    def __init__(self) -> None:
+        self._sets: set[tuple[tuple[str, str], ...]] = set()
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def fit(self, attributes: dict[str, str]) -> dict[str, str]:
+        """``attributes`` itself while there is room; then with model and tenant `OTHER`; last with `OTHER` for all."""
+        if self._takes(attributes, LABEL_SETS - FOLDED_SETS):
+            return attributes
+        folded = {name: OTHER if name in _FOLDED else value for name, value in attributes.items()}
+        if self._takes(folded, LABEL_SETS - _TYPES_OF_TOKENS):
+            return folded
+        kind = attributes.get(TOKENS_TYPE)
+        last = _LAST if kind is None else {**_LAST, TOKENS_TYPE: kind}
+        self._takes(last, LABEL_SETS)
+        return last
+
+    def _takes(self, attributes: dict[str, str], room: int) -> bool:
+        key = tuple(attributes.items())
+        if key in self._sets:
+            return True
+        if len(self._sets) >= room:
+            return False
+        self._sets.add(key)
+        return True

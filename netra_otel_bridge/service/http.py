@@ -1,0 +1,269 @@
+"""``/livez``, ``/readyz`` and ``/metrics`` over HTTP.
+
+A connection carries one request, of a bounded size, and lives for a bounded time; when there are too many, the oldest
+makes room. So neither idle nor slow clients keep a probe from its answer. Nothing that is shown holds a credential.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from netra_otel_bridge.core.clock import NS_PER_S, Clock
+from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.log_limit import LogLimit
+from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.time_text import iso_ms
+
+HOST_VARIABLE, PORT_VARIABLE = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"
+MAX_CONNECTIONS = 64
+MAX_REQUEST_BYTES = 16 * 1024
+DEADLINE_S = 10.0
+"""How long a connection may live, from its first byte to the last of the answer."""
+_SHUTDOWN_S = 1.0
+_TEXT = "text/plain; charset=utf-8"
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+_INDEX = {
+    "/livez": "whether the process answers",
+    "/readyz": "whether each destination is followed, one line each; JSON with Accept: application/json",
+    "/metrics": "figures in Prometheus' format, where OTEL_METRICS_EXPORTER names prometheus",
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: bytes
+    content_type: str = _TEXT
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class HttpEndpoints:
+    """Serves from `start` to `close`.
+
+    ``health`` is called in the event loop. ``registry`` is what ``/metrics`` shows; without one there is no such page.
+    It is collected in one thread of its own, one request after the other.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        health: Callable[[], ServiceHealth],
+        registry: CollectorRegistry | None,
+        clock: Clock,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._health = health
+        self._registry = registry
+        self._limiter = LogLimit(clock)
+        self._renderer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self) -> tuple[str, int]:
+        """Listen; the address that was taken, which tells the port where 0 asked for any.
+
+        Raises `ConfigurationError` where that is not possible, as for a port that another process listens on.
+        """
+        runner = web.ServerRunner(_Server(self._handle, self._limiter), shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port, reuse_port=False).start()
+        except (OSError, UnicodeError) as error:
+            await runner.cleanup()
+            where = f"{f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
+            raise ConfigurationError(
+                f"cannot listen on {where}: {_why(error)}",
+                hint=f"{HOST_VARIABLE} and {PORT_VARIABLE} set the address; port 0 is any that is free",
+            ) from error
+        self._runner = runner
+        host, port, *_ = runner.addresses[0]
+        return host, port
+
+    async def close(self) -> None:
+        """Stop listening and end what is being answered, within a second or two. May be called twice."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+        self._renderer.shutdown(wait=False, cancel_futures=True)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            answer = await self._answer(request)
+        except Exception as error:  # noqa: BLE001  the wall of the endpoints: a page that fails stops nothing else
+            kind = type(error).__name__
+            self._limiter.log(_log, logging.ERROR, request.path, f"{request.path} cannot be shown: {kind}: {error}")
+            answer = _Answer(f"this page cannot be shown: {kind}; see the log\n".encode(), status=500)
+        headers = {"Content-Type": answer.content_type, "Cache-Control": "no-store", "Server": "netra-otel-bridge"}
+        response = web.Response(status=answer.status, body=answer.body, headers={**headers, **answer.headers})
+        response.force_close()
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> _Answer:
+        path, accept = request.path, request.headers.get("Accept", "")
+        if path != "/" and path not in _INDEX:
+            return _Answer(f"there is nothing here; there is {', '.join(_INDEX)}\n".encode(), status=404)
+        if request.method not in ("GET", "HEAD"):
+            return _Answer(b"GET and HEAD are answered here\n", status=405, headers={"Allow": "GET, HEAD"})
+        if path == "/livez":
+            return _Answer(b"ok\n")
+        if path == "/readyz":
+            return _readiness(self._health(), as_json="application/json" in accept)
+        if path == "/metrics":
+            return await self._metrics(as_openmetrics="application/openmetrics-text" in accept)
+        return _Answer("".join(f"{one:10}{what}\n" for one, what in _INDEX.items()).encode())
+
+    async def _metrics(self, *, as_openmetrics: bool) -> _Answer:
+        if self._registry is None:
+            return _Answer(b"OTEL_METRICS_EXPORTER does not name prometheus, so there is no page here\n", status=404)
+        render = openmetrics.generate_latest if as_openmetrics else generate_latest
+        body = await asyncio.get_running_loop().run_in_executor(self._renderer, render, self._registry)
+        return _Answer(body, openmetrics.CONTENT_TYPE_LATEST if as_openmetrics else _EXPOSITION)
+
+
+def _readiness(health: ServiceHealth, *, as_json: bool) -> _Answer:
+    """200 when every lane follows live traffic and nothing holds it up, else 503; either way all lanes are shown."""
+    status = 200 if health.ready else 503
+    if as_json:
+        lanes = [_lane_json(lane, health.now_ns) for lane in health.lanes]
+        document = {"ready": health.ready, "lanes": lanes, "usage": health.usage and _usage_json(health.usage)}
+        return _Answer(msgspec.json.encode(document) + b"\n", "application/json", status=status)
+    lines = [_lane_line(lane, health.now_ns) for lane in health.lanes]
+    if health.usage is not None:
+        lines.append(_usage_line(health.usage, health.now_ns))
+    lines = lines or ["ok, nothing is followed here"]
+    return _Answer("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), status=status)
+
+
+def _lane_line(lane: LaneHealth, now_ns: int) -> str:
+    """``NAME: ok, lag 31 s``."""
+    if lane.problem:
+        since = f", since {iso_ms(lane.problem_since_ns)}" if lane.problem_since_ns else ""
+        state = f"{'stopped: ' if lane.stopped else ''}{' '.join(lane.problem.split())}{since}"
+    else:
+        state = "stopped" if lane.stopped else "ok" if lane.passes else "the first pass is not done yet"
+    lag_s = _lag_s(lane, now_ns)
+    return f"{lane.destination}: {state}, lag {'not known yet' if lag_s is None else f'{lag_s:.0f} s'}"
+
+
+def _lane_json(lane: LaneHealth, now_ns: int) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "destination": lane.destination,
+        "ok": bool(lane.passes) and not lane.problem and not lane.stopped,
+        "stopped": lane.stopped,
+        "problem": lane.problem.encode("utf-8", "backslashreplace").decode(),
+        "lag_seconds": _lag_s(lane, now_ns),
+        "read": lane.read,
+        "delivered": lane.delivered,
+        "refused": lane.refused,
+        "dead_lettered": lane.dead_lettered,
+        "retries": lane.retries,
+    }
+    times = {
+        "problem_since": lane.problem_since_ns,
+        "watermark": lane.watermark_ns,
+        "checkpoint": lane.checkpoint_ns,
+    }
+    return {**document, **{name: iso_ms(ns) if ns else None for name, ns in times.items()}}
+
+
+def _usage_line(usage: UsageHealth, now_ns: int) -> str:
+    """``usage: ok, polled 12 s ago``."""
+    polled = f"polled {max(0, now_ns - usage.polled_ns) / NS_PER_S:.0f} s ago" if usage.polled_ns else "not polled yet"
+    if usage.problem:
+        return f"usage: {' '.join(usage.problem.split())}, since {iso_ms(usage.problem_since_ns)}, {polled}"
+    return f"usage: ok, {polled}" if usage.polled_ns else f"usage: {polled}"
+
+
+def _usage_json(usage: UsageHealth) -> dict[str, Any]:
+    return {
+        "ok": bool(usage.polled_ns) and not usage.problem,
+        "problem": usage.problem.encode("utf-8", "backslashreplace").decode(),
+        "problem_since": iso_ms(usage.problem_since_ns) if usage.problem_since_ns else None,
+        "polled": iso_ms(usage.polled_ns) if usage.polled_ns else None,
+    }
+
+
+def _lag_s(lane: LaneHealth, now_ns: int) -> float | None:
+    return max(0, now_ns - lane.watermark_ns) / NS_PER_S if lane.watermark_ns else None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, socket.gaierror) or not isinstance(error, OSError) or not error.errno:
+        return getattr(error, "strerror", None) or "this is not a host name"
+    return os.strerror(error.errno)
+
+
+class _Server(web.Server):
+    """Makes `_Connection`s, and knows which are open, the oldest first."""
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Any], limiter: LogLimit) -> None:
+        super().__init__(handler)
+        self.limiter = limiter
+        self.open: dict[_Connection, None] = {}
+
+    def __call__(self) -> _Connection:
+        return _Connection(self)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection with limits: `MAX_CONNECTIONS`, `MAX_REQUEST_BYTES`, `DEADLINE_S`."""
+
+    def __init__(self, server: _Server) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(server, loop=loop, access_log=None, lingering_time=0)  # type: ignore[arg-type]  # None: no log
+        self._server = server
+        self._received_bytes = 0
+        self._wire: asyncio.Transport | None = None
+        self._deadline = loop.call_later(DEADLINE_S, self._cut)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._wire = transport if isinstance(transport, asyncio.Transport) else None
+        self._server.open[self] = None
+        if len(self._server.open) > MAX_CONNECTIONS:
+            next(iter(self._server.open))._cut()
+
+    def data_received(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        if self._received_bytes > MAX_REQUEST_BYTES:
+            self._cut()
+        else:
+            super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._deadline.cancel()
+        self._server.open.pop(self, None)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002  the signature is aiohttp's
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  it repeats what the client sent
+    ) -> web.StreamResponse:
+        """What is not HTTP: a short answer, and a line a minute instead of a traceback each time."""
+        kind = type(exc).__name__ if exc is not None else "no reason given"
+        self._server.limiter.log(_log, logging.DEBUG, "not HTTP", f"a request could not be read: {kind}")
+        response = web.Response(status=status, text="this request cannot be read\n")
+        response.force_close()
+        return response
+
+    def _cut(self) -> None:
+        self._server.open.pop(self, None)
+        if self._wire is not None:
+            self._wire.abort()

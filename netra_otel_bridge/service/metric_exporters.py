@@ -1,0 +1,150 @@
+"""Metric readers and exporters, as the environment configures them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, PeriodicExportingMetricReader
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.deliver.adapters.exporter_log import overhear
+from netra_otel_bridge.service.persistent_counters import OutlivingCounters
+
+_log = logging.getLogger(__name__)
+VARIABLE = "OTEL_METRICS_EXPORTER"
+GROUP = "opentelemetry_metrics_exporter"
+_OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+_MAX_MS = 86_400_000.0
+
+
+def metric_readers(
+    environ: Mapping[str, str], origin_ns: Callable[[], int] = lambda: 0
+) -> tuple[list[MetricReader], CollectorRegistry | None]:
+    """The readers that ``OTEL_METRICS_EXPORTER`` names (default: ``prometheus``), and what ``/metrics`` is to show.
+
+    ``prometheus`` is a registry for the service's own page, and starts no server; without it there is no registry.
+    ``otlp`` follows ``OTEL_EXPORTER_OTLP_METRICS_PROTOCOL`` or ``OTEL_EXPORTER_OTLP_PROTOCOL``, gRPC by default;
+    ``none`` stands alone; any other name is an entry point of `GROUP`. Exporters read their own variables, and are told
+    that the counters of usage began at ``origin_ns``. Raises `ConfigurationError` naming the variable, and what is installed.
+    """
+    names = list(dict.fromkeys(name.strip() for name in environ.get(VARIABLE, "").split(",") if name.strip()))
+    names = names or ["prometheus"]
+    if names == ["none"]:
+        return [], None
+    if "none" in names:
+        raise ConfigurationError(f"{VARIABLE}: none stands alone", hint="remove it, or all other names")
+    makers = [(name, _maker(name, environ)) for name in names if name != "prometheus"]
+    interval_ms = _milliseconds(environ, "OTEL_METRIC_EXPORT_INTERVAL")
+    timeout_ms = _milliseconds(environ, "OTEL_METRIC_EXPORT_TIMEOUT")
+    readers = [_made(name, maker, origin_ns, interval_ms, timeout_ms) for name, maker in makers]
+    if "prometheus" not in names:
+        return readers, None
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return [_prometheus_reader(registry), *readers], registry
+
+
+def _prometheus_reader(registry: CollectorRegistry) -> MetricReader:
+    """A reader that ``registry`` shows. Before 0.63 the exporter knew the process-wide registry only."""
+    if "registry" in inspect.signature(PrometheusMetricReader).parameters:
+        return PrometheusMetricReader(registry=registry, scope_info_enabled=False)
+    reader = PrometheusMetricReader()
+    registry.register(reader._collector)
+    return reader
+
+
+def metric_exporter(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> MetricExporter:
+    """The exporter that a name of ``OTEL_METRICS_EXPORTER`` stands for; ``origin`` is where messages say it was given.
+
+    Raises `ConfigurationError`.
+    """
+    made = _set_up(name, _maker(name, environ, origin), origin)
+    if not isinstance(made, MetricExporter):
+        raise ConfigurationError(f"{origin}: {name!r} makes no metric exporter", hint="take otlp")
+    return made
+
+
+def _maker(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> Callable[[], Any]:
+    """What the exporter's entry point stands for: a class of metric readers or of exporters."""
+    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
+    wanted = _otlp_protocol(environ) if name == "otlp" else name
+    if wanted not in found:
+        known = sorted({"prometheus", "none", *found} | ({"otlp"} if {*_OTLP.values()} & found.keys() else set()))
+        package = wanted.replace("_", "-")
+        install = f"opentelemetry-exporter-{package}" if name == "otlp" else f"the package that brings {name!r}"
+        raise ConfigurationError(
+            f"{origin}: {name!r} is not installed", hint=f"there is {', '.join(known)}; or install {install}"
+        )
+    try:
+        maker: Callable[[], Any] = found[wanted].load()
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"{origin}: {name!r} ({found[wanted].value}) cannot be loaded: {type(error).__name__}: {error}",
+            hint="reinstall the package that brings it",
+        ) from error
+    return maker
+
+
+def _otlp_protocol(environ: Mapping[str, str]) -> str:
+    for variable in ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if value := environ.get(variable, "").strip():
+            if value not in _OTLP:
+                raise ConfigurationError(f"{variable}: expected {' or '.join(_OTLP)}")
+            return _OTLP[value]
+    return _OTLP["grpc"]
+
+
+def _milliseconds(environ: Mapping[str, str], variable: str) -> float | None:
+    text = environ.get(variable, "").strip()
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = 0.0
+    if value is not None and not 1 <= value <= _MAX_MS:
+        raise ConfigurationError(f"{variable}: expected milliseconds, from 1 to {_MAX_MS:g}")
+    return value
+
+
+def _made(
+    name: str,
+    maker: Callable[[], Any],
+    origin_ns: Callable[[], int],
+    interval_ms: float | None,
+    timeout_ms: float | None,
+) -> MetricReader:
+    """The reader that an entry point makes; an exporter is given the figures each ``interval_ms`` (default: a minute)."""
+
+    def reader() -> Any:
+        made = maker()
+        if isinstance(made, MetricExporter):
+            return PeriodicExportingMetricReader(OutlivingCounters(made, origin_ns), interval_ms, timeout_ms)
+        return made
+
+    made = _set_up(name, reader, VARIABLE)
+    if not isinstance(made, MetricReader):
+        raise ConfigurationError(f"{VARIABLE}: {name!r} makes neither a metric reader nor a metric exporter")
+    return made
+
+
+def _set_up(name: str, maker: Callable[[], Any], origin: str) -> Any:
+    """What ``maker`` makes.
+
+    What is logged meanwhile is repeated without values: of a header that cannot be read it would show the token.
+    """
+    try:
+        with overhear(("opentelemetry",)) as heard:
+            made = maker()
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"{origin}: {name!r} cannot be set up: {type(error).__name__}",
+            hint="look at its environment variables (OTEL_EXPORTER_...)",
+        ) from error
+    for form in heard.forms:
+        _log.warning("%s: while it was set up, the exporter said: %s", name, form)
+    return made

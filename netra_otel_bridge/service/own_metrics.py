@@ -1,0 +1,147 @@
+"""Metrics of the service itself."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.usage.instruments import Instrument, Value
+from netra_otel_bridge.version import __version__
+
+
+def _by_lane(read: Callable[[LaneHealth], float]) -> Callable[[ServiceHealth], Iterator[Value]]:
+    def values(health: ServiceHealth) -> Iterator[Value]:
+        for lane in health.lanes:
+            yield read(lane), {"destination": lane.destination}
+
+    return values
+
+
+def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth], Iterator[Value]]:
+    """Seconds since a time of the lane; none where there is no such time yet."""
+
+    def values(health: ServiceHealth) -> Iterator[Value]:
+        for lane in health.lanes:
+            if at_ns := read(lane):
+                yield max(0, health.now_ns - at_ns) / NS_PER_S, {"destination": lane.destination}
+
+    return values
+
+
+def _by_usage(read: Callable[[UsageHealth, int], float]) -> Callable[[ServiceHealth], Iterator[Value]]:
+    """One value; none where usage is not polled."""
+
+    def values(health: ServiceHealth) -> Iterator[Value]:
+        if health.usage is not None:
+            yield read(health.usage, health.now_ns), {}
+
+    return values
+
+
+def _api_calls(health: ServiceHealth) -> Iterator[Value]:
+    for status, calls in health.api_calls.items():
+        yield calls, {"http.response.status_code": str(status) if status else "none"}
+
+
+def _build(_: ServiceHealth) -> Iterator[Value]:
+    yield 1, {"version": __version__, "python": platform.python_version()}
+
+
+INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
+    Instrument(
+        "netra_bridge.spans.read",
+        "counter",
+        "{span}",
+        "Spans read from Netra and converted, for this destination",
+        _by_lane(lambda lane: lane.read),
+    ),
+    Instrument(
+        "netra_bridge.spans.delivered",
+        "counter",
+        "{span}",
+        "Spans that the destination said it took",
+        _by_lane(lambda lane: lane.delivered),
+    ),
+    Instrument(
+        "netra_bridge.spans.refused",
+        "counter",
+        "{span}",
+        "Spans that the destination refused without saying which (OTLP partial success); they are not sent again",
+        _by_lane(lambda lane: lane.refused),
+    ),
+    Instrument(
+        "netra_bridge.spans.dead_lettered",
+        "counter",
+        "{span}",
+        "Spans and items that can never be delivered, kept in the state with the reason",
+        _by_lane(lambda lane: lane.dead_lettered),
+    ),
+    Instrument(
+        "netra_bridge.delivery.size",
+        "counter",
+        "By",
+        "Encoded size of the spans that the destination took",
+        _by_lane(lambda lane: lane.size_bytes),
+    ),
+    Instrument(
+        "netra_bridge.delivery.retries",
+        "counter",
+        "{retry}",
+        "Requests to the destination that had to be made again",
+        _by_lane(lambda lane: lane.retries),
+    ),
+    Instrument(
+        "netra_bridge.lane.up",
+        "gauge",
+        "1",
+        "1 while nothing holds up the delivery to the destination, else 0; /readyz says what does",
+        _by_lane(lambda lane: int(not lane.problem and not lane.stopped)),
+    ),
+    Instrument(
+        "netra_bridge.lag",
+        "gauge",
+        "s",
+        "How far the destination is behind: the time since the moment up to which live traffic was followed",
+        _age_by_lane(lambda lane: lane.watermark_ns),
+    ),
+    Instrument(
+        "netra_bridge.checkpoint.age",
+        "gauge",
+        "s",
+        "The time since progress of the destination was last stored",
+        _age_by_lane(lambda lane: lane.checkpoint_ns),
+    ),
+    Instrument(
+        "netra_bridge.api.calls",
+        "counter",
+        "{call}",
+        "Calls to Netra by the HTTP status of the answer; none stands for no answer",
+        _api_calls,
+    ),
+    Instrument(
+        "netra_bridge.api.retries",
+        "counter",
+        "{retry}",
+        "Calls to Netra that had to be made again",
+        lambda health: [(health.api_retries, {})],
+    ),
+    Instrument(
+        "netra_bridge.usage.up",
+        "gauge",
+        "1",
+        "1 while nothing keeps usage from being polled, else 0; /readyz says what does",
+        _by_usage(lambda usage, _: int(not usage.problem)),
+    ),
+    Instrument(
+        "netra_bridge.usage.age",
+        "gauge",
+        "s",
+        "The time since all usage that was due was last asked for, or since the start",
+        _by_usage(lambda usage, now_ns: max(0, now_ns - (usage.polled_ns or usage.started_ns)) / NS_PER_S),
+    ),
+    Instrument(
+        "netra_bridge.build.info", "gauge", "1", "Always 1; its attributes say which version is running", _build
+    ),
+)

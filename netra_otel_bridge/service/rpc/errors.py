@@ -1,0 +1,127 @@
+"""What a call is answered that fails: canonical codes with ``google.rpc`` details. The interface documents each."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]  # googleapis-common-protos has no types
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+from netra_otel_bridge.core.errors import (
+    BridgeError,
+    ConfigurationError,
+    DestinationMisconfigured,
+    DestinationRefuses,
+    DestinationUnauthorized,
+    DestinationUnavailable,
+    NetraNotAllowed,
+    NetraNotFound,
+    NetraRateLimited,
+    NetraRejected,
+    NetraResponseTooLarge,
+    NetraSchemaError,
+    NetraUnauthorized,
+    NetraUnavailable,
+    NetraUntrusted,
+    NotKnown,
+    PaginationLoop,
+    StateError,
+    UsageError,
+)
+
+DOMAIN = "netra-otel-bridge"
+DETAILS = "grpc-status-details-bin"
+"""The trailer that carries a ``google.rpc.Status``."""
+Code = grpc.StatusCode
+_CODES: tuple[tuple[type[BridgeError], grpc.StatusCode, str, float | None], ...] = (
+    (UsageError, Code.INVALID_ARGUMENT, "ARGUMENT_INVALID", None),
+    (NotKnown, Code.NOT_FOUND, "NOT_FOUND", None),
+    (ConfigurationError, Code.FAILED_PRECONDITION, "CONFIGURATION", None),
+    (StateError, Code.FAILED_PRECONDITION, "STATE", None),
+    (NetraUnavailable, Code.UNAVAILABLE, "NETRA_UNAVAILABLE", 5.0),
+    (NetraRateLimited, Code.UNAVAILABLE, "NETRA_RATE_LIMITED", 30.0),
+    (NetraUnauthorized, Code.FAILED_PRECONDITION, "NETRA_UNAUTHORIZED", None),
+    (NetraNotAllowed, Code.FAILED_PRECONDITION, "NETRA_UNAUTHORIZED", None),
+    (NetraNotFound, Code.FAILED_PRECONDITION, "NETRA_NOT_FOUND", None),
+    (NetraUntrusted, Code.FAILED_PRECONDITION, "NETRA_UNTRUSTED", None),
+    (NetraRejected, Code.INTERNAL, "NETRA_ANSWER", None),
+    (NetraSchemaError, Code.INTERNAL, "NETRA_ANSWER", None),
+    (NetraResponseTooLarge, Code.INTERNAL, "NETRA_ANSWER", None),
+    (PaginationLoop, Code.INTERNAL, "NETRA_ANSWER", None),
+    (DestinationUnavailable, Code.UNAVAILABLE, "DESTINATION_UNAVAILABLE", 5.0),
+    (DestinationUnauthorized, Code.FAILED_PRECONDITION, "DESTINATION_UNAUTHORIZED", None),
+    (DestinationMisconfigured, Code.FAILED_PRECONDITION, "DESTINATION_MISCONFIGURED", None),
+    (DestinationRefuses, Code.FAILED_PRECONDITION, "DESTINATION_REFUSES", None),
+)
+
+
+def plain(text: str) -> str:
+    """A text that a message can hold: Netra's may have halves of characters, which UTF-8 has not."""
+    return text.encode("utf-8", "replace").decode()
+
+
+class Refusal(Exception):
+    """Why a call is answered with something else than OK. ``retry_s`` says when it may be tried again."""
+
+    def __init__(
+        self, code: grpc.StatusCode, reason: str, message: str, *, hint: str = "", retry_s: float | None = None
+    ) -> None:
+        self.message = plain(message)
+        super().__init__(self.message)
+        self.code = code
+        self.reason = reason
+        self.hint = plain(hint)
+        self.retry_s = retry_s
+
+    def bare(self) -> Refusal:
+        """The same without its traceback, which keeps alive what the call held: its spans, for as long as it is answered."""
+        return Refusal(self.code, self.reason, self.message, hint=self.hint, retry_s=self.retry_s)
+
+    async def answer(self, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+        """End the call with it."""
+        await context.abort(self.code, str(self), ((DETAILS, self._status().SerializeToString()),))
+
+    def _status(self) -> Status:
+        info = ErrorInfo(reason=self.reason, domain=DOMAIN, metadata={"hint": self.hint} if self.hint else {})
+        details: list[ErrorInfo | RetryInfo] = [info]
+        if self.retry_s is not None:
+            seconds = int(self.retry_s)
+            delay = Duration(seconds=seconds, nanos=round((self.retry_s - seconds) * 10**9))
+            details.append(RetryInfo(retry_delay=delay))
+        status = Status(code=self.code.value[0], message=str(self))
+        for detail in details:
+            packed = AnyMessage()
+            packed.Pack(detail)
+            status.details.append(packed)
+        return status
+
+
+def refusal(error: BridgeError, not_found: str = "NOT_FOUND") -> Refusal:
+    """The refusal for an error of the bridge; ``not_found`` is the reason where Netra knows nothing of an id."""
+    if isinstance(error, NetraRejected) and error.status == HTTPStatus.BAD_REQUEST and type(error) is NetraRejected:
+        return Refusal(Code.INVALID_ARGUMENT, "ARGUMENT_INVALID", error.message, hint=error.hint)
+    for kind, code, reason, retry_s in _CODES:
+        if isinstance(error, kind):
+            named = not_found if kind is NotKnown else reason
+            return Refusal(code, named, error.message, hint=error.hint, retry_s=retry_s)
+    return Refusal(Code.INTERNAL, "DEFECT", error.message, hint=error.hint)
+
+
+def invalid(message: str, *, hint: str = "", reason: str = "ARGUMENT_INVALID") -> Refusal:
+    """The request makes no sense."""
+    return Refusal(Code.INVALID_ARGUMENT, reason, message, hint=hint)
+
+
+def shutting_down() -> Refusal:
+    """The server stops."""
+    return Refusal(Code.UNAVAILABLE, "SHUTTING_DOWN", "the bridge is shutting down", retry_s=2.0)
+
+
+def stalled(what: str, seconds: float) -> Refusal:
+    """The client of a stream does not go on."""
+    return Refusal(Code.ABORTED, "READER_STALLED", f"{what} in {seconds:g} s", hint="go on where you were")

@@ -1,0 +1,242 @@
+"""FollowSpans: a client as a destination, whose acknowledgement is its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from traceback import clear_frames
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from netra_otel_bridge.core.clock import NS_PER_S, Clock
+from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.model.health import LaneHealth
+from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Retry, SpanBatch, TooLarge
+from netra_otel_bridge.core.model.query import TraceQuery
+from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.service.rpc import messages
+from netra_otel_bridge.service.rpc.errors import Code, Refusal, invalid, refusal, stalled
+from netra_otel_bridge.service.rpc.limits import Context, first, write
+from netra_otel_bridge.v1 import bridge_pb2 as pb
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PREFIX = "grpc:"
+"""Subscriptions stand among the destinations of the state under ``grpc:NAME``."""
+AHEAD_NS = 60 * NS_PER_S
+"""How far the clock of a client may be ahead."""
+_FRAME_BYTES = 1024
+
+
+class Following(Protocol):
+    """A lane that follows live traffic. ``stopped`` is why it does not go on by itself."""
+
+    stopped: BridgeError | None
+
+    async def run(self, since_ns: int | None) -> None:
+        """Until it is cancelled; returns where it is stopped."""
+
+    def health(self) -> LaneHealth:
+        """How it is doing."""
+
+
+Follow = Callable[[Destination, TraceQuery, str | None], AbstractAsyncContextManager[Following]]
+"""Opens a lane to a destination: for the traces of a query, in a profile."""
+
+
+class Subscriber:
+    """The client of one stream, as a `Destination`: one batch at a time, delivered when it is acknowledged.
+
+    ``failure`` is done once the client did something that ends the stream.
+    """
+
+    def __init__(self, name: str, context: Context, limit_bytes: int, stall_s: float) -> None:
+        self.name = name
+        self.failure: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
+        self._context = context
+        self._limit_bytes = limit_bytes
+        self._stall_s = stall_s
+        self._batch = 0
+        self._acknowledged: asyncio.Future[bool] | None = None
+        self._gone = False
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        """Write the batch, and wait for its acknowledgement. A client that is late or gone ends the stream."""
+        problem = ""
+        if batch.size_bytes > self._limit_bytes - _FRAME_BYTES:
+            smaller = None
+            if len(batch.spans) == 1:
+                smaller, problem = messages.fitted(batch, self._limit_bytes - _FRAME_BYTES)
+            if smaller is None:
+                return TooLarge(f"received message larger than max ({batch.size_bytes} vs. {self._limit_bytes})")
+            batch = smaller
+        if self._gone:
+            return Retry("the client has gone")
+        self._batch += 1
+        self._acknowledged = asyncio.get_running_loop().create_future()
+        late = partial(stalled, f"batch {self._batch} was not acknowledged", self._stall_s)
+        try:
+            await self._write(batch, problem, late)
+            async with asyncio.timeout(self._stall_s):
+                taken = await self._acknowledged
+        except Exception:  # noqa: BLE001  late, or whatever a connection that breaks raises: the batch was not taken
+            self.fail(late())
+            return Retry("the client did not answer")
+        return Delivered() if taken else Retry("the client has gone")
+
+    async def _write(self, batch: SpanBatch, problem: str, late: Callable[[], Refusal]) -> None:
+        response = pb.FollowSpansResponse(batch=self._batch, problems=[problem] if problem else [])
+        message = messages.with_spans(response, batch)
+        await write(self._context, message, self._stall_s, late)
+
+    def acknowledge(self, request: pb.FollowSpansRequest) -> None:
+        """The client has dealt with a batch. What is not an ``ack`` of the one that was sent last ends the stream."""
+        number = request.ack.batch
+        if request.WhichOneof("message") != "ack":
+            self.fail(invalid("a message after the first is no `ack`"))
+        elif self._acknowledged is None or self._acknowledged.done() or number != self._batch:
+            message = f"batch {number} was acknowledged, and {self._batch} was sent last"
+            self.fail(invalid(message, hint="acknowledge each batch once, by its number", reason="ACK_UNEXPECTED"))
+        else:
+            self._acknowledged.set_result(True)
+
+    def fail(self, refusal: Refusal) -> None:
+        """End the stream with it."""
+        self._gone = True
+        if not self.failure.done():
+            self.failure.set_result(refusal)
+
+    def leave(self) -> None:
+        """No acknowledgement will come any more."""
+        self._gone = True
+        if self._acknowledged is not None and not self._acknowledged.done():
+            self._acknowledged.set_result(False)
+
+    async def aclose(self) -> None:
+        """Nothing to give back: the stream is the client's."""
+
+
+class _Session:
+    """One open stream of a subscription: ``taken_over`` is set when another client opens it."""
+
+    def __init__(self) -> None:
+        self.taken_over = asyncio.Event()
+        self.following: Following | None = None
+
+
+class Subscriptions:
+    """Answers FollowSpans. A subscription has one client; the latest one."""
+
+    def __init__(self, follow: Follow, stall_ns: int, clock: Clock) -> None:
+        self._follow = follow
+        self._clock = clock
+        self._stall_s = stall_ns / NS_PER_S
+        self._sessions: dict[str, _Session] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def health(self) -> list[LaneHealth]:
+        """How those that are open are doing, by name."""
+        return [
+            session.following.health() for _, session in sorted(self._sessions.items()) if session.following is not None
+        ]
+
+    async def follow(self, requests: AsyncIterator[pb.FollowSpansRequest], context: Context) -> None:
+        """Serve one client until it leaves. Raises `Refusal`, `BridgeError`."""
+        opening = await first(requests, self._stall_s, partial(stalled, "nothing came from the client", self._stall_s))
+        if opening is None:
+            return
+        if opening.WhichOneof("message") != "start":
+            raise invalid("the first message is not `start`")
+        start = opening.start
+        if not NAME.fullmatch(start.subscription):
+            raise invalid("the name of a subscription has 1 to 64 letters, digits, '.', '_' or '-'")
+        since_ns = messages.nanoseconds(start.start_time, "start_time") if start.HasField("start_time") else None
+        if since_ns is not None and since_ns > self._clock.now_ns() + AHEAD_NS:
+            raise invalid("start_time lies in the future", hint="leave it out to begin now")
+        name = PREFIX + start.subscription
+        query, profile = messages.trace_query(start.query), messages.profile(start.profile)
+        subscriber = Subscriber(name, context, messages.message_bytes(start.max_message_bytes), self._stall_s)
+        session = _Session()
+        before = self._sessions.get(name)
+        self._sessions[name] = session
+        if before is not None:
+            before.taken_over.set()
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        try:
+            async with turn, self._follow(subscriber, query, profile) as session.following:
+                await context.send_initial_metadata(())
+                await _serve(session, session.following, subscriber, requests, since_ns)
+        finally:
+            if self._sessions.get(name) is session:
+                del self._sessions[name]
+
+
+async def _serve(
+    session: _Session,
+    lane: Following,
+    subscriber: Subscriber,
+    requests: AsyncIterator[pb.FollowSpansRequest],
+    since_ns: int | None,
+) -> None:
+    """Follow until the client leaves or another takes over. What was acknowledged is recorded at the end."""
+    following = asyncio.create_task(lane.run(since_ns))
+    acknowledging = asyncio.create_task(_acknowledge(subscriber, requests))
+    replaced = asyncio.create_task(session.taken_over.wait())
+    ways_to_end: tuple[asyncio.Future[object], ...] = (following, acknowledging, replaced, subscriber.failure)  # type: ignore[assignment]
+    try:
+        await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)
+        if replaced.done():
+            raise Refusal(
+                Code.ABORTED,
+                "TAKEN_OVER",
+                "another client opened this subscription",
+                hint="stop: two that go on take it from each other; each needs a name of its own",
+                retry_s=10.0,
+            )
+        if subscriber.failure.done():
+            raise subscriber.failure.result().bare()
+        for way in (following, acknowledging):
+            if way.done():
+                way.result()
+        if lane.stopped is not None:
+            raise refusal(lane.stopped)
+    finally:
+        tasks = {following, acknowledging, replaced}
+        for task in tasks:
+            task.cancel()
+        subscriber.leave()
+        await _all_ended(tasks)
+        for task in tasks:
+            _let_go(task)
+
+
+async def _all_ended(tasks: Set[asyncio.Future[Any]]) -> None:
+    """Wait for tasks that were cancelled: to their end, also where the waiting is cancelled meanwhile."""
+    cancelled = False
+    while any(not task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+def _let_go(task: asyncio.Future[Any]) -> None:
+    """Empty the frames of a task that was cancelled: in Python 3.11 those of a group hold each other, and all their spans.
+
+    The traceback of another error may lead through others' frames, which are still to go on.
+    """
+    if task.cancelled():
+        try:
+            task.result()
+        except asyncio.CancelledError as ended:
+            clear_frames(ended.__traceback__)
+
+
+async def _acknowledge(subscriber: Subscriber, requests: AsyncIterator[pb.FollowSpansRequest]) -> None:
+    """Pass on what the client acknowledges, until it has no more to say."""
+    async for request in requests:
+        subscriber.acknowledge(request)

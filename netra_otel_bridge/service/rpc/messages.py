@@ -1,0 +1,200 @@
+"""Between the interface's messages and the bridge's values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S
+from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.outcome import SpanBatch
+from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
+from netra_otel_bridge.core.model.report import LaneReport
+from netra_otel_bridge.core.time_text import LAST_NS
+from netra_otel_bridge.deliver import trimmed_to
+from netra_otel_bridge.deliver.otlp.encode import encode_request, varint
+from netra_otel_bridge.service.rpc.errors import invalid, plain, refusal
+from netra_otel_bridge.v1 import bridge_pb2 as pb
+
+_PROFILES = {
+    pb.PROFILE_UNSPECIFIED: None,
+    pb.PROFILE_RAW: "raw",
+    pb.PROFILE_GENAI: "genai",
+    pb.PROFILE_OPENINFERENCE: "openinference",
+    pb.PROFILE_BOTH: "both",
+}
+_TYPES = {"text": "string", "number": "number", "flag": "boolean", "list": "arrayOptions"}
+DEFAULT_MESSAGE_BYTES = 4 * 2**20
+LEAST_MESSAGE_BYTES = 64 * 1024
+_TRACES_DATA = {pb.ReadSpansResponse: b"\x0a", pb.FollowSpansResponse: b"\x12"}
+"""The tag of the field ``traces_data``."""
+
+
+def encoded(message: Any) -> bytes:
+    """A message on the wire."""
+    body: bytes = message.SerializeToString()
+    return body
+
+
+def with_spans(response: pb.ReadSpansResponse | pb.FollowSpansResponse, batch: SpanBatch) -> bytes:
+    """The encoded ``response`` with the spans of ``batch`` as its ``traces_data``.
+
+    The bytes of the spans are taken as they are: a ``TracesData`` is on the wire what an export request is.
+    """
+    if not batch.spans:
+        return response.SerializeToString()
+    body = encode_request(batch.spans, batch.encoded)
+    return b"".join((_TRACES_DATA[type(response)], varint(len(body)), body, response.SerializeToString()))
+
+
+def fitted(batch: SpanBatch, limit_bytes: int) -> tuple[SpanBatch | None, str]:
+    """A batch of one span that is too large, cut to ``limit_bytes``, and what is to be told of it; ``None`` where it
+    cannot be cut so far."""
+    smaller = trimmed_to(batch, limit_bytes)
+    context = batch.spans[0].context
+    what = "left out" if smaller is None else "cut where it is longest"
+    return smaller, (
+        f"trace {context.trace_id:032x}: span {context.span_id:016x} takes {batch.size_bytes} bytes, "
+        f"the client {limit_bytes}; it was {what}"
+    )
+
+
+def timestamp(ns: int) -> Timestamp | None:
+    """A time; ``None`` for 0, which stands for none."""
+    return Timestamp(seconds=ns // NS_PER_S, nanos=ns % NS_PER_S) if ns else None
+
+
+def nanoseconds(when: Timestamp, name: str) -> int:
+    """The inverse, at most `LAST_NS`. Raises `Refusal` for a time before 1970 or one that no time stamp may have."""
+    if not (0 <= when.seconds <= 253_402_300_799 and 0 <= when.nanos < NS_PER_S):
+        raise invalid(f"{name} is no time from 1970 on")
+    return min(when.seconds * NS_PER_S + when.nanos, LAST_NS)
+
+
+def time_range(message: pb.TimeRange, now_ns: int) -> Window:
+    """Whole milliseconds, the start rounded down, the end up. Raises `Refusal`."""
+    if not message.HasField("start_time"):
+        raise invalid("range.start_time is missing")
+    start_ns = nanoseconds(message.start_time, "range.start_time") // NS_PER_MS * NS_PER_MS
+    end_ns = nanoseconds(message.end_time, "range.end_time") if message.HasField("end_time") else now_ns
+    end_ns = -(-end_ns // NS_PER_MS) * NS_PER_MS
+    if start_ns >= end_ns:
+        raise invalid("the range is empty", hint="start_time must lie before end_time, which is now if it is left out")
+    return Window(start_ns, end_ns)
+
+
+def range_message(window: Window) -> pb.TimeRange:
+    """The inverse."""
+    return pb.TimeRange(start_time=timestamp(window.start_ns), end_time=timestamp(window.end_ns))
+
+
+def trace_query(message: pb.TraceQuery) -> TraceQuery:
+    """Which traces are meant. Raises `Refusal`."""
+    return TraceQuery(
+        tenant_id=message.tenant_id or None,
+        session_id=message.session_id or None,
+        user_id=message.user_id or None,
+        trace_ids=tuple(message.trace_ids),
+        filters=tuple(map(_filter, message.filters)),
+    )
+
+
+def _filter(message: pb.TraceFilter) -> TraceFilter:
+    kind = message.WhichOneof("value")
+    if not message.field or kind is None:
+        raise invalid("a filter has no field or no value")
+    if kind == "number" and not math.isfinite(message.number):
+        raise invalid(f"the filter on {message.field[:80]!r} is with {message.number}, which is no number")
+    value: Any = list(message.list.values) if kind == "list" else getattr(message, kind)
+    operator = message.operator or ("any_of" if kind == "list" else "equals")
+    return TraceFilter(message.field, value, operator, message.type or _TYPES[kind], message.key or None)
+
+
+def profile(value: int) -> str | None:
+    """The name of a profile, ``None`` for the configured one. Raises `Refusal`."""
+    if value not in _PROFILES:
+        raise invalid(f"there is no profile {value}")
+    return _PROFILES[pb.Profile.ValueType(value)]
+
+
+def message_bytes(asked: int) -> int:
+    """The size of messages that a client takes. Raises `Refusal`."""
+    if asked and asked < LEAST_MESSAGE_BYTES:
+        raise invalid(f"max_message_bytes is {asked}, and must be {LEAST_MESSAGE_BYTES} at least")
+    return asked or DEFAULT_MESSAGE_BYTES
+
+
+def problem(error: BridgeError | None) -> pb.Problem | None:
+    """An error inside an answer."""
+    if error is None:
+        return None
+    known = refusal(error)
+    return pb.Problem(reason=known.reason, message=known.message, hint=known.hint)
+
+
+def replay_progress(report: LaneReport) -> pb.ReplayProgress:
+    """What a replay has done at one destination."""
+    return pb.ReplayProgress(
+        name=report.name,
+        traces=report.traces,
+        spans=report.spans,
+        delivered=report.delivered,
+        refused=report.refused,
+        dead_lettered=report.dead_lettered,
+        kept=report.kept,
+        skipped=report.skipped,
+        unreadable=report.unreadable,
+        missing=report.missing,
+        size_bytes=report.bytes,
+        windows=report.windows,
+        retries=report.retries,
+        problems=map(plain, report.problems),
+        error=problem(report.error),
+        exit_code=report.exit_code,
+    )
+
+
+def status(health: ServiceHealth, subscriptions: Iterable[LaneHealth], version: str) -> pb.GetStatusResponse:
+    """How the server is doing."""
+    return pb.GetStatusResponse(
+        version=version,
+        now=timestamp(health.now_ns),
+        ready=health.ready,
+        lanes=map(_lane, health.lanes),
+        subscriptions=map(_lane, subscriptions),
+        usage=_usage(health.usage),
+        api_calls=health.api_calls,
+        api_retries=health.api_retries,
+    )
+
+
+def _lane(health: LaneHealth) -> pb.LaneStatus:
+    return pb.LaneStatus(
+        name=health.destination,
+        stopped=health.stopped,
+        problem=plain(health.problem),
+        problem_since_time=timestamp(health.problem_since_ns),
+        watermark_time=timestamp(health.watermark_ns),
+        checkpoint_time=timestamp(health.checkpoint_ns),
+        passes=health.passes,
+        read=health.read,
+        delivered=health.delivered,
+        refused=health.refused,
+        dead_lettered=health.dead_lettered,
+        size_bytes=health.size_bytes,
+        retries=health.retries,
+    )
+
+
+def _usage(health: UsageHealth | None) -> pb.UsageStatus | None:
+    if health is None:
+        return None
+    return pb.UsageStatus(
+        problem=plain(health.problem),
+        problem_since_time=timestamp(health.problem_since_ns),
+        polled_time=timestamp(health.polled_ns),
+    )

@@ -1,0 +1,90 @@
+"""What the service measures of itself, as OpenTelemetry metrics, and where they go (``OTEL_METRICS_EXPORTER``).
+
+Every instrument is observable: it reads `ServiceHealth` when it is collected, so that nothing is done for it while
+spans are on their way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+from netra_otel_bridge.core.model.health import ServiceHealth
+from netra_otel_bridge.service.own_metrics import INSTRUMENTS
+from netra_otel_bridge.usage.instruments import Instrument
+from netra_otel_bridge.version import __version__
+
+SERVICE_NAME = "netra-otel-bridge"
+METER = "netra_otel_bridge"
+_CLOSE_S = 3.0
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Telemetry:
+    """Shows figures to ``readers`` until `close`: those of the service itself (`INSTRUMENTS`), and others by `show`.
+
+    They come from no instance, unless ``OTEL_RESOURCE_ATTRIBUTES`` names one: with the one that the SDK makes up for each
+    process, every restart would begin new series.
+
+    What figures are read off is asked for once for each instrument and collection, on the readers' own threads: it MUST
+    be safe to call on any thread and take microseconds.
+    """
+
+    def __init__(self, health: Callable[[], ServiceHealth], readers: Sequence[MetricReader]) -> None:
+        resource = Resource({"service.name": SERVICE_NAME, "service.version": __version__})
+        self._provider = MeterProvider(
+            metric_readers=readers,
+            resource=resource.merge(OTELResourceDetector().detect()),
+            shutdown_on_exit=False,
+        )
+        self.meter = self._provider.get_meter(METER, __version__)
+        self._closed = False
+        self.show(INSTRUMENTS, health)
+
+    def show(
+        self,
+        instruments: Iterable[Instrument[T]],
+        source: Callable[[], T],
+        collected: Callable[[Mapping[str, str]], None] = lambda _: None,
+    ) -> None:
+        """Read ``instruments`` off what ``source`` returns; ``collected`` is told the attributes of each value that is read."""
+        for instrument in instruments:
+            _observe(self.meter, instrument, source, collected)
+
+    def close(self, timeout_s: float = _CLOSE_S) -> None:
+        """Hand the last figures to exporters, and end; after ``timeout_s`` an exporter that hangs is left behind.
+
+        Blocks. May be called twice.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        ending = threading.Thread(target=self._shut_down, args=(timeout_s,), name="metrics end", daemon=True)
+        ending.start()
+        ending.join(timeout_s)
+
+    def _shut_down(self, timeout_s: float) -> None:
+        try:
+            self._provider.shutdown(timeout_millis=timeout_s * 1000)
+        except Exception as error:  # noqa: BLE001  the SDK raises a bare Exception, and nothing is left to be done
+            _log.warning("the last metrics may not have arrived: %s", type(error).__name__)
+
+
+def _observe(
+    meter: Meter, instrument: Instrument[T], source: Callable[[], T], collected: Callable[[Mapping[str, str]], None]
+) -> None:
+    def observations(_: CallbackOptions) -> Iterator[Observation]:
+        for value, attributes in instrument.read(source()):
+            yield Observation(value, attributes)
+            collected(attributes)
+
+    make = meter.create_observable_counter if instrument.kind == "counter" else meter.create_observable_gauge
+    make(instrument.name, [observations], instrument.unit, instrument.description)

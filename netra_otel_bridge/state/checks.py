@@ -1,0 +1,142 @@
+"""How a state is made, and what is checked before one is used.
+
+Made: the database under another name, then the file that says that there is a state, then the database's own name,
+each durable before the next. Killed before the second, there is no state and the next start makes it; killed after it,
+the next start gives the database its name. Whatever else is missing was taken away by somebody.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from contextlib import closing
+
+from netra_otel_bridge.state import schema
+from netra_otel_bridge.state.errors import unusable
+from netra_otel_bridge.state.files import (
+    Files,
+    check_sum,
+    exists,
+    give_to_owner,
+    read_marker,
+    remove,
+    size_bytes_of,
+    sync_directory,
+    sync_file,
+    write_marker,
+)
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+
+
+def is_there(files: Files) -> bool:
+    """Whether there is a state, be it a damaged one. Raises `OSError`."""
+    return any(map(exists, files.kept))
+
+
+def is_unnamed(files: Files) -> bool:
+    """Whether a crash came between the marker and the database's own name: the next start finishes it."""
+    return files.unfinished.exists() and [path for path in files.kept if exists(path)] == [files.marker]
+
+
+def make_ready(files: Files) -> None:
+    """Make the state, or finish or check the one that is there. The caller holds the lock.
+
+    Raises `StateUnusable`, `OSError`, `sqlite3.Error`.
+    """
+    if not is_there(files):
+        _make(files)
+    elif is_unnamed(files):
+        _name(files)
+    _check_files(files)
+    with closing(schema.connect(files.database, schema.Mode.READ)) as connection:
+        check_identity(connection, files)
+        _check_content(connection, files)
+    remove(*files.drafts)
+
+
+def check_identity(connection: sqlite3.Connection, files: Files) -> None:
+    """Raises `StateUnusable` if the database is another program's, a newer bridge's or another state's."""
+    if schema.pragma(connection, "application_id") != schema.APPLICATION_ID:
+        raise unusable(files.directory, f"{files.database} is another program's database")
+    version = schema.version_of(connection)
+    if version > schema.newest():
+        raise unusable(
+            files.directory,
+            f"it was written by a newer netra-otel-bridge: install that version (schema {version}, this one knows "
+            f"{schema.newest()})",
+        )
+    if version < 1:
+        raise unusable(files.directory, f"{files.database} has no version of its schema")
+    row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchall()
+    if row != [(read_marker(files),)]:
+        raise unusable(files.directory, f"{files.database} and {files.marker} are of different states")
+
+
+def _make(files: Files) -> None:
+    remove(*files.drafts)
+    remove(files.index)
+    generation = secrets.token_hex(16)
+    os.close(os.open(files.unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    give_to_owner(files.unfinished)
+    with closing(schema.connect(files.unfinished, schema.Mode.WRITE)) as connection:
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        schema.migrate(connection)
+        connection.execute("INSERT INTO meta VALUES ('generation', ?)", (generation,))
+        schema.checkpoint(connection)
+    sync_file(files.unfinished)
+    sync_directory(files.directory)
+    write_marker(files, generation)
+    _name(files)
+
+
+def _name(files: Files) -> None:
+    files.unfinished.rename(files.database)
+    sync_directory(files.directory)
+
+
+def _check_files(files: Files) -> None:
+    """What can be told without SQLite, which takes an empty file for a new database."""
+    if read_marker(files) is None:
+        raise unusable(files.directory, f"{files.marker}, which says which state this is, is missing")
+    if not files.database.exists():
+        raise unusable(files.directory, f"{files.database} is missing")
+    if not files.database.is_file():
+        raise unusable(files.directory, f"{files.database} is not a file")
+    _check_header(files)
+    check_sum(files)
+
+
+def _check_header(files: Files) -> None:
+    with files.database.open("rb", buffering=0) as file:
+        header = file.read(_HEADER_BYTES)
+    size_bytes = files.database.stat().st_size
+    if not header:
+        raise unusable(files.directory, f"{files.database} is empty (0 bytes)")
+    if not header.startswith(_MAGIC[: len(header)]):
+        raise unusable(files.directory, f"{files.database} is not an SQLite database")
+    if len(header) < _HEADER_BYTES:
+        raise unusable(files.directory, f"{files.database} is truncated to {size_bytes} bytes")
+    if _number(header, 68) != schema.APPLICATION_ID:
+        raise unusable(files.directory, f"{files.database} is another program's database")
+    if not size_bytes_of(files.log) and _number(header, 24) == _number(header, 92):
+        page_bytes = int.from_bytes(header[16:18], "big")
+        expected_bytes = _number(header, 28) * (65536 if page_bytes == 1 else page_bytes)
+        if size_bytes < expected_bytes:
+            raise unusable(
+                files.directory, f"{files.database} is truncated: {size_bytes} of {expected_bytes} bytes are there"
+            )
+
+
+def _number(header: bytes, offset: int) -> int:
+    """A field of an SQLite header (https://sqlite.org/fileformat2.html, 1.3)."""
+    return int.from_bytes(header[offset : offset + 4], "big")
+
+
+def _check_content(connection: sqlite3.Connection, files: Files) -> None:
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchall()
+    if found[0] != "ok":
+        said = " ".join(str(found[0]).split())
+        raise unusable(files.directory, f"{files.database} is damaged: {said}")

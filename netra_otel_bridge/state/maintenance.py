@@ -1,0 +1,144 @@
+"""What an operator changes on purpose, while no bridge works with the state."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from netra_otel_bridge.core.clock import Clock
+from netra_otel_bridge.core.model.progress import Progress
+from netra_otel_bridge.core.time_text import iso_ms
+from netra_otel_bridge.state import costs as spent
+from netra_otel_bridge.state import schema
+from netra_otel_bridge.state.checks import is_there
+from netra_otel_bridge.state.errors import explained, no_state, unknown_destination
+from netra_otel_bridge.state.files import Files, exists, give_to_owner, sync_directory
+from netra_otel_bridge.state.lock import Lock
+from netra_otel_bridge.state.store import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class ResetReport:
+    """What a reset forgot, and the watermark from then on: the lowest of the destination's, ``None`` if it has none."""
+
+    traces: int
+    windows: int
+    watermark_ns: int | None
+
+
+def reset(directory: str | Path, destination: str, from_ns: int | None, clock: Clock) -> ResetReport:
+    """Forget what ``destination`` has had from ``from_ns`` on, or all of it, so that it is sent again.
+
+    Forgotten are traces that start at ``from_ns`` or later, and windows that end after it; a window that contains it is
+    cut there. The watermark goes back to it. Where following began is remembered, so a reset of everything follows from
+    there. What the traces cost is taken out of the sums. Dead letters and counts stay.
+
+    Raises `UsageError` for a destination that is not known, `StateUnusable`, `StateBusy`, `StateNotWritten`.
+    """
+    with closing(StateStore.open_there(Path(directory), clock)) as store:
+        known = sorted({lane.destination for lane in store.lanes()})
+        if destination not in known:
+            raise unknown_destination(store.directory, destination, known)
+        with store.writing() as connection:
+            return _forget(connection, destination, from_ns)
+
+
+def remove_letters(directory: Path, destination: str | None, up_to_id: int, clock: Clock) -> int:
+    """Forget the dead letters of a destination, or of all, up to this id; returns how many that were.
+
+    Raises what `reset` does.
+    """
+    with closing(StateStore.open_there(directory, clock)) as store:
+        lanes = [store.lane(lane.source, lane.destination) for lane in store.lanes()]
+        removed = 0
+        for lane in lanes:
+            if destination not in (None, lane.destination):
+                continue
+            while ids := [one.id for one in lane.dead_letters() if one.id <= up_to_id]:
+                lane.commit(Progress(resolved=ids), clock.now_ns())
+                removed += len(ids)
+        return removed
+
+
+def discard(directory: Path, clock: Clock) -> Path:
+    """Put what is there aside, in ``DIR/discarded-TIME``, so that the next start is a first one; nothing is deleted.
+
+    Returns that directory. Raises `StateBusy`, `StateNotWritten`, and `StateUnusable` if there is no state.
+    """
+    files = Files(Path(os.path.abspath(directory)))
+    with explained(files.directory):
+        if not is_there(files):
+            raise no_state(files.directory)
+        lock = Lock.take(files.lock, clock)
+        try:
+            aside = _aside(files, clock)
+            for path in (*files.kept, files.index, *files.drafts):
+                if exists(path):
+                    path.rename(aside / path.name)
+            sync_directory(aside)
+            sync_directory(files.directory)
+        finally:
+            lock.release()
+    return aside
+
+
+def _aside(files: Files, clock: Clock) -> Path:
+    wanted = files.directory / f"discarded-{iso_ms(clock.now_ns())}"
+    number = 1
+    while True:
+        aside = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            aside.mkdir(mode=0o700)
+            give_to_owner(aside)
+        except FileExistsError:
+            number += 1
+        else:
+            return aside
+
+
+def _forget(connection: sqlite3.Connection, destination: str, from_ns: int | None) -> ResetReport:
+    key = (schema.storable(destination),)
+    traces = windows = 0
+    for (lane,) in connection.execute("SELECT id FROM lane WHERE destination = ?", key).fetchall():
+        traces += _forget_traces(connection, lane, from_ns)
+        for (query,) in connection.execute("SELECT id FROM query WHERE lane = ?", (lane,)).fetchall():
+            windows += _forget_windows(connection, query, from_ns)
+            _follow_again(connection, query, from_ns)
+    ((watermark_ns,),) = connection.execute(
+        "SELECT min(watermark_ns) FROM query JOIN lane ON query.lane = lane.id WHERE destination = ?", key
+    ).fetchall()
+    return ResetReport(traces, windows, watermark_ns)
+
+
+def _forget_traces(connection: sqlite3.Connection, lane: int, from_ns: int | None) -> int:
+    spent.forget(connection, lane, from_ns)
+    forgotten = connection.execute(
+        "DELETE FROM trace WHERE lane = ? AND (? IS NULL OR start_ns >= ?)", (lane, from_ns, from_ns)
+    ).rowcount
+    connection.execute("UPDATE lane SET traces = traces - ? WHERE id = ?", (forgotten, lane))
+    return forgotten
+
+
+def _forget_windows(connection: sqlite3.Connection, query: int, from_ns: int | None) -> int:
+    connection.execute(
+        """INSERT INTO finished SELECT query, start_ns, ?, max(finished_ns) FROM finished
+        WHERE query = ? AND start_ns < ? AND end_ns > ? GROUP BY start_ns
+        ON CONFLICT DO UPDATE SET finished_ns = max(finished.finished_ns, excluded.finished_ns)""",
+        (from_ns, query, from_ns, from_ns),
+    )
+    return connection.execute(
+        "DELETE FROM finished WHERE query = ? AND (? IS NULL OR end_ns > ?)", (query, from_ns, from_ns)
+    ).rowcount
+
+
+def _follow_again(connection: sqlite3.Connection, query: int, from_ns: int | None) -> None:
+    if from_ns is None:
+        connection.execute("UPDATE query SET watermark_ns = NULL WHERE id = ?", (query,))
+    else:
+        connection.execute(
+            "UPDATE query SET watermark_ns = min(watermark_ns, ?), since_ns = min(since_ns, ?) WHERE id = ?",
+            (from_ns, from_ns, query),
+        )

@@ -1,0 +1,1 @@
+"""Usage: tokens, requests and cost of tenants and sessions."""

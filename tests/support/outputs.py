@@ -1,0 +1,73 @@
+"""The output that the documentation shows under commands, made by running them: ``python -m tests.support.outputs``.
+
+A ``text`` block after ``<!-- output -->`` shows what the last command of the ``bash`` block before it prints. ``make
+docs`` runs that command against an emulator with the traffic of the quick start and replaces the block. Tests compare
+`shape`, because times, counts and sizes differ from run to run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from netra_otel_bridge.emulator import EmulatorOptions
+from tests.support.emulator import running_emulator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+TRAFFIC = EmulatorOptions(port=0, seed=1, traces=200)
+"""The traffic of the quick start."""
+_BLOCK = re.compile(
+    r"^```bash\n(?P<commands>(?:(?!```).*\n)+)```\n\n<!-- output -->\n```text\n(?P<text>(?:(?!```).*\n)*)```$",
+    re.MULTILINE,
+)
+_NUMBER = re.compile(r"-?\d[\d.,:]*(?: ?(?:ms|s|min|h|B|kB|MB|GB)\b)?")
+
+
+def shown(page: str) -> Iterator[tuple[str, str]]:
+    """Yield each command whose output a page shows, and that output."""
+    for match in _BLOCK.finditer(page):
+        yield match["commands"].splitlines()[-1], match["text"]
+
+
+def shape(output: str) -> list[str]:
+    """Return the lines of an output without its numbers, blank lines and padding."""
+    lines = (" ".join(re.sub(r"[─━·]+", "-", _NUMBER.sub("0", line)).split()) for line in output.splitlines())
+    return [line for line in lines if line]
+
+
+def main() -> None:
+    """Replace each output in the documentation by what its command prints now."""
+    with running_emulator(TRAFFIC) as netra, tempfile.TemporaryDirectory() as home:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA_", "OTEL_"))}
+        environment = clean | {"NETRA_API_KEY": "any", "NETRA_OTLP_ENDPOINT": netra.endpoint}
+        environment |= {"XDG_STATE_HOME": home, "PYTHONPATH": str(ROOT)}
+        for page in PAGES:
+            text = page.read_text("utf-8")
+            with tempfile.TemporaryDirectory() as directory:
+                made = _BLOCK.sub(partial(_replaced, directory=directory, environment=environment), text)
+            if made != text:
+                page.write_text(made, "utf-8")
+
+
+def _replaced(match: re.Match[str], directory: str, environment: dict[str, str]) -> str:
+    command = match["commands"].splitlines()[-1]
+    words = command.replace("netra-otel-bridge", f"{sys.executable} -m netra_otel_bridge", 1)
+    done = subprocess.run(
+        ["bash", "-c", words], cwd=directory, env=environment, capture_output=True, text=True, check=True
+    )
+    address = environment["NETRA_OTLP_ENDPOINT"].removesuffix("/telemetry")
+    printed = (done.stdout + done.stderr).replace(address, "http://127.0.0.1:9900")
+    output = "".join(f"{line.rstrip()}\n" for line in printed.splitlines() if line.strip())
+    start, end = match.start("text") - match.start(), match.end("text") - match.start()
+    return match[0][:start] + output + match[0][end:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,553 @@
+"""Streams of spans: what comes after a cut, what is told of what is not there, how far is read ahead, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import pytest
+
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.errors import (
+    NetraCursorRefused,
+    NetraNotFound,
+    NetraRejected,
+    NetraResponseTooLarge,
+    NetraUnavailable,
+    NotKnown,
+    UsageError,
+)
+from netra_otel_bridge.core.model.netra import SpansPage, TracesPage, UnreadableItem
+from netra_otel_bridge.core.model.outcome import SpanChunk
+from netra_otel_bridge.core.model.query import TraceQuery
+from netra_otel_bridge.emulator.otlp import read_document
+from netra_otel_bridge.emulator.store import Store
+from netra_otel_bridge.pipeline import resume as places
+from netra_otel_bridge.pipeline.resume import first_place, place, token
+from tests.support.emulator import START_NS, otlp_document, otlp_span
+from tests.support.oracle import MS, Oracle
+from tests.support.streams import OF, WINDOW, StreamedNetra, keys, listed, problems, read, sent, small, stored, stream
+from tests.support.waiting import DEADLINE_S
+
+
+def issued(traces: int = 10, spans: int = 4, **options: Any) -> tuple[Oracle, StreamedNetra]:
+    """So many traces, and a Netra that holds them."""
+    oracle = Oracle()
+    oracle.traces(traces, spans, **options)
+    return oracle, StreamedNetra(stored(oracle))
+
+
+def failing(call: str, error: Exception) -> Callable[[str, str | None], None]:
+    """What lets every call of this name fail."""
+
+    def fail(name: str, _cursor: str | None) -> None:
+        if name == call:
+            raise error
+
+    return fail
+
+
+def edited(edit: Callable[[SpansPage], SpansPage], trace_id: str) -> Callable[[Any], Any]:
+    """What changes the pages of this trace's spans."""
+
+    def pages(page: Any) -> Any:
+        mine = isinstance(page, SpansPage) and page.spans and page.spans[0].trace_id == trace_id
+        return edit(page) if mine else page
+
+    return pages
+
+
+# after a cut
+
+
+def test_a_trace_that_grew_behind_what_was_sent_goes_on() -> None:
+    """Spans that came late are sent with the rest, and nothing again."""
+    oracle, netra = issued(3, 10)
+    with small(chunk=4):
+        first = asyncio.run(read(stream(netra), 4))
+        oracle.feed(netra.store, oracle.late(oracle.trace_ids[1], 3))
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert keys(first) + keys(rest) == listed(netra.store)
+
+
+def test_a_trace_that_grew_before_what_was_sent_comes_again() -> None:
+    """Where the spans that were sent are not the first any more, the trace is sent whole."""
+    oracle, netra = issued(3, 10)
+    middle = oracle.trace_ids[1]
+    with small(chunk=4):
+        first = asyncio.run(read(stream(netra), 4))
+        late = oracle.late(middle, 1, after_ns=-60 * MS)
+        oracle.feed(netra.store, late)
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert keys(first)[-1][0] == middle
+    assert keys(rest) == [key for key in listed(netra.store) if key[0] in oracle.trace_ids[1:]]
+
+
+@pytest.mark.parametrize("before_s", [1, 3, 100_000])
+def test_a_trace_whose_root_came_late_is_finished(before_s: int) -> None:
+    """A trace that starts before the place by now, or before the range, is no longer listed behind it, and goes on."""
+    oracle, netra = issued(6, 10)
+    middle = oracle.trace_ids[3]
+    with small(page=2, chunk=4):
+        first = asyncio.run(read(stream(netra), 9))
+        oracle.feed(netra.store, oracle.late(middle, 1, after_ns=-before_s * NS_PER_S))
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert keys(first)[-1][0] == middle
+    again = [row.span_id for row in netra.store.rows(netra.store._traces[middle])]
+    assert [span_id for trace_id, span_id in keys(rest) if trace_id == middle] == again
+    oracle.assert_kept(sent(first + rest), repeats=6)
+
+
+def test_a_trace_that_lost_the_spans_that_were_sent_comes_whole() -> None:
+    """Fewer spans than were sent are not the same spans."""
+    oracle, netra = issued(2, 10)
+    with small(page=100, chunk=4):
+        first = asyncio.run(read(stream(netra), 2))
+        netra.pages = edited(lambda page: msgspec.structs.replace(page, spans=page.spans[5:]), oracle.trace_ids[0])
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert len(keys(rest)) == 5 + 10
+
+
+def test_at_the_end_nothing_comes() -> None:
+    """The last token leads behind everything."""
+    _, netra = issued(5)
+    chunks = asyncio.run(read(stream(netra)))
+    assert asyncio.run(read(stream(netra, chunks[-1].resume_token))) == []
+
+
+def test_traces_added_behind_the_place_come_and_before_it_do_not() -> None:
+    """A stream goes in one direction."""
+    oracle, netra = issued(6, 4)
+    with small(page=2, chunk=4):
+        first = asyncio.run(read(stream(netra), 3))
+        before = oracle.traces(1, 4, start_ns=START_NS + NS_PER_S // 2)
+        behind = oracle.traces(1, 4, start_ns=START_NS + 60 * NS_PER_S)
+        oracle.feed(netra.store, before + behind)
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert keys(first) + keys(rest) == [key for key in listed(netra.store) if key not in before]
+
+
+def test_a_cursor_that_expired_before_resuming_is_done_without() -> None:
+    """The range is listed again, and what was sent is left out."""
+    _, netra = issued(9, 4)
+    with small():
+        first = asyncio.run(read(stream(netra), 6))
+        netra.cursors, netra.refused = 0, {1}
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert netra.cursors > 1
+    assert keys(first) + keys(rest) == listed(netra.store)
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_a_page_that_is_in_disorder_and_listed_again_loses_nothing(cut: int) -> None:
+    """Of a page whose last traces come first, only what starts before all that is left counts as sent."""
+    _, netra = issued(8, 1)
+
+    def reverse(page: Any) -> Any:
+        return msgspec.structs.replace(page, traces=page.traces[::-1]) if isinstance(page, TracesPage) else page
+
+    netra.pages = reverse
+    with small(page=4, chunk=1):
+        first = asyncio.run(read(stream(netra), cut))
+        netra.cursors, netra.refused = 0, {1}
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert set(keys(first) + keys(rest)) == set(listed(netra.store))
+    assert netra.cursors > 1
+
+
+def test_a_page_that_changed_meanwhile_goes_on_behind_the_place() -> None:
+    """A trace that appears among those that were sent shifts the page, and nothing is sent twice or left out."""
+    oracle, netra = issued(6, 4)
+    with small(page=100, chunk=4):
+        first = asyncio.run(read(stream(netra), 3))
+        before = oracle.traces(2, 4, start_ns=START_NS + NS_PER_S // 2, every_ns=MS)
+        oracle.feed(netra.store, before)
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert keys(first) + keys(rest) == [key for key in listed(netra.store) if key not in before]
+
+
+def test_a_slow_reader_outlives_any_number_of_cursors() -> None:
+    """Cursors that expire whenever the reader rests are no end, as long as each new listing leads further."""
+    _, netra = issued(30, 2)
+    fresh: set[str | None] = {None}
+    refusals = 0
+
+    def hand_out(page: Any) -> Any:
+        fresh.add(page.next_cursor)
+        return page
+
+    def refuse(call: str, cursor: str | None) -> None:
+        nonlocal refusals
+        if cursor not in fresh:
+            refusals += 1
+            raise NetraRejected("the cursor has expired", status=400)
+
+    async def story() -> list[SpanChunk]:
+        chunks = []
+        async with aclosing(stream(netra, ahead=2).chunks()) as arriving:
+            async for chunk in arriving:
+                chunks.append(chunk)
+                await settled(netra)
+                fresh.intersection_update({None})
+        return chunks
+
+    netra.before, netra.pages = refuse, hand_out
+    with small(page=2):
+        assert keys(asyncio.run(story())) == listed(netra.store)
+    assert refusals > 5
+
+
+@pytest.mark.parametrize("every_ns", [0, NS_PER_S])
+def test_cursors_that_are_never_taken_are_an_error(every_ns: int) -> None:
+    """Where listing again leads no further, it ends after some tries; the first page came."""
+    _, netra = issued(9, 2, every_ns=every_ns)
+    netra.refused = set(range(1, 1000))
+    chunks: list[SpanChunk] = []
+    with small(page=3), pytest.raises(NetraCursorRefused):
+        asyncio.run(read(stream(netra), into=chunks))
+    assert netra.calls.count("traces") <= 8
+    assert set(keys(chunks)) == set(listed(netra.store)[:6])
+
+
+def test_a_request_that_is_refused_is_not_repeated() -> None:
+    """A refusal without a cursor is about the request."""
+    _, netra = issued(1)
+    netra.before = failing("traces", NetraRejected("no such filter", status=400))
+    with pytest.raises(NetraRejected, match="no such filter"):
+        asyncio.run(read(stream(netra)))
+    assert netra.calls == ["traces"]
+
+
+def test_an_item_that_is_listed_twice_comes_once() -> None:
+    """Where pages overlap because the data moved, the trace at the seam is not sent twice."""
+    oracle, netra = issued(9, 1)
+    last: list[Any] = []
+
+    def overlapping(page: Any) -> Any:
+        if isinstance(page, TracesPage):
+            page = msgspec.structs.replace(page, traces=[*last, *page.traces, page.traces[0]])
+            last[:] = page.traces[-2:-1]
+        return page
+
+    netra.pages = overlapping
+    with small(page=3):
+        oracle.assert_kept(sent(asyncio.run(read(stream(netra)))))
+
+
+def test_all_before_an_error_comes_and_the_token_leads_on() -> None:
+    """The traces before the one that fails are handed out, then the error; later the stream goes on there."""
+    oracle, netra = issued(10, 3)
+    netra.before = failing(f"spans {oracle.trace_ids[6]}", NetraUnavailable("down"))
+    chunks: list[SpanChunk] = []
+    with pytest.raises(NetraUnavailable, match="down"):
+        asyncio.run(read(stream(netra), into=chunks))
+    assert keys(chunks) == listed(netra.store)[: 6 * 3]
+    netra.before = lambda call, cursor: None
+    rest = asyncio.run(read(stream(netra, chunks[-1].resume_token)))
+    assert keys(chunks + rest) == listed(netra.store)
+
+
+# what is not there
+
+
+def test_a_trace_that_is_gone_is_told_and_the_rest_comes() -> None:
+    """A 404 for a trace that was listed is a line, at its place."""
+    oracle, netra = issued(5, 4)
+    gone = oracle.trace_ids[2]
+    netra.before = failing(f"spans {gone}", NetraNotFound("none", status=404))
+    with small(chunk=4):
+        chunks = asyncio.run(read(stream(netra)))
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0] != gone]
+    assert [chunk.problems for chunk in chunks if chunk.problems] == [
+        (f"trace {gone}: it is gone since Netra listed it",)
+    ]
+
+
+def test_a_trace_that_is_too_large_to_read_stops_no_other() -> None:
+    """It is a line, at its place; asked for by its id, it is an error."""
+    oracle, netra = issued(5, 4)
+    large = oracle.trace_ids[2]
+    netra.before = failing(f"spans {large}", NetraResponseTooLarge("more than the cap"))
+    with small(chunk=4):
+        chunks = asyncio.run(read(stream(netra)))
+        with pytest.raises(NetraResponseTooLarge):
+            asyncio.run(read(stream(netra, trace_id=large)))
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0] != large]
+    assert [chunk.problems for chunk in chunks if chunk.problems] == [
+        (f"trace {large}: it cannot be read: more than the cap",)
+    ]
+
+
+@pytest.mark.parametrize(("traces", "status"), [(12, 404), (1, 302)])
+def test_where_traces_are_gone_in_numbers_it_is_not_the_api(traces: int, status: int) -> None:
+    """More than ten, and more than a tenth of those listed; or one that is no 404: an error."""
+    oracle, netra = issued(traces, 1)
+
+    def gone(call: str, cursor: str | None) -> None:
+        if call.startswith("spans"):
+            raise NetraNotFound("no such path", status=status)
+
+    netra.before = gone
+    with pytest.raises(NetraNotFound):
+        asyncio.run(read(stream(netra)))
+    assert len(oracle.trace_ids) == traces
+
+
+def test_a_trace_without_spans_is_told_and_left_behind() -> None:
+    """The token of the chunk before it leads behind it, so it is told once."""
+    oracle, netra = issued(3, 4)
+    empty = oracle.trace_ids[1]
+    netra.pages = edited(lambda page: msgspec.structs.replace(page, spans=[]), empty)
+    with small(page=100, chunk=8):
+        chunks = asyncio.run(read(stream(netra)))
+        rest = asyncio.run(read(stream(netra, chunks[0].resume_token)))
+    assert problems(chunks) == [f"trace {empty}: Netra lists it, and holds no span of it"]
+    assert keys(rest) == keys(chunks[1:])
+    assert problems(rest) == problems(chunks[1:])
+
+
+def test_many_problems_come_in_several_chunks() -> None:
+    """Traces without spans, one after the other, do not gather without a bound; and the place goes on."""
+    _, netra = issued(450, 1)
+    netra.pages = lambda page: msgspec.structs.replace(page, spans=[]) if isinstance(page, SpansPage) else page
+    chunks = asyncio.run(read(stream(netra)))
+    assert len(problems(chunks)) == 450
+    assert max(len(chunk.problems) for chunk in chunks) <= 100
+    assert len(problems(asyncio.run(read(stream(netra, chunks[0].resume_token))))) == 450 - len(chunks[0].problems)
+
+
+def unreadable(page: Any) -> Any:
+    """A page with one item that is none, always the same one for the same page."""
+    first = page.traces if isinstance(page, TracesPage) else page.spans
+    item = UnreadableItem("$.data.data[0]", "it is a number", f"{first[0].id}" if first else "0")
+    return msgspec.structs.replace(page, unreadable=(item,))
+
+
+@pytest.mark.parametrize("padding", [0, 300_000])
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_what_is_unreadable_is_told_once_at_its_place(cut: int, padding: int) -> None:
+    """Whatever the cut: the lines of both lives are those of one; told with what they stand beside."""
+    _, netra = issued(7, 5, padding=padding)
+    netra.pages = unreadable
+    with small(page=3, chunk=4):
+        whole = problems(asyncio.run(read(stream(netra))))
+        first = asyncio.run(read(stream(netra), cut))
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert problems(first) + problems(rest) == whole
+    assert len(whole) == 3 + 7 * 2
+
+
+def test_what_is_unreadable_is_told_once_though_pages_are_read_again() -> None:
+    """A cursor that expires begins a listing, or a trace, again."""
+    _, netra = issued(7, 5)
+    netra.pages = unreadable
+    with small(page=3):
+        whole = problems(asyncio.run(read(stream(netra))))
+        netra.cursors, netra.refused = 0, {1, 4}
+        assert Counter(problems(asyncio.run(read(stream(netra))))) == Counter(whole)
+    assert netra.cursors > 4
+
+
+# named traces and one trace
+
+
+def test_named_traces_that_are_all_read_are_not_asked_for_again() -> None:
+    """Behind the last name nothing is left, though the last one is unknown."""
+    oracle, netra = issued(3, 2)
+    query = TraceQuery(trace_ids=(oracle.trace_ids[1], "ab" * 16))
+    chunks = asyncio.run(read(stream(netra, query=query)))
+    assert problems(chunks) == [f"trace {'ab' * 16}: Netra lists none with this id in the range"]
+    netra.calls.clear()
+    assert asyncio.run(read(stream(netra, chunks[-1].resume_token, query=query))) == []
+    assert netra.calls == []
+
+
+def test_a_query_is_asked_of_netra() -> None:
+    """Only the traces that the query means are read."""
+    oracle, netra = issued(20, 2)
+    tenant = f"tenant-{oracle.trace_ids[0][0]}"
+    chunks = asyncio.run(read(stream(netra, query=TraceQuery(tenant_id=tenant))))
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0][0] == tenant[-1]]
+
+
+@pytest.mark.faults
+def test_a_trace_of_5000_spans_goes_on_in_its_middle() -> None:
+    """One trace, with ids far from any range; each cut leaves exactly the rest, and at the end nothing is asked."""
+    oracle, netra = issued(1, 5000, start_ns=START_NS - 10**18)
+    (trace_id,) = oracle.trace_ids
+    chunks = asyncio.run(read(stream(netra, trace_id=trace_id)))
+    everything = listed(netra.store, places.Window(0, 2**62))
+    assert keys(chunks) == everything
+    for cut in (1, len(chunks) // 2, len(chunks) - 1):
+        rest = asyncio.run(read(stream(netra, chunks[cut - 1].resume_token, trace_id=trace_id)))
+        assert keys(chunks[:cut]) + keys(rest) == everything
+    netra.calls.clear()
+    assert asyncio.run(read(stream(netra, chunks[-1].resume_token, trace_id=trace_id))) == []
+    assert netra.calls == []
+
+
+@pytest.mark.parametrize("has_listing", [True, False])
+def test_one_trace_is_read_with_and_without_its_summary(has_listing: bool) -> None:
+    """The summary is looked for where the spans are; a trace that is not listed is read all the same."""
+    oracle, netra = issued(3, 4)
+    trace_id = oracle.trace_ids[1]
+    if not has_listing:
+        netra.pages = lambda page: msgspec.structs.replace(page, traces=[]) if isinstance(page, TracesPage) else page
+    chunks = asyncio.run(read(stream(netra, trace_id=trace_id)))
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0] == trace_id]
+    assert netra.calls == [f"spans {trace_id}", "traces"]
+
+
+def test_one_trace_without_times_is_not_looked_for() -> None:
+    """Where no span says when it was, there is no range to look in."""
+    store = Store()
+    store.ingest(read_document(otlp_document(otlp_span(1, 1))))
+    netra = StreamedNetra(store)
+    timeless = {"start_time_ms": None, "end_time_ms": "once"}
+    netra.pages = edited(
+        lambda page: msgspec.structs.replace(
+            page, spans=[msgspec.structs.replace(span, **timeless) for span in page.spans]
+        ),
+        f"{1:032x}",
+    )
+    assert len(keys(asyncio.run(read(stream(netra, trace_id=f"{1:032x}"))))) == 1
+    assert netra.calls == [f"spans {1:032x}"]
+
+
+@pytest.mark.parametrize("status", [None, 404])
+def test_a_trace_that_netra_does_not_hold_is_not_known(status: int | None) -> None:
+    """No spans, or a 404: there is no such trace."""
+    _, netra = issued(1)
+    if status:
+        netra.before = failing(f"spans {'ab' * 16}", NetraNotFound("none", status=status))
+    with pytest.raises(NotKnown, match="abab"):
+        asyncio.run(read(stream(netra, trace_id="ab" * 16)))
+
+
+def test_what_is_no_netra_at_all_knows_every_trace_as_little() -> None:
+    """Where everything is a 404, it is the address that is wrong, and not the trace that is gone."""
+    _, netra = issued(1)
+
+    def nothing_here(call: str, _: str | None) -> None:
+        raise NetraNotFound(f"{call}: none", status=404)
+
+    netra.before = nothing_here
+    with pytest.raises(NetraNotFound, match="traces: none"):
+        asyncio.run(read(stream(netra, trace_id="ab" * 16)))
+
+
+# how far is read, and how it ends
+
+
+async def settled(netra: StreamedNetra) -> int:
+    """How many calls there were when no more come."""
+    count = -1
+    while count != len(netra.calls):
+        count = len(netra.calls)
+        for _ in range(50):
+            await asyncio.sleep(0)
+    return count
+
+
+def test_a_reader_that_stops_stops_the_reading() -> None:
+    """No more traces are read than may be ahead, until the reader goes on; then all of it comes."""
+    _, netra = issued(100, 4)
+
+    async def story() -> list[SpanChunk]:
+        async with aclosing(stream(netra, ahead=8).chunks()) as arriving:
+            chunks = [await anext(arriving)]
+            assert await settled(netra) <= 8 + 1 + 100 // 3
+            read_before = netra.calls.count("traces")
+            assert await settled(netra) == len(netra.calls)
+            assert sum(call.startswith("spans") for call in set(netra.calls)) <= 8 + 1
+            chunks += [chunk async for chunk in arriving]
+            assert netra.calls.count("traces") > read_before
+        return chunks
+
+    with small():
+        assert keys(asyncio.run(story())) == listed(netra.store)
+
+
+def test_what_is_read_ahead_is_bounded_in_bytes() -> None:
+    """Beside the trace that is sent, each trace holds a page at most once the cap is reached."""
+    _, netra = issued(10, 30, padding=100_000)
+
+    async def story() -> list[SpanChunk]:
+        async with aclosing(stream(netra, ahead=8).chunks()) as arriving:
+            chunks = [await anext(arriving)]
+            await settled(netra)
+            pages = Counter(call for call in netra.calls if call.startswith("spans"))
+            assert sum(pages.values()) <= 10 + 7 + 4 * 2**20 // (3 * 200_000)
+            chunks += [chunk async for chunk in arriving]
+        return chunks
+
+    with small():
+        assert keys(asyncio.run(story())) == listed(netra.store)
+
+
+def test_a_slow_reader_gets_all_of_it() -> None:
+    """What was read while the reader was busy is handed out, though nothing more happens."""
+    _, netra = issued(40, 2)
+
+    async def story() -> list[SpanChunk]:
+        chunks = []
+        async with aclosing(stream(netra, ahead=3).chunks()) as arriving:
+            async for chunk in arriving:
+                chunks.append(chunk)
+                await settled(netra)
+        return chunks
+
+    with small():
+        assert keys(asyncio.run(asyncio.wait_for(story(), DEADLINE_S))) == listed(netra.store)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_stream_that_is_closed_leaves_nothing_behind(is_open: bool) -> None:
+    """No task and no request, whether it was closed between two chunks or cancelled while it waited."""
+    _, netra = issued(100, 4)
+
+    async def story() -> None:
+        chunks = stream(netra).chunks()
+        await anext(chunks)
+        if not is_open:
+            netra.gate.clear()
+            async with aclosing(chunks):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(drained(chunks), 0.2)
+        await chunks.aclose()
+        assert netra.under_way == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def drained(chunks: Any) -> None:
+        async for _ in chunks:
+            pass
+
+    with small():
+        asyncio.run(story(), debug=True)
+
+
+# tokens
+
+
+def test_a_token_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for damaged, and not read as if it were of this version."""
+    monkeypatch.setattr(places, "_VERSION", 0)
+    old = token(first_place(OF, WINDOW))
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="another version"):
+        place(old, OF)
+
+
+def test_a_token_keeps_the_window_of_the_first_call() -> None:
+    """Who resumes goes on in the range as it was meant then."""
+    oracle, netra = issued(4, 4)
+    end_ns = START_NS + 2 * NS_PER_S
+    with small():
+        first = asyncio.run(read(stream(netra, window=places.Window(WINDOW.start_ns, end_ns)), 1))
+        rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
+    assert keys(first + rest) == listed(netra.store)[:8]
+    assert len(oracle.trace_ids) == 4

@@ -1,0 +1,456 @@
+"""FollowSpans: what is acknowledged is not sent again, and what is not is, to whoever opens the subscription next."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from netra_otel_bridge.core.clock import SystemClock
+from netra_otel_bridge.core.model.outcome import SpanBatch
+from netra_otel_bridge.emulator.otlp import read_document
+from netra_otel_bridge.pipeline.lane import TraceLane
+from netra_otel_bridge.pipeline.stream import SpanStream
+from netra_otel_bridge.service.rpc.errors import Refusal
+from netra_otel_bridge.service.rpc.follow_spans import Subscriptions
+from netra_otel_bridge.v1 import bridge_pb2 as pb
+from netra_otel_bridge.v1.bridge_pb2_grpc import BridgeServiceStub
+from tests.support.compare import Key
+from tests.support.emulator import otlp_document, otlp_span
+from tests.support.health import lane_health
+from tests.support.http2 import RawCall
+from tests.support.oracle import MS, stored_by
+from tests.support.rig import Rig, running_rig
+from tests.support.rpc import CREDENTIALS, EVER, Served, Subscription, count, refusal_of, refused, serving, stamp
+from tests.support.waiting import DEADLINE_S, until
+
+TRACES, SPANS = 6, 4
+ALL = TRACES * SPANS
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with running_rig(tmp_path) as running:
+        recent(running, TRACES)
+        yield running
+
+
+@pytest.fixture
+async def served(rig: Rig) -> AsyncIterator[Served]:
+    async with serving(rig, batch_spans=SPANS) as running:
+        yield running
+
+
+def recent(rig: Rig, traces: int, **options: Any) -> list[Key]:
+    """Traces of the last minute."""
+    start_ns = (time.time_ns() - 60_000 * MS) // MS * MS
+    keys = rig.oracle.traces(traces, SPANS, start_ns=start_ns, **options)
+    rig.oracle.feed(rig.netra, keys)
+    return keys
+
+
+def hour_ago() -> Any:
+    return stamp(time.time_ns() - 3_600_000 * MS)
+
+
+def opened(served: Served, name: str = "mine", **start: Any) -> Subscription:
+    return Subscription(served.stub, name, **{"start_time": hour_ago(), **start})
+
+
+async def silent(subscription: Subscription, seconds: float = 0.5) -> bool:
+    """Whether nothing comes for so long; the stream is given up."""
+    try:
+        async with asyncio.timeout(seconds):
+            await subscription.batch()
+    except TimeoutError:
+        return True
+    return False
+
+
+def keep(rig: Rig, *subscriptions: Subscription, **options: Any) -> None:
+    rig.oracle.assert_kept(stored_by(data for one in subscriptions for data in one.received), **options)
+
+
+async def streams(served: Served) -> list[Any]:
+    status = await served.stub.GetStatus(pb.GetStatusRequest(), metadata=CREDENTIALS)
+    return list(status.subscriptions)
+
+
+async def test_everything_comes_once_and_new_traces_after_it(rig: Rig, served: Served) -> None:
+    """Batches count from 1; late spans and new traces come as they arrive; the status shows the stream."""
+    mine = opened(served)
+    await mine.take(ALL)
+    recent(rig, 2)
+    rig.oracle.feed(rig.netra, rig.oracle.late(rig.oracle.trace_ids[0]))
+    await mine.take(2 * SPANS + 1)
+    keep(rig, mine)
+    (lane,) = await streams(served)
+    assert (lane.name, lane.delivered, lane.problem) == ("grpc:mine", ALL + 2 * SPANS + 1, "")
+    assert await silent(mine)
+
+
+async def test_the_next_batch_waits_for_the_acknowledgement(served: Served) -> None:
+    """One batch is under way at a time."""
+    mine = opened(served)
+    batch = await mine.batch()
+    assert (batch.batch, count(batch.traces_data)) == (1, SPANS)
+    waiting = asyncio.create_task(mine.batch())
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await mine.ack(1)
+    assert (await waiting).batch == 2
+
+
+@pytest.mark.parametrize("wrong", [0, 2, 2**64 - 1])
+async def test_an_acknowledgement_of_another_batch(served: Served, wrong: int) -> None:
+    """It ends the stream, and nothing counts as taken."""
+    mine = opened(served)
+    await mine.batch()
+    await mine.ack(wrong)
+    given = await refusal_of(mine.call)
+    assert (given.code, given.reason) == ("INVALID_ARGUMENT", "ACK_UNEXPECTED")
+    assert await opened(served).take(ALL)
+
+
+async def test_acknowledged_twice_or_before_anything_was_sent(served: Served) -> None:
+    """Neither is a batch that was sent last."""
+    mine = opened(served)
+    assert (await mine.batch()).batch == 1
+    await mine.ack(1)
+    await mine.ack(1)
+    given = await refusal_of(mine.call)
+    assert given.reason == "ACK_UNEXPECTED"
+    early = opened(served, "early", start_time=stamp(time.time_ns()))
+    await early.call.write(pb.FollowSpansRequest(start=early._start))
+    await early.ack(0)
+    assert (await refusal_of(early.call)).reason == "ACK_UNEXPECTED"
+
+
+@pytest.mark.parametrize("how", ["cancel", "half-close", "reset", "restart"])
+async def test_taken_up_again_after(rig: Rig, how: str) -> None:
+    """Whatever ended the stream, and a restart of the server: the next one begins with the batch that was not taken."""
+    async with serving(rig, batch_spans=SPANS) as served:
+        mine = opened(served)
+        await mine.take(2 * SPANS)
+        unanswered = await mine.batch()
+        if how == "cancel":
+            mine.call.cancel()
+        elif how == "half-close":
+            await mine.call.done_writing()
+            assert await mine.call.code() == grpc.StatusCode.OK
+        elif how == "reset":
+            await served.channel.close()
+        else:
+            served.stop.set()
+            assert (await refusal_of(mine.call)).reason == "SHUTTING_DOWN"
+        if how != "restart":
+            async with grpc.aio.insecure_channel(served.address) as channel:
+                again = Subscription(BridgeServiceStub(channel))
+                await again.take(ALL - 2 * SPANS)
+                keep(rig, mine, again)
+    if how == "restart":
+        async with serving(rig, batch_spans=SPANS) as served:
+            again = Subscription(served.stub)
+            await again.take(ALL - 2 * SPANS)
+            assert await silent(again)
+        keep(rig, mine, again)
+    assert again.received[0] == unanswered.traces_data
+
+
+@pytest.mark.parametrize("ahead_s", [120, 10**9, 200 * 10**9])
+async def test_no_subscription_begins_in_the_future(served: Served, ahead_s: int) -> None:
+    """It would deliver nothing until then, and for good: where it began is remembered."""
+    later = opened(served, start_time=Timestamp(seconds=int(time.time()) + ahead_s))
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await later.batch()
+    assert refused(raised.value).code == "INVALID_ARGUMENT"
+    assert "future" in refused(raised.value).message
+
+
+async def test_another_client_takes_over(rig: Rig, served: Served) -> None:
+    """The one before is told; what it did not acknowledge comes to the new one; many in a row leave one stream."""
+    first = opened(served)
+    await first.take(SPANS)
+    await first.batch()
+    second = opened(served)
+    await second.take(SPANS)
+    given = await refusal_of(first.call)
+    assert (given.code, given.reason, given.retry_s) == ("ABORTED", "TAKEN_OVER", 10.0)
+    for _ in range(20):
+        another = opened(served)
+        await another.call.write(pb.FollowSpansRequest(start=another._start))
+    last = opened(served)
+    await last.take(ALL - 2 * SPANS)
+    keep(rig, first, second, last)
+    assert len(await streams(served)) == 1
+
+
+class SlowLane:
+    """A lane that ends once ``may_end`` is set. ``open`` lanes have not ended; there were at most ``most`` at a time."""
+
+    stopped = None
+    open = 0
+    most = 0
+    may_end = asyncio.Event()
+
+    async def run(self, since_ns: int | None) -> None:
+        cls = type(self)
+        cls.open += 1
+        cls.most = max(cls.most, cls.open)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.shield(asyncio.create_task(self._end()))
+
+    async def _end(self) -> None:
+        await self.may_end.wait()
+        type(self).open -= 1
+
+    def health(self) -> Any:
+        return lane_health()
+
+
+class Stream:
+    """What gRPC hands to a handler."""
+
+    async def send_initial_metadata(self, _: Any) -> None:
+        pass
+
+    async def requests(self) -> AsyncIterator[pb.FollowSpansRequest]:
+        yield pb.FollowSpansRequest(start=pb.FollowStart(subscription="mine"))
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def follow() -> Any:
+    """Opens the stream of one more client of one subscription, whose lanes are slow to end; its task."""
+    SlowLane.open = SlowLane.most = 0
+    SlowLane.may_end = asyncio.Event()
+
+    @asynccontextmanager
+    async def lane(*_: Any) -> AsyncIterator[SlowLane]:
+        yield SlowLane()
+
+    subscriptions = Subscriptions(lane, 60 * 10**9, SystemClock())
+
+    async def opens() -> asyncio.Task[None]:
+        stream: Any = Stream()
+        task = asyncio.create_task(subscriptions.follow(stream.requests(), stream))
+        await asyncio.sleep(0.05)
+        return task
+
+    return opens
+
+
+async def test_a_subscription_has_one_lane_at_any_time(follow: Any) -> None:
+    """Also where the one who waits for a take-over leaves before it has happened: the next waits for the lane too."""
+    first = await follow()
+    await until(lambda: SlowLane.open)
+    waiting = await follow()
+    waiting.cancel()
+    last = await follow()
+    SlowLane.may_end.set()
+    with pytest.raises(Refusal, match="another client"):
+        await first
+    await until(lambda: SlowLane.open)
+    assert (SlowLane.open, SlowLane.most) == (1, 1)
+    last.cancel()
+    await asyncio.wait({waiting, last})
+
+
+async def test_a_stream_ends_after_its_lane(follow: Any) -> None:
+    """Also where it is ended a second time meanwhile, as by a client that goes while the service stops."""
+    task = await follow()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.05)
+    assert not task.done()
+    SlowLane.may_end.set()
+    await asyncio.wait({task})
+    assert (task.cancelled(), SlowLane.open) == (True, 0)
+
+
+async def test_subscriptions_are_independent(rig: Rig, served: Served) -> None:
+    """Each name has everything, a query its own part of it."""
+    one, other = opened(served, "one"), opened(served, "other")
+    tenant = f"tenant-{rig.oracle.trace_ids[0][0]}"
+    due = [key for t in rig.oracle.trace_ids if t[0] == tenant[-1] for key in rig.oracle.span_ids(t)]
+    part = opened(served, "part", query=pb.TraceQuery(tenant_id=tenant))
+    await asyncio.gather(one.take(ALL), other.take(ALL), part.take(len(due)))
+    keep(rig, one)
+    keep(rig, other)
+    keep(rig, part, due=due)
+    assert [lane.name for lane in await streams(served)] == ["grpc:one", "grpc:other", "grpc:part"]
+
+
+async def test_a_subscription_begins_now_unless_it_says_otherwise(rig: Rig, served: Served) -> None:
+    """And its start counts the first time alone."""
+    mine = Subscription(served.stub, "now")
+    assert await silent(mine)
+    assert await silent(opened(served, "now"))
+    fresh = rig.oracle.traces(1, SPANS, start_ns=(time.time_ns() + 500 * MS) // MS * MS)
+    rig.oracle.feed(rig.netra, fresh)
+    again = Subscription(served.stub, "now")
+    await again.take(SPANS)
+    keep(rig, again, due=fresh)
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "a/b", "a b", "grpc:x", "ä", "x\n"])
+async def test_names_that_no_subscription_may_have(served: Served, name: str) -> None:
+    """Refused before anything is remembered."""
+    assert (await refusal_of(opened(served, name).batch())).reason == "ARGUMENT_INVALID"
+    assert await streams(served) == []
+
+
+async def test_messages_in_the_wrong_order(served: Served) -> None:
+    """An ack first, or a second start: refused."""
+    call = served.stub.FollowSpans(metadata=CREDENTIALS)
+    await call.write(pb.FollowSpansRequest(ack=pb.FollowAck(batch=1)))
+    assert (await refusal_of(call)).reason == "ARGUMENT_INVALID"
+    mine = opened(served)
+    await mine.batch()
+    await mine.call.write(pb.FollowSpansRequest(start=mine._start))
+    assert (await refusal_of(mine.call)).reason == "ARGUMENT_INVALID"
+    empty = served.stub.FollowSpans(metadata=CREDENTIALS)
+    await empty.done_writing()
+    assert await empty.code() == grpc.StatusCode.OK
+
+
+async def test_a_client_that_does_not_acknowledge(rig: Rig) -> None:
+    """At the limit the stream ends, and the batch comes to the next; so does one that never says what it wants."""
+    async with serving(rig, batch_spans=SPANS, grpc_stall="500ms") as served:
+        mine = opened(served)
+        await mine.batch()
+        given = await refusal_of(mine.call)
+        assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")
+        mute = served.stub.FollowSpans(metadata=CREDENTIALS)
+        await mute.wait_for_connection()
+        assert (await refusal_of(mute)).reason == "READER_STALLED"
+        again = opened(served)
+        await again.take(ALL)
+        keep(rig, again)
+
+
+async def test_netra_away_holds_the_stream_and_says_so(rig: Rig, served: Served) -> None:
+    """It goes on by itself; meanwhile the status says what holds it up, and other calls are answered."""
+    rig.netra.set_faults("status-503=100000")
+    mine = opened(served)
+    taking = asyncio.create_task(mine.take(ALL))
+
+    async def is_told() -> bool:
+        return any("503" in lane.problem for lane in await streams(served))
+
+    await until(is_told)
+    assert not taking.done()
+    rig.netra.set_faults()
+    await taking
+    keep(rig, mine)
+
+
+async def test_a_span_that_is_too_large_for_the_client_is_cut_and_named(rig: Rig, served: Served) -> None:
+    """It comes alone, cut to the client's size, with a line that says so; the others come as they are."""
+    rig.oracle.feed(rig.netra, big := rig.oracle.late(rig.oracle.trace_ids[0], padding=3_000_000))
+    mine = opened(served, max_message_bytes=65_536)
+    problems: list[str] = []
+    sizes: list[int] = []
+    async with asyncio.timeout(DEADLINE_S):
+        while sum(map(count, mine.received)) < ALL + 1:
+            batch = await mine.batch()
+            mine.received.append(batch.traces_data)
+            problems += batch.problems
+            sizes.append(batch.ByteSize())
+            await mine.ack(batch.batch)
+    assert max(sizes) <= 65_536
+    assert [f"span {big[0][1]}" in problem for problem in problems] == [True]
+    verdict = rig.oracle.verdict(stored_by(mine.received))
+    assert verdict.missing == big
+    assert len(verdict.altered) == 1
+
+
+async def test_spans_that_the_client_never_takes(rig: Rig, served: Served) -> None:
+    """Larger than its messages, with nothing in them that can be cut: the stream ends and says what to change."""
+    start_ns = (time.time_ns() - 60_000 * MS) // MS * MS
+    names = "".join(f"{number:05d}" for number in range(30_000))
+    spans = [otlp_span(77, 7700 + number, start_ns=start_ns + number, name=names) for number in range(150)]
+    rig.netra.ingest(read_document(otlp_document(*spans)))
+    mine = opened(served, max_message_bytes=65_536)
+    given = await refusal_of(mine.take(10**6))
+    assert (given.code, given.reason) == ("FAILED_PRECONDITION", "DESTINATION_REFUSES")
+
+
+@pytest.mark.faults
+async def test_1000_subscriptions_leave_nothing_behind(rig: Rig, served: Served) -> None:
+    """Threads, descriptors and tasks are as before, however the streams ended."""
+
+    async def open_and_close(number: int) -> None:
+        if number % 20 == 0:
+            start = pb.FollowSpansRequest(start=pb.FollowStart(subscription=f"s{number % 7}", start_time=hour_ago()))
+            raw = await asyncio.to_thread(RawCall, served.address, "FollowSpans", start, half_closes=False)
+            raw.close(reset=number % 40 == 0)
+            return
+        one = opened(served, f"s{number % 7}")
+        await one.call.write(pb.FollowSpansRequest(start=one._start))
+        if number % 3 == 0:
+            await one.call.read()
+        one.call.cancel()
+
+    def held() -> tuple[int, int, int]:
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), len(asyncio.all_tasks())
+
+    for number in range(20):
+        await open_and_close(number)
+    before = held()
+    for number in range(1000):
+        await open_and_close(number)
+
+    async def given_back() -> bool:
+        return not await streams(served) and all(now <= was + 3 for now, was in zip(held(), before, strict=True))
+
+    await until(given_back, every_s=0.05)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Without the collector, as between two of its rare runs in a service."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("ended", ["stalled", "reset", "closed"])
+@pytest.mark.parametrize("method", ["ReadSpans", "FollowSpans"])
+async def test_what_a_stream_held_is_given_back_when_it_ends(rig: Rig, method: str, ended: str) -> None:
+    """Its spans are not left to the collector, and not kept for a client that never takes its refusal."""
+    recent(rig, 60, padding=20_000)
+    rig.feed(8, 100, padding=20_000)
+
+    def held() -> int:
+        return sum(type(one) in (SpanBatch, SpanStream, TraceLane) for one in gc.get_objects())
+
+    async with serving(rig, grpc_stall="200ms" if ended == "stalled" else "60s") as served:
+        before = held()
+        calls = []
+        for number in range(8):
+            start = pb.FollowSpansRequest(start=pb.FollowStart(subscription=f"s{number}", start_time=hour_ago()))
+            request = pb.ReadSpansRequest(range=EVER) if method == "ReadSpans" else start
+            call = await asyncio.to_thread(RawCall, served.address, method, request, half_closes=method == "ReadSpans")
+            calls.append(call)
+        await until(lambda: held() > before, every_s=0.1)
+        await asyncio.sleep(0.5 if ended != "stalled" else 0)
+        if ended != "stalled":
+            for call in calls:
+                call.close(reset=ended == "reset")
+        await until(lambda: held() <= before + 2, every_s=0.1)
+        for call in calls:
+            call.close()
