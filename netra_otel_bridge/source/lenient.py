@@ -75,7 +75,7 @@ def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> Item
         if not fields.get(name):
             return UnreadableItem(path, f"it has no {name}")
     if kind is TraceSummary and not reaches_its_path(fields["id"]):
-        return UnreadableItem(path, "its id has the parts of a relative path, and cannot be asked for")
+        return UnreadableItem(path, "its id contains parts of a relative path, and cannot be requested")
     return kind(**fields, unreadable=tuple(unreadable))
 
 

@@ -65,7 +65,7 @@ def test_a_cycle_under_new_cursors_ends(length: int) -> None:
     pager = Pager("list", None, None)
     for number in range(length):
         pager.advance(traces_page(f"cursor {number}", first=f"page {number}"))
-    with pytest.raises(PaginationLoop, match=f"a page it had given before, after {length} pages"):
+    with pytest.raises(PaginationLoop, match=f"repeated an earlier page, after {length} pages"):
         pager.advance(traces_page("a new one", first="page 0"))
 
 

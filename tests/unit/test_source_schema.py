@@ -134,7 +134,7 @@ def test_a_trace_that_cannot_be_asked_for_is_reported(bad: str) -> None:
     """A trace whose id would reach another path is an unreadable item, not a request."""
     got = schema.decode_traces(encode(page([trace(1), {"id": bad}])))
     assert [item.reason for item in got.unreadable] == [
-        "its id has the parts of a relative path, and cannot be asked for"
+        "its id contains parts of a relative path, and cannot be requested"
     ]
     assert len(got.traces) == 1
 
