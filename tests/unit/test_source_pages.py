@@ -14,13 +14,13 @@ from tests.support.fake_clock import FakeClock
 
 
 def traces_page(cursor: str | None, *, more: bool = True, items: int = 1, first: str | None = None) -> TracesPage:
-    """A page of traces of its own: their ids come from ``first``, by default from the cursor."""
+    """Return a page of new traces: their ids come from ``first``, by default from the cursor."""
     traces = [TraceSummary(id=f"{first or cursor} {number}") for number in range(items)]
     return TracesPage(traces=traces, has_next_page=more, next_cursor=cursor)
 
 
 def test_follows_the_last_cursor_to_the_end() -> None:
-    """Each page's cursor is asked for next; only a page that says so is the last."""
+    """Each page's cursor is requested next; only a page that says so is the last."""
     pager = Pager("list", None, 20)
     pager.advance(traces_page("a"))
     assert (pager.cursor, pager.done) == ("a", False)
@@ -31,14 +31,14 @@ def test_follows_the_last_cursor_to_the_end() -> None:
 
 
 def test_an_empty_last_page_is_the_end() -> None:
-    """Nothing, and no more: an empty listing."""
+    """An empty page without more is an empty listing."""
     pager = Pager("list", None, None)
     pager.advance(traces_page(None, more=False, items=0))
     assert pager.done
 
 
 def test_unreadable_items_are_not_an_empty_page() -> None:
-    """A page whose items cannot be read, and which leads on without a cursor, is an error and not asked for again."""
+    """A page of unreadable items that promises more without a cursor is an error, and not requested again."""
     page = TracesPage(traces=[], has_next_page=True, unreadable=(UnreadableItem("$", "bad"),))
     with pytest.raises(NetraSchemaError):
         Pager("list", None, None).advance(page)
@@ -46,7 +46,7 @@ def test_unreadable_items_are_not_an_empty_page() -> None:
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=30))
 def test_ends_no_later_than_the_first_repeat(cursors: list[str]) -> None:
-    """Whatever cursors come, paging ends at the first that was there before, and not earlier."""
+    """For any cursors, paging ends at the first repeated one, and not earlier."""
     pager = Pager("list", None, None)
     seen: set[str] = set()
     for cursor in cursors:
@@ -61,7 +61,7 @@ def test_ends_no_later_than_the_first_repeat(cursors: list[str]) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 7])
 def test_a_cycle_under_new_cursors_ends(length: int) -> None:
-    """The same pages come round again, each time with a cursor that was never there before."""
+    """Repeated pages are a loop, even if each comes with a new cursor."""
     pager = Pager("list", None, None)
     for number in range(length):
         pager.advance(traces_page(f"cursor {number}", first=f"page {number}"))
@@ -71,7 +71,7 @@ def test_a_cycle_under_new_cursors_ends(length: int) -> None:
 
 @pytest.mark.parametrize(("limit", "smaller"), [(100, [25, 6, 1]), (None, [5, 1]), (3, [1]), (2, [1])])
 def test_shrinks_to_one_item(limit: int | None, smaller: list[int]) -> None:
-    """The page size is quartered, as often as that helps, down to one item."""
+    """The page size is quartered while that helps, down to one item."""
     pager = Pager("list", None, limit)
     limits = []
     while pager.shrink():
@@ -85,7 +85,7 @@ def test_one_item_cannot_shrink() -> None:
 
 
 async def test_the_page_that_closes_a_loop_is_shown_first() -> None:
-    """A page is whole even where it leads nowhere: its items are handed over before the error."""
+    """The items of a page that leads nowhere are yielded before the error."""
     pages = iter([traces_page("a"), traces_page("b"), traces_page("a")])
 
     async def fetch(_cursor: str | None, _limit: int | None) -> TracesPage:
