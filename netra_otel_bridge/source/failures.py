@@ -18,6 +18,7 @@ from netra_otel_bridge.core.errors import (
     NetraUnauthorized,
     NetraUnavailable,
 )
+from netra_otel_bridge.core.outside_text import mask, one_line
 
 MESSAGE_CHARS = 300
 """The most of a server's message that an error shows."""
@@ -109,14 +110,11 @@ class Redactor:
 
     def __init__(self, *secrets: str) -> None:
         parts = {part for secret in secrets for part in (secret, *secret.split()) if len(part) >= SECRET_CHARS}
-        self._secrets = sorted(parts, key=len, reverse=True)
+        self._secrets = tuple(parts)
 
     def line(self, text: str, limit: int = MESSAGE_CHARS) -> str:
-        """Return ``text`` without line ends, control characters and secrets, at most ``limit`` characters."""
-        clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-        for secret in self._secrets:
-            clean = clean.replace(secret, "***")
-        return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+        """Return ``text`` as one line of at most ``limit`` characters, with secrets masked."""
+        return one_line(mask(text, self._secrets), limit)
 
     def words(self, body: bytes) -> str:
         """Return the message of an error answer: from its JSON, or the text itself; empty for a web page."""
