@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions, Store
 from netra_otel_bridge.emulator.api import Api
+from netra_otel_bridge.emulator.api_format import ApiError
 from netra_otel_bridge.emulator.dashboard import Dashboard
 from netra_otel_bridge.emulator.measures import percentile
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.emulator.sessions import Sessions
-from netra_otel_bridge.emulator.wire import ApiError
 from tests.support.dashboards import DAY, HOUR, MS, NOON_NS, asked
 from tests.support.emulator import otlp_attributes, otlp_document, otlp_span
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from netra_otel_bridge.emulator import Store
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.emulator.query import SORT_FIELDS
+from netra_otel_bridge.emulator.trace_query import SORT_FIELDS
 from tests.support.emulator import EVER, START_NS, otlp_document, otlp_span
 
 LIMITS = st.integers(1, 7)

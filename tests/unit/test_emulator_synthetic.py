@@ -10,7 +10,7 @@ import pytest
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions, Store
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.emulator.synthetic import Traffic
+from netra_otel_bridge.emulator.sample_traffic import Traffic
 from tests.support.emulator import EVER, START_NS, Client, otlp_document, otlp_span
 
 HOUR_NS = 3_600_000_000_000
