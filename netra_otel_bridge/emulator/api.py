@@ -1,4 +1,4 @@
-"""The calls of the Netra API (``docs/netra-api.md``, "Calls") as functions from the parts of a request to a JSON body."""
+"""The calls of the Netra API (``docs/netra-api.md``, "Calls") as functions from a request's parts to a JSON body."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def to_json_bytes(value: Any) -> bytes:
 
 
 def epoch_ms(ns: int) -> str:
-    """Return epoch milliseconds as text, exact to the nanosecond (``1795349300072.557212``), without a zero fraction."""
+    """Return epoch milliseconds as text, exact to the ns (``1795349300072.557212``), without a fraction of zero."""
     ms, rest = divmod(ns, 1_000_000)
     return f"{ms}.{rest:06d}" if rest else str(ms)
 

@@ -64,8 +64,8 @@ class EmulatorOptions:
 class Emulator:
     """A local Netra that serves during its ``async with`` block.
 
-    Raises `UsageError` for an unknown fault, and on entering `ConfigurationError` if a file cannot be loaded or the port
-    is in use.
+    Raises `UsageError` for an unknown fault, and on entering `ConfigurationError` if a file cannot be loaded or the
+    port is in use.
     """
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
@@ -168,7 +168,7 @@ class Emulator:
 
 
 def serve(options: EmulatorOptions, announce: Callable[[Emulator], None] | None = None) -> None:
-    """Run an emulator until SIGINT or SIGTERM. When it is ready, print its address in one line, or call ``announce``."""
+    """Run an emulator until SIGINT or SIGTERM. Once ready, print its address in one line, or call ``announce``."""
     asyncio.run(_serve(options, announce or _announce))
 
 

@@ -1,7 +1,7 @@
 """The measures of the dashboard: the value of one span or trace, and the aggregation of values.
 
-A value of ``None`` is absent: no sum and no average includes it. Sums go over counted spans (`span_columns`), as those of
-the usage calls do.
+A value of ``None`` is absent: no sum and no average includes it. Sums go over counted spans (`span_columns`), as those
+of the usage calls do.
 
 ==================  =================================================  ==========================
 measure             of a span; of a trace                              aggregations

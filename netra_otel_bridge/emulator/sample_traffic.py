@@ -2,8 +2,8 @@
 
 Each trace is a recipe. Its ids, start, session and tenant follow from its number alone, so listing 100,000 traces makes
 no span; spans are made when they are read. A trace is a workflow that contains an agent, and the agent does rounds of
-retrieval (embedding, re-ranking), tools and chat, as in the recording of netra-sdk 1.2.2. A session is a conversation of
-a few traces, with one user and one tenant. A few calls fail, some stream.
+retrieval (embedding, re-ranking), tools and chat, as in the recording of netra-sdk 1.2.2. A session is a conversation
+of a few traces, with one user and one tenant. A few calls fail, some stream.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The session calls of the dashboard: sessions by start or cost, totals of all sessions, one session with its traces.
 
-All use the spans of a session that start in the range and meet the filters, so requests and cost of a session equal those
-of its usage call. Where Netra's format is unknown, the emulator chose one: durations are ``HH:MM:SS``, the summary has
-the fields of `Sessions.summary`, and a trace of a session has the fields of the trace list.
+All use the spans of a session that start in the range and meet the filters, so requests and cost of a session equal
+those of its usage call. Where Netra's format is unknown, the emulator chose one: durations are ``HH:MM:SS``, the
+summary has the fields of `Sessions.summary`, and a trace of a session has the fields of the trace list.
 """
 
 from __future__ import annotations

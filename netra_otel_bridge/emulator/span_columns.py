@@ -1,8 +1,8 @@
 """The columns that Netra computes from a span's attributes: type, session, user, tenant, model, tokens and cost.
 
 Two rules hold throughout. ``None`` is not ``0``: what was not recorded stays unknown. And only GENERATION, EMBEDDING
-and USAGE spans, and entries of ``netra.usage``, have a cost: an agent that repeats its children's tokens adds nothing to
-a sum.
+and USAGE spans, and entries of ``netra.usage``, have a cost: an agent that repeats its children's tokens adds nothing
+to a sum.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ _CHUNK = "llm.content.completion.chunk"
 
 
 class Columns(msgspec.Struct, frozen=True, gc=False):
-    """The columns of one span. ``counted`` says whether its tokens and cost belong in sums; ``first_token_ms`` is the time
-    from its start to the first token, if recorded."""
+    """The columns of one span.
+
+    ``counted`` says whether its tokens and cost belong in sums. ``first_token_ms`` is the time from its start to the first
+    token, if recorded.
+    """
 
     type: str
     kind: str

@@ -105,7 +105,7 @@ class Store:
         return rejected
 
     def add_recipes(self, recipes: Iterable[Recipe], locate: Callable[[str], str | None]) -> None:
-        """Add traces that are made on demand; ``locate`` returns the id of the trace with a given span id, or ``None``."""
+        """Add traces that are made on demand; ``locate`` returns the id of the trace with a span id, or ``None``."""
         for recipe in recipes:
             trace = Trace(recipe.trace_id, recipe.start_ns, recipe.latest_start_ns)
             trace.recipe = recipe

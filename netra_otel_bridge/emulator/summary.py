@@ -61,7 +61,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
 
 
 def summarize(trace_id: str, rows: Sequence[Row]) -> Summary:
-    """Summarize ``rows`` (not empty, by start). Name and kind are the root's; ids and service are its own, if it has any."""
+    """Summarize ``rows`` (not empty, by start). Name and kind are the root's; so are ids and service, if it has any."""
     root = next((row for row in rows if not row.parent_id), rows[0])
     ordered = [root, *(row for row in rows if row is not root)]
     shown = [row.columns for row in ordered]
