@@ -18,7 +18,7 @@ MAX_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where a page starts, and in which direction it goes."""
+    """Start, direction and size of a page."""
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None

@@ -70,7 +70,7 @@ _TRACEBACK = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one agent step puts on its span; ``error`` is the status message if it failed."""
+    """Span content of one agent step; ``error`` is the status message if it failed."""
 
     name: str
     client: bool
@@ -208,5 +208,5 @@ def _chat(draw: Random, question: str, start_ns: int, end_ns: int) -> Step:
         return Step(f"{system}.chat", True, attributes)
     attributes["llm.is_streaming"] = True
     chunk = (end_ns - start_ns) // 6
-    events = tuple(Event("llm.content.completion.chunk", start_ns + chunk * place) for place in range(1, 6))
+    events = tuple(Event("llm.content.completion.chunk", start_ns + chunk * number) for number in range(1, 6))
     return Step(f"{system}.chat", True, attributes, events)
