@@ -1,7 +1,7 @@
 """Costs of the spans that a lane's destination has: by trace, and summed by tenant and UTC hour.
 
-The transaction that records a trace changes the sums by the difference between its old and its new cost. A trace that is
-deleted for its age stays in the sums. Each function runs inside a transaction that the caller opened, and raises
+The transaction that records a trace changes the sums by the difference between its old and its new cost. A trace that
+is deleted for its age stays in the sums. Each function runs inside a transaction that the caller opened, and raises
 `sqlite3.Error`. In the database, columns and tables named ``spent`` hold these costs.
 """
 
