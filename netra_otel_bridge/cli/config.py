@@ -12,8 +12,9 @@ from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.output import out, write_json
+from netra_otel_bridge.config.declare import Setting
 from netra_otel_bridge.config.parsers import Secret
-from netra_otel_bridge.config.settings import SETTINGS, Setting, Settings
+from netra_otel_bridge.config.settings import SETTINGS, Settings
 from netra_otel_bridge.core.time_text import duration_text
 
 _CREDENTIALS = re.compile(r"//[^/?#]*@")
@@ -46,7 +47,7 @@ def show(
 
 def _value(settings: Settings, one: Setting) -> Any:
     value = getattr(settings, one.name)
-    return duration_text(value) if one.name.endswith("_ns") else plain(value)
+    return duration_text(value) if one.is_duration else plain(value)
 
 
 def plain(value: Any) -> Any:

@@ -30,7 +30,7 @@ from netra_otel_bridge.service.rpc.enabled import is_enabled
 from netra_otel_bridge.service.telemetry import Telemetry
 from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.usage.instruments import USAGE_COUNTERS, USAGE_GAUGES
-from netra_otel_bridge.usage.poller import UsageFollower
+from netra_otel_bridge.usage.poller import UsagePoller
 from netra_otel_bridge.version import __version__
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Service:
         self._traces = traces
         self._usage = usage
         self._lanes = LiveLanes(bridge, since=since, on_new_key=on_new_key)
-        self._usage_follower: UsageFollower | None = None
+        self._usage_poller: UsagePoller | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set; then stop reading, record what was acknowledged, and return.
@@ -90,7 +90,7 @@ class Service:
                 _log.info("stopped before the first pass")
                 return
             await self._serve(stack, state, telemetry, registry)
-            polling = [self._usage_follower.run()] if self._usage_follower is not None else []
+            polling = [self._usage_poller.run()] if self._usage_poller is not None else []
             await self._lanes.run(stop, *polling)
         _log.info("stopped; everything that was acknowledged is recorded")
 
@@ -102,7 +102,7 @@ class Service:
             lanes=tuple(follower.health() for follower in self._lanes.followers),
             api_calls=dict(stats.statuses),
             api_retries=stats.retries,
-            usage=self._usage_follower.health() if self._usage_follower is not None else None,
+            usage=self._usage_poller.health() if self._usage_poller is not None else None,
         )
 
     async def _open_lanes(self, stack: AsyncExitStack, state: StateStore, observer: SpanObserver) -> None:
@@ -111,7 +111,7 @@ class Service:
         if self._traces:
             await lanes.open(stack, state, self._to, self._queries, observer)
         if self._usage:
-            self._usage_follower = UsageFollower(
+            self._usage_poller = UsagePoller(
                 self._bridge.meter(lanes.client, state, lanes.netra_clock.now_ns, self._queries),
                 lanes.routes,
                 Notices("usage", lanes.log_limit, self._bridge.clock),
@@ -127,9 +127,9 @@ class Service:
         """Show usage as metrics, then listen: for health and metrics over HTTP, and for gRPC if it is enabled."""
         settings = self._bridge.settings
         rpc = self._rpc_server(stack, state) if is_enabled(settings) else None
-        if self._usage_follower is not None:
-            telemetry.show(USAGE_COUNTERS, self._usage_follower.view, self._usage_follower.collected)
-            telemetry.show(USAGE_GAUGES, self._usage_follower.view)
+        if self._usage_poller is not None:
+            telemetry.show(USAGE_COUNTERS, self._usage_poller.view, self._usage_poller.collected)
+            telemetry.show(USAGE_GAUGES, self._usage_poller.view)
             poll = duration_text(settings.usage_poll_ns)
             _log.info("polling usage of %s every %s", self._lanes.client.base_url, poll)
         endpoints = HttpEndpoints(settings.http_host, settings.http_port, self.health, registry, self._bridge.clock)
@@ -169,7 +169,7 @@ class Service:
         return RpcServer(self._bridge, client, self.health, open_lane, __version__)
 
     def _counting_since_ns(self) -> int:
-        return self._usage_follower.view().origin_ns if self._usage_follower is not None else 0
+        return self._usage_poller.view().origin_ns if self._usage_poller is not None else 0
 
 
 def _subscription_options(options: LaneOptions) -> LaneOptions:

@@ -30,9 +30,14 @@ from netra_otel_bridge.core.model.netra import SpansPage, TracesPage, TraceSpan,
 _log = logging.getLogger(__name__)
 Page = TracesPage | SpansPage | SessionStatsPage
 PageT = TypeVar("PageT", TracesPage, SpansPage, SessionStatsPage)
-EMPTY_TRIES = 3
+PAGE_LIMIT = 100
+"""Items on a page, at most: Netra's own bound."""
 DEFAULT_LIMIT = 20
 """Items on a page when no limit is asked for, as Netra documents it."""
+EMPTY_TRIES = 3
+"""Requests for a page that is empty and promises more."""
+RESTARTS = 3
+"""How often a listing, or a trace, is read again from the start because its cursor expired."""
 
 
 class Pager:
@@ -154,8 +159,3 @@ def _items(page: Page) -> Sequence[TraceSummary | TraceSpan | SessionStats]:
 
 def _id(item: TraceSummary | TraceSpan | SessionStats) -> str:
     return item.session_id if isinstance(item, SessionStats) else item.id
-
-
-PAGE_LIMIT = 100
-RESTARTS = 3
-"""How often a listing, or a trace, is begun again because its cursor expired."""

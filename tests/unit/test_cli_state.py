@@ -80,7 +80,7 @@ def test_a_reset_sends_again_from_a_time_on(netra: ThreadedEmulator, home: Path,
         ((), "give --to DEST"),
         (("--to", "x", "--all"), "give --to DEST"),
         (("--all", "--from", "1h"), "give --to DEST"),
-        (("--to", "nobody"), "knows no destination 'nobody'"),
+        (("--to", "nobody"), "has no destination 'nobody'"),
     ],
 )
 def test_a_reset_that_makes_no_sense(

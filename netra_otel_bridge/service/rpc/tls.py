@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import ssl
 from pathlib import Path
@@ -12,6 +11,7 @@ import grpc
 
 from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.hosts import is_loopback
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
                 "TLS of the gRPC service needs both a certificate and its key",
                 hint="set NETRA_BRIDGE_GRPC_CERTIFICATE and NETRA_BRIDGE_GRPC_KEY",
             )
-        if not _is_loopback(settings.grpc_host):
+        if not is_loopback(settings.grpc_host):
             raise ConfigurationError(
                 f"the gRPC service would be open to other machines at {settings.grpc_host} without TLS",
                 hint="set NETRA_BRIDGE_GRPC_CERTIFICATE and NETRA_BRIDGE_GRPC_KEY, or let it listen on 127.0.0.1",
@@ -41,15 +41,6 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
         ) from None
     renewed: Any = files.renewed
     return grpc.dynamic_ssl_server_credentials(first, renewed, ca is not None)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _TlsFiles:
