@@ -185,24 +185,24 @@ async def _follow(
     stop: threading.Event | None,
 ) -> None:
     lanes = LiveLanes(bridge, since=since)
-    told = asyncio.Event()
-    watching = asyncio.create_task(_tell(told, stop, bridge)) if stop is not None else None
+    stopping = asyncio.Event()
+    watching = asyncio.create_task(_pass_on(stop, stopping, bridge)) if stop is not None else None
     try:
         async with AsyncExitStack() as stack:
             state = bridge.open_state(default=bridge.state_directory())
             stack.callback(state.close)
             await stack.enter_async_context(lanes.client)
-            if not await until(lanes.open(stack, state, to, (query or TraceQuery(),)), told.wait()):
-                await lanes.run(told)
+            if not await until(lanes.open(stack, state, to, (query or TraceQuery(),)), stopping.wait()):
+                await lanes.run(stopping)
     finally:
         if watching is not None:
             watching.cancel()
 
 
-async def _tell(told: asyncio.Event, stop: threading.Event, bridge: Bridge) -> None:
-    """Set ``told`` once another thread has set ``stop``."""
+async def _pass_on(stop: threading.Event, stopping: asyncio.Event, bridge: Bridge) -> None:
+    """Set ``stopping`` once a thread or a signal handler has set ``stop``."""
     await is_set(stop, bridge.clock)
-    told.set()
+    stopping.set()
 
 
 def _configured(bridge: Bridge | None, settings: dict[str, Any]) -> Bridge:

@@ -243,7 +243,7 @@ class Wiring:
         """Make the stream behind `Bridge.aread_spans`; ``asked`` is the range as given: a token is valid for that range alone.
 
         Up to ``ahead`` traces are read at once; a chunk of several spans holds up to ``chunk_bytes``. The memory comes
-        from ``pool``. Raises `UsageError` for a token of another stream, and for what is no token.
+        from ``pool``. Raises `UsageError` for a token of another stream, or for text that is not a token.
         """
         for name, text in (("trace_id", trace_id), ("resume_token", resume_token)):
             if not isinstance(text, str | None):

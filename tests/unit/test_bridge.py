@@ -264,7 +264,7 @@ def test_what_is_missing_is_named() -> None:
     ],
 )
 def test_a_query_of_other_types_is_refused(wrong: dict[str, Any]) -> None:
-    """A query that cannot be expressed is rejected: it would find nothing, or something else."""
+    """Arguments of other types are rejected: the query would find nothing, or something else."""
     with pytest.raises(UsageError, match=next(iter(wrong))):
         TraceQuery(**wrong)
     assert TraceQuery(trace_ids=[], filters=[]) == TraceQuery()  # type: ignore[arg-type]

@@ -122,7 +122,7 @@ async def test_an_acknowledgement_of_another_batch(served: Served, wrong: int) -
 
 
 async def test_acknowledged_twice_or_before_anything_was_sent(served: Served) -> None:
-    """A number that is not the last batch ends the stream."""
+    """A second acknowledgement, or one before any batch, ends the stream."""
     mine = opened(served)
     assert (await mine.batch()).batch == 1
     await mine.ack(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 import urllib.request
@@ -26,6 +27,7 @@ from netra_otel_bridge.core.errors import (
     StateBusy,
     StateNotWritten,
 )
+from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.pipeline import polling as holding
@@ -200,6 +202,30 @@ async def test_a_restart_goes_on_where_it_was(netra: ThreadedEmulator, tmp_path:
         await a_few_polls(service)
     assert first.ids() == Counter([100, 101, 102])
     assert second.ids() == Counter([150, 200, 201, 202])
+
+
+async def test_the_start_says_where_each_destination_begins(
+    netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new destination starts from now or ``since``; a known one resumes from its watermark."""
+    caplog.set_level("INFO", "netra_otel_bridge.bridge.follow")
+    bridge = bridge_to(netra, tmp_path / "state")
+    async with running(bridge, Kept(), since_s=3600) as service:
+        await a_few_polls(service)
+    (line,) = [record.message for record in caplog.records if record.message.startswith("Kept:")]
+    assert re.fullmatch(r"Kept: new, starting from 20[-\dT:.]+Z", line)
+    (watermark_ns,) = [lane.watermark_ns for lane in read_status(tmp_path / "state").lanes]
+    caplog.clear()
+    stop = asyncio.Event()
+    stopping = asyncio.create_task(Service(bridge, to=[Kept(), Other()]).run(stop))
+    await until(lambda: len(caplog.records) >= 3)
+    stop.set()
+    await stopping
+    assert [record.message for record in caplog.records[:3]] == [
+        f"following {netra.endpoint.removesuffix('/telemetry')}",
+        f"Kept: resuming from {iso_ms(watermark_ns)}",
+        "Other: new, starting from now",
+    ]
 
 
 class Off(SystemClock):
