@@ -92,7 +92,7 @@ async def _check_netra(wiring: Wiring) -> Check:
     except BridgeError as error:
         return Check(name, False, str(error), "", error.exit_code)
     found = "lists traces of the last 24 h" if page.traces else "lists no trace of the last 24 h"
-    said = f"takes the key and {found} ({(clock.monotonic() - begun) * 1000:.0f} ms)"
+    said = f"accepts the key and {found} ({(clock.monotonic() - begun) * 1000:.0f} ms)"
     return Check(name, True, said, "whether the key sees every tenant's traces", 0)
 
 

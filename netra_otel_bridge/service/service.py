@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
 from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.bridge.follow import LiveLanes
 from netra_otel_bridge.core.log_limit import LogLimit
@@ -34,6 +32,8 @@ from netra_otel_bridge.usage.poller import UsagePoller
 from netra_otel_bridge.version import __version__
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from netra_otel_bridge.service.rpc.server import RpcServer
 
 SUBSCRIPTION_FETCHERS = 4
