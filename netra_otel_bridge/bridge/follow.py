@@ -98,26 +98,26 @@ class LiveLanes:
         observer: SpanObserver | None = None,
     ) -> None:
         """Open a lane to each destination of ``to`` for as long as ``stack``; ``observer`` sees each span that is read."""
-        opened: list[FollowerWatch] = []
+        watches: list[FollowerWatch] = []
 
-        def watch(name: str, limiter: LogLimit, recorder: Recorder) -> FollowerWatch:
-            opened.append(FollowerWatch(name, limiter, self._bridge.clock, recorder, observer))
-            return opened[-1]
+        def new_watch(name: str, log_limit: LogLimit, recorder: Recorder) -> FollowerWatch:
+            watches.append(FollowerWatch(name, log_limit, self._bridge.clock, recorder, observer))
+            return watches[-1]
 
         self.routes = await self._bridge.routes(
-            stack, to, queries, state, client=self.client, watch=watch, patient=True
+            stack, to, queries, state, client=self.client, new_watch=new_watch, patient=True
         )
-        self.followers = [self.follower(route, notices) for route, notices in zip(self.routes, opened, strict=True)]
+        self.followers = [self.follower(route, watch) for route, watch in zip(self.routes, watches, strict=True)]
         _log.info("following %s", self.client.base_url)
         for route in self.routes:
             _log.info("%s: %s", route.watch.name, self._start_text(route))
 
-    def follower(self, route: Route, notices: FollowerWatch) -> Follower:
+    def follower(self, route: Route, watch: FollowerWatch) -> Follower:
         """Return the lane of one route, as the settings say."""
         settings = self._bridge.settings
         return Follower(
             route,
-            notices,
+            watch,
             Lookback(settings.settle_ns, settings.lookback_ns),
             poll_ns=settings.poll_ns,
             window_ns=settings.window_ns,

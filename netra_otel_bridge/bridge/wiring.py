@@ -185,7 +185,7 @@ class Wiring:
         queries: Sequence[TraceQuery | None],
         state: StateStore,
         *,
-        watch: Callable[[str, LogLimit, Recorder], LaneWatch],
+        new_watch: Callable[[str, LogLimit, Recorder], LaneWatch],
         client: AsyncNetraClient | None = None,
         patient: bool = False,
         stops_when_refused: bool = True,
@@ -194,7 +194,7 @@ class Wiring:
     ) -> list[Route]:
         """Make one route for each destination of ``to``, with one client and one writer of ``state``, until ``stack`` closes.
 
-        ``watch`` makes the watch of a lane from the name of its destination. A ``patient`` route retries its destination
+        ``new_watch`` makes the watch of a lane from the name of its destination. A ``patient`` route retries its destination
         without limit; ``stops_when_refused`` is that of `Sender`. By default the ``client``, the ``writer``, which is one thread, and the ``profile`` are those of
         the settings.
         """
@@ -214,19 +214,19 @@ class Wiring:
             state_lasts=not state.is_temporary,
         )
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)
-        limiter = LogLimit(self.clock)
+        log_limit = LogLimit(self.clock)
         routes = []
         names = distinct_names(identity(one.name, self.environ) for one in destinations)
         for destination, name in zip(destinations, names, strict=True):
             stack.enter_context(state.alone(reader.base_url, name))
             recorder = Recorder(state.lane(reader.base_url, name, query_text(asked)), writer, self.clock)
-            seen = watch(destination.name, limiter, recorder)
+            watch = new_watch(destination.name, log_limit, recorder)
             sender = Sender(
-                destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
-                on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
+                destination, backoff=backoff, clock=self.clock, on_retry=watch.retrying,
+                on_recovered=watch.recovered, on_warning=watch.warned, patient=patient,
                 stops_when_refused=stops_when_refused,
             )  # fmt: skip
-            routes.append(Route(reader, self.converter(profile), sender, asked, recorder, options, seen))
+            routes.append(Route(reader, self.converter(profile), sender, asked, recorder, options, watch))
         return routes
 
     def span_stream(

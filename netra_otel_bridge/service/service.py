@@ -154,18 +154,18 @@ class Service:
         async def open_lane(
             destination: Destination, query: TraceQuery, profile: str | None
         ) -> AsyncIterator[Follower]:
-            opened: list[QuietWatch] = []
+            watches: list[QuietWatch] = []
 
-            def watch(name: str, limiter: LogLimit, recorder: Recorder) -> QuietWatch:
-                opened.append(QuietWatch(name, limiter, self._bridge.clock, recorder))
-                return opened[-1]
+            def new_watch(name: str, log_limit: LogLimit, recorder: Recorder) -> QuietWatch:
+                watches.append(QuietWatch(name, log_limit, self._bridge.clock, recorder))
+                return watches[-1]
 
             async with AsyncExitStack() as lane:
                 (route,) = await self._bridge.routes(
-                    lane, destination, (query,), state, client=client, watch=watch,
+                    lane, destination, (query,), state, client=client, new_watch=new_watch,
                     patient=True, profile=profile, writer=writer,
                 )  # fmt: skip
-                yield self._lanes.follower(replace(route, options=_subscription_options(route.options)), opened[0])
+                yield self._lanes.follower(replace(route, options=_subscription_options(route.options)), watches[0])
 
         return RpcServer(self._bridge, client, self.health, open_lane, __version__)
 
