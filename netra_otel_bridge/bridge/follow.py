@@ -97,7 +97,7 @@ class LiveLanes:
         queries: tuple[TraceQuery, ...],
         observer: SpanObserver | None = None,
     ) -> None:
-        """Open a lane to each destination of ``to`` for as long as ``stack``; ``observer`` sees each span that is read."""
+        """Open a lane to each destination of ``to`` until ``stack`` closes; ``observer`` sees each span that is read."""
         watches: list[FollowerWatch] = []
 
         def new_watch(name: str, log_limit: LogLimit, recorder: Recorder) -> FollowerWatch:

@@ -94,7 +94,7 @@ async def resend_dead_letters(
 
 
 async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, report: LaneReport) -> None:
-    """Copy the windows of a range that are not final yet: in final ones Netra shows nothing new. ``report`` grows meanwhile."""
+    """Copy the windows that are not final: in final ones nothing new is expected. ``report`` grows meanwhile."""
     settings, state = wiring.settings, route.recorder.lane
     before_ns = wiring.clock.now_ns() - settings.remember_ns
     final = [one.window for one in state.finished() if one.finished_ns < before_ns and one.window.end_ns < before_ns]

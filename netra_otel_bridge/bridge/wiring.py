@@ -118,7 +118,7 @@ class Wiring:
         return Path(given).expanduser() if given is not None else state_home(self.environ)
 
     def open_state(self, default: Path | None = None) -> StateStore:
-        """Open the state that the settings name, else the one at ``default``, else one that is deleted when it is closed.
+        """Open the state of the settings, else the one at ``default``, else one that is deleted when it is closed.
 
         Raises `StateError`.
         """
@@ -192,11 +192,11 @@ class Wiring:
         profile: str | None = None,
         writer: Executor | None = None,
     ) -> list[Route]:
-        """Make one route for each destination of ``to``, with one client and one writer of ``state``, until ``stack`` closes.
+        """Make a route for each destination of ``to``, with one client and one writer, until ``stack`` closes.
 
-        ``new_watch`` makes the watch of a lane from the name of its destination. A ``patient`` route retries its destination
-        without limit; ``stops_when_refused`` is that of `Sender`. By default the ``client``, the ``writer``, which is one thread, and the ``profile`` are those of
-        the settings.
+        ``new_watch`` makes the watch of a lane from the name of its destination. A ``patient`` route retries its
+        destination without limit; ``stops_when_refused`` is that of `Sender`. By default the ``client``, the ``writer``,
+        which is one thread, and the ``profile`` are those of the settings.
         """
         settings = self.settings
         asked = tuple(map(checked_query, queries))
@@ -242,7 +242,7 @@ class Wiring:
         chunk_bytes: int = CHUNK_BYTES,
         shared: SharedBudget | None = None,
     ) -> SpanStream:
-        """Make the stream behind `Bridge.aread_spans`; ``asked`` is the range as given: a token is valid for that range alone.
+        """Make the stream behind `Bridge.aread_spans`. A token is valid for the range as given, ``asked``.
 
         Up to ``ahead`` traces are read at once; a chunk of several spans holds up to ``chunk_bytes``. The memory comes
         from ``shared``. Raises `UsageError` for a token of another stream, or for text that is not a token.

@@ -144,7 +144,7 @@ class Service:
             _log.info("gRPC at %s", self.grpc_address)
 
     def _rpc_server(self, stack: AsyncExitStack, state: StateStore) -> RpcServer:
-        """Return the gRPC server. Its calls share one thread that writes and a quarter of the concurrent Netra calls."""
+        """Return the gRPC server. Its calls share one writer thread and a quarter of the concurrent Netra calls."""
         from netra_otel_bridge.service.rpc.server import RpcServer  # grpc.aio is loaded only where gRPC is enabled
 
         writer = stack.enter_context(ThreadPoolExecutor(1, "subscriptions"))
