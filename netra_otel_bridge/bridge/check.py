@@ -52,7 +52,7 @@ async def check(bridge: Wiring, to: To | Sequence[To] | None = None, *, send_sin
 
     With ``send_since``, a time in the past as `Bridge.window` accepts it, each destination that works is sent one
     made-up span that starts then. A destination that cannot be set up is a failed `Check`. Raises `UsageError`, also for
-    a destination that is named twice, and `ConfigurationError` where there is none.
+    a destination that is named twice, and `ConfigurationError` if there is none.
     """
     sample = None if send_since is None else _sample(bridge, send_since)
     targets = bridge.targets(to)
@@ -92,7 +92,7 @@ async def _check_netra(wiring: Wiring) -> Check:
     except BridgeError as error:
         return Check(name, False, str(error), "", error.exit_code)
     found = "lists traces of the last 24 h" if page.traces else "lists no trace of the last 24 h"
-    said = f"takes the key and {found} ({(clock.monotonic() - begun) * 1000:.0f} ms)"
+    said = f"accepts the key and {found} ({(clock.monotonic() - begun) * 1000:.0f} ms)"
     return Check(name, True, said, "whether the key sees every tenant's traces", 0)
 
 
@@ -117,9 +117,9 @@ async def _check_destination(wiring: Wiring, stack: AsyncExitStack, to: To, samp
         size_bytes = CONSOLE_BYTES
     try:
         found = await probe(one, size_bytes, sample, CHECK_S)
-    except Exception as error:  # noqa: BLE001  the wall between destinations: what one raises hides no other
+    except Exception as error:  # noqa: BLE001  the boundary between destinations: what one raises hides no other
         _log.debug("%s raised", one.name, exc_info=True)
-        said = f"raised {type(error).__name__} (this is a defect of it or of the bridge; -v shows where)"
+        said = f"raised {type(error).__name__} (a defect of it or of the bridge; -v shows where)"
         return Check(one.name, False, said, "", BridgeError.exit_code)
     return Check(
         one.name, found.ok, found.said, found.unknown, found.exit_code, found.sure, found.took_bytes, found.trace_id

@@ -97,27 +97,27 @@ class LiveLanes:
         queries: tuple[TraceQuery, ...],
         observer: SpanObserver | None = None,
     ) -> None:
-        """Open a lane to each destination of ``to`` for as long as ``stack``; ``observer`` sees each span that is read."""
-        opened: list[FollowerWatch] = []
+        """Open a lane to each destination of ``to`` until ``stack`` closes; ``observer`` sees each span that is read."""
+        watches: list[FollowerWatch] = []
 
-        def watch(name: str, limiter: LogLimit, recorder: Recorder) -> FollowerWatch:
-            opened.append(FollowerWatch(name, limiter, self._bridge.clock, recorder, observer))
-            return opened[-1]
+        def new_watch(name: str, log_limit: LogLimit, recorder: Recorder) -> FollowerWatch:
+            watches.append(FollowerWatch(name, log_limit, self._bridge.clock, recorder, observer))
+            return watches[-1]
 
         self.routes = await self._bridge.routes(
-            stack, to, queries, state, client=self.client, watch=watch, patient=True
+            stack, to, queries, state, client=self.client, new_watch=new_watch, patient=True
         )
-        self.followers = [self.follower(route, notices) for route, notices in zip(self.routes, opened, strict=True)]
+        self.followers = [self.follower(route, watch) for route, watch in zip(self.routes, watches, strict=True)]
         _log.info("following %s", self.client.base_url)
         for route in self.routes:
             _log.info("%s: %s", route.watch.name, self._start_text(route))
 
-    def follower(self, route: Route, notices: FollowerWatch) -> Follower:
+    def follower(self, route: Route, watch: FollowerWatch) -> Follower:
         """Return the lane of one route, as the settings say."""
         settings = self._bridge.settings
         return Follower(
             route,
-            notices,
+            watch,
             Lookback(settings.settle_ns, settings.lookback_ns),
             poll_ns=settings.poll_ns,
             window_ns=settings.window_ns,
@@ -185,24 +185,24 @@ async def _follow(
     stop: threading.Event | None,
 ) -> None:
     lanes = LiveLanes(bridge, since=since)
-    told = asyncio.Event()
-    watching = asyncio.create_task(_tell(told, stop, bridge)) if stop is not None else None
+    stopping = asyncio.Event()
+    watching = asyncio.create_task(_pass_on(stop, stopping, bridge)) if stop is not None else None
     try:
         async with AsyncExitStack() as stack:
             state = bridge.open_state(default=bridge.state_directory())
             stack.callback(state.close)
             await stack.enter_async_context(lanes.client)
-            if not await run_until(lanes.open(stack, state, to, (query or TraceQuery(),)), told.wait()):
-                await lanes.run(told)
+            if not await run_until(lanes.open(stack, state, to, (query or TraceQuery(),)), stopping.wait()):
+                await lanes.run(stopping)
     finally:
         if watching is not None:
             watching.cancel()
 
 
-async def _tell(told: asyncio.Event, stop: threading.Event, bridge: Bridge) -> None:
-    """Set ``told`` once another thread has set ``stop``."""
+async def _pass_on(stop: threading.Event, stopping: asyncio.Event, bridge: Bridge) -> None:
+    """Set ``stopping`` once a thread or a signal handler has set ``stop``."""
     await wait_for_event(stop, bridge.clock)
-    told.set()
+    stopping.set()
 
 
 def _configured(bridge: Bridge | None, settings: dict[str, Any]) -> Bridge:

@@ -27,8 +27,8 @@ OnProgress = Callable[[LaneReport], None]
 class ProgressWatch(LaneWatch):
     """Passes each growth of a lane's report to ``on_progress``, if there is one."""
 
-    def __init__(self, name: str, limiter: LogLimit, on_progress: OnProgress | None) -> None:
-        super().__init__(name, limiter)
+    def __init__(self, name: str, log_limit: LogLimit, on_progress: OnProgress | None) -> None:
+        super().__init__(name, log_limit)
         self._on_progress = on_progress
 
     def progress(self, report: LaneReport) -> None:
@@ -56,7 +56,7 @@ async def copy_range(
     started = clock.monotonic()
     async with AsyncExitStack() as stack:
         routes = await wiring.routes(
-            stack, to, (query,), wiring.enter_state(stack, state), watch=_reporting_to(on_progress)
+            stack, to, (query,), wiring.enter_state(stack, state), new_watch=_reporting_to(on_progress)
         )
         reports = [LaneReport(route.watch.name) for route in routes]
         lanes = all_of(
@@ -86,7 +86,7 @@ async def resend_dead_letters(
             to,
             (query,),
             wiring.enter_state(stack, state),
-            watch=_reporting_to(on_progress),
+            new_watch=_reporting_to(on_progress),
             stops_when_refused=False,
         )
         reports = await all_of(resend(route) for route in routes)
@@ -94,7 +94,7 @@ async def resend_dead_letters(
 
 
 async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, report: LaneReport) -> None:
-    """Copy the windows of a range that are not final yet: in final ones Netra shows nothing new. ``report`` grows meanwhile."""
+    """Copy the windows that are not final: in final ones nothing new is expected. ``report`` grows meanwhile."""
     settings, state = wiring.settings, route.recorder.lane
     before_ns = wiring.clock.now_ns() - settings.remember_ns
     final = [one.window for one in state.finished() if one.finished_ns < before_ns and one.window.end_ns < before_ns]
@@ -117,7 +117,7 @@ async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, re
 
 
 def _reporting_to(on_progress: OnProgress | None) -> Callable[[str, LogLimit, Recorder], ProgressWatch]:
-    return lambda name, limiter, _: ProgressWatch(name, limiter, on_progress)
+    return lambda name, log_limit, _: ProgressWatch(name, log_limit, on_progress)
 
 
 def _report(

@@ -118,7 +118,7 @@ class Wiring:
         return Path(given).expanduser() if given is not None else state_home(self.environ)
 
     def open_state(self, default: Path | None = None) -> StateStore:
-        """Open the state that the settings name, else the one at ``default``, else one that is deleted when it is closed.
+        """Open the state of the settings, else the one at ``default``, else one that is deleted when it is closed.
 
         Raises `StateError`.
         """
@@ -185,18 +185,18 @@ class Wiring:
         queries: Sequence[TraceQuery | None],
         state: StateStore,
         *,
-        watch: Callable[[str, LogLimit, Recorder], LaneWatch],
+        new_watch: Callable[[str, LogLimit, Recorder], LaneWatch],
         client: AsyncNetraClient | None = None,
         patient: bool = False,
         stops_when_refused: bool = True,
         profile: str | None = None,
         writer: Executor | None = None,
     ) -> list[Route]:
-        """Make one route for each destination of ``to``, with one client and one writer of ``state``, until ``stack`` closes.
+        """Make a route for each destination of ``to``, with one client and one writer, until ``stack`` closes.
 
-        ``watch`` makes the watch of a lane from the name of its destination. A ``patient`` route retries its destination
-        without limit; ``stops_when_refused`` is that of `Sender`. By default the ``client``, the ``writer``, which is one thread, and the ``profile`` are those of
-        the settings.
+        ``new_watch`` makes the watch of a lane from the name of its destination. A ``patient`` route retries its
+        destination without limit; ``stops_when_refused`` is that of `Sender`. By default the ``client``, the ``writer``,
+        which is one thread, and the ``profile`` are those of the settings.
         """
         settings = self.settings
         asked = tuple(map(checked_query, queries))
@@ -214,19 +214,19 @@ class Wiring:
             state_lasts=not state.is_temporary,
         )
         backoff = Backoff(first_s=0.5, attempts=settings.attempts)
-        limiter = LogLimit(self.clock)
+        log_limit = LogLimit(self.clock)
         routes = []
         names = distinct_names(identity(one.name, self.environ) for one in destinations)
         for destination, name in zip(destinations, names, strict=True):
             stack.enter_context(state.alone(reader.base_url, name))
             recorder = Recorder(state.lane(reader.base_url, name, query_text(asked)), writer, self.clock)
-            seen = watch(destination.name, limiter, recorder)
+            watch = new_watch(destination.name, log_limit, recorder)
             sender = Sender(
-                destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
-                on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
+                destination, backoff=backoff, clock=self.clock, on_retry=watch.retrying,
+                on_recovered=watch.recovered, on_warning=watch.warned, patient=patient,
                 stops_when_refused=stops_when_refused,
             )  # fmt: skip
-            routes.append(Route(reader, self.converter(profile), sender, asked, recorder, options, seen))
+            routes.append(Route(reader, self.converter(profile), sender, asked, recorder, options, watch))
         return routes
 
     def span_stream(
@@ -242,10 +242,10 @@ class Wiring:
         chunk_bytes: int = CHUNK_BYTES,
         shared: SharedBudget | None = None,
     ) -> SpanStream:
-        """Make the stream behind `Bridge.aread_spans`; ``asked`` is the range as given: a token is valid for that range alone.
+        """Make the stream behind `Bridge.aread_spans`. A token is valid for the range as given, ``asked``.
 
         Up to ``ahead`` traces are read at once; a chunk of several spans holds up to ``chunk_bytes``. The memory comes
-        from ``shared``. Raises `UsageError` for a token of another stream, and for what is no token.
+        from ``shared``. Raises `UsageError` for a token of another stream, or for text that is not a token.
         """
         for name, text in (("trace_id", trace_id), ("resume_token", resume_token)):
             if not isinstance(text, str | None):

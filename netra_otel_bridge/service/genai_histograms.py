@@ -147,7 +147,7 @@ class SeenIds:
 
 
 class LabelBudget:
-    """The attribute sets that one instrument has used: at most `LABEL_SETS`. Attributes always come in the same order."""
+    """The attribute sets of one instrument: at most `LABEL_SETS`. Attributes always come in the same order."""
 
     def __init__(self) -> None:
         self._sets: set[tuple[tuple[str, str], ...]] = set()
@@ -156,7 +156,7 @@ class LabelBudget:
         return len(self._sets)
 
     def fit(self, attributes: dict[str, str]) -> dict[str, str]:
-        """Return ``attributes`` while there is room, then with model and tenant `OTHER`, finally with `OTHER` for all."""
+        """Return ``attributes`` while there is room, then with model and tenant `OTHER`, finally all `OTHER`."""
         if self._admits(attributes, LABEL_SETS - FOLDED_SETS):
             return attributes
         folded = {name: OTHER if name in _FOLDED else value for name, value in attributes.items()}

@@ -26,7 +26,7 @@ _MAX_MS = 86_400_000.0
 def metric_readers(
     environ: Mapping[str, str], origin_ns: Callable[[], int] = lambda: 0
 ) -> tuple[list[MetricReader], CollectorRegistry | None]:
-    """Return the readers that ``OTEL_METRICS_EXPORTER`` names (default: ``prometheus``), and the registry for ``/metrics``.
+    """Return the readers of ``OTEL_METRICS_EXPORTER`` (default: ``prometheus``) and the registry for ``/metrics``.
 
     ``prometheus`` makes that registry and starts no server; without it the registry is ``None``. ``otlp`` uses
     ``OTEL_EXPORTER_OTLP_METRICS_PROTOCOL`` or ``OTEL_EXPORTER_OTLP_PROTOCOL``, by default gRPC. ``none`` must be the
@@ -135,7 +135,7 @@ def _make_reader(
 def _set_up(name: str, maker: Callable[[], Any], origin: str) -> Any:
     """Call ``maker`` and return its result.
 
-    What the exporter logs meanwhile is repeated without its values: a message on a malformed header would show the token.
+    The exporter's log messages are repeated without values: one about a malformed header would show the token.
     """
     try:
         with overhear(("opentelemetry",)) as heard:

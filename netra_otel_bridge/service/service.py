@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
 from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.bridge.follow import LiveLanes
 from netra_otel_bridge.core.log_limit import LogLimit
@@ -35,6 +33,8 @@ from netra_otel_bridge.usage.poller import UsagePoller
 from netra_otel_bridge.version import __version__
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from netra_otel_bridge.service.rpc.server import RpcServer
 
 SUBSCRIPTION_FETCHERS = 4
@@ -144,7 +144,7 @@ class Service:
             _log.info("gRPC at %s", self.grpc_address)
 
     def _rpc_server(self, stack: AsyncExitStack, state: StateStore) -> RpcServer:
-        """Return the gRPC server. Its calls share one thread that writes and a quarter of the concurrent Netra calls."""
+        """Return the gRPC server. Its calls share one writer thread and a quarter of the concurrent Netra calls."""
         from netra_otel_bridge.service.rpc.server import RpcServer  # grpc.aio is loaded only where gRPC is enabled
 
         writer = stack.enter_context(ThreadPoolExecutor(1, "subscriptions"))
@@ -154,18 +154,18 @@ class Service:
         async def open_lane(
             destination: Destination, query: TraceQuery, profile: str | None
         ) -> AsyncIterator[Follower]:
-            opened: list[QuietWatch] = []
+            watches: list[QuietWatch] = []
 
-            def watch(name: str, limiter: LogLimit, recorder: Recorder) -> QuietWatch:
-                opened.append(QuietWatch(name, limiter, self._bridge.clock, recorder))
-                return opened[-1]
+            def new_watch(name: str, log_limit: LogLimit, recorder: Recorder) -> QuietWatch:
+                watches.append(QuietWatch(name, log_limit, self._bridge.clock, recorder))
+                return watches[-1]
 
             async with AsyncExitStack() as lane:
                 (route,) = await self._bridge.routes(
-                    lane, destination, (query,), state, client=client, watch=watch,
+                    lane, destination, (query,), state, client=client, new_watch=new_watch,
                     patient=True, profile=profile, writer=writer,
                 )  # fmt: skip
-                yield self._lanes.follower(replace(route, options=_subscription_options(route.options)), opened[0])
+                yield self._lanes.follower(replace(route, options=_subscription_options(route.options)), watches[0])
 
         return RpcServer(self._bridge, client, self.health, open_lane, __version__)
 

@@ -54,7 +54,7 @@ class Telemetry:
         source: Callable[[], T],
         collected: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
-        """Read ``instruments`` from what ``source`` returns; ``collected`` is called with the attributes of each value read."""
+        """Read ``instruments`` from ``source``; ``collected`` is called with the attributes of each value read."""
         for instrument in instruments:
             _observe(self.meter, instrument, source, collected)
 

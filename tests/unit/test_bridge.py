@@ -1,4 +1,4 @@
-"""The library's front door: a replay in five lines, several destinations, queries, windows."""
+"""The library: replays to one and several destinations, queries, windows, stopping, following."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def ids(spans: Any) -> list[tuple[int, int]]:
 
 
 class Refuses(SpanExporter):
-    """Takes nothing."""
+    """Rejects everything."""
 
     def export(self, spans: Any) -> SpanExportResult:
         return SpanExportResult.FAILURE
@@ -87,7 +87,7 @@ class Refuses(SpanExporter):
 def test_five_lines_replay_into_an_exporter_of_ones_own(
     sample: ThreadedEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment says where Netra is; everything arrives once, and the exporter stays usable."""
+    """The environment names Netra; everything is delivered once, and the exporter stays usable."""
     monkeypatch.setenv("NETRA_API_KEY", KEY)
     monkeypatch.setenv("NETRA_OTLP_ENDPOINT", sample.endpoint)
     mine = InMemorySpanExporter()
@@ -109,7 +109,7 @@ def test_five_lines_replay_into_an_exporter_of_ones_own(
 def test_two_replays_at_once_to_one_destination_of_a_state_are_refused(
     sample: ThreadedEmulator, tmp_path: Path
 ) -> None:
-    """Both would send what neither has recorded yet. Afterwards, and by another name, they may."""
+    """A second replay to one destination at the same time is rejected: both would send the same. Afterwards it may run."""
     bridge = bridge_to(sample, state=str(tmp_path / "state"))
     taken: list[ReadableSpan] = []
     begun, go_on = threading.Event(), threading.Event()
@@ -147,7 +147,7 @@ def test_the_second_destination_gets_everything_when_the_first_fails(sample: Thr
 
 
 def test_a_destination_that_takes_part_loses_no_count(sample: ThreadedEmulator) -> None:
-    """Each span of the report is delivered or refused, and refusals are no success."""
+    """Each span of the report is delivered or rejected, and rejections are not a success."""
 
     class Picky(InMemorySpanExporter):
         def export(self, spans: Any) -> SpanExportResult:
@@ -176,7 +176,7 @@ QUERIES: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("field", "query"), QUERIES, ids=[name for name, _ in QUERIES])
 def test_a_query_replays_the_traces_it_means(sample: ThreadedEmulator, field: str, query: Any) -> None:
-    """Exactly the traces whose summary says so, with all their spans."""
+    """A query selects exactly the traces whose summary matches, with all their spans."""
     bridge = bridge_to(sample)
     window = bridge.window(since="25h")
     with bridge.client() as client:
@@ -215,14 +215,14 @@ def test_an_estimate_counts_and_sends_nothing(sample: ThreadedEmulator) -> None:
 
 
 def test_an_estimate_counts_the_calls_of_every_window(sample: ThreadedEmulator) -> None:
-    """What a replay in windows of an hour asks, its estimate says."""
+    """The estimate counts the calls of a replay in windows of an hour."""
     bridge = bridge_to(sample)
     calls = bridge.replay(InMemorySpanExporter(), since="25h").api_calls
     assert bridge.estimate(since="25h").api_calls == calls
 
 
 async def test_the_synchronous_doors_refuse_a_running_loop(sample: ThreadedEmulator) -> None:
-    """They say what to await instead, and leave no coroutine behind."""
+    """Blocking calls in an event loop name what to await instead, and leave no coroutine behind."""
     bridge = bridge_to(sample)
     for call in (lambda: bridge.replay(InMemorySpanExporter(), since="25h"), lambda: bridge.estimate(since="25h")):
         with pytest.raises(UsageError, match=r"await a(replay|estimate) instead"):
@@ -233,7 +233,7 @@ async def test_the_synchronous_doors_refuse_a_running_loop(sample: ThreadedEmula
 
 
 def test_a_refused_key_is_raised_with_the_report(sample: ThreadedEmulator) -> None:
-    """Nothing is delivered, nothing is tried again, and the key is in no message."""
+    """A rejected key delivers nothing, is not retried, and is in no message."""
     with pytest.raises(NetraUnauthorized) as raised:
         bridge_to(sample, api_key="nk-canary").replay(InMemorySpanExporter(), since="25h")
     assert isinstance(raised.value.report, ReplayReport)
@@ -242,7 +242,7 @@ def test_a_refused_key_is_raised_with_the_report(sample: ThreadedEmulator) -> No
 
 
 def test_what_is_missing_is_named() -> None:
-    """Endpoint and key, before anything is asked; a destination that nobody named."""
+    """A missing endpoint, key or destination is reported before any request."""
     with pytest.raises(ConfigurationError, match="NETRA_OTLP_ENDPOINT"):
         Bridge(environ={}, api_key="k").client()
     with pytest.raises(ConfigurationError, match="NETRA_API_KEY"):
@@ -264,14 +264,14 @@ def test_what_is_missing_is_named() -> None:
     ],
 )
 def test_a_query_of_other_types_is_refused(wrong: dict[str, Any]) -> None:
-    """It would find nothing, or something else."""
+    """Arguments of other types are rejected: the query would find nothing, or something else."""
     with pytest.raises(UsageError, match=next(iter(wrong))):
         TraceQuery(**wrong)
     assert TraceQuery(trace_ids=[], filters=[]) == TraceQuery()  # type: ignore[arg-type]
 
 
 def test_arguments_of_other_types_are_refused(sample: ThreadedEmulator, tmp_path: Path) -> None:
-    """Each says what to hand in; a state that is closed is one that cannot remember."""
+    """Each error names the expected type; a closed state is rejected too."""
     bridge = bridge_to(sample)
     for state in ("dir", tmp_path):
         with pytest.raises(UsageError, match=r"state is of type .* open_state\(\) returns"):
@@ -325,7 +325,7 @@ NOW = 1_777_593_600 * S
     ],
 )
 def test_a_range_is_rounded_outwards_to_the_millisecond(given: dict[str, str], start: int, end: int) -> None:
-    """``since``, or ``from_`` and perhaps ``until``: no instant that was meant is left out."""
+    """The window covers every instant of the given range."""
     assert Bridge(environ={}, clock=FakeClock()).window(**given) == Window(start, end)
 
 
@@ -386,7 +386,7 @@ def test_however_netra_lists_each_trace_of_the_range_is_delivered_once(
 
 
 def test_a_fault_that_ends_is_lived_through(sample: ThreadedEmulator) -> None:
-    """A burst of 503 costs retries and no span."""
+    """A burst of 503 causes retries and loses no span."""
     sample.set_faults("status-503=1")
     try:
         mine = InMemorySpanExporter()
@@ -398,7 +398,7 @@ def test_a_fault_that_ends_is_lived_through(sample: ThreadedEmulator) -> None:
 
 
 def test_what_conversion_notes_is_in_the_report(sample: ThreadedEmulator) -> None:
-    """Broken JSON in a column is kept and counted, and costs no span."""
+    """Broken JSON in a column is kept and counted, and loses no span."""
     sample.set_faults("bad-span-json")
     try:
         mine = InMemorySpanExporter()
@@ -420,7 +420,7 @@ def test_progress_is_told_and_grows(sample: ThreadedEmulator) -> None:
 
 
 def test_large_traces_and_a_small_budget_do_not_block_each_other() -> None:
-    """Bytes held at their limit never end a replay that could go on."""
+    """A full memory budget never blocks a replay for good."""
     spans = [
         otlp_span(
             trace,
@@ -441,7 +441,7 @@ def test_large_traces_and_a_small_budget_do_not_block_each_other() -> None:
 
 
 def test_spans_keep_their_order_within_a_trace(sample: ThreadedEmulator) -> None:
-    """A parent is handed over before or with its children: in the order in which Netra lists them."""
+    """A parent is delivered before or with its children, in Netra's order."""
     mine = InMemorySpanExporter()
     bridge_to(sample).replay(mine, since="25h")
     traces: dict[int, list[ReadableSpan]] = {}
@@ -452,7 +452,7 @@ def test_spans_keep_their_order_within_a_trace(sample: ThreadedEmulator) -> None
 
 
 def test_a_trace_that_the_next_window_lists_while_it_is_on_its_way_is_sent_once(tmp_path: Path) -> None:
-    """Two windows list thirty traces at about the same time, few are read at once: none is read or sent twice in full."""
+    """Traces that two windows list at the same time are neither read nor sent twice."""
     spans = []
     for number in range(1, 61):
         spans += [otlp_span(number, 1000 * number + n, start_ns=START_NS + number * 10**6) for n in range(5)]
@@ -490,7 +490,7 @@ class Slower(Slow):
 async def test_a_replay_that_is_cancelled_records_what_each_destination_answers(
     sample: ThreadedEmulator, tmp_path: Path
 ) -> None:
-    """The batch that is under way at the slower one is awaited too; a second replay sends the rest, and nothing twice."""
+    """Cancelled, a replay waits for the batch in flight at the slower destination; the next replay sends only the rest."""
     quick, slow = Slow(), Slower()
     quick.go_on.set()
     bridge = bridge_to(sample, state=str(tmp_path / "state"), batch_spans=20)
@@ -508,7 +508,7 @@ async def test_a_replay_that_is_cancelled_records_what_each_destination_answers(
 
 
 def test_what_was_followed_long_ago_is_final(sample: ThreadedEmulator, tmp_path: Path) -> None:
-    """A service remembers single traces for a while; a replay over the time before that lists nothing, and says so."""
+    """A replay of a time that the service followed long ago lists nothing, and says so."""
     bridge = bridge_to(sample, state=str(tmp_path / "state"), remember="1s", lookback="1s", window="1h")
     now_ns = time.time_ns()
     with bridge.open_state() as store:
@@ -570,7 +570,7 @@ def fail(error: BaseException) -> None:
 def test_a_destination_of_ones_own_that_is_odd_takes_no_other_lane_down(
     sample: ThreadedEmulator, does: Callable[[], object]
 ) -> None:
-    """Its lane ends with an error that has the report, or with refusals; the other lane has everything."""
+    """A broken destination ends its lane with an error or with rejections; the other lane is complete."""
     memory = InMemorySpanExporter()
     with pytest.raises(DestinationError) as raised:
         bridge_to(sample, attempts=1).replay([Odd(does), memory], since="25h")
@@ -581,7 +581,7 @@ def test_a_destination_of_ones_own_that_is_odd_takes_no_other_lane_down(
 
 
 def test_the_same_object_twice_is_refused(sample: ThreadedEmulator) -> None:
-    """It would be called twice at once; named twice, or as a method, it is still the same."""
+    """One object given twice is rejected, also under two names or as a method: it would be called concurrently."""
     memory, taken = InMemorySpanExporter(), Odd(Delivered)
     kept: list[ReadableSpan] = []
     for to in (
@@ -597,7 +597,7 @@ def test_the_same_object_twice_is_refused(sample: ThreadedEmulator) -> None:
 
 
 def test_a_state_keeps_named_objects_apart(sample: ThreadedEmulator, tmp_path: Path) -> None:
-    """Two of one class, one in each call: each has everything once, under its name, and nothing a second time."""
+    """Two exporters of one class, each named, get everything once, in separate calls."""
     bridge = bridge_to(sample, state=str(tmp_path / "state"))
     for _ in range(2):
         jaeger, tempo = InMemorySpanExporter(), InMemorySpanExporter()
@@ -612,7 +612,7 @@ def test_a_state_keeps_named_objects_apart(sample: ThreadedEmulator, tmp_path: P
 
 
 def test_a_state_wants_a_name_where_there_is_none(sample: ThreadedEmulator, tmp_path: Path) -> None:
-    """What says too little, or is there twice, is refused before anything is sent; without a state it is taken."""
+    """With a state, ambiguous or repeated names are rejected before anything is sent; without one they are accepted."""
 
     def inner(spans: Sequence[ReadableSpan]) -> None:
         """Nothing."""
@@ -634,7 +634,7 @@ def test_a_state_wants_a_name_where_there_is_none(sample: ThreadedEmulator, tmp_
 
 
 class Taking:
-    """A function that takes its time, and says when it is called."""
+    """A slow function that reports each call."""
 
     def __init__(self, seconds: float = 0.0, on_call: Callable[[], object] = lambda: None) -> None:
         self.spans: list[ReadableSpan] = []
@@ -688,7 +688,7 @@ def test_a_replay_that_is_stopped_records_what_is_acknowledged(
 
 
 def test_a_replay_that_is_stopped_before_it_begins_sends_nothing(sample: ThreadedEmulator) -> None:
-    """The report says so."""
+    """The report has no delivered span."""
     stop = threading.Event()
     stop.set()
     taking = Taking()
@@ -698,7 +698,7 @@ def test_a_replay_that_is_stopped_before_it_begins_sends_nothing(sample: Threade
 
 
 def test_a_stop_that_is_never_set_changes_nothing(sample: ThreadedEmulator) -> None:
-    """The report comes back, and a failure is raised as ever."""
+    """The report is returned, and failures are raised as without it."""
     taking = Taking()
     assert bridge_to(sample).replay(taking, since="25h", stop=threading.Event()).destinations[0].delivered == 210
     with pytest.raises(DestinationError):
@@ -726,7 +726,7 @@ print("all")
 @pytest.mark.faults
 @pytest.mark.parametrize("stop", ["stop", "none"])
 def test_an_interrupt_ends_a_replay_in_order(sample: ThreadedEmulator, tmp_path: Path, stop: str) -> None:
-    """Ctrl-C in the middle of a batch: its answer is recorded, and the next replay goes on behind it."""
+    """After Ctrl-C in the middle of a batch its acknowledgement is recorded, and the next replay resumes after it."""
     environment = {"NETRA_API_KEY": KEY, "NETRA_OTLP_ENDPOINT": sample.endpoint, "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-c", INTERRUPTED, stop]
     replaying = subprocess.Popen([*command, "3"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
@@ -742,7 +742,7 @@ def test_an_interrupt_ends_a_replay_in_order(sample: ThreadedEmulator, tmp_path:
 
 
 def test_following_ends_when_it_is_told_to(sample: ThreadedEmulator, tmp_path: Path) -> None:
-    """It begins where it is told, sends what is there, returns in order, and goes on behind that afterwards."""
+    """Following starts at ``since``, delivers, returns in order, and resumes next time."""
     stop = threading.Event()
     taking = Taking(0, lambda: stop.set() if len(taking.spans) >= 200 else None)
     bridge = bridge_to(sample, state=str(tmp_path / "state"), batch_spans=10, settle="0s", poll="100ms")
@@ -756,7 +756,7 @@ def test_following_ends_when_it_is_told_to(sample: ThreadedEmulator, tmp_path: P
 
 
 async def test_following_ends_when_it_is_cancelled(sample: ThreadedEmulator, tmp_path: Path) -> None:
-    """For asyncio: what was answered is recorded, and one can follow again at once."""
+    """When `afollow` is cancelled, acknowledgements are recorded, and it can start again at once."""
     taken: list[ReadableSpan] = []
     full = asyncio.Event()
 
@@ -779,7 +779,7 @@ async def test_following_ends_when_it_is_cancelled(sample: ThreadedEmulator, tmp
 
 
 async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> None:
-    """Not under a running loop; settings belong to one bridge; a time is a text."""
+    """It rejects a running loop, settings beside a bridge, and times of other types."""
     with pytest.raises(UsageError, match="await afollow instead"):
         follow(Taking(), bridge=bridge_to(sample))
     with pytest.raises(UsageError, match="settings already"):
@@ -793,7 +793,7 @@ async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> 
 def test_each_bridge_sends_what_its_own_environment_says(
     sample: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Address, protocol and headers of OTLP come from the mapping alone, and the state names that address."""
+    """OTLP settings come from ``environ`` alone, and the state names that address."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "team=process")
     settings = {"api_key": KEY, "endpoint": sample.endpoint, "attempts": 1}

@@ -1,4 +1,4 @@
-"""FollowSpans: what is acknowledged is not sent again, and what is not is, to whoever opens the subscription next."""
+"""FollowSpans: acknowledged batches are not sent again; others are sent to the next client of the subscription."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def served(rig: Rig) -> AsyncIterator[Served]:
 
 
 def recent(rig: Rig, traces: int, **options: Any) -> list[Key]:
-    """Traces of the last minute."""
+    """Feed traces of the last minute."""
     start_ns = (time.time_ns() - 60_000 * MS) // MS * MS
     keys = rig.oracle.traces(traces, SPANS, start_ns=start_ns, **options)
     rig.oracle.feed(rig.netra, keys)
@@ -67,7 +67,7 @@ def opened(served: Served, name: str = "mine", **start: Any) -> Subscription:
 
 
 async def silent(subscription: Subscription, seconds: float = 0.5) -> bool:
-    """Whether nothing comes for so long; the stream is given up."""
+    """Return whether nothing arrives for so long; the stream is abandoned."""
     try:
         async with asyncio.timeout(seconds):
             await subscription.batch()
@@ -99,7 +99,7 @@ async def test_everything_comes_once_and_new_traces_after_it(rig: Rig, served: S
 
 
 async def test_the_next_batch_waits_for_the_acknowledgement(served: Served) -> None:
-    """One batch is under way at a time."""
+    """One batch is in flight at a time."""
     mine = opened(served)
     batch = await mine.batch()
     assert (batch.batch, count(batch.traces_data)) == (1, SPANS)
@@ -112,7 +112,7 @@ async def test_the_next_batch_waits_for_the_acknowledgement(served: Served) -> N
 
 @pytest.mark.parametrize("wrong", [0, 2, 2**64 - 1])
 async def test_an_acknowledgement_of_another_batch(served: Served, wrong: int) -> None:
-    """It ends the stream, and nothing counts as taken."""
+    """A wrong acknowledgement ends the stream and acknowledges nothing."""
     mine = opened(served)
     await mine.batch()
     await mine.ack(wrong)
@@ -122,7 +122,7 @@ async def test_an_acknowledgement_of_another_batch(served: Served, wrong: int) -
 
 
 async def test_acknowledged_twice_or_before_anything_was_sent(served: Served) -> None:
-    """Neither is a batch that was sent last."""
+    """A second acknowledgement, or one before any batch, ends the stream."""
     mine = opened(served)
     assert (await mine.batch()).batch == 1
     await mine.ack(1)
@@ -137,7 +137,7 @@ async def test_acknowledged_twice_or_before_anything_was_sent(served: Served) ->
 
 @pytest.mark.parametrize("how", ["cancel", "half-close", "reset", "restart"])
 async def test_taken_up_again_after(rig: Rig, how: str) -> None:
-    """Whatever ended the stream, and a restart of the server: the next one begins with the batch that was not taken."""
+    """After any end of the stream, and after a restart, the next stream starts with the unacknowledged batch."""
     async with serving(rig, batch_spans=SPANS) as served:
         mine = opened(served)
         await mine.take(2 * SPANS)
@@ -168,7 +168,7 @@ async def test_taken_up_again_after(rig: Rig, how: str) -> None:
 
 @pytest.mark.parametrize("ahead_s", [120, 10**9, 200 * 10**9])
 async def test_no_subscription_begins_in_the_future(served: Served, ahead_s: int) -> None:
-    """It would deliver nothing until then, and for good: where it began is remembered."""
+    """A start in the future is rejected: it is stored, and nothing would be delivered until then."""
     later = opened(served, start_time=Timestamp(seconds=int(time.time()) + ahead_s))
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await later.batch()
@@ -177,7 +177,7 @@ async def test_no_subscription_begins_in_the_future(served: Served, ahead_s: int
 
 
 async def test_another_client_takes_over(rig: Rig, served: Served) -> None:
-    """The one before is told; what it did not acknowledge comes to the new one; many in a row leave one stream."""
+    """The previous client is told; the new one gets what was not acknowledged; many in a row leave one stream."""
     first = opened(served)
     await first.take(SPANS)
     await first.batch()
@@ -220,7 +220,7 @@ class SlowLane:
 
 
 class Stream:
-    """What gRPC hands to a handler."""
+    """The context that gRPC passes to a handler."""
 
     async def send_initial_metadata(self, _: Any) -> None:
         pass
@@ -232,7 +232,7 @@ class Stream:
 
 @pytest.fixture
 def follow() -> Any:
-    """Opens the stream of one more client of one subscription, whose lanes are slow to end; its task."""
+    """Open the stream of one more client of a subscription whose lanes end slowly; return its task."""
     SlowLane.open = SlowLane.most = 0
     SlowLane.may_end = asyncio.Event()
 
@@ -252,7 +252,7 @@ def follow() -> Any:
 
 
 async def test_a_subscription_has_one_lane_at_any_time(follow: Any) -> None:
-    """Also where the one who waits for a take-over leaves before it has happened: the next waits for the lane too."""
+    """A client that leaves while it waits to take over does not let the next one start before the lane has ended."""
     first = await follow()
     await until(lambda: SlowLane.open)
     waiting = await follow()
@@ -268,7 +268,7 @@ async def test_a_subscription_has_one_lane_at_any_time(follow: Any) -> None:
 
 
 async def test_a_stream_ends_after_its_lane(follow: Any) -> None:
-    """Also where it is ended a second time meanwhile, as by a client that goes while the service stops."""
+    """This holds if the stream is cancelled a second time, as by a client that leaves while the service stops."""
     task = await follow()
     for _ in range(2):
         task.cancel()
@@ -280,7 +280,7 @@ async def test_a_stream_ends_after_its_lane(follow: Any) -> None:
 
 
 async def test_subscriptions_are_independent(rig: Rig, served: Served) -> None:
-    """Each name has everything, a query its own part of it."""
+    """Each subscription gets everything, or what its query selects."""
     one, other = opened(served, "one"), opened(served, "other")
     tenant = f"tenant-{rig.oracle.trace_ids[0][0]}"
     due = [key for t in rig.oracle.trace_ids if t[0] == tenant[-1] for key in rig.oracle.span_ids(t)]
@@ -293,7 +293,7 @@ async def test_subscriptions_are_independent(rig: Rig, served: Served) -> None:
 
 
 async def test_a_subscription_begins_now_unless_it_says_otherwise(rig: Rig, served: Served) -> None:
-    """And its start counts the first time alone."""
+    """The start time counts only the first time."""
     mine = Subscription(served.stub, "now")
     assert await silent(mine)
     assert await silent(opened(served, "now"))
@@ -306,13 +306,13 @@ async def test_a_subscription_begins_now_unless_it_says_otherwise(rig: Rig, serv
 
 @pytest.mark.parametrize("name", ["", "a" * 65, "a/b", "a b", "grpc:x", "ä", "x\n"])
 async def test_names_that_no_subscription_may_have(served: Served, name: str) -> None:
-    """Refused before anything is remembered."""
+    """An invalid start is rejected before anything is stored."""
     assert (await refusal_of(opened(served, name).batch())).reason == "ARGUMENT_INVALID"
     assert await streams(served) == []
 
 
 async def test_messages_in_the_wrong_order(served: Served) -> None:
-    """An ack first, or a second start: refused."""
+    """A leading ack or a second start is rejected."""
     call = served.stub.FollowSpans(metadata=CREDENTIALS)
     await call.write(pb.FollowSpansRequest(ack=pb.FollowAck(batch=1)))
     assert (await refusal_of(call)).reason == "ARGUMENT_INVALID"
@@ -326,7 +326,7 @@ async def test_messages_in_the_wrong_order(served: Served) -> None:
 
 
 async def test_a_client_that_does_not_acknowledge(rig: Rig) -> None:
-    """At the limit the stream ends, and the batch comes to the next; so does one that never says what it wants."""
+    """A stalled stream ends at the limit, and the next stream gets the batch; a stream without a start ends too."""
     async with serving(rig, batch_spans=SPANS, grpc_stall="500ms") as served:
         mine = opened(served)
         await mine.batch()
@@ -341,7 +341,7 @@ async def test_a_client_that_does_not_acknowledge(rig: Rig) -> None:
 
 
 async def test_netra_away_holds_the_stream_and_says_so(rig: Rig, served: Served) -> None:
-    """It goes on by itself; meanwhile the status says what holds it up, and other calls are answered."""
+    """The stream recovers by itself; meanwhile the status names the problem, and other calls succeed."""
     rig.netra.set_faults("status-503=100000")
     mine = opened(served)
     taking = asyncio.create_task(mine.take(ALL))
@@ -357,7 +357,7 @@ async def test_netra_away_holds_the_stream_and_says_so(rig: Rig, served: Served)
 
 
 async def test_a_span_that_is_too_large_for_the_client_is_cut_and_named(rig: Rig, served: Served) -> None:
-    """It comes alone, cut to the client's size, with a line that says so; the others come as they are."""
+    """A span that is too large comes alone, trimmed and reported; the others come unchanged."""
     rig.oracle.feed(rig.netra, big := rig.oracle.late(rig.oracle.trace_ids[0], padding=3_000_000))
     mine = opened(served, max_message_bytes=65_536)
     problems: list[str] = []
@@ -377,7 +377,7 @@ async def test_a_span_that_is_too_large_for_the_client_is_cut_and_named(rig: Rig
 
 
 async def test_spans_that_the_client_never_takes(rig: Rig, served: Served) -> None:
-    """Larger than its messages, with nothing in them that can be cut: the stream ends and says what to change."""
+    """A span that cannot be trimmed ends the stream with what to change."""
     start_ns = (time.time_ns() - 60_000 * MS) // MS * MS
     names = "".join(f"{number:05d}" for number in range(30_000))
     spans = [otlp_span(77, 7700 + number, start_ns=start_ns + number, name=names) for number in range(150)]
@@ -389,7 +389,7 @@ async def test_spans_that_the_client_never_takes(rig: Rig, served: Served) -> No
 
 @pytest.mark.faults
 async def test_1000_subscriptions_leave_nothing_behind(rig: Rig, served: Served) -> None:
-    """Threads, descriptors and tasks are as before, however the streams ended."""
+    """No threads, descriptors or tasks are left, however the streams ended."""
 
     async def open_and_close(number: int) -> None:
         if number % 20 == 0:
@@ -420,7 +420,7 @@ async def test_1000_subscriptions_leave_nothing_behind(rig: Rig, served: Served)
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """Without the collector, as between two of its rare runs in a service."""
+    """Memory is released without the garbage collector, which rarely runs in a service."""
     gc.collect()
     gc.disable()
     yield
@@ -431,7 +431,7 @@ def uncollected() -> Iterator[None]:
 @pytest.mark.parametrize("ended", ["stalled", "reset", "closed"])
 @pytest.mark.parametrize("method", ["ReadSpans", "FollowSpans"])
 async def test_what_a_stream_held_is_given_back_when_it_ends(rig: Rig, method: str, ended: str) -> None:
-    """Its spans are not left to the collector, and not kept for a client that never takes its refusal."""
+    """Spans of an ended call are released without the collector, and not kept for a client that never reads the status."""
     recent(rig, 60, padding=20_000)
     rig.feed(8, 100, padding=20_000)
 

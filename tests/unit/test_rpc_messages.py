@@ -1,4 +1,4 @@
-"""Between the interface's messages and the bridge's values: every field, and every nonsense."""
+"""Conversion between protobuf messages and the bridge's values: every field, and invalid requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def all_set(message: Any) -> set[str]:
 
 
 def test_every_field_of_a_status_is_carried() -> None:
-    """Each with its own value, times to the nanosecond, and none is left out."""
+    """Every field has its own value, with times to the nanosecond."""
     lane = lane_health(stopped=True, problem="it is down", problem_since_ns=NOW_NS - 5)
     status = messages.status(service_health(lane), [lane_health(destination="grpc:mine")], "1.2.3")
     assert all_set(status) == set(pb.GetStatusResponse.DESCRIPTOR.fields_by_name) - {"ready"}
@@ -63,7 +63,7 @@ def test_every_field_of_a_status_is_carried() -> None:
 
 
 def test_times_that_have_not_come_are_absent() -> None:
-    """As the interface says."""
+    """Absent values are absent in the message."""
     status = messages.status(service_health(lane_health(watermark_ns=0, checkpoint_ns=0)), (), "1")
     (lane,) = status.lanes
     assert not lane.HasField("watermark_time")
@@ -73,7 +73,7 @@ def test_times_that_have_not_come_are_absent() -> None:
 
 
 def test_every_field_of_the_progress_of_a_replay_is_carried() -> None:
-    """Each with its own value; the error with its reason and its hint."""
+    """Every field has its own value; the error has its reason and hint."""
     error = DestinationUnavailable("it is down", hint="start it")
     names = [field.name for field in fields(LaneReport) if field.name not in ("name", "error", "problems")]
     report = LaneReport("jaeger", error=error, problems=["a line"], **{name: 10 + n for n, name in enumerate(names)})
@@ -108,7 +108,7 @@ def test_every_field_of_the_progress_of_a_replay_is_carried() -> None:
     ],
 )
 def test_ranges_that_make_no_sense(start: Timestamp | None, end: Timestamp | None) -> None:
-    """Refused with a line that names the field."""
+    """An invalid range is rejected with the name of the field."""
     with pytest.raises(StatusError, match="range") as raised:
         messages.time_range(pb.TimeRange(start_time=start, end_time=end), NOW_NS)
     assert (raised.value.code.name, raised.value.reason) == ("INVALID_ARGUMENT", "ARGUMENT_INVALID")
@@ -116,7 +116,7 @@ def test_ranges_that_make_no_sense(start: Timestamp | None, end: Timestamp | Non
 
 @given(st.integers(0, LAST_NS), st.integers(0, LAST_NS))
 def test_a_range_is_rounded_outwards_to_milliseconds(start_ns: int, end_ns: int) -> None:
-    """It holds all that was asked for, and less than a millisecond more on both sides; what is after 2262 is then."""
+    """The window covers the range, with less than a millisecond more on each side; times after 2262 become the last one."""
     asked = pb.TimeRange(start_time=stamp(start_ns), end_time=stamp(end_ns))
     start_ns, end_ns = min(start_ns, clock.LAST_NS), min(end_ns, clock.LAST_NS)
     if start_ns // MS * MS >= -(-end_ns // MS) * MS:
@@ -130,7 +130,7 @@ def test_a_range_is_rounded_outwards_to_milliseconds(start_ns: int, end_ns: int)
 
 
 def test_a_range_without_an_end_lasts_until_now() -> None:
-    """And is told back as it was understood."""
+    """It ends at the present time, and the message of the window has that end."""
     window = messages.time_range(pb.TimeRange(start_time=Timestamp(seconds=1, nanos=1)), NOW_NS + 1)
     assert window == Window(10**9, NOW_NS + MS)
     told = messages.range_message(window)
@@ -138,7 +138,7 @@ def test_a_range_without_an_end_lasts_until_now() -> None:
 
 
 def test_a_query_is_carried_whole() -> None:
-    """Absent is absent; filters have the operator and type that their value suggests, unless they say."""
+    """Absent fields stay absent; a filter gets the operator and type of its value, unless it has its own."""
     assert messages.trace_query(pb.TraceQuery()) == TraceQuery()
     asked = pb.TraceQuery(
         tenant_id="t",
@@ -170,13 +170,13 @@ def test_a_query_is_carried_whole() -> None:
 
 @pytest.mark.parametrize("wrong", [pb.TraceFilter(), pb.TraceFilter(field="name"), pb.TraceFilter(text="x")])
 def test_a_filter_without_a_field_or_a_value(wrong: pb.TraceFilter) -> None:
-    """Refused, for it would mean all traces."""
+    """An incomplete filter is rejected: ignored, it would select all traces."""
     with pytest.raises(StatusError, match="filter"):
         messages.trace_query(pb.TraceQuery(filters=[wrong]))
 
 
 def test_profiles_and_sizes() -> None:
-    """Each profile of the interface has a name; a number that it does not have, and a size too small, are refused."""
+    """Each profile has a name; unknown numbers and sizes below the minimum are rejected."""
     named = {pb.Profile.Name(value): messages.profile(value) for value in pb.Profile.values()}
     assert named == {
         "PROFILE_UNSPECIFIED": None,
@@ -193,7 +193,7 @@ def test_profiles_and_sizes() -> None:
 
 
 def test_halves_of_characters_become_question_marks() -> None:
-    """Netra's JSON may hold them; a message cannot, and is sent all the same."""
+    """Lone surrogates, which Netra's JSON may contain, are replaced: a protobuf string cannot hold them."""
     half = "trace \ud800"
     assert messages.replay_progress(LaneReport("a", problems=[half])).problems == ["trace ?"]
     assert messages.status(service_health(lane_health(problem=half)), (), "1").lanes[0].problem == "trace ?"

@@ -1,4 +1,4 @@
-"""ReadSpans over gRPC: what is read, how it is cut to size, and how it goes on where it broke."""
+"""ReadSpans over gRPC: content, size limits, and resuming."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def keep(oracle: Oracle, answers: list[pb.ReadSpansResponse], **options: Any) ->
 
 
 async def test_a_range_is_read_whole_and_exactly(rig: Rig, served: Served) -> None:
-    """Every span once, in the order of the traces; each message holds at most 512, and no problem."""
+    """Every span comes once, in the order of the traces, in messages of at most 512 spans without problems."""
     answers = await read(served, range=EVER)
     keep(rig.oracle, answers)
     assert len(answers) > 3
@@ -60,7 +60,7 @@ async def test_a_range_is_read_whole_and_exactly(rig: Rig, served: Served) -> No
 
 
 async def test_a_part_of_the_range(rig: Rig, served: Served) -> None:
-    """The traces that Netra lists in it, whole; none of a range that is empty of them."""
+    """A range returns the traces that Netra lists in it, whole."""
     some = rig.oracle.trace_ids[10:20]
     starts = [rig.oracle.start_ns(rig.oracle.span_ids(trace_id)[0]) for trace_id in some]
     asked = pb.TimeRange(start_time=stamp(starts[0]), end_time=stamp(starts[-1] + MS))
@@ -70,7 +70,7 @@ async def test_a_part_of_the_range(rig: Rig, served: Served) -> None:
 
 
 async def test_a_trace_by_its_id(rig: Rig, served: Served) -> None:
-    """Its spans and no other; its token leads to its end; one that is not there is not found."""
+    """A trace id returns its spans alone; its token resumes after the end; an unknown id is NOT_FOUND."""
     trace_id = rig.oracle.trace_ids[7]
     answers = await read(served, trace_id=trace_id)
     assert [key for answer in answers for key in spans_by_id(MessageToDict(answer.traces_data))] == rig.oracle.span_ids(
@@ -98,7 +98,7 @@ async def test_what_is_no_netra_is_not_taken_for_a_trace_that_is_gone(rig: Rig, 
 
 
 async def test_any_time_that_a_message_can_hold(served: Served) -> None:
-    """The last one there is stands for no end."""
+    """An end after the last representable time means no end."""
     last = Timestamp(seconds=253_402_300_799, nanos=999_999_999)
     answers = await read(served, range=pb.TimeRange(start_time=EVER.start_time, end_time=last))
     assert sum(count(answer.traces_data) for answer in answers)
@@ -107,7 +107,7 @@ async def test_any_time_that_a_message_can_hold(served: Served) -> None:
 
 
 async def test_queries(rig: Rig, served: Served) -> None:
-    """A tenant's, and traces by id; one that is not there is a problem, and the rest comes."""
+    """A query selects a tenant or traces by id; an unknown id is a problem, and the rest is returned."""
     tenant = [one for one in rig.oracle.trace_ids if one[0] == "a"]
     answers = await read(served, range=EVER, query=pb.TraceQuery(tenant_id="tenant-a"))
     keep(rig.oracle, answers, due=[key for one in tenant for key in rig.oracle.span_ids(one)])
@@ -119,7 +119,7 @@ async def test_queries(rig: Rig, served: Served) -> None:
 
 
 async def test_profiles(rig: Rig, served: Served) -> None:
-    """Raw is what was recorded; the others add their own attributes."""
+    """Raw has the recorded attributes; other profiles add their own."""
     names = {}
     for profile in (pb.PROFILE_RAW, pb.PROFILE_GENAI, pb.PROFILE_OPENINFERENCE, pb.PROFILE_BOTH):
         (answer,) = await read(served, trace_id=rig.oracle.trace_ids[0], profile=profile)
@@ -134,7 +134,7 @@ async def test_profiles(rig: Rig, served: Served) -> None:
 
 
 async def test_cut_anywhere_and_resumed_nothing_is_lost_or_repeated(rig: Rig, served: Served) -> None:
-    """Each token leads to the next message, in another stream."""
+    """Each token resumes at the next message, in another stream."""
     query = pb.TraceQuery(tenant_id="tenant-a")
     due = [key for one in rig.oracle.trace_ids if one[0] == "a" for key in rig.oracle.span_ids(one)]
     got: list[pb.ReadSpansResponse] = []
@@ -155,7 +155,7 @@ async def test_cut_anywhere_and_resumed_nothing_is_lost_or_repeated(rig: Rig, se
 
 
 async def test_a_token_that_is_not_of_this_request(rig: Rig, served: Served) -> None:
-    """Garbage, or that of another range, query, profile or trace: refused with a reason of its own."""
+    """A token that is unreadable, or of another range, query, profile or trace, is rejected with its own reason."""
     token = (await read(served, trace_id=rig.oracle.trace_ids[0]))[-1].resume_token
     ranges = (await read(served, range=EVER, query=pb.TraceQuery(tenant_id="tenant-a")))[0].resume_token
     other = pb.TimeRange(start_time=EVER.start_time, end_time=stamp(START_NS))
@@ -193,14 +193,14 @@ async def test_a_token_that_is_not_of_this_request(rig: Rig, served: Served) -> 
     ids=str,
 )
 async def test_requests_that_make_no_sense(served: Served, request_: pb.ReadSpansRequest) -> None:
-    """Refused with a line that says why."""
+    """An invalid request is rejected with the cause."""
     given = await refusal_of(served.stub.ReadSpans(request_, metadata=CREDENTIALS))
     assert (given.code, given.reason) == ("INVALID_ARGUMENT", "ARGUMENT_INVALID")
     assert given.message
 
 
 async def test_small_messages_hold_all_the_same(tmp_path: Path) -> None:
-    """A client that takes 64 KiB gets every span and every line of problems, in messages of that size."""
+    """A client that accepts 64 KiB gets all spans and problems in messages of that size."""
     limit = 64 * 1024
     with running_rig(tmp_path) as rig:
         rig.feed(6, 40, padding=3_000)
@@ -220,7 +220,7 @@ async def test_small_messages_hold_all_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [0, 2**20, 4 * 2**20])
 async def test_a_span_of_3_mb(tmp_path: Path, limit: int) -> None:
-    """It comes alone where the client takes it; else it is cut to the client's size, marked and named, and the rest comes."""
+    """A large span comes alone if it fits; else it is trimmed and reported; all other spans come too."""
     with running_rig(tmp_path) as rig:
         rig.feed(1, 3)
         rig.oracle.feed(rig.netra, big := rig.oracle.late(rig.oracle.trace_ids[0], padding=3_000_000))
@@ -245,7 +245,7 @@ async def test_a_span_of_3_mb(tmp_path: Path, limit: int) -> None:
 
 
 async def test_a_reader_that_stops_holds_up_the_reading_of_netra(tmp_path: Path) -> None:
-    """Netra is read a little ahead, then no further; at the limit the stream ends; the token goes on from there."""
+    """Netra is read only a little ahead; the stalled stream ends at the limit; its token resumes there."""
     with running_rig(tmp_path) as rig:
         rig.feed(150, 4, padding=20_000)
         async with serving(rig, grpc_stall="1s") as served:

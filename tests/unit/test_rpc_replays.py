@@ -34,7 +34,7 @@ DAYS = pb.TimeRange(
 
 
 class Pausing(JudgingDestination):
-    """A destination that takes three requests, and no more until it is told to go on."""
+    """A destination that accepts three requests, then blocks until it is released."""
 
     def __init__(self) -> None:
         super().__init__(self._pause)
@@ -46,7 +46,7 @@ class Pausing(JudgingDestination):
         return Hang() if self.paused else None
 
     async def until_paused(self) -> int:
-        """Wait until it takes no more; how many spans it has."""
+        """Wait until it blocks; return the number of spans that it has."""
         async with asyncio.timeout(DEADLINE_S):
             while not self.paused:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -89,7 +89,7 @@ async def listed(served: Served) -> list[pb.Replay]:
 
 
 async def test_a_replay_copies_everything_and_tells_of_it(rig: Rig, served: Served) -> None:
-    """It starts at once, is watched to its end, stays in the list, and every span is there once."""
+    """A replay starts at once, can be watched to its end, stays in the list, and delivers every span once."""
     replay = await start(served)
     assert (replay.state, replay.range, replay.HasField("ended_time")) == (RUNNING, DAYS, False)
     last = (await watched(served, replay))[-1]
@@ -106,7 +106,7 @@ async def test_a_replay_copies_everything_and_tells_of_it(rig: Rig, served: Serv
 
 
 async def test_to_start_the_same_again_finds_it(rig: Rig) -> None:
-    """One id for the same range, query and destinations, however they are named; another for anything else; then a limit."""
+    """Equal requests share one replay and id; other requests are limited in number."""
 
     def since(seconds: int) -> pb.TimeRange:
         start_time = Timestamp(seconds=DAYS.start_time.seconds + seconds)
@@ -132,7 +132,7 @@ async def test_to_start_the_same_again_finds_it(rig: Rig) -> None:
 
 
 async def test_cancelled_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was delivered is recorded when the cancellation answers; watchers are told; nothing is sent twice."""
+    """When CancelReplay returns, progress is recorded and watchers know; nothing is sent twice."""
     monkeypatch.setattr("netra_otel_bridge.pipeline.lane.DRAIN_S", 0.2)
     with Pausing() as fake:
         async with serving(rig, to=fake.grpc_url, batch_spans=4) as served:
@@ -152,7 +152,7 @@ async def test_cancelled_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.M
 
 
 async def test_after_a_restart_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server forgets the replay, and keeps its checkpoint: started again it has the same id, and repeats nothing."""
+    """A restarted server does not know the replay but has its checkpoint: started again, it resumes under the same id."""
     monkeypatch.setattr("netra_otel_bridge.pipeline.lane.DRAIN_S", 0.2)
     with Pausing() as fake:
         async with serving(rig, to=fake.grpc_url, batch_spans=4) as served:
@@ -173,7 +173,7 @@ async def test_after_a_restart_it_goes_on_where_it_was(rig: Rig, monkeypatch: py
 
 
 async def test_a_watcher_that_does_not_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the limit its call ends, and makes room for another."""
+    """The call of a watcher that does not read ends at the limit, and makes room for another."""
     long = pb.Replay(state=RUNNING, destinations=[pb.ReplayProgress(problems=["x" * 1000] * 200)])
     async with serving(rig, to=NOWHERE, attempts=100, grpc_calls=1, grpc_stall="2s") as served:
         replay = await start(served)
@@ -185,7 +185,7 @@ async def test_a_watcher_that_does_not_read(rig: Rig, monkeypatch: pytest.Monkey
 
 
 async def test_dead_letters_are_counted_named_and_kept(rig: Rig) -> None:
-    """A destination that refuses some spans by name: the replay is done, its exit code says 3, the letters stay."""
+    """If a destination rejects some spans, the replay is done with exit code 3, and the dead letters are kept."""
     poison = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
     reject = Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "not this one")
     with JudgingDestination(lambda received: reject if poison[1] in span_ids(received) else None) as fake:
@@ -201,7 +201,7 @@ async def test_dead_letters_are_counted_named_and_kept(rig: Rig) -> None:
 
 
 async def test_a_destination_that_fails(rig: Rig) -> None:
-    """The replay has failed, and says of which destination, why, and what to do; the other one has everything."""
+    """The failed replay names the destination, the cause and the next step; the other destination has everything."""
     async with serving(rig, to=f"{NOWHERE},otlp-file:{rig.file}") as served:
         last = (await watched(served, await start(served)))[-1]
     by_name = {progress.name: progress for progress in last.destinations}
@@ -224,7 +224,7 @@ async def test_netra_that_fails(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", ["jaeger", NOWHERE, "console", "otlp-file:/etc/passwd", ""])
 async def test_only_destinations_of_the_configuration(rig: Rig, served: Served, name: str) -> None:
-    """A caller does not choose where the data goes."""
+    """Callers cannot choose destinations that the configuration does not name."""
     request = pb.StartReplayRequest(range=DAYS, destinations=[name])
     given = await refusal_of(served.stub.StartReplay(request, metadata=CREDENTIALS))
     assert (given.code, given.reason) == ("INVALID_ARGUMENT", "DESTINATION_UNKNOWN")
@@ -234,7 +234,7 @@ async def test_only_destinations_of_the_configuration(rig: Rig, served: Served, 
 
 @pytest.mark.parametrize("method", ["WatchReplay", "CancelReplay"])
 async def test_a_replay_that_is_not_there(served: Served, method: str) -> None:
-    """Whatever the id, a path of the disk too."""
+    """Any unknown id is NOT_FOUND, also one that is a path."""
     for replay_id in ("", "0" * 16, "../../etc", "x" * 5000):
         request = getattr(pb, f"{method}Request")(replay_id=replay_id)
         given = await refusal_of(getattr(served.stub, method)(request, metadata=CREDENTIALS))
@@ -243,7 +243,7 @@ async def test_a_replay_that_is_not_there(served: Served, method: str) -> None:
 
 
 async def test_the_list_does_not_grow_for_ever(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of those that ended the latest are kept."""
+    """The list keeps the latest replays that ended."""
     monkeypatch.setattr(replays, "MAX_KEPT", 3)
     begun = []
     for number in range(6):
@@ -254,7 +254,7 @@ async def test_the_list_does_not_grow_for_ever(served: Served, monkeypatch: pyte
 
 
 async def test_usage_that_netra_does_not_answer_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is Netra that is away, and said so in time for the call."""
+    """The call ends with Netra's reason before its own deadline."""
     monkeypatch.setattr(rpc_service, "NETRA_S", 0.3)
     async with serving(rig) as served:
         rig.netra.set_faults("hang=1000")
@@ -264,7 +264,7 @@ async def test_usage_that_netra_does_not_answer_in_time(rig: Rig, monkeypatch: p
 
 
 async def test_the_usage_of_tenants_and_sessions(rig: Rig, served: Served) -> None:
-    """Every field, as Netra's API and the command have them."""
+    """Every field has the value of Netra's API and of the command."""
     mine = {"netra.tenant_id": "Globex", "netra.session_id": "s-1", "gen_ai.usage.prompt_tokens": 30}
     spans = [otlp_span(9, 900 + n, attributes={**mine, "gen_ai.request.model": "gpt-4o"}) for n in range(2)]
     rig.netra.ingest(rig_document(spans))
@@ -287,7 +287,7 @@ def rig_document(spans: list[dict[str, Any]]) -> Any:
 
 
 async def test_usage_of_nobody(served: Served) -> None:
-    """Who is not known is not found, with a reason of its own; no name, or no range, makes no sense."""
+    """An unknown name is NOT_FOUND with its own reason; a missing name or range is INVALID_ARGUMENT."""
     for kind in ("tenant", "session"):
         request = getattr(pb, f"Get{kind.title()}UsageRequest")
         call = getattr(served.stub, f"Get{kind.title()}Usage")
@@ -313,7 +313,7 @@ async def test_usage_of_nobody(served: Served) -> None:
 async def test_what_netra_answers_is_told(
     rig: Rig, served: Served, fault: str, code: str, reason: str, waits: bool
 ) -> None:
-    """A call that needs Netra says which way it failed, and the next one is answered."""
+    """The status names the failure of Netra, and the next call succeeds."""
     rig.netra.set_faults(fault)
     request = pb.ReadSpansRequest(range=EVER)
     given = await refusal_of(served.stub.ReadSpans(request, metadata=CREDENTIALS))
@@ -323,7 +323,7 @@ async def test_what_netra_answers_is_told(
 
 
 async def test_the_status_of_a_service_that_does_all(rig: Rig) -> None:
-    """Lanes, usage and calls to Netra are there; what is not done is absent."""
+    """The status has lanes, usage and calls to Netra; parts that are switched off are absent."""
     async with serving(rig, traces=True, usage=True) as served:
         async with asyncio.timeout(DEADLINE_S):
             while True:

@@ -1,4 +1,4 @@
-"""The server: whom it lets in, where it listens, what it says of its health and of itself, and how it ends."""
+"""The gRPC server: authentication, TLS, address, health, reflection, limits and shutdown."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def authority() -> trustme.CA:
 
 
 def files(authority: trustme.CA, directory: Path, name: str = "127.0.0.1") -> dict[str, str]:
-    """A certificate and its key as settings."""
+    """Write a certificate and its key; return them as settings."""
     issued = authority.issue_cert(name)
     issued.private_key_pem.write_to_path(str(directory / "key.pem"))
     (directory / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
@@ -89,7 +89,7 @@ def trusting(authority: trustme.CA, client: trustme.LeafCert | None = None) -> g
 async def test_no_token_or_a_wrong_one(
     served: Served, monkeypatch: pytest.MonkeyPatch, method: str, metadata: Any, reason: str
 ) -> None:
-    """UNAUTHENTICATED before a handler runs, and the token is in no answer."""
+    """The call ends with UNAUTHENTICATED before a handler runs, and the status does not contain the token."""
     reached: list[str] = []
     monkeypatch.setattr("netra_otel_bridge.service.rpc.limits.CallLimits._run", lambda *_: reached.append("a handler"))
     given = await refusal_of(getattr(served.stub, method)(METHODS[method], metadata=metadata))
@@ -99,7 +99,7 @@ async def test_no_token_or_a_wrong_one(
 
 
 async def test_a_call_without_a_token_is_refused_before_it_says_anything(served: Served) -> None:
-    """Also one whose client sends no message, and one of a method that is not there."""
+    """This holds for a client that sends no message, and for a method that does not exist."""
     call = served.channel.stream_stream("/netra_otel_bridge.v1.BridgeService/GetStatus")()
     async with asyncio.timeout(DEADLINE_S):
         assert (await refusal_of(call)).code == "UNAUTHENTICATED"
@@ -109,7 +109,7 @@ async def test_a_call_without_a_token_is_refused_before_it_says_anything(served:
 
 
 async def test_the_token_is_compared_in_constant_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the function that is made for it, on the whole of both texts."""
+    """Tokens are compared whole, with ``hmac.compare_digest``."""
     compared: list[tuple[Any, Any]] = []
 
     class Watched:
@@ -125,13 +125,13 @@ async def test_the_token_is_compared_in_constant_time(served: Served, monkeypatc
 
 
 async def test_the_scheme_has_any_case(served: Served) -> None:
-    """As RFC 9110 wants it."""
+    """The scheme is case-insensitive (RFC 9110)."""
     answer = await served.stub.GetStatus(STATUS, metadata=(("authorization", f"bEARER {TOKEN}"),))
     assert answer.version
 
 
 async def test_tls(rig: Rig, authority: trustme.CA, tmp_path: Path) -> None:
-    """Who trusts the authority is served, with the token; others, and plain text, are not."""
+    """Clients that trust the authority and have the token are served; others, and plain text, are not."""
     settings = {"state": str(tmp_path / "state"), **files(authority, tmp_path)}
     async with serving(rig, credentials=trusting(authority), **settings) as served:
         assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
@@ -147,7 +147,7 @@ async def test_tls(rig: Rig, authority: trustme.CA, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 async def test_mutual_tls(rig: Rig, authority: trustme.CA, tmp_path: Path, token: str | None) -> None:
-    """A certificate of the authority is a credential by itself; where there is a token too, both are needed."""
+    """A client certificate is a credential by itself; with a token configured, both are required."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     settings = {"grpc_token": token, "grpc_client_ca": str(tmp_path / "ca.pem"), **files(authority, tmp_path)}
     client = authority.issue_cert("somebody")
@@ -169,7 +169,7 @@ async def test_mutual_tls(rig: Rig, authority: trustme.CA, tmp_path: Path, token
 async def test_certificates_are_renewed_while_it_runs(
     rig: Rig, authority: trustme.CA, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The next connection gets the new one; a file that is broken meanwhile changes nothing, and is told."""
+    """The next connection gets the new certificate; a broken file is logged and changes nothing."""
     (tmp_path / "next").mkdir()
     settings = files(authority, tmp_path)
     other = trustme.CA()
@@ -222,7 +222,7 @@ GRPC = {
 def test_what_would_be_open_does_not_start(
     rig: Rig, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], said: str
 ) -> None:
-    """Exit 78 and one line that says what to set, before anything is read."""
+    """The command exits with 78 and one line that says what to set, before it reads anything."""
     monkeypatch.chdir(tmp_path)
     files(authority, tmp_path)
     authority.issue_cert("127.0.0.1").private_key_pem.write_to_path(str(tmp_path / "other.pem"))
@@ -237,7 +237,7 @@ def test_what_would_be_open_does_not_start(
 
 
 async def test_a_port_that_is_in_use(rig: Rig, tmp_path: Path) -> None:
-    """It is named, and nothing is left behind."""
+    """The error names the address, and nothing is left behind."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{port}") as raised:
@@ -287,7 +287,7 @@ async def test_health_is_that_of_the_lanes_and_ends_with_the_service(
 async def test_reflection_is_off_and_comes_on_request_with_the_token(
     rig: Rig, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It describes every message of the service. A stop ends it without waiting for the drain time."""
+    """Reflection describes every message of the service. A stop ends it without the grace period."""
     monkeypatch.setattr(server, "DRAIN_S", DEADLINE_S)
     messages = reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
     request = messages[0](file_containing_symbol="netra_otel_bridge.v1.BridgeService")
@@ -321,14 +321,14 @@ async def test_reflection_is_off_and_comes_on_request_with_the_token(
 
 
 async def test_a_request_that_is_too_large(served: Served) -> None:
-    """Above 1 MiB it is refused, and the connection goes on."""
+    """A request above 1 MiB is rejected, and the connection stays open."""
     large = pb.ReadSpansRequest(trace_id="a" * (2**20 + 1))
     assert (await refusal_of(served.stub.ReadSpans(large, metadata=CREDENTIALS))).code == "RESOURCE_EXHAUSTED"
     assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
 
 
 async def test_calls_are_capped(rig: Rig, tmp_path: Path) -> None:
-    """The one above ``grpc_calls`` is told when to come again, and is answered once another has ended."""
+    """A call above ``grpc_calls`` gets a retry delay, and succeeds once another call has ended."""
     async with serving(rig, state=str(tmp_path / "state"), grpc_calls=2) as served:
         open_calls = [served.stub.FollowSpans(metadata=CREDENTIALS) for _ in range(2)]
         for number, call in enumerate(open_calls):
@@ -360,7 +360,7 @@ async def test_calls_that_say_nothing_are_capped_too(rig: Rig, tmp_path: Path, m
 
 
 async def test_health_checks_keep_nobody_out(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They need no token: those whose request does not come are few, end soon, and leave the others their places."""
+    """Health checks need no token, so checks without a request are few, end soon, and use up no calls."""
     monkeypatch.setattr(server, "SPARE_CALLS", 4)
     monkeypatch.setattr(health, "MAX_CHECKS", 2)
     monkeypatch.setattr(health, "CHECK_S", 1.0)
@@ -390,7 +390,7 @@ async def test_health_checks_keep_nobody_out(rig: Rig, tmp_path: Path, monkeypat
 async def test_a_stop_ends_streams_and_is_told_to_each(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each client gets UNAVAILABLE with the reason and a retry delay, without waiting for the drain time."""
+    """Each client gets UNAVAILABLE with the reason and a retry delay, without the grace period."""
     monkeypatch.setattr(server, "DRAIN_S", DEADLINE_S)
     async with serving(rig, state=str(tmp_path / "state")) as served:
         follow = served.stub.FollowSpans(metadata=CREDENTIALS)

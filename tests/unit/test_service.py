@@ -1,9 +1,10 @@
-"""The service: what it follows, what it waits for, and how it stops."""
+"""The service: following, retrying, and stopping."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 import urllib.request
@@ -26,6 +27,7 @@ from netra_otel_bridge.core.errors import (
     StateBusy,
     StateNotWritten,
 )
+from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.pipeline import polling as holding
@@ -39,7 +41,7 @@ KEY = "nk-service"
 
 
 class Kept(SpanExporter):
-    """Keeps what it is handed; while ``down``, takes nothing; refuses spans whose id ``poison`` names."""
+    """Stores spans; while ``down``, accepts none; rejects spans whose id ``poison`` selects."""
 
     def __init__(self) -> None:
         self.spans: list[ReadableSpan] = []
@@ -67,7 +69,7 @@ def feed(netra: ThreadedEmulator, *spans: dict[str, Any]) -> None:
 
 
 def trace(number: int, spans: int = 3, *, ago_s: float = 2.0) -> list[dict[str, Any]]:
-    """A trace that started ``ago_s`` seconds ago; the ids of its spans are ``100 * number + n``."""
+    """Return a trace that started ``ago_s`` seconds ago; the ids of its spans are ``100 * number + n``."""
     start = time.time_ns() - int(ago_s * S)
     return [
         otlp_span(number, 100 * number + n, start_ns=start + n * 1000, parent=n and 100 * number) for n in range(spans)
@@ -107,7 +109,7 @@ async def a_few_polls(service: Service) -> None:
 
 
 async def test_new_late_and_changed_spans_are_delivered_once(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """What arrives while it runs comes once; a late span comes alone; a span that changed comes again, once."""
+    """New spans are delivered once; a late span is delivered alone; a changed span is delivered again, once."""
     mine = Kept()
     feed(netra, *trace(1))
     async with running(bridge_to(netra, tmp_path / "state"), mine) as service:
@@ -123,7 +125,7 @@ async def test_new_late_and_changed_spans_are_delivered_once(netra: ThreadedEmul
 
 
 async def test_a_poll_with_nothing_new_costs_one_listing(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """No span is fetched for traces that are known and unchanged."""
+    """Spans of known, unchanged traces are not fetched."""
     mine = Kept()
     for number in range(1, 6):
         feed(netra, *trace(number))
@@ -140,7 +142,7 @@ async def test_a_poll_with_nothing_new_costs_one_listing(netra: ThreadedEmulator
 async def test_a_late_span_that_leaves_the_summary_as_it_was(
     netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Inside its trace's time, without tokens: the list shows no change. The second reading finds it."""
+    """A late span within its trace's time, without tokens, changes no summary. The second read finds it."""
     monkeypatch.setattr("netra_otel_bridge.pipeline.windows.FAR_POLLS", 20)
     monkeypatch.setattr("netra_otel_bridge.pipeline.follower.FAR_POLLS", 20)
     mine = Kept()
@@ -168,7 +170,7 @@ async def summaries(netra: ThreadedEmulator) -> Any:
 
 
 async def test_a_destination_that_is_down_holds_only_itself(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """The other goes on; the health and the state say what is wrong; when it is back it gets everything."""
+    """Other destinations are not delayed; health and state name the problem; after recovery everything is delivered."""
     up, down = Kept(), Other()
     down.down = True
     feed(netra, *trace(1))
@@ -188,7 +190,7 @@ async def test_a_destination_that_is_down_holds_only_itself(netra: ThreadedEmula
 
 
 async def test_a_restart_goes_on_where_it_was(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """What was delivered before is not sent again, and what came in between is, however late the restart."""
+    """After a restart, delivered spans are not sent again, and spans from the time in between are."""
     feed(netra, *trace(1))
     first = Kept()
     async with running(bridge_to(netra, tmp_path / "state"), first):
@@ -200,6 +202,30 @@ async def test_a_restart_goes_on_where_it_was(netra: ThreadedEmulator, tmp_path:
         await a_few_polls(service)
     assert first.ids() == Counter([100, 101, 102])
     assert second.ids() == Counter([150, 200, 201, 202])
+
+
+async def test_the_start_says_where_each_destination_begins(
+    netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new destination starts from now or ``since``; a known one resumes from its watermark."""
+    caplog.set_level("INFO", "netra_otel_bridge.bridge.follow")
+    bridge = bridge_to(netra, tmp_path / "state")
+    async with running(bridge, Kept(), since_s=3600) as service:
+        await a_few_polls(service)
+    (line,) = [record.message for record in caplog.records if record.message.startswith("Kept:")]
+    assert re.fullmatch(r"Kept: new, starting from 20[-\dT:.]+Z", line)
+    (watermark_ns,) = [lane.watermark_ns for lane in read_status(tmp_path / "state").lanes]
+    caplog.clear()
+    stop = asyncio.Event()
+    stopping = asyncio.create_task(Service(bridge, to=[Kept(), Other()]).run(stop))
+    await until(lambda: len(caplog.records) >= 3)
+    stop.set()
+    await stopping
+    assert [record.message for record in caplog.records[:3]] == [
+        f"following {netra.endpoint.removesuffix('/telemetry')}",
+        f"Kept: resuming from {iso_ms(watermark_ns)}",
+        "Other: new, starting from now",
+    ]
 
 
 class Off(SystemClock):
@@ -214,7 +240,7 @@ class Off(SystemClock):
 
 @pytest.mark.parametrize("off_s", [-86400, -3600, 3600, 3 * 86400])
 async def test_a_local_clock_that_is_wrong_and_set_right(netra: ThreadedEmulator, tmp_path: Path, off_s: float) -> None:
-    """Netra's clock says what is new: all is delivered, before and after."""
+    """Netra's clock decides what is new: everything is delivered before and after the correction."""
     clock = Off(off_s)
     mine = Kept()
     given = {"api_key": KEY, "poll": "100ms", "settle": "0s", "http_port": 0, "state": str(tmp_path / "state")}
@@ -234,7 +260,7 @@ async def test_a_local_clock_that_is_wrong_and_set_right(netra: ThreadedEmulator
 
 
 async def test_a_restart_with_a_clock_that_is_a_day_behind(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """All it remembers lies in the future: it asks Netra what time it is, and goes on."""
+    """Stored times lie in the future: the service asks Netra for the time and continues."""
     feed(netra, *trace(1))
     first, second = Kept(), Kept()
     async with running(bridge_to(netra, tmp_path / "state"), first, since_s=100):
@@ -260,7 +286,7 @@ async def test_it_starts_where_it_is_told(netra: ThreadedEmulator, tmp_path: Pat
 async def test_a_key_that_is_revoked_and_replaced(
     netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits without a storm of calls, is not ready, and goes on with the new key as soon as the file holds it."""
+    """While the key is rejected the service makes few calls and is not ready; it uses the new key once the file has it."""
     monkeypatch.setattr(holding, "KEY_LOOK_S", 0.2)
     key = tmp_path / "key"
     key.write_text("nk-revoked")
@@ -279,7 +305,7 @@ async def test_a_key_that_is_revoked_and_replaced(
 
 
 async def test_netra_away_for_a_while(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """5xx are waited out, and nothing is lost or repeated."""
+    """The service retries through 5xx; nothing is lost or repeated."""
     mine = Kept()
     async with running(bridge_to(netra, tmp_path / "state"), mine) as service:
         await until(lambda: service.health().ready)
@@ -293,7 +319,7 @@ async def test_netra_away_for_a_while(netra: ThreadedEmulator, tmp_path: Path) -
 
 
 async def test_one_poisoned_span_is_kept_and_the_rest_goes_on(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """It is a dead letter with its reason in the state, once."""
+    """The span becomes one dead letter in the state, with the reason."""
     mine = Kept()
     mine.poison = lambda span_id: span_id == 101
     feed(netra, *trace(1), *trace(2))
@@ -310,7 +336,7 @@ async def test_one_poisoned_span_is_kept_and_the_rest_goes_on(netra: ThreadedEmu
 async def test_a_destination_that_refuses_everything_stops_its_lane_alone(
     netra: ThreadedEmulator, tmp_path: Path
 ) -> None:
-    """The other lane goes on; when none is left the service ends with the error."""
+    """The other lane continues; when no lane is left the service ends with the error."""
     good, bad = Kept(), Other()
     bad.poison = lambda _: True
     for number in range(1, 60):
@@ -326,7 +352,7 @@ async def test_a_destination_that_refuses_everything_stops_its_lane_alone(
 
 
 async def test_health_is_served(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Live, ready and measured, at the address that is logged."""
+    """The logged address serves liveness, readiness and metrics."""
     mine = Kept()
     feed(netra, *trace(1))
     async with running(bridge_to(netra, tmp_path / "state"), mine) as service:
@@ -345,7 +371,7 @@ async def test_health_is_served(netra: ThreadedEmulator, tmp_path: Path) -> None
 
 
 async def test_a_state_that_is_in_use_or_lost(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A second service does not start; one whose state is deleted stops, and says where."""
+    """A second service does not start; a service whose state is deleted stops and names the directory."""
     mine = Kept()
     feed(netra, *trace(1))
     service = Service(bridge_to(netra, tmp_path / "state"), to=[mine], since="60s")
@@ -362,7 +388,7 @@ async def test_a_state_that_is_in_use_or_lost(netra: ThreadedEmulator, tmp_path:
 
 
 async def test_a_stop_that_cannot_record_what_was_answered_says_so(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """It never ends as if all was well."""
+    """The service does not end as if all were well."""
     answering, goes_on = threading.Event(), threading.Event()
 
     class Slow(Kept):
@@ -386,7 +412,7 @@ async def test_a_stop_that_cannot_record_what_was_answered_says_so(netra: Thread
 
 
 async def test_the_lag_is_that_of_the_last_poll(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """The watermark moves with each poll, so that the next one lists only what is near."""
+    """The watermark moves with each poll, so that the next poll lists only recent traces."""
     async with running(bridge_to(netra, tmp_path / "state"), Kept()) as service:
         await until(lambda: service.health().lanes[0].passes > 5)
         health = service.health()
@@ -395,7 +421,7 @@ async def test_the_lag_is_that_of_the_last_poll(netra: ThreadedEmulator, tmp_pat
 
 
 async def test_a_change_that_is_taken_back_is_delivered_too(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """The destination ends up with what Netra shows last, though it has had that before."""
+    """The destination ends with the latest version of a span, even if it received that version earlier."""
     mine = Kept()
     root, *others = trace(1)
     longer = root | {"endTimeUnixNano": str(int(root["endTimeUnixNano"]) + S)}
@@ -410,7 +436,7 @@ async def test_a_change_that_is_taken_back_is_delivered_too(netra: ThreadedEmula
 
 
 async def test_a_stop_while_a_destination_is_made(tmp_path: Path, netra: ThreadedEmulator, monkeypatch: Any) -> None:
-    """It ends at once, and in order; what fails to be made is raised."""
+    """A stop during start-up ends the service at once and in order; an error of a destination is raised."""
     begun = asyncio.Event()
 
     async def never(*_: Any, **__: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The GenAI histograms of live traffic: each call once, none that ended long ago, in bounded memory and label sets."""
+"""GenAI histograms of live traffic: each call once, no old ones, in bounded memory and label sets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MINUTE_S = 60
 
 
 class Rig:
-    """Live metrics over a clock that the test owns, and what a reader collects of them."""
+    """Live histograms with a fake clock, and a reader that collects them."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -75,7 +75,7 @@ class Rig:
         ]
 
     def calls(self) -> int:
-        """How many durations were recorded."""
+        """Return the number of recorded durations."""
         return sum(point.count for point in self.points(OPERATION_DURATION))
 
     def tokens(self) -> float:
@@ -88,7 +88,7 @@ def rig() -> Rig:
 
 
 def test_a_live_call_is_in_both_histograms(rig: Rig) -> None:
-    """Its tokens by type and its seconds, in the conventions' buckets, units and attributes."""
+    """A call records its tokens by type and its duration, with the conventions' buckets, units and attributes."""
     rig.read(rig.span(), rig.span("b", kind="TOOL"), rig.span("c", kind="SPAN"))
     (seconds,) = rig.points(OPERATION_DURATION)
     assert (seconds.count, seconds.sum) == (1, 2.0)
@@ -106,7 +106,7 @@ def test_a_live_call_is_in_both_histograms(rig: Rig) -> None:
 
 
 def test_a_span_counts_once_however_many_lanes_read_it_and_however_often(rig: Rig) -> None:
-    """The second lane reads the same spans; a trace that grows is read again, with what is new."""
+    """A second lane's read of the same spans adds nothing; a second read of a grown trace adds the new spans."""
     rig.read(rig.span("a"))
     rig.read(rig.span("a"))
     rig.clock.elapsed_s += 5
@@ -115,14 +115,14 @@ def test_a_span_counts_once_however_many_lanes_read_it_and_however_often(rig: Ri
 
 
 def test_the_same_span_id_in_another_trace_is_another_span(rig: Rig) -> None:
-    """Ids of spans are unique within their trace."""
+    """Equal span ids in two traces are two spans."""
     rig.read(rig.span("a"))
     rig.read(rig.span("a", trace_id="u"))
     assert rig.calls() == 2
 
 
 def test_what_ended_long_ago_never_counts(rig: Rig) -> None:
-    """A backfilled span would be stamped "now"; the bound itself is too old. A clock ahead of ours is live as far."""
+    """Spans older than the bound are not recorded, for they would be stamped "now"; spans as far ahead are."""
     rig.read(rig.span("a", LIVE_NS / NS_PER_S), rig.span("b", 86400), rig.span("c", -LIVE_NS / NS_PER_S))
     assert rig.calls() == 0
     rig.read(rig.span("d", LIVE_NS / NS_PER_S - 1), rig.span("e", -30))
@@ -130,7 +130,7 @@ def test_what_ended_long_ago_never_counts(rig: Rig) -> None:
 
 
 def test_a_span_is_skipped_until_it_has_an_end(rig: Rig) -> None:
-    """Latency stands for no end, nor does a text that is no time; the first reading with an end counts."""
+    """Neither a latency nor an unreadable time is an end; the first read with an end counts."""
     rig.read(rig.span("a", None, latency_ms=5), rig.span("b", end_time_ms="soon", latency_ms=5))
     assert rig.calls() == 0
     rig.read(rig.span("a"))
@@ -138,7 +138,7 @@ def test_a_span_is_skipped_until_it_has_an_end(rig: Rig) -> None:
 
 
 def test_of_a_span_that_changes_its_first_reading_with_an_end_counts(rig: Rig) -> None:
-    """Later tokens, another model or a later end add nothing, even when its first end is forgotten."""
+    """Later tokens, another model or a later end add nothing, even after the first end is forgotten."""
     rig.read(rig.span("a"))
     for _ in range(40):
         rig.clock.elapsed_s += MINUTE_S
@@ -147,7 +147,7 @@ def test_of_a_span_that_changes_its_first_reading_with_an_end_counts(rig: Rig) -
 
 
 def test_a_trace_read_over_and_over_counts_once_up_to_the_end_of_its_live_time(rig: Rig) -> None:
-    """Ids are held while their spans are live, so that forgetting one never counts its span twice."""
+    """Ids are kept while their spans are live, so no span is counted twice."""
     span = rig.span("a", ended_s_ago=-100)
     for _ in range(1200):
         rig.read(span)
@@ -156,7 +156,7 @@ def test_a_trace_read_over_and_over_counts_once_up_to_the_end_of_its_live_time(r
 
 
 def test_ids_are_held_no_longer_than_spans_are_live(rig: Rig) -> None:
-    """A minute after a span's live time has passed, nothing is remembered of it."""
+    """A span is forgotten a minute after it stopped being live."""
     for number in range(1000):
         rig.read(rig.span(str(number)))
     assert len(rig.live._seen) == 1000
@@ -167,7 +167,7 @@ def test_ids_are_held_no_longer_than_spans_are_live(rig: Rig) -> None:
 
 
 def test_at_the_cap_the_id_of_the_oldest_span_is_given_up() -> None:
-    """Memory has a bound; what ended last is the likeliest to be read again."""
+    """At the cap the span that ended first is evicted."""
     seen = SeenIds(3)
     for number, minute in enumerate((5, 1, 9, 7, 3)):
         assert seen.add(number, minute * MINUTE_S * NS_PER_S)
@@ -185,7 +185,7 @@ def test_at_the_cap_the_id_of_the_oldest_span_is_given_up() -> None:
     )
 )
 def test_ids_agree_with_a_list_of_all(readings: list[tuple[int, int, int]]) -> None:
-    """In any order of readings and times: an id that is still live is known exactly if it was read since it was not."""
+    """In any order of reads, a live id is known exactly if it was read while live."""
     seen = SeenIds(1000)
     latest: dict[int, int] = {}
     for number, step_s, ended_s_ago in sorted(readings, key=lambda reading: reading[1]):
@@ -204,7 +204,7 @@ def test_ids_agree_with_a_list_of_all(readings: list[tuple[int, int, int]]) -> N
 
 
 def test_beyond_its_budget_model_and_tenant_become_other_and_one_line_says_so(rig: Rig) -> None:
-    """Nothing is lost from the sums, what was known stays, and no instrument has more than its sets."""
+    """Sums stay complete, known sets stay, and no instrument exceeds its limit of sets."""
     rig.read(*(rig.span(str(n), model_name=f"m{n}", tenant_id=f"acme{n}") for n in range(3000)))
     rig.read(rig.span("again", model_name="m0", tenant_id="acme0"))
     assert (rig.calls(), rig.tokens()) == (3001, 30 * 3001)
@@ -223,7 +223,7 @@ def test_beyond_its_budget_model_and_tenant_become_other_and_one_line_says_so(ri
 
 
 def test_no_attribute_at_all_passes_the_budget(rig: Rig) -> None:
-    """Operations, providers and types of errors that vary end as ``other`` too, and the SDK drops none."""
+    """Varying operations, providers and error types become ``other`` too, and the SDK drops nothing."""
     rig.read(
         *(
             rig.span(
@@ -257,7 +257,7 @@ NUMBERS = st.integers(0, 12).map(str)
     )
 )
 def test_a_budget_is_kept_by_any_labels(sets: list[dict[str, str]]) -> None:
-    """It shows no more than its number of sets, and a set that had room once has it for ever."""
+    """The budget admits at most its number of sets, and an admitted set stays admitted."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "LABEL_SETS", 12)
         patch.setattr(live, "FOLDED_SETS", 6)
@@ -270,7 +270,7 @@ def test_a_budget_is_kept_by_any_labels(sets: list[dict[str, str]]) -> None:
 
 
 def test_the_page_for_prometheus_shows_them() -> None:
-    """Names, units, types and buckets as Prometheus reads them, and labels that spans have and others lack."""
+    """Prometheus reads the names, units, types, buckets and labels."""
     readers, registry = metric_readers({})
     provider = MeterProvider(readers, shutdown_on_exit=False)
     clock = Rig()
@@ -306,7 +306,7 @@ def test_the_page_for_prometheus_shows_them() -> None:
 @settings(max_examples=examples(100), deadline=None)
 @given(st.lists(odd_spans, max_size=5))
 def test_no_span_stops_a_lane(spans: list[TraceSpan]) -> None:
-    """Whatever a span holds, reading it raises nothing."""
+    """Reading a span never raises, whatever it contains."""
     rig = Rig()
     now_ms = str(rig.clock.now_ns() // NS_PER_MS)
     live_ones = [TraceSpan(**{**_columns(span), "kind": "GENERATION", "end_time_ms": now_ms}) for span in spans]

@@ -1,4 +1,4 @@
-"""``/livez``, ``/readyz``, ``/metrics``: what they answer, and that no client keeps another from its answer."""
+"""``/livez``, ``/readyz``, ``/metrics``: their responses, and that no client blocks another."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer, read to the end of the connection."""
+    """An HTTP response, read to the end of the connection."""
 
     status: int
     headers: dict[str, str]
@@ -94,7 +94,7 @@ class Client:
 
 
 async def ended(reading: Awaitable[bytes]) -> bytes:
-    """What came before the other side ended the connection, in whichever way; nothing of it where it was reset."""
+    """Return what arrived before the connection closed; nothing if it was reset."""
     try:
         return await reading
     except ConnectionResetError:
@@ -116,7 +116,7 @@ async def serving(
 
 
 async def test_livez_answers_whatever_the_lanes_do() -> None:
-    """It says that the process answers, and does not ask how the lanes are."""
+    """``/livez`` says that the process responds, whatever the state of the lanes."""
 
     def never() -> ServiceHealth:
         raise AssertionError
@@ -152,7 +152,7 @@ async def test_livez_answers_whatever_the_lanes_do() -> None:
     ],
 )
 async def test_readyz_has_a_line_for_each_lane(lanes: tuple[LaneHealth, ...], status: int, lines: list[str]) -> None:
-    """200 when all follow live traffic and nothing holds one up, else 503; what holds it up, and since when."""
+    """200 if every lane follows live traffic without a problem, else 503 with the problem and its start."""
     async with serving(lambda: service_health(*lanes)) as client:
         reply = await client.get("/readyz")
     assert (reply.status, reply.body.splitlines()) == (status, [*lines, "usage: ok, polled 12 s ago"])
@@ -177,7 +177,7 @@ async def test_readyz_has_a_line_for_each_lane(lanes: tuple[LaneHealth, ...], st
     ],
 )
 async def test_readyz_where_usage_alone_is_polled(usage: UsageHealth, status: int, line: str) -> None:
-    """It is ready once all was asked for, and nothing keeps it from asking again."""
+    """Usage is ready once it was polled completely and nothing blocks the next poll."""
     health = ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0, usage=usage)
     async with serving(lambda: health) as client:
         reply = await client.get("/readyz")
@@ -187,7 +187,7 @@ async def test_readyz_where_usage_alone_is_polled(usage: UsageHealth, status: in
 
 
 async def test_readyz_without_a_lane() -> None:
-    """A service that only serves others is ready, and says that it follows nothing."""
+    """A service with nothing to follow is ready, and says so."""
     async with serving(lambda: ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0)) as client:
         reply = await client.get("/readyz")
         document = json.loads((await client.get("/readyz", "application/json")).body)
@@ -196,7 +196,7 @@ async def test_readyz_without_a_lane() -> None:
 
 
 async def test_readyz_as_json() -> None:
-    """The same with the figures, for programs."""
+    """JSON has the same, with the counts, for programs."""
     async with serving(lambda: service_health(lane_health(watermark_ns=0, problem="\ud800"), HELD)) as client:
         reply = await client.get("/readyz", "text/html, application/json;q=0.9")
     assert reply.status == 503
@@ -223,7 +223,7 @@ async def test_readyz_as_json() -> None:
 
 
 async def test_metrics_in_both_formats() -> None:
-    """Prometheus' text by default, OpenMetrics for who asks for it; a parser reads both."""
+    """The format is Prometheus text, or OpenMetrics on request; a parser reads both."""
     async with serving() as client:
         text = await client.get("/metrics")
         open_text = await client.get("/metrics", "application/openmetrics-text;version=1.0.0;q=0.6,*/*;q=0.2")
@@ -235,7 +235,7 @@ async def test_metrics_in_both_formats() -> None:
 
 
 async def test_without_a_registry_there_is_no_metrics_page() -> None:
-    """404 says which variable decides that."""
+    """404 names the variable to set."""
     endpoints = HttpEndpoints("127.0.0.1", 0, service_health, None, FakeClock())
     client = Client(*await endpoints.start())
     reply = await client.get("/metrics")
@@ -244,7 +244,7 @@ async def test_without_a_registry_there_is_no_metrics_page() -> None:
 
 
 async def test_index_and_unknown_pages() -> None:
-    """``/`` names the pages; so does a 404, which repeats nothing of the request."""
+    """``/`` and a 404 list the pages; the 404 repeats nothing of the request."""
     async with serving() as client:
         index = await client.get("/?a=b")
         assert index.status == 200
@@ -256,7 +256,7 @@ async def test_index_and_unknown_pages() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
 async def test_head_is_get_without_the_body(path: str) -> None:
-    """Status and headers are those of GET."""
+    """HEAD has the status and headers of GET."""
     async with serving() as client:
         get, head = await client.get(path), await client.get(path, method="HEAD")
     assert head.body == ""
@@ -267,7 +267,7 @@ async def test_head_is_get_without_the_body(path: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 async def test_other_methods_are_not_allowed(method: str) -> None:
-    """405 names those that are; the body of the request is not waited for."""
+    """405 names the supported methods, and does not wait for the body of the request."""
     async with serving() as client, asyncio.timeout(DEADLINE_S):
         reply = await client.get("/livez", method=method, body="x")
         assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD")
@@ -276,7 +276,7 @@ async def test_other_methods_are_not_allowed(method: str) -> None:
 
 
 async def test_a_page_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    """500 says where to look; the log has a line a minute, not one for each probe."""
+    """500 points to the log, which has one line a minute instead of one for each probe."""
 
     def broken() -> ServiceHealth:
         raise LookupError("no such lane")
@@ -308,7 +308,7 @@ async def test_a_port_that_is_taken_is_an_error_of_the_configuration() -> None:
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 300, "192.0.2.1", "::ffff:192.0.2.1"])
 async def test_a_host_that_is_not_here_is_an_error_of_the_configuration(host: str) -> None:
-    """A name that is unknown or no name at all, another machine's address."""
+    """Unknown names, invalid names and addresses of other machines are configuration errors."""
     endpoints = HttpEndpoints(host, 0, service_health, None, FakeClock())
     with pytest.raises(ConfigurationError, match=r"cannot listen on .*:0: [\w -]+ \(OTEL_EXPORTER_PROMETHEUS_HOST"):
         await endpoints.start()
@@ -316,7 +316,7 @@ async def test_a_host_that_is_not_here_is_an_error_of_the_configuration(host: st
 
 
 async def test_idle_connections_keep_nobody_out() -> None:
-    """Beyond `MAX_CONNECTIONS` the oldest connection makes room: a probe is answered at once."""
+    """Above `MAX_CONNECTIONS` the oldest connection is closed, so a probe is answered at once."""
     async with serving() as client, AsyncExitStack() as stack, asyncio.timeout(DEADLINE_S):
         idle = [(await stack.enter_async_context(client.open()))[0] for _ in range(MAX_CONNECTIONS + 20)]
         assert (await client.get("/livez")).status == 200
@@ -329,7 +329,7 @@ async def test_idle_connections_keep_nobody_out() -> None:
     ("begin", "more"), [(b"", b""), (b"GET /li", b"x"), (b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"x")]
 )
 async def test_a_request_that_does_not_end_is_cut(begin: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a byte comes now and then: the time runs from the connection's begin."""
+    """A byte now and then does not extend the deadline, which runs from the start of the connection."""
     monkeypatch.setattr(http, "DEADLINE_S", 0.3)
     async with serving() as client, asyncio.timeout(DEADLINE_S), client.open() as (reader, writer):
         writer.write(begin)
@@ -341,14 +341,14 @@ async def test_a_request_that_does_not_end_is_cut(begin: bytes, more: bytes, mon
 
 
 async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that nobody takes is not kept for ever."""
+    """A page that the client does not read is dropped at the deadline."""
     monkeypatch.setattr(http, "DEADLINE_S", 1.0)
     async with serving(collector=Rows(help_text=PAGE_BYTES * "x")) as client, asyncio.timeout(DEADLINE_S):
         async with client.open() as (reader, writer):
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             await asyncio.sleep(1.5)
             assert len(await ended(reader.read())) < PAGE_BYTES
-        monkeypatch.undo()
+        monkeypatch.setattr(http, "DEADLINE_S", DEADLINE_S)
         assert len((await client.get("/metrics")).body) > PAGE_BYTES
 
 
@@ -362,7 +362,7 @@ async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatc
     ],
 )
 async def test_a_request_beyond_the_limit_is_not_read(request_bytes: bytes) -> None:
-    """Neither one long line, nor a few that each pass, nor many short ones."""
+    """The limit holds for one long line, for a few long ones and for many short ones."""
     assert len(request_bytes) > MAX_REQUEST_BYTES
     async with serving() as client, asyncio.timeout(DEADLINE_S):
         async with client.open() as (reader, writer):
@@ -374,7 +374,7 @@ async def test_a_request_beyond_the_limit_is_not_read(request_bytes: bytes) -> N
 
 @pytest.mark.parametrize("garbage", ["\x16\x03\x01\x02\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\nx\r\n\r\n"])
 async def test_what_is_not_http_is_answered_shortly(garbage: str, caplog: pytest.LogCaptureFixture) -> None:
-    """400, which repeats nothing of the request, and no line in the log but one a minute for who asks for details."""
+    """400 repeats nothing of the request; only the debug log has a line, at most once a minute."""
     caplog.set_level(logging.DEBUG, "netra_otel_bridge")
     async with serving() as client:
         for _ in range(3):
@@ -385,14 +385,14 @@ async def test_what_is_not_http_is_answered_shortly(garbage: str, caplog: pytest
 
 
 async def test_a_second_request_in_a_connection_is_not_answered() -> None:
-    """One request a connection: what was sent along is dropped."""
+    """A connection serves one request; pipelined ones are dropped."""
     async with serving() as client:
         reply = await client.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
     assert reply.body == "ok\n"
 
 
 async def test_metrics_are_made_beside_the_event_loop_one_page_after_the_other() -> None:
-    """While a page takes its time, probes are answered; two that come at once are both whole."""
+    """Probes are answered while a slow page is rendered; two concurrent requests for it both get it whole."""
     rows = Rows(waits=True)
     async with serving(collector=rows) as client:
         pages = [asyncio.ensure_future(client.get("/metrics")) for _ in range(2)]
@@ -405,11 +405,12 @@ async def test_metrics_are_made_beside_the_event_loop_one_page_after_the_other()
     assert rows.most_running == 1
 
 
-async def test_the_event_loop_goes_on_while_a_page_of_thousands_is_made() -> None:
-    """Many series hold the loop for much less than the time that the page takes: in the best of some rounds.
+async def test_the_event_loop_runs_while_a_page_of_thousands_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many series block the loop for much less than the time that the page takes: in the best of some rounds.
 
     On a busy machine the loop's thread also waits for a processor.
     """
+    monkeypatch.setattr(http, "DEADLINE_S", DEADLINE_S)
     longest_s = 0.0
 
     async def beat() -> None:
@@ -433,7 +434,7 @@ async def test_the_event_loop_goes_on_while_a_page_of_thousands_is_made() -> Non
 
 
 async def test_closing_ends_what_is_open_and_frees_the_port() -> None:
-    """Within its time, also with a page under way and an idle connection; closing again does nothing."""
+    """Closing ends in time with a page in progress and an idle connection; closing again does nothing."""
     rows = Rows(waits=True)
     registry = CollectorRegistry()
     registry.register(rows)

@@ -1,4 +1,4 @@
-"""Counters of usage outlive the process: exporters are told when they began, and no restart counts anything twice."""
+"""Counters of usage persist across restarts: exporters see their start time, and a restart counts nothing twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USAGE, OWN = "netra.usage.tokens", "netra_bridge.spans.delivered"
 
 
 class Kept(MetricExporter):
-    """Keeps what it is given."""
+    """Stores what it exports."""
 
     def __init__(self, temporality: AggregationTemporality) -> None:
         super().__init__({ObservableCounter: temporality})
@@ -44,7 +44,7 @@ class Kept(MetricExporter):
 
 
 def process(kept: Kept, *values: float) -> None:
-    """One process whose counters are at each of ``values`` as they are exported."""
+    """Run one process that exports its counters at each of ``values``."""
     exporter = PersistentCounters(kept, lambda: ORIGIN_NS)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
     provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
@@ -60,7 +60,7 @@ def process(kept: Kept, *values: float) -> None:
 
 
 def test_a_cumulative_counter_began_at_the_origin() -> None:
-    """Not with this process: a backend that goes by the start would take every restart for a reset."""
+    """Cumulative counters start at the origin: with the process's start a backend would see a reset at each restart."""
     kept = Kept(AggregationTemporality.CUMULATIVE)
     process(kept, 70.0, 75.0)
     assert [one[USAGE] for one in kept.exported] == [[(70.0, ORIGIN_NS)], [(75.0, ORIGIN_NS)]]
@@ -69,7 +69,7 @@ def test_a_cumulative_counter_began_at_the_origin() -> None:
 
 
 def test_the_first_delta_is_no_change() -> None:
-    """The counter was there before the process: only what comes after counts."""
+    """The first delta after a start is left out, because the counter existed before."""
     kept = Kept(AggregationTemporality.DELTA)
     process(kept, 70.0, 75.0, 76.0)
     process(kept, 76.0, 80.0)
@@ -79,6 +79,6 @@ def test_the_first_delta_is_no_change() -> None:
 
 @pytest.mark.parametrize("temporality", list(AggregationTemporality))
 def test_the_exporter_still_chooses(temporality: AggregationTemporality) -> None:
-    """Cumulative or delta is what the exporter was set up for."""
+    """The temporality is that of the wrapped exporter."""
     kept = Kept(temporality)
     assert PersistentCounters(kept, lambda: 0)._preferred_temporality[ObservableCounter] is temporality

@@ -1,4 +1,4 @@
-"""The service's own metrics: what they show, where they go, and that the documentation lists them all."""
+"""The service's own metrics: values, exporters, and their documentation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Samples = dict[tuple[str, str], float]
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporters read the machine's own variables; there are none."""
+    """Remove the machine's variables, which exporters read."""
     for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SDK_DISABLED"):
         monkeypatch.delenv(name, raising=False)
 
@@ -50,7 +50,7 @@ def page(registry: CollectorRegistry | None) -> str:
 
 
 def samples(text: str) -> Samples:
-    """The bridge's own series: (name, the value of its first label) and value."""
+    """Return the bridge's own series: (name, the value of its first label) and value."""
     return {
         (sample.name, next(iter(sample.labels.values()), "")): sample.value
         for family in text_string_to_metric_families(text)
@@ -99,7 +99,7 @@ def test_the_page_shows_each_lane() -> None:
 
 
 def test_each_figure_says_what_it_is() -> None:
-    """HELP is the instrument's description, TYPE its kind."""
+    """HELP is the description of the instrument, TYPE is its kind."""
     text = shown(service_health)
     for instrument in INSTRUMENTS:
         assert f" {instrument.description}\n" in text
@@ -108,7 +108,7 @@ def test_each_figure_says_what_it_is() -> None:
 
 
 def test_what_is_not_known_yet_is_not_shown_and_no_age_is_negative() -> None:
-    """Before the first pass there is no lag, rather than one of 0 or of 56 years; clocks that disagree make 0."""
+    """Before the first pass there is no lag value, rather than 0 or 56 years; clocks that disagree give 0."""
     unknown = lane_health(destination="new", watermark_ns=0, checkpoint_ns=0)
     ahead = lane_health(destination="ahead", watermark_ns=NOW_NS + 1, checkpoint_ns=NOW_NS + NS_PER_S)
     found = samples(shown(lambda: service_health(unknown, ahead)))
@@ -119,7 +119,7 @@ def test_what_is_not_known_yet_is_not_shown_and_no_age_is_negative() -> None:
 
 
 def test_figures_are_read_when_they_are_asked_for() -> None:
-    """Nothing is done between two collections; each shows how things are then."""
+    """Each collection reads the present health, and nothing runs in between."""
     asked = 0
 
     def health() -> ServiceHealth:
@@ -138,7 +138,7 @@ def test_figures_are_read_when_they_are_asked_for() -> None:
 
 
 def test_two_services_in_one_process_do_not_mix() -> None:
-    """Each has a registry of its own."""
+    """Each service has its own registry."""
     made = []
     for name in ("a", "b"):
         readers, registry = metric_readers({"OTEL_METRICS_EXPORTER": "prometheus"})
@@ -174,7 +174,7 @@ def test_the_documentation_lists_each_instrument() -> None:
 
 
 def test_the_page_starts_no_server_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exporter's entry point would listen on this port."""
+    """The page listens on no port of its own, as the exporter's entry point would."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", str(free.getsockname()[1]))
@@ -188,7 +188,7 @@ def test_the_page_starts_no_server_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     [("", 1, True), (" , ", 1, True), ("none", 0, False), ("prometheus, prometheus", 1, True)],
 )
 def test_where_figures_go_by_default(variable: str, readers: int, has_page: bool) -> None:
-    """The page, unless the variable says ``none``."""
+    """The default is the page, unless the variable is ``none``."""
     made, registry = metric_readers({"OTEL_METRICS_EXPORTER": variable})
     assert (len(made), registry is not None) == (readers, has_page)
     Telemetry(service_health, made).close()
@@ -215,7 +215,7 @@ def test_where_figures_go_by_default(variable: str, readers: int, has_page: bool
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_an_error_of_the_configuration(environ: dict[str, str], message: str) -> None:
-    """The message names the variable and what there is."""
+    """The message names the variable and the installed exporters."""
     with pytest.raises(ConfigurationError) as error:
         metric_readers(environ)
     assert message in str(error.value)
@@ -223,7 +223,7 @@ def test_what_cannot_be_used_is_an_error_of_the_configuration(environ: dict[str,
 
 
 def test_otlp_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stock OTLP exporters are packages of their own."""
+    """The message names the package to install: the stock OTLP exporters are separate."""
     monkeypatch.setattr(metric_exporters, "entry_points", lambda group: ())
     with pytest.raises(ConfigurationError, match="install opentelemetry-exporter-otlp-proto-http") as error:
         metric_readers({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
@@ -231,7 +231,7 @@ def test_otlp_that_is_not_installed_says_what_to_install(monkeypatch: pytest.Mon
 
 
 class Chatty(ConsoleMetricExporter):
-    """Logs a token while it is made."""
+    """Logs a token in its constructor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ def makes_nothing() -> None:
 
 
 def stands_for(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """An entry point ``mine`` for ``value``."""
+    """Install an entry point ``mine`` for ``value``."""
     mine = EntryPoint("mine", value, metric_exporters.GROUP)
     monkeypatch.setattr(metric_exporters, "entry_points", lambda group: (mine,))
 
@@ -265,7 +265,7 @@ def stands_for(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     ],
 )
 def test_an_entry_point_that_makes_no_reader(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
-    """The message says what is wrong with it, and shows no token."""
+    """The message names the cause, without a token."""
     stands_for(monkeypatch, value)
     with pytest.raises(ConfigurationError, match=re.escape(message)) as error:
         metric_readers({"OTEL_METRICS_EXPORTER": "mine"})
@@ -275,7 +275,7 @@ def test_an_entry_point_that_makes_no_reader(monkeypatch: pytest.MonkeyPatch, va
 def test_what_an_exporter_says_while_it_is_made_shows_no_token(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The form of its message is repeated, without the values."""
+    """The format of the log message is repeated, without its values."""
     stands_for(monkeypatch, f"{__name__}:Chatty")
     logging_of_a_library()
     readers, _ = metric_readers({"OTEL_METRICS_EXPORTER": "mine"})
@@ -285,7 +285,7 @@ def test_what_an_exporter_says_while_it_is_made_shows_no_token(
 
 
 def test_an_entry_point_may_make_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that ask by themselves are taken as they are, beside the page."""
+    """A reader is used as it is, beside the page."""
     stands_for(monkeypatch, "opentelemetry.sdk.metrics.export:InMemoryMetricReader")
     readers, registry = metric_readers({"OTEL_METRICS_EXPORTER": "mine,prometheus"})
     assert registry is not None
@@ -311,7 +311,7 @@ Telemetry(service_health, readers).close()
 
 @pytest.mark.faults
 def test_the_console_gets_the_last_figures_at_the_end() -> None:
-    """Closing asks once more, so that nothing counted in the last minute is missing."""
+    """Closing collects once more, so that the last interval is not lost."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", CONSOLE],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -326,7 +326,7 @@ def test_the_console_gets_the_last_figures_at_the_end() -> None:
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[bytes]]]:
-    """An OTLP/HTTP server: its address, and the bodies of what was posted."""
+    """Run an OTLP/HTTP server; yield its address and the bodies that it received."""
     bodies: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -348,7 +348,7 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def test_otlp_gets_the_figures(collector: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every interval, and at the end; with the names and the resource of the service, which the operator may set."""
+    """Values are exported every interval and at the end, with a resource that the operator may extend."""
     address, bodies = collector
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod")
@@ -376,7 +376,7 @@ def test_otlp_gets_the_figures(collector: tuple[str, list[bytes]], monkeypatch: 
 
 
 class Stuck(InMemoryMetricReader):
-    """Does not end by itself."""
+    """Hangs in shutdown."""
 
     release = threading.Event()
 
@@ -385,7 +385,7 @@ class Stuck(InMemoryMetricReader):
 
 
 def test_an_exporter_that_does_not_end_holds_up_no_stop() -> None:
-    """Closing is over after its time, whatever the exporter makes of the time it is given."""
+    """Closing ends at its timeout, even if the exporter ignores it."""
     service = Telemetry(service_health, [Stuck()])
     begun = time.monotonic()
     service.close(timeout_s=0.3)
@@ -394,12 +394,12 @@ def test_an_exporter_that_does_not_end_holds_up_no_stop() -> None:
 
 
 STOCK_TIMEOUT_S = 10.0
-"""The time that the exporters of OpenTelemetry give a request by default; they try it again after it."""
+"""The default timeout of a request of OpenTelemetry's exporters, after which they retry."""
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_a_collector_that_hangs_holds_up_no_stop(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closing is over after its time, answered or not."""
+    """Closing ends at its timeout without a response."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         readers, _ = metric_readers({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol})
@@ -410,7 +410,7 @@ def test_a_collector_that_hangs_holds_up_no_stop(protocol: str, monkeypatch: pyt
 
 
 def test_a_figure_that_cannot_be_read_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    """The page still shows what is not of the service, and the log says what happened."""
+    """The page still has all other metrics, and the log names the error."""
 
     def broken() -> ServiceHealth:
         raise LookupError

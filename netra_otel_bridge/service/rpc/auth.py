@@ -46,7 +46,7 @@ class Authentication(grpc.aio.ServerInterceptor):
 
 
 def _rejecting_with(error: StatusError) -> grpc.RpcMethodHandler[Any, Any]:
-    """Return a handler that rejects any call at once. It is one for streams: those wait for no message of the client."""
+    """Return a handler that rejects any call at once: one for streams, which waits for no message."""
 
     async def reject(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         await error.abort(context)

@@ -61,7 +61,7 @@ _CODES: tuple[tuple[type[BridgeError], grpc.StatusCode, str, float | None], ...]
 
 
 def plain(text: str) -> str:
-    """Return the text as a protobuf string can hold it: Netra's may contain lone surrogates, which UTF-8 cannot encode."""
+    """Replace lone surrogates, which Netra's texts may contain and a protobuf string cannot."""
     return text.encode("utf-8", "replace").decode()
 
 

@@ -225,7 +225,7 @@ async def _wait_for_all(tasks: Set[asyncio.Future[Any]]) -> None:
 
 
 def _clear_frames(task: asyncio.Future[Any]) -> None:
-    """Clear the frames of a cancelled task: in Python 3.11 frames of a task group refer to each other, and keep all spans.
+    """Clear the frames of a cancelled task: in Python 3.11 those of a task group form a cycle that holds all spans.
 
     Other errors are left alone: their tracebacks may include frames that are still running.
     """

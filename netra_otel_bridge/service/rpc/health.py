@@ -31,7 +31,7 @@ LAST_S = 1.0
 
 
 class HealthAndReflection:
-    """Handles health and reflection, which do not count as calls of the bridge. Their streams end when the server stops."""
+    """Handles health and reflection, which are not counted as calls; their streams end when the server stops."""
 
     def __init__(self, health: HealthServicer, limits: CallLimits) -> None:
         self._health = health
@@ -39,7 +39,7 @@ class HealthAndReflection:
         self._checks = 0
 
     def health(self) -> grpc.GenericRpcHandler:
-        """Return the handlers of `HEALTH`. A check is handled as a stream, so that it can be ended if its request never comes."""
+        """Return the handlers of `HEALTH`. Check is handled as a stream: one without a request can then be ended."""
         requests = health_pb2.HealthCheckRequest.FromString
         check = self._limits.stream(self._check, counts=False)
         watch = self._limits.stream(self._watch, counts=False)

@@ -130,7 +130,7 @@ async def write(context: Context, message: Any, seconds: float, late: Callable[[
 async def next_message(
     requests: AsyncIterator[Request], seconds: float, late: Callable[[], StatusError]
 ) -> Request | None:
-    """Return the next message of a client, ``None`` at the end of its stream. Raises the error of ``late`` after ``seconds``."""
+    """Return a client's next message, ``None`` after the last. Raises the error of ``late`` after ``seconds``."""
     try:
         async with asyncio.timeout(seconds):
             return await anext(requests, None)

@@ -52,7 +52,7 @@ def with_spans(response: pb.ReadSpansResponse | pb.FollowSpansResponse, batch: S
 
 
 def fitted(batch: SpanBatch, limit_bytes: int) -> tuple[SpanBatch | None, str]:
-    """Trim a batch of one span to ``limit_bytes``, and say so in a line; the batch is ``None`` if that is impossible."""
+    """Trim a batch of one span to ``limit_bytes``, and say so; the batch is ``None`` if that is impossible."""
     smaller = trimmed_to(batch, limit_bytes)
     context = batch.spans[0].context
     what = "left out" if smaller is None else "trimmed where it is longest"
@@ -68,7 +68,7 @@ def timestamp(ns: int) -> Timestamp | None:
 
 
 def nanoseconds(when: Timestamp, name: str) -> int:
-    """Return a message as a time, at most `LAST_NS`. Raises `StatusError` before 1970 and for an invalid ``Timestamp``."""
+    """Return a message as a time, at most `LAST_NS`. Raises `StatusError` if it is before 1970 or invalid."""
     if not (0 <= when.seconds <= 253_402_300_799 and 0 <= when.nanos < NS_PER_S):
         raise invalid(f"{name} is not a time from 1970 on")
     return min(when.seconds * NS_PER_S + when.nanos, LAST_NS)

@@ -85,7 +85,7 @@ class SpanReader:
 
 
 def _encoded(chunk: SpanChunk, limit_bytes: int) -> Iterator[bytes]:
-    """Yield the response for a chunk, then responses for the rest of its problems. A span that is too large is trimmed."""
+    """Yield the response for a chunk, then the rest of its problems. A span that is too large is trimmed."""
     batch, lines = chunk.batch, [plain(problem)[:MAX_LINE] for problem in chunk.problems]
     if batch.size_bytes > limit_bytes - _FRAME_BYTES:
         smaller, problem = messages.fitted(batch, limit_bytes - _FRAME_BYTES)

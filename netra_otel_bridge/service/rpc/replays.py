@@ -121,7 +121,7 @@ class Replays:
         await asyncio.gather(*map(self.cancel, self.all()))
 
     def _targets(self, names: Sequence[str]) -> list[str]:
-        """Return the destinations to copy to. The configuration must name them: callers do not choose where data goes."""
+        """Return the destinations, which the configuration must name: callers do not choose where data goes."""
         settings = self._bridge.settings
         known = {*settings.to, *settings.destinations}
         for name in names:

@@ -44,7 +44,7 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
 
 
 class _TlsFiles:
-    """Files of the certificate, read again at the next connection after they change: certificates are renewed while it runs."""
+    """The certificate files, read again at the next connection after a renewal."""
 
     def __init__(self, certificate: str, key: str, ca: str | None) -> None:
         self._paths = [Path(path).expanduser() for path in (certificate, key, *([ca] if ca is not None else []))]
