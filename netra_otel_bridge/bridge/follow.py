@@ -10,10 +10,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from netra_otel_bridge.bridge.bridge import Bridge
+from netra_otel_bridge.core.blocking import run_here
 from netra_otel_bridge.core.clock import NS_PER_MS
 from netra_otel_bridge.core.errors import BridgeError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
-from netra_otel_bridge.core.loop_thread import run_here
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.tasks import is_set, raise_unrecorded, until
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns

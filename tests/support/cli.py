@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -16,11 +17,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import typer.main
+
 from netra_otel_bridge.cli import main
 
 ROOT = Path(__file__).parents[2]
 CANARY = "nk-canary-7e21"
 """The API key of every run; no output may hold it."""
+typer.main.get_command = functools.cache(typer.main.get_command)
+"""The commands of an app are made once for all runs in this process: making them takes longer than many a run."""
 _STATE_HOME = tempfile.TemporaryDirectory(prefix="netra-state-")
 
 

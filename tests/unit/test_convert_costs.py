@@ -125,4 +125,7 @@ def test_sums_are_by_tenant_and_hour() -> None:
         SpanCost(4, "acme", HOUR + HOUR_NS, 8, 1.0),
         SpanCost(5, "acme", HOUR + HOUR_NS, 9, 1.0),
     ]
-    assert hour_costs(spans, {2, 5}) == (HourCost("acme", HOUR, 12, 2, 0.75), HourCost("acme", HOUR + HOUR_NS, 8, 1, 1.0))
+    assert hour_costs(spans, {2, 5}) == (
+        HourCost("acme", HOUR, 12, 2, 0.75),
+        HourCost("acme", HOUR + HOUR_NS, 8, 1, 1.0),
+    )

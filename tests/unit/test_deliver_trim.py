@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status, StatusCode
 
+from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.clock import Backoff
 from netra_otel_bridge.core.model.outcome import (
     Delivered,
@@ -20,7 +21,7 @@ from netra_otel_bridge.core.model.outcome import (
     TooLarge,
 )
 from netra_otel_bridge.deliver import Answer, Sender, encode_span
-from netra_otel_bridge.deliver.trim import KEEP_BYTES, NOTES, trim
+from netra_otel_bridge.deliver.trim import KEEP_BYTES, trim
 from tests.support.batches import whole
 from tests.support.compare import sent_by_id
 from tests.support.examples import examples

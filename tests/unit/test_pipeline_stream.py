@@ -386,6 +386,7 @@ def test_a_query_is_asked_of_netra() -> None:
     assert keys(chunks) == [key for key in listed(netra.store) if key[0][0] == tenant[-1]]
 
 
+@pytest.mark.faults
 def test_a_trace_of_5000_spans_goes_on_in_its_middle() -> None:
     """One trace, with ids far from any range; each cut leaves exactly the rest, and at the end nothing is asked."""
     oracle, netra = issued(1, 5000, start_ns=START_NS - 10**18)
