@@ -23,10 +23,18 @@ from netra_otel_bridge import (
     Window,
     dead_letters,
 )
+from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import SystemClock
+from netra_otel_bridge.core.errors import NetraNotFound
 from netra_otel_bridge.emulator import EmulatorOptions
-from netra_otel_bridge.pipeline.windows import QueuedWindow, WindowQueue, without
+from netra_otel_bridge.pipeline.estimate import estimate
+from netra_otel_bridge.pipeline.fetching import read_spans
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
+from netra_otel_bridge.pipeline.windows import QueuedWindow, WindowQueue, split, without
+from netra_otel_bridge.usage.discovery import find_tenants
 from tests.support.emulator import running_emulator
+from tests.support.oracle import Oracle
+from tests.support.streams import WINDOW, StreamedNetra, small, stored
 
 KEY = "nk-reading"
 S = 10**9
@@ -147,3 +155,83 @@ def test_a_trace_that_is_too_large_to_read_stops_no_other(
     assert any(large in problem and "more than the cap" in problem for problem in report.problems)
     if state:
         assert len(list(dead_letters(tmp_path / "state"))) == 1
+
+
+def hours(traces: int) -> tuple[StreamedNetra, list[Window]]:
+    """A Netra that holds so many traces of different tenants, and the windows around them."""
+    oracle = Oracle()
+    oracle.traces(traces, 2)
+    return StreamedNetra(stored(oracle)), list(split(WINDOW, 24 * HOUR_NS))
+
+
+@pytest.mark.parametrize("refused", [{1}, {2}, {1, 3, 5}])
+def test_an_estimate_is_the_same_though_cursors_expire(refused: set[int]) -> None:
+    """A listing, or a trace, that starts again counts each trace and span once, and the sample is the same."""
+
+    async def estimated(refused: set[int]) -> Any:
+        netra, windows = hours(80)
+        netra.refused = refused
+        found = await estimate(netra, SpanConverter("raw"), WINDOW, windows, TraceQuery(), netra._clock)
+        assert netra.cursors > max(refused, default=0)
+        return found.traces, found.sampled_traces, found.spans, found.size_bytes
+
+    with small(page=7):
+        whole = asyncio.run(estimated(set()))
+        assert whole[:3] == (80, 50, 160)
+        assert asyncio.run(estimated(refused)) == whole
+
+
+def test_an_estimate_leaves_out_traces_that_are_gone() -> None:
+    """One that was deleted after it was listed counts as empty; where too many are gone, the error is raised."""
+
+    def gone(count: int) -> Any:
+        netra, windows = hours(20)
+        missing = {
+            f"spans {trace.id}" for trace in list(netra.store.starting_in(WINDOW.start_ns, WINDOW.end_ns))[:count]
+        }
+
+        def fail(call: str, _: str | None) -> None:
+            if call in missing:
+                raise NetraNotFound("gone", status=404)
+
+        netra.before = fail
+        return asyncio.run(estimate(netra, SpanConverter("raw"), WINDOW, windows, TraceQuery(), netra._clock))
+
+    assert gone(10).spans == 20
+    with pytest.raises(NetraNotFound):
+        gone(11)
+
+
+@pytest.mark.parametrize("refused", [{1}, {2, 4}])
+def test_tenants_are_found_though_cursors_expire(refused: set[int]) -> None:
+    """A listing that starts again finds the same tenants."""
+
+    async def found(refused: set[int]) -> list[str]:
+        netra, _ = hours(40)
+        netra.refused = refused
+        tenants = await find_tenants(netra, WINDOW, 24 * HOUR_NS)
+        assert netra.cursors > max(refused, default=0)
+        return tenants
+
+    with small(page=7):
+        whole = asyncio.run(found(set()))
+        assert len(whole) > 1
+        assert asyncio.run(found(refused)) == whole
+
+
+async def test_a_trace_that_is_read_again_gives_back_what_it_had_reserved() -> None:
+    """However often a cursor expires, a reservation holds one reading of the trace."""
+    oracle = Oracle()
+    oracle.traces(1, 9)
+    netra, budget = StreamedNetra(stored(oracle)), MemoryBudget(10**9)
+    sizes = []
+    with small(page=3):
+        for refused in (set(), {4}):
+            netra.refused = refused
+            reservation = budget.reserve()
+            assert len(await read_spans(netra, oracle.trace_ids[0], reservation, lambda _: None)) == 9
+            sizes.append(reservation.size_bytes)
+            reservation.release()
+    assert netra.cursors > 4
+    assert sizes[0] == sizes[1] > 0
+    assert budget.held_bytes == 0

@@ -24,14 +24,14 @@ class HourCost(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TraceCost(msgspec.Struct, frozen=True, array_like=True):
-    """What the spans of a trace cost that one destination has.
+    """The cost of those spans of a trace that one destination has.
 
-    ``hours`` are the sums of when all spans were last answered. ``untaken`` are the ids of spans that were answered and
-    that the destination has not taken, or may not have: it refused some of a batch without saying which.
+    ``hours`` are the sums as of the last time that all spans were answered. ``not_accepted`` are the ids of answered
+    spans that the destination rejected, or may have rejected: it did not say which spans of a batch it rejected.
     """
 
     hours: tuple[HourCost, ...] = ()
-    untaken: tuple[int, ...] = ()
+    not_accepted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
