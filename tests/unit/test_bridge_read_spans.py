@@ -1,4 +1,4 @@
-"""`Bridge.read_spans` and `Bridge.aread_spans` over real requests: what comes is what a replay delivers."""
+"""`Bridge.read_spans` and `Bridge.aread_spans` over real requests: they return what a replay delivers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bridge_to(emulator: ThreadedEmulator, **settings: Any) -> Bridge:
 
 
 def content(spans: Any) -> list[tuple[bytes, bytes]]:
-    """Spans as they are sent, each with its resource."""
+    """Return the spans as they are sent, each with its resource."""
     return [(encode_span(span), encode_resource(span.resource)) for span in spans]
 
 
@@ -55,7 +55,7 @@ def ids(chunks: Any) -> list[tuple[int, int]]:
 
 
 def settled(emulator: ThreadedEmulator) -> int:
-    """How many calls there were, when those that were given up have arrived too."""
+    """Return the number of calls once abandoned ones have arrived too."""
     count = -1
     while count != (now := emulator.call(lambda: emulator.emulator.calls.total())):
         count = now
@@ -65,7 +65,7 @@ def settled(emulator: ThreadedEmulator) -> int:
 
 @contextmanager
 def no_thread_left() -> Iterator[None]:
-    """What runs inside leaves no thread behind."""
+    """Check that the block leaves no thread behind."""
     before = set(threading.enumerate())
     yield
     assert not [thread for thread in threading.enumerate() if thread.name == "netra-client" and thread not in before]
@@ -73,7 +73,7 @@ def no_thread_left() -> Iterator[None]:
 
 @pytest.mark.parametrize("profile", ["genai", "raw"])
 def test_what_comes_is_what_a_replay_delivers(sample: ThreadedEmulator, profile: str) -> None:
-    """The same spans to the byte, in the order in which the traces start."""
+    """The spans are the same to the byte, in the order in which the traces start."""
     bridge = bridge_to(sample, profile=profile)
     replayed: list[ReadableSpan] = []
     bridge.replay(replayed.extend, **RANGE)
@@ -88,7 +88,7 @@ def test_what_comes_is_what_a_replay_delivers(sample: ThreadedEmulator, profile:
 
 
 def test_each_token_leads_on_in_another_bridge(sample: ThreadedEmulator) -> None:
-    """Whoever holds the token and asks for the same gets exactly the rest."""
+    """A token, passed with the same arguments, returns exactly the rest."""
     chunks = list(bridge_to(sample).read_spans(**RANGE))
     for cut in range(1, len(chunks) + 1, 2):
         rest = bridge_to(sample).read_spans(**RANGE, resume_token=chunks[cut - 1].resume_token)
@@ -96,7 +96,7 @@ def test_each_token_leads_on_in_another_bridge(sample: ThreadedEmulator) -> None
 
 
 def test_the_range_is_that_of_the_first_call(sample: ThreadedEmulator) -> None:
-    """What "now" was then stays so."""
+    """ "Now" stays the time of the first call."""
     bridge = bridge_to(sample)
     first = next(bridge.read_spans(since="48h"))
     time.sleep(0.01)
@@ -105,7 +105,7 @@ def test_the_range_is_that_of_the_first_call(sample: ThreadedEmulator) -> None:
 
 
 def test_the_async_form_is_the_same(sample: ThreadedEmulator) -> None:
-    """And a query selects."""
+    """A query selects among them."""
     bridge = bridge_to(sample)
     query = TraceQuery(filters=(TraceFilter(field="has_error", value=True, type="boolean"),))
 
@@ -118,7 +118,7 @@ def test_the_async_form_is_the_same(sample: ThreadedEmulator) -> None:
 
 
 def test_one_trace_is_read_whole_as_a_replay_delivers_it(sample: ThreadedEmulator) -> None:
-    """Its summary is found without a range, and at its end there is no more."""
+    """Its summary is found without a range, and after its end nothing comes."""
     bridge = bridge_to(sample)
     with bridge.client() as client:
         trace_id = next(client.iter_traces("2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z")).id
@@ -140,7 +140,7 @@ def test_one_trace_is_read_whole_as_a_replay_delivers_it(sample: ThreadedEmulato
     ],
 )
 def test_a_token_is_for_one_request(sample: ThreadedEmulator, other: dict[str, Any]) -> None:
-    """Given with another range, query or trace, it is refused before Netra is asked; so is one for another profile."""
+    """With another range, query, trace or profile, it is rejected before any call to Netra."""
     mine = next(bridge_to(sample).read_spans(**RANGE)).resume_token
     calls = settled(sample)
     with pytest.raises(UsageError, match="another request"):
@@ -163,7 +163,7 @@ def test_a_token_is_for_one_request(sample: ThreadedEmulator, other: dict[str, A
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(sample: ThreadedEmulator, arguments: dict[str, Any]) -> None:
-    """A range is needed, or a trace, and not both; each is what it should be."""
+    """Either a range or a trace is needed, and each must be of the right type."""
     with pytest.raises(UsageError):
         next(bridge_to(sample).read_spans(**arguments))
 
@@ -177,13 +177,13 @@ def test_a_caller_that_breaks_off_leaves_nothing_behind(sample: ThreadedEmulator
 
 
 def test_errors_come_through(sample: ThreadedEmulator) -> None:
-    """As the errors that they are."""
+    """Errors of Netra are raised as they are."""
     with no_thread_left(), pytest.raises(NetraUnauthorized):
         list(bridge_to(sample, api_key="wrong").read_spans(**RANGE))
 
 
 def test_inside_an_event_loop_it_is_a_usage_error(sample: ThreadedEmulator) -> None:
-    """Before anything is read: there, one iterates over the asynchronous form."""
+    """The error comes before anything is read, and names the asynchronous method."""
 
     async def read() -> None:
         bridge_to(sample).read_spans(**RANGE)
@@ -193,7 +193,7 @@ def test_inside_an_event_loop_it_is_a_usage_error(sample: ThreadedEmulator) -> N
 
 
 def test_while_the_caller_is_busy_the_next_traces_are_read() -> None:
-    """Requests are answered when their answers come, and not when the caller asks for the next chunk."""
+    """Answers are read as they arrive, not only when the caller asks for the next chunk."""
     options = EmulatorOptions(port=0, seed=7, traces=60, spans_per_trace=40, api_key=KEY, latency_s=0.2)
     with running_emulator(options) as emulator:
         chunks = bridge_to(emulator, concurrency=4).read_spans(**RANGE)
@@ -204,7 +204,7 @@ def test_while_the_caller_is_busy_the_next_traces_are_read() -> None:
 
 
 def test_ctrl_c_ends_it_in_order() -> None:
-    """It interrupts the wait for a chunk, and the request, which would take longer than the test allows."""
+    """It interrupts the wait for a chunk, and the request, which would take longer than the test may."""
     began = time.monotonic()
     with (
         running_emulator(EmulatorOptions(port=0, seed=7, traces=3, api_key=KEY, latency_s=2 * DEADLINE_S)) as emulator,
@@ -239,7 +239,7 @@ print(sum(1 for _ in chunks) > 0, flush=True)
 
 @pytest.mark.faults
 def test_a_forked_child_does_not_go_on_with_a_read_of_its_parent(sample: ThreadedEmulator) -> None:
-    """It is refused there, the child ends, and the parent reads on."""
+    """The child is rejected and ends, and the parent continues."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, KEY, sample.endpoint]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     refused = "this client was made in another process (make one in each process)"
