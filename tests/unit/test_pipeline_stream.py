@@ -275,7 +275,7 @@ def test_a_trace_that_is_gone_is_reported_and_the_rest_arrives() -> None:
         chunks = asyncio.run(read(stream(netra)))
     assert keys(chunks) == [key for key in listed(netra.store) if key[0] != gone]
     assert [chunk.problems for chunk in chunks if chunk.problems] == [
-        (f"trace {gone}: it is gone since Netra listed it",)
+        (f"trace {gone}: it was deleted after Netra listed it",)
     ]
 
 
@@ -317,7 +317,7 @@ def test_a_trace_without_spans_is_reported_once() -> None:
     with small(page=100, chunk=8):
         chunks = asyncio.run(read(stream(netra)))
         rest = asyncio.run(read(stream(netra, chunks[0].resume_token)))
-    assert problems(chunks) == [f"trace {empty}: Netra lists it, and holds no span of it"]
+    assert problems(chunks) == [f"trace {empty}: Netra lists it but has no spans of it"]
     assert keys(rest) == keys(chunks[1:])
     assert problems(rest) == problems(chunks[1:])
 
@@ -372,7 +372,7 @@ def test_named_traces_that_are_all_read_are_not_asked_for_again() -> None:
     oracle, netra = issued(3, 2)
     query = TraceQuery(trace_ids=(oracle.trace_ids[1], "ab" * 16))
     chunks = asyncio.run(read(stream(netra, query=query)))
-    assert problems(chunks) == [f"trace {'ab' * 16}: Netra lists none with this id in the range"]
+    assert problems(chunks) == [f"trace {'ab' * 16}: Netra has no trace with this id in the range"]
     netra.calls.clear()
     assert asyncio.run(read(stream(netra, chunks[-1].resume_token, query=query))) == []
     assert netra.calls == []
