@@ -96,7 +96,7 @@ def test_each_token_leads_on_in_another_bridge(sample: ThreadedEmulator) -> None
 
 
 def test_the_range_is_that_of_the_first_call(sample: ThreadedEmulator) -> None:
-    """ "Now" stays the time of the first call."""
+    """A relative range stays that of the first call."""
     bridge = bridge_to(sample)
     first = next(bridge.read_spans(since="48h"))
     time.sleep(0.01)
