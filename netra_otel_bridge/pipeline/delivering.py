@@ -100,7 +100,7 @@ class Deliverer:
             await asyncio.shield(request)
         except asyncio.CancelledError:
             if request.cancelled():
-                raise DestinationUnavailable(f"{self._watch.name}: its request was cancelled from elsewhere") from None
+                raise DestinationUnavailable(f"{self._watch.name}: its request was cancelled by other code") from None
             await self._sender.drain(request, DRAIN_S)
             raise
         finally:

@@ -28,7 +28,7 @@ Changes = dict[tuple[str, int], tuple[int, int, float]]
 
 def encoded(cost: TraceCost) -> bytes | None:
     """Return the cost of a trace as a column; ``None`` for an empty one."""
-    return msgspec.msgpack.encode(cost) if cost.hours or cost.untaken else None
+    return msgspec.msgpack.encode(cost) if cost.hours or cost.not_accepted else None
 
 
 def decoded(column: bytes | None) -> TraceCost:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_otel_bridge.core.clock import Backoff
-from netra_otel_bridge.core.errors import NetraSchemaError, PaginationLoop
+from netra_otel_bridge.core.errors import NetraCursorRefused, NetraRejected, NetraSchemaError, PaginationLoop
 from netra_otel_bridge.core.model.netra import TracesPage, TraceSummary, UnreadableItem
-from netra_otel_bridge.source.pages import Pager, read_pages
+from netra_otel_bridge.source.pages import RESTARTS, Pager, read_pages, with_restarts
 from tests.support.fake_clock import FakeClock
 
 
@@ -95,3 +98,71 @@ async def test_the_page_that_closes_a_loop_is_shown_first() -> None:
     assert [(await anext(shown)).next_cursor for _ in range(3)] == ["a", "b", "a"]
     with pytest.raises(PaginationLoop):
         await anext(shown)
+
+
+class ExpiringCursors:
+    """Pages of one trace each, whose cursors are their numbers; ``lives`` says how many pages each listing gets."""
+
+    def __init__(self, pages: int, lives: Iterable[int]) -> None:
+        self.pages = pages
+        self.restarts = 0
+        self._lives = iter(lives)
+
+    async def read(self, cursor: str | None) -> AsyncIterator[TracesPage]:
+        start = int(cursor or 0)
+        for number in range(start, start + next(self._lives)):
+            if number == self.pages:
+                return
+            yield traces_page(str(number + 1), more=number + 1 < self.pages)
+        raise NetraCursorRefused("the cursor has expired")
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+    async def listed(self, cursor: str | None = None) -> list[str | None]:
+        return [page.next_cursor async for page in with_restarts(self.read, cursor=cursor, on_restart=self.restart)]
+
+
+@given(st.integers(0, 8), st.lists(st.integers(0, 9), max_size=30))
+def test_a_listing_restarts_as_long_as_it_gets_further(pages: int, lives: list[int]) -> None:
+    """It ends with all pages, or with the error after four listings in a row none of which got further than before."""
+    netra = ExpiringCursors(pages, [*lives, pages + 1])
+    furthest = in_vain = 0
+    expected = 0
+    for reached in lives:
+        if reached > pages:
+            break
+        in_vain = 1 if reached > furthest else in_vain + 1
+        furthest = max(furthest, reached)
+        if in_vain > RESTARTS:
+            with pytest.raises(NetraCursorRefused):
+                asyncio.run(netra.listed())
+            assert netra.restarts == expected
+            return
+        expected += 1
+    listed = asyncio.run(netra.listed())
+    assert listed[len(listed) - pages :] == [str(number + 1) for number in range(pages)]
+    assert netra.restarts == expected
+
+
+async def test_a_cursor_of_the_caller_that_is_rejected_is_given_up_for_the_first_page() -> None:
+    """Netra's plain rejection is enough there; without a cursor the same rejection is no reason to repeat the request."""
+    asked: list[str | None] = []
+
+    async def read(cursor: str | None) -> AsyncIterator[TracesPage]:
+        asked.append(cursor)
+        if cursor is not None:
+            raise NetraRejected("bad cursor", status=400)
+        yield traces_page("1", more=False)
+
+    async def reject(cursor: str | None) -> AsyncIterator[TracesPage]:
+        asked.append(cursor)
+        raise NetraRejected("bad filter", status=400)
+        yield
+
+    assert len([page async for page in with_restarts(read, cursor="old")]) == 1
+    assert asked == ["old", None]
+    asked.clear()
+    with pytest.raises(NetraRejected, match="bad filter"):
+        _ = [page async for page in with_restarts(reject)]
+    assert asked == [None]

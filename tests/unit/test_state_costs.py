@@ -58,8 +58,8 @@ def records(draw: st.DrawFn) -> TraceRecord:
         )
         for tenant, later in keys
     )
-    untaken = draw(st.lists(st.sampled_from([0, 7, 2**64 - 1]), max_size=2, unique=True))
-    return TraceRecord(draw(st.sampled_from("abcde")), start_ns, None, b"", TraceCost(hours, tuple(untaken)))
+    not_accepted = draw(st.lists(st.sampled_from([0, 7, 2**64 - 1]), max_size=2, unique=True))
+    return TraceRecord(draw(st.sampled_from("abcde")), start_ns, None, b"", TraceCost(hours, tuple(not_accepted)))
 
 
 def sums_of(hours: list[HourCost]) -> Sums:

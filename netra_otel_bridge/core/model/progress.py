@@ -24,14 +24,14 @@ class HourCost(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TraceCost(msgspec.Struct, frozen=True, array_like=True):
-    """The cost of the spans of a trace that one destination has.
+    """The cost of those spans of a trace that one destination has.
 
-    ``hours`` holds the sums from when all spans were last acknowledged. ``untaken`` holds the ids of spans that the
-    destination answered and did not accept, or may not have accepted: it rejected some of a batch without saying which.
+    ``hours`` are the sums as of the last time that all spans were answered. ``not_accepted`` are the ids of answered
+    spans that the destination rejected, or may have rejected: it did not say which spans of a batch it rejected.
     """
 
     hours: tuple[HourCost, ...] = ()
-    untaken: tuple[int, ...] = ()
+    not_accepted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
