@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTO_VENV := .venv-proto
 RUN := $(BIN)/python
+# Workers of the tests: one more than two cores keep busy, because tests also wait.
+WORKERS ?= 3
+
+# The tests start many interpreters; without compiled modules on disk each of them would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test check docs proto faults e2e bench backends clean
 
@@ -14,7 +19,7 @@ demo: $(VENV)/.installed ## Show the main job working: a local Netra, a replay, 
 	@$(BIN)/netra-otel-bridge demo
 
 test: $(VENV)/.tested ## Run the tests; no other program is needed
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not faults"
 
 check: $(VENV)/.checked ## Format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -32,8 +37,8 @@ proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Pyt
 	PATH="$(CURDIR)/$(PROTO_VENV)/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. \
 	  netra_otel_bridge/v1/bridge.proto
 
-faults: $(VENV)/.tested ## Kill the bridge at many moments and look for what is lost; slow, needs strace for all of it
-	$(RUN) -m pytest -q -rP tests/crash
+faults: $(VENV)/.tested ## Run the bridge as a process, kill it at many moments, look for what is lost; needs strace for all of it
+	$(RUN) -m pytest -q -rP -n $(WORKERS) --dist worksteal -m faults tests/unit tests/contract tests/faults tests/crash
 
 e2e: $(VENV)/.tested backends ## Run the end-to-end tests: real servers, the real netra-sdk, clients in Go and Node
 	$(RUN) -m pytest -q tests/e2e

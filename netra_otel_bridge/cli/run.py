@@ -15,7 +15,7 @@ from netra_otel_bridge.cli.output import write_json
 from netra_otel_bridge.cli.signals import on_signals
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceQuery
-from netra_otel_bridge.service.rpc import is_wanted
+from netra_otel_bridge.service.rpc.enabled import is_enabled
 from netra_otel_bridge.service.service import Service
 
 FILES = 65_536
@@ -53,7 +53,7 @@ def run(
         settle=settle,
         state=state,
     )
-    if no_traces and no_usage and not is_wanted(bridge.settings):
+    if no_traces and no_usage and not is_enabled(bridge.settings):
         raise UsageError(
             "--no-traces and --no-usage leave nothing to do",
             hint="leave one of them out, or set NETRA_BRIDGE_GRPC_TOKEN to serve gRPC alone",

@@ -24,7 +24,7 @@ from netra_otel_bridge.core.time_text import duration_text, iso_ms, parse_durati
 from netra_otel_bridge.deliver.answers import header_secrets
 from netra_otel_bridge.service.metric_exporters import metric_exporter
 from netra_otel_bridge.service.telemetry import SERVICE_NAME
-from netra_otel_bridge.usage.backfill import PastUsage, count_steps
+from netra_otel_bridge.usage.backfill import UsageBackfill, count_steps
 from netra_otel_bridge.usage.backfill_output import file_for, send_readings, write_openmetrics
 from netra_otel_bridge.usage.discovery import find_tenants
 from netra_otel_bridge.usage.metric_sender import MetricSender
@@ -146,7 +146,7 @@ async def _backfill(
     sender = None if target.file else _sender(bridge, target)
     async with bridge.async_client() as client:
         tenants = list(dict.fromkeys(named)) or await find_tenants(client, window, bridge.settings.window_ns)
-        usage = PastUsage(client, tenants, window, step_ns, bridge.settings.concurrency)
+        usage = UsageBackfill(client, tenants, window, step_ns, bridge.settings.concurrency)
         if not quiet:
             err.print(
                 f"tenants: {count(len(tenants))}, steps of {duration_text(step_ns)}: {count(usage.steps)}, "

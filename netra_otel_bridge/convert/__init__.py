@@ -2,9 +2,9 @@
 
 from netra_otel_bridge.convert.costs import (
     SpanCost,
+    hour_costs,
     is_metered,
-    spent,
-    summed,
+    span_costs,
 )
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
 from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User
@@ -18,10 +18,10 @@ __all__ = [
     "SpanConverter",
     "SpanCost",
     "User",
+    "hour_costs",
     "instant_ns",
     "is_error",
     "is_metered",
     "is_no_id",
-    "spent",
-    "summed",
+    "span_costs",
 ]

@@ -51,7 +51,7 @@ def is_metered(span: TraceSpan) -> bool:
     return semconv.effective_kind(kind, attributes) in METERED_KINDS or bool(attributes.get("netra.usage"))
 
 
-def spent(spans: Sequence[TraceSpan], converted: Sequence[ReadableSpan]) -> list[SpanCost]:
+def span_costs(spans: Sequence[TraceSpan], converted: Sequence[ReadableSpan]) -> list[SpanCost]:
     """What those spans of a trace cost that are metered and have a tenant. ``converted`` are the same, converted.
 
     Tokens are ``total_tokens``, else those of prompt and completion together; what is unknown is 0.
@@ -69,7 +69,7 @@ def spent(spans: Sequence[TraceSpan], converted: Sequence[ReadableSpan]) -> list
     ]
 
 
-def summed(spans: Iterable[SpanCost], without: Collection[int]) -> tuple[HourCost, ...]:
+def hour_costs(spans: Iterable[SpanCost], without: Collection[int]) -> tuple[HourCost, ...]:
     """The sums of spans by tenant and hour, but for those whose ids are in ``without``."""
     sums: dict[tuple[str, int], tuple[int, int, float]] = {}
     for span_id, tenant_id, hour_ns, tokens, cost in spans:

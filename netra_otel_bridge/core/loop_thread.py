@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
@@ -88,42 +88,3 @@ def _shut_down(
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
-
-
-def run_here(work: Coroutine[Any, Any, T], *, instead: str = "areplay or aestimate") -> T:
-    """What ``work`` returns. Raises `UsageError` where an event loop runs: there, one awaits what is named ``instead``."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    work.close()
-    raise UsageError("an event loop is running in this thread", hint=f"await {instead} instead")
-
-
-def iterate_here(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """What ``items`` yields. Raises `UsageError` where an event loop runs."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _pulled(items)
-    raise UsageError("an event loop is running in this thread", hint="iterate over aread_spans instead")
-
-
-def _pulled(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """``items``, on a loop in a thread of its own: so requests are answered in time while the caller is busy."""
-    turn = asyncio.Lock()
-
-    async def following() -> T | None:
-        async with turn:
-            return await anext(items, None)
-
-    async def finish() -> None:
-        async with turn:
-            await items.aclose()
-
-    loop = LoopThread(finish)
-    try:
-        while (item := loop.run(following())) is not None:
-            yield item
-    finally:
-        loop.close()

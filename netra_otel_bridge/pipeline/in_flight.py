@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from netra_otel_bridge.convert import SpanCost, summed
+from netra_otel_bridge.convert import SpanCost, hour_costs
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.progress import KnownTrace, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
@@ -29,7 +29,7 @@ class Trace:
 
     ``first`` says that this pass had not met it before, ``queued`` that it holds a slot. ``sent`` are the spans that
     are answered with their checksums, those of earlier passes included, ``fresh`` the number that was to be sent.
-    ``untaken`` are those of them that the destination may not have, ``spent`` says what each metered span cost, and
+    ``untaken`` are those of them that the destination may not have, ``span_costs`` says what each metered span cost, and
     ``before`` what was recorded of that. ``again`` is the same trace, where it was listed with another summary meanwhile.
     """
 
@@ -43,7 +43,7 @@ class Trace:
     start_ns: int = 0
     sent: dict[int, int] = field(default_factory=dict)
     untaken: set[int] = field(default_factory=set)
-    spent: Sequence[SpanCost] = ()
+    span_costs: Sequence[SpanCost] = ()
     before: TraceCost = field(default_factory=TraceCost)
     fresh: int = 0
     unanswered: int = 0
@@ -60,9 +60,9 @@ class Trace:
             self.again.summary, self.again.digest = summary, digest
             self.again.listings.append(listing)
 
-    def recorded(self, sent: dict[int, int], spent: TraceCost) -> None:
+    def recorded(self, sent: dict[int, int], cost: TraceCost) -> None:
         """Go on from what is remembered of it."""
-        self.sent, self.before, self.untaken = sent, spent, set(spent.untaken)
+        self.sent, self.before, self.untaken = sent, cost, set(cost.untaken)
 
     def answered(self, span_id: int, checksum: int, *, taken: bool) -> None:
         """One of the spans that were to be sent is answered."""
@@ -77,9 +77,9 @@ class Trace:
         """What is to be remembered of it now. A summary of before counts no more once something was new or changed."""
         before = self.known.digest if self.known is not None and not self.fresh else None
         digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
-        hours = self.before.hours if self.unanswered else summed(self.spent, self.untaken)
-        spent = TraceCost(hours, tuple(self.untaken))
-        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent), spent)
+        hours = self.before.hours if self.unanswered else hour_costs(self.span_costs, self.untaken)
+        cost = TraceCost(hours, tuple(self.untaken))
+        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent), cost)
 
 
 class Windows:

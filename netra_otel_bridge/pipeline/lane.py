@@ -19,7 +19,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from netra_otel_bridge.convert import SpanConverter, spent
+from netra_otel_bridge.convert import SpanConverter, span_costs
 from netra_otel_bridge.core.errors import (
     DestinationUnavailable,
     NetraCursorRefused,
@@ -248,8 +248,8 @@ class TraceLane:
             self._close(work)
             return
         if work.known is not None or not work.first:
-            work.recorded(self._progress.spans(work.summary.id), self._progress.spent(work.summary.id))
-        work.spent = spent(spans, converted) if self._options.state_lasts else ()
+            work.recorded(self._progress.spans(work.summary.id), self._progress.trace_cost(work.summary.id))
+        work.span_costs = span_costs(spans, converted) if self._options.state_lasts else ()
         work.start_ns = min(span.start_time or 0 for span in converted)
         await self._ready.put((work, converted))
 

@@ -67,10 +67,10 @@ class Recorder:
         record = self._traces.get(trace_id) or self._being_stored.get(trace_id)
         return unpack_spans(record.spans if record is not None else self._lane.spans(trace_id))
 
-    def spent(self, trace_id: str) -> TraceCost:
+    def trace_cost(self, trace_id: str) -> TraceCost:
         """What the spans of a trace cost that the destination has."""
         record = self._traces.get(trace_id) or self._being_stored.get(trace_id)
-        return record.spent if record is not None else self._lane.trace_cost(trace_id)
+        return record.cost if record is not None else self._lane.trace_cost(trace_id)
 
     def first_listed(self, trace_ids: Sequence[str]) -> set[str]:
         """Those that this pass has not met before."""

@@ -110,18 +110,25 @@ class SpanObserver(Protocol):
 class Notices(LaneWatch):
     """``problem`` is what holds the lane up, "" for nothing, since ``problem_since_ns``."""
 
-    def __init__(self, name: str, limiter: LogLimit, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        limiter: LogLimit,
+        clock: Clock,
+        recorder: Recorder | None = None,
+        observer: SpanObserver | None = None,
+    ) -> None:
         super().__init__(name, limiter)
         self.problem = ""
         self.problem_since_ns = 0
-        self.recorder: Recorder | None = None
-        self.live: SpanObserver | None = None
         self._clock = clock
+        self._recorder = recorder
+        self._observer = observer
 
     def read(self, trace: TraceSummary, spans: Sequence[TraceSpan]) -> None:
         """The spans of a trace were read: live ones are measured."""
-        if self.live is not None:
-            self.live.read(trace, spans)
+        if self._observer is not None:
+            self._observer.read(trace, spans)
 
     def retrying(self, reason: str, delay_s: float) -> None:
         """The destination did not take a batch; it is sent again."""
@@ -146,7 +153,9 @@ class Notices(LaneWatch):
         """Nothing holds the lane up any more."""
         if self.problem:
             since_s = (self._clock.now_ns() - self.problem_since_ns) / 10**9
-            self._limiter.log(_log, logging.INFO, f"{self.name} goes on", f"{self.name}: goes on after {since_s:.0f} s")
+            self._limiter.log(
+                _log, logging.INFO, (self.name, "recovered"), f"{self.name}: recovered after {since_s:.0f} s"
+            )
             self._set("")
 
     def span_problem(self, problem: str) -> None:
@@ -160,8 +169,8 @@ class Notices(LaneWatch):
         self.problem = problem
         if not problem:
             self.problem_since_ns = 0
-        if changed and self.recorder is not None:
-            self.recorder.problem(problem)
+        if changed and self._recorder is not None:
+            self._recorder.problem(problem)
 
 
 class QuietNotices(Notices):

@@ -7,13 +7,12 @@ which says nothing about the other calls.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
 from netra_otel_bridge.core.clock import Backoff, Clock
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.core.loop_thread import LoopThread
 from netra_otel_bridge.core.model.dashboards import (
     ChartType,
     DashboardData,
@@ -150,80 +149,3 @@ class AsyncDashboard:
 
     def _call(self, name: str, target: str, body: bytes | None = None, subject: str = "") -> Call:
         return Call(name, target, body, subject, timeout_s=self._timeout_s, optional=True)
-
-
-class Dashboard:
-    """The dashboard calls of a `NetraClient`; the synchronous face of `AsyncDashboard`."""
-
-    def __init__(self, dashboard: AsyncDashboard, loop: LoopThread) -> None:
-        self._dashboard = dashboard
-        self._loop = loop
-
-    def query_data(
-        self,
-        scope: Scope,
-        chart_type: ChartType,
-        metrics: Metrics,
-        filter: FilterConfig,
-        dimension: Dimension | None = None,
-    ) -> DashboardData:
-        """One chart: a measure over a range of time, by step, by dimension, or as a number."""
-        return self._loop.run(self._dashboard.query_data(scope, chart_type, metrics, filter, dimension))
-
-    def get_session_stats(
-        self,
-        start_time: Time,
-        end_time: Time,
-        filters: Sequence[TraceFilter] | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        cursor: str | None = None,
-        sort_field: SessionSort | None = None,
-        sort_order: SortOrder | None = None,
-    ) -> SessionStatsPage:
-        """One page of the sessions in a range of time."""
-        return self._loop.run(
-            self._dashboard.get_session_stats(start_time, end_time, filters, limit, cursor, sort_field, sort_order)
-        )
-
-    def iter_session_stats(
-        self,
-        start_time: Time,
-        end_time: Time,
-        filters: Sequence[TraceFilter] | None = None,
-        sort_field: SessionSort | None = None,
-        sort_order: SortOrder | None = None,
-        *,
-        limit: int | None = MAX_LIMIT,
-    ) -> Iterator[SessionStats]:
-        """All sessions in a range of time, page after page of ``limit``."""
-        for page in self.iter_session_pages(start_time, end_time, filters, sort_field, sort_order, limit=limit):
-            yield from page.sessions
-
-    def iter_session_pages(
-        self,
-        start_time: Time,
-        end_time: Time,
-        filters: Sequence[TraceFilter] | None = None,
-        sort_field: SessionSort | None = None,
-        sort_order: SortOrder | None = None,
-        *,
-        limit: int | None = MAX_LIMIT,
-    ) -> Iterator[SessionStatsPage]:
-        """The pages of `iter_session_stats`, with what could not be read."""
-        return self._loop.drive(
-            self._dashboard.iter_session_pages(start_time, end_time, filters, sort_field, sort_order, limit=limit)
-        )
-
-    def get_session_summary(self, filter: SessionFilterConfig) -> dict[str, Any]:
-        """Number, cost, latency and cost by model of the sessions in a range, as Netra sent it."""
-        return self._loop.run(self._dashboard.get_session_summary(filter))
-
-    def get_session_details(
-        self, session_id: str, start_time: Time | None = None, end_time: Time | None = None
-    ) -> SessionDetails | None:
-        """One session with its traces; ``None`` for one that Netra does not know."""
-        return self._loop.run(self._dashboard.get_session_details(session_id, start_time, end_time))
-
-    def get_model_pricing(self, name: str | None = None) -> list[dict[str, Any]]:
-        """The prices that Netra computes costs with, of one model or all."""
-        return self._loop.run(self._dashboard.get_model_pricing(name))

@@ -41,7 +41,7 @@ def replace(connection: sqlite3.Connection, lane: int, records: Iterable[TraceRe
 
     To be called before their rows are written.
     """
-    now = {storable(record.trace_id): record.spent.hours for record in records}
+    now = {storable(record.trace_id): record.cost.hours for record in records}
     changes: Changes = {}
     known = 0
     for ids in chunks(now, _IDS):

@@ -147,7 +147,7 @@ class LaneState:
         with self._store.reading() as connection:
             return spent.tenants(connection, self._lane, window)
 
-    def spent(self, tenant_id: str, window: Window) -> tuple[int, float]:
+    def tenant_cost(self, tenant_id: str, window: Window) -> tuple[int, float]:
         """Tokens and cost of the spans of a tenant that start in the hours of ``window`` and that the destination has."""
         with self._store.reading() as connection:
             return spent.total(connection, self._lane, tenant_id, window)

@@ -166,7 +166,7 @@ def _traces(connection: sqlite3.Connection, lane: int, records: Sequence[TraceRe
         ON CONFLICT DO UPDATE SET start_ns = excluded.start_ns, recorded_ns = excluded.recorded_ns,
             digest = excluded.digest, spans = excluded.spans, spent = excluded.spent""",
         (
-            (lane, storable(it.trace_id), int64(it.start_ns), now_ns, it.digest, it.spans, spent.encoded(it.spent))
+            (lane, storable(it.trace_id), int64(it.start_ns), now_ns, it.digest, it.spans, spent.encoded(it.cost))
             for it in latest.values()
         ),
     )

@@ -1,9 +1,9 @@
-"""Past usage at its own time: what tenants used in each step of a range, as counters that begin with 0.
+"""Read past usage: what tenants used in each step of a range, as counters that start at 0.
 
-    tenants -> figures of each step -> readings, tenant by tenant in the order of time -> a file, or an exporter
+    tenants -> totals of each step -> readings, tenant by tenant in order of time -> a file, or an exporter
 
-The usage calls are the reference, one for each tenant and step. Where the dashboard calls are open and their figures
-add up to the usage call's, they answer a tenant's whole range at once.
+The usage calls are the reference: one call per tenant and step. If the key allows dashboard calls, and their values add
+up to those of the usage calls, they return a tenant's whole range at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Literal, TypeVar
@@ -27,36 +28,45 @@ from netra_otel_bridge.core.model.query import TraceFilter, Window
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.windows import split
 from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.usage.openmetrics import UsageReading
 from netra_otel_bridge.usage.totals import UsageTotals, totals_of
 
 MAX_SAMPLES = 1_000_000
-"""Figures of one backfill, tenants times steps: beyond that, a step or a range was mistyped."""
-CHARTED: dict[int, Literal["minute", "hour", "day"]] = {
+"""Samples of one backfill, tenants times steps. More than this means a mistyped step or range."""
+CHART_STEPS: dict[int, Literal["minute", "hour", "day"]] = {
     60 * NS_PER_S: "minute",
     3600 * NS_PER_S: "hour",
     86400 * NS_PER_S: "day",
 }
-"""The steps that dashboard calls know; they begin at full minutes, hours and days of UTC."""
+"""The steps that dashboard calls support. They begin at full minutes, hours and days in UTC."""
 MEASURES = (
     Metrics("Total Tokens", "Total Count"),
     Metrics("Request Count", "Total Count"),
     Metrics("Total Cost", "Total Count"),
 )
-CHARTED_TENANTS = 4
-"""Tenants whose charts are asked for, and held in memory, at the same time."""
+CONCURRENT_CHARTS = 4
+"""Tenants whose charts are requested, and held in memory, at the same time."""
 COST_TOLERANCE = 1e-6
-"""US dollars a step, and their share, by which two sums of the same costs may differ: each answer is rounded."""
+"""How much two sums of the same costs may differ, in US dollars per step and as a fraction: each value is rounded."""
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class PastUsage:
-    """The usage of ``tenants`` in each step of ``whole``, with at most ``concurrency`` calls at once; read it once.
+@dataclass(frozen=True, slots=True)
+class UsageReading:
+    """The usage of a tenant at ``time_ns``, counted from the start of the range."""
 
-    Steps are counted from the start of the range; the last one ends with it. ``totals`` are what was read so far,
-    ``differing`` the tenants whose steps do not add up to Netra's own figure of the range. ``calls`` are those that the
-    usage calls take; with dashboard calls it is some five a tenant. Raises `UsageError` for more than `MAX_SAMPLES`.
+    tenant_id: str
+    time_ns: int
+    total: UsageTotals
+
+
+class UsageBackfill:
+    """Reads the usage of ``tenants`` in each step of ``whole``, with at most ``concurrency`` calls at once. Read it once.
+
+    Steps are counted from the start of the range; the last one ends with the range. ``totals`` are the totals read so
+    far. ``differing`` are the tenants whose steps do not add up to Netra's total of the range. ``calls`` is the number
+    of usage calls; with dashboard calls, it takes about five calls per tenant. Raises `UsageError` for more than
+    `MAX_SAMPLES`.
     """
 
     def __init__(
@@ -72,13 +82,16 @@ class PastUsage:
         self._step_ns = step_ns
         self._concurrency = concurrency
         self._reported: dict[str, UsageTotals] = {}
-        self._charts = step_ns in CHARTED and whole.start_ns % step_ns == 0
+        self._use_charts = self.steps > 1 and step_ns in CHART_STEPS and whole.start_ns % step_ns == 0
 
     async def check(self, *, known: bool) -> None:
-        """Ask for the whole range of each tenant. Raises `NetraError`, and `NotKnown` if all should be ``known``."""
-        works = (partial(self._ask, tenant, self._whole) for tenant in self._tenants)
-        async with aclosing(in_order(works, self._concurrency)) as answers:
-            async for tenant, _, usage in answers:
+        """Ask for the whole range of each tenant.
+
+        Raises `NetraError`, and `NotKnown` if all tenants should be ``known`` and Netra does not know one.
+        """
+        calls = (partial(self._ask, tenant, self._whole) for tenant in self._tenants)
+        async with aclosing(in_order(calls, self._concurrency)) as responses:
+            async for tenant, _, usage in responses:
                 if usage is None and known:
                     raise NotKnown(
                         f"Netra knows no usage of tenant {tenant!r} in this range", hint="check the id and the range"
@@ -86,17 +99,17 @@ class PastUsage:
                 self._reported[tenant] = totals_of(usage)
 
     async def readings(self) -> AsyncGenerator[UsageReading, None]:
-        """Tenant by tenant, in the order of time: 0 at the start of the range, then the sum at the end of each step.
+        """Yield 0 at the start of the range, then the sum at the end of each step, tenant by tenant in order of time.
 
-        Call `check` first. Raises `NetraError`; `NetraSchemaError` also for a figure below 0, as counters never go
+        Call `check` first. Raises `NetraError`, and `NetraSchemaError` for a total below 0, because counters never go
         down.
         """
-        works = (partial(self._charted, tenant) for tenant in self._tenants)
-        async with aclosing(in_order(works, CHARTED_TENANTS)) as charted:
-            async for tenant, figures in charted:
+        calls = (partial(self._chart_totals, tenant) for tenant in self._tenants)
+        async with aclosing(in_order(calls, CONCURRENT_CHARTS)) as charts:
+            async for tenant, charted in charts:
                 total = self.totals[tenant] = UsageTotals()
                 yield UsageReading(tenant, self._whole.start_ns, total)
-                async with aclosing(self._figures(tenant, figures)) as steps:
+                async with aclosing(self._step_totals(tenant, charted)) as steps:
                     async for window, used in steps:
                         total = self.totals[tenant] = total + used
                         yield UsageReading(tenant, window.end_ns, total)
@@ -104,30 +117,30 @@ class PastUsage:
                     self.differing.append(tenant)
         if self.differing:
             _log.warning(
-                "%d of the tenants, the first %r: the steps do not add up to what Netra reports of the whole range; "
-                "usage may still be arriving (end the range earlier), or Netra counts some of it in two steps",
+                "%d tenants, among them %r: the steps do not add up to what Netra reports for the whole range. Either "
+                "usage is still arriving (end the range earlier), or Netra counts some of it in two steps",
                 len(self.differing),
                 self.differing[0],
             )
 
-    async def _figures(
+    async def _step_totals(
         self, tenant: str, charted: list[UsageTotals] | None
     ) -> AsyncGenerator[tuple[Window, UsageTotals], None]:
-        """The steps of a tenant with what was used in each."""
+        """Yield each step of a tenant with its usage: ``charted``, or ``None`` to ask for each step."""
         windows = split(self._whole, self._step_ns)
         if charted is not None:
             for window, used in zip(windows, charted, strict=True):
                 yield window, used
             return
-        works = (partial(self._ask, tenant, window) for window in windows)
-        async with aclosing(in_order(works, self._concurrency)) as answers:
-            async for _, window, usage in answers:
+        calls = (partial(self._ask, tenant, window) for window in windows)
+        async with aclosing(in_order(calls, self._concurrency)) as responses:
+            async for _, window, usage in responses:
                 used = totals_of(usage)
                 if used != used.positive():
                     raise NetraSchemaError(
-                        f"tenant {tenant!r}: Netra's figures from {iso_ms(window.start_ns)} to "
-                        f"{iso_ms(window.end_ns)} are below 0, and a counter cannot go down",
-                        hint="leave that time out, or name the other tenants with --tenant",
+                        f"tenant {tenant!r}: Netra's usage from {iso_ms(window.start_ns)} to "
+                        f"{iso_ms(window.end_ns)} is below 0, and a counter cannot go down",
+                        hint="leave out that time, or name the other tenants with --tenant",
                     )
                 yield window, used
 
@@ -135,32 +148,32 @@ class PastUsage:
         usage = await self._client.get_tenant_usage(tenant, iso_ms(window.start_ns), iso_ms(window.end_ns))
         return tenant, window, usage
 
-    async def _charted(self, tenant: str) -> tuple[str, list[UsageTotals] | None]:
-        """A tenant's steps from the dashboard calls; ``None`` where the usage calls have to be asked."""
-        if not self._charts or self.steps < 2:
+    async def _chart_totals(self, tenant: str) -> tuple[str, list[UsageTotals] | None]:
+        """Return a tenant's steps from the dashboard calls, or ``None`` if the usage calls must be made."""
+        if not self._use_charts:
             return tenant, None
         try:
             series = await asyncio.gather(*(self._chart(tenant, measure) for measure in MEASURES))
         except NetraError as error:
-            if self._charts:
-                self._charts = False
-                _log.warning("usage is read step by step, without dashboard calls: %s", error.message)
+            if self._use_charts:
+                self._use_charts = False
+                _log.warning("reading usage step by step, without dashboard calls: %s", error.message)
             return tenant, None
         if None in series:
             return tenant, None
         tokens, requests, costs = (one or [] for one in series)
-        figures = [UsageTotals(*one) for one in zip(tokens, requests, map(float, costs), strict=True)]
-        return tenant, figures if await self._is_usage(tenant, figures) else None
+        charted = [UsageTotals(*one) for one in zip(tokens, requests, map(float, costs), strict=True)]
+        return tenant, charted if await self._matches_usage_calls(tenant, charted) else None
 
     async def _chart(self, tenant: str, measure: Metrics) -> list[int | float] | None:
-        """One value for each step; ``None`` for a chart whose points are not those steps."""
+        """Return one value per step, or ``None`` if the chart has points outside those steps or below 0."""
         start, end = iso_ms(self._whole.start_ns), iso_ms(self._whole.end_ns)
         conditions = [TraceFilter("tenant_id", tenant)]
         data = await self._client.dashboard.query_data(
             "Spans",
             "Line Time Series",
             measure,
-            FilterConfig(start, end, CHARTED[self._step_ns], conditions),
+            FilterConfig(start, end, CHART_STEPS[self._step_ns], conditions),
         )
         return self._by_step(data.series or [])
 
@@ -178,18 +191,18 @@ class PastUsage:
             values[step] += point.value
         return values
 
-    async def _is_usage(self, tenant: str, figures: list[UsageTotals]) -> bool:
-        """Whether a tenant's charts are what the usage calls say of the range and of the step with most tokens."""
-        most = max(range(self.steps), key=lambda step: (figures[step].tokens, figures[step].cost))
+    async def _matches_usage_calls(self, tenant: str, charted: list[UsageTotals]) -> bool:
+        """Return whether the usage calls report the same for the range and for the step with most tokens."""
+        most = max(range(self.steps), key=lambda step: (charted[step].tokens, charted[step].cost))
         start_ns = self._whole.start_ns + most * self._step_ns
         _, _, usage = await self._ask(tenant, Window(start_ns, min(start_ns + self._step_ns, self._whole.end_ns)))
-        if _equal(figures[most], totals_of(usage)) and await self._agrees(tenant, sum(figures, UsageTotals())):
+        if _equal(charted[most], totals_of(usage)) and await self._agrees(tenant, sum(charted, UsageTotals())):
             return True
-        _log.info("tenant %r: its dashboard figures are not those of the usage calls, which are asked instead", tenant)
+        _log.info("tenant %r: dashboard values differ from the usage calls; using the usage calls", tenant)
         return False
 
     async def _agrees(self, tenant: str, total: UsageTotals) -> bool:
-        """Whether a sum of all steps is Netra's figure of the whole range, which is asked for again if it is not."""
+        """Return whether ``total`` is Netra's total of the whole range, which is requested again if it is not."""
         if not _equal(total, self._reported[tenant], self.steps):
             _, _, usage = await self._ask(tenant, self._whole)
             self._reported[tenant] = totals_of(usage)
@@ -197,7 +210,7 @@ class PastUsage:
 
 
 def count_steps(whole: Window, step_ns: int, tenants: int = 1) -> int:
-    """How many steps a range has. Raises `UsageError` where that is more than `MAX_SAMPLES` for all ``tenants``."""
+    """Return the number of steps in a range. Raises `UsageError` if all ``tenants`` have more than `MAX_SAMPLES`."""
     steps = -(-(whole.end_ns - whole.start_ns) // step_ns)
     if steps * tenants > MAX_SAMPLES:
         raise UsageError(
@@ -207,30 +220,30 @@ def count_steps(whole: Window, step_ns: int, tenants: int = 1) -> int:
     return steps
 
 
-async def in_order(works: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> AsyncGenerator[T, None]:
-    """What each of ``works`` answers, in their order, while ``at_once`` of them are under way.
+async def in_order(calls: Iterable[Callable[[], Awaitable[T]]], concurrency: int) -> AsyncGenerator[T, None]:
+    """Yield the result of each call, in their order, with at most ``concurrency`` in flight.
 
-    The first error is raised, and ends the others; so does closing the iterator.
+    The first error is raised and cancels the others; so does closing the iterator.
     """
     begun: deque[asyncio.Future[T]] = deque()
-    rest: Iterator[Callable[[], Awaitable[T]] | None] = chain(works, [None])
+    remaining: Iterator[Callable[[], Awaitable[T]] | None] = chain(calls, [None])
     try:
-        for work in rest:
-            while begun and (work is None or len(begun) >= at_once):
+        for call in remaining:
+            while begun and (call is None or len(begun) >= concurrency):
                 yield await begun[0]
                 begun.popleft()
-            if work is not None:
-                begun.append(asyncio.ensure_future(work()))
+            if call is not None:
+                begun.append(asyncio.ensure_future(call()))
     finally:
         for task in begun:
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
 
 
-def _equal(one: UsageTotals, other: UsageTotals, answers: int = 1) -> bool:
-    """Whether figures are the same, up to what ``answers`` rounded ones may differ in cost."""
+def _equal(one: UsageTotals, other: UsageTotals, responses: int = 1) -> bool:
+    """Return whether totals are equal, except for the rounding of costs in this many responses."""
     return (
         math.isclose(one.tokens, other.tokens, rel_tol=1e-12)
         and math.isclose(one.requests, other.requests, rel_tol=1e-12)
-        and math.isclose(one.cost, other.cost, rel_tol=COST_TOLERANCE, abs_tol=COST_TOLERANCE * answers)
+        and math.isclose(one.cost, other.cost, rel_tol=COST_TOLERANCE, abs_tol=COST_TOLERANCE * responses)
     )

@@ -1,4 +1,4 @@
-"""Usage readings as OpenTelemetry metrics with the times they belong to."""
+"""Write usage readings with their own times: to an OpenMetrics file, or through an OpenTelemetry metric exporter."""
 
 from __future__ import annotations
 
@@ -25,31 +25,36 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from netra_otel_bridge.convert.semconv import TENANT_ID
 from netra_otel_bridge.core.errors import ConfigurationError, DestinationUnavailable
 from netra_otel_bridge.usage import openmetrics
+from netra_otel_bridge.usage.backfill import UsageReading
+from netra_otel_bridge.usage.counters import COUNTERS, UsageCounter
 from netra_otel_bridge.usage.metric_sender import MetricSender
-from netra_otel_bridge.usage.openmetrics import USAGE_COUNTERS, UsageCounter, UsageReading
 
 BATCH_READINGS = 500
-"""Readings that travel in one request, each as three data points: some 300 kB, far below what servers take."""
+"""Readings per request, each with three data points: about 300 kB, far below what servers accept."""
+_SCOPE = InstrumentationScope("netra_otel_bridge")
 
 
 def file_for(path: Path) -> Path:
-    """The file that a path means, behind links. Raises `ConfigurationError` where no file can be written there."""
+    """Return the file that ``path`` leads to, with links resolved.
+
+    Raises `ConfigurationError` if no file can be written there.
+    """
     whole = path.expanduser().resolve()
     if whole.exists() and not whole.is_file():
         raise ConfigurationError(f"{path} is not a file", hint="give openmetrics: the path of a file")
     if not os.access(whole.parent, os.W_OK | os.X_OK):
         raise ConfigurationError(
-            f"no file can be written in {whole.parent}", hint="make the directory, or take another"
+            f"no file can be written in {whole.parent}", hint="create the directory, or choose another"
         )
     return whole
 
 
 async def write_openmetrics(path: Path, readings: AsyncIterator[UsageReading], labels: Mapping[str, str]) -> int:
-    """Write all readings, with ``labels`` beside the tenant's; returns the number of samples.
+    """Write all readings to a file, with ``labels`` beside the tenant's. Return the number of samples.
 
-    The file is there when it is whole, and readable by its owner alone; what was at ``path`` (a path of `file_for`)
-    stays until then. Readings are kept on disk beside it meanwhile, never in memory. Raises `DestinationUnavailable`
-    where the disk does not take them.
+    ``path`` comes from `file_for`. The file appears only when it is complete and is readable by its owner only; until
+    then whatever was there stays. Readings are kept on disk beside it meanwhile, never in memory. Raises
+    `DestinationUnavailable` if the disk rejects the writes.
     """
     samples = 0
     try:
@@ -58,25 +63,25 @@ async def write_openmetrics(path: Path, readings: AsyncIterator[UsageReading], l
                 stack.enter_context(
                     TemporaryFile("w+", dir=path.parent, encoding="utf-8", errors="replace", newline="\n")
                 )
-                for _ in USAGE_COUNTERS
+                for _ in COUNTERS
             ]
-            for counter, part in zip(USAGE_COUNTERS, parts, strict=True):
+            for counter, part in zip(COUNTERS, parts, strict=True):
                 part.write(openmetrics.metadata(counter))
             async for reading in readings:
                 label_set = openmetrics.label_set({**labels, openmetrics.tenant_label(): reading.tenant_id})
-                for counter, part in zip(USAGE_COUNTERS, parts, strict=True):
+                for counter, part in zip(COUNTERS, parts, strict=True):
                     part.write(openmetrics.sample(counter, label_set, counter.read(reading.total), reading.time_ns))
                 samples += len(parts)
-            _put_together(path, parts)
+            _join(parts, path)
     except OSError as error:
         raise DestinationUnavailable(
-            f"{path} cannot be written: {error.strerror}", hint="nothing was left there; free space, and try again"
+            f"{path} cannot be written: {error.strerror}", hint="nothing was left there; free some space and try again"
         ) from error
     return samples
 
 
-def _put_together(path: Path, parts: Iterable[IO[str]]) -> None:
-    """One file of all parts, under its own name only when it is on the disk."""
+def _join(parts: Iterable[IO[str]], path: Path) -> None:
+    """Write all parts to one file, which gets its name only once it is on the disk."""
     with NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", newline="\n", delete=False
     ) as whole:
@@ -100,10 +105,10 @@ async def send_readings(
     attributes: Mapping[str, str],
     service: str,
 ) -> int:
-    """Hand all readings to an exporter, in their order; returns the number of data points.
+    """Send all readings to an exporter, in order. Return the number of data points.
 
-    They come from ``service``, or from what ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` say, and from no
-    instance of it, where the SDK would make one up: sent again, they are the same series. Raises `DestinationError`.
+    The resource is ``service``, or what ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` say. It has no instance
+    id, because the SDK's would be random: sending again must produce the same series. Raises `DestinationError`.
     """
     resource = Resource({"service.name": service}).merge(OTELResourceDetector().detect())
     points = 0
@@ -111,7 +116,7 @@ async def send_readings(
 
     async def send() -> int:
         await sender.send(usage_metrics(batch, start_ns, attributes, resource))
-        return len(batch) * len(USAGE_COUNTERS)
+        return len(batch) * len(COUNTERS)
 
     async for reading in readings:
         batch.append(reading)
@@ -123,18 +128,15 @@ async def send_readings(
     return points
 
 
-_SCOPE = InstrumentationScope("netra_otel_bridge")
-
-
 def usage_metrics(
     readings: Sequence[UsageReading],
     start_ns: int,
     attributes: Mapping[str, str],
     resource: Resource,
 ) -> MetricsData:
-    """The three usage counters, with a point for each reading: monotonic sums, cumulative since ``start_ns``.
+    """Return the three usage counters with a point per reading: monotonic sums, cumulative since ``start_ns``.
 
-    A reading at ``start_ns`` itself is the reset that the data model has for the start of a sum: 0 at the start time.
+    A reading at ``start_ns`` itself is the data model's reset point: 0 at the start time.
     """
     metrics = [
         Metric(
@@ -142,15 +144,15 @@ def usage_metrics(
             description=counter.description,
             unit=counter.unit,
             data=Sum(
-                data_points=[_point(counter, one, start_ns, attributes) for one in readings],
+                data_points=[_point(counter, reading, start_ns, attributes) for reading in readings],
                 aggregation_temporality=AggregationTemporality.CUMULATIVE,
                 is_monotonic=True,
             ),
         )
-        for counter in USAGE_COUNTERS
+        for counter in COUNTERS
     ]
-    of_scope = ScopeMetrics(scope=_SCOPE, metrics=metrics, schema_url="")
-    return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[of_scope], schema_url="")])
+    scope_metrics = ScopeMetrics(scope=_SCOPE, metrics=metrics, schema_url="")
+    return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scope_metrics], schema_url="")])
 
 
 def _point(

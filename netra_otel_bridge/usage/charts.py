@@ -1,6 +1,6 @@
-"""What Netra's dashboards say of the last hour: latency, errors, findings, and the sessions that cost most.
+"""Read the last hour from Netra's dashboards: spend, latency, errors, findings, and the sessions that cost most.
 
-Not every key or installation allows these calls. Where they are refused that is said once, and asked again an hour later.
+Some keys and installations do not allow these calls. The log then says so once, and they are tried again an hour later.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from netra_otel_bridge.core.errors import NetraNotAllowed
 from netra_otel_bridge.core.model.dashboards import Aggregation, Bar, Dimension, FilterConfig, Measure, Metrics, Scope
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.usage.view import ChartFigure
+from netra_otel_bridge.usage.view import ChartValue
 
 WINDOW_NS = HOUR_NS
-"""What the figures are over: the hour before."""
-REFUSED_S = 3600.0
+"""The range that the values cover, up to now."""
+RETRY_S = 3600.0
+"""The time until calls that Netra did not allow are tried again."""
 MAX_SESSION_PAGES = 10
-"""Pages of a hundred sessions in which those that are wanted are looked for."""
+"""Pages of a hundred sessions that are searched for the wanted ones."""
 MAX_VALUES = 50
-"""Values of a dimension that are shown: the largest figures."""
+"""Values of a dimension that are shown: the largest."""
 DIMENSIONS: tuple[tuple[str, str, Scope], ...] = (
     ("service", "service", "Traces"),
     ("environment", "environment", "Traces"),
     ("model", "model_name", "Spans"),
 )
-"""What figures are split by: the name here, Netra's field, and whether they are of traces or of spans. What was used is of
-spans in each case."""
-_USED = ("cost", "tokens", "requests")
+"""Dimension, Netra's field, and Netra's scope. Measures of usage always have the scope ``Spans``."""
+_USAGE = ("cost", "tokens", "requests")
 MEASURES: tuple[tuple[str, str, float, Measure, Aggregation], ...] = (
     ("latency", "0.5", 1e-3, "Latency", "p50"),
     ("latency", "0.9", 1e-3, "Latency", "p90"),
@@ -43,45 +43,51 @@ MEASURES: tuple[tuple[str, str, float, Measure, Aggregation], ...] = (
     ("pii", "", 1.0, "PII Count", "Total Count"),
     ("violations", "", 1.0, "Violations", "Total Count"),
 )
-"""The gauge, its quantile, the factor from Netra's unit to the gauge's, and Netra's measure and aggregation."""
+"""Gauge, quantile, factor from Netra's unit to the gauge's, Netra's measure, and its aggregation."""
 _log = logging.getLogger(__name__)
 
 
-class LastHour:
-    """Asks one source for the figures of the last hour."""
+class DashboardCharts:
+    """Reads the dashboards of one source."""
 
     def __init__(self, client: AsyncNetraClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._refused_s: float | None = None
-        self._cut: set[str] = set()
+        self._denied_s: float | None = None
+        self._truncated: set[str] = set()
 
-    async def figures(self, now_ns: int) -> tuple[ChartFigure, ...]:
-        """The figures of the last hour; none where the calls are not allowed. Raises `NetraError`."""
-        if self._is_refused():
+    async def read(self, now_ns: int) -> tuple[ChartValue, ...]:
+        """Return the values of the last hour; none if Netra does not allow the calls. Raises `NetraError`."""
+        if self._is_denied():
             return ()
-        asked = FilterConfig(iso_ms(now_ns - WINDOW_NS), iso_ms(now_ns), "hour")
-        found: list[ChartFigure] = []
+        filters = FilterConfig(iso_ms(now_ns - WINDOW_NS), iso_ms(now_ns), "hour")
+        found: list[ChartValue] = []
         try:
             for dimension, field, scope in DIMENSIONS:
                 for name, quantile, factor, measure, aggregation in MEASURES:
-                    metrics = Metrics(measure, aggregation)
                     data = await self._client.dashboard.query_data(
-                        "Spans" if name in _USED else scope, "Horizontal Bar", metrics, asked, Dimension(field)
+                        "Spans" if name in _USAGE else scope,
+                        "Horizontal Bar",
+                        Metrics(measure, aggregation),
+                        filters,
+                        Dimension(field),
                     )
                     bars = data.bars or []
-                    self._left_out(dimension, len(bars) - MAX_VALUES)
-                    for value, figure in _largest(bars):
-                        found.append(ChartFigure(name, dimension, value, figure * factor, quantile))
+                    if len(bars) > MAX_VALUES:
+                        self._warn_truncated(dimension)
+                    for dimension_value, value in _largest(bars):
+                        found.append(ChartValue(name, dimension, dimension_value, value * factor, quantile))
         except NetraNotAllowed as error:
-            self._refuse(error)
+            self._note_denied(error)
             return ()
         return tuple(found)
 
-    async def top_sessions(self, count: int, now_ns: int, wanted: Callable[[str], bool]) -> list[str] | None:
-        """Those sessions among the dearest of the last hour that are ``wanted``, at most ``count``; ``None`` where the call is
-        not allowed. Raises `NetraError`."""
-        if self._is_refused():
+    async def costliest_sessions(self, count: int, now_ns: int, wanted: Callable[[str], bool]) -> list[str] | None:
+        """Return at most ``count`` of the ``wanted`` sessions, the most expensive of the last hour first.
+
+        Return ``None`` if Netra does not allow the call. Raises `NetraError`.
+        """
+        if self._is_denied():
             return None
         start, end = iso_ms(now_ns - WINDOW_NS), iso_ms(now_ns)
         found: dict[str, None] = {}
@@ -95,22 +101,22 @@ class LastHour:
                 if len(found) >= count or pages == MAX_SESSION_PAGES:
                     break
         except NetraNotAllowed as error:
-            self._refuse(error)
+            self._note_denied(error)
             return None
         return list(found)[:count]
 
-    def _left_out(self, dimension: str, count: int) -> None:
-        if count > 0 and dimension not in self._cut:
-            self._cut.add(dimension)
-            _log.warning("of Netra's dashboards, the %d largest values by %s are shown", MAX_VALUES, dimension)
+    def _warn_truncated(self, dimension: str) -> None:
+        if dimension not in self._truncated:
+            self._truncated.add(dimension)
+            _log.warning("Netra's dashboards: only the %d largest values by %s are exported", MAX_VALUES, dimension)
 
-    def _is_refused(self) -> bool:
-        return self._refused_s is not None and self._clock.monotonic() - self._refused_s < REFUSED_S
+    def _is_denied(self) -> bool:
+        return self._denied_s is not None and self._clock.monotonic() - self._denied_s < RETRY_S
 
-    def _refuse(self, error: NetraNotAllowed) -> None:
-        if self._refused_s is None:
-            _log.warning("going on without Netra's dashboards, with the usage calls alone: %s", error)
-        self._refused_s = self._clock.monotonic()
+    def _note_denied(self, error: NetraNotAllowed) -> None:
+        if self._denied_s is None:
+            _log.warning("Netra rejects dashboard calls; continuing with the usage calls alone: %s", error)
+        self._denied_s = self._clock.monotonic()
 
 
 def _largest(bars: list[Bar]) -> Iterator[tuple[str, float]]:

@@ -1,28 +1,25 @@
-"""What was used, as OpenTelemetry instruments: names, units, help texts, and how each is read off a `UsageView`. Pure."""
+"""Usage as OpenTelemetry instruments: names, units, help texts, and how to read each value from a `UsageView`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Generic, Literal, TypeVar
 
 from netra_otel_bridge.convert.semconv import TENANT_ID
-from netra_otel_bridge.usage.totals import Counted, UsageTotals
-from netra_otel_bridge.usage.view import ChartFigure, UsageView
+from netra_otel_bridge.usage.counters import COUNTERS
+from netra_otel_bridge.usage.totals import UsageTotals
+from netra_otel_bridge.usage.view import ChartValue, PeriodTotals, UsageView
 
 T = TypeVar("T")
 Value = tuple[float, dict[str, str]]
-_UNITS = {"tokens": "{token}", "requests": "{request}", "cost": "USD"}
-_WHAT = {
-    "tokens": "Tokens used",
-    "requests": "Requests to models made",
-    "cost": "US dollars spent on models",
-}
+Read = Callable[[UsageTotals], int | float]
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument(Generic[T]):
-    """One figure: how it is called, what it says to people, and how it is read off a ``T``."""
+    """One metric: name, kind, unit, help text, and how to read its values from a ``T``."""
 
     name: str
     kind: Literal["counter", "gauge"]
@@ -31,90 +28,100 @@ class Instrument(Generic[T]):
     read: Callable[[T], Iterable[Value]]
 
 
-def _counters(part: Callable[[Counted], UsageTotals], measure: str) -> Callable[[UsageView], Iterator[Value]]:
+def _used(read: Read) -> Callable[[UsageView], Iterator[Value]]:
     def values(view: UsageView) -> Iterator[Value]:
         for tenant_id, counted in view.counters:
-            yield getattr(part(counted), measure), {TENANT_ID: tenant_id}
+            yield read(counted.used), {TENANT_ID: tenant_id}
 
     return values
 
 
-def _periods(measure: str) -> Callable[[UsageView], Iterator[Value]]:
+def _corrected(read: Read) -> Callable[[UsageView], Iterator[Value]]:
     def values(view: UsageView) -> Iterator[Value]:
-        for one in view.periods:
-            figure = one.sessions if measure == "sessions" else getattr(one.figures, measure)
-            yield figure, {TENANT_ID: one.tenant_id, "netra.usage.period": one.period}
+        for tenant_id, counted in view.counters:
+            yield read(counted.corrected), {TENANT_ID: tenant_id}
 
     return values
 
 
-def _sessions(measure: str) -> Callable[[UsageView], Iterator[Value]]:
+def _periods(read: Callable[[PeriodTotals], int | float]) -> Callable[[UsageView], Iterator[Value]]:
     def values(view: UsageView) -> Iterator[Value]:
-        for one in view.sessions:
-            tenant = {TENANT_ID: one.tenant_id} if one.tenant_id else {}
-            yield getattr(one.figures, measure), {"session.id": one.session_id, **tenant}
+        for period in view.periods:
+            yield read(period), {TENANT_ID: period.tenant_id, "netra.usage.period": period.period}
+
+    return values
+
+
+def _sessions(read: Read) -> Callable[[UsageView], Iterator[Value]]:
+    def values(view: UsageView) -> Iterator[Value]:
+        for session in view.sessions:
+            tenant = {TENANT_ID: session.tenant_id} if session.tenant_id else {}
+            yield read(session.totals), {"session.id": session.session_id, **tenant}
 
     return values
 
 
 def _charts(name: str) -> Callable[[UsageView], Iterator[Value]]:
     def values(view: UsageView) -> Iterator[Value]:
-        for one in view.charts:
-            if one.name == name:
-                yield one.figure, _chart_attributes(one)
+        for chart in view.charts:
+            if chart.name == name:
+                yield chart.value, _chart_attributes(chart)
 
     return values
 
 
-def _chart_attributes(one: ChartFigure) -> dict[str, str]:
-    quantile = {"quantile": one.quantile} if one.quantile else {}
-    return {"netra.dimension": one.dimension, "netra.dimension.value": one.value, **quantile}
+def _chart_attributes(chart: ChartValue) -> dict[str, str]:
+    quantile = {"quantile": chart.quantile} if chart.quantile else {}
+    return {"netra.dimension": chart.dimension, "netra.dimension.value": chart.dimension_value, **quantile}
 
 
-def _replayed(measure: str, *, missing: bool) -> Callable[[UsageView], Iterator[Value]]:
+def _replayed(read: Read) -> Callable[[UsageView], Iterator[Value]]:
     def values(view: UsageView) -> Iterator[Value]:
         for one in view.replayed:
-            figures = one.reported - one.replayed if missing else one.replayed
-            yield getattr(figures, measure), {"destination": one.destination, TENANT_ID: one.tenant_id}
+            yield read(one.replayed), {"destination": one.destination, TENANT_ID: one.tenant_id}
 
     return values
 
 
+def _unreplayed(read: Read) -> Callable[[UsageView], Iterator[Value]]:
+    def values(view: UsageView) -> Iterator[Value]:
+        for one in view.replayed:
+            yield read(one.reported - one.replayed), {"destination": one.destination, TENANT_ID: one.tenant_id}
+
+    return values
+
+
+_REPLAYED = [counter for counter in COUNTERS if counter.measure != "requests"]
+"""The measures that the bridge sums over spans: it counts no requests."""
 USAGE_COUNTERS: tuple[Instrument[UsageView], ...] = (
     *(
-        Instrument(
-            f"netra.usage.{measure}",
-            "counter",
-            _UNITS[measure],
-            f"{what} by each tenant, as reported by Netra, since the bridge began counting",
-            _counters(lambda counted: counted.used, measure),
-        )
-        for measure, what in _WHAT.items()
+        Instrument(counter.name, "counter", counter.unit, counter.description, _used(counter.read))
+        for counter in COUNTERS
     ),
     *(
         Instrument(
-            f"netra.usage.corrections.{measure}",
+            f"netra.usage.corrections.{counter.measure}",
             "counter",
-            _UNITS[measure],
-            f"Corrections by Netra: subtract from netra.usage.{measure} to get net usage",
-            _counters(lambda counted: counted.corrected, measure),
+            counter.unit,
+            f"Corrections by Netra: subtract from {counter.name} to get net usage",
+            _corrected(counter.read),
         )
-        for measure in _WHAT
+        for counter in COUNTERS
     ),
 )
-"""They show where they start before they count: `Telemetry.show` says that they were collected."""
+"""Counters that show their starting value before they count: `Telemetry.show` reports when they were collected."""
 USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
     *(
         Instrument(
             f"netra.usage.period.{measure}",
             "gauge",
             unit,
-            f"{what} by each tenant in the current period (month to date) and the previous one, as reported by Netra",
-            _periods(measure),
+            f"{subject} by each tenant in the current period (month to date) and the previous one, as reported by Netra",
+            _periods(attrgetter(path)),
         )
-        for measure, what, unit in (
-            *((measure, what, _UNITS[measure]) for measure, what in _WHAT.items()),
-            ("sessions", "Sessions run", "{session}"),
+        for measure, unit, subject, path in (
+            *((counter.measure, counter.unit, counter.subject, f"totals.{counter.measure}") for counter in COUNTERS),
+            ("sessions", "{session}", "Sessions run", "sessions"),
         )
     ),
     Instrument(
@@ -126,44 +133,50 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
     ),
     *(
         Instrument(
-            f"netra.usage.session.{measure}",
+            f"netra.usage.session.{counter.measure}",
             "gauge",
-            _UNITS[measure],
-            f"{what} in the current period by the sessions that cost most lately; all others are summed as other",
-            _sessions(measure),
+            counter.unit,
+            f"{counter.subject} in the current period by the sessions that cost most lately; "
+            "all others are summed as other",
+            _sessions(counter.read),
         )
-        for measure, what in _WHAT.items()
+        for counter in COUNTERS
     ),
     *(
-        Instrument(f"netra.dashboard.{name}", "gauge", unit, f"{what}, over the last hour, by service, model, environment",
-                   _charts(name))
-        for name, unit, what in (
+        Instrument(
+            f"netra.dashboard.{name}",
+            "gauge",
+            unit,
+            f"{subject}, over the last hour, by service, model, environment",
+            _charts(name),
+        )
+        for name, unit, subject in (
             ("latency", "s", "Span duration percentiles"),
             ("error.ratio", "1", "Share of spans that failed, 0 to 1"),
-            *((measure, unit, _WHAT[measure]) for measure, unit in _UNITS.items()),
+            *((counter.measure, counter.unit, counter.subject) for counter in COUNTERS),
             ("pii", "{detection}", "Personal data detected by Netra"),
             ("violations", "{violation}", "Policy violations detected by Netra"),
         )
     ),
     *(
         Instrument(
-            f"netra_bridge.replayed.{measure}",
+            f"netra_bridge.replayed.{counter.measure}",
             "gauge",
-            _UNITS[measure],
-            f"{_WHAT[measure]} by each tenant, summed over delivered spans, for the whole hours of this month",
-            _replayed(measure, missing=False),
+            counter.unit,
+            f"{counter.subject} by each tenant, summed over delivered spans, for the whole hours of this month",
+            _replayed(counter.read),
         )
-        for measure in ("tokens", "cost")
+        for counter in _REPLAYED
     ),
     *(
         Instrument(
-            f"netra_bridge.unreplayed.{measure}",
+            f"netra_bridge.unreplayed.{counter.measure}",
             "gauge",
-            _UNITS[measure],
-            f"Netra's figure minus netra_bridge.replayed.{measure} for the same hours; 0 is good",
-            _replayed(measure, missing=True),
+            counter.unit,
+            f"Netra's figure minus netra_bridge.replayed.{counter.measure} for the same hours; 0 is good",
+            _unreplayed(counter.read),
         )
-        for measure in ("tokens", "cost")
+        for counter in _REPLAYED
     ),
     Instrument(
         "netra_bridge.usage.label_sets",
@@ -172,4 +185,4 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
         "Tenants with their own series, tenants summed as other, and tenants whose usage calls fail (failed)",
         lambda view: [(count, {"netra.label_set": label}) for label, count in view.label_sets.items()],
     ),
-)  # fmt: skip
+)

@@ -1,13 +1,13 @@
-"""What tenants used, as counters that never go down, from totals that may: pure arithmetic.
+"""Turn totals that may shrink into counters that never go down, by tenant: pure arithmetic.
 
-Netra answers a total for a tenant and a range of time; it grows while the range is open, grows a little after it, and
-can shrink. Of each open period the latest total is kept, with what was used before counting began and what Netra took
-back. So at every moment
+Netra returns a total for a tenant and a time range. The total grows while the range is open, may grow a little after
+that, and can shrink. For each open period the ledger keeps the latest total, the usage from before counting began, and
+what Netra took back. So at every moment
 
-    used - corrected = what Netra says of all periods - what was used before counting began
+    used - corrected = Netra's totals of all periods - usage from before counting began
 
-and neither ``used`` nor ``corrected`` ever goes down (`Counted`): not by the last digit of a float either, which Prometheus
-would take for a new beginning. So what was shown is remembered, and nothing below it is shown.
+and neither ``used`` nor ``corrected`` (`Counted`) ever goes down. Not even the last digit of a float may: Prometheus
+takes any decrease for a reset. So the ledger remembers what each label set has shown, and never shows less.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from netra_otel_bridge.usage.totals import OTHER, Counted, UsageTotals
 
 PeriodLength = Literal["month", "day"]
 PROMOTED_AT = 2.0
-"""How many times the cost of the cheapest tenant with a label set of its own another must have, to take its place."""
+"""A tenant takes the label set of the cheapest tenant that has one when it costs more than this many times as much."""
 NOISE = 1e-9
-"""A share of a total by which it may fall without meaning anything: sums of floats come out as they are added up."""
+"""The fraction by which a total may fall without meaning anything: a sum of floats depends on the order of addition."""
 
 
 class PeriodAccount(msgspec.Struct):
-    """A period that is open. ``total`` is Netra's latest figure, of ``asked_ns``, 0 before the first; ``before`` was used
-    before counting began."""
+    """An open period of a tenant.
+
+    ``total`` is Netra's latest total, requested at ``asked_ns`` (0: not yet). ``before`` is the part of it used before
+    counting began, ``corrected`` what Netra took back.
+    """
 
     start_ns: int
     end_ns: int
@@ -44,15 +47,15 @@ class PeriodAccount(msgspec.Struct):
     asked_ns: int = 0
 
     def counted(self) -> Counted:
-        """What this period adds to the counters."""
+        """Return what this period adds to the counters."""
         return Counted(self.total - self.before + self.corrected, self.corrected)
 
     def begin(self, before: UsageTotals) -> None:
-        """Nothing of ``before`` counts. To be called once, before the first `update`."""
+        """Exclude ``before`` from the counters. Call it once, before the first `update`."""
         self.before = self.total = before
 
     def update(self, total: UsageTotals, sessions: float, asked_ns: int) -> None:
-        """Netra says ``total`` now."""
+        """Replace Netra's total. A decrease becomes a correction."""
         if 0 < self.total.cost - total.cost <= NOISE * self.total.cost:
             total = UsageTotals(total.tokens, total.requests, self.total.cost)
         self.corrected += (self.total - total).positive()
@@ -60,12 +63,13 @@ class PeriodAccount(msgspec.Struct):
 
 
 class TenantAccount(msgspec.Struct):
-    """One tenant, counted since ``origin_ns``. ``own`` says whether it has a label set of its own, or is part of `OTHER`.
+    """One tenant, counted since ``origin_ns``.
 
-    ``shown`` says whether its label set has shown where it starts: Prometheus takes the first value it sees of a counter
-    for its start, so a value that is shown at once does not count. ``seen_ns`` is when a trace of the tenant was last
-    listed. ``closed`` is what closed periods added, ``switched`` what was counted when the label set last changed,
-    ``own_before`` what its own label set showed until then. ``floor`` is the most that it ever showed.
+    ``own`` tells whether it has its own label set or is part of `OTHER`. ``shown`` tells whether that label set has
+    shown its starting value: Prometheus takes the first value it sees as the start, so a first value other than that
+    would not count. ``seen_ns`` is when a trace of the tenant was last listed. ``closed`` is what closed periods
+    added. ``switched`` is what had been counted when the label set last changed, ``own_before`` what its own label set
+    showed until then. ``floor`` is the highest value that its own label set has shown.
     """
 
     tenant_id: str
@@ -80,26 +84,26 @@ class TenantAccount(msgspec.Struct):
     periods: list[PeriodAccount] = []
 
     def counted(self) -> Counted:
-        """All that was counted."""
+        """Return all that was counted."""
         return sum((period.counted() for period in self.periods), self.closed)
 
-    def share(self) -> Counted:
-        """What its label set has from it, since the label set last changed."""
+    def since_switch(self) -> Counted:
+        """Return what was counted since the label set last changed."""
         return self.counted() - self.switched
 
     def own_counters(self) -> Counted:
-        """What its own label set shows."""
-        counters = self.own_before + self.share() if self.own and self.shown else self.own_before
+        """Return what its own label set shows."""
+        counters = self.own_before + self.since_switch() if self.own and self.shown else self.own_before
         return counters.at_least(self.floor)
 
     def recent(self) -> UsageTotals:
-        """What was used in all periods that are open."""
+        """Return the usage in all open periods."""
         return sum((period.total for period in self.periods), UsageTotals())
 
     def open_periods(self, now_ns: int, length: PeriodLength, grace_ns: int) -> None:
-        """Make ``periods`` those that are open at ``now_ns``: the present one and those before that can still grow.
+        """Make ``periods`` those that are open at ``now_ns``: the current one, and earlier ones that can still grow.
 
-        Those that ended ``grace_ns`` ago, and were asked for since, move to ``closed``.
+        A period closes once Netra was asked for it after its grace period, which ends ``grace_ns`` after the period.
         """
         from_ns = self.periods[-1].end_ns if self.periods else min(now_ns, max(self.origin_ns, now_ns - grace_ns))
         for window in periods_between(from_ns, now_ns, length):
@@ -108,16 +112,20 @@ class TenantAccount(msgspec.Struct):
             self.closed += self.periods.pop(0).counted()
 
     def close_periods(self) -> None:
-        """Close all periods as they are, and count on from when they were last asked for: they are to be others now."""
+        """Close all periods as they are, because their length changes. Count on from when they were last requested."""
         self.origin_ns = max([self.origin_ns, *(period.asked_ns for period in self.periods)])
         self.closed, self.periods = self.counted(), []
 
 
 class LedgerHead(msgspec.Struct):
-    """What is known beside the tenants. Counting began at ``origin_ns``, 0 for not yet. Every tenant with a trace since
-    ``tenants_since_ns`` is known; traces were looked through for tenants from ``looked_back_ns`` to ``discovered_ns``.
-    ``look_back_to_ns`` is how far that is to go. ``period`` is what periods are. ``other_before`` is what tenants left behind
-    in `OTHER`, ``other_floor`` the most that it ever showed."""
+    """The ledger's state beside its tenants.
+
+    Counting began at ``origin_ns`` (0: not yet). Every tenant with a trace since ``tenants_since_ns`` is known. Traces
+    from ``looked_back_ns`` to ``discovered_ns`` were searched for tenants; the search continues back to
+    ``look_back_to_ns``. ``period`` is the length of the periods. ``other_shown`` tells whether `OTHER` has shown its
+    starting value, ``other_before`` is what tenants left behind in it, and ``other_floor`` the highest value that it
+    has shown.
+    """
 
     origin_ns: int = 0
     tenants_since_ns: int = 0
@@ -131,8 +139,11 @@ class LedgerHead(msgspec.Struct):
 
 
 class Ledger:
-    """All tenants of a source. Those that are followed are ``named``, if any are, else all; ``limit`` of them have label
-    sets of their own. The others stay as they are until they are followed again."""
+    """All tenants of a source.
+
+    The followed tenants are those ``named``, or all if none is. ``limit`` of them have their own label sets. The other
+    accounts stay unchanged until they are followed again.
+    """
 
     def __init__(
         self, head: LedgerHead, accounts: Iterable[TenantAccount], limit: int, named: Collection[str] = ()
@@ -142,15 +153,27 @@ class Ledger:
         self._limit = limit
         self._named = frozenset(named)
 
+    def begin(self, now_ns: int, length: PeriodLength) -> None:
+        """Start counting at ``now_ns``, with a search for tenants back to the start of the period."""
+        current = next(periods_between(now_ns, now_ns, length))
+        self.head = LedgerHead(now_ns, now_ns, now_ns, now_ns, current.start_ns, length)
+
+    def use_periods(self, length: PeriodLength) -> None:
+        """Count in periods of this length from now on. If that is a change, close all open periods."""
+        if self.head.period != length:
+            for account in self.tenants.values():
+                account.close_periods()
+            self.head.period = length
+
     def followed(self) -> list[TenantAccount]:
-        """The tenants that are followed."""
+        """Return the accounts of the followed tenants."""
         return [one for one in self.tenants.values() if self._is_followed(one)]
 
     def _is_followed(self, account: TenantAccount) -> bool:
         return not self._named or account.tenant_id in self._named
 
     def account(self, tenant_id: str, origin_ns: int) -> TenantAccount:
-        """The account of a tenant; a new one counts from ``origin_ns`` on."""
+        """Return the account of a tenant. A new one counts from ``origin_ns``."""
         account = self.tenants.get(tenant_id)
         if account is None:
             owners = (one for one in self.tenants.values() if one.own and self._is_followed(one))
@@ -159,27 +182,34 @@ class Ledger:
         return account
 
     def others(self) -> list[TenantAccount]:
-        """The tenants that have no label set of their own."""
+        """Return the accounts without their own label set."""
         return [account for account in self.tenants.values() if not account.own]
 
     def other_counters(self) -> Counted | None:
-        """What `OTHER` shows; ``None`` if no tenant ever was part of it."""
+        """Return what `OTHER` shows, or ``None`` if no tenant was ever part of it."""
         others = self.others()
         if not others and self.head.other_before == Counted():
             return None
-        counters = sum((one.share() for one in others), self.head.other_before)
+        counters = sum((one.since_switch() for one in others), self.head.other_before)
         return (counters if self.head.other_shown else Counted()).at_least(self.head.other_floor)
 
+    def mark_shown(self, labels: Collection[str]) -> None:
+        """Let these label sets count: they have shown their starting value."""
+        for account in self.tenants.values():
+            account.shown |= account.own and account.tenant_id in labels
+        self.head.other_shown |= OTHER in labels
+
     def remember_shown(self) -> None:
-        """What all label sets show now is the least that they show from now on."""
+        """Make what each label set shows now its lower bound."""
         for account in self.tenants.values():
             account.floor = account.own_counters()
         self.head.other_floor = self.other_counters() or self.head.other_floor
 
     def rank(self) -> list[TenantAccount]:
-        """Give the label sets to those who cost most; returns the tenants whose label set changed.
+        """Give the label sets to the tenants that cost most. Return the tenants whose label set changed.
 
-        To be called before anything new is counted: what was counted last is in the label set that shows it. A tenant keeps its label set until another costs `PROMOTED_AT` times as much.
+        Call it before anything new is counted, so that whatever was counted stays in the label set that shows it. A
+        tenant keeps its label set until another costs more than `PROMOTED_AT` times as much.
         """
         owners = sorted((one for one in self.followed() if one.own), key=_cost)
         others = sorted((one for one in self.followed() if not one.own and one.tenant_id != OTHER), key=_cost)
@@ -189,26 +219,29 @@ class Ledger:
         promoted = others[len(others) - min(free, len(others)) :]
         changed += promoted
         rest = others[: len(others) - len(promoted)]
-        for cheapest, dearest in zip(owners, reversed(rest), strict=False):
-            if _cost(dearest) <= PROMOTED_AT * _cost(cheapest):
+        for cheapest, costliest in zip(owners, reversed(rest), strict=False):
+            if _cost(costliest) <= PROMOTED_AT * _cost(cheapest):
                 break
-            changed += [cheapest, dearest]
+            changed += [cheapest, costliest]
         for account in changed:
             self._switch(account)
         return changed
 
     def forget(self, account: TenantAccount) -> None:
-        """The tenant's series end; what it had in `OTHER` stays there."""
+        """End the tenant's series. What it had counted in `OTHER` stays there."""
         if not account.own:
-            self.head.other_before += account.share()
+            self.head.other_before += account.since_switch()
         del self.tenants[account.tenant_id]
 
     def _switch(self, account: TenantAccount) -> None:
-        """Between its own label set and `OTHER`: what was counted so far stays where it was shown, or was to be."""
+        """Move a tenant between its own label set and `OTHER`.
+
+        What was counted so far stays in the label set that shows it, or was to show it.
+        """
         if account.own and account.shown:
-            account.own_before += account.share()
+            account.own_before += account.since_switch()
         else:
-            self.head.other_before += account.share()
+            self.head.other_before += account.since_switch()
         account.switched, account.own, account.shown = account.counted(), not account.own, False
 
 
@@ -217,7 +250,7 @@ def _cost(account: TenantAccount) -> float:
 
 
 def periods_between(start_ns: int, end_ns: int, length: PeriodLength) -> Iterator[Window]:
-    """The UTC months or days that have begun by ``end_ns``, from the one on in which ``start_ns`` lies."""
+    """Yield the UTC months or days that have begun by ``end_ns``, from the one that contains ``start_ns``."""
     begin = datetime.fromtimestamp(start_ns // NS_PER_S, UTC).replace(hour=0, minute=0, second=0)
     begin = begin.replace(day=1) if length == "month" else begin
     while datetime_ns(begin) <= end_ns:

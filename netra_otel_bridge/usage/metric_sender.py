@@ -1,4 +1,4 @@
-"""Any OpenTelemetry `MetricExporter`, called directly: its answer and its log as an error that says what to do."""
+"""Send metrics through any OpenTelemetry `MetricExporter`, and turn its result and its log into an actionable error."""
 
 from __future__ import annotations
 
@@ -15,20 +15,29 @@ from netra_otel_bridge.core.errors import (
     DestinationUnauthorized,
     DestinationUnavailable,
 )
-from netra_otel_bridge.core.model.outcome import Delivered, Misconfigured, Outcome, Retry
+from netra_otel_bridge.core.model.outcome import (
+    Delivered,
+    Misconfigured,
+    Outcome,
+    PartlyRefused,
+    Refused,
+    Retry,
+    TooLarge,
+)
 from netra_otel_bridge.deliver.adapters.exporter_log import STOCK, error_outcome, overhear
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.answers import Verdict, masked, outcome
 
 CLOSE_DEADLINE_S = 5.0
+"""The time that a shutdown may take."""
 _log = logging.getLogger(__name__)
 
 
 class MetricSender:
-    """Sends metrics through an exporter, one request after another, until each is taken or one is not.
+    """Sends metrics through an exporter, one request at a time, until one fails.
 
-    ``name`` is how messages call it. Stock exporters try again themselves for some seconds; what then still may pass is
-    sent again as ``backoff`` says. ``secrets`` are texts that no message may hold.
+    ``name`` is the exporter's name in messages. Stock exporters retry for some seconds on their own; if a request may
+    still succeed after that, it is sent again according to ``backoff``. ``secrets`` never appear in messages.
     """
 
     def __init__(
@@ -53,42 +62,46 @@ class MetricSender:
         self._calls: OneAtATime[Outcome] = OneAtATime(f"export {name}")
 
     async def send(self, metrics: MetricsData) -> None:
-        """Hand over one request. Raises `DestinationError`."""
+        """Send one request. Raises `DestinationError`."""
         for attempt in range(self._backoff.attempts):
             if attempt:
                 await self._clock.sleep(self._backoff.delay_s(attempt - 1))
-            answer = await self._answer(metrics)
-            if isinstance(answer, Delivered):
+            result = await self._export_within_deadline(metrics)
+            if isinstance(result, Delivered):
                 return
-            if not isinstance(answer, Retry):
+            error = self._error(result)
+            if not isinstance(result, Retry):
                 break
-        raise self._error(answer)
+        raise error
 
     async def aclose(self) -> None:
-        """Shut the exporter down, within `CLOSE_DEADLINE_S`; one that hangs is left behind."""
+        """Shut down the exporter within `CLOSE_DEADLINE_S`; abandon it if it hangs."""
         try:
             await self._calls.call(object(), self._shut_down, CLOSE_DEADLINE_S)
         except StillRunning:
-            _log.warning("%s: the exporter did not shut down in %g s and is left behind", self._name, CLOSE_DEADLINE_S)
+            _log.warning(
+                "%s: the exporter did not shut down within %g s and was abandoned", self._name, CLOSE_DEADLINE_S
+            )
         finally:
             self._calls.close()
 
-    async def _answer(self, metrics: MetricsData) -> Outcome:
+    async def _export_within_deadline(self, metrics: MetricsData) -> Outcome:
         try:
-            answer = await self._calls.call(metrics, lambda: self._export(metrics), self._deadline_s)
+            result = await self._calls.call(metrics, lambda: self._export(metrics), self._deadline_s)
         except StillRunning:
-            return Retry(f"the exporter did not answer in {self._deadline_s:g} s")
-        return masked(answer, self._secrets)
+            return Retry(f"the exporter did not return within {self._deadline_s:g} s")
+        return masked(result, self._secrets)
 
     def _export(self, metrics: MetricsData) -> Outcome:
-        """One ``export`` call, on the exporter's thread."""
+        """Call ``export`` once, on the exporter's thread."""
         token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         try:
             with overhear(self._loggers) as heard:
                 result: object = self._exporter.export(metrics)
         except Exception as error:  # noqa: BLE001  the wall around foreign code
-            known = error_outcome(error)
-            return known or outcome(Verdict.REFUSED, f"the exporter raised {type(error).__name__}: {error}")
+            return error_outcome(error) or outcome(
+                Verdict.REFUSED, f"the exporter raised {type(error).__name__}: {error}"
+            )
         finally:
             detach(token)
         if result is MetricExportResult.SUCCESS:
@@ -97,24 +110,25 @@ class MetricSender:
             return heard.outcome()
         return outcome(Verdict.MISCONFIGURED, f"the exporter returned {result!r} instead of a MetricExportResult")
 
-    def _error(self, answer: Outcome) -> DestinationError:
-        match answer:
+    def _error(self, failure: PartlyRefused | Retry | TooLarge | Refused | Misconfigured) -> DestinationError:
+        match failure:
             case Retry(reason):
                 return DestinationUnavailable(
-                    f"{self._name}: {reason}", hint="when it is back, run the same command: samples are the same again"
+                    f"{self._name}: {reason}",
+                    hint="once it is back, run the same command again: it sends the same samples",
                 )
             case Misconfigured(reason, unauthorized=True):
                 return DestinationUnauthorized(
-                    f"{self._name}: refuses the credentials: {reason}", hint="set OTEL_EXPORTER_OTLP_METRICS_HEADERS"
+                    f"{self._name}: rejects the credentials: {reason}", hint="set OTEL_EXPORTER_OTLP_METRICS_HEADERS"
                 )
             case Misconfigured(reason):
                 return DestinationMisconfigured(
                     f"{self._name}: {reason}", hint="check the address, the protocol (grpc or http/protobuf) and TLS"
                 )
         return DestinationRefuses(
-            f"{self._name}: refused: {getattr(answer, 'reason', '')}",
-            hint="it may take no samples of that time: in Prometheus, make storage.tsdb.out_of_order_time_window longer "
-            "than the range is old, or write --to openmetrics:FILE",
+            f"{self._name}: rejected: {failure.reason}",
+            hint="it may not accept samples this old: in Prometheus, set storage.tsdb.out_of_order_time_window to reach "
+            "back to the start of the range, or write --to openmetrics:FILE",
         )
 
     def _shut_down(self) -> Outcome:

@@ -1,4 +1,4 @@
-"""Usage, poll after poll: what tenants and sessions used, what Netra's dashboards say, whether the spans add up to it."""
+"""Poll usage: what tenants and sessions used, what Netra's dashboards show, and whether the spans add up to it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from netra_otel_bridge.usage.totals import UsageTotals
 from netra_otel_bridge.usage.view import ReplayedTotals, UsageView
 
 RECONCILE_POLLS = 20
-"""What was replayed is compared with what Netra reports once in so many polls."""
+"""Delivered spans are compared with what Netra reports once in this many polls."""
 
 
 class UsageFollower:
-    """Polls usage until cancelled. A poll that fails is done again: what Netra answers is always a total."""
+    """Polls usage until cancelled. A failed poll can be repeated safely, because Netra always returns totals."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class UsageFollower:
         self._replayed: tuple[ReplayedTotals, ...] = ()
 
     async def run(self) -> None:
-        """Poll. Raises `StateError`, and whatever is a defect."""
+        """Poll until cancelled. Raises `StateError`, and any exception that is a defect."""
         while (error := await self._present.ask()) is not None:
             await self._holding.wait(error)
         while True:
@@ -67,15 +67,15 @@ class UsageFollower:
             await self._clock.sleep(max(0.0, self._poll_ns / NS_PER_S - (self._clock.monotonic() - begun)))
 
     def view(self) -> UsageView:
-        """All that is shown of usage now. May be called on any thread."""
+        """Return all usage that is exported now. May be called on any thread."""
         return replace(self._meter.view, replayed=self._replayed)
 
     def collected(self, attributes: Mapping[str, str]) -> None:
-        """The counters with these attributes were collected. May be called on any thread."""
+        """Note that the counters with these attributes were collected. May be called on any thread."""
         self._meter.collected(attributes[TENANT_ID])
 
     def health(self) -> UsageHealth:
-        """How it is doing now."""
+        """Return the state of polling."""
         return UsageHealth(
             started_ns=self._started_ns,
             problem=self._notices.problem,
@@ -84,7 +84,7 @@ class UsageFollower:
         )
 
     async def _reconcile(self) -> None:
-        """Compare what each destination has had with what Netra reports, for the hours that are over."""
+        """Compare what each destination received with what Netra reports, for the hours that are over."""
         now_ns = self._present.now_ns()
         month = next(periods_between(now_ns, now_ns, "month"))
         found: list[ReplayedTotals] = []

@@ -1,4 +1,4 @@
-"""What the spans that a destination has cost, against what Netra's usage calls report for the same tenant and hours."""
+"""Compare the cost of the spans that a destination received with what Netra's usage calls report for the same hours."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from netra_otel_bridge.source.endpoint import reaches_its_path
 from netra_otel_bridge.state import LaneState
 
 LATE_NS = 10 * MINUTE_NS
-"""How long after its end an hour is compared that was followed live: what ends late comes late, and is found by later polls."""
+"""The delay after the end of an hour that was followed live until it is compared: later polls still find late spans."""
 _log = logging.getLogger(__name__)
 
 
 async def reconcile(
-    client: AsyncNetraClient, progress: Recorder, now_ns: int, period: Window
+    client: AsyncNetraClient, recorder: Recorder, now_ns: int, period: Window
 ) -> tuple[Reconciliation, ...]:
-    """Compare each tenant of a lane over those hours of ``period``, the present one, that the lane covers (`covered`).
+    """Compare each tenant of a lane over the hours of ``period``, the current one, that the lane covers (`covered`).
 
-    The result is stored in the place of the one before. Where no whole hour is covered, nothing is asked or stored. Of
-    a lane that follows certain traces only, those tenants are compared that are followed whole. A tenant that Netra does
-    not know has used nothing; one whose usage cannot be had is left out. Raises `StateError`, and `NetraError` where that
-    holds for all of them, or the key is refused.
+    The result replaces the previous one in the state. If no whole hour is covered, nothing is requested or stored. If
+    the lane follows only some traces, only tenants that it follows completely are compared. A tenant that Netra does not
+    know has used nothing; a tenant whose usage call fails is left out. Raises `StateError`, and `NetraError` if all
+    calls fail or the key is rejected.
     """
-    lane = progress.lane
+    lane = recorder.lane
     hours = covered(lane, period)
     if hours is None:
         return ()
     start, end = iso_ms(hours.start_ns), iso_ms(hours.end_ns)
-    found = []
+    found: list[Reconciliation] = []
     error: NetraError | None = None
     for tenant_id in _tenants(lane, period):
         try:
@@ -47,7 +47,7 @@ async def reconcile(
         except NetraError as failure:
             error = failure
             continue
-        tokens, cost = lane.spent(tenant_id, hours)
+        tokens, cost = lane.tenant_cost(tenant_id, hours)
         found.append(
             Reconciliation(
                 tenant_id=tenant_id,
@@ -62,16 +62,16 @@ async def reconcile(
     if error is not None:
         if not found:
             raise error
-        _log.warning("what was replayed is not compared for every tenant: %s", error)
-    await progress.write(partial(lane.reconcile, found))
+        _log.warning("cannot compare delivered spans with Netra's usage for every tenant: %s", error)
+    await recorder.write(partial(lane.reconcile, found))
     return tuple(found)
 
 
 def covered(lane: LaneState, period: Window) -> Window | None:
-    """The whole UTC hours of ``period`` of which the destination has all spans, or ``None``.
+    """Return the whole UTC hours of ``period`` for which the destination received all spans, or ``None``.
 
-    They end at the watermark (`LATE_NS` before it) or, where nothing was followed, with the last finished window, and go
-    back as far as what was followed and windows that are finished leave no gap.
+    They end `LATE_NS` before the watermark or, if nothing was followed, with the last finished window. They go back until
+    the first gap between finished windows and what was followed.
     """
     ranges = [one.window for one in lane.finished()]
     since_ns, watermark_ns = lane.since_ns(), lane.watermark_ns()
@@ -89,9 +89,12 @@ def covered(lane: LaneState, period: Window) -> Window | None:
 
 
 def _tenants(lane: LaneState, period: Window) -> list[str]:
-    """Those whose spans the destination has, and those that the lane's queries name; ids that Netra can be asked for."""
-    seen = lane.tenants(period)
+    """Return the tenants to compare: those of delivered spans, or those that the lane's queries follow completely.
+
+    Leave out ids that cannot be part of a URL.
+    """
+    tenants = lane.tenants(period)
     if lane.query:
         queries = msgspec.json.decode(lane.query, type=list[TraceQuery])
-        seen = sorted({one.tenant_id for one in queries if one.tenant_id and one == TraceQuery(one.tenant_id)})
-    return [tenant_id for tenant_id in seen if reaches_its_path(tenant_id)]
+        tenants = sorted({one.tenant_id for one in queries if one.tenant_id and one == TraceQuery(one.tenant_id)})
+    return [tenant_id for tenant_id in tenants if reaches_its_path(tenant_id)]

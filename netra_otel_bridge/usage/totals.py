@@ -1,4 +1,4 @@
-"""Totals of tokens, requests and cost."""
+"""Totals of tokens, requests and cost, and the counters made of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import msgspec
 from netra_otel_bridge.core.model.netra import SessionUsageData, TenantUsageData
 
 OTHER = "other"
-"""The label of everything beyond the budget of label sets."""
+"""The label of everything that has no series of its own."""
 
 
 class UsageTotals(msgspec.Struct, frozen=True):
@@ -24,23 +24,23 @@ class UsageTotals(msgspec.Struct, frozen=True):
         return UsageTotals(self.tokens - other.tokens, self.requests - other.requests, self.cost - other.cost)
 
     def positive(self) -> UsageTotals:
-        """Each of the three, or 0 if it is negative."""
+        """Return these totals with each negative value replaced by 0."""
         return self.at_least(UsageTotals())
 
     def at_least(self, floor: UsageTotals) -> UsageTotals:
-        """Each of the three, or what ``floor`` has if that is more."""
+        """Return the larger of each value and its counterpart in ``floor``."""
         return UsageTotals(
             max(self.tokens, floor.tokens), max(self.requests, floor.requests), max(self.cost, floor.cost)
         )
 
 
 def totals_of(usage: TenantUsageData | SessionUsageData | None) -> UsageTotals:
-    """What a usage call answered; nothing at all for what Netra does not know in that time."""
+    """Return the totals in Netra's response; zeros for ``None``, which means that Netra knows no usage in that range."""
     return UsageTotals() if usage is None else UsageTotals(usage.token_count, usage.request_count, usage.total_cost)
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """Two counters: what was used, and what of it Netra took back later."""
+    """Two counters: the usage counted so far, and how much of it Netra later took back."""
 
     used: UsageTotals = UsageTotals()
     corrected: UsageTotals = UsageTotals()
@@ -52,5 +52,5 @@ class Counted(msgspec.Struct, frozen=True):
         return Counted(self.used - other.used, self.corrected - other.corrected)
 
     def at_least(self, floor: Counted) -> Counted:
-        """Each figure, or what ``floor`` has if that is more."""
+        """Return the larger of each value and its counterpart in ``floor``."""
         return Counted(self.used.at_least(floor.used), self.corrected.at_least(floor.corrected))

@@ -51,6 +51,7 @@ from tests.support.scripted_api import (
     span,
     trace,
 )
+from tests.support.waiting import DEADLINE_S
 
 KEY = "canary-key-7f3a91"
 TRACE = "ab" * 16
@@ -135,13 +136,13 @@ async def test_a_stop_wakes_the_wait() -> None:
         AsyncNetraClient(api_key=KEY, endpoint=api.endpoint) as client,
     ):
         call = asyncio.create_task(client.list_spans_by_trace_id(TRACE))
-        await asyncio.wait_for(api.asked.wait(), 5)
+        await asyncio.wait_for(api.asked.wait(), DEADLINE_S)
         await asyncio.sleep(0.05)
         began = time.monotonic()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
 
 
 # 500/502/503/504 bursts, refused, reset, time-out in head or body
@@ -479,10 +480,10 @@ async def test_errors_carry_no_request(bad: Reply) -> None:
 
 async def test_a_byte_at_a_time() -> None:
     """A body that drips is ended by the deadline over the whole request; a read time-out would never fire."""
-    drip = Reply(json_reply(PAGE).raw, step=1, pause_s=0.05)
+    drip = Reply(json_reply(PAGE).raw, step=1, pause_s=0.1)
     began = time.monotonic()
     await fail([drip], NetraUnavailable, timeout=0.3, backoff=Backoff(attempts=1))
-    assert 0.25 < time.monotonic() - began < 2
+    assert 0.25 < time.monotonic() - began < len(drip.raw) * drip.pause_s / 2
 
 
 # gzip bomb, huge or endless body, unasked encodings

@@ -17,6 +17,7 @@ from netra_otel_bridge.deliver.otlp.encode import encode_request, encode_span
 from netra_otel_bridge.deliver.otlp.json import traces_data
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
 from tests.support.compare import differences, spans_by_id
+from tests.support.examples import examples
 from tests.support.netra_spans import recordable_spans
 
 RECORDING = Path(__file__).parents[1] / "support" / "data" / "netra-sdk-1.2.2-spans.otlp.json"
@@ -65,7 +66,7 @@ async def test_other_profiles_only_add(profile: str, tmp_path: Path) -> None:
     assert found[min(found)]["attributes"] != expected[min(found)]["attributes"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_recording_comes_out_as_it_was(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Arbitrary traces, with every type of value that OTLP has, through JSON in strings and back."""

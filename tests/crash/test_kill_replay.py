@@ -19,6 +19,8 @@ from tests.support.oracle import Sent, happened, stored_by, written_to
 from tests.support.rig import Rig, running_rig
 from tests.support.warm import Warm
 
+pytestmark = pytest.mark.faults
+
 MOST = 60
 """Kill points of a run, unless all are asked for."""
 

@@ -26,6 +26,8 @@ from tests.support.oracle import MS, happened, stored_by
 from tests.support.rig import Rig, recorded, running_rig
 from tests.support.warm import Warm
 
+pytestmark = pytest.mark.faults
+
 MOST = 40
 """Kill points of a run, unless all are asked for."""
 BATCH_SPANS = 8

@@ -60,6 +60,8 @@ from tests.support.in_process import (
 )
 from tests.support.oracle import MS, Oracle
 
+pytestmark = pytest.mark.faults
+
 HOUR_NS = 3600 * NS_PER_S
 POLL_NS = 30 * NS_PER_S
 MOST_UNRECORDED = 3 * BATCH_SPANS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -22,6 +23,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.oracle import Oracle, Sent, happened, stored_by, written_to
 from tests.support.proxy import CLEAR, Link, Proxy
 from tests.support.rig import OnPage, Rig, running_rig
+from tests.support.waiting import SOON_S, afterwards
 
 MIB = 1 << 20
 
@@ -69,9 +71,10 @@ def test_429_with_retry_after_in_seconds_as_a_date_0_negative_junk_absent(
     result = rig.replay(NETRA_BRIDGE_ATTEMPTS="6")
     assert_whole(rig, result)
     happened("429", rig.statuses(429) == 1)
-    assert at_least_s <= result.json["seconds"] < at_least_s + 5
+    assert at_least_s <= result.json["seconds"] < at_least_s + SOON_S
 
 
+@pytest.mark.faults
 def test_429_with_an_enormous_retry_after_waits_at_most_a_cap_that_is_logged_and_a_stop_wakes_it(rig: Rig) -> None:
     """A day is asked for; the log says how long it really waits, and SIGTERM ends that wait."""
     rig.netra.set_faults("status-429", "retry-after=86400")
@@ -80,7 +83,7 @@ def test_429_with_an_enormous_retry_after_waits_at_most_a_cap_that_is_logged_and
         began = time.monotonic()
         child.signal(signal.SIGTERM)
         ended = child.wait()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15, "half of the wait that the log tells"
     assert ended.code == 75
     assert len(written_to(rig.file)) == 0
 
@@ -144,24 +147,34 @@ def test_reset_or_time_out_in_head_or_body(rig: Rig, weather: str) -> None:
     with Proxy(rig.netra.emulator._port) as proxy:
         proxy.down = WEATHER[weather]
         rig.endpoint = proxy.instead_of(rig.netra.endpoint)
-        clear = threading.Timer(0.5, lambda: setattr(proxy, "down", CLEAR))
-        clear.start()
-        result = rig.replay(NETRA_BRIDGE_ATTEMPTS="30", NETRA_USAGE_TIMEOUT="0.3")
-        clear.join()
         counts = proxy.counts
+        with afterwards(
+            lambda: counts.resets + counts.half_closes + counts.stalls + counts.dropped_bytes,
+            lambda: setattr(proxy, "down", CLEAR),
+            wait_s=0.3,
+        ):
+            result = rig.replay(NETRA_BRIDGE_ATTEMPTS="30", NETRA_USAGE_TIMEOUT="0.3")
     assert_whole(rig, result)
-    happened(weather, counts.resets + counts.half_closes + counts.stalls + counts.dropped_bytes)
 
 
-def test_refused(rig: Rig) -> None:
-    """Nobody listens for a while."""
+def test_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens until a connection has been refused."""
+    refused = threading.Event()
+    connect = asyncio.SelectorEventLoop.sock_connect
+
+    async def sock_connect(loop: asyncio.SelectorEventLoop, peer: socket.socket, address: Any) -> None:
+        try:
+            await connect(loop, peer, address)
+        except ConnectionRefusedError:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_connect", sock_connect)
     with Proxy(rig.netra.emulator._port) as proxy:
         rig.endpoint = proxy.instead_of(rig.netra.endpoint)
         proxy.refuse()
-        again = threading.Timer(0.4, proxy.listen)
-        again.start()
-        result = rig.replay(NETRA_BRIDGE_ATTEMPTS="30")
-        again.join()
+        with afterwards(refused.is_set, proxy.listen):
+            result = rig.replay(NETRA_BRIDGE_ATTEMPTS="30")
     assert_whole(rig, result)
 
 
@@ -337,9 +350,10 @@ def test_a_byte_every_0_4_s(rig: Rig) -> None:
     began = time.monotonic()
     held = rig.replay(NETRA_USAGE_TIMEOUT="0.9", NETRA_BRIDGE_ATTEMPTS="1")
     assert_held(rig, held, 69, "no complete answer within 0.9 s")
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < SOON_S
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("fault", ["gzip-bomb=1024", "huge-body"])
 def test_gzip_bomb_huge_or_endless_body(rig: Rig, fault: str) -> None:
     """A clear error and flat memory; the page size is quartered down to one item and no more."""
@@ -419,10 +433,10 @@ def test_plain_http_to_another_host(rig: Rig) -> None:
     """Refused before anything is sent; 192.0.2.1 is nobody's (RFC 5737), and a try would take until its time-out."""
     rig.endpoint = "http://192.0.2.1/telemetry"
     began = time.monotonic()
-    result = rig.replay(NETRA_USAGE_TIMEOUT="30")
+    result = rig.replay(NETRA_USAGE_TIMEOUT="300")
     assert result.code == 78
     assert "192.0.2.1" in result.said
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_S
 
 
 ODD = {

@@ -38,6 +38,8 @@ from tests.support.rig import Rig
 from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Subscription, count, refusal_of, stamp
 from tests.support.server import free_ports
 
+pytestmark = pytest.mark.faults
+
 MB = 1_000_000
 MOST_ROUNDS = 8
 UNNOTICED_S = 3.0
@@ -486,7 +488,7 @@ async def test_sigterm_with_open_streams(rig: Rig, stalled: bool) -> None:
                 assert given.retry_s
             ended = await asyncio.to_thread(child.wait, 30)
             assert (ended.code, time.monotonic() - began < (8 if stalled else 4)) == (0, True)
-            assert "everything that was answered is recorded" in ended.err
+            assert "everything that was acknowledged is recorded" in ended.err
     with bridge(rig, GRPC_PORT=child.address.rpartition(":")[2]) as child:
         async with client(child.address) as stub:
             again = await Subscription(stub, "mine").batch()

@@ -90,6 +90,7 @@ def test_state_truncated_emptied_foreign_newer_flipped_deleted(rig: Rig, damage:
     rig.oracle.assert_kept(written_to(rig.file))
 
 
+@pytest.mark.faults
 def test_state_deleted_while_running(rig: Rig) -> None:
     """``run`` stops, says which file and what to do; the next start does not take it for a first one."""
     first = recent(rig)
@@ -103,6 +104,7 @@ def test_state_deleted_while_running(rig: Rig) -> None:
     assert replay(rig).code == 78
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("second", ["run", "replay", "state reset"])
 def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
     """The second exits at once with 75 and names the owner's pid; the first is not disturbed; then the lock is free."""
@@ -128,6 +130,7 @@ def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
     assert cli.run("state", "reset", "--all", "--state", str(rig.state), env=rig.environment()).code == 0
 
 
+@pytest.mark.faults
 def test_what_looks_on_needs_no_lock(rig: Rig) -> None:
     """``status`` and ``state dead-letters`` work beside a bridge that runs."""
     first = recent(rig)
@@ -144,6 +147,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
         yield running
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("error", "advice"), [("ENOSPC", "room"), ("EIO", "look at the disk")])
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("nth", [2, 6])
@@ -164,6 +168,7 @@ def test_disk_full_or_eio(rig: Rig, warm: Warm, call: str, error: str, advice: s
     assert verdict.repeated.keys() <= unrecorded
 
 
+@pytest.mark.faults
 def test_secrets_and_modes(rig: Rig) -> None:
     """Neither the key nor a header is in the state, a dead letter, the output file or what a command says; 0700, 0600."""
     poison = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]

@@ -12,6 +12,8 @@ import pytest
 from tests.support.child import Child, run
 from tests.support.cli import CANARY
 
+pytestmark = pytest.mark.faults
+
 
 def script(text: str, directory: Path, **options: object) -> Child:
     return Child("-c", text, directory=directory, program=(sys.executable,), **options)  # type: ignore[arg-type]

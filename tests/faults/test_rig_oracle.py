@@ -15,6 +15,7 @@ from netra_otel_bridge.emulator import Emulator, EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
 from tests.support.compare import Key, Normal
 from tests.support.oracle import Oracle, Sent, happened, stored_by, written_to
+from tests.support.otlp_message import request_of
 from tests.support.spans import make_span
 
 
@@ -176,3 +177,12 @@ def test_a_torn_last_line_is_not_received(oracle: Oracle, tmp_path: Path) -> Non
     oracle.assert_kept(written_to(path))
     path.write_text("{")
     assert len(written_to(path)) == 0
+
+
+def test_what_is_fed_is_what_the_document_says() -> None:
+    """The quick way to a message makes the one that the parser of OTLP JSON makes, padding and parents included."""
+    oracle = Oracle()
+    keys = oracle.traces(5, 4, padding=100)
+    keys += oracle.change(keys[:3])
+    document = oracle.document(keys)
+    assert request_of(document["resourceSpans"]) == read_document(document)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.proxy import CLEAR, Link, Proxy
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 class Echo:
@@ -62,7 +63,7 @@ def proxy(echo: Echo) -> Iterator[Proxy]:
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as connected:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=DEADLINE_S) as connected:
         yield connected
 
 
@@ -80,10 +81,7 @@ def exactly(client: socket.socket, size: int) -> bytes:
 
 def counted(value: Callable[[], object], expected: object) -> None:
     """The proxy counts after it has written: what was received may not be counted yet."""
-    deadline = time.monotonic() + 5
-    while value() != expected and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert value() == expected
+    wait_until(lambda: value() == expected)
 
 
 def test_without_weather_everything_passes(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
@@ -93,7 +91,7 @@ def test_without_weather_everything_passes(proxy: Proxy, client: socket.socket, 
     counted(lambda: (proxy.counts.connections, proxy.counts.bytes_up, proxy.counts.bytes_down), (1, 1024000, 1024000))
     client.shutdown(socket.SHUT_WR)
     assert client.recv(1) == b""
-    assert echo.ended.wait(5)
+    assert echo.ended.wait(DEADLINE_S)
 
 
 def test_latency(proxy: Proxy, client: socket.socket) -> None:
@@ -101,11 +99,15 @@ def test_latency(proxy: Proxy, client: socket.socket) -> None:
     proxy.up, proxy.down = Link(latency_s=0.1), Link(latency_s=0.15)
     began = time.monotonic()
     assert echoed(client, b"x") == b"x"
-    assert time.monotonic() - began >= 0.25
+    slow_s = time.monotonic() - began
+    assert slow_s >= 0.25
     proxy.up = proxy.down = CLEAR
-    began = time.monotonic()
-    assert echoed(client, b"x") == b"x"
-    assert time.monotonic() - began < 0.1
+    quick_s: list[float] = []
+    while not quick_s or (min(quick_s) >= 0.1 and len(quick_s) < 100):
+        began = time.monotonic()
+        assert echoed(client, b"x") == b"x"
+        quick_s.append(time.monotonic() - began)
+    assert min(quick_s) < 0.1
 
 
 def test_bandwidth(proxy: Proxy, client: socket.socket) -> None:
@@ -130,7 +132,7 @@ def test_reset_of_open_connections(proxy: Proxy, client: socket.socket) -> None:
     assert proxy.reset() == 1
     with pytest.raises(ConnectionResetError):
         client.recv(1)
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as again:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=DEADLINE_S) as again:
         assert echoed(again, b"y") == b"y"
     assert proxy.counts.resets == 1
 
@@ -153,10 +155,7 @@ def test_half_close(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
     client.sendall(b"abcdefgh")
     assert exactly(client, 100) == b"abcd"
     client.sendall(b"more")
-    deadline = time.monotonic() + 5
-    while bytes(echo.received) != b"abcdefghmore" and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert bytes(echo.received) == b"abcdefghmore"
+    wait_until(lambda: bytes(echo.received) == b"abcdefghmore")
     assert proxy.counts.half_closes == 1
 
 
@@ -167,8 +166,8 @@ def test_dropped_replies(proxy: Proxy, client: socket.socket, echo: Echo) -> Non
     client.settimeout(0.3)
     with pytest.raises(TimeoutError):
         client.recv(1)
+    wait_until(lambda: proxy.counts.dropped_bytes == 7)
     assert bytes(echo.received) == b"request"
-    assert proxy.counts.dropped_bytes == 7
     assert proxy.counts.bytes_down == 0
 
 
@@ -180,7 +179,7 @@ def test_silence(proxy: Proxy, client: socket.socket) -> None:
     client.settimeout(0.3)
     with pytest.raises(TimeoutError):
         client.recv(1)
-    assert proxy.counts.stalls == 1
+    wait_until(lambda: proxy.counts.stalls == 1)
 
 
 def test_refused(proxy: Proxy, client: socket.socket) -> None:
@@ -190,9 +189,9 @@ def test_refused(proxy: Proxy, client: socket.socket) -> None:
     with pytest.raises(ConnectionResetError):
         client.recv(1)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=DEADLINE_S)
     proxy.listen()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as again:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=DEADLINE_S) as again:
         assert echoed(again, b"y") == b"y"
 
 
@@ -202,7 +201,7 @@ def test_no_server_behind_it() -> None:
         nobody.bind(("127.0.0.1", 0))
         with (
             Proxy(nobody.getsockname()[1]) as proxy,
-            socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
+            socket.create_connection(("127.0.0.1", proxy.port), timeout=DEADLINE_S) as client,
         ):
             with pytest.raises((ConnectionError, AssertionError)):
                 assert client.recv(1), "ended"

@@ -12,6 +12,8 @@ from tests.support import strace
 from tests.support.child import Child
 from tests.support.strace import EVERYTHING, SEED, Point
 
+pytestmark = pytest.mark.faults
+
 WRITES = """
 import os, sys, threading
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

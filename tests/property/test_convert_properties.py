@@ -22,9 +22,10 @@ from netra_otel_bridge.core.model.netra import TraceSpan
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.deliver.otlp.json import encode_line
 from tests.support.converted import SPAN_ID, START_MS, TRACE_ID, attributes
+from tests.support.examples import examples
 
 QUICK = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 PROFILES: tuple[Profile, ...] = ("raw", "genai", "openinference", "both")
 POLICIES = (Privacy(), Privacy(content="drop", user="drop"), Privacy(pii="drop-content", user="hash"))

@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.deliver.otlp.encode import encode_request, encode_span, varint
+from tests.support.examples import examples
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span
 
@@ -19,7 +20,7 @@ def parsed(members: list[ReadableSpan]) -> ExportTraceServiceRequest:
     return ExportTraceServiceRequest.FromString(encode_request(members, [encode_span(span) for span in members]))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), max_size=5))
 def test_a_request_is_what_the_stock_encoder_makes(members: list[ReadableSpan]) -> None:
     """Every field of every span, event, link, scope and resource, in the same groups and order."""

@@ -18,6 +18,7 @@ from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.progress import Progress, TraceRecord
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import LaneState, StateStore, dead_letters, lane, read_status, reset
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 
 IDS = ("a", "b", "c", "", "\ud800", "é", "a\0")
@@ -245,6 +246,6 @@ def test_it_remembers_what_a_model_remembers(monkeypatch: pytest.MonkeyPatch, ch
     run_state_machine_as_test(
         StateMachine,
         settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(25), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -26,11 +26,12 @@ from netra_otel_bridge.pipeline.resume import (
     token,
 )
 from tests.support.emulator import START_NS
+from tests.support.examples import examples
 from tests.support.oracle import MS, Oracle
 from tests.support.streams import OF, WINDOW, StreamedNetra, keys, listed, read, sent, small, stored, stream
 
 MOST_LIVES = 60
-streams = settings(deadline=None, max_examples=50)
+streams = settings(deadline=None, max_examples=examples(50))
 
 
 @dataclass(frozen=True, slots=True)

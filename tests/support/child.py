@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.cli import CANARY, environment
+from tests.support.waiting import DEADLINE_S
 
 SAMPLE_S = 0.02
 _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
@@ -145,7 +146,7 @@ class Child:
         self.signal(signal.SIGKILL)
         return self.wait().killed()
 
-    def until(self, holds: Callable[[], object], timeout_s: float = 30.0) -> None:
+    def until(self, holds: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
         """Wait until ``holds()``; fails if the child ends before, or time runs out."""
         deadline = time.monotonic() + timeout_s
         while not holds():
@@ -153,7 +154,7 @@ class Child:
             assert time.monotonic() < deadline, f"not within {timeout_s:g} s\n{self.err}"
             time.sleep(0.005)
 
-    def wait(self, timeout_s: float = 60.0) -> Ended:
+    def wait(self, timeout_s: float = DEADLINE_S) -> Ended:
         """How it ended; one that does not end in time is killed, and the test fails."""
         if not self._done.wait(timeout_s):
             self.signal(signal.SIGKILL)
@@ -200,7 +201,7 @@ class Child:
                 self.peak_threads = max(self.peak_threads, len(os.listdir(process / "task")))
 
 
-def run(*arguments: str, directory: Path, timeout_s: float = 60.0, **options: Any) -> Ended:
+def run(*arguments: str, directory: Path, timeout_s: float = DEADLINE_S, **options: Any) -> Ended:
     """Run a command to its end."""
     with Child(*arguments, directory=directory, **options) as child:
         return child.wait(timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -16,11 +17,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import typer.main
+
 from netra_otel_bridge.cli import main
 
 ROOT = Path(__file__).parents[2]
 CANARY = "nk-canary-7e21"
 """The API key of every run; no output may hold it."""
+typer.main.get_command = functools.cache(typer.main.get_command)
+"""The commands of an app are made once for all runs in this process: making them takes longer than many a run."""
 _STATE_HOME = tempfile.TemporaryDirectory(prefix="netra-state-")
 
 
@@ -85,7 +90,7 @@ def start(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.P
 def ended(process: subprocess.Popen[str]) -> Result:
     """Wait for a process; one that does not end is killed, and the test fails."""
     try:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

@@ -41,6 +41,7 @@ from netra_otel_bridge.state import StateStore
 from tests.support.compare import Key, Normal, sent_by_id
 from tests.support.fake_clock import FakeClock
 from tests.support.oracle import Sent
+from tests.support.waiting import DEADLINE_S
 
 SETTLE_NS = 30 * NS_PER_S
 LOOKBACK_NS = 24 * 3600 * NS_PER_S
@@ -252,13 +253,12 @@ class Life:
         self.store = StateStore.open(directory, clock)
         self.writer = DyingWriter(self.die, lambda: self.alive)
         self.clock = PollClock(clock)
-        notices = Notices(peer.name, LogLimit(clock), clock)
+        self.recorder = Recorder(self.store.lane(netra.base_url, peer.name), self.writer, clock)
+        notices = Notices(peer.name, LogLimit(clock), clock, self.recorder)
         sender = Sender(
             Connection(peer, self.die, lambda: self.alive), backoff=Backoff(first_s=0.5), clock=clock,
             on_retry=notices.retrying, on_recovered=notices.recovered, patient=True,
         )  # fmt: skip
-        self.recorder = Recorder(self.store.lane(netra.base_url, peer.name), self.writer, clock)
-        notices.recorder = self.recorder
         options = LaneOptions(fetchers=2, batch_spans=BATCH_SPANS)
         route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, notices)
         self.follower = Follower(
@@ -283,7 +283,7 @@ class Life:
             self.clock.go_on.set()
             self.clock.resting.clear()
         resting = asyncio.create_task(self.clock.resting.wait())
-        await asyncio.wait({self._task, resting}, return_when=asyncio.FIRST_COMPLETED, timeout=3)
+        await asyncio.wait({self._task, resting}, return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE_S)
         assert self._task.done() or resting.done(), f"a poll does not end\n{_stacks()}"
         resting.cancel()
         if self._task.done():

@@ -11,6 +11,7 @@ from tests.support.cli import Result
 from tests.support.compare import Key
 from tests.support.oracle import Oracle, Sent
 from tests.support.rig import recorded
+from tests.support.waiting import DEADLINE_S
 
 CALLS = ("pwrite64", "write", "fdatasync", "fsync", "ftruncate", "rename", "unlink", "mkdir", "sendto", "sendmsg",
          "recvfrom")  # fmt: skip
@@ -61,7 +62,7 @@ def every(points: Iterable[object], check: Callable[[object], None]) -> None:
         raise AssertionError(f"fails at {', '.join(str(point) for point, _ in failed)}") from failed[0][1]
 
 
-def hung_up(port: int, timeout_s: float = 10.0) -> None:
+def hung_up(port: int, timeout_s: float = DEADLINE_S) -> None:
     """Wait until a server has read to the end what a client that was killed had sent: no connection of it is open.
 
     A request that was whole is stored by then. Without this, it could be stored after a test has looked.

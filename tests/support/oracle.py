@@ -25,9 +25,9 @@ from typing import Any, Protocol
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from netra_otel_bridge.emulator.otlp import read_document
 from tests.support.compare import Key, Normal, spans_by_id
 from tests.support.emulator import START_NS, otlp_attributes
+from tests.support.otlp_message import request_of
 
 MS = 1_000_000
 _SCOPE = {"name": "netra.instrumentation.oracle", "version": "1"}
@@ -159,7 +159,7 @@ class Oracle:
 
     def feed(self, into: Feeds, keys: Iterable[Key]) -> None:
         """Put the newest version of these spans into an emulator."""
-        refused = into.ingest(read_document(self.document(keys)))
+        refused = into.ingest(request_of(self.issued[key][-1].document for key in keys))
         assert refused == [], refused
 
     def write(self, path: Path, keys: Iterable[Key]) -> None:

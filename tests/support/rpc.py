@@ -21,6 +21,7 @@ from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1 import bridge_pb2_grpc
 from tests.support.cli import CANARY
 from tests.support.rig import Rig
+from tests.support.waiting import DEADLINE_S
 
 TOKEN = "rpc-canary-93d2"
 CREDENTIALS = (("authorization", f"Bearer {TOKEN}"),)
@@ -67,6 +68,22 @@ async def refusal_of(call: Any) -> Refused:
     except grpc.aio.AioRpcError as error:
         return refused(error)
     raise AssertionError("the call was answered")
+
+
+async def answered(served: Served) -> bool:
+    """Return whether the server accepts a call now, instead of rejecting it because others take all places."""
+    try:
+        await served.stub.GetStatus(pb.GetStatusRequest(), metadata=CREDENTIALS)
+    except grpc.aio.AioRpcError as error:
+        if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+            raise
+        return False
+    return True
+
+
+async def full(served: Served) -> bool:
+    """Return whether the server rejects a call now because others take all places."""
+    return not await answered(served)
 
 
 @dataclass
@@ -153,7 +170,7 @@ class Subscription:
         """Acknowledge a batch by its number."""
         await self.call.write(pb.FollowSpansRequest(ack=pb.FollowAck(batch=number)))
 
-    async def take(self, spans: int, timeout_s: float = 15.0) -> list[TracesData]:
+    async def take(self, spans: int, timeout_s: float = DEADLINE_S) -> list[TracesData]:
         """Acknowledge batches until so many spans have come; they must not be more."""
         taken = 0
         async with asyncio.timeout(timeout_s):

@@ -26,9 +26,11 @@ package = types.ModuleType("netra_otel_bridge")
 package.__path__ = [sys.argv[1] + "/netra_otel_bridge"]
 sys.modules["netra_otel_bridge"] = package
 from pathlib import Path
-from netra_otel_bridge.clock import SystemClock
-from netra_otel_bridge.errors import BridgeError
-from netra_otel_bridge.model import DeadLetter, Progress, TraceRecord, Window
+from netra_otel_bridge.core.clock import SystemClock
+from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.model.outcome import DeadLetter
+from netra_otel_bridge.core.model.progress import Progress, TraceRecord
+from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import StateStore, discard, read_status, reset
 directory, clock = Path(sys.argv[2]), SystemClock()
 

@@ -285,6 +285,7 @@ def test_a_port_that_is_taken(netra: ThreadedEmulator) -> None:
     assert f"127.0.0.1:{port}" in result.said
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_the_emulator_says_where_it_is_and_ends_on_a_signal(number: signal.Signals, as_json: bool) -> None:
@@ -300,6 +301,7 @@ def test_the_emulator_says_where_it_is_and_ends_on_a_signal(number: signal.Signa
     assert (result.code, result.out, result.err) == (0, "", "")
 
 
+@pytest.mark.faults
 def test_the_demo_needs_nothing(tmp_path: Path) -> None:
     """No account, no setting: the report with a trace and a tenant, everything delivered, exit 0."""
     env = environment(TMPDIR=str(tmp_path))

@@ -213,6 +213,7 @@ def test_a_process_writes_nothing_but_its_form() -> None:
     ]
 
 
+@pytest.mark.faults
 def test_the_journal_gets_priorities_and_puts_its_own_times() -> None:
     """``JOURNAL_STREAM`` is the device and inode of what the journal reads; for another stream it says nothing."""
     reading, writing = os.pipe()

@@ -333,6 +333,7 @@ def test_the_console_is_a_destination(netra: ThreadedEmulator) -> None:
     assert result.code == 0
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_signal_ends_a_replay_with_one_line(tmp_path: Path, number: signal.Signals, as_json: bool) -> None:
@@ -353,6 +354,7 @@ def test_a_signal_ends_a_replay_with_one_line(tmp_path: Path, number: signal.Sig
     assert (result.json["exit_code"] == 75) if as_json else (result.out == "")
 
 
+@pytest.mark.faults
 def test_a_background_job_of_a_shell_ends_on_sigterm(tmp_path: Path) -> None:
     """A shell that starts it with ``&`` has SIGINT ignored; SIGTERM still ends it with exit 75 and one line."""
     with running_emulator(EmulatorOptions(port=0, seed=3, traces=5, api_key=CANARY)) as netra:

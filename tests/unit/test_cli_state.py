@@ -21,6 +21,7 @@ from tests.support import cli
 from tests.support.cli import CANARY, Result, spans_in
 from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.fake_destination import Accept, FakeDestination, PartialSuccess, Reject
+from tests.support.waiting import SOON_S
 
 TRACES, SPANS = 12, 60
 
@@ -273,16 +274,16 @@ def test_refusals_that_end_the_work_are_sent_again_afterwards(
 
 
 def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Peers that take a connection and never answer are asked at the same time, and for a bounded one."""
+    """Peers that accept a connection and never answer are asked at the same time, for a bounded time."""
     monkeypatch.setattr("netra_otel_bridge.bridge.check.CHECK_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
-        arguments = [part for path in "abc" for part in ("--to", f"otlp+http://127.0.0.1:{port}/{path}")]
+        arguments = [part for path in "abcdefg" for part in ("--to", f"otlp+http://127.0.0.1:{port}/{path}")]
         begun = time.monotonic()
         result = cli.run("check", *arguments, "--json", env=cli.environment(f"http://127.0.0.1:{port}"))
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 7, "one after the other"
     assert result.code == 69
-    assert [one["said"].partition(" (")[0] for one in result.json["checks"]] == ["no answer in 1 s"] * 4
+    assert [one["said"].partition(" (")[0] for one in result.json["checks"]] == ["no answer in 1 s"] * 8
 
 
 def test_check_does_not_wait_where_netra_asks_to(netra: ThreadedEmulator, tmp_path: Path) -> None:
@@ -293,7 +294,7 @@ def test_check_does_not_wait_where_netra_asks_to(netra: ThreadedEmulator, tmp_pa
         result = cli.run("check", "--to", f"otlp-file:{tmp_path}/a", "--json", env=cli.environment(netra.endpoint))
     finally:
         netra.set_faults()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < SOON_S
     assert (result.code, result.json["checks"][0]["exit_code"]) == (75, 75)
     assert "HTTP 429" in result.json["checks"][0]["said"]
     assert "asks to wait 60 s" in result.json["checks"][0]["said"]

@@ -157,6 +157,7 @@ def test_a_netra_that_fails_leaves_no_file(netra: ThreadedEmulator, tmp_path: Pa
     assert (result.code, file.read_text(), list(tmp_path.iterdir())) == (code, "old", [file])
 
 
+@pytest.mark.faults
 def test_killed_in_the_middle_it_leaves_no_file(tmp_path: Path) -> None:
     """SIGTERM exits with 75, SIGKILL leaves nothing either: what is written meanwhile has no name."""
     with running_emulator(EmulatorOptions(port=0, api_key=CANARY, latency_s=0.05)) as netra:
@@ -173,6 +174,7 @@ def test_killed_in_the_middle_it_leaves_no_file(tmp_path: Path) -> None:
             assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.faults
 def test_a_disk_that_takes_no_more(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """Exit 69 with the reason, and no half file, where the parts still fit and the whole does not."""
     limited = (
@@ -280,7 +282,7 @@ def test_otlp_that_is_away_for_a_moment(netra: ThreadedEmulator) -> None:
     ("status", "body", "code", "message"),
     [
         (400, b"out of order sample", 3, "out_of_order_time_window"),
-        (401, b"", 77, "refuses the credentials"),
+        (401, b"", 77, "rejects the credentials"),
         (404, b"", 78, "check the address"),
     ],
 )
@@ -295,6 +297,7 @@ def test_otlp_that_refuses(netra: ThreadedEmulator, status: int, body: bytes, co
     assert CANARY in server.seen_headers[0]["authorization"]
 
 
+@pytest.mark.faults
 def test_any_exporter(netra: ThreadedEmulator) -> None:
     """``exporter:console`` prints what would be sent."""
     result = cli.ended(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.convert import SpanConverter, SpanCost, fields, is_metered, semconv, spent, summed
+from netra_otel_bridge.convert import SpanConverter, SpanCost, fields, hour_costs, is_metered, semconv, span_costs
 from netra_otel_bridge.convert.attributes import attributes_of, read_container
 from netra_otel_bridge.convert.costs import MAX_COST, MAX_TOKENS, METERED_KINDS
 from netra_otel_bridge.core.model.netra import TraceSpan
@@ -90,8 +90,8 @@ counts = st.none() | st.integers() | st.floats() | st.integers(-(10**14), 10**14
 )  # fmt: skip
 def test_whatever_netra_holds_adds_up(spans: list[TraceSpan]) -> None:
     """Nothing raises, no sum is infinite or no number, and every metered span of a tenant is one request."""
-    found = spent(spans, SpanConverter("raw").convert_trace(None, spans))
-    hours = summed(found, ())
+    found = span_costs(spans, SpanConverter("raw").convert_trace(None, spans))
+    hours = hour_costs(found, ())
     assert sum(hour.requests for hour in hours) == sum(bool(one.tenant_id) and is_metered(one) for one in spans)
     assert all(type(hour.tokens) is int and math.isfinite(hour.cost) for hour in hours)
     assert all(hour.tenant_id and hour.hour_ns % HOUR_NS == 0 for hour in hours)
@@ -113,7 +113,7 @@ def test_whatever_netra_holds_adds_up(spans: list[TraceSpan]) -> None:
 def test_what_one_span_adds(columns: dict[str, Any], tokens: int, cost: float) -> None:
     """The total, else its parts; what is unknown, or no number that can be meant, is 0."""
     one = span(kind="GENERATION", tenant_id="acme", **columns)
-    assert spent([one], SpanConverter().convert_trace(None, [one])) == [SpanCost(0xAA, "acme", HOUR, tokens, cost)]
+    assert span_costs([one], SpanConverter().convert_trace(None, [one])) == [SpanCost(0xAA, "acme", HOUR, tokens, cost)]
 
 
 def test_sums_are_by_tenant_and_hour() -> None:
@@ -125,4 +125,7 @@ def test_sums_are_by_tenant_and_hour() -> None:
         SpanCost(4, "acme", HOUR + HOUR_NS, 8, 1.0),
         SpanCost(5, "acme", HOUR + HOUR_NS, 9, 1.0),
     ]
-    assert summed(spans, {2, 5}) == (HourCost("acme", HOUR, 12, 2, 0.75), HourCost("acme", HOUR + HOUR_NS, 8, 1, 1.0))
+    assert hour_costs(spans, {2, 5}) == (
+        HourCost("acme", HOUR, 12, 2, 0.75),
+        HourCost("acme", HOUR + HOUR_NS, 8, 1, 1.0),
+    )

@@ -11,6 +11,7 @@ from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.deliver import Batcher, Item, batch_of
 from netra_otel_bridge.deliver.batching import halves_by_size, halves_by_trace
 from tests.support.batches import item, whole
+from tests.support.examples import examples
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span
 
@@ -21,7 +22,7 @@ def gather(batcher: Batcher[None], members: list[ReadableSpan]) -> list[SpanBatc
     return [batch.request for batch in ([*batches, last] if last else batches)]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), min_size=1, max_size=5))
 def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpan]) -> None:
     """Resource and scope included, the bound holds and is close: some bytes for each span, resource and scope."""

@@ -20,6 +20,7 @@ from netra_otel_bridge.deliver import batch_of, encode_span, letter, span_of
 from netra_otel_bridge.deliver.otlp.encode import encode_request
 from netra_otel_bridge.deliver.span_copy import RebuiltSpan
 from tests.support.compare import differences, sent_by_id
+from tests.support.examples import examples
 from tests.support.span_strategies import attributes, events, links, spans
 from tests.support.spans import context, make_span
 
@@ -61,7 +62,7 @@ def spans_that_dropped(draw: st.DrawFn) -> ReadableSpan:
     )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spans() | spans_that_dropped())
 def test_a_letter_read_back_is_the_span(span: ReadableSpan) -> None:
     """In every field, and byte for byte as it is sent; written again it is the same letter."""
@@ -77,7 +78,7 @@ def test_a_letter_read_back_is_the_span(span: ReadableSpan) -> None:
     assert "\n" not in dead.document
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spans() | spans_that_dropped())
 def test_a_letter_holds_what_was_there_before_others_changed_the_span(span: ReadableSpan) -> None:
     """Byte for byte as it was to be sent, whatever is left of the span itself."""
@@ -92,7 +93,7 @@ def test_a_letter_holds_what_was_there_before_others_changed_the_span(span: Read
         assert encode_request([again], [encode_span(again)]) == encode_request([span], [encoded])
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), max_size=5))
 def test_spans_of_letters_are_sent_as_the_spans_were(members: list[ReadableSpan]) -> None:
     """In one batch: resources that are equal count as one, and the stock encoder makes the same of them too."""

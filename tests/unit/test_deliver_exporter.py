@@ -232,6 +232,7 @@ async def test_a_reason_never_holds_a_secret_nor_a_page() -> None:
     await destination.aclose()
 
 
+@pytest.mark.faults
 def test_a_process_ends_although_an_exporter_hangs() -> None:
     """The thread is a daemon: neither the interpreter's exit nor `aclose` waits for a call that never returns."""
     program = """

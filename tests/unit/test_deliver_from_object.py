@@ -41,6 +41,7 @@ from netra_otel_bridge.deliver import Answer, Destination, ExporterDestination, 
 from netra_otel_bridge.deliver.adapters.callback import CallbackDestination
 from netra_otel_bridge.deliver.adapters.processor import ProcessorDestination
 from tests.support.batches import whole
+from tests.support.examples import examples
 from tests.support.exporters import ScriptedExporter
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
@@ -407,7 +408,7 @@ def run_sender(destination: Destination, count: int) -> Answer[None]:
 POISON = st.sets(st.integers(0, 29))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(POISON, st.integers(1, 30))
 def test_a_processor_gets_each_span_once_whatever_is_poison(poison: set[int], count: int) -> None:
     """Exactly the poisonous spans are dead, all others are delivered, and each went to ``on_end`` exactly once."""
@@ -419,7 +420,7 @@ def test_a_processor_gets_each_span_once_whatever_is_poison(poison: set[int], co
     assert Counter(span.context.span_id for span in processor.ended) == dict.fromkeys(range(count), 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(POISON, st.integers(1, 30), st.booleans())
 def test_a_function_that_takes_all_or_nothing_gets_the_rest(poison: set[int], count: int, plain: bool) -> None:
     """Exactly the poisonous spans are dead; every other span was in one call that returned."""

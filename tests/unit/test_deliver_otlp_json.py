@@ -17,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.deliver.otlp.json import encode_line, traces_data, value_json
+from tests.support.examples import examples
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span
 
@@ -38,7 +39,7 @@ def comparable(message: Any) -> str:
     return str(message)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), max_size=6))
 def test_a_line_is_what_the_protobuf_encoder_makes(members: list[ReadableSpan]) -> None:
     """Every field and value, for spans of any content, grouped by resource and scope."""

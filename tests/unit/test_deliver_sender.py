@@ -29,6 +29,7 @@ from netra_otel_bridge.core.model.outcome import (
 from netra_otel_bridge.deliver import Answer, Batch, Batcher, Destination, Sender, open_destination
 from tests.support.batches import item, whole
 from tests.support.cutting import cutting_server
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
 
@@ -317,7 +318,7 @@ async def test_a_flood_of_refusals_after_a_good_year_stops_the_lane() -> None:
         await sending.send(flood, Answer())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3000)), min_size=1, max_size=40),
     st.sets(st.integers(1, 40)),

@@ -23,6 +23,7 @@ from netra_otel_bridge.deliver import Answer, Sender, encode_span
 from netra_otel_bridge.deliver.trim import KEEP_BYTES, NOTES, trim
 from tests.support.batches import whole
 from tests.support.compare import sent_by_id
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 from tests.support.span_strategies import spans
 from tests.support.spans import context, make_span
@@ -61,7 +62,7 @@ def shape(value: Any) -> Any:
             return value
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow])
 @given(
     spans(), st.dictionaries(st.text(min_size=1, max_size=5), contents, max_size=6), contents, st.integers(1, 60_000)
 )

@@ -23,6 +23,7 @@ from netra_otel_bridge.deliver import Answer, Destination, Sender, open_destinat
 from tests.support.batches import whole
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
+from tests.support.waiting import DEADLINE_S, until
 
 BATCH = whole((make_span(1), make_span(2)))
 CAP_S = 30.0
@@ -36,11 +37,11 @@ class Outcomes:
     def __init__(self, outcomes: Sequence[Outcome], slow_s: float = 0) -> None:
         self.left = list(outcomes)
         self.batches: list[SpanBatch] = []
-        self._slow_s = slow_s
+        self.slow_s = slow_s
 
     async def send(self, batch: SpanBatch) -> Outcome:
         self.batches.append(batch)
-        await asyncio.sleep(self._slow_s)
+        await asyncio.sleep(self.slow_s)
         return self.left.pop(0) if self.left else Delivered()
 
     async def aclose(self) -> None:
@@ -149,13 +150,12 @@ async def test_a_back_off_wait_ends_at_once_when_its_task_is_cancelled() -> None
     """On the real clock: a stop is not held up by a wait of half a minute."""
     told = Told()
     task = asyncio.create_task(told.sender(Outcomes([Retry("down", CAP_S)] * 9), SystemClock()).send(BATCH, Answer()))
-    await asyncio.sleep(0.02)
-    assert told.waits
+    await until(lambda: told.waits)
     begun = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < CAP_S / 2
 
 
 async def test_draining_takes_the_answer_of_the_request_that_is_under_way_and_asks_nothing_more() -> None:
@@ -163,9 +163,8 @@ async def test_draining_takes_the_answer_of_the_request_that_is_under_way_and_as
     fake, answer = Outcomes([Refused("one is bad"), Delivered()], slow_s=0.05), Answer()
     sender = Told().sender(fake, SystemClock())
     sending = asyncio.create_task(sender.send(BATCH, answer))
-    await asyncio.sleep(0.07)
-    assert len(fake.batches) == 2
-    await sender.drain(sending, 5)
+    await until(lambda: len(fake.batches) == 2, every_s=0)
+    await sender.drain(sending, DEADLINE_S)
     assert sending.cancelled()
     assert answer.accepted == [BATCH.items[0]]
     assert len(fake.batches) == 2
@@ -179,8 +178,8 @@ async def test_draining_lets_a_last_request_end_the_batch() -> None:
     fake, answer = Outcomes([], slow_s=0.05), Answer()
     sender = Told().sender(fake, SystemClock())
     sending = asyncio.create_task(sender.send(BATCH, answer))
-    await asyncio.sleep(0.01)
-    await sender.drain(sending, 5)
+    await until(lambda: fake.batches, every_s=0)
+    await sender.drain(sending, DEADLINE_S)
     assert sending.done()
     assert answer.delivered == 2
 
@@ -188,23 +187,23 @@ async def test_draining_lets_a_last_request_end_the_batch() -> None:
 @pytest.mark.parametrize(
     ("fake", "seconds"),
     [
-        (Outcomes([], slow_s=60), 0.2),
-        (Outcomes([Retry("down", CAP_S)]), 20),
-        (Outcomes([Retry("down", CAP_S)], slow_s=0.1), 20),
-        (Outcomes([Misconfigured("moved")], slow_s=0.1), 20),
+        (Outcomes([], slow_s=2 * DEADLINE_S), 0.2),
+        (Outcomes([Retry("down", CAP_S)]), DEADLINE_S),
+        (Outcomes([Retry("down", CAP_S)], slow_s=0.1), DEADLINE_S),
+        (Outcomes([Misconfigured("moved")], slow_s=0.1), DEADLINE_S),
     ],
 )
 async def test_draining_waits_no_longer_than_it_may_and_not_at_all_for_a_back_off(
     fake: Outcomes, seconds: float
 ) -> None:
     """A destination that hangs, one that is being waited for, and one that says "wait" meanwhile hold nothing up."""
-    answer = Answer()
-    sender = Told().sender(fake, SystemClock())
+    answer, told = Answer(), Told()
+    sender = told.sender(fake, SystemClock())
     sending = asyncio.create_task(sender.send(BATCH, answer))
-    await asyncio.sleep(0.02)
+    await until(lambda: fake.batches if fake.slow_s else told.waits, every_s=0)
     begun = time.monotonic()
     await sender.drain(sending, seconds)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < CAP_S / 2
     assert sending.cancelled()
     assert answer == Answer()
 

@@ -31,6 +31,7 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.exporters import ScriptedExporter
 from tests.support.spans import make_span
+from tests.support.waiting import DEADLINE_S, SOON_S
 
 SPANS = 60
 
@@ -116,12 +117,12 @@ async def test_an_exporter_that_is_never_made_holds_nobody_up(
     begun = time.monotonic()
     with pytest.raises(ConfigurationError, match=r"'own' was not set up in 0\.1 s"):
         await opened("exporter:own", deadline_s=0.1)
-    opening = asyncio.create_task(opened("exporter:own"))
+    opening = asyncio.create_task(opened("exporter:own", deadline_s=DEADLINE_S))
     await asyncio.sleep(0.05)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < SOON_S
     released.set()
 
 
@@ -207,7 +208,7 @@ async def test_progress_that_raises_a_cancellation_ends_the_replay(netra: Thread
         raise asyncio.CancelledError
 
     with pytest.raises(UsageError, match="on_progress raised CancelledError"):
-        await asyncio.wait_for(bridge_to(netra).areplay(lambda _: None, since="25h", on_progress=progress), 10)
+        await asyncio.wait_for(bridge_to(netra).areplay(lambda _: None, since="25h", on_progress=progress), DEADLINE_S)
 
 
 async def test_each_dead_letter_is_tried_however_many_are_refused(

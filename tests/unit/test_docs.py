@@ -160,6 +160,7 @@ def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return tmp_path
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("block", "line"), list(commands()))
 def test_each_command_runs(
     block: Block, line: str, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -214,6 +215,7 @@ def test_an_installation_has_an_environment_of_its_own() -> None:
         assert re.search(r"python3 -m venv (\S+)[\s&]+\. \1/bin/activate[\s&]+pip install \.", block.text), block
 
 
+@pytest.mark.faults
 def test_maintenance_of_the_service_works(place: Path) -> None:
     """The commands of that section, in order, with the unit's state: one destination gets what it refused before."""
     unit = (ROOT / "examples" / "systemd" / "netra-otel-bridge.service").read_text("utf-8")
@@ -261,6 +263,7 @@ def stop_when_ready(service: subprocess.Popen[str]) -> None:
     service.send_signal(signal.SIGTERM)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("block", in_language("python"))
 def test_each_python_block_runs(block: Block, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A block of Python runs as it stands, alone, and prints something."""

@@ -79,6 +79,7 @@ def test_every_example_says_how_to_run_it() -> None:
     assert "pip install ./examples/custom_destination" in (EXAMPLES / "custom_destination/pyproject.toml").read_text()
 
 
+@pytest.mark.faults
 def test_a_script_replays_into_an_exporter(environment: dict[str, str], tmp_path: Path) -> None:
     """A line for each span, and one about all."""
     lines = run(command("script_replay.py"), tmp_path, environment).splitlines()
@@ -86,12 +87,14 @@ def test_a_script_replays_into_an_exporter(environment: dict[str, str], tmp_path
     assert lines[-1].startswith(f"{SPANS} spans in ")
 
 
+@pytest.mark.faults
 def test_a_script_reads_usage(environment: dict[str, str], tmp_path: Path) -> None:
     """A line for each tenant."""
     said = run(command("script_usage.py"), tmp_path, environment)
     assert re.search(r"^Globex: [\d,]+ tokens in \d+ sessions, \$\d+\.\d\d$", said, flags=re.MULTILINE)
 
 
+@pytest.mark.faults
 def test_a_scheduled_job_sends_what_is_new(
     environment: dict[str, str], tmp_path: Path, netra: ThreadedEmulator
 ) -> None:
@@ -112,6 +115,7 @@ def span_ids(line: str) -> set[str]:
     return set(re.findall(r'"spanId":"(\w+)"', line))
 
 
+@pytest.mark.faults
 def test_a_collector_follows_until_it_is_told_to_stop(environment: dict[str, str], tmp_path: Path) -> None:
     """It prints what cost something, ends with SIGTERM, and a second one has nothing to send."""
     costs = 0
@@ -132,6 +136,7 @@ def ask(url: str) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.faults
 def test_a_service_shows_a_tenants_traces(environment: dict[str, str], tmp_path: Path) -> None:
     """Its traces, the spans of one, its usage; another tenant's trace is not there."""
     serve = [
@@ -155,6 +160,7 @@ def test_a_service_shows_a_tenants_traces(environment: dict[str, str], tmp_path:
         assert service.wait() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
+@pytest.mark.faults
 def test_a_service_shows_a_tenant_its_own_spans_alone(environment: dict[str, str], tmp_path: Path) -> None:
     """A trace that two tenants share: each sees the spans that are its own."""
     options = EmulatorOptions(port=0)
@@ -178,6 +184,7 @@ def test_a_service_shows_a_tenant_its_own_spans_alone(environment: dict[str, str
     assert [span["name"] for span in seen["Initech"]] == ["of Initech"]
 
 
+@pytest.mark.faults
 def test_a_custom_destination_is_found_by_its_name(environment: dict[str, str], tmp_path: Path) -> None:
     """With the metadata that its installation makes, the command sends to it."""
     package = EXAMPLES / "custom_destination"
@@ -194,6 +201,7 @@ def test_a_custom_destination_is_found_by_its_name(environment: dict[str, str], 
     assert len(set((tmp_path / "lines.txt").read_text("utf-8").splitlines())) == SPANS
 
 
+@pytest.mark.faults
 def test_commands_of_alerts_name_the_state_of_the_unit() -> None:
     """Typed as they stand, those that read or change a state open that of the service."""
     unit = (EXAMPLES / "systemd" / "netra-otel-bridge.service").read_text("utf-8")

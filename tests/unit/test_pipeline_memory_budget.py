@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from netra_otel_bridge.pipeline import memory_budget as held_module
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation, SharedBudget
+from tests.support.waiting import DEADLINE_S
 
 
 async def settled() -> None:
@@ -25,7 +26,7 @@ async def test_nobody_waits_below_the_limit() -> None:
     first, second = held.share(), held.share()
     first.add(60)
     second.add(39)
-    await asyncio.wait_for(second.room(), 1)
+    await asyncio.wait_for(second.room(), DEADLINE_S)
 
 
 async def test_at_the_limit_all_wait_but_the_oldest() -> None:
@@ -33,12 +34,12 @@ async def test_at_the_limit_all_wait_but_the_oldest() -> None:
     held = MemoryBudget(100)
     oldest, younger = held.share(), held.share()
     younger.add(100)
-    await asyncio.wait_for(oldest.room(), 1)
+    await asyncio.wait_for(oldest.room(), DEADLINE_S)
     waiting = asyncio.ensure_future(younger.room())
     await settled()
     assert not waiting.done()
     oldest.release()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, DEADLINE_S)
 
 
 async def test_while_the_sender_has_work_all_wait_for_it() -> None:
@@ -51,7 +52,7 @@ async def test_while_the_sender_has_work_all_wait_for_it() -> None:
     await settled()
     assert not waiting.done()
     held.idle(True)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, DEADLINE_S)
 
 
 async def test_a_share_that_is_read_whole_hands_on_its_turn() -> None:
@@ -63,7 +64,7 @@ async def test_a_share_that_is_read_whole_hands_on_its_turn() -> None:
     await settled()
     assert not waiting.done()
     oldest.read()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, DEADLINE_S)
 
 
 async def test_room_is_given_when_bytes_are_released() -> None:
@@ -76,7 +77,7 @@ async def test_room_is_given_when_bytes_are_released() -> None:
     await settled()
     assert not waiting.done()
     middle.release()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, DEADLINE_S)
 
 
 async def test_a_release_that_frees_too_little_wakes_nobody_for_good() -> None:
@@ -90,7 +91,7 @@ async def test_a_release_that_frees_too_little_wakes_nobody_for_good() -> None:
     await settled()
     assert not waiting.done()
     oldest.release()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, DEADLINE_S)
 
 
 async def test_a_share_gives_back_what_it_held_once() -> None:
@@ -120,7 +121,7 @@ async def test_a_cancelled_wait_leaves_the_budget_whole() -> None:
         await one
     stopped.release()
     oldest.release()
-    await asyncio.wait_for(other, 1)
+    await asyncio.wait_for(other, DEADLINE_S)
 
 
 sizes = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=4), min_size=1, max_size=12)
@@ -155,7 +156,7 @@ async def _read_all(traces: list[list[int]], limit: int, workers: int) -> None:
             share.release()
             done += 1
 
-    await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(workers))), 10)
+    await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(workers))), DEADLINE_S)
     assert done == len(traces)
 
 
@@ -185,7 +186,7 @@ def test_streams_that_go_on_all_get_through_a_pool(sizes: list[int], at_once: in
             async with gate:
                 await stream(size_bytes)
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             await asyncio.gather(*map(limited, sizes))
         assert pool.held_bytes == 0
         assert most <= 1000 + 8 * 300
@@ -215,35 +216,38 @@ async def test_who_takes_nothing_makes_room_for_who_waits(monkeypatch: pytest.Mo
 
     async def blocked(what: MemoryBudget) -> None:
         async with pool.writing(60, what):
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
     writing = asyncio.create_task(blocked(held))
     beside = asyncio.create_task(blocked(little))
     await asyncio.sleep(0.4)
     assert not writing.done()
     waiting = asyncio.create_task(MemoryBudget(10**9, pool).admitted(2**20))
-    await asyncio.wait({writing}, timeout=5)
+    await asyncio.wait({writing}, timeout=DEADLINE_S)
     assert isinstance(writing.exception(), TimeoutError)
     held.close()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, DEADLINE_S)
     assert not beside.done()
     beside.cancel()
 
 
-async def test_no_stream_waits_for_ever_for_slow_ones() -> None:
-    """One that holds nothing waits a moment, for a small trace not at all; one that reads ahead waits for room."""
+async def test_no_stream_waits_for_ever_for_slow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that holds nothing waits a moment, and not at all for a small trace; one that reads ahead waits for room."""
+    monkeypatch.setattr(held_module, "WAIT_S", 0.4)
+    monkeypatch.setattr(held_module, "LOOK_S", 0.1)
     pool, held = full_pool()
     mine = MemoryBudget(10**9, pool)
     began = time.monotonic()
-    first = await asyncio.wait_for(mine.admitted(2**20), 5)
-    assert 1.9 < time.monotonic() - began < 4
+    first = await asyncio.wait_for(mine.admitted(2**20), DEADLINE_S)
+    assert time.monotonic() - began > 0.35
     ahead = asyncio.create_task(mine.admitted(1000))
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(0.3)
     assert not ahead.done()
     first.release()
-    await asyncio.wait_for(ahead, 0.4)
-    another = asyncio.create_task(MemoryBudget(10**9, pool).admitted(1000))
-    await asyncio.wait_for(another, 0.4)
-    held.close()
-    for _ in range(3):
-        await asyncio.wait_for(mine.admitted(2**20), 0.4)
+    await asyncio.wait_for(ahead, DEADLINE_S)
+    for size_bytes, is_free in ((1000, False), *[(2**20, True)] * 3):
+        if is_free:
+            held.close()
+        another = asyncio.create_task((mine if is_free else MemoryBudget(10**9, pool)).admitted(size_bytes))
+        await settled()
+        assert another.done()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ from netra_otel_bridge.pipeline.digests import (
 )
 from netra_otel_bridge.pipeline.recorder import UNSTORED_SPANS, Recorder
 from netra_otel_bridge.state import LaneState, StateStore
+from tests.support.waiting import DEADLINE_S, until
 
 DIGESTS = st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES)
 
@@ -97,11 +99,12 @@ async def test_answers_that_come_during_a_transaction_go_into_the_next(
 ) -> None:
     """However many come, they are one transaction, and nothing of the first is lost or written twice."""
     written: list[list[str]] = []
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
     commit = LaneState.commit
 
     def slow(self: LaneState, progress: Progress, now_ns: int) -> None:
-        go.wait(5)
+        begun.set()
+        assert go.wait(DEADLINE_S)
         written.append([one.trace_id for one in progress.traces])
         commit(self, progress, now_ns)
 
@@ -109,7 +112,7 @@ async def test_answers_that_come_during_a_transaction_go_into_the_next(
     recorder = Recorder(lane(store), writer, SystemClock())
     running = asyncio.create_task(recorder.run())
     recorder.answered([record("a", 1)], 1, 0, 0)
-    await asyncio.sleep(0.05)
+    await until(begun.is_set)
     for name in "bcd":
         recorder.answered([record(name, 1)], 1, 0, 0)
         await asyncio.sleep(0.01)
@@ -125,13 +128,19 @@ async def test_a_flush_that_is_cancelled_ends_first(
     store: StateStore, writer: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stop that comes while one transaction is written does not leave behind what was answered meanwhile."""
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
     commit = LaneState.commit
-    monkeypatch.setattr(LaneState, "commit", lambda *given: go.wait(5) and commit(*given))
+
+    def slow(*given: Any) -> None:
+        begun.set()
+        assert go.wait(DEADLINE_S)
+        commit(*given)
+
+    monkeypatch.setattr(LaneState, "commit", slow)
     recorder = Recorder(lane(store), writer, SystemClock())
     running = asyncio.create_task(recorder.run())
     recorder.answered([record("a", 1)], 1, 0, 0)
-    await asyncio.sleep(0.05)
+    await until(begun.is_set)
     recorder.answered([record("b", 1)], 1, 0, 0)
     running.cancel()
     flushing = asyncio.create_task(recorder.flush())
@@ -148,18 +157,24 @@ async def test_sending_waits_for_the_disk(
     store: StateStore, writer: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is answered and not stored is bounded."""
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
     commit = LaneState.commit
-    monkeypatch.setattr(LaneState, "commit", lambda *given: go.wait(5) and commit(*given))
+
+    def slow(*given: Any) -> None:
+        begun.set()
+        assert go.wait(DEADLINE_S)
+        commit(*given)
+
+    monkeypatch.setattr(LaneState, "commit", slow)
     recorder = Recorder(lane(store), writer, SystemClock())
     running = asyncio.create_task(recorder.run())
     for name in "ab":
         recorder.answered([record(name, 1)], UNSTORED_SPANS + 1, 0, 0)
-        await asyncio.sleep(0.05)
+        await until(begun.is_set)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(recorder.room(), 0.1)
     go.set()
-    await asyncio.wait_for(recorder.room(), 5)
+    await asyncio.wait_for(recorder.room(), DEADLINE_S)
     running.cancel()
     await recorder.flush()
 

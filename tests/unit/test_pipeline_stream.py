@@ -31,6 +31,7 @@ from netra_otel_bridge.pipeline.resume import first_place, place, token
 from tests.support.emulator import START_NS, otlp_document, otlp_span
 from tests.support.oracle import MS, Oracle
 from tests.support.streams import OF, WINDOW, StreamedNetra, keys, listed, problems, read, sent, small, stored, stream
+from tests.support.waiting import DEADLINE_S
 
 
 def issued(traces: int = 10, spans: int = 4, **options: Any) -> tuple[Oracle, StreamedNetra]:
@@ -373,6 +374,7 @@ def test_a_query_is_asked_of_netra() -> None:
     assert keys(chunks) == [key for key in listed(netra.store) if key[0][0] == tenant[-1]]
 
 
+@pytest.mark.faults
 def test_a_trace_of_5000_spans_goes_on_in_its_middle() -> None:
     """One trace, with ids far from any range; each cut leaves exactly the rest, and at the end nothing is asked."""
     oracle, netra = issued(1, 5000, start_ns=START_NS - 10**18)
@@ -500,7 +502,7 @@ def test_a_slow_reader_gets_all_of_it() -> None:
         return chunks
 
     with small():
-        assert keys(asyncio.run(asyncio.wait_for(story(), 10))) == listed(netra.store)
+        assert keys(asyncio.run(asyncio.wait_for(story(), DEADLINE_S))) == listed(netra.store)
 
 
 @pytest.mark.parametrize("is_open", [True, False])

@@ -17,13 +17,13 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import netra_otel_bridge
-from netra_otel_bridge import ReplayReport, emulator, v1
+from netra_otel_bridge import emulator, v1
 from netra_otel_bridge.bridge import check
 from netra_otel_bridge.core.model import dashboards
 from tests.unit.test_docs import PAGES, ROOT, blocks, sections
 
 MODULES = {module.__name__: module for module in (check, dashboards, emulator, v1)}
-TYPES_ONLY = {"ReadableSpan": ReadableSpan, "Path": Path, "ReplayReport": ReplayReport}
+TYPES_ONLY = {"ReadableSpan": ReadableSpan, "Path": Path}
 """Names in annotations of modules that import them for the type checker alone."""
 SPECIAL = ("__init__", "__enter__", "__exit__", "__aenter__", "__aexit__")
 LISTED = re.findall(r"^\| (.*?) \| (.*) \|$", sections("library.md")["What is public"], flags=re.MULTILINE)[1:]
@@ -48,12 +48,17 @@ def public_objects() -> dict[str, Any]:
 
 
 def members(owner: str, one: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class defines, as functions."""
-    for name, value in vars(one).items():
+    """The public methods and properties of a class and of those of this package that it builds on, as functions."""
+    own = {name: value for base in reversed(one.__mro__) if _is_ours(base) for name, value in vars(base).items()}
+    for name, value in own.items():
         if name in SPECIAL if name.startswith("_") else name in CHOSEN.get(owner, [name]):
             function = value.fget if isinstance(value, property) else inspect.unwrap(getattr(value, "__func__", value))
             if inspect.isfunction(function):
                 yield f"{owner}.{name}", function
+
+
+def _is_ours(one: type) -> bool:
+    return one.__module__.startswith("netra_otel_bridge")
 
 
 def described() -> Iterator[tuple[str, Any]]:

@@ -31,6 +31,7 @@ from tests.support.http2 import RawCall
 from tests.support.oracle import MS, stored_by
 from tests.support.rig import Rig, running_rig
 from tests.support.rpc import CREDENTIALS, EVER, Served, Subscription, count, refusal_of, refused, serving, stamp
+from tests.support.waiting import DEADLINE_S, until
 
 TRACES, SPANS = 6, 4
 ALL = TRACES * SPANS
@@ -194,11 +195,12 @@ async def test_another_client_takes_over(rig: Rig, served: Served) -> None:
 
 
 class SlowLane:
-    """A lane that takes its time to end. ``open`` counts those that have not ended, ``most`` the most at any time."""
+    """A lane that ends once ``may_end`` is set. ``open`` lanes have not ended; there were at most ``most`` at a time."""
 
     stopped = None
     open = 0
     most = 0
+    may_end = asyncio.Event()
 
     async def run(self, since_ns: int | None) -> None:
         cls = type(self)
@@ -210,7 +212,7 @@ class SlowLane:
             await asyncio.shield(asyncio.create_task(self._end()))
 
     async def _end(self) -> None:
-        await asyncio.sleep(0.2)
+        await self.may_end.wait()
         type(self).open -= 1
 
     def health(self) -> Any:
@@ -232,6 +234,7 @@ class Stream:
 def follow() -> Any:
     """Opens the stream of one more client of one subscription, whose lanes are slow to end; its task."""
     SlowLane.open = SlowLane.most = 0
+    SlowLane.may_end = asyncio.Event()
 
     @asynccontextmanager
     async def lane(*_: Any) -> AsyncIterator[SlowLane]:
@@ -251,13 +254,14 @@ def follow() -> Any:
 async def test_a_subscription_has_one_lane_at_any_time(follow: Any) -> None:
     """Also where the one who waits for a take-over leaves before it has happened: the next waits for the lane too."""
     first = await follow()
-    assert SlowLane.open == 1
+    await until(lambda: SlowLane.open)
     waiting = await follow()
     waiting.cancel()
     last = await follow()
+    SlowLane.may_end.set()
     with pytest.raises(Refusal, match="another client"):
         await first
-    await asyncio.sleep(0.1)
+    await until(lambda: SlowLane.open)
     assert (SlowLane.open, SlowLane.most) == (1, 1)
     last.cancel()
     await asyncio.wait({waiting, last})
@@ -270,6 +274,7 @@ async def test_a_stream_ends_after_its_lane(follow: Any) -> None:
         task.cancel()
         await asyncio.sleep(0.05)
     assert not task.done()
+    SlowLane.may_end.set()
     await asyncio.wait({task})
     assert (task.cancelled(), SlowLane.open) == (True, 0)
 
@@ -339,10 +344,12 @@ async def test_netra_away_holds_the_stream_and_says_so(rig: Rig, served: Served)
     """It goes on by itself; meanwhile the status says what holds it up, and other calls are answered."""
     rig.netra.set_faults("status-503=100000")
     mine = opened(served)
-    taking = asyncio.create_task(mine.take(ALL, 30))
-    async with asyncio.timeout(10):
-        while not any("503" in lane.problem for lane in await streams(served)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    taking = asyncio.create_task(mine.take(ALL))
+
+    async def is_told() -> bool:
+        return any("503" in lane.problem for lane in await streams(served))
+
+    await until(is_told)
     assert not taking.done()
     rig.netra.set_faults()
     await taking
@@ -355,7 +362,7 @@ async def test_a_span_that_is_too_large_for_the_client_is_cut_and_named(rig: Rig
     mine = opened(served, max_message_bytes=65_536)
     problems: list[str] = []
     sizes: list[int] = []
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE_S):
         while sum(map(count, mine.received)) < ALL + 1:
             batch = await mine.batch()
             mine.received.append(batch.traces_data)
@@ -380,6 +387,7 @@ async def test_spans_that_the_client_never_takes(rig: Rig, served: Served) -> No
     assert (given.code, given.reason) == ("FAILED_PRECONDITION", "DESTINATION_REFUSES")
 
 
+@pytest.mark.faults
 async def test_1000_subscriptions_leave_nothing_behind(rig: Rig, served: Served) -> None:
     """Threads, descriptors and tasks are as before, however the streams ended."""
 
@@ -403,9 +411,11 @@ async def test_1000_subscriptions_leave_nothing_behind(rig: Rig, served: Served)
     before = held()
     for number in range(1000):
         await open_and_close(number)
-    async with asyncio.timeout(60):
-        while await streams(served) or any(now > was + 3 for now, was in zip(held(), before, strict=True)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+
+    async def given_back() -> bool:
+        return not await streams(served) and all(now <= was + 3 for now, was in zip(held(), before, strict=True))
+
+    await until(given_back, every_s=0.05)
 
 
 @pytest.fixture
@@ -436,15 +446,11 @@ async def test_what_a_stream_held_is_given_back_when_it_ends(rig: Rig, method: s
             request = pb.ReadSpansRequest(range=EVER) if method == "ReadSpans" else start
             call = await asyncio.to_thread(RawCall, served.address, method, request, half_closes=method == "ReadSpans")
             calls.append(call)
-        async with asyncio.timeout(5):
-            while held() == before:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: held() > before, every_s=0.1)
         await asyncio.sleep(0.5 if ended != "stalled" else 0)
         if ended != "stalled":
             for call in calls:
                 call.close(reset=ended == "reset")
-        async with asyncio.timeout(10):
-            while held() > before + 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await until(lambda: held() <= before + 2, every_s=0.1)
         for call in calls:
             call.close()

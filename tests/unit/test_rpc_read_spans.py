@@ -21,6 +21,7 @@ from tests.support.emulator import START_NS
 from tests.support.oracle import MS, Oracle, stored_by
 from tests.support.rig import Rig, running_rig
 from tests.support.rpc import CREDENTIALS, EVER, Served, count, refusal_of, serving, stamp
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ async def served(rig: Rig, tmp_path: Path) -> AsyncIterator[Served]:
 
 async def read(served: Served, **request: Any) -> list[pb.ReadSpansResponse]:
     asked = pb.ReadSpansRequest(**request)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_S):
         return [answer async for answer in served.stub.ReadSpans(asked, metadata=CREDENTIALS)]
 
 

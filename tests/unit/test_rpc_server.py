@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import socket
 import time
@@ -26,7 +25,8 @@ from netra_otel_bridge.v1 import bridge_pb2_grpc
 from tests.support.cli import run as run_command
 from tests.support.http2 import RawCall
 from tests.support.rig import Rig, running_rig
-from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Served, refusal_of, refused, serving
+from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Served, answered, full, refusal_of, refused, serving
+from tests.support.waiting import DEADLINE_S, SOON_S, until
 
 STATUS = pb.GetStatusRequest()
 METHODS: dict[str, Any] = {
@@ -102,7 +102,7 @@ async def test_no_token_or_a_wrong_one(
 async def test_a_call_without_a_token_is_refused_before_it_says_anything(served: Served) -> None:
     """Also one whose client sends no message, and one of a method that is not there."""
     call = served.channel.stream_stream("/netra_otel_bridge.v1.BridgeService/GetStatus")()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         assert (await refusal_of(call)).code == "UNAUTHENTICATED"
         unknown = served.channel.unary_unary("/netra_otel_bridge.v1.BridgeService/GetKey")
         assert (await refusal_of(unknown(b""))).code == "UNAUTHENTICATED"
@@ -277,7 +277,7 @@ async def test_health_is_that_of_the_lanes_and_ends_with_the_service(
         assert (raised.value.code(), "a call failed" in caplog.text) == (grpc.StatusCode.NOT_FOUND, False)
         assert not (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).ready
         rig.netra.set_faults()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(DEADLINE_S):
             assert (await watch.read()).status == status.SERVING
         served.stop.set()
         assert (await watch.read()).status == status.NOT_SERVING
@@ -285,8 +285,11 @@ async def test_health_is_that_of_the_lanes_and_ends_with_the_service(
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_reflection_is_off_and_comes_on_request_with_the_token(rig: Rig, tmp_path: Path, version: str) -> None:
-    """Every message of the service can be made from what it says of itself; it ends with the server."""
+async def test_reflection_is_off_and_comes_on_request_with_the_token(
+    rig: Rig, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It describes every message of the service. A stop ends it without waiting for the drain time."""
+    monkeypatch.setattr(server, "DRAIN_S", DEADLINE_S)
     messages = reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
     request = messages[0](file_containing_symbol="netra_otel_bridge.v1.BridgeService")
 
@@ -315,7 +318,7 @@ async def test_reflection_is_off_and_comes_on_request_with_the_token(rig: Rig, t
         served.stop.set()
         assert (await refusal_of(left_open)).reason == "SHUTTING_DOWN"
         await served.ended
-        assert time.monotonic() - began < server.DRAIN_S - 0.5
+        assert time.monotonic() - began < SOON_S
 
 
 async def test_a_request_that_is_too_large(served: Served) -> None:
@@ -336,7 +339,7 @@ async def test_calls_are_capped(rig: Rig, tmp_path: Path) -> None:
         assert (given.code, given.reason, given.retry_s) == ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS", 1.0)
         assert "grpc_calls" in given.hint
         open_calls[0].cancel()
-        await asyncio.sleep(0.3)
+        await until(lambda: answered(served))
         assert len((await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).subscriptions) == 1
 
 
@@ -349,15 +352,12 @@ async def test_calls_that_say_nothing_are_capped_too(rig: Rig, tmp_path: Path, m
     async with serving(rig, state=str(tmp_path / "state"), grpc_calls=2) as served:
         paths = ("/grpc.health.v1.Health/Check", "GetStatus") * 3
         mute = [await asyncio.to_thread(RawCall, served.address, path, half_closes=False) for path in paths]
-        await asyncio.sleep(0.1)
+        await until(lambda: full(served))
         given = await refusal_of(served.stub.GetStatus(STATUS, metadata=CREDENTIALS))
         assert (given.code, given.reason) == ("RESOURCE_EXHAUSTED", "")
         for one in mute:
             one.close()
-        await asyncio.sleep(0.1)
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)
-        assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
+        await until(lambda: answered(served))
 
 
 async def test_health_checks_keep_nobody_out(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,20 +368,31 @@ async def test_health_checks_keep_nobody_out(rig: Rig, tmp_path: Path, monkeypat
     async with serving(rig, state=str(tmp_path / "state"), grpc_calls=2) as served:
         path = "/grpc.health.v1.Health/Check"
         mute = [await asyncio.to_thread(RawCall, served.address, path, half_closes=False) for _ in range(12)]
-        await asyncio.sleep(0.1)
-        assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
         check = health_pb2_grpc.HealthStub(served.channel).Check
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await check(health_pb2.HealthCheckRequest())
-        assert refused(raised.value).reason == "TOO_MANY_CALLS"
-        await asyncio.sleep(1.2)
-        assert (await check(health_pb2.HealthCheckRequest())).status
+
+        async def checked() -> bool:
+            try:
+                return bool((await check(health_pb2.HealthCheckRequest())).status)
+            except grpc.aio.AioRpcError as error:
+                if refused(error).reason != "TOO_MANY_CALLS":
+                    raise
+                return False
+
+        async def crowded() -> bool:
+            return not await checked()
+
+        await until(crowded)
+        assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
+        await until(checked)
         for one in mute:
             one.close()
 
 
-async def test_a_stop_ends_streams_and_is_told_to_each(rig: Rig, tmp_path: Path) -> None:
-    """UNAVAILABLE with the reason and when to come again; calls after it too; it takes no time."""
+async def test_a_stop_ends_streams_and_is_told_to_each(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each client gets UNAVAILABLE with the reason and a retry delay, without waiting for the drain time."""
+    monkeypatch.setattr(server, "DRAIN_S", DEADLINE_S)
     async with serving(rig, state=str(tmp_path / "state")) as served:
         follow = served.stub.FollowSpans(metadata=CREDENTIALS)
         await follow.write(pb.FollowSpansRequest(start=pb.FollowStart(subscription="mine")))
@@ -391,4 +402,4 @@ async def test_a_stop_ends_streams_and_is_told_to_each(rig: Rig, tmp_path: Path)
         given = await refusal_of(follow)
         assert (given.code, given.reason, given.retry_s) == ("UNAVAILABLE", "SHUTTING_DOWN", 2.0)
         await served.ended
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON_S

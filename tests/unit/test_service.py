@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from netra_otel_bridge import Bridge
-from netra_otel_bridge.bridge import bridge as bridge_module
+from netra_otel_bridge.bridge import wiring
 from netra_otel_bridge.core.clock import SystemClock
 from netra_otel_bridge.core.errors import (
     ConfigurationError,
@@ -32,6 +32,7 @@ from netra_otel_bridge.pipeline import polling as holding
 from netra_otel_bridge.service.service import Service
 from netra_otel_bridge.state import read_status
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.waiting import DEADLINE_S, until
 
 S = 10**9
 KEY = "nk-service"
@@ -85,8 +86,10 @@ def bridge_to(netra: ThreadedEmulator, state: Path, **settings: Any) -> Bridge:
 
 
 @asynccontextmanager
-async def running(bridge: Bridge, *to: SpanExporter, since_s: float = 3600) -> AsyncIterator[Service]:
-    service = Service(bridge, to=list(to), since=f"{since_s}s")
+async def running(
+    bridge: Bridge, *to: SpanExporter, since_s: float = 3600, usage: bool = True
+) -> AsyncIterator[Service]:
+    service = Service(bridge, to=list(to), since=f"{since_s}s", usage=usage)
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     while not service.address and not task.done():  # noqa: ASYNC110
@@ -96,13 +99,6 @@ async def running(bridge: Bridge, *to: SpanExporter, since_s: float = 3600) -> A
     finally:
         stop.set()
         await task
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        await asyncio.sleep(0.02)
 
 
 async def a_few_polls(service: Service) -> None:
@@ -131,7 +127,7 @@ async def test_a_poll_with_nothing_new_costs_one_listing(netra: ThreadedEmulator
     mine = Kept()
     for number in range(1, 6):
         feed(netra, *trace(number))
-    async with running(bridge_to(netra, tmp_path / "state"), mine, since_s=200) as service:
+    async with running(bridge_to(netra, tmp_path / "state"), mine, since_s=200, usage=False) as service:
         await until(lambda: len(mine.spans) == 15)
         await a_few_polls(service)
         before, passes = sum(service.health().api_calls.values()), service.health().lanes[0].passes
@@ -185,7 +181,7 @@ async def test_a_destination_that_is_down_holds_only_itself(netra: ThreadedEmula
         await until(lambda: read_status(tmp_path / "state").lanes[1].problem != "")
         await until(lambda: delivered(tmp_path / "state") == {"Kept": 6, "Other": 0})
         down.down = False
-        await until(lambda: len(down.spans) == 6, 40)
+        await until(lambda: len(down.spans) == 6)
         await until(lambda: service.health().ready)
         await until(lambda: not any(lane.problem for lane in read_status(tmp_path / "state").lanes))
     assert up.ids() == down.ids() == Counter([100, 101, 102, 200, 201, 202])
@@ -229,10 +225,10 @@ async def test_a_local_clock_that_is_wrong_and_set_right(netra: ThreadedEmulator
     await asyncio.sleep(0.3)
     feed(netra, *trace(1, ago_s=0))
     await until(lambda: len(mine.spans) == 3)
-    assert abs(service.health().lanes[0].watermark_ns - time.time_ns()) < 5 * S
+    assert abs(service.health().lanes[0].watermark_ns - time.time_ns()) < DEADLINE_S * S
     clock.off_s = 0
     feed(netra, *trace(2, ago_s=0))
-    await until(lambda: len(mine.spans) == 6, 20)
+    await until(lambda: len(mine.spans) == 6)
     stop.set()
     await running
 
@@ -291,7 +287,7 @@ async def test_netra_away_for_a_while(netra: ThreadedEmulator, tmp_path: Path) -
         feed(netra, *trace(1))
         await until(lambda: "503" in service.health().lanes[0].problem)
         netra.set_faults()
-        await until(lambda: len(mine.spans) == 3, 30)
+        await until(lambda: len(mine.spans) == 3)
         await until(lambda: service.health().ready)
     assert mine.ids() == Counter([100, 101, 102])
 
@@ -319,9 +315,9 @@ async def test_a_destination_that_refuses_everything_stops_its_lane_alone(
     bad.poison = lambda _: True
     for number in range(1, 60):
         feed(netra, *trace(number))
+    alone = Service(bridge_to(netra, tmp_path / "one"), to=[bad], since="1h")
     with pytest.raises(DestinationRefuses):
-        async with running(bridge_to(netra, tmp_path / "one"), bad):
-            await asyncio.sleep(5)
+        await asyncio.wait_for(alone.run(asyncio.Event()), DEADLINE_S)
     async with running(bridge_to(netra, tmp_path / "two"), good, bad) as service:
         await until(lambda: service.health().lanes[1].stopped)
         feed(netra, *trace(70))
@@ -338,7 +334,7 @@ async def test_health_is_served(netra: ThreadedEmulator, tmp_path: Path) -> None
 
         def get(path: str) -> str:
             request = urllib.request.Request(service.address + path, headers={"Accept": "application/json"})
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
                 return str(response.read().decode())
 
         assert "ok" in await asyncio.to_thread(get, "/livez")
@@ -362,7 +358,7 @@ async def test_a_state_that_is_in_use_or_lost(netra: ThreadedEmulator, tmp_path:
         file.unlink()
     feed(netra, *trace(2))
     with pytest.raises(StateNotWritten, match=str(tmp_path / "state")):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, DEADLINE_S)
 
 
 async def test_a_stop_that_cannot_record_what_was_answered_says_so(netra: ThreadedEmulator, tmp_path: Path) -> None:
@@ -372,21 +368,21 @@ async def test_a_stop_that_cannot_record_what_was_answered_says_so(netra: Thread
     class Slow(Kept):
         def export(self, spans: Any) -> SpanExportResult:
             answering.set()
-            goes_on.wait(5)
+            goes_on.wait(DEADLINE_S)
             return super().export(spans)
 
     feed(netra, *trace(1))
     stop = asyncio.Event()
     service = Service(bridge_to(netra, tmp_path / "state"), to=[Slow()], since="60s")
     running = asyncio.create_task(service.run(stop))
-    await asyncio.to_thread(answering.wait, 5)
+    await until(answering.is_set)
     for file in (tmp_path / "state").iterdir():
         file.unlink()
     stop.set()
     await asyncio.sleep(0.1)
     goes_on.set()
     with pytest.raises(StateNotWritten, match=str(tmp_path / "state")):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, DEADLINE_S)
 
 
 async def test_the_lag_is_that_of_the_last_poll(netra: ThreadedEmulator, tmp_path: Path) -> None:
@@ -394,8 +390,8 @@ async def test_the_lag_is_that_of_the_last_poll(netra: ThreadedEmulator, tmp_pat
     async with running(bridge_to(netra, tmp_path / "state"), Kept()) as service:
         await until(lambda: service.health().lanes[0].passes > 5)
         health = service.health()
-        assert 0 <= health.now_ns - health.lanes[0].watermark_ns < 5 * S
-        assert 0 <= health.now_ns - health.lanes[0].checkpoint_ns < 5 * S
+        assert 0 <= health.now_ns - health.lanes[0].watermark_ns < DEADLINE_S * S
+        assert 0 <= health.now_ns - health.lanes[0].checkpoint_ns < DEADLINE_S * S
 
 
 async def test_a_change_that_is_taken_back_is_delivered_too(netra: ThreadedEmulator, tmp_path: Path) -> None:
@@ -415,15 +411,17 @@ async def test_a_change_that_is_taken_back_is_delivered_too(netra: ThreadedEmula
 
 async def test_a_stop_while_a_destination_is_made(tmp_path: Path, netra: ThreadedEmulator, monkeypatch: Any) -> None:
     """It ends at once, and in order; what fails to be made is raised."""
+    begun = asyncio.Event()
 
     async def never(*_: Any, **__: Any) -> Any:
-        await asyncio.sleep(60)
+        begun.set()
+        await asyncio.Event().wait()
 
-    monkeypatch.setattr(bridge_module, "opened", never)
+    monkeypatch.setattr(wiring, "opened", never)
     stop = asyncio.Event()
     task = asyncio.create_task(Service(bridge_to(netra, tmp_path / "state", to=["console"])).run(stop))
-    await asyncio.sleep(0.2)
+    await begun.wait()
     stop.set()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, DEADLINE_S)
     with pytest.raises(ConfigurationError):
         await Service(bridge_to(netra, tmp_path / "other", to=[])).run(asyncio.Event())

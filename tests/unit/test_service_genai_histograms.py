@@ -26,6 +26,7 @@ from netra_otel_bridge.service.genai_histograms import (
 )
 from netra_otel_bridge.service.metric_exporters import metric_readers
 from tests.property.test_convert_properties import odd_spans
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 
 TRACE = TraceSummary(id="t", tenant_id="acme", environment="prod")
@@ -176,7 +177,7 @@ def test_at_the_cap_the_id_of_the_oldest_span_is_given_up() -> None:
     assert seen.add(1, 9 * MINUTE_S * NS_PER_S)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 5), st.integers(0, 40 * MINUTE_S), st.integers(-3 * MINUTE_S, 15 * MINUTE_S - 1)),
@@ -245,7 +246,7 @@ def test_no_attribute_at_all_passes_the_budget(rig: Rig) -> None:
 NUMBERS = st.integers(0, 12).map(str)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(
         st.fixed_dictionaries(
@@ -302,7 +303,7 @@ def test_the_page_for_prometheus_shows_them() -> None:
     assert sorted(errors) == ["", "_OTHER"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(odd_spans, max_size=5))
 def test_no_span_stops_a_lane(spans: list[TraceSpan]) -> None:
     """Whatever a span holds, reading it raises nothing."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -24,6 +25,7 @@ from netra_otel_bridge.service import http
 from netra_otel_bridge.service.http import MAX_CONNECTIONS, MAX_REQUEST_BYTES, HttpEndpoints
 from tests.support.fake_clock import FakeClock
 from tests.support.health import NOW_NS, lane_health, service_health
+from tests.support.waiting import DEADLINE_S, until
 
 PAGE_BYTES = 32 * 2**20
 """More than the buffers of two sockets hold."""
@@ -31,16 +33,19 @@ HELD = lane_health(destination="tempo", problem="not reached:\n refused", proble
 
 
 class Rows:
-    """A collector with ``count`` series that takes ``delay_s``; it notes how many collections ran at once."""
+    """A collector with ``count`` series. Collecting waits for ``go_on``; ``most_running`` collections ran at once."""
 
-    def __init__(self, count: int = 3, delay_s: float = 0.0, help_text: str = "Rows") -> None:
-        self.count, self.delay_s, self.help_text = count, delay_s, help_text
+    def __init__(self, count: int = 3, *, waits: bool = False, help_text: str = "Rows") -> None:
+        self.count, self.help_text = count, help_text
         self.running = self.most_running = 0
+        self.go_on = threading.Event()
+        if not waits:
+            self.go_on.set()
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         self.running += 1
         self.most_running = max(self.most_running, self.running)
-        time.sleep(self.delay_s)
+        assert self.go_on.wait(DEADLINE_S)
         family = GaugeMetricFamily("rows", self.help_text, labels=["row"])
         for number in range(self.count):
             family.add_metric([f"{number:04}"], number)
@@ -263,7 +268,7 @@ async def test_head_is_get_without_the_body(path: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 async def test_other_methods_are_not_allowed(method: str) -> None:
     """405 names those that are; the body of the request is not waited for."""
-    async with serving() as client, asyncio.timeout(5):
+    async with serving() as client, asyncio.timeout(DEADLINE_S):
         reply = await client.get("/livez", method=method, body="x")
         assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD")
         unsent = await client.send(f"{method} /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
@@ -312,7 +317,7 @@ async def test_a_host_that_is_not_here_is_an_error_of_the_configuration(host: st
 
 async def test_idle_connections_keep_nobody_out() -> None:
     """Beyond `MAX_CONNECTIONS` the oldest connection makes room: a probe is answered at once."""
-    async with serving() as client, AsyncExitStack() as stack, asyncio.timeout(5):
+    async with serving() as client, AsyncExitStack() as stack, asyncio.timeout(DEADLINE_S):
         idle = [(await stack.enter_async_context(client.open()))[0] for _ in range(MAX_CONNECTIONS + 20)]
         assert (await client.get("/livez")).status == 200
         for reader in idle[:21]:
@@ -326,7 +331,7 @@ async def test_idle_connections_keep_nobody_out() -> None:
 async def test_a_request_that_does_not_end_is_cut(begin: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a byte comes now and then: the time runs from the connection's begin."""
     monkeypatch.setattr(http, "DEADLINE_S", 0.3)
-    async with serving() as client, asyncio.timeout(5), client.open() as (reader, writer):
+    async with serving() as client, asyncio.timeout(DEADLINE_S), client.open() as (reader, writer):
         writer.write(begin)
         reading = asyncio.ensure_future(reader.read())
         while not reading.done():
@@ -338,7 +343,7 @@ async def test_a_request_that_does_not_end_is_cut(begin: bytes, more: bytes, mon
 async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that nobody takes is not kept for ever."""
     monkeypatch.setattr(http, "DEADLINE_S", 1.0)
-    async with serving(collector=Rows(help_text=PAGE_BYTES * "x")) as client, asyncio.timeout(20):
+    async with serving(collector=Rows(help_text=PAGE_BYTES * "x")) as client, asyncio.timeout(DEADLINE_S):
         async with client.open() as (reader, writer):
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             await asyncio.sleep(1.5)
@@ -359,7 +364,7 @@ async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatc
 async def test_a_request_beyond_the_limit_is_not_read(request_bytes: bytes) -> None:
     """Neither one long line, nor a few that each pass, nor many short ones."""
     assert len(request_bytes) > MAX_REQUEST_BYTES
-    async with serving() as client, asyncio.timeout(5):
+    async with serving() as client, asyncio.timeout(DEADLINE_S):
         async with client.open() as (reader, writer):
             writer.write(request_bytes)
             answer = await ended(reader.read())
@@ -388,21 +393,23 @@ async def test_a_second_request_in_a_connection_is_not_answered() -> None:
 
 async def test_metrics_are_made_beside_the_event_loop_one_page_after_the_other() -> None:
     """While a page takes its time, probes are answered; two that come at once are both whole."""
-    rows = Rows(delay_s=0.4)
+    rows = Rows(waits=True)
     async with serving(collector=rows) as client:
         pages = [asyncio.ensure_future(client.get("/metrics")) for _ in range(2)]
-        await asyncio.sleep(0.1)
-        begun = time.monotonic()
+        await until(lambda: rows.running)
         assert (await client.get("/livez")).status == 200
-        assert time.monotonic() - begun < 0.25
         assert not any(page.done() for page in pages)
+        rows.go_on.set()
         first, second = await asyncio.gather(*pages)
     assert first.body == second.body
     assert rows.most_running == 1
 
 
 async def test_the_event_loop_goes_on_while_a_page_of_thousands_is_made() -> None:
-    """Many series hold the loop for much less than the time that the page takes."""
+    """Many series hold the loop for much less than the time that the page takes: in the best of some rounds.
+
+    On a busy machine the loop's thread also waits for a processor.
+    """
     longest_s = 0.0
 
     async def beat() -> None:
@@ -412,27 +419,33 @@ async def test_the_event_loop_goes_on_while_a_page_of_thousands_is_made() -> Non
             await asyncio.sleep(0)
             longest_s = max(longest_s, time.monotonic() - begun)
 
+    shares: list[float] = []
     async with serving(collector=Rows(50_000)) as client:
-        beating = asyncio.ensure_future(beat())
-        begun = time.monotonic()
-        reply = await client.get("/metrics")
-        took_s = time.monotonic() - begun
-        beating.cancel()
-    assert reply.body.count("\n") == 50_002
-    assert longest_s < took_s / 2
+        while not shares or (min(shares) >= 0.5 and len(shares) < 10):
+            longest_s = 0.0
+            beating = asyncio.ensure_future(beat())
+            begun = time.monotonic()
+            reply = await client.get("/metrics")
+            shares.append(longest_s / (time.monotonic() - begun))
+            beating.cancel()
+            assert reply.body.count("\n") == 50_002
+    assert min(shares) < 0.5
 
 
 async def test_closing_ends_what_is_open_and_frees_the_port() -> None:
     """Within its time, also with a page under way and an idle connection; closing again does nothing."""
-    rows = Rows(delay_s=0.3)
+    rows = Rows(waits=True)
     registry = CollectorRegistry()
     registry.register(rows)
     endpoints = HttpEndpoints("127.0.0.1", 0, service_health, registry, FakeClock())
     client = Client(*await endpoints.start())
-    async with asyncio.timeout(5), client.open() as (reader, _):
+    async with asyncio.timeout(DEADLINE_S), client.open() as (reader, _):
         page = asyncio.ensure_future(client.get("/metrics"))
-        await asyncio.sleep(0.1)
-        await endpoints.close()
+        await until(lambda: rows.running)
+        closing = asyncio.ensure_future(endpoints.close())
+        await asyncio.sleep(0.05)
+        rows.go_on.set()
+        await closing
         await endpoints.close()
         assert await reader.read() == b""
         assert (await page).status == 200

@@ -8,6 +8,7 @@ import pytest
 
 from netra_otel_bridge.source.budget import Budget
 from tests.support.fake_clock import FakeClock
+from tests.support.waiting import DEADLINE_S
 
 
 def make_budget(clock: FakeClock, *, most: int = 4, rate_per_s: float | None = None) -> Budget:
@@ -43,9 +44,9 @@ async def test_a_cancelled_wait_loses_no_permit() -> None:
     budget.release()
     waiting[1].cancel()
     await asyncio.gather(*waiting[:2], return_exceptions=True)
-    await asyncio.wait_for(waiting[2], 1)
+    await asyncio.wait_for(waiting[2], DEADLINE_S)
     budget.release()
-    await asyncio.wait_for(budget.acquire(), 1)
+    await asyncio.wait_for(budget.acquire(), DEADLINE_S)
 
 
 async def test_a_cancelled_pause_loses_no_permit() -> None:
@@ -64,7 +65,7 @@ async def test_a_cancelled_pause_loses_no_permit() -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller
     clock.elapsed_s = 6
-    await asyncio.wait_for(budget.acquire(), 1)
+    await asyncio.wait_for(budget.acquire(), DEADLINE_S)
 
 
 async def test_a_pause_holds_all_and_is_never_shortened() -> None:

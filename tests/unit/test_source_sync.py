@@ -170,6 +170,7 @@ print(client.stats.statuses, flush=True)
 """
 
 
+@pytest.mark.faults
 def test_a_forked_child_ends_and_leaves_the_client_of_its_parent_alone(api: ScriptedApi) -> None:
     """A child is told to make a client of its own; the parent's next call is answered on the connection that it has."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, api.endpoint]

@@ -34,6 +34,7 @@ from netra_otel_bridge.state import (
 from netra_otel_bridge.state import (
     costs as spent,
 )
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -109,7 +110,7 @@ class Spending(RuleBasedStateMachine):
         self.lanes[name].prune(before_ns)
         for key, (trace, at_ns) in list(self.known[name].items()):
             if trace.start_ns < before_ns and at_ns < before_ns:
-                self.pruned[name] += trace.spent.hours
+                self.pruned[name] += trace.cost.hours
                 del self.known[name][key]
 
     @rule(name=st.sampled_from(LANES), from_ns=st.none() | instants)
@@ -138,7 +139,7 @@ class Spending(RuleBasedStateMachine):
     @invariant()
     def sums_are_those_of_the_traces(self) -> None:
         for name, lane in self.lanes.items():
-            hours = [hour for trace, _ in self.known[name].values() for hour in trace.spent.hours] + self.pruned[name]
+            hours = [hour for trace, _ in self.known[name].values() for hour in trace.cost.hours] + self.pruned[name]
             with self.store.reading() as connection:
                 rows = connection.execute(
                     "SELECT tenant_id, hour_ns, tokens, requests, cost FROM spent WHERE lane = ?", (lane._lane,)
@@ -155,9 +156,9 @@ class Spending(RuleBasedStateMachine):
                         if hour.tenant_id == tenant and window.start_ns <= hour.hour_ns < window.end_ns
                     ]  # fmt: skip
                     expected = sum(hour.tokens for hour in inside), sum(hour.cost for hour in inside)
-                    assert lane.spent(tenant, window) == expected
+                    assert lane.tenant_cost(tenant, window) == expected
             for trace, _ in self.known[name].values():
-                assert lane.trace_cost(trace.trace_id) == trace.spent
+                assert lane.trace_cost(trace.trace_id) == trace.cost
 
 
 def test_sums_are_those_of_the_traces() -> None:
@@ -165,7 +166,7 @@ def test_sums_are_those_of_the_traces() -> None:
     run_state_machine_as_test(
         Spending,
         settings=settings(
-            max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(40), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 
@@ -186,9 +187,9 @@ def test_sums_of_long_ago_are_forgotten(tmp_path: Path) -> None:
     with StateStore.open(tmp_path / "state", FakeClock()) as store:
         lane = store.lane("s", "jaeger")
         lane.commit(Progress(traces=[trace("a", *hours)]), now_ns)
-        assert lane.spent("acme", Window(0, now_ns + 1)) == (3, 1.5)
+        assert lane.tenant_cost("acme", Window(0, now_ns + 1)) == (3, 1.5)
         lane.prune(now_ns)
-        assert lane.spent("acme", Window(0, now_ns + 1)) == (2, 1.0)
+        assert lane.tenant_cost("acme", Window(0, now_ns + 1)) == (2, 1.0)
         lane.commit(Progress(traces=[trace("a")]), now_ns)
         assert lane.tenants(Window(10 * HOUR_NS, now_ns + 1)) == []
 
@@ -219,7 +220,7 @@ def test_a_reset_takes_out_what_will_be_read_again(tmp_path: Path, from_ns: int 
     reset(tmp_path / "state", "jaeger", from_ns, FakeClock())
     with StateStore.open(tmp_path / "state", FakeClock()) as store:
         lane = store.lane("s", "jaeger")
-        found = [lane.spent("acme", Window(hour * HOUR_NS, (hour + 1) * HOUR_NS))[0] for hour in range(3)]
+        found = [lane.tenant_cost("acme", Window(hour * HOUR_NS, (hour + 1) * HOUR_NS))[0] for hour in range(3)]
     assert found == left
 
 
@@ -305,7 +306,7 @@ def test_what_version_one_delivered_is_not_in_the_sums(version_one: Path, more: 
         assert set(lane.known(["a", "b"])) == {"a", "b"}
         assert (len(lane.finished()), lane.trace_cost("a")) == (1, TraceCost())
         lane.commit(Progress(traces=[trace("a", HourCost("acme", HOUR_NS, 2, 1, 0.5))]), 2)
-        assert lane.spent("acme", ALL) == (2, 0.5)
+        assert lane.tenant_cost("acme", ALL) == (2, 0.5)
         assert store.lanes()[0].delivered == 7
     assert (summed_from_ns("jaeger"), summed_from_ns("new")) == (expected_ns, None)
     reset(version_one, "jaeger", HOUR_NS // 2, FakeClock())

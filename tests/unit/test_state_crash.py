@@ -15,6 +15,8 @@ from tests.support import strace
 from tests.support.fake_clock import FakeClock
 from tests.support.state import DESTINATION, SOURCE, filled, fresh, instants, killed, run, steps_of
 
+pytestmark = pytest.mark.faults
+
 STEPS, TRACES = 3, 20
 SAMPLE = 12
 """Instants per test, unless all are asked for."""

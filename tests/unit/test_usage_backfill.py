@@ -26,7 +26,7 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from netra_otel_bridge.usage.backfill import (
     MAX_SAMPLES,
-    PastUsage,
+    UsageBackfill,
     count_steps,
     in_order,
 )
@@ -48,9 +48,9 @@ def client_of(endpoint: str) -> AsyncNetraClient:
 
 async def read(
     client: AsyncNetraClient, tenants: list[str], whole: Window, step_ns: int, at_once: int = 8
-) -> PastUsage:
+) -> UsageBackfill:
     """All readings of a range, checked for what holds of each: they begin at 0, go up, and are in order."""
-    usage = PastUsage(client, tenants, whole, step_ns, at_once)
+    usage = UsageBackfill(client, tenants, whole, step_ns, at_once)
     await usage.check(known=True)
     readings = [one async for one in usage.readings()]
     assert [one.tenant_id for one in readings] == [name for name in tenants for _ in range(usage.steps + 1)]
@@ -88,7 +88,7 @@ def test_each_step_is_a_usage_call(step_ns: int, fault: str, caplog: pytest.LogC
         async def work() -> None:
             async with client_of(netra.endpoint) as client:
                 tenants = await find_tenants(client, DAY, 5 * HOUR_NS)
-                usage = PastUsage(client, tenants, DAY, step_ns, 8)
+                usage = UsageBackfill(client, tenants, DAY, step_ns, 8)
                 await usage.check(known=True)
                 seen = [one async for one in usage.readings()]
                 for one in seen[1::3]:
@@ -109,7 +109,7 @@ def test_charts_give_the_same_in_few_calls(whole: Window) -> None:
     """Where dashboard calls are open, a tenant's hours take five calls, and are the usage calls' to the last digit."""
     with running_emulator(OPTIONS) as netra:
 
-        async def work(faults: tuple[str, ...]) -> PastUsage:
+        async def work(faults: tuple[str, ...]) -> UsageBackfill:
             netra.set_faults(*faults)
             async with client_of(netra.endpoint) as client:
                 return await read(client, await find_tenants(client, whole, 24 * HOUR_NS), whole, HOUR_NS)
@@ -132,7 +132,7 @@ def test_charts_that_differ_are_not_taken() -> None:
     with running_emulator(OPTIONS) as netra:
         netra.set_faults("usage-factor=2")
 
-        async def work() -> PastUsage:
+        async def work() -> UsageBackfill:
             async with client_of(netra.endpoint) as client:
                 return await read(client, ["AceTech"], DAY, HOUR_NS)
 
@@ -148,7 +148,7 @@ def test_charts_need_whole_steps(shift_ns: int) -> None:
     """A range that begins within an hour has steps that no chart knows: only usage calls are made."""
     with running_emulator(OPTIONS) as netra:
 
-        async def work() -> PastUsage:
+        async def work() -> UsageBackfill:
             async with client_of(netra.endpoint) as client:
                 return await read(client, ["AceTech"], Window(DAY.start_ns + shift_ns, DAY.end_ns), HOUR_NS)
 
@@ -199,7 +199,7 @@ async def test_steps_that_do_not_add_up_are_told(caplog: pytest.LogCaptureFixtur
         usage = await read(client, ["a", "b", "good"], DAY, HOUR_NS)
         assert usage.differing == ["a", "b"]
     (line,) = [one.getMessage() for one in caplog.records if "add up" in one.getMessage()]
-    assert "2 of the tenants, the first 'a'" in line
+    assert "2 tenants, among them 'a'" in line
 
 
 async def test_the_range_is_asked_for_again_before_it_counts_as_different() -> None:
@@ -233,7 +233,7 @@ async def test_an_unknown_tenant() -> None:
         return used(None if tenant == "ghost" else tenant)
 
     async with ScriptedApi(usage_api(answer)) as api, client_of(api.endpoint) as client:
-        usage = PastUsage(client, ["known", "ghost"], DAY, HOUR_NS, 4)
+        usage = UsageBackfill(client, ["known", "ghost"], DAY, HOUR_NS, 4)
         with pytest.raises(NotKnown, match="'ghost'"):
             await usage.check(known=True)
         assert len(api.requests) == 2
@@ -259,7 +259,7 @@ async def test_tenants_are_found_in_the_traces(caplog: pytest.LogCaptureFixture)
     listed = json_reply(page([*traces, trace(5, tenant_id="../x")]))
     async with ScriptedApi([listed]) as api, client_of(api.endpoint) as client:
         assert await find_tenants(client, DAY, 24 * HOUR_NS) == ["a", "b"]
-    assert "'../x' is left out" in caplog.text
+    assert "skipping tenant '../x'" in caplog.text
     async with ScriptedApi([json_reply(page([trace(1)]))]) as api, client_of(api.endpoint) as client:
         with pytest.raises(NotKnown, match="has a tenant"):
             await find_tenants(client, DAY, 24 * HOUR_NS)

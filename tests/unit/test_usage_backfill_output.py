@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from netra_otel_bridge.usage.backfill import UsageReading
 from netra_otel_bridge.usage.backfill_output import write_openmetrics
-from netra_otel_bridge.usage.openmetrics import UsageReading
 from netra_otel_bridge.usage.totals import UsageTotals
 
 ODD = ("ok", "cr\rx", "crlf\r\nx", 'a"b\\c\nd', "\u2028\x85\x00\t", "other")

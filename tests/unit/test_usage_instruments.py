@@ -11,7 +11,7 @@ from netra_otel_bridge.usage.charts import MEASURES
 from netra_otel_bridge.usage.instruments import USAGE_COUNTERS, USAGE_GAUGES
 from netra_otel_bridge.usage.totals import Counted, UsageTotals
 from netra_otel_bridge.usage.view import (
-    ChartFigure,
+    ChartValue,
     PeriodTotals,
     ReplayedTotals,
     SessionTotals,
@@ -30,8 +30,7 @@ VIEW = UsageView(
         SessionTotals("other", None, UsageTotals(70, 17, 3.5)),
     ),
     charts=tuple(
-        ChartFigure(name, "model", "gpt-4o", number, quantile)
-        for number, (name, quantile, *_) in enumerate(MEASURES, 1)
+        ChartValue(name, "model", "gpt-4o", number, quantile) for number, (name, quantile, *_) in enumerate(MEASURES, 1)
     ),
     replayed=(ReplayedTotals("jaeger", "ace", UsageTotals(tokens=90, cost=4.5), UsageTotals(tokens=100, cost=5.0)),),
     label_sets={"own": 1, "other": 0},

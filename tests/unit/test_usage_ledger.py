@@ -22,6 +22,7 @@ from netra_otel_bridge.usage.ledger import (
     periods_between,
 )
 from netra_otel_bridge.usage.totals import OTHER, Counted, UsageTotals
+from tests.support.examples import examples
 
 DAY_NS = 24 * HOUR_NS
 GRACE_NS = 2 * DAY_NS
@@ -196,7 +197,7 @@ class LabelSets(RuleBasedStateMachine):
             assert self.ended + own + (other.used.tokens if other else 0) == sum(self.used.values()) + self.forgotten
 
 
-LabelSets.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+LabelSets.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
 test_label_sets = LabelSets.TestCase
 
 

@@ -65,7 +65,7 @@ def sender_of(exporter: MetricExporter, deadline_s: float = 5.0) -> MetricSender
     ("step", "kind", "message", "calls"),
     [
         (says("Failed: %s", f"StatusCode.INVALID_ARGUMENT {TOKEN}"), DestinationRefuses, "INVALID_ARGUMENT ***", 1),
-        (says("Failed to export metrics batch code: 403"), DestinationUnauthorized, "refuses the credentials", 1),
+        (says("Failed to export metrics batch code: 403"), DestinationUnauthorized, "rejects the credentials", 1),
         (says("Failed to export metrics batch code: 404"), DestinationMisconfigured, "check the address", 1),
         (says("Failed: connection refused"), DestinationUnavailable, "run the same command", 3),
         (OSError("no route"), DestinationUnavailable, "no route", 3),
@@ -103,7 +103,7 @@ async def test_an_exporter_that_hangs_is_left_behind() -> None:
     ever = threading.Event()
     exporter = Exporter(lambda: ever.wait(20))
     sender = sender_of(exporter, deadline_s=0.05)
-    with pytest.raises(DestinationUnavailable, match="did not answer"):
+    with pytest.raises(DestinationUnavailable, match="did not return within"):
         await sender.send(DATA)
     ever.set()
     await sender.aclose()

@@ -18,8 +18,9 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from netra_otel_bridge.usage import openmetrics
+from netra_otel_bridge.usage.backfill import UsageReading
 from netra_otel_bridge.usage.backfill_output import usage_metrics
-from netra_otel_bridge.usage.openmetrics import USAGE_COUNTERS, UsageReading
+from netra_otel_bridge.usage.counters import COUNTERS
 from netra_otel_bridge.usage.totals import UsageTotals
 
 DAY_NS = 86_400_000_000_000
@@ -37,7 +38,7 @@ def prometheus_page() -> str:
         reader = PrometheusMetricReader(disable_target_info=True)
         registry.register(reader._collector)
     provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
-    for counter in USAGE_COUNTERS:
+    for counter in COUNTERS:
         made = provider.get_meter("test").create_counter(counter.name, counter.unit, counter.description)
         made.add(3, {"netra.tenant.id": 'a"b\\c\nd'})
     page: str = generate_latest(registry).decode()
@@ -49,10 +50,10 @@ def test_names_are_those_of_the_prometheus_page() -> None:
     """Metadata, metric names and the tenant's label are what the stock exporter shows of the same counters."""
     label_set = openmetrics.label_set({openmetrics.tenant_label(): 'a"b\\c\nd'})
     expected = "".join(
-        f"{openmetrics.metadata(counter)}{counter.family}_total{label_set} 3.0\n" for counter in USAGE_COUNTERS
+        f"{openmetrics.metadata(counter)}{openmetrics.family(counter)}_total{label_set} 3.0\n" for counter in COUNTERS
     )
     assert expected in prometheus_page()
-    assert [counter.family for counter in USAGE_COUNTERS] == [
+    assert [openmetrics.family(counter) for counter in COUNTERS] == [
         "netra_usage_tokens", "netra_usage_requests", "netra_usage_cost_USD",
     ]  # fmt: skip
 
@@ -60,7 +61,7 @@ def test_names_are_those_of_the_prometheus_page() -> None:
 @given(tenant=TEXTS, job=TEXTS, value=VALUES, at_ms=TIMES_MS)
 def test_what_is_written_is_what_is_read(tenant: str, job: str, value: Any, at_ms: int) -> None:
     """Any value, time and text of a label comes back from a parser of OpenMetrics as it was."""
-    counter = USAGE_COUNTERS[2]
+    counter = COUNTERS[2]
     labels = {"job": job, openmetrics.tenant_label(): tenant}
     line = openmetrics.sample(counter, openmetrics.label_set(labels), value, at_ms * 1_000_000)
     (family,) = text_string_to_metric_families(openmetrics.metadata(counter) + line + openmetrics.END)
@@ -74,7 +75,7 @@ def test_what_is_written_is_what_is_read(tenant: str, job: str, value: Any, at_m
 @given(at_ms=st.integers(2**40, 2**31 * 1000 - 1))
 def test_prometheus_reads_the_same_millisecond(at_ms: int) -> None:
     """It cuts the seconds, times 1000 in a float, to a whole number; from 2005 to 2038 what is written survives that."""
-    line = openmetrics.sample(USAGE_COUNTERS[0], "", 1, at_ms * 1_000_000)
+    line = openmetrics.sample(COUNTERS[0], "", 1, at_ms * 1_000_000)
     assert math.trunc(float(line.split()[-1]) * 1000) == at_ms
 
 
@@ -96,7 +97,7 @@ def test_otlp_points_have_the_times_of_the_past() -> None:
     ]
     encoded = encode_metrics(usage_metrics(readings, DAY_NS, {"team": "x"}, Resource({"service.name": "s"})))
     metrics = encoded.resource_metrics[0].scope_metrics[0].metrics
-    assert [(one.name, one.unit) for one in metrics] == [(one.name, one.unit) for one in USAGE_COUNTERS]
+    assert [(one.name, one.unit) for one in metrics] == [(one.name, one.unit) for one in COUNTERS]
     assert all(one.sum.is_monotonic and one.sum.aggregation_temporality == 2 for one in metrics)
     for metric, values in zip(metrics, ([0, 5, 7], [0, 2, 1], [0.0, 0.25, 1.5]), strict=True):
         points = metric.sum.data_points

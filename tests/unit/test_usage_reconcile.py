@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netra_otel_bridge import Bridge, TraceQuery
-from netra_otel_bridge.bridge.wiring import _query_text
+from netra_otel_bridge.bridge.queries import query_text
 from netra_otel_bridge.core.clock import HOUR_NS, NS_PER_S, SystemClock
 from netra_otel_bridge.core.errors import NetraError, NetraUnauthorized, NetraUnavailable
 from netra_otel_bridge.core.model.netra import TenantUsageData
@@ -40,6 +40,7 @@ from netra_otel_bridge.usage.reconcile import LATE_NS, covered, reconcile
 from tests.support import cli
 from tests.support.cli import CANARY
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Reject
 from tests.support.in_process import PEER, Decision, Life, Netra, Peer, keys_of
@@ -127,7 +128,7 @@ spans_of_a_story = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.tuples(spans_of_a_story, st.none() | st.tuples(st.integers(0, 2), st.booleans())), max_size=4),
     resets_at=st.none() | st.integers(0, 150),
@@ -179,8 +180,8 @@ async def test_tenants_and_hours_within_one_trace_are_told_apart(tmp_path: Path)
         "acme": (120, True), "globex": (60, True)
     }  # fmt: skip
     lane = following.life.recorder.lane
-    assert lane.spent("acme", Window(NOON_NS - 2 * HOUR_NS, NOON_NS - HOUR_NS))[0] == 30
-    assert lane.spent("acme", ALWAYS)[0] == 15120
+    assert lane.tenant_cost("acme", Window(NOON_NS - 2 * HOUR_NS, NOON_NS - HOUR_NS))[0] == 30
+    assert lane.tenant_cost("acme", ALWAYS)[0] == 15120
     await following.life.stop()
 
 
@@ -219,7 +220,7 @@ async def test_what_grows_counts_once_it_is_delivered(tmp_path: Path) -> None:
     following.record(call(1, 1, "acme", start_ns, 1))
     await following.poll()
     lane = following.life.recorder.lane
-    assert lane.spent("acme", ALWAYS)[0] == 3
+    assert lane.tenant_cost("acme", ALWAYS)[0] == 3
     following.record(*(call(1, span, "acme", start_ns, 1) for span in range(2, 12)))
     await following.restart()
     accepted = [lambda _: Decision(), lambda _: Decision(None, stores=False)]
@@ -229,9 +230,9 @@ async def test_what_grows_counts_once_it_is_delivered(tmp_path: Path) -> None:
     following.life = following.born()
     lane = following.life.recorder.lane
     assert 1 <= len(lane.spans(f"{1:032x}")) // TraceRecord.ENTRY_BYTES < 11
-    assert lane.spent("acme", ALWAYS)[0] == 3
+    assert lane.tenant_cost("acme", ALWAYS)[0] == 3
     await following.poll()
-    assert lane.spent("acme", ALWAYS)[0] == 33
+    assert lane.tenant_cost("acme", ALWAYS)[0] == 33
     await following.life.stop()
 
 
@@ -372,7 +373,7 @@ async def test_a_filter_is_compared_for_its_tenant_alone(
     state: StateStore, queries: tuple[TraceQuery, ...], asked: list[str]
 ) -> None:
     """A lane that follows a part of a tenant's traces says nothing about the tenant's spend."""
-    netra, query = Usage(acme=0.5, globex=1.0), _query_text(queries)
+    netra, query = Usage(acme=0.5, globex=1.0), query_text(queries)
     lane = state.lane(netra.base_url, "jaeger", query)
     mixed = [*traces(H[1]), *traces(H[1] + 1, tenant="globex")]
     lane.commit(Progress(traces=mixed, windows=[Window(H[1], H[3])]), 1)

@@ -46,7 +46,7 @@ class TraceRecord:
     start_ns: int
     digest: bytes | None
     spans: bytes
-    spent: TraceCost = field(default_factory=TraceCost)
+    cost: TraceCost = field(default_factory=TraceCost)
 
     ENTRY_BYTES = 12
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netra_otel_bridge.bridge.bridge import Bridge
-from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.errors import BridgeError, PartialReport
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
 from netra_otel_bridge.core.time_text import iso_ms
@@ -134,7 +134,7 @@ class Replays:
         return list(dict.fromkeys(names)) or list(self._bridge.destinations())
 
     async def _run(self, replay: Replay, query: TraceQuery, directory: Path, verify: bool) -> None:
-        report: ReplayReport | None = None
+        report: PartialReport | None = None
         try:
             report = await self._replayed(replay, query, directory, verify)
             state = pb.REPLAY_STATE_DONE

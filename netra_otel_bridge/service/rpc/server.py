@@ -12,7 +12,6 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
 from netra_otel_bridge.bridge.bridge import Bridge
-from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ServiceHealth
@@ -44,22 +43,6 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 _log = logging.getLogger(__name__)
-
-
-def is_wanted(settings: Settings) -> bool:
-    """Whether the service is configured: with a token, or with an authority for its callers' certificates.
-
-    Raises `ConfigurationError` where it is configured, but for whom it lets in.
-    """
-    if settings.grpc_token is not None or settings.grpc_client_ca is not None:
-        return True
-    for name in ("grpc_host", "grpc_port", "grpc_certificate", "grpc_key", "grpc_reflection"):
-        if settings.origins.get(name, "default") != "default":
-            raise ConfigurationError(
-                f"{settings.origins[name]}: {name} is set, and neither grpc_token nor grpc_client_ca",
-                hint="NETRA_BRIDGE_GRPC_TOKEN is what the callers of the gRPC service must show",
-            )
-    return False
 
 
 class RpcServer:

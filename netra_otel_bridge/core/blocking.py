@@ -1,0 +1,143 @@
+"""Blocking methods made from asynchronous ones, each signature written once.
+
+A `BlockingFace` hands its calls to a `LoopThread`. `run_here` and `iterate_here` serve functions that have no thread to
+keep: they need a caller without a running event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from functools import wraps
+from inspect import signature
+from types import GenericAlias
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, get_type_hints
+
+from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.loop_thread import LoopThread
+
+AsyncT = TypeVar("AsyncT")
+P = ParamSpec("P")
+T = TypeVar("T")
+PageT = TypeVar("PageT")
+
+
+class BlockingFace(Generic[AsyncT]):
+    """The blocking face of an asynchronous object, whose methods run on the thread of ``loop``."""
+
+    def __init__(self, asynchronous: AsyncT, loop: LoopThread) -> None:
+        self._asynchronous = asynchronous
+        self._loop = loop
+
+
+def blocking(
+    method: Callable[Concatenate[AsyncT, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[BlockingFace[AsyncT], P], T]:
+    """Return the method of a face that runs ``method`` and waits for its result."""
+
+    @wraps(method)
+    def call(face: BlockingFace[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return face._loop.run(method(face._asynchronous, *args, **kwargs))
+
+    return call
+
+
+def blocking_iterator(
+    method: Callable[Concatenate[AsyncT, P], AsyncIterator[T]],
+) -> Callable[Concatenate[BlockingFace[AsyncT], P], Iterator[T]]:
+    """Return the method of a face that iterates over ``method``, one step of the event loop for each item."""
+
+    @wraps(method)
+    def iterate(face: BlockingFace[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return face._loop.drive(method(face._asynchronous, *args, **kwargs))
+
+    _set_iterator(iterate, method)
+    return iterate
+
+
+def blocking_items(
+    method: Callable[Concatenate[AsyncT, P], AsyncIterator[T]],
+    pages: Callable[..., AsyncIterator[PageT]],
+    items: Callable[[PageT], Iterable[T]],
+) -> Callable[Concatenate[BlockingFace[AsyncT], P], Iterator[T]]:
+    """Return the method of a face that iterates over ``method``, one step of the event loop for each page.
+
+    ``pages`` takes the arguments of ``method``, by name. It is iterated instead: a step of the event loop takes longer
+    than most items are worth.
+    """
+    parameters = signature(method)
+
+    @wraps(method)
+    def iterate(face: BlockingFace[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        bound = parameters.bind(face._asynchronous, *args, **kwargs)
+        bound.apply_defaults()
+        _, *named = bound.arguments.items()
+        for page in face._loop.drive(pages(face._asynchronous, **dict(named))):
+            yield from items(page)
+
+    _set_iterator(iterate, method)
+    return iterate
+
+
+def with_arguments_of(
+    model: Callable[Concatenate[Any, P], None],
+) -> Callable[[Callable[Concatenate[AsyncT, ...], None]], Callable[Concatenate[AsyncT, P], None]]:
+    """Give an ``__init__`` that passes its arguments on the signature of the ``__init__`` that receives them."""
+
+    def decorate(init: Callable[Concatenate[AsyncT, ...], None]) -> Callable[Concatenate[AsyncT, P], None]:
+        @wraps(model)
+        def call(self: AsyncT, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            init(self, *args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def run_here(work: Coroutine[Any, Any, T], *, instead: str = "areplay or aestimate") -> T:
+    """Run ``work`` on a new event loop, and return its result.
+
+    Raises `UsageError` inside a running event loop: there the caller must await ``instead``.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    work.close()
+    raise UsageError("an event loop is running in this thread", hint=f"await {instead} instead")
+
+
+def iterate_here(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """Iterate over ``items``. Raises `UsageError` inside a running event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _pull(items)
+    raise UsageError("an event loop is running in this thread", hint="iterate over aread_spans instead")
+
+
+def _pull(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """Iterate on a loop in a thread of its own, so that requests are answered in time while the caller is busy."""
+    turn = asyncio.Lock()
+
+    async def step() -> T | None:
+        async with turn:
+            return await anext(items, None)
+
+    async def finish() -> None:
+        async with turn:
+            await items.aclose()
+
+    loop = LoopThread(finish)
+    try:
+        while (item := loop.run(step())) is not None:
+            yield item
+    finally:
+        loop.close()
+
+
+def _set_iterator(iterate: Callable[..., object], method: Callable[..., object]) -> None:
+    """Let ``help`` and `inspect` see an iterator where ``method`` returns an asynchronous one."""
+    returned = GenericAlias(Iterator, get_args(get_type_hints(method)["return"]))
+    iterate.__annotations__ = {**method.__annotations__, "return": returned}
+    vars(iterate)["__signature__"] = signature(method).replace(return_annotation=returned)

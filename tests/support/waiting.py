@@ -1,0 +1,57 @@
+"""Wait for an event instead of for an amount of time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+DEADLINE_S = 60.0
+"""Longest wait for an event. Long, because only a test that fails waits for its end."""
+SOON_S = 30.0
+"""Upper bound of what takes no time: half of `DEADLINE_S`, so that waiting for a deadline is told from not waiting."""
+
+
+def wait_until(holds: Callable[[], object], *, every_s: float = 0.01) -> None:
+    """Wait until ``holds()`` is true. Fail after `DEADLINE_S`."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline, f"it did not come true within {DEADLINE_S:g} s"
+        time.sleep(every_s)
+
+
+async def until(holds: Callable[[], object | Awaitable[object]], *, every_s: float = 0.01) -> None:
+    """Wait until ``holds()``, or what it returns when awaited, is true. Fail after `DEADLINE_S`."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        held = holds()
+        if isinstance(held, Awaitable):
+            held = await held
+        if held:
+            return
+        assert time.monotonic() < deadline, f"it did not come true within {DEADLINE_S:g} s"
+        await asyncio.sleep(every_s)
+
+
+@contextmanager
+def afterwards(holds: Callable[[], object], then: Callable[[], object], *, wait_s: float = 0.0) -> Iterator[None]:
+    """While the body runs, wait in a thread until ``holds()`` is true, then ``wait_s``, and call ``then``.
+
+    Leaving waits until ``then`` was called.
+    """
+
+    def watch() -> None:
+        try:
+            wait_until(holds)
+            time.sleep(wait_s)
+        finally:
+            then()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        watching.join()
