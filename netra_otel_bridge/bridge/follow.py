@@ -19,9 +19,9 @@ from netra_otel_bridge.core.tasks import is_set, raise_unrecorded, until
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import To
 from netra_otel_bridge.pipeline.follower import Follower
-from netra_otel_bridge.pipeline.lane import Route
 from netra_otel_bridge.pipeline.recorder import Recorder
-from netra_otel_bridge.pipeline.watch import Notices, SpanObserver
+from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.watch import FollowerWatch, SpanObserver
 from netra_otel_bridge.pipeline.windows import Lookback
 from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
@@ -98,10 +98,10 @@ class LiveLanes:
         observer: SpanObserver | None = None,
     ) -> None:
         """Open a lane to each destination of ``to`` for as long as ``stack``; ``observer`` sees each span that is read."""
-        opened: list[Notices] = []
+        opened: list[FollowerWatch] = []
 
-        def watch(name: str, limiter: LogLimit, recorder: Recorder) -> Notices:
-            opened.append(Notices(name, limiter, self._bridge.clock, recorder, observer))
+        def watch(name: str, limiter: LogLimit, recorder: Recorder) -> FollowerWatch:
+            opened.append(FollowerWatch(name, limiter, self._bridge.clock, recorder, observer))
             return opened[-1]
 
         self.routes = await self._bridge.routes(
@@ -112,7 +112,7 @@ class LiveLanes:
         for route in self.routes:
             _log.info("%s: %s", route.watch.name, self._start_text(route))
 
-    def follower(self, route: Route, notices: Notices) -> Follower:
+    def follower(self, route: Route, notices: FollowerWatch) -> Follower:
         """Return the lane of one route, as the settings say."""
         settings = self._bridge.settings
         return Follower(
@@ -123,7 +123,7 @@ class LiveLanes:
             window_ns=settings.window_ns,
             remember_ns=settings.remember_ns,
             clock=self._bridge.clock,
-            present=self.netra_clock,
+            netra_clock=self.netra_clock,
             renew_key=self.renew_key,
         )
 
@@ -170,7 +170,7 @@ class LiveLanes:
         raise next(follower.stopped for follower in self.followers if follower.stopped is not None)
 
     def _start_text(self, route: Route) -> str:
-        lane = route.progress.lane
+        lane = route.recorder.lane
         since_ns = lane.since_ns()
         if since_ns is not None:
             return f"resuming from {iso_ms(lane.watermark_ns() or since_ns)}"

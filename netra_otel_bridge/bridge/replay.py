@@ -14,8 +14,9 @@ from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
 from netra_otel_bridge.core.tasks import all_of, until_set
 from netra_otel_bridge.deliver import To
 from netra_otel_bridge.pipeline.dead_letters import resend
-from netra_otel_bridge.pipeline.lane import Route
+from netra_otel_bridge.pipeline.lane import TraceLane
 from netra_otel_bridge.pipeline.recorder import Recorder
+from netra_otel_bridge.pipeline.route import Route
 from netra_otel_bridge.pipeline.watch import LaneWatch
 from netra_otel_bridge.pipeline.windows import split, without
 from netra_otel_bridge.state import StateStore
@@ -81,15 +82,20 @@ async def resend_dead_letters(
     started = wiring.clock.monotonic()
     async with AsyncExitStack() as stack:
         routes = await wiring.routes(
-            stack, to, (query,), wiring.enter_state(stack, state), watch=_reporting_to(on_progress)
+            stack,
+            to,
+            (query,),
+            wiring.enter_state(stack, state),
+            watch=_reporting_to(on_progress),
+            stops_when_refused=False,
         )
-        reports = await all_of(resend(route.sender, route.progress, route.options, route.watch) for route in routes)
+        reports = await all_of(resend(route) for route in routes)
     return _without_error(_report(reports, wiring.clock.monotonic() - started))
 
 
 async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, report: LaneReport) -> None:
     """Copy the windows of a range that are not final yet: in final ones Netra shows nothing new. ``report`` grows meanwhile."""
-    settings, state = wiring.settings, route.progress.lane
+    settings, state = wiring.settings, route.recorder.lane
     before_ns = wiring.clock.now_ns() - settings.remember_ns
     final = [one.window for one in state.finished() if one.finished_ns < before_ns and one.window.end_ns < before_ns]
     since_ns, watermark_ns = state.since_ns(), state.watermark_ns()
@@ -99,13 +105,11 @@ async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, re
     due = without(windows, final)
     report.windows = report.final_windows = len(windows) - len(due)
     last_letter = state.last_letter()
-    lane = route.lane()
-    lane.report = report
-    await lane.run(due)
+    await TraceLane(route, due, report=report).run()
     if verify and report.error is None:
-        again = route.lane()
+        again = TraceLane(route, due, read_again=lambda _: True)
         try:
-            await again.run(due, read_again=lambda _: True)
+            await again.run()
         finally:
             report.verified_by(again.report)
     if report.error is None:

@@ -30,12 +30,12 @@ from netra_otel_bridge.deliver import (
     own_destination,
 )
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES
-from netra_otel_bridge.pipeline.lane import Route
 from netra_otel_bridge.pipeline.memory_budget import SharedBudget
 from netra_otel_bridge.pipeline.recorder import Recorder
-from netra_otel_bridge.pipeline.resume import first_place, place
-from netra_otel_bridge.pipeline.stream import AHEAD, SpanStream
-from netra_otel_bridge.pipeline.watch import LaneOptions, LaneWatch
+from netra_otel_bridge.pipeline.resume import decode_token, start_point
+from netra_otel_bridge.pipeline.route import LaneOptions, Route
+from netra_otel_bridge.pipeline.stream import READ_AHEAD, SpanStream
+from netra_otel_bridge.pipeline.watch import LaneWatch
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from netra_otel_bridge.state import MeterState, StateStore
 from netra_otel_bridge.usage.ledger import PeriodLength
@@ -188,13 +188,14 @@ class Wiring:
         watch: Callable[[str, LogLimit, Recorder], LaneWatch],
         client: AsyncNetraClient | None = None,
         patient: bool = False,
+        stops_when_refused: bool = True,
         profile: str | None = None,
         writer: Executor | None = None,
     ) -> list[Route]:
         """Make one route for each destination of ``to``, with one client and one writer of ``state``, until ``stack`` closes.
 
         ``watch`` makes the watch of a lane from the name of its destination. A ``patient`` route retries its destination
-        without limit. By default the ``client``, the ``writer``, which is one thread, and the ``profile`` are those of
+        without limit; ``stops_when_refused`` is that of `Sender`. By default the ``client``, the ``writer``, which is one thread, and the ``profile`` are those of
         the settings.
         """
         settings = self.settings
@@ -223,6 +224,7 @@ class Wiring:
             sender = Sender(
                 destination, backoff=backoff, clock=self.clock, on_retry=seen.retrying,
                 on_recovered=seen.recovered, on_warning=seen.warned, patient=patient,
+                stops_when_refused=stops_when_refused,
             )  # fmt: skip
             routes.append(Route(reader, self.converter(profile), sender, asked, recorder, options, seen))
         return routes
@@ -236,14 +238,14 @@ class Wiring:
         trace_id: str | None = None,
         resume_token: str | None = None,
         profile: str | None = None,
-        ahead: int = AHEAD,
+        ahead: int = READ_AHEAD,
         chunk_bytes: int = CHUNK_BYTES,
-        pool: SharedBudget | None = None,
+        shared: SharedBudget | None = None,
     ) -> SpanStream:
         """Make the stream behind `Bridge.aread_spans`; ``asked`` is the range as given: a token is valid for that range alone.
 
         Up to ``ahead`` traces are read at once; a chunk of several spans holds up to ``chunk_bytes``. The memory comes
-        from ``pool``. Raises `UsageError` for a token of another stream, and for what is no token.
+        from ``shared``. Raises `UsageError` for a token of another stream, and for what is no token.
         """
         for name, text in (("trace_id", trace_id), ("resume_token", resume_token)):
             if not isinstance(text, str | None):
@@ -251,16 +253,16 @@ class Wiring:
         if trace_id == "":
             raise UsageError("trace_id is empty", hint="leave it out, or give the id of a trace")
         query = checked_query(query)
-        of = _digest([client.base_url, asked, query_text((query,)), trace_id, profile or self.settings.profile])
+        stream_id = _digest([client.base_url, asked, query_text((query,)), trace_id, profile or self.settings.profile])
         return SpanStream(
             client,
             self.converter(profile),
             query,
-            place(resume_token, of) if resume_token else first_place(of, window),
+            decode_token(resume_token, stream_id) if resume_token else start_point(stream_id, window),
             trace_id=trace_id,
             ahead=ahead,
             chunk_bytes=chunk_bytes,
-            pool=pool,
+            shared=shared,
         )
 
     def meter(

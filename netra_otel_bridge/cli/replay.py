@@ -117,7 +117,7 @@ def _with_progress(
         def advance(lane: LaneReport) -> None:
             if lane.name not in bars:
                 bars[lane.name] = progress.add_task(lane.name, total=windows, done="")
-            done = f"{lane.traces:,} traces  {lane.delivered:,} spans  {size(lane.bytes)}"
+            done = f"{lane.traces:,} traces  {lane.delivered:,} spans  {size(lane.size_bytes)}"
             progress.update(bars[lane.name], completed=lane.windows, done=done)
 
         if whole is None:
@@ -147,7 +147,7 @@ def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -
     for lane in report.destinations:
         counts = (lane.traces, lane.spans, lane.delivered, lane.refused, lane.dead_lettered, lane.skipped)
         style = "red" if lane.error else "yellow" if lane.exit_code else None
-        table.add_row(Text(lane.name), *map(count, counts), size(lane.bytes), style=style)
+        table.add_row(Text(lane.name), *map(count, counts), size(lane.size_bytes), style=style)
     out.print(table)
     delivered = sum(lane.delivered for lane in report.destinations)
     rate = f", {delivered / report.seconds:,.0f} spans/s" if report.seconds and delivered else ""
@@ -200,7 +200,7 @@ def _write_estimate(estimate: ReplayEstimate, as_json: bool) -> None:
     about = "" if estimate.sampled_traces == estimate.traces else "about "
     out.print(
         f"{iso_ms(estimate.window.start_ns)} to {iso_ms(estimate.window.end_ns)}: {estimate.traces:,} traces, "
-        f"{about}{estimate.spans:,} spans, {size(estimate.bytes)}, {estimate.api_calls:,} API calls, "
+        f"{about}{estimate.spans:,} spans, {size(estimate.size_bytes)}, {estimate.api_calls:,} API calls, "
         f"{max(estimate.seconds, 0.1):,.1f} s of reading (from {estimate.sampled_traces:,} traces that were read). "
         "Nothing was sent.",
         soft_wrap=True,

@@ -129,6 +129,7 @@ class Sender:
         clock: Clock,
         on_retry: Callable[[str, float], None],
         patient: bool = False,
+        stops_when_refused: bool = True,
         on_recovered: Callable[[], None] = lambda: None,
         on_warning: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -138,11 +139,11 @@ class Sender:
         self._clock = clock
         self._on_retry = on_retry
         self._patient = patient
+        self._stops_when_refused = stops_when_refused
         self._on_recovered = on_recovered
         self._on_warning = on_warning
         self._answered = 0
         self._refused = 0
-        self.stops_when_refused = True
         self._full: set[int] = set()
         self._is_inferred = False
         self._was_raised = False
@@ -316,7 +317,7 @@ class Sender:
         self._answered += answered
         self._refused += refused
         is_unwanted = self._refused >= REFUSED_AT_LEAST and self._refused > REFUSED_SHARE * self._answered
-        if is_unwanted and self.stops_when_refused:
+        if is_unwanted and self._stops_when_refused:
             raise DestinationRefuses(
                 f"{self._destination.name}: refused {self._refused} of the last {self._answered} spans, "
                 f"the last one for: {reason}",

@@ -22,7 +22,8 @@ from netra_otel_bridge.core.time_text import duration_text
 from netra_otel_bridge.deliver import Destination, To
 from netra_otel_bridge.pipeline.follower import Follower
 from netra_otel_bridge.pipeline.recorder import Recorder
-from netra_otel_bridge.pipeline.watch import LaneOptions, Notices, QuietNotices, SpanObserver
+from netra_otel_bridge.pipeline.route import LaneOptions
+from netra_otel_bridge.pipeline.watch import FollowerWatch, QuietWatch, SpanObserver
 from netra_otel_bridge.service.genai_histograms import LiveMetrics
 from netra_otel_bridge.service.http import HttpEndpoints
 from netra_otel_bridge.service.metric_exporters import metric_readers
@@ -114,10 +115,10 @@ class Service:
             self._usage_follower = UsageFollower(
                 self._bridge.meter(lanes.client, state, lanes.netra_clock.now_ns, self._queries),
                 lanes.routes,
-                Notices("usage", lanes.log_limit, self._bridge.clock),
+                FollowerWatch("usage", lanes.log_limit, self._bridge.clock),
                 poll_ns=self._bridge.settings.usage_poll_ns,
                 clock=self._bridge.clock,
-                present=lanes.netra_clock,
+                netra_clock=lanes.netra_clock,
                 renew_key=lanes.renew_key,
             )
 
@@ -153,10 +154,10 @@ class Service:
         async def open_lane(
             destination: Destination, query: TraceQuery, profile: str | None
         ) -> AsyncIterator[Follower]:
-            opened: list[QuietNotices] = []
+            opened: list[QuietWatch] = []
 
-            def watch(name: str, limiter: LogLimit, recorder: Recorder) -> QuietNotices:
-                opened.append(QuietNotices(name, limiter, self._bridge.clock, recorder))
+            def watch(name: str, limiter: LogLimit, recorder: Recorder) -> QuietWatch:
+                opened.append(QuietWatch(name, limiter, self._bridge.clock, recorder))
                 return opened[-1]
 
             async with AsyncExitStack() as lane:

@@ -210,7 +210,7 @@ def test_an_estimate_counts_and_sends_nothing(sample: ThreadedEmulator) -> None:
     assert sample.emulator.calls["spans"] - before == 30
     assert (estimate.traces, estimate.sampled_traces, estimate.spans) == (30, 30, 210)
     assert estimate.api_calls == report.api_calls == 31
-    assert estimate.bytes > 10_000
+    assert estimate.size_bytes > 10_000
     assert bridge.estimate(from_="2020-01-01", until="2020-01-02").spans == 0
 
 

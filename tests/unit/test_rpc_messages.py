@@ -82,7 +82,7 @@ def test_every_field_of_the_progress_of_a_replay_is_carried() -> None:
     same = [name for name in pb.ReplayProgress.DESCRIPTOR.fields_by_name if hasattr(report, name) and name != "error"]
     assert len(same) == len(pb.ReplayProgress.DESCRIPTOR.fields_by_name) - 2
     assert {name: getattr(sent, name) for name in same} == {name: getattr(report, name) for name in same}
-    assert sent.size_bytes == report.bytes
+    assert sent.size_bytes == report.size_bytes
     assert (sent.error.reason, sent.error.message, sent.error.hint) == (
         "DESTINATION_UNAVAILABLE",
         "it is down",

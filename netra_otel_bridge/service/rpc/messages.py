@@ -149,7 +149,7 @@ def replay_progress(report: LaneReport) -> pb.ReplayProgress:
         skipped=report.skipped,
         unreadable=report.unreadable,
         missing=report.missing,
-        size_bytes=report.bytes,
+        size_bytes=report.size_bytes,
         windows=report.windows,
         retries=report.retries,
         problems=map(plain, report.problems),

@@ -33,7 +33,7 @@ class SpanReading:
         self._bridge = bridge
         self._client = client
         self._stall_s = bridge.settings.grpc_stall_ns / NS_PER_S
-        self._pool = SharedBudget(bridge.settings.held_bytes)
+        self._shared = SharedBudget(bridge.settings.held_bytes)
 
     async def read(self, request: pb.ReadSpansRequest, context: Context) -> None:
         """Write the spans to ``context``, chunk after chunk. Raises `Refusal`, `BridgeError`."""
@@ -42,7 +42,7 @@ class SpanReading:
         async with aclosing(stream.chunks()) as chunks:
             async for chunk in chunks:
                 for response in _encoded(chunk, limit_bytes):
-                    await self._write(context, response, stream.held)
+                    await self._write(context, response, stream.budget)
 
     def _stream(self, request: pb.ReadSpansRequest, chunk_bytes: int) -> SpanStream:
         query = messages.trace_query(request.query)
@@ -67,15 +67,15 @@ class SpanReading:
                 request.resume_token or None,
                 profile,
                 chunk_bytes=chunk_bytes,
-                pool=self._pool,
+                shared=self._shared,
             )
         except UsageError as error:
             raise invalid(error.message, hint=error.hint, reason="RESUME_TOKEN_INVALID") from None
 
-    async def _write(self, context: Context, response: bytes, held: MemoryBudget) -> None:
+    async def _write(self, context: Context, response: bytes, budget: MemoryBudget) -> None:
         begun = asyncio.get_running_loop().time()
         try:
-            async with self._pool.writing(self._stall_s, held):
+            async with self._shared.writing(self._stall_s, budget):
                 await context.write(response)
         except TimeoutError:
             seconds = round(asyncio.get_running_loop().time() - begun, 1)
