@@ -24,7 +24,7 @@ from netra_otel_bridge.deliver.otlp.json import IS_REMOTE, Json, encode_line
 from netra_otel_bridge.deliver.span_copy import SAMPLED, RebuiltEvent, RebuiltLink, RebuiltResource, RebuiltSpan
 
 
-def letter(span: ReadableSpan, reason: str, encoded: bytes | None = None) -> DeadLetter:
+def dead_letter_of(span: ReadableSpan, reason: str, encoded: bytes | None = None) -> DeadLetter:
     """The dead letter of a span, with its ids in hex.
 
     ``encoded`` is what `encode_span` made of it before it was handed to code of others: what that code changed of the

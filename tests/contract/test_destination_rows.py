@@ -31,8 +31,8 @@ from netra_otel_bridge.deliver import (
     Destination,
     ExporterDestination,
     Sender,
+    dead_letter_of,
     encode_span,
-    letter,
     open_destination,
     span_of,
 )
@@ -168,7 +168,7 @@ async def test_partial_success_is_counted_shown_and_not_retried(
     assert answer.refused == sum(count for count in counts if count < 10)
     assert [dead.reason for dead in answer.dead] == ["quota 10"] * 10 * counts.count(10)
     assert len(answer.accepted) + len(answer.dead) == 10 * len(counts)
-    shown = [f"{count} of 10 spans of a batch were refused: quota {count}" for count in counts if 0 < count < 10]
+    shown = [f"{count} of 10 spans of a batch were rejected: quota {count}" for count in counts if 0 < count < 10]
     assert [one for one in answer.problems if "of a batch" in one] == shown
     assert lane.warnings == ["quota 0"] * counts.count(0)
 
@@ -290,7 +290,7 @@ async def test_invalid_argument_bisects_to_the_poison_and_delivers_the_rest(tran
             assert {"trace ids must be 128 bit" in one.reason for one in answer.dead} == {True}
             assert len(fake.received) < 60
             fake.rule = lambda received: None
-            letters = [letter(one.span, one.reason) for one in answer.dead]
+            letters = [dead_letter_of(one.span, one.reason) for one in answer.dead]
             await lane.send([span_of(one) for one in letters])
             assert sorted(fake.stored_ids()) == ids(members)
 
@@ -480,7 +480,7 @@ async def test_a_reason_shows_no_credential(
         fake.script(Reject(StatusCode.UNAUTHENTICATED, 401, said))
         with pytest.raises(DestinationUnauthorized) as raised:
             await lane.send(spans(1))
-    letters = [letter(one.span, one.reason) for one in lane.answer.dead]
+    letters = [dead_letter_of(one.span, one.reason) for one in lane.answer.dead]
     everything = repr([lane.answer.problems, letters, lane.reasons, raised.value.message, str(raised.value)])
     assert "***" in everything
     assert "canary" not in everything + caplog.text

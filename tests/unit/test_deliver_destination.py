@@ -134,7 +134,7 @@ async def test_any_exporter_of_the_group_is_made_without_arguments(monkeypatch: 
     [
         ("no.such.module:Exporter", "cannot be loaded"),
         (f"{__name__}:Unwilling", "WIDGET_URL is not set"),
-        ("builtins:dict", "does not make a span exporter"),
+        ("builtins:dict", "does not create a span exporter"),
     ],
 )
 def test_an_exporter_that_cannot_be_made_is_a_configuration_error(

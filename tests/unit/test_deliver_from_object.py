@@ -37,7 +37,15 @@ from netra_otel_bridge.core.model.outcome import (
     Retry,
     SpanBatch,
 )
-from netra_otel_bridge.deliver import Answer, Destination, ExporterDestination, Named, Sender, batch_of, own_destination
+from netra_otel_bridge.deliver import (
+    Answer,
+    Destination,
+    ExporterDestination,
+    Named,
+    Sender,
+    batch_of,
+    destination_from,
+)
 from netra_otel_bridge.deliver.adapters.callback import CallbackDestination
 from netra_otel_bridge.deliver.adapters.processor import ProcessorDestination
 from tests.support.batches import whole
@@ -161,13 +169,13 @@ def caused(by: BaseException) -> BaseException:
 
 RAISED: list[tuple[BaseException, Outcome]] = [
     (ValueError("not this one"), Refused("WHO raised ValueError: not this one")),
-    (SystemExit(3), Refused("WHO raised SystemExit: 3")),
+    (SystemExit(3), Refused("WHO raised SystemExit: 3", "defect")),
     (ConnectionRefusedError("no"), Retry("ConnectionRefusedError: no")),
     (TimeoutError("slow"), Retry("TimeoutError: slow")),
     (grpc.RpcError("gone"), Retry("RpcError: gone")),
     (caused(OSError("down")), Retry("OSError: down")),
     (ssl.SSLError("CERTIFICATE_VERIFY_FAILED"), Misconfigured("SSLError: ('CERTIFICATE_VERIFY_FAILED',)")),
-    (BrokenPipeError(), Misconfigured("whoever read what WHO writes has gone away")),
+    (BrokenPipeError(), Misconfigured("the reader of what WHO writes has gone away")),
     (DestinationUnavailable("full", hint="wait"), Retry("full (wait)")),
     (DestinationMisconfigured("wrong topic"), Misconfigured("wrong topic")),
     (DestinationUnauthorized("no token"), Misconfigured("no token", unauthorized=True)),
@@ -193,7 +201,7 @@ async def test_what_is_raised_says_what_follows(error: BaseException, outcome: O
     assert await answer_to(plain) == told("the callback")
     assert await answer_to(awaited) == told("the callback")
     for send in (plain, awaited):
-        own = own_destination(SimpleNamespace(name="mine", send=send, aclose=send))
+        own = destination_from(SimpleNamespace(name="mine", send=send, aclose=send))
         assert await own.send(BATCH) == told("its send")
         await own.aclose()
     processing = ProcessorDestination("test", Processor(lambda _: error))
@@ -212,7 +220,7 @@ async def test_a_destination_of_ones_own_answers_for_itself() -> None:
             raise answers.pop(0)
         return answers.pop(0)
 
-    own = own_destination(SimpleNamespace(name="mine", send=send, aclose=None.__class__))
+    own = destination_from(SimpleNamespace(name="mine", send=send, aclose=None.__class__))
     assert own.name == "mine"
     assert await own.send(BATCH) == Delivered("slow")
     assert await own.send(BATCH) == Retry("later")
@@ -227,7 +235,7 @@ async def test_an_exporters_own_method_is_no_callback() -> None:
     assert await answer_to(lambda _: SpanExportResult.SUCCESS) == Delivered()
     outcome = await answer_to(lambda _: SpanExportResult.FAILURE)
     assert isinstance(outcome, Misconfigured)
-    assert "hand in the exporter itself" in outcome.reason
+    assert "pass the exporter itself" in outcome.reason
 
 
 async def test_a_slow_function_is_waited_for_and_not_called_again() -> None:
@@ -289,7 +297,7 @@ async def test_what_cancels_the_task_it_runs_in_cancels_itself_alone() -> None:
         task.cancel()
         await asyncio.sleep(1)
 
-    own = own_destination(
+    own = destination_from(
         cast(Destination, SimpleNamespace(name="own", send=cancels_its_task, aclose=cancels_its_task))
     )
     assert await answer_to(cancels_its_task) == Retry("the callback was cancelled")
@@ -313,9 +321,9 @@ async def test_what_others_say_is_one_printable_line() -> None:
         async def aclose(self) -> None:
             """Nothing is held."""
 
-    assert await own_destination(Says(Refused(nasty))).send(BATCH) == Refused(plain)
-    assert await own_destination(Says(Delivered(nasty))).send(BATCH) == Delivered(plain)
-    assert await own_destination(Says(DestinationUnauthorized(nasty))).send(BATCH) == Misconfigured(plain, True)
+    assert await destination_from(Says(Refused(nasty))).send(BATCH) == Refused(plain)
+    assert await destination_from(Says(Delivered(nasty))).send(BATCH) == Delivered(plain)
+    assert await destination_from(Says(DestinationUnauthorized(nasty))).send(BATCH) == Misconfigured(plain, True)
     assert await answer_to(fails(ValueError(nasty))) == Refused(f"the callback raised ValueError: {plain}")
     exporter = ExporterDestination("mine", ScriptedExporter(ValueError(nasty)))
     assert await exporter.send(BATCH) == Refused(f"the exporter raised ValueError: {plain}")
@@ -350,7 +358,7 @@ async def test_the_sdks_own_processors_are_destinations() -> None:
     for processor_of in (BatchSpanProcessor, SimpleSpanProcessor):
         memory = InMemorySpanExporter()
         processor: SpanProcessor = processor_of(memory)
-        destination = own_destination(processor)
+        destination = destination_from(processor)
         assert await destination.send(BATCH) == Delivered()
         assert memory.get_finished_spans() == BATCH.spans
         processor.shutdown()
@@ -358,7 +366,7 @@ async def test_the_sdks_own_processors_are_destinations() -> None:
         several = SynchronousMultiSpanProcessor()
         several.add_span_processor(processor)
         for ended in (processor, several):
-            destination = own_destination(ended)
+            destination = destination_from(ended)
             assert await destination.send(BATCH) == Misconfigured("the processor is shut down")
             await destination.aclose()
 
@@ -374,7 +382,7 @@ async def test_no_queue_overflows(room: int, wrapped: bool) -> None:
         several.add_span_processor(Processor())
         several.add_span_processor(processor)
         processor, inner = several, processor
-    destination = own_destination(processor)
+    destination = destination_from(processor)
     batch = batch_of(tuple(make_span(number) for number in range(500)))
     assert await destination.send(batch) == Delivered()
     assert memory.get_finished_spans() == batch.spans
@@ -435,7 +443,7 @@ def test_a_function_that_takes_all_or_nothing_gets_the_rest(poison: set[int], co
     async def awaited(spans: Spans) -> None:
         take(spans)
 
-    answer = run_sender(own_destination(take if plain else awaited), count)
+    answer = run_sender(destination_from(take if plain else awaited), count)
     assert {dead.span.context.span_id for dead in answer.dead} == poison & set(range(count))
     assert sorted(taken) == sorted(set(range(count)) - poison)
 
@@ -460,26 +468,26 @@ async def test_each_kind_is_told_apart_and_named() -> None:
         "<lambda>": lambda spans: None, "Processor": Processor(), "InMemorySpanExporter": InMemorySpanExporter(),
     }  # fmt: skip
     for name, given_ in {**named, "take ": functools.partial(functools.partial(take))}.items():
-        destination = own_destination(given_)
+        destination = destination_from(given_)
         assert destination.name == name.strip()
         kind = {"Processor": ProcessorDestination, "InMemorySpanExporter": ExporterDestination}
         assert type(destination) is kind.get(name, CallbackDestination)
         await destination.aclose()
         with pytest.raises(RuntimeError, match="closed"):
             await destination.send(BATCH)
-        assert own_destination(Named("mine", given_)).name == "mine"
+        assert destination_from(Named("mine", given_)).name == "mine"
 
 
 @pytest.mark.parametrize(
     ("given_", "match"),
     [
         (InMemorySpanExporter, "is a class"),
-        (Method(), "type Method takes no spans"),
+        (Method(), "type Method accepts no spans"),
         (7, "type int"),
-        (Named("", take), "names no destination"),
-        (Named("two\nlines", take), "names no destination"),
-        (Named("a", Named("b", take)), "has a name already"),
-        (Named("a", "otlp"), "has a name already"),
+        (Named("", take), "is not a name for a destination"),
+        (Named("two\nlines", take), "is not a name for a destination"),
+        (Named("a", Named("b", take)), "given to something that has a name"),
+        (Named("a", "otlp"), "given to something that has a name"),
         (Named("a", 7), "type int"),
         (SimpleNamespace(name="a", send=take), "has no method aclose"),
         (SimpleNamespace(name="a", send=7, aclose=take), "has no method send"),
@@ -490,7 +498,7 @@ async def test_each_kind_is_told_apart_and_named() -> None:
 def test_what_takes_no_spans_is_refused(given_: Any, match: str) -> None:
     """A class instead of its instance, and anything else, before anything is read."""
     with pytest.raises(UsageError, match=match):
-        own_destination(given_)
+        destination_from(given_)
 
 
 def test_a_name_that_cannot_be_read_is_refused() -> None:
@@ -504,7 +512,7 @@ def test_a_name_that_cannot_be_read_is_refused() -> None:
             raise RuntimeError("no name yet")
 
     with pytest.raises(UsageError, match="RuntimeError: no name yet"):
-        own_destination(cast(Destination, Nameless()))
+        destination_from(cast(Destination, Nameless()))
 
 
 @pytest.mark.parametrize("refused", [-5, 4, "1", None])
@@ -520,7 +528,7 @@ async def test_a_partial_refusal_counts_spans_of_the_batch(refused: Any) -> None
         async def aclose(self) -> None:
             """Nothing."""
 
-    given = await own_destination(Own()).send(batch_of([make_span(number) for number in range(1, 4)]))
+    given = await destination_from(Own()).send(batch_of([make_span(number) for number in range(1, 4)]))
     assert isinstance(given, Misconfigured)
     assert "PartlyRefused" in given.reason
 
@@ -533,5 +541,5 @@ async def test_causes_that_go_round_end() -> None:
         one.__cause__, other.__cause__ = other, one
         raise one
 
-    given = await asyncio.wait_for(own_destination(goes_round).send(batch_of([make_span(1)])), 5)
+    given = await asyncio.wait_for(destination_from(goes_round).send(batch_of([make_span(1)])), 5)
     assert isinstance(given, Refused)

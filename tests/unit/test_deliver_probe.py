@@ -22,12 +22,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.errors import ConfigurationError, DestinationUnavailable
 from netra_otel_bridge.core.model.outcome import (
     Delivered,
+    Inspection,
     Outcome,
     PartlyRefused,
     Refused,
+    Retry,
     SpanBatch,
     TooLarge,
 )
@@ -35,14 +37,14 @@ from netra_otel_bridge.deliver import (
     ExporterDestination,
     ProbeResult,
     batch_of,
-    hints,
+    destination_from,
     open_destination,
-    own_destination,
     probe,
 )
+from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, http_outcome, words_outcome
 from netra_otel_bridge.deliver.batching import MIN_BYTES
-from netra_otel_bridge.deliver.otlp.encode import encode_request
-from netra_otel_bridge.deliver.probe import Sample, made_up_span, spanless_request
+from netra_otel_bridge.deliver.otlp.encode import encode_empty_request, encode_request
+from netra_otel_bridge.deliver.probe import Sample, made_up_span
 from tests.support.cutting import cutting_server
 from tests.support.exporters import ScriptedExporter, fails_saying
 from tests.support.fake_destination import (
@@ -107,12 +109,12 @@ async def test_an_otlp_server_is_asked_with_nothing_and_then_with_size(fake: Fak
     """It is reached, speaks OTLP, takes the credentials and a full batch; no span is sent, what is not known is said."""
     result = await probed(url(fake, transport))
     assert (result.ok, result.exit_code) == (True, 0)
-    assert result.said == "it takes a request of 3.5 MB without spans"
+    assert result.said == "it accepts a request of 3.5 MB without spans"
     assert "large or old spans" in result.unknown
     empty, full = fake.received
     assert empty.size_bytes == 0
     assert FULL_BYTES - 200 < full.size_bytes <= FULL_BYTES
-    assert result.took_bytes == full.size_bytes
+    assert result.took_bytes == FULL_BYTES
     assert fake.stored_ids() == []
 
 
@@ -140,7 +142,7 @@ async def test_a_limit_is_found_and_is_no_failure(transport: str, least_bytes: i
 @pytest.mark.parametrize(
     ("decision", "code", "said"),
     [
-        (Reject(StatusCode.PERMISSION_DENIED, 403, "a firewall"), 77, "refuses the credentials: "),
+        (Reject(StatusCode.PERMISSION_DENIED, 403, "a firewall"), 77, "rejects the credentials: "),
         (Reject(StatusCode.UNIMPLEMENTED, 404, "not here"), 78, "not here"),
         (Reject(StatusCode.RESOURCE_EXHAUSTED, 429, "RATE_LIMITED"), 69, "(try again later)"),
         (Hang(), 69, ""),
@@ -153,7 +155,7 @@ async def test_a_size_that_would_hold_a_lane_is_a_failure(
     fake.script(Accept(), decision)
     result = await probed(url(fake, transport), sample=DAY_OLD, timeout_s=0.5)
     assert (result.ok, result.exit_code) == (False, code)
-    assert result.said.startswith("it takes an empty request; a request of 3.5 MB without spans: ")
+    assert result.said.startswith("it accepts an empty request; a request of 3.5 MB without spans: ")
     assert said in result.said
     assert len(fake.received) == 2
 
@@ -164,8 +166,8 @@ async def test_a_refusal_of_what_holds_no_span_says_nothing_of_spans(fake: FakeD
     fake.script(Accept(), Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
     result = await probed(url(fake, transport))
     assert (result.ok, result.sure, result.took_bytes) == (True, False, None)
-    assert "refuses a request of 3.5 MB without spans (" in result.said
-    assert "whether it takes spans at all" in result.unknown
+    assert "rejects a request of 3.5 MB without spans (" in result.said
+    assert "whether it accepts spans at all" in result.unknown
 
 
 async def test_what_is_compressed_is_not_easily_compressed(
@@ -183,7 +185,7 @@ async def test_one_span_is_sent_where_that_is_wanted(fake: FakeDestination, tran
     """A new trace, the bridge's own name, the age that was asked for, and the size of a full batch."""
     first, second = [await probed(url(fake, transport), sample=DAY_OLD) for _ in range(2)]
     assert first.ok
-    assert first.said == "it takes a request of 3.5 MB without spans; took a span of 3.5 MB, 24 h old"
+    assert first.said == "it accepts a request of 3.5 MB without spans; accepted a span of 3.5 MB, 24 h old"
     assert first.trace_id in first.unknown
     assert [trace for trace, _ in fake.stored_ids()] == [first.trace_id, second.trace_id]
     assert first.trace_id != second.trace_id
@@ -216,7 +218,7 @@ async def test_a_span_that_is_refused_is_sent_smaller(transport: str, decision: 
         taken = [one.size_bytes for one in server.received if spans(one)]
         assert [rule(one) is None for one in server.received if spans(one)] == [False] * 4 + [True]
     assert (result.ok, result.exit_code) == (True, 0)
-    assert "took a span of 218.7 kB, 24 h old, and none of 3.5 MB (" in result.said
+    assert "accepted a span of 218.7 kB, 24 h old, and none of 3.5 MB (" in result.said
     assert result.took_bytes is not None
     assert 0 <= result.took_bytes - taken[-1] < 30
 
@@ -237,7 +239,7 @@ async def test_a_span_that_is_refused_for_its_age(transport: str, decision: Deci
         kept = [one for one in server.received if spans(one) and rule(one) is None]
     assert (result.ok, result.exit_code) == (False, 3)
     assert "even a span of 4.1 kB, 24 h old (" in result.said
-    assert "too far in the past): it does not take spans that old, and took one of now" in result.said
+    assert "too far in the past): it does not accept spans that old, and accepted one of now" in result.said
     assert [spans(one) for one in kept] == [[("netra-otel-bridge check", NOW_NS)]]
     assert result.trace_id == kept[0].request.resource_spans[0].scope_spans[0].spans[0].trace_id.hex()
 
@@ -253,7 +255,7 @@ async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) 
         result = await probed(url(server, transport), sample=DAY_OLD)
         assert server.stored_ids() == []
     assert (result.ok, result.exit_code, result.trace_id) == (False, 3, None)
-    assert "no tenant): it does not take spans like these" in result.said
+    assert "no tenant): it does not accept spans like these" in result.said
     assert ("OTEL_EXPORTER_OTLP_HEADERS" in result.said) == (transport == "http")
 
 
@@ -318,7 +320,7 @@ async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
 @given(st.integers(1_000, 300_000))
 def test_what_is_made_up_has_the_size_that_is_asked_for(size_bytes: int) -> None:
     """Never more, and hardly less; the request without spans has none."""
-    request, batch = spanless_request(size_bytes), made_up_span(NOW_NS, size_bytes)
+    request, batch = encode_empty_request(size_bytes), made_up_span(NOW_NS, size_bytes)
     assert size_bytes - 100 < len(request) <= size_bytes
     assert size_bytes - 100 < len(encode_request(batch.spans, batch.encoded)) <= batch.size_bytes <= size_bytes
     (resource,) = ExportTraceServiceRequest.FromString(request).resource_spans
@@ -333,7 +335,7 @@ async def test_a_certificate_that_is_not_trusted(transport: str) -> None:
         result = await probed(url(server, transport))
         assert (result.ok, result.exit_code) == (False, 78)
         assert "CERTIFICATE_VERIFY_FAILED" in result.said
-        assert "OTEL_EXPORTER_OTLP_CERTIFICATE names" in result.said
+        assert "set OTEL_EXPORTER_OTLP_CERTIFICATE to" in result.said
         with authority.cert_pem.tempfile() as path, pytest.MonkeyPatch.context() as patch:
             patch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", path)
             assert (await probed(url(server, transport), sample=DAY_OLD)).ok
@@ -341,7 +343,7 @@ async def test_a_certificate_that_is_not_trusted(transport: str) -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("days", "host", "hint"), [(-1, "127.0.0.1", "renews it"), (1, "127.0.0.2", "for another host")]
+    ("days", "host", "hint"), [(-1, "127.0.0.1", "renew it"), (1, "127.0.0.2", "for another host")]
 )
 async def test_a_certificate_that_no_authority_would_mend(
     transport: str, days: int, host: str, hint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -436,7 +438,7 @@ async def test_headers_in_plain_text_to_another_machine_are_warned_of(
 @pytest.mark.parametrize(
     ("decision", "code", "said"),
     [
-        (Reject(StatusCode.UNAUTHENTICATED, 401, "no key"), 77, "refuses the credentials"),
+        (Reject(StatusCode.UNAUTHENTICATED, 401, "no key"), 77, "rejects the credentials"),
         (Reject(StatusCode.PERMISSION_DENIED, 403, "not you"), 77, "not you"),
         (Reject(StatusCode.UNIMPLEMENTED, 404, "unknown service"), 78, "unknown service"),
         (Reject(StatusCode.UNAVAILABLE, 503, "draining"), 69, "draining"),
@@ -483,7 +485,7 @@ async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_u
     result = await probed(url(fake, transport))
     assert (result.ok, result.sure) == (True, False)
     assert "no spans" in result.said
-    assert "whether it takes spans at all" in result.unknown
+    assert "whether it accepts spans at all" in result.unknown
 
 
 @both
@@ -568,7 +570,7 @@ async def test_a_span_through_an_exporter_is_no_proof_either() -> None:
     exporter = ScriptedExporter()
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination, 10_000, DAY_OLD)
-    assert result.said == "it answers SUCCESS to a span of 10.0 kB, 24 h old, which is no proof"
+    assert result.said == "it returns SUCCESS for a span of 10.0 kB, 24 h old, which is no proof"
     assert result.trace_id is not None
     assert result.trace_id in result.unknown
     assert [len(call) for call in exporter.calls] == [0, 1]
@@ -589,7 +591,7 @@ async def test_a_span_in_a_file_is_its_last_line(tmp_path: Path) -> None:
     path = tmp_path / "spans.jsonl"
     path.write_text("{}\n")
     result = await probed(f"otlp-file:{path}", 10_000, DAY_OLD)
-    assert result.said == "it may be written; took a span of 10.0 kB, 24 h old, as its last line"
+    assert result.said == "it may be written; accepted a span of 10.0 kB, 24 h old"
     first, last = path.read_text().splitlines()
     assert first == "{}"
     assert json.loads(last)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] == result.trace_id
@@ -640,7 +642,7 @@ async def test_an_exporter_that_fails_on_nothing_says_why(step: object, ok: bool
     [
         (None, False, 78, "its send returned NoneType"),
         (ConnectionRefusedError("away"), False, 69, "away"),
-        (IndexError("no spans"), True, 0, "takes no request without spans"),
+        (IndexError("no spans"), True, 0, "accepts no request without spans"),
     ],
 )
 async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, ok: bool, code: int, said: str) -> None:
@@ -657,26 +659,46 @@ async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, 
         async def aclose(self) -> None:
             """Nothing to give back."""
 
-    result = await probe(own_destination(Odd()))
+    result = await probe(destination_from(Odd()))
     assert (result.ok, result.exit_code) == (ok, code)
     assert said in result.said
 
 
 @pytest.mark.parametrize(
-    ("hint", "words"),
+    ("answer", "words"),
     [
-        (hints.of_retry("HTTP 502: bad gateway"), "it answers, and fails"),
-        (hints.of_retry("HTTP 503"), "try again later"),
-        (hints.of_retry("no connection to h:1: Connection refused"), "is it running"),
-        (hints.of_misconfigured("the exporter returned None instead of a SpanExportResult"), "its export must return"),
-        (hints.of_misconfigured("HTTP 404: not here"), "check the address"),
-        (hints.of_misconfigured("UNAVAILABLE: certificate has expired"), "is not valid now"),
-        (hints.of_refused("HTTP 422: x-mlflow-experiment-id is required"), "OTEL_EXPORTER_OTLP_HEADERS"),
+        (http_outcome(502, b"bad gateway", ""), "it answers, and fails"),
+        (http_outcome(503, b"", ""), "try again later"),
+        (grpc_outcome(StatusCode.RESOURCE_EXHAUSTED, ""), "try again later"),
+        (connection_outcome("no connection to h:1: Connection refused", connected=False), "is it running"),
+        (words_outcome("Failed to export, UNAVAILABLE"), "is it running"),
+        (http_outcome(404, b"not here", ""), "check the address"),
+        (grpc_outcome(StatusCode.UNAVAILABLE, "certificate has expired"), "is not valid now"),
+        (http_outcome(422, b"x-mlflow-experiment-id is required", ""), "OTEL_EXPORTER_OTLP_HEADERS"),
+        (http_outcome(401, b"no key", ""), "OTEL_EXPORTER_OTLP_HEADERS"),
     ],
 )
-def test_a_hint_fits_the_answer(hint: str, words: str) -> None:
-    """Who is to look where."""
-    assert words in hint
+def test_a_hint_fits_the_answer(answer: Outcome, words: str) -> None:
+    """It says who has to look where."""
+    assert not isinstance(answer, Delivered)
+    assert words in answer.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "connected", "cut"),
+    [
+        ("ServerDisconnectedError: Server disconnected", True, True),
+        ("ClientOSError: [Errno 104] Connection reset by peer", True, True),
+        ("no connection to h:1: Connection reset by peer", False, False),
+        ("UNAVAILABLE: failed to connect to all addresses; recvmsg:Connection reset by peer", True, False),
+        ("TimeoutError: ", True, False),
+    ],
+)
+def test_only_a_connection_that_was_there_is_cut(words: str, connected: bool, cut: bool) -> None:
+    """A server that cannot be reached says nothing about the size of a request."""
+    answer = connection_outcome(words, connected=connected)
+    assert isinstance(answer, Retry)
+    assert answer.cut == cut
 
 
 async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
@@ -691,3 +713,70 @@ async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
     async with cutting_server(0) as (where, asked):
         cut = await probed(where)
     assert (cut.ok, cut.exit_code, len(asked)) == (False, 69, 20)
+
+
+class Queue:
+    """A destination of a program whose server answers requests without spans, up to a size."""
+
+    name = "queue"
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self.asked: list[int] = []
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        fits = batch.size_bytes <= self._limit_bytes
+        return Delivered() if fits else TooLarge("beyond its quota", self._limit_bytes)
+
+    async def send_empty(self, size_bytes: int) -> Outcome:
+        self.asked.append(size_bytes)
+        return Delivered() if size_bytes <= self._limit_bytes else TooLarge("beyond its quota", self._limit_bytes)
+
+    async def aclose(self) -> None:
+        """There is nothing to release."""
+
+
+class Shelf(Queue):
+    """A destination of a program that can be looked at."""
+
+    def __init__(self, found: object) -> None:
+        super().__init__(FULL_BYTES)
+        self._found = found
+
+    async def inspect(self) -> Inspection:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found  # type: ignore[return-value]
+
+
+async def test_a_destination_of_a_program_that_answers_empty_requests_is_asked_as_otlp_is() -> None:
+    """Its largest request is found, and with a span its answer counts."""
+    given = Queue(1_000_000)
+    destination = destination_from(given)
+    result = await probe(destination)
+    assert (result.ok, result.exit_code, result.took_bytes) == (True, 0, 1_000_000 - 1_000_000 // 64)
+    assert given.asked == [0, 3_500_000, 1_000_000 - 1_000_000 // 64]
+    assert "it accepts a request of 984.4 kB without spans, and none of 3.5 MB (beyond its quota)" in result.said
+    sent = await probe(destination, sample=DAY_OLD)
+    assert "; accepted a span of 984.4 kB, 24 h old" in sent.said
+    assert "no proof" not in sent.said
+
+
+@pytest.mark.parametrize(
+    ("found", "ok", "sure", "code", "said"),
+    [
+        (Inspection("it has room", "for how long"), True, True, 0, "it has room"),
+        (Inspection("it is locked", sure=False), True, False, 0, "it is locked"),
+        (DestinationUnavailable("it is full", hint="make room"), False, True, 69, "it is full (make room)"),
+        (ValueError("odd"), False, True, 78, "its inspect raised ValueError: odd"),
+        (None, False, True, 78, "its inspect returned NoneType; return an Inspection"),
+    ],
+)
+async def test_a_destination_of_a_program_that_can_be_inspected_is_not_sent_to(
+    found: object, ok: bool, sure: bool, code: int, said: str
+) -> None:
+    """What it finds is shown; a failure has the exit code of its error."""
+    shelf = Shelf(found)
+    result = await probe(destination_from(shelf))
+    assert (result.ok, result.sure, result.exit_code, result.said) == (ok, sure, code, said)
+    assert shelf.asked == []

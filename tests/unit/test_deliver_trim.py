@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, Status, StatusCode
+from opentelemetry.trace import Link, Status
+from opentelemetry.trace import StatusCode as SpanStatus
 
 from netra_otel_bridge.core.clock import Backoff
 from netra_otel_bridge.core.model.outcome import (
@@ -20,6 +22,7 @@ from netra_otel_bridge.core.model.outcome import (
     TooLarge,
 )
 from netra_otel_bridge.deliver import Answer, Sender, encode_span
+from netra_otel_bridge.deliver.answers import grpc_outcome
 from netra_otel_bridge.deliver.trim import KEEP_BYTES, NOTES, trim
 from tests.support.batches import whole
 from tests.support.compare import sent_by_id
@@ -79,7 +82,7 @@ def test_only_long_values_lose_anything_and_enough_of_it(
         links=whole.links,
         start_ns=whole.start_time or 0,
         end_ns=whole.end_time,
-        status=Status(StatusCode.ERROR, "y" * (excess % 3000)),
+        status=Status(SpanStatus.ERROR, "y" * (excess % 3000)),
         resource=whole.resource,
         scope=whole.scope if hasattr(whole, "scope") else whole.instrumentation_scope,
     )
@@ -137,7 +140,7 @@ def test_texts_everywhere_are_cut_and_named_by_where_they_are() -> None:
         attributes={"list": ("short", big), "map": {"deep": {"er": big}}, "bytes": b"b" * 20_000},
         events=[Event("message", {"content": big}, 1)],
         links=[Link(context(1, 2), {"why": big})],
-        status=Status(StatusCode.ERROR, big),
+        status=Status(SpanStatus.ERROR, big),
     )
     trimmed = trim(span, 110_000)
     assert trimmed is not None
@@ -190,7 +193,7 @@ class Limited:
 
     name = "limited"
 
-    def __init__(self, limit_bytes: int, said: Callable[[int], str], refuses: bool = False) -> None:
+    def __init__(self, limit_bytes: int, said: Callable[[int], Outcome], refuses: bool = False) -> None:
         self._limit_bytes = limit_bytes
         self._said = said
         self._refuses = refuses
@@ -200,7 +203,7 @@ class Limited:
     async def send(self, batch: SpanBatch) -> Outcome:
         self.requests.append(batch.size_bytes)
         if batch.size_bytes > self._limit_bytes:
-            return TooLarge(self._said(batch.size_bytes))
+            return self._said(batch.size_bytes)
         if self._refuses:
             return Refused("and poisoned")
         self.stored += batch.spans
@@ -220,18 +223,26 @@ async def sent_to(limited: Limited, span: ReadableSpan) -> Answer[None]:
 
 LIMIT = 4 << 20
 SAID = [
-    lambda size: f"RESOURCE_EXHAUSTED: grpc: received message larger than max ({size} vs. {LIMIT})",
-    lambda size: f"RESOURCE_EXHAUSTED: grpc: received message after decompression larger than max {LIMIT}",
-    lambda size: f"RESOURCE_EXHAUSTED: gRPC message exceeds maximum size {LIMIT}: {size}",
-    lambda size: (
-        f"OUT_OF_RANGE: Error, decoded message length too large: found {size} bytes, the limit is: {LIMIT} bytes"
+    lambda size: grpc_outcome(
+        StatusCode.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {LIMIT})"
     ),
-    lambda size: f"RATE_LIMITED: ingestion rate limit ({LIMIT} bytes) exceeded while adding {size} bytes",
+    lambda size: grpc_outcome(
+        StatusCode.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {LIMIT}"
+    ),
+    lambda size: grpc_outcome(StatusCode.RESOURCE_EXHAUSTED, f"gRPC message exceeds maximum size {LIMIT}: {size}"),
+    lambda size: grpc_outcome(
+        StatusCode.OUT_OF_RANGE,
+        f"Error, decoded message length too large: found {size} bytes, the limit is: {LIMIT} bytes",
+    ),
+    lambda size: grpc_outcome(
+        StatusCode.RESOURCE_EXHAUSTED,
+        f"RATE_LIMITED: ingestion rate limit ({LIMIT} bytes) exceeded while adding {size} bytes",
+    ),
 ]
 
 
 @pytest.mark.parametrize("said", SAID)
-async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], str]) -> None:
+async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], Outcome]) -> None:
     """The words of each gRPC implementation: the second request fits, and is not much smaller than it may be."""
     span = make_span(1, attributes={"input": "x" * 25_000_000, "user": "u-1"})
     limited = Limited(LIMIT, said)
@@ -249,12 +260,12 @@ async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], 
 async def test_a_limit_that_is_not_named_is_found_by_halving() -> None:
     """413 without a word: each time half, at most six times."""
     span = make_span(1, attributes={"input": "x" * 2_000_000})
-    limited = Limited(100_000, lambda size: "HTTP 413")
+    limited = Limited(100_000, lambda size: TooLarge("HTTP 413"))
     answer = await sent_to(limited, span)
     assert answer.trimmed == 1
     assert len(limited.requests) == 6
     assert 50_000 < limited.requests[-1] <= 100_000
-    hopeless = Limited(10, lambda size: "HTTP 413")
+    hopeless = Limited(10, lambda size: TooLarge("HTTP 413"))
     answer = await sent_to(hopeless, span)
     assert len(hopeless.requests) == 7
     assert (answer.delivered, answer.trimmed) == (0, 0)
@@ -264,7 +275,7 @@ async def test_a_limit_that_is_not_named_is_found_by_halving() -> None:
 async def test_a_span_that_stays_too_large_is_dead_as_it_was() -> None:
     """Nothing long is left: the dead letter holds the whole span, not what trimming made of it."""
     span = make_span(1, attributes={"input": "x" * 9_000, **{f"key {n}": "x" * 200 for n in range(1_000)}})
-    limited = Limited(100_000, lambda size: "HTTP 413")
+    limited = Limited(100_000, lambda size: TooLarge("HTTP 413"))
     answer = await sent_to(limited, span)
     assert len(limited.requests) == 2
     assert answer.dead[0].span is span
@@ -275,6 +286,6 @@ async def test_a_span_that_stays_too_large_is_dead_as_it_was() -> None:
 async def test_a_trimmed_span_that_is_refused_for_itself_is_dead_as_it_was() -> None:
     """Its size was not all that was wrong with it."""
     span = make_span(1, attributes={"input": "x" * 9_000})
-    answer = await sent_to(Limited(5_000, lambda size: "HTTP 413", refuses=True), span)
+    answer = await sent_to(Limited(5_000, lambda size: TooLarge("HTTP 413"), refuses=True), span)
     assert [(one.span is span, one.reason) for one in answer.dead] == [(True, "and poisoned")]
     assert answer.trimmed == 0

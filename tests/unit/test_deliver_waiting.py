@@ -92,12 +92,12 @@ async def test_a_wait_that_is_asked_for_is_kept_up_to_the_cap() -> None:
 @pytest.mark.parametrize("unauthorized", [False, True])
 async def test_a_misconfiguration_is_waited_for_at_the_longest_back_off(unauthorized: bool) -> None:
     """Somebody has to mend it; nothing is dead-lettered, nothing skipped, and the wait says what to look at."""
-    fake = Outcomes([Misconfigured("no such path", unauthorized=unauthorized)] * 5 + [Retry("starting")])
+    fake = Outcomes([Misconfigured("no such path", unauthorized, hint="check the address")] * 5 + [Retry("starting")])
     told, answer = Told(), Answer()
     await told.sender(fake).send(BATCH, answer)
     assert (answer.delivered, answer.dead, told.recovered) == (2, [], 1)
     assert [delay_s for _, delay_s in told.waits] == [CAP_S] * 5 + [16.0]
-    assert all(reason.startswith("no such path (") for reason, _ in told.waits[:5])
+    assert all(reason == "no such path (check the address)" for reason, _ in told.waits[:5])
     assert told.waits[5][0] == "starting"
 
 

@@ -25,7 +25,7 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.outcome import Delivered
 from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
-from netra_otel_bridge.deliver import batch_of, opened, sender
+from netra_otel_bridge.deliver import batch_of, open_async, sender
 from netra_otel_bridge.deliver.adapters import entry_points as stock
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support.emulator import ThreadedEmulator, running_emulator
@@ -116,8 +116,8 @@ async def test_an_exporter_that_is_never_made_holds_nobody_up(
     entry("Hangs")
     begun = time.monotonic()
     with pytest.raises(ConfigurationError, match=r"'own' was not set up in 0\.1 s"):
-        await opened("exporter:own", deadline_s=0.1)
-    opening = asyncio.create_task(opened("exporter:own", deadline_s=DEADLINE_S))
+        await open_async("exporter:own", deadline_s=0.1)
+    opening = asyncio.create_task(open_async("exporter:own", deadline_s=DEADLINE_S))
     await asyncio.sleep(0.05)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -129,7 +129,7 @@ async def test_an_exporter_that_is_never_made_holds_nobody_up(
 async def test_an_exporter_is_made_where_it_exports(entry: Callable[[str], None]) -> None:
     """On one thread, which is not the loop's."""
     entry("Threaded")
-    destination = await opened("exporter:own", name="mine")
+    destination = await open_async("exporter:own", name="mine")
     assert await destination.send(batch_of((make_span(1),))) == Delivered()
     await destination.aclose()
     assert Threaded.made_on == ["export mine"] * 2

@@ -279,7 +279,7 @@ def test_what_an_exporter_says_while_it_is_made_shows_no_token(
     stands_for(monkeypatch, f"{__name__}:Chatty")
     logging_of_a_library()
     readers, _ = metric_readers({"OTEL_METRICS_EXPORTER": "mine"})
-    assert "mine: while it was set up, the exporter said: Header format invalid! %s" in caplog.text
+    assert "mine: during set-up the exporter logged: Header format invalid! %s" in caplog.text
     assert "canary-token" not in caplog.text
     readers[0].shutdown()
 

@@ -78,7 +78,17 @@ class LaneReport:
             self.problems.append(problem)
 
 
-_SENT = ("delivered", "refused", "dead_lettered", "changed", "trimmed", "unreadable", "missing", "size_bytes", "retries")
+_SENT = (
+    "delivered",
+    "refused",
+    "dead_lettered",
+    "changed",
+    "trimmed",
+    "unreadable",
+    "missing",
+    "size_bytes",
+    "retries",
+)
 _COUNTS = tuple(one.name for one in fields(LaneReport) if one.type == "int")
 
 
