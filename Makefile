@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test check docs proto faults e2e bench backends clean
 
-help: ## Say what there is
+help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.installed ## Show the main job working: a local Netra, a replay, a trace, the usage of a tenant
@@ -37,7 +37,7 @@ proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Pyt
 	PATH="$(CURDIR)/$(PROTO_VENV)/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. \
 	  netra_otel_bridge/v1/bridge.proto
 
-faults: $(VENV)/.tested ## Run the bridge as a process, kill it at many moments, look for what is lost; needs strace for all of it
+faults: $(VENV)/.tested ## Run the bridge as a process and kill it at many moments; takes minutes, needs strace for all of it
 	$(RUN) -m pytest -q -rP -n $(WORKERS) --dist worksteal -m faults tests/unit tests/contract tests/faults tests/crash
 
 e2e: $(VENV)/.tested backends ## Run the end-to-end tests: real servers, the real netra-sdk, clients in Go and Node

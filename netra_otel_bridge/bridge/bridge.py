@@ -7,14 +7,14 @@ report = replay(my_span_exporter, since="24h")
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from netra_otel_bridge.bridge.queries import checked_query
 from netra_otel_bridge.bridge.replay import copy_range, resend_dead_letters
 from netra_otel_bridge.bridge.wiring import Wiring
-from netra_otel_bridge.core.blocking import iterate_here, run_here
+from netra_otel_bridge.core.blocking import blocking_here, blocking_iterator_here, run_here
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
@@ -72,7 +72,10 @@ class Bridge(Wiring):
         the same order, with ``KeyboardInterrupt``.
         """
         window = self.window(since=since, from_=from_, until=until)
-        return run_here(copy_range(self, to, window, query, state, verify=verify, on_progress=on_progress, stop=stop))
+        return run_here(
+            copy_range(self, to, window, query, state, verify=verify, on_progress=on_progress, stop=stop),
+            instead="areplay",
+        )
 
     async def areplay(
         self,
@@ -116,22 +119,6 @@ class Bridge(Wiring):
         """
         return await resend_dead_letters(self, to, query, state, on_progress)
 
-    def read_spans(
-        self,
-        *,
-        since: str | None = None,
-        from_: str | None = None,
-        until: str | None = None,
-        trace_id: str | None = None,
-        query: TraceQuery | None = None,
-        resume_token: str | None = None,
-    ) -> Iterator[SpanChunk]:
-        """Yield the spans of a range of time in chunks; see `aread_spans`. Not for use inside a running event loop."""
-        chunks = self.aread_spans(
-            since=since, from_=from_, until=until, trace_id=trace_id, query=query, resume_token=resume_token
-        )
-        return iterate_here(chunks)
-
     async def aread_spans(
         self,
         *,
@@ -163,16 +150,7 @@ class Bridge(Wiring):
                 async for chunk in chunks:
                     yield chunk
 
-    def estimate(
-        self,
-        *,
-        since: str | None = None,
-        from_: str | None = None,
-        until: str | None = None,
-        query: TraceQuery | None = None,
-    ) -> ReplayEstimate:
-        """Estimate a `replay` of this range: list every trace, read `SAMPLE_TRACES` of them, send nothing."""
-        return run_here(self.aestimate(since=since, from_=from_, until=until, query=query))
+    read_spans = blocking_iterator_here(aread_spans)
 
     async def aestimate(
         self,
@@ -182,11 +160,13 @@ class Bridge(Wiring):
         until: str | None = None,
         query: TraceQuery | None = None,
     ) -> ReplayEstimate:
-        """Estimate as `estimate` does, for asyncio."""
+        """Estimate a `replay` of this range: list every trace, read `SAMPLE_TRACES` of them, send nothing."""
         whole = self.window(since=since, from_=from_, until=until)
         windows = split(whole, self.settings.window_ns)
         async with self.async_client() as client:
             return await estimate(client, self.converter(), whole, windows, checked_query(query), self.clock)
+
+    estimate = blocking_here(aestimate)
 
 
 def replay(

@@ -37,7 +37,7 @@ from netra_otel_bridge.pipeline.route import LaneOptions, Route
 from netra_otel_bridge.pipeline.stream import READ_AHEAD, SpanStream
 from netra_otel_bridge.pipeline.watch import LaneWatch
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-from netra_otel_bridge.state import MeterState, StateStore
+from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.usage.ledger import PeriodLength
 from netra_otel_bridge.usage.meter import Meter, MeterOptions
 
@@ -288,7 +288,7 @@ class Wiring:
             announce_s=settings.usage_announce_ns / NS_PER_S,
             budgets=settings.usage_budgets,
         )
-        return Meter(client, MeterState(state, client.base_url), options, now_ns=now_ns, clock=self.clock)
+        return Meter(client, state.meter(client.base_url), options, now_ns=now_ns, clock=self.clock)
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:

@@ -24,14 +24,14 @@ from netra_otel_bridge.pipeline.follower import Follower
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.pipeline.route import LaneOptions
 from netra_otel_bridge.pipeline.watch import FollowerWatch, QuietWatch, SpanObserver
-from netra_otel_bridge.service.genai_histograms import LiveMetrics
+from netra_otel_bridge.service.genai_histograms import LiveHistograms
 from netra_otel_bridge.service.http import HttpEndpoints
 from netra_otel_bridge.service.metric_exporters import metric_readers
 from netra_otel_bridge.service.rpc.enabled import is_enabled
 from netra_otel_bridge.service.telemetry import Telemetry
 from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.usage.instruments import USAGE_COUNTERS, USAGE_GAUGES
-from netra_otel_bridge.usage.poller import UsageFollower
+from netra_otel_bridge.usage.poller import UsagePoller
 from netra_otel_bridge.version import __version__
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Service:
         self._traces = traces
         self._usage = usage
         self._lanes = LiveLanes(bridge, since=since, on_new_key=on_new_key)
-        self._usage_follower: UsageFollower | None = None
+        self._usage_poller: UsagePoller | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set; then stop reading, record what was acknowledged, and return.
@@ -86,12 +86,12 @@ class Service:
             readers, registry = metric_readers(self._bridge.environ, self._counting_since_ns)
             telemetry = Telemetry(self.health, readers)
             stack.push_async_callback(asyncio.to_thread, telemetry.close)
-            histograms = LiveMetrics(telemetry.meter, self._lanes.netra_clock.now_ns)
+            histograms = LiveHistograms(telemetry.meter, self._lanes.netra_clock.now_ns)
             if await until(self._open_lanes(stack, state, histograms), stop.wait()):
                 _log.info("stopped before the first pass")
                 return
             await self._serve(stack, state, telemetry, registry)
-            polling = [self._usage_follower.run()] if self._usage_follower is not None else []
+            polling = [self._usage_poller.run()] if self._usage_poller is not None else []
             await self._lanes.run(stop, *polling)
         _log.info("stopped; everything that was acknowledged is recorded")
 
@@ -103,7 +103,7 @@ class Service:
             lanes=tuple(follower.health() for follower in self._lanes.followers),
             api_calls=dict(stats.statuses),
             api_retries=stats.retries,
-            usage=self._usage_follower.health() if self._usage_follower is not None else None,
+            usage=self._usage_poller.health() if self._usage_poller is not None else None,
         )
 
     async def _open_lanes(self, stack: AsyncExitStack, state: StateStore, observer: SpanObserver) -> None:
@@ -112,7 +112,7 @@ class Service:
         if self._traces:
             await lanes.open(stack, state, self._to, self._queries, observer)
         if self._usage:
-            self._usage_follower = UsageFollower(
+            self._usage_poller = UsagePoller(
                 self._bridge.meter(lanes.client, state, lanes.netra_clock.now_ns, self._queries),
                 lanes.routes,
                 FollowerWatch("usage", lanes.log_limit, self._bridge.clock),
@@ -128,9 +128,9 @@ class Service:
         """Show usage as metrics, then listen: for health and metrics over HTTP, and for gRPC if it is enabled."""
         settings = self._bridge.settings
         rpc = self._rpc_server(stack, state) if is_enabled(settings) else None
-        if self._usage_follower is not None:
-            telemetry.show(USAGE_COUNTERS, self._usage_follower.view, self._usage_follower.collected)
-            telemetry.show(USAGE_GAUGES, self._usage_follower.view)
+        if self._usage_poller is not None:
+            telemetry.show(USAGE_COUNTERS, self._usage_poller.view, self._usage_poller.collected)
+            telemetry.show(USAGE_GAUGES, self._usage_poller.view)
             poll = duration_text(settings.usage_poll_ns)
             _log.info("polling usage of %s every %s", self._lanes.client.base_url, poll)
         endpoints = HttpEndpoints(settings.http_host, settings.http_port, self.health, registry, self._bridge.clock)
@@ -165,15 +165,15 @@ class Service:
                     lane, destination, (query,), state, client=client, watch=watch,
                     patient=True, profile=profile, writer=writer,
                 )  # fmt: skip
-                yield self._lanes.follower(replace(route, options=_of_a_subscription(route.options)), opened[0])
+                yield self._lanes.follower(replace(route, options=_subscription_options(route.options)), opened[0])
 
         return RpcServer(self._bridge, client, self.health, open_lane, __version__)
 
     def _counting_since_ns(self) -> int:
-        return self._usage_follower.view().origin_ns if self._usage_follower is not None else 0
+        return self._usage_poller.view().origin_ns if self._usage_poller is not None else 0
 
 
-def _of_a_subscription(options: LaneOptions) -> LaneOptions:
+def _subscription_options(options: LaneOptions) -> LaneOptions:
     """Return the bounds of a lane that many others run beside: small batches, and few pages in memory."""
     return replace(
         options,

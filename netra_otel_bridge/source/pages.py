@@ -26,18 +26,18 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.dashboards import SessionStats, SessionStatsPage
 from netra_otel_bridge.core.model.netra import SpansPage, TracesPage, TraceSpan, TraceSummary
-from netra_otel_bridge.source.arguments import MAX_LIMIT
 
 _log = logging.getLogger(__name__)
 Page = TracesPage | SpansPage | SessionStatsPage
 PageT = TypeVar("PageT", TracesPage, SpansPage, SessionStatsPage)
-EMPTY_TRIES = 3
-PAGE_LIMIT = MAX_LIMIT
-"""Items that the bridge asks for on a page."""
-RESTARTS = 3
-"""Restarts in a row of a listing whose cursor Netra rejects, without getting further than before."""
+PAGE_LIMIT = 100
+"""Items on a page, at most: Netra's own bound."""
 DEFAULT_LIMIT = 20
 """Items on a page when no limit is asked for, as Netra documents it."""
+EMPTY_TRIES = 3
+"""Requests for a page that is empty and promises more."""
+RESTARTS = 3
+"""Restarts in a row of a listing whose cursor Netra rejects, without getting further than before."""
 
 
 class Pager:

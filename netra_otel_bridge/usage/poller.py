@@ -23,7 +23,7 @@ RECONCILE_POLLS = 20
 """Delivered spans are compared with what Netra reports once in this many polls."""
 
 
-class UsageFollower:
+class UsagePoller:
     """Polls usage until cancelled. A failed poll can be repeated safely, because Netra always returns totals."""
 
     def __init__(

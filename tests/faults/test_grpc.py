@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,14 +35,19 @@ from tests.support.http2 import RawCall
 from tests.support.oracle import MS, happened, stored_by, written_to
 from tests.support.proxy import CLEAR, Proxy
 from tests.support.rig import Rig
-from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Subscription, count, refusal_of, stamp
+from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Refused, Subscription, count, refusal_of, refused, stamp
 from tests.support.server import free_ports
+from tests.support.waiting import DEADLINE_S, until
+
+pytestmark = pytest.mark.faults
 
 pytestmark = pytest.mark.faults
 
 MB = 1_000_000
 MOST_ROUNDS = 8
 UNNOTICED_S = 3.0
+STOP_S = 20.0
+"""The time that the systemd unit of the examples gives the service to stop; far less is usual."""
 CUT = (grpc.aio.AioRpcError, TimeoutError)
 """How a stream that was cut ends for its client; that of grpcio 1.74 does not always notice that its connection is gone."""
 STATUS = pb.GetStatusRequest()
@@ -95,18 +100,11 @@ async def client(address: str, **options: Any) -> AsyncIterator[Any]:
 def connection(address: str) -> socket.socket:
     """A connection that says nothing."""
     host, _, port = address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=5)
+    return socket.create_connection((host, int(port)), timeout=DEADLINE_S)
 
 
 async def status(stub: Any) -> Any:
     return await stub.GetStatus(STATUS, metadata=CREDENTIALS)
-
-
-async def until(holds: Callable[[], Any], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not await holds():
-        assert time.monotonic() < deadline, "it did not come true"
-        await asyncio.sleep(0.05)
 
 
 async def read_all(stub: Any, request: pb.ReadSpansRequest = READ) -> list[TracesData]:
@@ -152,7 +150,7 @@ def test_a_bind_beyond_loopback(rig: Rig, missing: str) -> None:
     if missing == "TLS":
         env["NETRA_BRIDGE_GRPC_TOKEN"] = TOKEN
     with rig.follower(None, "--no-usage", **env) as child:
-        ended = child.wait(20)
+        ended = child.wait()
     assert ended.code == 78
     assert "NETRA_BRIDGE_GRPC_" in ended.said
     with pytest.raises(OSError, match="refused"):
@@ -251,19 +249,31 @@ async def _opened(stub: Any, streams: int, *, polled: bool = False) -> bool:
 async def test_calls_are_capped_and_those_that_stall_make_room(rig: Rig) -> None:
     """Above ``grpc_calls`` a client is told when to come again; those who take no answer do not keep him out for long."""
     recent(rig, 60, padding=20_000)
-    with bridge(rig, GRPC_CALLS="8", GRPC_STALL="1500ms") as child:
+    with bridge(rig, GRPC_CALLS="8", GRPC_STALL="5s") as child:
         async with client(child.address) as stub:
             with ExitStack() as crowd:
                 for number in range(8):
                     crowd.enter_context(
                         RawCall(child.address, "FollowSpans", follow(f"stalls-{number}"), half_closes=False)
                     )
-                await asyncio.sleep(0.3)
-                given = await refusal_of(stub.GetStatus(STATUS, metadata=CREDENTIALS))
+                given = await until(lambda: _turned_away(stub))
                 assert (given.code, given.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS")
                 assert given.retry_s
-                await asyncio.sleep(3.5)
+
+                async def has_room() -> bool:
+                    return not await _turned_away(stub)
+
+                await until(has_room)
                 rig.oracle.assert_kept(stored_by(await read_all(stub)))
+
+
+async def _turned_away(stub: Any) -> Refused | None:
+    """Return how a call is rejected now; ``None`` if it is answered."""
+    try:
+        await status(stub)
+    except grpc.aio.AioRpcError as error:
+        return refused(error)
+    return None
 
 
 @pytest.mark.parametrize("method", ["ReadSpans", "FollowSpans", "WatchReplay"])
@@ -287,7 +297,7 @@ async def test_a_reader_that_stops_reading(rig: Rig, method: str) -> None:
                 passes = (await status(stub)).lanes[0].passes
                 recent(rig, 3)
                 rig.oracle.assert_kept(stored_by(await read_all(stub)))
-                await until(lambda: _delivered(rig))
+                await until(lambda: _delivered(rig), every_s=0.2)
                 assert (await status(stub)).lanes[0].passes > passes
                 child.peak_bytes = child.memory_bytes()
                 await until(lambda: _opened(stub, 0))
@@ -300,12 +310,12 @@ async def test_a_reader_that_stops_reading(rig: Rig, method: str) -> None:
                 call = stub.FollowSpans(metadata=CREDENTIALS)
                 await call.write(follow("slow"))
             assert count((await call.read()).traces_data)
-            await asyncio.sleep(2)
+            await asyncio.sleep(5)
             given = await refusal_of(call)
             assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")
 
 
-async def _delivered(rig: Rig) -> bool:
+def _delivered(rig: Rig) -> bool:
     live = {key for key in rig.oracle.issued if rig.oracle.start_ns(key) > time.time_ns() - 3_600_000 * MS}
     return live <= written_to(rig.file).keys
 
@@ -322,7 +332,7 @@ async def test_200_clients_of_which_half_stop_reading(rig: Rig) -> None:
             stubs = [await clients.enter_async_context(client(child.address)) for _ in range(100)]
 
             async def followed(stub: Any, name: str) -> list[TracesData]:
-                return await Subscription(stub, name, start_time=hour_ago()).take(len(live), 40)
+                return await Subscription(stub, name, start_time=hour_ago()).take(len(live))
 
             reading = [read_all(stub) for stub in stubs[:50]]
             following = [followed(stub, f"reads-{number}") for number, stub in enumerate(stubs[50:])]
@@ -342,7 +352,7 @@ async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> 
             before = running.memory_bytes()
             stopped = [await asyncio.to_thread(RawCall, running.address, "ReadSpans", READ) for _ in range(20)]
             began = time.monotonic()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(2 * DEADLINE_S):
                 received = await read_all(stub)
             happened("some that had stopped", time.monotonic() - began > BLOCKED_S)
             grown = running.memory_bytes() - before
@@ -365,7 +375,7 @@ async def test_slow_readers_of_a_huge_trace_hold_nobody_up(rig: Rig) -> None:
 
             slow = [asyncio.create_task(read_slowly()) for _ in range(4)]
             await asyncio.sleep(2)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(DEADLINE_S):
                 received = await read_all(stub)
             happened("readers that are slow", not any(one.done() for one in slow))
             for one in slow:
@@ -486,8 +496,8 @@ async def test_sigterm_with_open_streams(rig: Rig, stalled: bool) -> None:
             for given in await asyncio.gather(refusal_of(reading), refusal_of(following.call)):
                 assert (given.code, given.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
                 assert given.retry_s
-            ended = await asyncio.to_thread(child.wait, 30)
-            assert (ended.code, time.monotonic() - began < (8 if stalled else 4)) == (0, True)
+            ended = await asyncio.to_thread(child.wait)
+            assert (ended.code, time.monotonic() - began < STOP_S) == (0, True)
             assert "everything that was acknowledged is recorded" in ended.err
     with bridge(rig, GRPC_PORT=child.address.rpartition(":")[2]) as child:
         async with client(child.address) as stub:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 DEADLINE_S = 60.0
 """Longest wait for an event. Long, because only a test that fails waits for its end."""
@@ -22,15 +23,15 @@ def wait_until(holds: Callable[[], object], *, every_s: float = 0.01) -> None:
         time.sleep(every_s)
 
 
-async def until(holds: Callable[[], object | Awaitable[object]], *, every_s: float = 0.01) -> None:
-    """Wait until ``holds()``, or what it returns when awaited, is true. Fail after `DEADLINE_S`."""
+async def until(holds: Callable[[], Any], *, every_s: float = 0.01) -> Any:
+    """Wait until ``holds()``, awaited where it is a coroutine, is true, and return it. Fail after `DEADLINE_S`."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
         held = holds()
         if isinstance(held, Awaitable):
             held = await held
         if held:
-            return
+            return held
         assert time.monotonic() < deadline, f"it did not come true within {DEADLINE_S:g} s"
         await asyncio.sleep(every_s)
 

@@ -132,7 +132,7 @@ async def test_any_exporter_of_the_group_is_made_without_arguments(monkeypatch: 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("no.such.module:Exporter", "cannot be loaded"),
+        ("no.such.module:Exporter", "failed to load"),
         (f"{__name__}:Unwilling", "WIDGET_URL is not set"),
         ("builtins:dict", "does not create a span exporter"),
     ],

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status
 from opentelemetry.trace import StatusCode as SpanStatus
 
+from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.clock import Backoff
 from netra_otel_bridge.core.model.outcome import (
     Delivered,
@@ -23,7 +24,7 @@ from netra_otel_bridge.core.model.outcome import (
 )
 from netra_otel_bridge.deliver import Answer, Sender, encode_span
 from netra_otel_bridge.deliver.answers import grpc_outcome
-from netra_otel_bridge.deliver.trim import KEEP_BYTES, NOTES, trim
+from netra_otel_bridge.deliver.trim import KEEP_BYTES, trim
 from tests.support.batches import whole
 from tests.support.compare import sent_by_id
 from tests.support.examples import examples

@@ -91,9 +91,9 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Exits", "cannot be set up: SystemExit: 3"),
-        ("Interrupts", "cannot be set up: KeyboardInterrupt"),
-        ("tests.support.data.exits:Exporter", "cannot be loaded: SystemExit: no licence"),
+        ("Exits", "failed to start: SystemExit: 3"),
+        ("Interrupts", "failed to start: KeyboardInterrupt"),
+        ("tests.support.data.exits:Exporter", "failed to load: SystemExit: no licence"),
     ],
 )
 async def test_an_exporter_that_ends_the_process_is_a_configuration_error(

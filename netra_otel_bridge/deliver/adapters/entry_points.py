@@ -31,7 +31,7 @@ def load(entry: EntryPoint, what: str) -> Callable[..., Any]:
         if _is_ctrl_c(error):
             raise
         raise ConfigurationError(
-            f"{what} ({entry.value}) cannot be loaded: {error_line(error)}",
+            f"{what} ({entry.value}) failed to load: {error_line(error)}",
             hint="reinstall the package that provides it",
         ) from error
     return loaded
@@ -56,10 +56,10 @@ def create(
         if _is_ctrl_c(error):
             raise
         raise ConfigurationError(
-            f"{what} cannot be set up: {describe(error)}", hint="check its environment variables (OTEL_EXPORTER_...)"
+            f"{what} failed to start: {describe(error)}", hint="check its environment variables (OTEL_EXPORTER_...)"
         ) from error
     for template in log.templates:
-        _log.warning("%s: during set-up the exporter logged: %s", name, one_line(template))
+        _log.warning("%s: the exporter logged at its start: %s", name, one_line(template))
     return made
 
 
