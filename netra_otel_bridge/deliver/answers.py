@@ -14,9 +14,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum, auto
 
-from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # googleapis-common-protos has no types
-from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # googleapis-common-protos has no types
 from grpc import StatusCode
 
 from netra_otel_bridge.core.model.outcome import (
@@ -30,6 +27,7 @@ from netra_otel_bridge.core.model.outcome import (
     TooLarge,
 )
 from netra_otel_bridge.core.outside_text import error_line, mask, one_line
+from netra_otel_bridge.deliver.rpc_status import rpc_status
 
 
 class Verdict(Enum):
@@ -228,7 +226,7 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
 
     Where a server wraps a gRPC status in a 500 (Tempo 1.5: poisoned spans, rate limits), that status counts.
     """
-    said = _rpc_status(body) if "protobuf" in content_type else None
+    said = rpc_status(body) if "protobuf" in content_type else None
     words = said.message if said is not None else body[:4096].decode("utf-8", "replace")
     reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
     retry_hint = BUSY_HINT if status in _BUSY_STATUS or _BUSY.search(words) else _FAILS_HINT
@@ -329,28 +327,3 @@ def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:
         return answer
     reason = mask(answer.reason, secrets)
     return answer if reason == answer.reason else replace(answer, reason=reason)
-
-
-def retry_info_s(metadata: dict[str, str | bytes]) -> float | None:
-    """Return the delay in seconds that a gRPC answer asks for: ``RetryInfo`` in its status details (trailing metadata)."""
-    status = _rpc_status(_bytes(metadata.get("grpc-status-details-bin")))
-    if status is not None:
-        for detail in status.details:
-            info = RetryInfo()
-            if detail.Is(RetryInfo.DESCRIPTOR) and detail.Unpack(info):
-                return max(0.0, float(info.retry_delay.seconds) + float(info.retry_delay.nanos) / 1e9)
-    return None
-
-
-def _rpc_status(body: bytes) -> RpcStatus | None:
-    """Return the ``google.rpc.Status`` in ``body``, if there is one that says something."""
-    status = RpcStatus()
-    try:
-        status.ParseFromString(body)
-    except DecodeError:
-        return None
-    return status if status.code or status.message else None
-
-
-def _bytes(value: str | bytes | None) -> bytes:
-    return value.encode() if isinstance(value, str) else value or b""

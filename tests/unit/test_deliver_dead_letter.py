@@ -163,7 +163,7 @@ def test_a_resource_keeps_values_that_the_sdk_drops_and_counts_as_one() -> None:
 )
 def test_what_is_no_letter_of_a_span_is_said_to_be_none(document: str) -> None:
     """A damaged line, a value of a kind that is not known, or an item of Netra's: an error that names it, not a guess."""
-    with pytest.raises(ValueError, match=r"span ab of trace cd holds no span") as raised:
+    with pytest.raises(ValueError, match=r"span ab of trace cd contains no span") as raised:
         span_of(DeadLetter("cd", "ab", "why", document))
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 200

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import grpc
 
 from netra_otel_bridge.core.model.outcome import Outcome
-from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, retry_info_s, words_outcome
+from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, words_outcome
+from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
 STOCK_LOGGERS = "opentelemetry.exporter"
 """The names of the loggers of all stock exporters begin with this."""

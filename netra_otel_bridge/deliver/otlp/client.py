@@ -36,11 +36,11 @@ from netra_otel_bridge.deliver.answers import (
     no_answer,
     not_otlp_outcome,
     partial_outcome,
-    retry_info_s,
     web_page_outcome,
 )
 from netra_otel_bridge.deliver.otlp.encode import encode_empty_request, encode_request
 from netra_otel_bridge.deliver.otlp.settings import OtlpSettings
+from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _ANSWER_BYTES = 64 * 1024
