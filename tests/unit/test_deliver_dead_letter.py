@@ -1,4 +1,4 @@
-"""Dead letters: a span as a line of OTLP JSON, and that line as the span again, with every field."""
+"""A dead letter is a span as a line of OTLP JSON, and can be read back with every field."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def spans_that_dropped(draw: st.DrawFn) -> ReadableSpan:
 @settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spans() | spans_that_dropped())
 def test_a_letter_read_back_is_the_span(span: ReadableSpan) -> None:
-    """In every field, and byte for byte as it is sent; written again it is the same letter."""
+    """It has every field and exactly the bytes that are sent; written again it is the same letter."""
     dead = dead_letter_of(span, "poisoned")
     again = span_of(dead)
     assert differences(sent_by_id([span]), sent_by_id([again])) == []
@@ -81,7 +81,7 @@ def test_a_letter_read_back_is_the_span(span: ReadableSpan) -> None:
 @settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spans() | spans_that_dropped())
 def test_a_letter_holds_what_was_there_before_others_changed_the_span(span: ReadableSpan) -> None:
-    """Byte for byte as it was to be sent, whatever is left of the span itself."""
+    """The letter has the bytes that were to be sent, whatever foreign code did to the span."""
     encoded = encode_span(span)
     whole = dead_letter_of(span, "no")
     assert dead_letter_of(span, "no", encoded) == whole
@@ -96,7 +96,7 @@ def test_a_letter_holds_what_was_there_before_others_changed_the_span(span: Read
 @settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), max_size=5))
 def test_spans_of_letters_are_sent_as_the_spans_were(members: list[ReadableSpan]) -> None:
-    """In one batch: resources that are equal count as one, and the stock encoder makes the same of them too."""
+    """In one batch, equal resources count as one, for the stock encoder too."""
     again = [span_of(dead_letter_of(span, "no")) for span in members]
     assert str(encode_spans(again)) == str(encode_spans(members))
     assert len(encode_request(again, batch_of(again).encoded)) == len(
@@ -105,7 +105,7 @@ def test_spans_of_letters_are_sent_as_the_spans_were(members: list[ReadableSpan]
 
 
 def test_values_keep_their_types() -> None:
-    """1, 1.0, True and "1", bytes, nothing, lists and maps are what they were, and so are the edges of 64 bits."""
+    """1, 1.0, True and "1", bytes, None, lists, maps and the limits of 64 bits keep their types and values."""
     values: dict[str, Any] = {
         "int": 1, "double": 1.0, "bool": True, "text": "1", "bytes": b"\x00\xff", "none": None, "empty": (), "map": {},
         "low": -(2**63), "high": 2**63 - 1, "zero": -0.0, "inf": float("-inf"), "list": (1, 1.0, True, ("x", {"k": b""})),
@@ -119,7 +119,7 @@ def test_values_keep_their_types() -> None:
 
 
 def test_a_span_read_back_is_one_for_any_exporter() -> None:
-    """What exporters ask of a span beside its fields works too: the console's JSON is the same."""
+    """The methods that exporters call on a span work too: the console prints the same JSON."""
     span = make_span(
         1,
         attributes={"input": "x", "n": (1, 2)},
@@ -162,7 +162,7 @@ def test_a_resource_keeps_values_that_the_sdk_drops_and_counts_as_one() -> None:
     ],
 )
 def test_what_is_no_letter_of_a_span_is_said_to_be_none(document: str) -> None:
-    """A damaged line, a value of a kind that is not known, or an item of Netra's: an error that names it, not a guess."""
+    """A damaged line, a value of unknown type, or an item from Netra is an error that names the letter."""
     with pytest.raises(ValueError, match=r"span ab of trace cd contains no span") as raised:
         span_of(DeadLetter("cd", "ab", "why", document))
     assert "\n" not in str(raised.value)

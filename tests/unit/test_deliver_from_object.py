@@ -1,4 +1,4 @@
-"""What a caller hands in: functions and processors, what they raise, how long they take, and what they are called."""
+"""Objects of a program as destinations: functions, processors and others, their exceptions, deadlines and names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Spans = Sequence[ReadableSpan]
 
 
 class Processor(SpanProcessor):
-    """Records what it is called with; ``poison`` spans raise, and the flush answers what the script says."""
+    """Records its calls; ``poison`` spans raise, and the flush returns what the script says."""
 
     def __init__(self, poison: Callable[[ReadableSpan], BaseException | None] = lambda _: None, *flushes: Any) -> None:
         self.ended: list[ReadableSpan] = []
@@ -97,7 +97,7 @@ async def answer_to(callback: Any, deadline_s: float = 1.0) -> Outcome:
 
 
 async def test_a_plain_function_is_called_on_a_thread_of_its_own() -> None:
-    """It gets the spans of the batch, is not traced, and whatever it returns they are delivered."""
+    """It receives the spans of the batch, is not traced, and they are delivered whatever it returns."""
     seen: list[tuple[Spans, int, object]] = []
 
     def take(spans: Spans) -> bool:
@@ -112,7 +112,7 @@ async def test_a_plain_function_is_called_on_a_thread_of_its_own() -> None:
 
 
 class Awaited:
-    """An object that is called, and awaited."""
+    """A callable object whose result is awaited."""
 
     async def __call__(self, spans: Spans) -> None:
         assert threading.current_thread() is threading.main_thread()
@@ -121,7 +121,7 @@ class Awaited:
 
 
 async def test_an_async_function_is_awaited_in_the_loop() -> None:
-    """So is an object whose call is ``async``, and what a plain function gives to be awaited."""
+    """An object with an ``async`` call is awaited, and so is an awaitable that a plain function returns."""
     awaited = Awaited()
     assert await answer_to(awaited) == Delivered()
     assert awaited.spans is BATCH.spans
@@ -132,7 +132,7 @@ async def test_an_async_function_is_awaited_in_the_loop() -> None:
 
 
 async def test_a_function_is_never_called_twice_at_once() -> None:
-    """Batches that are sent at the same time take turns, in a thread and in the loop."""
+    """Batches that are sent at the same time go one after another, in a thread and in the loop."""
     at_once: list[int] = [0, 0]
 
     def plain(_: Spans) -> None:
@@ -184,7 +184,7 @@ RAISED: list[tuple[BaseException, Outcome]] = [
 
 @pytest.mark.parametrize(("error", "outcome"), RAISED, ids=[type(error).__name__ for error, _ in RAISED])
 async def test_what_is_raised_says_what_follows(error: BaseException, outcome: Outcome) -> None:
-    """The same for a plain function, an async one and a processor: wait, stop, or look for the span to blame."""
+    """A plain function, an async one and a processor alike: wait, stop, or look for the span at fault."""
 
     def plain(_: Spans) -> None:
         raise error
@@ -210,7 +210,7 @@ async def test_what_is_raised_says_what_follows(error: BaseException, outcome: O
 
 
 async def test_a_destination_of_ones_own_answers_for_itself() -> None:
-    """Its name and its outcomes are kept; no outcome is a mistake, and an error of the bridge goes through."""
+    """Its name and its outcomes are kept; anything but an outcome is an error, and an error of the bridge is raised."""
     answers: list[Any] = [Delivered("slow"), Retry("later"), None, True, StateNotWritten("disk full")]
 
     async def send(batch: SpanBatch) -> Any:
@@ -231,7 +231,7 @@ async def test_a_destination_of_ones_own_answers_for_itself() -> None:
 
 
 async def test_an_exporters_own_method_is_no_callback() -> None:
-    """One that returns FAILURE would lose spans: it is refused, and SUCCESS is as good as anything."""
+    """A function that returns FAILURE would lose spans, so it is misconfigured; SUCCESS counts like any other value."""
     assert await answer_to(lambda _: SpanExportResult.SUCCESS) == Delivered()
     outcome = await answer_to(lambda _: SpanExportResult.FAILURE)
     assert isinstance(outcome, Misconfigured)
@@ -239,7 +239,7 @@ async def test_an_exporters_own_method_is_no_callback() -> None:
 
 
 async def test_a_slow_function_is_waited_for_and_not_called_again() -> None:
-    """After the deadline the answer is "not now"; the same batch then takes the answer of the call that still runs."""
+    """After the deadline it is `Retry`; the same batch then gets the answer of the call that still runs."""
     go_on, calls = threading.Event(), []
 
     def slow(spans: Spans) -> None:
@@ -256,7 +256,7 @@ async def test_a_slow_function_is_waited_for_and_not_called_again() -> None:
 
 
 async def test_a_slow_async_function_is_cancelled() -> None:
-    """After the deadline it is cancelled, and the batch comes again; a time-out of its own is its own."""
+    """After the deadline it is cancelled and the batch is sent again; a timeout of its own is its own exception."""
     ends = []
 
     async def slow(_: Spans) -> None:
@@ -270,7 +270,7 @@ async def test_a_slow_async_function_is_cancelled() -> None:
 
 
 async def test_who_cancels_is_told_apart() -> None:
-    """A function that ends as cancelled by itself is tried again; cancelling the bridge cancels the function."""
+    """A function that cancels itself is tried again; cancelling the bridge cancels the function."""
     begun = asyncio.Event()
 
     async def cancels_itself(_: Spans) -> None:
@@ -289,7 +289,7 @@ async def test_who_cancels_is_told_apart() -> None:
 
 
 async def test_what_cancels_the_task_it_runs_in_cancels_itself_alone() -> None:
-    """Of a function and of a destination the batch comes again; who called them is not cancelled."""
+    """The batch of a function or destination is sent again, and their caller is not cancelled."""
 
     async def cancels_its_task(_: object) -> None:
         task = asyncio.current_task()
@@ -305,7 +305,7 @@ async def test_what_cancels_the_task_it_runs_in_cancels_itself_alone() -> None:
 
 
 async def test_what_others_say_is_one_printable_line() -> None:
-    """Whether raised or returned: no escape sequence, no text that runs backwards."""
+    """A raised or returned text contains no escape sequence and no bidi mark."""
     nasty = "\x1b]0;owned\x07\x1b[2J\nok \u202edesrever"
     plain = r"\x1b]0;owned\x07\x1b[2J ok \u202edesrever"
 
@@ -319,7 +319,7 @@ async def test_what_others_say_is_one_printable_line() -> None:
             return fails(self.answer)(()) if isinstance(self.answer, Exception) else self.answer
 
         async def aclose(self) -> None:
-            """Nothing is held."""
+            """There is nothing to release."""
 
     assert await destination_from(Says(Refused(nasty))).send(BATCH) == Refused(plain)
     assert await destination_from(Says(Delivered(nasty))).send(BATCH) == Delivered(plain)
@@ -331,7 +331,7 @@ async def test_what_others_say_is_one_printable_line() -> None:
 
 
 async def test_a_processor_gets_each_span_and_is_flushed() -> None:
-    """On one thread that is not the loop's, and is not shut down afterwards."""
+    """It runs on one thread that is not that of the loop, and is not shut down afterwards."""
     processor = Processor()
     destination = ProcessorDestination("test", processor)
     assert [await destination.send(batch) for batch in (BATCH, OTHER)] == [Delivered()] * 2
@@ -343,7 +343,7 @@ async def test_a_processor_gets_each_span_and_is_flushed() -> None:
 
 
 async def test_a_flush_that_fails_is_done_again_alone() -> None:
-    """Whether it answers False or raises: no span goes to ``on_end`` twice."""
+    """If the flush returns False or raises, no span goes to ``on_end`` twice."""
     processor = Processor(lambda _: None, False, ConnectionError("down"), ValueError("odd"))
     destination = ProcessorDestination("test", processor)
     answers = [await destination.send(BATCH) for _ in range(4)]
@@ -354,7 +354,7 @@ async def test_a_flush_that_fails_is_done_again_alone() -> None:
 
 
 async def test_the_sdks_own_processors_are_destinations() -> None:
-    """What is delivered has left a BatchSpanProcessor for its exporter; one that is shut down delivers nothing."""
+    """A delivered span has reached the exporter of a BatchSpanProcessor; one that is shut down delivers nothing."""
     for processor_of in (BatchSpanProcessor, SimpleSpanProcessor):
         memory = InMemorySpanExporter()
         processor: SpanProcessor = processor_of(memory)
@@ -374,7 +374,7 @@ async def test_the_sdks_own_processors_are_destinations() -> None:
 @pytest.mark.parametrize("room", [1, 7, 100, 2048])
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_no_queue_overflows(room: int, wrapped: bool) -> None:
-    """A ``BatchSpanProcessor`` with any room, alone or among others, hands all spans of a large batch on."""
+    """A ``BatchSpanProcessor`` with a queue of any size, alone or among others, passes on all spans of a large batch."""
     memory = InMemorySpanExporter()
     processor: Any = BatchSpanProcessor(memory, max_queue_size=room, max_export_batch_size=room)
     if wrapped:
@@ -391,7 +391,7 @@ async def test_no_queue_overflows(room: int, wrapped: bool) -> None:
 
 
 async def test_a_flush_between_that_fails_goes_on_behind_it() -> None:
-    """The spans that were handed over stay so; the others follow when the flush is answered."""
+    """Spans that were passed on are not repeated; the others follow when the flush has returned."""
     processor = Processor(lambda _: None, True, False, ConnectionError("down"))
     destination = ProcessorDestination("test", processor)
     batch = batch_of(tuple(make_span(number) for number in range(200)))
@@ -419,7 +419,7 @@ POISON = st.sets(st.integers(0, 29))
 @settings(max_examples=examples(30), deadline=None)
 @given(POISON, st.integers(1, 30))
 def test_a_processor_gets_each_span_once_whatever_is_poison(poison: set[int], count: int) -> None:
-    """Exactly the poisonous spans are dead, all others are delivered, and each went to ``on_end`` exactly once."""
+    """Exactly the poisonous spans are dead, all others are delivered, and each went to ``on_end`` once."""
     processor = Processor(lambda span: ValueError("poison") if span.context.span_id in poison else None)
     answer = run_sender(ProcessorDestination("test", processor), count)
     dead = {dead.span.context.span_id for dead in answer.dead}
@@ -458,7 +458,7 @@ def take(spans: Spans) -> None:
 
 
 async def test_each_kind_is_told_apart_and_named() -> None:
-    """By class, or by the function, unless it is named."""
+    """The name is that of the class or the function, unless `Named` gives one."""
 
     def inner(spans: Spans) -> None:
         """Nothing."""
@@ -496,13 +496,13 @@ async def test_each_kind_is_told_apart_and_named() -> None:
     ],
 )
 def test_what_takes_no_spans_is_refused(given_: Any, match: str) -> None:
-    """A class instead of its instance, and anything else, before anything is read."""
+    """A class instead of its instance, or any other object, is rejected before anything is read."""
     with pytest.raises(UsageError, match=match):
         destination_from(given_)
 
 
 def test_a_name_that_cannot_be_read_is_refused() -> None:
-    """Whatever it raises."""
+    """Any exception of the property becomes a `UsageError`."""
 
     class Nameless:
         send = aclose = take
@@ -517,7 +517,7 @@ def test_a_name_that_cannot_be_read_is_refused() -> None:
 
 @pytest.mark.parametrize("refused", [-5, 4, "1", None])
 async def test_a_partial_refusal_counts_spans_of_the_batch(refused: Any) -> None:
-    """Anything else is no answer, and says so."""
+    """Any other number is not an answer, and the reason says so."""
 
     class Own:
         name = "own"
@@ -534,7 +534,7 @@ async def test_a_partial_refusal_counts_spans_of_the_batch(refused: Any) -> None
 
 
 async def test_causes_that_go_round_end() -> None:
-    """An exception that is, in the end, its own cause."""
+    """An exception can be its own cause in the end."""
 
     def goes_round(_: object) -> None:
         one, other = ValueError("one"), ValueError("other")

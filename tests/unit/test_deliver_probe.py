@@ -1,4 +1,4 @@
-"""`probe`: what a destination says to nothing, to size and to one made-up span, and what that leaves unknown."""
+"""`probe` asks a destination with no span, with size and with one made-up span, and says what remains unknown."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def probed(
 
 
 def spans(received: Received) -> list[tuple[str, int]]:
-    """The name and the start of each span of a request."""
+    """Return the name and the start of each span of a request."""
     return [
         (span.name, span.start_time_unix_nano)
         for resource in received.request.resource_spans
@@ -106,7 +106,7 @@ def spans(received: Received) -> list[tuple[str, int]]:
 
 @both
 async def test_an_otlp_server_is_asked_with_nothing_and_then_with_size(fake: FakeDestination, transport: str) -> None:
-    """It is reached, speaks OTLP, takes the credentials and a full batch; no span is sent, what is not known is said."""
+    """It is reachable, speaks OTLP, accepts the credentials and a full batch; no span is sent, and the unknown is named."""
     result = await probed(url(fake, transport))
     assert (result.ok, result.exit_code) == (True, 0)
     assert result.said == "it accepts a request of 3.5 MB without spans"
@@ -122,7 +122,7 @@ async def test_an_otlp_server_is_asked_with_nothing_and_then_with_size(fake: Fak
     ("transport", "least_bytes", "most_bytes"), [("grpc", 984_375, 984_375), ("http", 500_000, 1_000_000)]
 )
 async def test_a_limit_is_found_and_is_no_failure(transport: str, least_bytes: int, most_bytes: int) -> None:
-    """What is named or found by halving is what the bridge will send; that is said with what becomes of spans."""
+    """The size that is named or found by halving is what the bridge will send; the line says what happens to larger spans."""
     with FakeDestination(max_message_bytes=1_000_000) as server:
         result = await probed(url(server, transport))
         assert (result.ok, result.exit_code) == (True, 0)
@@ -151,7 +151,7 @@ async def test_a_limit_is_found_and_is_no_failure(transport: str, least_bytes: i
 async def test_a_size_that_would_hold_a_lane_is_a_failure(
     fake: FakeDestination, transport: str, decision: Decision, code: int, said: str
 ) -> None:
-    """A server that takes an empty request and nothing of a batch's size is not one to be worked with."""
+    """A server that accepts an empty request and fails for the size of a batch is a failed check."""
     fake.script(Accept(), decision)
     result = await probed(url(fake, transport), sample=DAY_OLD, timeout_s=0.5)
     assert (result.ok, result.exit_code) == (False, code)
@@ -162,7 +162,7 @@ async def test_a_size_that_would_hold_a_lane_is_a_failure(
 
 @both
 async def test_a_refusal_of_what_holds_no_span_says_nothing_of_spans(fake: FakeDestination, transport: str) -> None:
-    """Some servers want a span in each resource: it is no limit, and what it means is not known."""
+    """Some servers require a span in each resource: that is no limit, and its meaning is unknown."""
     fake.script(Accept(), Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
     result = await probed(url(fake, transport))
     assert (result.ok, result.sure, result.took_bytes) == (True, False, None)
@@ -173,7 +173,7 @@ async def test_a_refusal_of_what_holds_no_span_says_nothing_of_spans(fake: FakeD
 async def test_what_is_compressed_is_not_easily_compressed(
     fake: FakeDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With gzip, too, the server gets something of the size that is spoken of."""
+    """With gzip the server also receives a request of about the size that is named."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
     assert (await probed(fake.http_url)).ok
     assert int(fake.received[1].headers["content-length"]) > FULL_BYTES / 2
@@ -182,7 +182,7 @@ async def test_what_is_compressed_is_not_easily_compressed(
 
 @both
 async def test_one_span_is_sent_where_that_is_wanted(fake: FakeDestination, transport: str) -> None:
-    """A new trace, the bridge's own name, the age that was asked for, and the size of a full batch."""
+    """It has a new trace, the name of the bridge, the requested age, and the size of a full batch."""
     first, second = [await probed(url(fake, transport), sample=DAY_OLD) for _ in range(2)]
     assert first.ok
     assert first.said == "it accepts a request of 3.5 MB without spans; accepted a span of 3.5 MB, 24 h old"
@@ -208,7 +208,7 @@ async def test_one_span_is_sent_where_that_is_wanted(fake: FakeDestination, tran
     ],
 )
 async def test_a_span_that_is_refused_is_sent_smaller(transport: str, decision: Decision) -> None:
-    """Until one is taken; both sizes are said. Only that one is kept."""
+    """Smaller spans are sent until one is accepted; both sizes are named, and only that span is kept."""
 
     def rule(received: Received) -> Decision | None:
         return decision if spans(received) and received.size_bytes > 400_000 else None
@@ -229,7 +229,7 @@ async def test_a_span_that_is_refused_is_sent_smaller(transport: str, decision: 
     [Reject(StatusCode.INVALID_ARGUMENT, 400, "too far in the past"), PartialSuccess(1, "too far in the past")],
 )
 async def test_a_span_that_is_refused_for_its_age(transport: str, decision: Decision) -> None:
-    """Smaller ones are refused as well, and one of now is taken: it is the age, and what is sent would be dead letters."""
+    """Smaller ones are rejected too, and one of now is accepted: the cause is the age, and real spans would be dead letters."""
 
     def rule(received: Received) -> Decision | None:
         return decision if any(start_ns < NOW_NS - HOUR_NS for _, start_ns in spans(received)) else None
@@ -246,7 +246,7 @@ async def test_a_span_that_is_refused_for_its_age(transport: str, decision: Deci
 
 @both
 async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) -> None:
-    """The exit code is that of a lane whose spans are refused."""
+    """The exit code is that of a lane whose spans are rejected."""
 
     def rule(received: Received) -> Decision | None:
         return Reject(StatusCode.INVALID_ARGUMENT, 400, "no tenant") if spans(received) else None
@@ -267,7 +267,7 @@ async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) 
 async def test_an_answer_to_the_span_that_ends_the_probe(
     fake: FakeDestination, transport: str, decision: Decision, code: int
 ) -> None:
-    """It is sent once; whether it arrived where no answer came is not known."""
+    """It is sent once; without an answer it is unknown whether it arrived."""
     fake.script(Accept(), Accept(), decision)
     result = await probed(url(fake, transport), sample=DAY_OLD, answer_s=1)
     assert (result.ok, result.exit_code) == (False, code)
@@ -276,7 +276,7 @@ async def test_an_answer_to_the_span_that_ends_the_probe(
 
 
 class Picky:
-    """A destination of somebody's own that takes spans up to a size and an age, and keeps them."""
+    """A destination of a program that accepts spans up to a size and an age, and keeps them."""
 
     name = "picky"
 
@@ -292,7 +292,7 @@ class Picky:
         return self._refusal
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 @given(
@@ -304,7 +304,7 @@ class Picky:
 async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
     size_bytes: int, limit_bytes: int, oldest_ns: int, refusal: Outcome
 ) -> None:
-    """Whatever the limits: a span that is old enough and at least half as large as possible, or none of that age."""
+    """Whatever the limits, a span that is old enough and at least half as large as possible is accepted, or none of that age."""
     picky = Picky(limit_bytes, oldest_ns, refusal)
     result = await probe(picky, size_bytes, DAY_OLD)
     assert len(picky.kept) == (result.trace_id is not None)
@@ -319,7 +319,7 @@ async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
 
 @given(st.integers(1_000, 300_000))
 def test_what_is_made_up_has_the_size_that_is_asked_for(size_bytes: int) -> None:
-    """Never more, and hardly less; the request without spans has none."""
+    """It is never larger and hardly smaller; the request without spans has none."""
     request, batch = encode_empty_request(size_bytes), made_up_span(NOW_NS, size_bytes)
     assert size_bytes - 100 < len(request) <= size_bytes
     assert size_bytes - 100 < len(encode_request(batch.spans, batch.encoded)) <= batch.size_bytes <= size_bytes
@@ -329,7 +329,7 @@ def test_what_is_made_up_has_the_size_that_is_asked_for(size_bytes: int) -> None
 
 @both
 async def test_a_certificate_that_is_not_trusted(transport: str) -> None:
-    """It is said so, with the variable that makes it trusted; with it set, all is well."""
+    """The line says so and names the variable that makes it trusted; with it set, the check passes."""
     authority = trustme.CA()
     with FakeDestination(certificate=authority.issue_cert("127.0.0.1")) as server:
         result = await probed(url(server, transport))
@@ -348,7 +348,7 @@ async def test_a_certificate_that_is_not_trusted(transport: str) -> None:
 async def test_a_certificate_that_no_authority_would_mend(
     transport: str, days: int, host: str, hint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Expired, or of another host: the hint is about that."""
+    """The hint says that it has expired or is for another host."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
@@ -362,7 +362,7 @@ async def test_a_certificate_that_no_authority_would_mend(
 
 
 async def test_a_grpc_server_that_wants_a_client_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It only closes the connection; that is found out, and with a certificate all is well up to the answer."""
+    """It only closes the connection; the cause is found, and with a certificate the request is answered."""
     authority = trustme.CA()
     server_is, client_is = authority.issue_cert("127.0.0.1"), authority.issue_cert("client@example.org")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -389,7 +389,7 @@ async def test_a_grpc_server_that_wants_a_client_certificate(monkeypatch: pytest
 
 
 async def test_a_tls_server_that_only_closes_is_waited_for() -> None:
-    """A proxy with nothing behind it closes as well, after the handshake in every version: that passes."""
+    """A proxy without a server also closes, after the handshake in every version: that is `Retry`."""
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
@@ -408,7 +408,7 @@ async def test_a_tls_server_that_only_closes_is_waited_for() -> None:
 
 @both
 def test_an_authority_that_is_no_pem(transport: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It is said when the destination is made, whichever way is sent."""
+    """The error comes when the destination is created, for both transports."""
     (tmp_path / "ca.pem").write_text("not a certificate")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
     with pytest.raises(ConfigurationError, match=r"certificates for .* cannot be used"):
@@ -425,7 +425,7 @@ def test_an_authority_that_is_no_pem(transport: str, monkeypatch: pytest.MonkeyP
 async def test_headers_in_plain_text_to_another_machine_are_warned_of(
     where: str, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once, when the destination is made, without the key; without headers never."""
+    """It is logged once, when the destination is created, without the key; never without headers."""
     await open_destination(where).aclose()
     assert caplog.messages == []
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
@@ -449,7 +449,7 @@ async def test_headers_in_plain_text_to_another_machine_are_warned_of(
 async def test_what_is_wrong_is_said_with_the_exit_code_that_a_lane_would_have(
     fake: FakeDestination, transport: str, decision: Reject | Hang, code: int, said: str
 ) -> None:
-    """One line, one request, no second try."""
+    """There is one line, one request, and no second attempt."""
     fake.script(decision)
     result = await probed(url(fake, transport), timeout_s=0.3)
     assert (result.ok, result.exit_code) == (False, code)
@@ -461,14 +461,14 @@ async def test_what_is_wrong_is_said_with_the_exit_code_that_a_lane_would_have(
 
 @both
 async def test_nothing_listens(transport: str) -> None:
-    """Not reached is not available: try again later."""
+    """A server that cannot be reached is unavailable: exit code 69."""
     result = await probed(f"otlp+{transport}://127.0.0.1:9")
     assert (result.ok, result.exit_code) == (False, 69)
     assert "refused" in result.said
 
 
 async def test_a_login_page_is_not_ok(fake: FakeDestination) -> None:
-    """A web page and a redirect answer every request, also one without spans."""
+    """A web page or a redirect also answers a request without spans."""
     fake.script(Raw(200, b"<html>", {"Content-Type": "text/html"}), Raw(302, b"", {"Location": "/login"}))
     for said in ("web page", "redirect"):
         result = await probed(fake.http_url)
@@ -480,7 +480,7 @@ async def test_a_login_page_is_not_ok(fake: FakeDestination) -> None:
 async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_unknown(
     fake: FakeDestination, transport: str
 ) -> None:
-    """It answered and did not refuse the credentials; whether it takes spans cannot be told without any."""
+    """It answered and did not reject the credentials; only a span would tell whether it accepts spans."""
     fake.script(Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
     result = await probed(url(fake, transport))
     assert (result.ok, result.sure) == (True, False)
@@ -493,7 +493,7 @@ async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_u
 async def test_a_key_that_is_repeated_by_the_server_is_not_shown(
     fake: FakeDestination, transport: str, before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is printed passes through the same mask as every reason, whichever question is answered so."""
+    """The printed line is masked like every reason, whichever request is answered so."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
     fake.script(*[Accept()] * before, Reject(StatusCode.UNAUTHENTICATED, 401, "canary-4711 is not known"))
     result = await probed(url(fake, transport), sample=DAY_OLD)
@@ -503,7 +503,7 @@ async def test_a_key_that_is_repeated_by_the_server_is_not_shown(
 
 
 async def test_a_file_is_looked_at_and_neither_made_nor_repaired(tmp_path: Path) -> None:
-    """Probing leaves no file where there was none, and a torn end as it is; both would be mended by the first batch."""
+    """Probing creates no file and leaves a torn end alone; the first batch repairs both."""
     fresh, torn = tmp_path / "fresh.jsonl", tmp_path / "torn.jsonl"
     torn.write_bytes(b'{"resourceSp')
     for path in (fresh, torn):
@@ -515,7 +515,7 @@ async def test_a_file_is_looked_at_and_neither_made_nor_repaired(tmp_path: Path)
 
 
 async def test_a_directory_that_went_away_is_said(tmp_path: Path) -> None:
-    """A destination that was good when it was opened is looked at again."""
+    """A destination that was good when it was opened is inspected again."""
     (tmp_path / "there").mkdir()
     destination = open_destination(f"otlp-file:{tmp_path}/there/spans.jsonl")
     (tmp_path / "there").rmdir()
@@ -526,7 +526,7 @@ async def test_a_directory_that_went_away_is_said(tmp_path: Path) -> None:
 
 
 async def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
-    """A reader that waits would see it end; so whether there is one is not known, and that is no plain ok."""
+    """A waiting reader would see it end, so it is unknown whether there is one: the result is not sure."""
     os.mkfifo(tmp_path / "pipe")
     result = await probed(f"otlp-file:{tmp_path}/pipe")
     assert (result.ok, result.sure) == (True, False)
@@ -535,7 +535,7 @@ async def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="there is no /proc")
 async def test_a_place_where_no_file_can_be_made() -> None:
-    """The mode of the directory allows it, to root, and the file system does not."""
+    """The mode of the directory permits it, for root, but the file system does not."""
     result = await probed("otlp-file:/proc/x.jsonl")
     assert (result.ok, result.exit_code) == (False, 78)
 
@@ -544,7 +544,7 @@ async def test_a_place_where_no_file_can_be_made() -> None:
 async def test_a_file_is_tried_where_the_system_has_none_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unnamed: bool
 ) -> None:
-    """It is made and removed again."""
+    """The file is created and removed again."""
     if not unnamed:
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     assert (await probed(f"otlp-file:{tmp_path}/spans.jsonl")).ok
@@ -552,7 +552,7 @@ async def test_a_file_is_tried_where_the_system_has_none_without_a_name(
 
 
 async def test_success_of_an_exporter_is_no_proof() -> None:
-    """It was handed nothing and may not even have connected: that is said, and it is still in use afterwards."""
+    """It received no span and may not have connected: the line says so, and it can still be used."""
     exporter = ScriptedExporter()
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination)
@@ -566,7 +566,7 @@ async def test_success_of_an_exporter_is_no_proof() -> None:
 
 
 async def test_a_span_through_an_exporter_is_no_proof_either() -> None:
-    """It is handed over, and the trace to look for is said."""
+    """The span is passed on, and the line names the trace to look for."""
     exporter = ScriptedExporter()
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination, 10_000, DAY_OLD)
@@ -578,7 +578,7 @@ async def test_a_span_through_an_exporter_is_no_proof_either() -> None:
 
 
 async def test_an_exporter_that_fails_with_a_span_is_found_out() -> None:
-    """What it never noticed of an empty batch it does of a span."""
+    """It fails for a span, and did not for an empty batch."""
     exporter = ScriptedExporter(SpanExportResult.SUCCESS, fails_saying("Failed to export: UNAVAILABLE"))
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination, 10_000, DAY_OLD)
@@ -587,7 +587,7 @@ async def test_an_exporter_that_fails_with_a_span_is_found_out() -> None:
 
 
 async def test_a_span_in_a_file_is_its_last_line(tmp_path: Path) -> None:
-    """Asked for, it is appended, whole; what was there stays."""
+    """The span is appended whole, and the content of the file stays."""
     path = tmp_path / "spans.jsonl"
     path.write_text("{}\n")
     result = await probed(f"otlp-file:{path}", 10_000, DAY_OLD)
@@ -598,14 +598,14 @@ async def test_a_span_in_a_file_is_its_last_line(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_cannot_take_the_span_is_found_out() -> None:
-    """A full disk shows only when something is written."""
+    """A full disk is noticed only when something is written."""
     result = await probed("otlp-file:/dev/full", 10_000, DAY_OLD)
     assert (result.ok, result.exit_code) == (False, 69)
     assert "No space left" in result.said
 
 
 async def test_the_console_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing was handed over."""
+    """No span was passed on."""
     assert (await probed("console")).ok
     assert capfd.readouterr().out == ""
 
@@ -625,7 +625,7 @@ async def test_the_console_prints_nothing(capfd: pytest.CaptureFixture[str]) -> 
     ],
 )
 async def test_an_exporter_that_fails_on_nothing_says_why(step: object, ok: bool, code: int) -> None:
-    """A failure is a finding; an exception that may be about the empty batch itself is not one."""
+    """A failure is reported; an exception that an empty batch may have caused leaves the result unsure."""
 
     class Returns(ScriptedExporter):
         def export(self, spans: object) -> SpanExportResult:  # type: ignore[override]  # any answer, None included
@@ -646,7 +646,7 @@ async def test_an_exporter_that_fails_on_nothing_says_why(step: object, ok: bool
     ],
 )
 async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, ok: bool, code: int, said: str) -> None:
-    """Whatever its ``send`` does."""
+    """The line says what its ``send`` did."""
 
     class Odd:
         name = "odd"
@@ -657,7 +657,7 @@ async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, 
             return answer  # type: ignore[return-value]
 
         async def aclose(self) -> None:
-            """Nothing to give back."""
+            """There is nothing to release."""
 
     result = await probe(destination_from(Odd()))
     assert (result.ok, result.exit_code) == (ok, code)
@@ -702,7 +702,7 @@ def test_only_a_connection_that_was_there_is_cut(words: str, connected: bool, cu
 
 
 async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
-    """It is no failure, as batches are halved; what is taken is named, and what to set."""
+    """It is no failure, because batches are halved; the line names the accepted size, and the setting."""
     async with cutting_server(1_000_000) as (where, _):
         found = await probed(where)
     assert (found.ok, found.sure, found.exit_code) == (True, True, 0)

@@ -1,4 +1,4 @@
-"""A span that is too large: its longest texts are shortened as far as is needed, everything else stays, and it is said."""
+"""The longest texts of a span that is too large are shortened as far as necessary and noted; all else stays."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ contents = st.recursive(
 
 
 def untrimmed(span: ReadableSpan) -> dict[str, Any]:
-    """Everything of a span that trimming may not touch; of values, their types and number alone."""
+    """Return everything of a span that trimming must not change; of values, only their types and number."""
     (normal,) = sent_by_id([span]).values()
     attributes = {key: shape(value) for key, value in normal.pop("attributes").items() if key != NOTES}
     events = [(time, name, shape(values), dropped) for time, name, values, dropped in normal.pop("events")]
@@ -73,7 +73,7 @@ def shape(value: Any) -> Any:
 def test_only_long_values_lose_anything_and_enough_of_it(
     whole: ReadableSpan, attributes: dict[str, Any], said: Any, excess: int
 ) -> None:
-    """As much is saved as was asked for, unless nothing is left that is long; ids, names, times and types are the same."""
+    """It saves as much as requested, unless no long text is left; ids, names, times and types stay the same."""
     attributes = {key: value for key, value in attributes.items() if key != NOTES}
     whole = make_span(
         whole.context.span_id,
@@ -121,7 +121,7 @@ def lengths(value: Any) -> list[int]:
 
 
 def test_the_longest_is_cut_first_and_named() -> None:
-    """A prompt goes before a short answer does; what is cut ends with an ellipsis and stands in the notes."""
+    """A prompt is cut before a short answer; a cut text ends with an ellipsis and is named in the notes."""
     span = make_span(1, attributes={"input": "i" * 50_000, "output": "o" * 9_000, "n": 7, NOTES: ("kind_unknown",)})
     trimmed = trim(span, 30_000)
     assert trimmed is not None
@@ -134,7 +134,7 @@ def test_the_longest_is_cut_first_and_named() -> None:
 
 
 def test_texts_everywhere_are_cut_and_named_by_where_they_are() -> None:
-    """In lists and maps, events, links and the status message: everything but ids, names and keys."""
+    """Texts are cut in lists, maps, events, links and the status message: everywhere but in ids, names and keys."""
     big = "x" * 20_000
     span = make_span(
         1,
@@ -154,7 +154,7 @@ def test_texts_everywhere_are_cut_and_named_by_where_they_are() -> None:
 
 
 def test_a_text_is_cut_between_characters() -> None:
-    """What is left is valid text, although the limit lies within a character."""
+    """The rest is valid text, although the limit is within a character."""
     for excess in range(1, 9):
         trimmed = trim(make_span(1, attributes={"input": "😀" * 5_000}), 15_000 + excess)
         assert trimmed is not None
@@ -163,12 +163,12 @@ def test_a_text_is_cut_between_characters() -> None:
 
 
 def test_nothing_long_is_left_to_cut() -> None:
-    """Ten thousand short attributes are not made useless: the span is not trimmed at all."""
+    """A span with ten thousand short attributes is not trimmed, because that would only make them useless."""
     assert trim(make_span(1, attributes={f"key {n}": "x" * 200 for n in range(10_000)}), 1_000_000) is None
 
 
 def test_notes_stay_few_and_are_never_doubled() -> None:
-    """Many long texts do not make a long list, nor does trimming twice, nor is another's value under this key lost."""
+    """The list of notes stays short for many texts and after trimming twice, and a foreign value under its key is kept."""
     span = make_span(1, attributes={NOTES: "not ours", **{f"{n} {'k' * 90}": "x" * (9_000 + n) for n in range(90)}})
     once = trim(span, 400_000)
     assert once is not None
@@ -181,7 +181,7 @@ def test_notes_stay_few_and_are_never_doubled() -> None:
 
 
 def test_notes_are_not_content() -> None:
-    """What was noted before is neither cut nor a reason to trim."""
+    """Earlier notes are neither cut nor a reason to trim."""
     long = "unreadable:" + "x" * 5_000
     trimmed = trim(make_span(1, attributes={NOTES: (long,), "input": "x" * 9_000}), 6_000)
     assert trimmed is not None
@@ -190,7 +190,7 @@ def test_notes_are_not_content() -> None:
 
 
 class Limited:
-    """A destination that takes requests up to a size, and says what is given about larger ones."""
+    """A destination that accepts requests up to a size and answers larger ones as given."""
 
     name = "limited"
 
@@ -211,7 +211,7 @@ class Limited:
         return Delivered()
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 async def sent_to(limited: Limited, span: ReadableSpan) -> Answer[None]:
@@ -244,7 +244,7 @@ SAID = [
 
 @pytest.mark.parametrize("said", SAID)
 async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], Outcome]) -> None:
-    """The words of each gRPC implementation: the second request fits, and is not much smaller than it may be."""
+    """For the words of each gRPC implementation, the second request fits and is hardly smaller than allowed."""
     span = make_span(1, attributes={"input": "x" * 25_000_000, "user": "u-1"})
     limited = Limited(LIMIT, said)
     answer = await sent_to(limited, span)
@@ -259,7 +259,7 @@ async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], 
 
 
 async def test_a_limit_that_is_not_named_is_found_by_halving() -> None:
-    """413 without a word: each time half, at most six times."""
+    """After a 413 without words, half is tried each time, at most six times."""
     span = make_span(1, attributes={"input": "x" * 2_000_000})
     limited = Limited(100_000, lambda size: TooLarge("HTTP 413"))
     answer = await sent_to(limited, span)
@@ -274,7 +274,7 @@ async def test_a_limit_that_is_not_named_is_found_by_halving() -> None:
 
 
 async def test_a_span_that_stays_too_large_is_dead_as_it_was() -> None:
-    """Nothing long is left: the dead letter holds the whole span, not what trimming made of it."""
+    """If no long text is left, the dead letter has the whole span, not the trimmed one."""
     span = make_span(1, attributes={"input": "x" * 9_000, **{f"key {n}": "x" * 200 for n in range(1_000)}})
     limited = Limited(100_000, lambda size: TooLarge("HTTP 413"))
     answer = await sent_to(limited, span)
@@ -285,7 +285,7 @@ async def test_a_span_that_stays_too_large_is_dead_as_it_was() -> None:
 
 
 async def test_a_trimmed_span_that_is_refused_for_itself_is_dead_as_it_was() -> None:
-    """Its size was not all that was wrong with it."""
+    """A span can be too large and rejected for another reason."""
     span = make_span(1, attributes={"input": "x" * 9_000})
     answer = await sent_to(Limited(5_000, lambda size: TooLarge("HTTP 413"), refuses=True), span)
     assert [(one.span is span, one.reason) for one in answer.dead] == [(True, "and poisoned")]

@@ -1,4 +1,4 @@
-"""Code of others, from being loaded to being handed spans: whatever it does stays in its own lane."""
+"""Whatever foreign code does, from import to export, affects only its own lane."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Threaded(ScriptedExporter):
 
 @pytest.fixture
 def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes a name of this module what ``exporter:own`` loads."""
+    """Make ``exporter:own`` load a name of this module."""
 
     def install(name: str) -> None:
         found = EntryPoint("own", name if ":" in name else f"{__name__}:{name}", stock.GROUP)
@@ -99,7 +99,7 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 async def test_an_exporter_that_ends_the_process_is_a_configuration_error(
     netra: ThreadedEmulator, entry: Callable[[str], None], name: str, words: str
 ) -> None:
-    """With its name and what it raised, from a replay and as a line of a check."""
+    """The error has its name and what it raised, in a replay and as a line of a check."""
     entry(name)
     bridge = bridge_to(netra)
     with pytest.raises(ConfigurationError, match=words):
@@ -112,7 +112,7 @@ async def test_an_exporter_that_ends_the_process_is_a_configuration_error(
 async def test_an_exporter_that_is_never_made_holds_nobody_up(
     entry: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has a deadline, the loop runs on meanwhile, and whoever waits for it may be cancelled."""
+    """It has a deadline, the loop keeps running meanwhile, and its caller can be cancelled."""
     entry("Hangs")
     begun = time.monotonic()
     with pytest.raises(ConfigurationError, match=r"'own' was not set up in 0\.1 s"):
@@ -148,7 +148,7 @@ class Changes(SpanExporter):
         raise ValueError("no")
 
     def shutdown(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 def replayed(bridge: Bridge, *to: Any) -> tuple[BridgeError, ReplayReport]:
