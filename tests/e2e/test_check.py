@@ -96,7 +96,7 @@ def test_tempo_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, tra
         large = checked(netra, getattr(server, transport), batch_bytes=5_000_000)
         assert large["ok"]
         assert (large["took_bytes"] < MIB_4) == (transport == "otlp_grpc")
-        assert "whether it takes large or old spans" in large["unknown"]
+        assert "whether it accepts large or old spans" in large["unknown"]
         assert server.metric("tempo_distributor_spans_received_total") == 0
         assert server.metric("tempo_ingester_traces_created_total") == 0
 
@@ -126,7 +126,7 @@ def test_tempo_says_with_a_span_what_it_does_not_say_without(
     before = tempo.metric("tempo_ingester_traces_created_total")
     one = checked(netra, getattr(tempo, transport), "--send", batch_bytes=5_000_000)
     assert one["ok"]
-    assert "took a span of 4.1 MB, 24 h old" in one["said"]
+    assert "accepted a span of 4.1 MB, 24 h old" in one["said"]
     assert "none of 5.0 MB (" in one["said"]
     assert len(spans_by_id(tempo.trace(one["trace_id"]))) == 1
     assert tempo.metric("tempo_ingester_traces_created_total") == before + 1
