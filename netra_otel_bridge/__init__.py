@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from netra_otel_bridge.core.model.outcome import (
         DeadLetter,
         Delivered,
+        Inspection,
         Misconfigured,
         Outcome,
         PartlyRefused,
@@ -109,6 +110,7 @@ __all__ = [
     "DestinationRefuses",
     "DestinationUnauthorized",
     "DestinationUnavailable",
+    "Inspection",
     "LaneReport",
     "LaneStatus",
     "Misconfigured",
@@ -195,7 +197,7 @@ _NAMES = {
         SessionUsageData SpansPage TenantUsageData TraceSpan TraceSummary TracesPage UnreadableItem
     """,
     "core.model.outcome": """
-        DeadLetter Delivered Misconfigured Outcome PartlyRefused Refused Retry SpanBatch SpanChunk TooLarge
+        DeadLetter Delivered Inspection Misconfigured Outcome PartlyRefused Refused Retry SpanBatch SpanChunk TooLarge
     """,
     "core.model.progress": "LaneStatus Reconciliation",
     "core.model.query": "TraceFilter TraceQuery Window",

@@ -305,7 +305,7 @@ async def test_a_check_wants_destinations_as_a_replay_does(sample: ThreadedEmula
     bridge, mine = bridge_to(sample), InMemorySpanExporter()
     with pytest.raises(ConfigurationError, match="no destination"):
         await check(bridge, [])
-    with pytest.raises(UsageError, match="handed in twice"):
+    with pytest.raises(UsageError, match="passed twice"):
         await check(bridge, [mine, mine])
     with pytest.raises(UsageError, match="not of type datetime"):
         await check(bridge, mine, send_since=datetime.now(UTC))  # type: ignore[arg-type]

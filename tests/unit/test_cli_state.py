@@ -370,7 +370,7 @@ def test_what_cannot_be_set_up_hides_nothing_else(netra: ThreadedEmulator, home:
     assert result.code == 78
     found = [(one["exit_code"], one["said"]) for one in result.json["checks"]]
     assert [code for code, _ in found] == [78, 78, 78, 0]
-    expected = ("NETRA_API_KEY is not set", "no directory /no/such", "no traces exporter", "it takes")
+    expected = ("NETRA_API_KEY is not set", "no directory /no/such", "no traces exporter", "it accepts")
     assert all(words in said for words, (_, said) in zip(expected, found, strict=True)), found
 
 
