@@ -1,94 +1,96 @@
-"""netra-otel-bridge: Netra's traces and usage, as OpenTelemetry.
+"""Netra's traces and usage, as OpenTelemetry.
 
-A program gets here the client (`NetraClient`, `AsyncNetraClient`), the converter (`SpanConverter`), a `replay` of a range
-of time into whatever takes spans, and `follow` for live traffic. `Bridge` holds one configuration for all of them.
+Read Netra with `NetraClient` or `AsyncNetraClient`, convert spans with `SpanConverter`, copy a time range to any
+destination with `replay`, and follow live traffic with `follow`. `Bridge` holds one configuration for all of them.
 
-``__all__`` is the public interface, and nothing else is, but for four modules with names of their own:
-`netra_otel_bridge.dashboards` (the types of the dashboard calls), `netra_otel_bridge.check` (what the command ``check``
-asks), `netra_otel_bridge.v1` (the messages and stubs of the gRPC service) and `netra_otel_bridge.emulator` (a local Netra,
-for tests).
+``__all__`` is the public interface, together with four modules: `netra_otel_bridge.dashboards` (the types of the dashboard
+calls), `netra_otel_bridge.check` (what the command ``check`` tests), `netra_otel_bridge.v1` (the messages and stubs of the
+gRPC service) and `netra_otel_bridge.emulator` (a local Netra, for tests). Everything else may change in any version.
+
+A public name is imported from its module when it is first used, so that importing the package costs almost nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from typing import TYPE_CHECKING, cast
 
-from netra_otel_bridge.bridge.bridge import Bridge, replay
-from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.core.clock import Backoff, Clock
-from netra_otel_bridge.core.errors import (
-    BridgeError,
-    ConfigurationError,
-    DestinationError,
-    DestinationMisconfigured,
-    DestinationRefuses,
-    DestinationUnauthorized,
-    DestinationUnavailable,
-    NetraCursorRefused,
-    NetraError,
-    NetraNotAllowed,
-    NetraNotFound,
-    NetraRateLimited,
-    NetraRejected,
-    NetraResponseTooLarge,
-    NetraSchemaError,
-    NetraUnauthorized,
-    NetraUnavailable,
-    NetraUntrusted,
-    NotKnown,
-    PaginationLoop,
-    PartialReport,
-    StateBusy,
-    StateError,
-    StateNotWritten,
-    StateUnusable,
-    Stopped,
-    UsageError,
-)
-from netra_otel_bridge.core.model.dashboards import (
-    DashboardData,
-    SessionDetails,
-    SessionStats,
-    SessionStatsPage,
-)
-from netra_otel_bridge.core.model.netra import (
-    SessionUsageData,
-    SpansPage,
-    TenantUsageData,
-    TracesPage,
-    TraceSpan,
-    TraceSummary,
-    UnreadableItem,
-)
-from netra_otel_bridge.core.model.outcome import (
-    DeadLetter,
-    Delivered,
-    Misconfigured,
-    Outcome,
-    PartlyRefused,
-    Refused,
-    Retry,
-    SpanBatch,
-    SpanChunk,
-    TooLarge,
-)
-from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
-from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
-from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
-from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
-from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-from netra_otel_bridge.source.transport import TransportStats
-from netra_otel_bridge.state import (
-    ResetReport,
-    StateStatus,
-    StateStore,
-    StoredLetter,
-    dead_letters,
-    read_status,
-    reset,
-)
 from netra_otel_bridge.version import __version__
 
 if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from types import ModuleType
+
+    from netra_otel_bridge.bridge.bridge import Bridge, replay
     from netra_otel_bridge.bridge.follow import afollow, follow
+    from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
+    from netra_otel_bridge.core.clock import Backoff, Clock
+    from netra_otel_bridge.core.errors import (
+        BridgeError,
+        ConfigurationError,
+        DestinationError,
+        DestinationMisconfigured,
+        DestinationRefuses,
+        DestinationUnauthorized,
+        DestinationUnavailable,
+        NetraCursorRefused,
+        NetraError,
+        NetraNotAllowed,
+        NetraNotFound,
+        NetraRateLimited,
+        NetraRejected,
+        NetraResponseTooLarge,
+        NetraSchemaError,
+        NetraUnauthorized,
+        NetraUnavailable,
+        NetraUntrusted,
+        NotKnown,
+        PaginationLoop,
+        PartialReport,
+        StateBusy,
+        StateError,
+        StateNotWritten,
+        StateUnusable,
+        Stopped,
+        UsageError,
+    )
+    from netra_otel_bridge.core.model.dashboards import DashboardData, SessionDetails, SessionStats, SessionStatsPage
+    from netra_otel_bridge.core.model.netra import (
+        SessionUsageData,
+        SpansPage,
+        TenantUsageData,
+        TracesPage,
+        TraceSpan,
+        TraceSummary,
+        UnreadableItem,
+    )
+    from netra_otel_bridge.core.model.outcome import (
+        DeadLetter,
+        Delivered,
+        Misconfigured,
+        Outcome,
+        PartlyRefused,
+        Refused,
+        Retry,
+        SpanBatch,
+        SpanChunk,
+        TooLarge,
+    )
+    from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
+    from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
+    from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
+    from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
+    from netra_otel_bridge.source import AsyncNetraClient, NetraClient
+    from netra_otel_bridge.source.transport import TransportStats
+    from netra_otel_bridge.state import (
+        ResetReport,
+        StateStatus,
+        StateStore,
+        StoredLetter,
+        dead_letters,
+        read_status,
+        reset,
+    )
 
 __all__ = [
     "AsyncNetraClient",
@@ -176,11 +178,76 @@ __all__ = [
     "reset",
 ]
 
+_NAMES = {
+    "bridge.bridge": "Bridge replay",
+    "bridge.follow": "afollow follow",
+    "convert": "Content Pii Privacy Profile SpanConverter User",
+    "core.clock": "Backoff Clock",
+    "core.errors": """
+        BridgeError ConfigurationError DestinationError DestinationMisconfigured DestinationRefuses
+        DestinationUnauthorized DestinationUnavailable NetraCursorRefused NetraError NetraNotAllowed
+        NetraNotFound NetraRateLimited NetraRejected NetraResponseTooLarge NetraSchemaError
+        NetraUnauthorized NetraUnavailable NetraUntrusted NotKnown PaginationLoop PartialReport StateBusy
+        StateError StateNotWritten StateUnusable Stopped UsageError
+    """,
+    "core.model.dashboards": "DashboardData SessionDetails SessionStats SessionStatsPage",
+    "core.model.netra": """
+        SessionUsageData SpansPage TenantUsageData TraceSpan TraceSummary TracesPage UnreadableItem
+    """,
+    "core.model.outcome": """
+        DeadLetter Delivered Misconfigured Outcome PartlyRefused Refused Retry SpanBatch SpanChunk TooLarge
+    """,
+    "core.model.progress": "LaneStatus Reconciliation",
+    "core.model.query": "TraceFilter TraceQuery Window",
+    "core.model.report": "LaneReport ReplayEstimate ReplayReport",
+    "deliver": "Destination Named SpanCallback To",
+    "source": "AsyncNetraClient NetraClient",
+    "source.transport": "TransportStats",
+    "state": "ResetReport StateStatus StateStore StoredLetter dead_letters read_status reset",
+}
+"""The public names by the module that defines them; relative to this package."""
+_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
+_ALIASES = {
+    f"{__name__}.check": f"{__name__}.bridge.check",
+    f"{__name__}.dashboards": f"{__name__}.core.model.dashboards",
+}
+"""Public module paths, each with the module that it stands for. A ``.pyi`` file beside this one tells type checkers."""
 
-def __getattr__(name: str) -> Any:
-    """`follow` and `afollow`, imported with their first use: the service behind them is not wanted by everybody."""
-    if name in ("afollow", "follow"):
-        from netra_otel_bridge.bridge import follow as following
 
-        return getattr(following, name)
+class _AliasImporter:
+    """Import an alias as the very module that it stands for, which keeps its own name and spec.
+
+    It is a finder and a loader, without the base classes of ``importlib.abc``: that takes longer to import than this package.
+    """
+
+    def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, cast("Loader", self)) if fullname in _ALIASES else None
+
+    def create_module(self, _spec: ModuleSpec) -> "ModuleType | None":
+        return None
+
+    def exec_module(self, module: "ModuleType") -> None:
+        """Put the real module in place of ``module``: the import system returns what it then finds in ``sys.modules``."""
+        sys.modules[module.__name__] = import_module(_ALIASES[module.__name__])
+
+
+sys.meta_path.append(_AliasImporter())
+
+
+def _import_name(name: str) -> object:
+    """Import a public name or module when it is first used. Raises ``AttributeError``."""
+    if name in _MODULE_OF:
+        value: object = getattr(import_module(_MODULE_OF[name]), name)
+        globals()[name] = value
+        return value
+    if (path := f"{__name__}.{name}") in _ALIASES:
+        return import_module(path)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *(name for name in __all__ if name not in globals())]
+
+
+if not TYPE_CHECKING:  # a type checker that saw it would accept every name
+    __getattr__ = _import_name

@@ -1,6 +1,6 @@
-"""Whether Netra and the destinations are reachable, authorised, and take what will be sent; each is one `Check`.
+"""Test that Netra and each destination are reachable, accept the credentials, and accept what will be sent.
 
-Nothing is written, unless a made-up span is asked for, which then goes to each destination.
+Nothing is written, except a made-up span to each destination where the caller asks for one.
 """
 
 from __future__ import annotations
@@ -10,23 +10,19 @@ import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netra_otel_bridge.bridge.bridge import Bridge
+from netra_otel_bridge.bridge.wiring import Wiring
 from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.core.errors import BridgeError, ConfigurationError, UsageError
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
-from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.deliver import Destination, To
 from netra_otel_bridge.deliver.destination import without_secrets
 from netra_otel_bridge.deliver.probe import ANSWER_S, Sample, probe
-
-if TYPE_CHECKING:
-    from netra_otel_bridge.bridge.bridge import To
 
 _log = logging.getLogger(__name__)
 DAY_NS = 86_400 * NS_PER_S
 CHECK_S = ANSWER_S
-"""What Netra gets to answer, and a destination for each question; all are asked at the same time."""
+"""The time that Netra has to answer, and a destination for each request; all are asked at the same time."""
 NO_ANSWER_EXIT = 69
 CONSOLE_BYTES = 1_000
 """The size of a made-up span that is printed for people to read."""
@@ -34,11 +30,11 @@ CONSOLE_BYTES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: whether ``name`` can be worked with, what it ``said``, and what could not be known by asking.
+    """The result for one system: ``name`` works (``ok``) or not, what it ``said``, and what remains ``unknown``.
 
-    One that is ``ok`` and not ``sure`` refused what holds no span, or cannot be asked: only a span would tell.
-    ``took_bytes`` is the largest request that a destination was seen to take, ``trace_id`` that of the made-up span
-    that it took.
+    A destination that is ``ok`` but not ``sure`` rejects requests without spans, or cannot be asked: only a span would
+    tell. ``took_bytes`` is the size of the largest request that it was seen to accept, ``trace_id`` is the trace of the
+    made-up span that it accepted.
     """
 
     name: str
@@ -51,12 +47,12 @@ class Check:
     trace_id: str | None = None
 
 
-async def check(bridge: Bridge, to: To | Sequence[To] | None = None, *, send_since: str | None = None) -> list[Check]:
-    """Netra first, then each destination (by default the configured ones); all are asked at once.
+async def check(bridge: Wiring, to: To | Sequence[To] | None = None, *, send_since: str | None = None) -> list[Check]:
+    """Check Netra and each destination (by default the configured ones) at once; return Netra's result first.
 
-    With ``send_since``, a time in the past as `Bridge.window` takes it, each destination that can be worked with is sent
-    one made-up span that begins then. What cannot even be set up is a `Check` that failed. Raises `UsageError`, also
-    for a destination that is named twice, and `ConfigurationError` where there is none.
+    With ``send_since``, a time in the past as `Bridge.window` accepts it, each destination that works is sent one
+    made-up span that starts then. A destination that cannot be set up is a failed `Check`. Raises `UsageError`, also for
+    a destination that is named twice, and `ConfigurationError` where there is none.
     """
     sample = None if send_since is None else _sample(bridge, send_since)
     targets = bridge.targets(to)
@@ -65,8 +61,8 @@ async def check(bridge: Bridge, to: To | Sequence[To] | None = None, *, send_sin
         return await asyncio.gather(_check_netra(bridge), *asked)
 
 
-def _sample(bridge: Bridge, since: str) -> Sample:
-    now_ns = bridge.clock.now_ns()
+def _sample(wiring: Wiring, since: str) -> Sample:
+    now_ns = wiring.clock.now_ns()
     start_ns = parse_time_ns(since, now_ns)
     if start_ns > now_ns:
         raise UsageError(f"--since {since!r} lies in the future", hint="write a time in the past, or 24h")
@@ -74,20 +70,20 @@ def _sample(bridge: Bridge, since: str) -> Sample:
 
 
 def _age(age_s: float) -> str:
-    """``24 h old``: in days from three on, else in the largest unit of which it is two or more."""
+    """Return ``24 h old``: days from 3 days on, else the largest unit of which there are two or more."""
     for unit, seconds, least in (("days", 86_400, 3), ("h", 3_600, 2), ("min", 60, 2)):
         if age_s >= least * seconds:
             return f"{round(age_s / seconds)} {unit} old"
     return f"{round(age_s)} s old"
 
 
-async def _check_netra(bridge: Bridge) -> Check:
+async def _check_netra(wiring: Wiring) -> Check:
     """List the newest trace of the last day."""
-    clock = bridge.clock
+    clock = wiring.clock
     now_ns, begun = clock.now_ns(), clock.monotonic()
     name = "Netra"
     try:
-        async with bridge.async_client(attempts=1) as client:
+        async with wiring.async_client(attempts=1) as client:
             name = f"Netra at {client.base_url}"
             async with asyncio.timeout(CHECK_S):
                 page = await client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
@@ -100,9 +96,9 @@ async def _check_netra(bridge: Bridge) -> Check:
     return Check(name, True, said, "whether the key sees every tenant's traces", 0)
 
 
-async def _enter(bridge: Bridge, stack: AsyncExitStack, to: To) -> Destination | Check:
+async def _enter(wiring: Wiring, stack: AsyncExitStack, to: To) -> Destination | Check:
     try:
-        return (await bridge.enter_destinations(stack, [to]))[0]
+        return await wiring.enter_destination(stack, to)
     except UsageError as error:
         return Check(
             without_secrets(to) if isinstance(to, str) else type(to).__name__, False, str(error), "", error.exit_code
@@ -111,11 +107,11 @@ async def _enter(bridge: Bridge, stack: AsyncExitStack, to: To) -> Destination |
         return Check(to if isinstance(to, str) else type(to).__name__, False, str(error), "", error.exit_code)
 
 
-async def _check_destination(bridge: Bridge, stack: AsyncExitStack, to: To, sample: Sample | None) -> Check:
-    one = await _enter(bridge, stack, to)
+async def _check_destination(wiring: Wiring, stack: AsyncExitStack, to: To, sample: Sample | None) -> Check:
+    one = await _enter(wiring, stack, to)
     if isinstance(one, Check):
         return one
-    settings = bridge.settings
+    settings = wiring.settings
     size_bytes = min(settings.batch_bytes, settings.held_bytes)
     if settings.destinations.get(one.name, one.name).strip() in ("console", "exporter:console"):
         size_bytes = CONSOLE_BYTES

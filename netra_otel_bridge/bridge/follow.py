@@ -1,20 +1,32 @@
-"""Following live traffic from a program: the lanes of the service, without its usage, its metrics and its pages."""
+"""Follow live traffic: one lane for each destination, until told to stop."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from netra_otel_bridge.bridge.bridge import Bridge, To
+from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.core.blocking import run_here
-from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.clock import NS_PER_MS
+from netra_otel_bridge.core.errors import BridgeError, UsageError
+from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.query import TraceQuery
-from netra_otel_bridge.core.tasks import is_set
-from netra_otel_bridge.service.service import Service
+from netra_otel_bridge.core.tasks import is_set, raise_unrecorded, until
+from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
+from netra_otel_bridge.deliver import To
+from netra_otel_bridge.pipeline.follower import Follower
+from netra_otel_bridge.pipeline.recorder import Recorder
+from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.watch import FollowerWatch, SpanObserver
+from netra_otel_bridge.pipeline.windows import Lookback
+from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
+
+_log = logging.getLogger(__name__)
 
 
 def follow(
@@ -28,8 +40,8 @@ def follow(
 ) -> None:
     """Follow live traffic to ``to`` until ``stop`` is set, or Ctrl-C; see `afollow`. Not inside a running event loop.
 
-    ``stop`` may be set in any thread or in a signal handler. Nothing more is read then, what is under way gets to be
-    answered for some seconds, what is answered is recorded, and the function returns.
+    ``stop`` may be set in any thread or in a signal handler. The function then stops reading, gives batches in flight
+    some seconds to be acknowledged, records what was, and returns.
     """
     configured = _configured(bridge, settings)
     return run_here(_follow(configured, to, since, query, stop), instead="afollow")
@@ -45,16 +57,124 @@ async def afollow(
 ) -> None:
     """Follow live traffic to one or several destinations until cancelled, as the command ``run`` does.
 
-    ``to`` is what `Bridge.areplay` takes. A destination that was never followed starts at ``since``, ISO 8601 or a
-    duration before now (default: now); one that was goes on where it had come to. How far that is stands in the state:
-    the setting ``state``, else the same directory as the command's. ``settings`` are those of `Bridge`, where no
-    ``bridge`` is given.
+    ``to`` is what `Bridge.areplay` accepts. A new destination starts at ``since``, ISO 8601 or a duration before now
+    (default: now); a known one resumes where it stopped. Progress is kept in the state: the setting ``state``, else the
+    directory that the command uses. ``settings`` are those of `Bridge`, and need no ``bridge`` beside them.
 
-    A destination or a Netra that is away is waited for, however long, and each wait is told in the log. Raises
-    `StateError` where progress cannot be made durable, `ConfigurationError`, `UsageError`, and the `BridgeError` that
-    stopped the first destination, once all of them are stopped.
+    While Netra or a destination is unreachable, its lanes retry without limit and log each wait. Raises `StateError`
+    when progress cannot be made durable, `ConfigurationError`, `UsageError`, and, once all destinations are stopped,
+    the `BridgeError` that stopped the first.
     """
     await _follow(_configured(bridge, settings), to, since, query, None)
+
+
+class LiveLanes:
+    """The lanes of live traffic, with the client, the clock of Netra and the API key that they share.
+
+    A new destination starts at ``since``: a time, or a duration before now; by default now. ``on_new_key`` is called
+    with a changed key before the key is used. Close ``client`` after use. Raises `UsageError`, `ConfigurationError`.
+    """
+
+    def __init__(
+        self, bridge: Bridge, *, since: str | None = None, on_new_key: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.log_limit = LogLimit(bridge.clock)
+        self.client = bridge.async_client()
+        self.netra_clock = NetraClock(self.client, bridge.clock, self.log_limit)
+        self.routes: list[Route] = []
+        self.followers: list[Follower] = []
+        self._bridge = bridge
+        self._since_ns = None if since is None else _start_ns(since, bridge.clock.now_ns())
+        self._on_new_key = on_new_key
+        self._api_key = bridge.api_key()
+        self._key_changes = 0
+
+    async def open(
+        self,
+        stack: AsyncExitStack,
+        state: StateStore,
+        to: To | Sequence[To] | None,
+        queries: tuple[TraceQuery, ...],
+        observer: SpanObserver | None = None,
+    ) -> None:
+        """Open a lane to each destination of ``to`` for as long as ``stack``; ``observer`` sees each span that is read."""
+        opened: list[FollowerWatch] = []
+
+        def watch(name: str, limiter: LogLimit, recorder: Recorder) -> FollowerWatch:
+            opened.append(FollowerWatch(name, limiter, self._bridge.clock, recorder, observer))
+            return opened[-1]
+
+        self.routes = await self._bridge.routes(
+            stack, to, queries, state, client=self.client, watch=watch, patient=True
+        )
+        self.followers = [self.follower(route, notices) for route, notices in zip(self.routes, opened, strict=True)]
+        _log.info("following %s", self.client.base_url)
+        for route in self.routes:
+            _log.info("%s: %s", route.watch.name, self._start_text(route))
+
+    def follower(self, route: Route, notices: FollowerWatch) -> Follower:
+        """Return the lane of one route, as the settings say."""
+        settings = self._bridge.settings
+        return Follower(
+            route,
+            notices,
+            Lookback(settings.settle_ns, settings.lookback_ns),
+            poll_ns=settings.poll_ns,
+            window_ns=settings.window_ns,
+            remember_ns=settings.remember_ns,
+            clock=self._bridge.clock,
+            netra_clock=self.netra_clock,
+            renew_key=self.renew_key,
+        )
+
+    async def run(self, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
+        """Follow, with ``others`` beside, until ``stop`` is set; then stop reading and record what was acknowledged.
+
+        Raises what ends a lane or one of ``others``, and, once every destination is stopped, the `BridgeError` that
+        stopped the first of them.
+        """
+        works = [*(follower.run(self._since_ns) for follower in self.followers), *others]
+        tasks = [asyncio.create_task(work) for work in works]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await self._wait(set(tasks), stopping)
+        finally:
+            for task in (*tasks, stopping):
+                task.cancel()
+            raise_unrecorded(await asyncio.gather(*tasks, stopping, return_exceptions=True))
+
+    def renew_key(self) -> int:
+        """Read the API key again and use it if it has changed; return how many times it has changed so far."""
+        try:
+            key = self._bridge.api_key()
+        except BridgeError as error:
+            self.log_limit.log(_log, logging.WARNING, "key", f"cannot read the API key again: {error}")
+            return self._key_changes
+        if key is not None and key != self._api_key:
+            self._api_key = key
+            self._key_changes += 1
+            self._on_new_key(key)
+            self.client.use_api_key(key)
+            _log.info("the API key has changed; using the new one")
+        return self._key_changes
+
+    async def _wait(self, running: set[asyncio.Task[None]], stopping: asyncio.Task[Any]) -> None:
+        """Return when told to stop; raise the error of a task, or that of the first lane once all lanes are stopped."""
+        while not self.followers or not all(follower.stopped for follower in self.followers):
+            ended, _ = await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping in ended:
+                return
+            for task in ended:
+                task.result()
+            running -= ended
+        raise next(follower.stopped for follower in self.followers if follower.stopped is not None)
+
+    def _start_text(self, route: Route) -> str:
+        lane = route.recorder.lane
+        since_ns = lane.since_ns()
+        if since_ns is not None:
+            return f"resuming from {iso_ms(lane.watermark_ns() or since_ns)}"
+        return f"new, starting from {'now' if self._since_ns is None else iso_ms(self._since_ns)}"
 
 
 async def _follow(
@@ -64,17 +184,23 @@ async def _follow(
     query: TraceQuery | None,
     stop: threading.Event | None,
 ) -> None:
-    lanes = _Lanes(bridge, to=to, queries=(query or TraceQuery(),), since=since, usage=False)
+    lanes = LiveLanes(bridge, since=since)
     told = asyncio.Event()
     watching = asyncio.create_task(_tell(told, stop, bridge)) if stop is not None else None
     try:
-        await lanes.run(told)
+        async with AsyncExitStack() as stack:
+            state = bridge.open_state(default=bridge.state_directory())
+            stack.callback(state.close)
+            await stack.enter_async_context(lanes.client)
+            if not await until(lanes.open(stack, state, to, (query or TraceQuery(),)), told.wait()):
+                await lanes.run(told)
     finally:
         if watching is not None:
             watching.cancel()
 
 
 async def _tell(told: asyncio.Event, stop: threading.Event, bridge: Bridge) -> None:
+    """Set ``told`` once another thread has set ``stop``."""
     await is_set(stop, bridge.clock)
     told.set()
 
@@ -85,8 +211,8 @@ def _configured(bridge: Bridge | None, settings: dict[str, Any]) -> Bridge:
     return bridge or Bridge(**settings)
 
 
-class _Lanes(Service):
-    """The service where it has nothing to serve."""
-
-    async def _serve(self, stack: AsyncExitStack, state: StateStore) -> None:
-        """No page, no port, no metrics, no calls."""
+def _start_ns(since: str, now_ns: int) -> int:
+    start_ns = parse_time_ns(since, now_ns) // NS_PER_MS * NS_PER_MS
+    if start_ns > now_ns:
+        raise UsageError(f"the start {iso_ms(start_ns)} lies in the future", hint="leave it out to begin now")
+    return start_ns

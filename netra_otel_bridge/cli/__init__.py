@@ -1,8 +1,7 @@
-"""The command line: thin commands over the library. `main` is the only wall that turns an error into an exit code."""
+"""The command line: thin commands over the library. `main` is the only place that turns an error into an exit code."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import signal
@@ -12,20 +11,19 @@ import traceback
 import typer
 
 from netra_otel_bridge.cli.app import app
-from netra_otel_bridge.cli.output import wants_json, write_error
-from netra_otel_bridge.cli.signals import Interrupted
+from netra_otel_bridge.cli.errors import Interrupted, wants_json, write_error
 from netra_otel_bridge.core.errors import BridgeError, UsageError
 
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
-"""What typer raises for flags it cannot make sense of; typer exports only this subclass of it."""
+"""The base of typer's errors about flags; typer exports only this subclass of it."""
 _TYPER_INTERRUPTED = 130
-"""What newer versions of typer return for a ``KeyboardInterrupt``; older ones raise ``Abort``."""
+"""The result of newer typer versions after a ``KeyboardInterrupt``; older ones raise ``Abort``."""
 
 
 def _interrupt(*_: object) -> None:
-    """SIGTERM ends a command as SIGINT does, also where a shell started it in the background and had SIGINT ignored.
+    """Let SIGTERM end a command as SIGINT does, even in a shell's background job, where SIGINT is ignored.
 
-    While asynchronous work runs, `running.run` takes SIGTERM itself.
+    While asynchronous work runs, `netra_otel_bridge.cli.signals` handles SIGTERM itself.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,7 +31,7 @@ def _interrupt(*_: object) -> None:
 
 
 def tune_process() -> None:
-    """Let the collector of reference cycles run seldom: spans have none, and searching them took a tenth of a replay.
+    """Run the cycle collector seldom: spans hold no cycles, and looking for them took a tenth of a replay.
 
     Only for a process of our own: a program that imports the library decides for itself.
     """
@@ -42,7 +40,7 @@ def tune_process() -> None:
 
 
 def main() -> None:
-    """Run the command of ``sys.argv`` and exit with the code that ``docs/cli.md`` gives for how it ended."""
+    """Run the command in ``sys.argv`` and exit with the code that ``docs/cli.md`` lists for how it ended."""
     tune_process()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -52,15 +50,15 @@ def main() -> None:
         code = write_error(error, as_json=wants_json(sys.argv))
     except _WRONG_USAGE as error:
         code = _write_wrong_usage(error)
-    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         code = write_error(
-            Interrupted("interrupted", hint="what was answered is recorded; the same command goes on from there"),
+            Interrupted("interrupted", hint="what was acknowledged is recorded; run the same command again to resume"),
             as_json=wants_json(sys.argv),
         )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except Exception as error:  # noqa: BLE001  the wall of the command line
+    except Exception as error:  # noqa: BLE001  the command line reports every error
         if {"-v", "--verbose"} & set(sys.argv):
             traceback.print_exc()
         defect = BridgeError(
@@ -79,7 +77,7 @@ def _run() -> int | None:
 
 
 def _write_wrong_usage(error: Exception) -> int:
-    """What is wrong with the flags in one line; a command group without a command is answered with its help."""
+    """Say in one line what is wrong with the flags. A group without a command prints its help."""
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{error}\n")
         return UsageError.exit_code

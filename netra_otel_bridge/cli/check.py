@@ -1,4 +1,4 @@
-"""``check``: can Netra and the destinations be worked with, one line each."""
+"""``check``: test Netra and each destination, one line each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import typer
 
 from netra_otel_bridge.bridge.check import check as check_all
 from netra_otel_bridge.cli import options
-from netra_otel_bridge.cli.output import out, write_json
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.cli.replay import refuse_console
 from netra_otel_bridge.cli.signals import run
 from netra_otel_bridge.core.errors import UsageError
@@ -17,19 +18,22 @@ from netra_otel_bridge.core.errors import UsageError
 
 def check(
     to: options.To = None,
-    send: Annotated[bool, typer.Option("--send", help="Send one made-up span to each destination.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Send one test span to each destination.")] = False,
     since: Annotated[
-        str | None, typer.Option(metavar="T", help="With --send: when the span begins; 24h ago if not given.")
+        str | None, typer.Option(metavar="T", help="With --send: start time of the span (default: 24h ago).")
     ] = None,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Say of Netra and of each destination whether it is reachable, authorised and takes what will be sent."""
+    """Test that Netra and each destination can be used.
+
+    Each must be reachable and accept the credentials; a destination must also accept what will be sent.
+    """
     bridge = options.start(config_file, verbose, quiet, to=tuple(to) if to else None)
     if since is not None and not send:
-        raise UsageError("--since is the age of the span that --send sends", hint="add --send, or leave --since out")
+        raise UsageError("--since sets the age of the span that --send sends", hint="add --send, or omit --since")
     if send and as_json:
         refuse_console(bridge, bridge.destinations())
     checks = run(check_all(bridge, send_since=(since or "24h") if send else None))

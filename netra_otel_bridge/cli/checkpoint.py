@@ -1,4 +1,4 @@
-"""Where a replay remembers what it has done: in the state that was named, else in a folder of its own until it ends."""
+"""The state that a replay uses: the configured one, or a folder of its own until the replay ends."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from netra_otel_bridge.state import StateStore, checkpoint, reset
 
 @contextmanager
 def opened(bridge: Bridge, query: TraceQuery, range_text: str | None) -> Iterator[StateStore]:
-    """The open state of a replay of the range that was typed, or, for ``None``, the one that holds dead letters.
+    """Open the state of a replay of ``range_text``, the range as it was typed; ``None`` opens the one with dead letters.
 
-    A folder of its own is a `checkpoint`. Raises `StateError`.
+    Without a configured state, a range gets a folder of its own, which is a `checkpoint`. Raises `StateError`.
     """
     if bridge.settings.state is None and range_text is not None:
         own = bridge.checkpoint_directory(bridge.destinations(), query, range_text)
-        _forget_files_that_are_gone(bridge, own)
+        _reset_missing_files(bridge, own)
         with checkpoint(own, bridge.clock) as store:
             yield store
     else:
@@ -29,8 +29,8 @@ def opened(bridge: Bridge, query: TraceQuery, range_text: str | None) -> Iterato
             yield store
 
 
-def _forget_files_that_are_gone(bridge: Bridge, own: Path) -> None:
-    """Whoever removes the file that a broken replay wrote, and repeats the command, wants all of it."""
+def _reset_missing_files(bridge: Bridge, own: Path) -> None:
+    """Reset each destination file that no longer exists, so that an interrupted replay writes all of it again."""
     for name in map(identity, bridge.destinations()):
         kind, _, path = name.partition(":")
         if own.exists() and kind == "otlp-file" and not Path(path).exists():
@@ -39,6 +39,6 @@ def _forget_files_that_are_gone(bridge: Bridge, own: Path) -> None:
 
 
 def flag(bridge: Bridge, store: StateStore) -> str:
-    """What has to be added to a command so that it works with this state: nothing where it would by itself."""
+    """Return the ``--state`` option that other commands need to use this state; empty if they use it anyway."""
     named = bridge.settings.origins["state"] == "flag"
     return f" --state {store.directory}" if named or store.directory != bridge.state_directory() else ""

@@ -1,35 +1,36 @@
-"""``config show``: the effective configuration."""
+"""``config show``: print the effective configuration."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-import typer
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from netra_otel_bridge.cli import options
-from netra_otel_bridge.cli.output import out, write_json
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.output import out
+from netra_otel_bridge.config.declare import Setting
 from netra_otel_bridge.config.parsers import Secret
-from netra_otel_bridge.config.settings import SETTINGS, Setting, Settings
+from netra_otel_bridge.config.settings import SETTINGS, Settings
 from netra_otel_bridge.core.time_text import duration_text
 
 _CREDENTIALS = re.compile(r"//[^/?#]*@")
-"""A user and password in a URL. They are refused wherever the URL is used, and not shown before."""
-
-app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
+"""A user and password in a URL: rejected wherever the URL is used, and never shown."""
 
 
-@app.command("show")
 def show(
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Print the effective configuration and where each value came from; secrets are masked."""
+    """Show each setting and where its value comes from.
+
+    Secrets are masked.
+    """
     settings = options.start(config_file, verbose, quiet).settings
     rows = [(one, _value(settings, one), settings.origins[one.name]) for one in SETTINGS]
     if as_json:
@@ -46,11 +47,11 @@ def show(
 
 def _value(settings: Settings, one: Setting) -> Any:
     value = getattr(settings, one.name)
-    return duration_text(value) if one.name.endswith("_ns") else plain(value)
+    return duration_text(value) if one.is_duration else plain(value)
 
 
 def plain(value: Any) -> Any:
-    """A setting as plain JSON values, secrets as ``***``, patterns as their text."""
+    """Return a setting as plain JSON values: secrets as ``***``, patterns as their text."""
     if isinstance(value, Secret):
         return repr(value)
     if isinstance(value, str):

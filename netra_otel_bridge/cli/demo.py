@@ -1,4 +1,4 @@
-"""``demo``: the whole way, on this machine alone: a local Netra, a replay, a trace, the usage of a tenant."""
+"""``demo``: start a local Netra, replay its traffic, and show a trace and the usage of a tenant."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import typer
 
 from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
-from netra_otel_bridge.cli.output import out, report_json, write_json
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.cli.replay import refuse_console, write_report
+from netra_otel_bridge.cli.reports import report_json
 from netra_otel_bridge.cli.signals import run
 from netra_otel_bridge.cli.traces import draw, most_interesting
 from netra_otel_bridge.cli.usage import write_usage
@@ -30,15 +32,18 @@ KEY = "demo-key"
 def demo(
     to: Annotated[
         list[str] | None,
-        typer.Option(metavar="DEST", help="Where to replay to; a file in a temporary folder if not given."),
+        typer.Option(metavar="DEST", help="Destination of the replay (default: a temporary file)."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Other sample traffic.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sample traffic.")] = 1,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Show the main job working: needs no account and no other program."""
+    """Try a replay on this machine, without an account.
+
+    It starts a local Netra with sample traffic, replays it, and shows a trace and the usage of a tenant.
+    """
     targets = to or [f"otlp-file:{Path(tempfile.mkdtemp(prefix='netra-demo-')) / 'traces.jsonl'}"]
     return run(_demo(targets, seed, config_file, as_json, verbose, quiet))
 
@@ -75,13 +80,13 @@ async def _demo(
 
 
 async def _look(bridge: Bridge, window: Window) -> tuple[TraceSummary, list[TraceSpan], TenantUsageData]:
-    """A trace worth drawing, its spans, and the usage of its tenant."""
+    """Return a trace to draw, its spans, and the usage of its tenant."""
     start, end = iso_ms(window.start_ns), iso_ms(window.end_ns)
     async with bridge.async_client() as client:
         page = await client.list_traces(start, end, limit=20)
         trace = most_interesting(page.traces)
         if trace is None or trace.tenant_id is None:
-            raise RuntimeError("the sample traffic has no trace of a tenant")
+            raise RuntimeError("the sample traffic has no trace with a tenant")
         spans = [span async for span in client.iter_spans_by_trace_id(trace.id, limit=100)]
         usage = await client.get_tenant_usage(trace.tenant_id, start, end)
         if usage is None:
@@ -95,11 +100,11 @@ def _where_to_look(targets: list[str], report: ReplayReport) -> None:
         kind, _, path = target.partition(":")
         if kind == "otlp-file":
             _say(f"Where to look: {delivered:,} spans as OTLP JSON in {path}")
-    _say("Go on by hand: in one terminal   netra-otel-bridge emulator --seed 1 --traces 1000")
+    _say("Try it yourself: in one terminal  netra-otel-bridge emulator --seed 1 --traces 1000")
     _say(
-        "               in another        export NETRA_API_KEY=any NETRA_OTLP_ENDPOINT=http://127.0.0.1:9900/telemetry"
+        "                 in another       export NETRA_API_KEY=any NETRA_OTLP_ENDPOINT=http://127.0.0.1:9900/telemetry"
     )
-    _say("                                 netra-otel-bridge traces list --since 24h")
+    _say("                                  netra-otel-bridge traces list --since 24h")
     _say("With Jaeger or Tempo running: netra-otel-bridge demo --to otlp+grpc://localhost:4317")
 
 

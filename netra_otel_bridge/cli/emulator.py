@@ -1,7 +1,8 @@
-"""``emulator``: a local Netra."""
+"""``emulator``: run a local Netra."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from netra_otel_bridge.cli import options
-from netra_otel_bridge.cli.output import write_json
+from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.time_text import parse_duration_ns
@@ -20,33 +21,40 @@ _FAULT_LINES = "\n\n".join(f"{name}: {entry.doc}" for name, entry in FAULTS.item
 
 def emulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 9900,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 9900,
     load: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="OTLP JSON to serve; one document, or one a line.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="OTLP JSON to serve: one document, or one a line (repeatable)."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Make sample traffic, the same for the same N.")] = None,
-    traces: Annotated[int | None, typer.Option(metavar="N", min=0, help="How many sample traces.")] = None,
-    spans_per_trace: Annotated[int, typer.Option(metavar="N", min=1, help="How many spans in each of them.")] = 10,
-    latency: Annotated[str | None, typer.Option(metavar="50ms", help="Wait so long before each answer.")] = None,
-    rate_limit: Annotated[str | None, typer.Option(metavar="N/s", help="Answer 429 beyond so many calls.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Serve sample traffic; the same N gives the same traffic.")
+    ] = None,
+    traces: Annotated[int | None, typer.Option(metavar="N", min=0, help="Number of sample traces.")] = None,
+    spans_per_trace: Annotated[int, typer.Option(metavar="N", min=1, help="Number of spans in each.")] = 10,
+    latency: Annotated[str | None, typer.Option(metavar="50ms", help="Delay before each response.")] = None,
+    rate_limit: Annotated[
+        str | None, typer.Option(metavar="N/s", help="Respond with 429 above this rate of calls.")
+    ] = None,
     fault: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=ARG]", help="Misbehave; the names stand below. May be repeated.")
+        list[str] | None, typer.Option(metavar="NAME[=ARG]", help="Misbehave in one of the ways above (repeatable).")
     ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Ask for this x-api-key; none if not given.")
-    ] = None,
+    api_key: Annotated[str | None, typer.Option(metavar="KEY", help="Require this x-api-key (default: none).")] = None,
     windowing: Annotated[
-        str, typer.Option(metavar="traces|spans", help="List a trace where it starts, or where any of its spans does.")
+        str,
+        typer.Option(metavar="traces|spans", help="List a trace by its start, or by the start of any of its spans."),
     ] = "traces",
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run a local Netra: OTLP in at /telemetry/v1/traces, the Netra API out."""
+    """Run a local Netra for tests and trials.
+
+    It accepts OTLP at /telemetry/v1/traces and serves the Netra API beside it.
+    """
     options.start(config_file, verbose, quiet)
     if windowing not in ("traces", "spans"):
-        raise UsageError(f"--windowing takes traces or spans, not {windowing!r}")
+        raise UsageError(f"--windowing must be traces or spans, not {windowing!r}")
     serve(
         EmulatorOptions(
             host=host,
@@ -65,7 +73,7 @@ def emulator(
     )
 
 
-emulator.__doc__ = f"{emulator.__doc__}\n\nFaults:\n\n{_FAULT_LINES}"
+emulator.__doc__ = f"{inspect.cleandoc(emulator.__doc__ or '')}\n\nFaults:\n\n{_FAULT_LINES}"
 
 
 def _announce_json(running: Emulator) -> None:

@@ -1,4 +1,4 @@
-"""The options that commands share, and what follows from them: logging and the settings."""
+"""The options that commands share, and the settings and logging that they set up."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from netra_otel_bridge.cli import logs
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML file with settings.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors on stderr.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="YAML file with settings.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log only errors to stderr.")]
 
 To = Annotated[
     list[str] | None,
@@ -26,20 +26,18 @@ To = Annotated[
         "--to", metavar="DEST", help="otlp+grpc://HOST:PORT, otlp+http://HOST:PORT, otlp-file:PATH, console ..."
     ),
 ]
-State = Annotated[
-    str | None, typer.Option("--state", metavar="DIR", help="The directory that remembers what was delivered.")
-]
+State = Annotated[str | None, typer.Option("--state", metavar="DIR", help="Directory that stores progress.")]
 Since = Annotated[str | None, typer.Option(metavar="T", help="Start: a duration before now (90m, 24h, 7d) or a time.")]
 From = Annotated[
     str | None, typer.Option("--from", metavar="T", help="Start: 2026-05-01T12:00:00Z or 2026-05-01 (UTC).")
 ]
-Until = Annotated[str | None, typer.Option(metavar="T", help="End, exclusive; now if not given.")]
+Until = Annotated[str | None, typer.Option(metavar="T", help="End, exclusive (default: now).")]
 Tenant = Annotated[str | None, typer.Option(metavar="ID", help="Only traces of this tenant.")]
 Session = Annotated[str | None, typer.Option(metavar="ID", help="Only traces of this session.")]
 User = Annotated[str | None, typer.Option(metavar="ID", help="Only traces of this user.")]
 Filters = Annotated[
     list[str] | None,
-    typer.Option("--filter", metavar="FIELD=VALUE", help="Only traces with this value; may be given again."),
+    typer.Option("--filter", metavar="FIELD=VALUE", help="Only traces with this value (repeatable)."),
 ]
 
 
@@ -49,18 +47,18 @@ _NUMBER_FIELDS = ("total_cost", "latency")
 
 
 class _Bridge(Bridge):
-    """A bridge whose settings are flags."""
+    """A bridge whose keyword settings come from flags, which its messages name."""
 
     given_as = "flag"
 
 
 def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Bridge:
-    """The bridge from flags, environment and file, and its log on stderr."""
+    """Return the bridge for the flags, environment and file, and log to stderr."""
     return _start(logging.WARNING, config_file, verbose, quiet, flags)[0]
 
 
 def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> tuple[Bridge, logs.Redactor]:
-    """The same for a service: its log has times and says more; what hides secrets in it takes new ones."""
+    """Start as for a service, whose log has timestamps and more lines. Later secrets can be added to the redactor."""
     return _start(logging.INFO, config_file, verbose, quiet, flags, stamped=True)
 
 
@@ -90,12 +88,12 @@ def query(
     filters: list[str] | None,
     traces: list[str] | None = None,
 ) -> TraceQuery:
-    """The conditions on traces that the options mean. Raises `UsageError`."""
+    """Return the trace query for the options. Raises `UsageError`."""
     return TraceQuery(tenant, session, user, tuple(traces or ()), tuple(map(parse_filter, filters or ())))
 
 
 def parse_filter(text: str) -> TraceFilter:
-    """``FIELD=VALUE`` in the words of the trace query: the field tells the operator and the type."""
+    """Parse ``FIELD=VALUE`` into a condition; the field determines its operator and type. Raises `UsageError`."""
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name:
@@ -104,7 +102,7 @@ def parse_filter(text: str) -> TraceFilter:
         return TraceFilter(name, value)
     if name in _FLAG_FIELDS:
         if value.lower() not in ("true", "false"):
-            raise UsageError(f"--filter {name} takes true or false, not {value!r}")
+            raise UsageError(f"--filter {name} must be true or false, not {value!r}")
         return TraceFilter(name, value.lower() == "true", type="boolean")
     if name in _NUMBER_FIELDS:
         try:
@@ -112,7 +110,7 @@ def parse_filter(text: str) -> TraceFilter:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise UsageError(f"--filter {name} takes a number, not {value!r}")
+            raise UsageError(f"--filter {name} must be a number, not {value!r}")
         return TraceFilter(name, number, type="number")
     if name == "models":
         return TraceFilter(name, [value], operator="any_of", type="arrayOptions")

@@ -1,4 +1,4 @@
-"""``replay``: copy a range of time, once."""
+"""``replay``: copy a time range once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from rich.text import Text
 
 from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import checkpoint, options
-from netra_otel_bridge.cli.output import count, err, estimate_json, out, report_json, size, write_json
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.numbers import count, size
+from netra_otel_bridge.cli.output import err, out
+from netra_otel_bridge.cli.reports import estimate_json, report_json
 from netra_otel_bridge.cli.signals import run
 from netra_otel_bridge.core.errors import BridgeError, UsageError
 from netra_otel_bridge.core.model.query import TraceQuery, Window
@@ -30,29 +33,34 @@ def replay(
     tenant: options.Tenant = None,
     session: options.Session = None,
     user: options.User = None,
-    trace: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this trace; may be given again.")] = None,
+    trace: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this trace (repeatable).")] = None,
     filters: options.Filters = None,
     profile: Annotated[
-        str | None, typer.Option(metavar="raw|genai|openinference|both", help="Which attributes are added to spans.")
+        str | None, typer.Option(metavar="raw|genai|openinference|both", help="Attributes to add to spans.")
     ] = None,
-    concurrency: Annotated[int | None, typer.Option(metavar="N", help="Calls to Netra at the same time.")] = None,
-    window: Annotated[str | None, typer.Option(metavar="1h", help="Size of the windows that are listed.")] = None,
+    concurrency: Annotated[int | None, typer.Option(metavar="N", help="Concurrent calls to Netra.")] = None,
+    window: Annotated[
+        str | None, typer.Option(metavar="1h", help="Length of the windows in which traces are listed.")
+    ] = None,
     state: options.State = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read everything a second time, and send what Netra did not show before.")
+        bool, typer.Option("--verify", help="Read the range again and send what Netra did not show the first time.")
     ] = False,
     dead_letters: Annotated[
-        bool, typer.Option("--dead-letters", help="Send what the destination would not take again, and read nothing.")
+        bool, typer.Option("--dead-letters", help="Send the dead letters again; read nothing from Netra.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would cost, from a sample, and send nothing.")
+        bool, typer.Option("--dry-run", help="Estimate size and duration from a sample; send nothing.")
     ] = False,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Copy the traces of a range of time to one or several destinations, once."""
+    """Copy a time range once.
+
+    The traces of the range go to one or more destinations. If it is interrupted, run the same command again to resume.
+    """
     bridge = options.start(
         config_file,
         verbose,
@@ -71,7 +79,8 @@ def replay(
         return 0
     if dead_letters and (dry_run or since or from_ or until):
         raise UsageError(
-            "--dead-letters sends again what the state holds", hint="give no range of time and no --dry-run"
+            "--dead-letters sends what the state holds, not a time range",
+            hint="omit --since, --from, --until and --dry-run",
         )
     whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
     typed = None if dead_letters else f"{since} {from_} {until}"
@@ -85,24 +94,24 @@ def replay(
             raise
         if dead_letters and store.has_dead_letters() and not any(lane.spans for lane in report.destinations):
             raise UsageError(
-                "the dead letters that are kept are those of other destinations",
-                hint=f"netra-otel-bridge status{flag} shows which; name one with --to",
+                "all stored dead letters belong to other destinations",
+                hint=f"list them with netra-otel-bridge status{flag}, and name one with --to",
             )
     write_report(report, as_json=as_json, state_flag=flag)
     return report.exit_code
 
 
 def refuse_console(bridge: Bridge, targets: Sequence[str]) -> None:
-    """Raise `UsageError` if a destination would write into the JSON document."""
+    """Raise `UsageError` if a destination would write into the JSON document on stdout."""
     named = bridge.settings.destinations
     if any(named.get(one, one).strip() in ("console", "exporter:console", "otlp-file:/dev/stdout") for one in targets):
-        raise UsageError("--json and the destination console would both write to stdout", hint="leave one of them out")
+        raise UsageError("--json and the destination console would both write to stdout", hint="omit one of them")
 
 
 def _with_progress(
     bridge: Bridge, whole: Window | None, query: TraceQuery, store: StateStore, verify: bool, *, show: bool
 ) -> ReplayReport:
-    """Replay ``whole``, or send dead letters again, with a bar for each destination."""
+    """Replay ``whole``, or send dead letters again, with a progress bar for each destination."""
     windows = None if whole is None else -(-(whole.end_ns - whole.start_ns) // bridge.settings.window_ns)
     columns = (
         SpinnerColumn(),
@@ -117,7 +126,7 @@ def _with_progress(
         def advance(lane: LaneReport) -> None:
             if lane.name not in bars:
                 bars[lane.name] = progress.add_task(lane.name, total=windows, done="")
-            done = f"{lane.traces:,} traces  {lane.delivered:,} spans  {size(lane.bytes)}"
+            done = f"{lane.traces:,} traces  {lane.delivered:,} spans  {size(lane.size_bytes)}"
             progress.update(bars[lane.name], completed=lane.windows, done=done)
 
         if whole is None:
@@ -127,9 +136,9 @@ def _with_progress(
 
 
 def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -> None:
-    """The table, or the JSON document, of what a replay did; what went wrong with single spans goes to stderr.
+    """Print the report of a replay as a table or a JSON document; problems with single spans go to stderr.
 
-    ``state_flag`` is what a command needs to work with the state of this replay.
+    ``state_flag`` is the option that other commands need to use the state of this replay.
     """
     raised = next((lane.error for lane in report.destinations if lane.error is not None), None)
     for lane in report.destinations:
@@ -142,12 +151,12 @@ def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("destination", overflow="fold")
-    for column in ("traces", "spans", "delivered", "refused", "dead-lettered", "skipped", "size"):
+    for column in ("traces", "spans", "delivered", "rejected", "dead-lettered", "skipped", "size"):
         table.add_column(column, justify="right")
     for lane in report.destinations:
         counts = (lane.traces, lane.spans, lane.delivered, lane.refused, lane.dead_lettered, lane.skipped)
         style = "red" if lane.error else "yellow" if lane.exit_code else None
-        table.add_row(Text(lane.name), *map(count, counts), size(lane.bytes), style=style)
+        table.add_row(Text(lane.name), *map(count, counts), size(lane.size_bytes), style=style)
     out.print(table)
     delivered = sum(lane.delivered for lane in report.destinations)
     rate = f", {delivered / report.seconds:,.0f} spans/s" if report.seconds and delivered else ""
@@ -164,33 +173,35 @@ def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -
 
 
 def _write_hints(report: ReplayReport, state_flag: str) -> None:
-    """What the figures alone do not say."""
+    """Print what to know or do about the figures, one line each."""
     for lane in report.destinations:
         if lane.final_windows:
             out.print(
-                f"{lane.name}: {lane.final_windows:,} windows were finished long ago and were not listed again",
+                f"{lane.name}: {lane.final_windows:,} windows are final and were not listed again",
                 soft_wrap=True,
                 markup=False,
             )
         if lane.skipped and not lane.delivered and not lane.final_windows:
             again = f"netra-otel-bridge state reset --to {lane.name}{state_flag}"
-            out.print(f"{lane.name} has had all of it before; to send it again: {again}", soft_wrap=True, markup=False)
+            out.print(
+                f"{lane.name} already received all of it; to send it again: {again}", soft_wrap=True, markup=False
+            )
         if lane.verified:
             out.print(f"{lane.name}: {lane.verified:,} spans were read a second time", soft_wrap=True, markup=False)
         if kept := lane.dead_lettered + lane.kept:
-            before = f", {lane.kept:,} of them from before" if lane.kept else ""
+            before = f", {lane.kept:,} of them from earlier runs" if lane.kept else ""
             out.print(
-                f"{lane.name}: {kept:,} dead letters are kept{before}; see them with netra-otel-bridge state "
+                f"{lane.name}: {kept:,} dead letters are stored{before}; see them with netra-otel-bridge state "
                 f"dead-letters{state_flag}, send them again with netra-otel-bridge replay --dead-letters --to {lane.name}"
                 f"{state_flag}",
                 soft_wrap=True,
                 markup=False,
             )
     if report.window is None and not any(lane.spans or lane.error for lane in report.destinations):
-        out.print("No dead letter is kept for these destinations.")
+        out.print("These destinations have no dead letters.")
     listed = any(lane.listed or lane.final_windows or lane.error for lane in report.destinations)
     if report.window is not None and not listed:
-        out.print("Netra lists no trace in this range.")
+        out.print("Netra has no traces in this range.")
 
 
 def _write_estimate(estimate: ReplayEstimate, as_json: bool) -> None:
@@ -200,8 +211,8 @@ def _write_estimate(estimate: ReplayEstimate, as_json: bool) -> None:
     about = "" if estimate.sampled_traces == estimate.traces else "about "
     out.print(
         f"{iso_ms(estimate.window.start_ns)} to {iso_ms(estimate.window.end_ns)}: {estimate.traces:,} traces, "
-        f"{about}{estimate.spans:,} spans, {size(estimate.bytes)}, {estimate.api_calls:,} API calls, "
-        f"{max(estimate.seconds, 0.1):,.1f} s of reading (from {estimate.sampled_traces:,} traces that were read). "
+        f"{about}{estimate.spans:,} spans, {size(estimate.size_bytes)}, {estimate.api_calls:,} API calls, "
+        f"{max(estimate.seconds, 0.1):,.1f} s of reading (estimated from {estimate.sampled_traces:,} traces). "
         "Nothing was sent.",
         soft_wrap=True,
     )

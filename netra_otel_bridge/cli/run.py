@@ -1,8 +1,7 @@
-"""``run``: follow live traffic, poll usage and serve others, until told to stop."""
+"""``run``: follow live traffic, poll usage, and serve health pages, metrics and gRPC until stopped."""
 
 from __future__ import annotations
 
-import asyncio
 import resource
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,38 +10,46 @@ from typing import Annotated
 import typer
 
 from netra_otel_bridge.cli import options
-from netra_otel_bridge.cli.output import write_json
-from netra_otel_bridge.cli.signals import on_signals
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.signals import run_until_signaled
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceQuery
-from netra_otel_bridge.service.rpc import is_wanted
+from netra_otel_bridge.service.rpc.enabled import is_enabled
 from netra_otel_bridge.service.service import Service
 
-FILES = 65_536
+OPEN_FILES = 65_536
 
 
 def run(
     to: options.To = None,
     tenant: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Only this tenant's traces; may be given again.")
+        list[str] | None, typer.Option(metavar="ID", help="Only traces of this tenant (repeatable).")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="T", help="Where a destination starts that was never followed; default: now.")
+        str | None, typer.Option(metavar="T", help="Start point for a new destination (default: now).")
     ] = None,
-    poll: Annotated[str | None, typer.Option(metavar="30s", help="Time between two polls.")] = None,
-    settle: Annotated[str | None, typer.Option(metavar="30s", help="Leave out traces younger than this.")] = None,
-    no_traces: Annotated[bool, typer.Option("--no-traces", help="Follow no traces; no destination is needed.")] = False,
-    no_usage: Annotated[bool, typer.Option("--no-usage", help="Poll no usage.")] = False,
+    poll: Annotated[str | None, typer.Option(metavar="30s", help="Time between polls.")] = None,
+    settle: Annotated[
+        str | None, typer.Option(metavar="30s", help="Leave traces younger than this for a later poll.")
+    ] = None,
+    no_traces: Annotated[
+        bool, typer.Option("--no-traces", help="Do not follow traces; no destination is needed.")
+    ] = False,
+    no_usage: Annotated[bool, typer.Option("--no-usage", help="Do not poll usage.")] = False,
     state: options.State = None,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Follow live traffic to one or several destinations and poll usage, until SIGTERM."""
+    """Follow live traffic and poll usage until stopped.
+
+    New traces go to one or more destinations. SIGTERM or Ctrl-C stops the command in order; a second one stops it at once.
+    """
     if no_traces and to:
         raise UsageError(
-            "--no-traces sends nothing, so it takes no --to", hint="OTEL_METRICS_EXPORTER says where metrics go"
+            "--no-traces sends no traces, so it cannot be combined with --to",
+            hint="OTEL_METRICS_EXPORTER sets where metrics go",
         )
     bridge, redactor = options.start_service(
         config_file,
@@ -53,10 +60,10 @@ def run(
         settle=settle,
         state=state,
     )
-    if no_traces and no_usage and not is_wanted(bridge.settings):
+    if no_traces and no_usage and not is_enabled(bridge.settings):
         raise UsageError(
             "--no-traces and --no-usage leave nothing to do",
-            hint="leave one of them out, or set NETRA_BRIDGE_GRPC_TOKEN to serve gRPC alone",
+            hint="omit one of them, or set NETRA_BRIDGE_GRPC_TOKEN to serve only gRPC",
         )
     queries = tuple(TraceQuery(tenant_id=one) for one in tenant or ()) or (TraceQuery(),)
     service = Service(
@@ -67,24 +74,17 @@ def run(
         usage=not no_usage,
         on_new_key=redactor.add,
     )
-    _let_many_connect()
-    asyncio.run(_serve(service))
+    _raise_open_file_limit()
+    run_until_signaled(service.run)
     if as_json:
         write_json({"destinations": [asdict(lane) for lane in service.health().lanes], "exit_code": 0})
     return 0
 
 
-def _let_many_connect() -> None:
-    """Open as many files as the machine lets the process, up to `FILES`: connections are files, and the usual limit is low."""
+def _raise_open_file_limit() -> None:
+    """Raise the limit on open files, up to `OPEN_FILES`: each connection is one, and the usual limit is low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-async def _serve(service: Service) -> None:
-    """Run the service; SIGTERM or SIGINT stops it in order, a second one at once."""
-    stop = asyncio.Event()
-    on_signals(stop.set)
-    await service.run(stop)

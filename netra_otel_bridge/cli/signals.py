@@ -8,48 +8,58 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from netra_otel_bridge.core.errors import BridgeError
-
 T = TypeVar("T")
 SECOND_SIGNAL_EXIT = 75
 
 
-class Interrupted(BridgeError):
-    """A signal ended the command."""
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` and return its result. SIGTERM and SIGINT cancel it; a second one ends the process at once.
 
-    exit_code = 75
+    Raises ``KeyboardInterrupt`` once the canceled work has released what it holds.
+    """
+
+    async def cancelable() -> T:
+        task = asyncio.current_task()
+        if task is not None:
+            _on_signals(task.cancel)
+        return await work
+
+    return _run(cancelable())
 
 
-def on_signals(told: Callable[[], object]) -> None:
-    """Call ``told`` at the first SIGTERM or SIGINT; a second one ends the process at once.
+def run_until_signaled(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run ``work`` with an event that SIGTERM and SIGINT set; a second one ends the process at once."""
 
-    Where SIGINT is ignored, as in a shell's background jobs, it stays so. To be called inside a running event loop.
+    async def stoppable() -> None:
+        stop = asyncio.Event()
+        _on_signals(stop.set)
+        await work(stop)
+
+    _run(stoppable())
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _on_signals(told: Callable[[], object]) -> None:
+    """Call ``told`` at the first SIGTERM or SIGINT, and end the process at the second.
+
+    A SIGINT that is ignored, as in a shell's background jobs, stays ignored. Needs a running event loop.
     """
     loop = asyncio.get_running_loop()
     signals = 0
 
-    def signalled() -> None:
+    def signaled() -> None:
         nonlocal signals
         signals += 1
         if signals > 1:
             os._exit(SECOND_SIGNAL_EXIT)
         told()
 
-    loop.add_signal_handler(signal.SIGTERM, signalled)
+    loop.add_signal_handler(signal.SIGTERM, signaled)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGINT, signalled)
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` returns. SIGTERM and SIGINT cancel it, a second one ends the process at once.
-
-    Raises ``asyncio.CancelledError`` after what ``work`` holds was given back.
-    """
-
-    async def cancellable() -> T:
-        task = asyncio.current_task()
-        if task is not None:
-            on_signals(task.cancel)
-        return await work
-
-    return asyncio.run(cancellable())
+        loop.add_signal_handler(signal.SIGINT, signaled)

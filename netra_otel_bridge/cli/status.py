@@ -1,4 +1,4 @@
-"""``status``: what was delivered where, how far behind each destination is, what was refused and why."""
+"""``status``: the progress of each destination, its lag, and what it rejected."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from netra_otel_bridge.cli import options
-from netra_otel_bridge.cli.output import count, duration, out, size, write_json
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.numbers import count, duration, size
+from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import StateStatus, read_status
 
 DIFFERING = 20
-"""Tenants whose spend differs that are listed, those with the largest difference first."""
+"""Number of tenants with differing spend that are listed, largest difference first."""
 
 
 def status(
@@ -26,7 +28,10 @@ def status(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Say of each destination what it has had, how far behind it is, and what it refused; reads the state alone."""
+    """Show the progress of each destination.
+
+    It lists what was delivered, the lag, and what was rejected and why. It reads only the state, not Netra.
+    """
     bridge = options.start(config_file, verbose, quiet, state=state)
     found = read_status(bridge.state_directory())
     now_ns = bridge.clock.now_ns()
@@ -75,15 +80,15 @@ def _document(found: StateStatus, now_ns: int) -> dict[str, Any]:
 
 
 def _print(found: StateStatus, now_ns: int) -> None:
-    owner = f"a bridge works with it (pid {found.owner})" if found.owner else "no bridge works with it"
+    owner = f"in use (pid {found.owner})" if found.owner else "not in use"
     out.print(f"{found.directory}: {owner}", soft_wrap=True, markup=False)
     if not found.lanes:
-        out.print("Nothing was delivered yet.")
+        out.print("Nothing has been delivered yet.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("destination", overflow="fold")
     table.add_column("followed to")
-    for column in ("behind", "delivered", "refused", "dead-lettered", "size"):
+    for column in ("behind", "delivered", "rejected", "dead-lettered", "size"):
         table.add_column(column, justify="right")
     for lane in found.lanes:
         behind = duration(now_ns - lane.watermark_ns) if lane.watermark_ns else ""
@@ -102,14 +107,14 @@ def _print(found: StateStatus, now_ns: int) -> None:
 def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
     if lane.problem:
         since = duration((now_ns if working else lane.updated_ns) - lane.problem_since_ns)
-        waits = f"waiting for {since}" if working else f"when it was stopped it had waited for {since}"
+        waits = f"failing for {since}" if working else f"had been failing for {since} when the bridge stopped"
         out.print(f"{lane.destination}: {waits}: {lane.problem}", soft_wrap=True, markup=False)
     for reason, number in lane.reasons:
         out.print(f"{lane.destination}: {number:,} dead-lettered: {reason}", soft_wrap=True, markup=False)
 
 
 def _print_spend(lane: LaneStatus) -> None:
-    """A line for all tenants whose spend agrees with what Netra reports, and one for each whose does not."""
+    """Print one line for all tenants whose spend agrees with Netra's, and one for each that differs."""
     agreed = [one for one in lane.reconciled if one.agrees]
     if agreed:
         tenants = "1 tenant agrees" if len(agreed) == 1 else f"{len(agreed):,} tenants agrees"

@@ -1,4 +1,4 @@
-"""``traces list`` and ``traces show``: what Netra holds, in the terminal."""
+"""``traces list`` and ``traces show``: print traces in the terminal."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from netra_otel_bridge.cli import options
-from netra_otel_bridge.cli.output import cost, count, duration, out, write_json
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.numbers import cost, count, duration
+from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.convert import instant_ns, is_error, is_metered, is_no_id
 from netra_otel_bridge.core.errors import NotKnown
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.core.time_text import iso_ms
 
-app = typer.Typer(help="List traces, or draw one as a tree.", no_args_is_help=True)
 BAR_WIDTH = 24
 
 
-@app.command("list")
 def list_traces(
     since: options.Since = None,
     from_: options.From = None,
@@ -32,16 +32,16 @@ def list_traces(
     user: options.User = None,
     filters: options.Filters = None,
     sort: Annotated[
-        str, typer.Option(metavar="FIELD", help="start_time, total_cost, total_tokens, latency_ms ...")
+        str, typer.Option(metavar="FIELD", help="Sort by start_time, total_cost, total_tokens or latency_ms.")
     ] = "start_time",
-    order: Annotated[str, typer.Option(metavar="asc|desc")] = "desc",
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at the most.")] = 20,
+    order: Annotated[str, typer.Option(metavar="asc|desc", help="Sort order.")] = "desc",
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of traces.")] = 20,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the traces of a range of time, the newest first."""
+    """List the traces of a time range, newest first."""
     bridge = options.start(config_file, verbose, quiet)
     window = bridge.window(since=since, from_=from_, until=until)
     wanted = options.query(tenant, session, user, filters)
@@ -55,7 +55,7 @@ def list_traces(
             tenant_id=wanted.tenant_id,
             limit=min(limit, 100),
             sort_field=sort,
-            sort_order=order,  # type: ignore[arg-type]  # the client says which words it takes
+            sort_order=order,  # type: ignore[arg-type]  # the client rejects other words
             filters=wanted.filters,
         ):
             found.append(trace)
@@ -65,7 +65,7 @@ def list_traces(
         write_json({"traces": found})
         return
     if not found:
-        out.print("Netra lists no trace in this range.")
+        out.print("Netra has no traces in this range.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("trace", "start", "name", "service", "tenant"):
@@ -87,7 +87,6 @@ def list_traces(
     out.print(table)
 
 
-@app.command("show")
 def show(
     trace_id: str = typer.Argument(metavar="TRACE_ID"),
     config_file: options.ConfigFile = None,
@@ -95,12 +94,15 @@ def show(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw one trace as a tree: durations, tokens, cost, errors."""
+    """Draw one trace as a tree.
+
+    Each span has its duration, tokens, cost and errors.
+    """
     bridge = options.start(config_file, verbose, quiet)
     with bridge.client() as client:
         spans = list(client.iter_spans_by_trace_id(trace_id, limit=100))
     if not spans:
-        raise NotKnown(f"Netra holds no spans of trace {trace_id!r}", hint="netra-otel-bridge traces list --since 24h")
+        raise NotKnown(f"Netra has no spans of trace {trace_id!r}", hint="netra-otel-bridge traces list --since 24h")
     if as_json:
         write_json({"trace_id": trace_id, "spans": spans})
     else:
@@ -135,7 +137,7 @@ def draw(trace_id: str, spans: Sequence[TraceSpan]) -> Group:
 
 
 def _tree(spans: Sequence[TraceSpan]) -> Iterator[tuple[TraceSpan, str]]:
-    """Each span once, parents before children, with the guide lines before its name."""
+    """Yield each span once, parents before children, with the guide lines that precede its name."""
     ordered = sorted(spans, key=lambda span: instant_ns(span.start_time_ms) or 0)
     ids = {span.id for span in ordered}
     children: dict[str, list[TraceSpan]] = {}
@@ -166,7 +168,7 @@ def _cells(span: TraceSpan, guide: str, scale: tuple[int, int], ids: set[str]) -
     lost = not is_no_id(span.parent_span_id) and span.parent_span_id not in ids
     notes = Text()
     notes.append("error  " if is_error(span) else "", style="red")
-    notes.append(f"its parent {span.parent_span_id} is not in the trace" if lost else "", style="yellow")
+    notes.append(f"parent {span.parent_span_id} is not in the trace" if lost else "", style="yellow")
     return (
         Text(_bar(start or 0, end or 0, scale) if timed else "", style="cyan"),
         Text(duration((end or 0) - (start or 0)) if timed else "", style="dim"),
@@ -192,5 +194,5 @@ def _short_time(value: str | float | None) -> str:
 
 
 def most_interesting(traces: Iterable[TraceSummary]) -> TraceSummary | None:
-    """The trace with the most tokens: the one worth drawing first."""
+    """Return the trace with the most tokens, which shows the most when drawn; ``None`` if there is none."""
     return max(traces, key=lambda trace: trace.total_tokens or 0, default=None)

@@ -1,4 +1,4 @@
-"""``usage tenant``, ``usage session``: what was used in a range of time; ``usage backfill`` has a file of its own."""
+"""``usage tenant`` and ``usage session``: print usage in a time range."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import typer
 from rich import box
 from rich.table import Table
 
-from netra_otel_bridge.cli import options, usage_backfill
-from netra_otel_bridge.cli.output import cost, count, out, write_json
+from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.numbers import cost, count
+from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.core.errors import NotKnown
 from netra_otel_bridge.core.model.netra import SessionUsageData, TenantUsageData
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
 
-app = typer.Typer(help="Print what a tenant or a session used: tokens, requests, sessions, cost.", no_args_is_help=True)
-app.command("backfill")(usage_backfill.backfill)
 
-
-@app.command("tenant")
 def tenant(
     tenant_id: str = typer.Argument(metavar="ID"),
     since: options.Since = None,
@@ -28,17 +26,19 @@ def tenant(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Print what a tenant used in a range of time."""
+    """Show what a tenant used in a time range.
+
+    It prints tokens, requests, sessions and cost.
+    """
     bridge = options.start(config_file, verbose, quiet)
     window = bridge.window(since=since, from_=from_, until=until)
     with bridge.client() as client:
         usage = client.get_tenant_usage(tenant_id, iso_ms(window.start_ns), iso_ms(window.end_ns))
     if usage is None:
-        raise NotKnown(f"Netra knows no usage of tenant {tenant_id!r} in this range", hint="check the id and the range")
+        raise NotKnown(f"Netra has no usage of tenant {tenant_id!r} in this range", hint="check the id and the range")
     _write(f"tenant {usage.tenant_id}", usage, window, as_json)
 
 
-@app.command("session")
 def session(
     session_id: str = typer.Argument(metavar="ID"),
     since: options.Since = None,
@@ -49,15 +49,16 @@ def session(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Print what a session used in a range of time."""
+    """Show what a session used in a time range.
+
+    It prints tokens, requests and cost.
+    """
     bridge = options.start(config_file, verbose, quiet)
     window = bridge.window(since=since, from_=from_, until=until)
     with bridge.client() as client:
         usage = client.get_session_usage(session_id, iso_ms(window.start_ns), iso_ms(window.end_ns))
     if usage is None:
-        raise NotKnown(
-            f"Netra knows no usage of session {session_id!r} in this range", hint="check the id and the range"
-        )
+        raise NotKnown(f"Netra has no usage of session {session_id!r} in this range", hint="check the id and the range")
     _write(f"session {usage.session_id}", usage, window, as_json)
 
 
@@ -69,7 +70,7 @@ def _write(title: str, usage: TenantUsageData | SessionUsageData, window: Window
 
 
 def write_usage(title: str, usage: TenantUsageData | SessionUsageData, window: Window) -> None:
-    """The figures as a small table."""
+    """Print usage as a small table."""
     out.print(f"{title}, {iso_ms(window.start_ns)} to {iso_ms(window.end_ns)}", markup=False, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     values = {"tokens": count(usage.token_count), "requests": count(usage.request_count)}

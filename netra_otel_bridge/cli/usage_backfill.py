@@ -1,8 +1,7 @@
-"""``usage backfill``: what tenants used in the past, at its own time."""
+"""``usage backfill``: export past usage with its original timestamps."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -13,8 +12,11 @@ import typer
 
 from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
-from netra_otel_bridge.cli.output import count, err, out, write_json
-from netra_otel_bridge.cli.signals import Interrupted, run
+from netra_otel_bridge.cli.errors import Interrupted
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.numbers import count
+from netra_otel_bridge.cli.output import err, out
+from netra_otel_bridge.cli.signals import run
 from netra_otel_bridge.config.parsers import parse_headers
 from netra_otel_bridge.convert.semconv import TENANT_ID
 from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S, Backoff
@@ -30,12 +32,12 @@ from netra_otel_bridge.usage.discovery import find_tenants
 from netra_otel_bridge.usage.metric_sender import MetricSender
 from netra_otel_bridge.usage.openmetrics import is_label, tenant_label
 
-FORMS = "give --to openmetrics:FILE, otlp, or exporter:NAME"
+FORMS = "pass --to openmetrics:FILE, otlp, or exporter:NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ``DEST`` of past usage: ``file`` for OpenMetrics, or the name of a metric ``exporter``."""
+    """A parsed ``DEST`` of past usage: a ``file`` for OpenMetrics, or the name of a metric ``exporter``."""
 
     text: str
     file: str = ""
@@ -46,35 +48,38 @@ def backfill(
     since: options.Since = None,
     from_: options.From = None,
     until: options.Until = None,
-    step: Annotated[str, typer.Option(metavar="1h", help="The time between two samples.")] = "1h",
+    step: Annotated[str, typer.Option(metavar="1h", help="Time between samples.")] = "1h",
     tenant: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Only this tenant; may be given again. Else all in the traces."),
+        typer.Option(metavar="ID", help="Only this tenant (repeatable; default: all tenants in traces)."),
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="DEST", help="openmetrics:FILE, otlp, or exporter:NAME.")] = None,
     label: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A label of all samples; may be given again.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A label for all samples (repeatable).")
     ] = None,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write what tenants used in the past with the times it belongs to, for Prometheus and others."""
+    """Export past usage with its original timestamps.
+
+    It writes a file for Prometheus, or sends to a metric exporter.
+    """
     bridge = options.start(config_file, verbose, quiet)
     window = bridge.window(since=since, from_=from_, until=until)
     if window.end_ns > bridge.clock.now_ns() + NS_PER_S:
-        raise UsageError(f"the range ends at {iso_ms(window.end_ns)}, which is yet to come", hint="leave --until out")
+        raise UsageError(f"the range ends at {iso_ms(window.end_ns)}, which is in the future", hint="omit --until")
     step_ns = parse_duration_ns(step)
     if step_ns < NS_PER_S or step_ns % NS_PER_MS:
-        raise UsageError(f"--step {step} is less than a second", hint="write 1h, 15m or 1d")
+        raise UsageError(f"--step {step} is less than a second", hint="use 1h, 15m or 1d")
     count_steps(window, step_ns)
     target = parse_target(to)
     labels = parse_labels(label or (), of_file=bool(target.file))
     try:
         document = run(_backfill(bridge, window, step_ns, tenant or (), target, labels, quiet))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise Interrupted("interrupted", hint="run the same command again: it starts from the beginning") from None
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", hint="run the same command again; it starts from the beginning") from None
     if as_json:
         write_json(document)
         return
@@ -86,7 +91,7 @@ def backfill(
 
 
 def parse_target(text: str | None) -> Target:
-    """Where ``--to`` says that past usage goes. Raises `UsageError`."""
+    """Parse the ``DEST`` of ``--to``. Raises `UsageError`."""
     kind, _, rest = (text or "").partition(":")
     if text == "otlp":
         return Target(text, exporter="otlp")
@@ -94,11 +99,11 @@ def parse_target(text: str | None) -> Target:
         return Target(text, file=rest)
     if text and rest and kind == "exporter":
         return Target(text, exporter=rest)
-    raise UsageError(f"--to {text!r} takes no past usage" if text else "no destination is given", hint=FORMS)
+    raise UsageError(f"--to {text!r} does not accept past usage" if text else "no destination is set", hint=FORMS)
 
 
 def parse_labels(texts: Sequence[str], *, of_file: bool) -> dict[str, str]:
-    """``NAME=VALUE`` texts; in a file the names must be those of Prometheus labels. Raises `UsageError`."""
+    """Parse ``NAME=VALUE`` texts. In a file, names must be valid Prometheus labels. Raises `UsageError`."""
     labels: dict[str, str] = {}
     for text in texts:
         name, _, value = text.partition("=")
@@ -106,10 +111,11 @@ def parse_labels(texts: Sequence[str], *, of_file: bool) -> dict[str, str]:
             raise UsageError(f"--label {text!r} is not NAME=VALUE")
         if of_file and not is_label(name):
             raise UsageError(
-                f"--label: {name!r} is not the name of a label", hint="letters, digits and _, not __ first"
+                f"--label: {name!r} is not a valid label name",
+                hint="use letters, digits and _, and do not start with __",
             )
         if name in (tenant_label(), TENANT_ID) or name in labels:
-            raise UsageError(f"--label: {name!r} is taken already")
+            raise UsageError(f"--label: {name!r} is already in use")
         labels[name] = value
     return labels
 
@@ -140,7 +146,7 @@ async def _backfill(
     labels: Mapping[str, str],
     quiet: bool,
 ) -> dict[str, Any]:
-    """The report: what was written, and what each tenant used in all."""
+    """Write the samples and return the report, with the totals of each tenant."""
     started = bridge.clock.monotonic()
     path = file_for(Path(target.file)) if target.file else None
     sender = None if target.file else _sender(bridge, target)

@@ -1,1 +1,1 @@
-"""Settings: where they come from and what they mean."""
+"""Settings: their declarations, their parsers, and the sources they are loaded from."""

@@ -1,4 +1,7 @@
-"""Where settings come from: flag over environment over file over default, each with its origin."""
+"""Load the settings: a flag wins over the environment, that over the file, and that over the default.
+
+Each value keeps its origin, which messages and ``config show`` name.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from typing import Any, Literal
 
 import yaml
 
+from netra_otel_bridge.config.declare import Setting
 from netra_otel_bridge.config.parsers import Secret, parse_secret
-from netra_otel_bridge.config.settings import SETTINGS, Setting, Settings
+from netra_otel_bridge.config.settings import SETTINGS, Settings
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 
 CONFIG_FILE_VARIABLE = "NETRA_BRIDGE_CONFIG"
 _GIVEN = ("flag", "argument")
+_SECRET_FILES = (("api_key", "key"), ("grpc_token", "token"))
+"""Settings that may stand in a file of their own, and the word for its content."""
 _FILE_KEYS = {setting.key: setting for setting in SETTINGS}
 
 
@@ -23,17 +29,17 @@ def load(
     config_file: str | Path | None = None,
     given_as: Literal["flag", "argument"] = "flag",
 ) -> Settings:
-    """The settings from ``flags`` (absent or ``None``: not given), the environment and one YAML file.
+    """Return the settings from ``flags`` (absent or ``None``: not given), the environment and one YAML file.
 
-    Flags and the file use the same names, `Setting.key`; ``given_as`` is the origin of what ``flags`` hold. Raises
+    Flags and the file use the same names, `Setting.key`; ``given_as`` is the origin of the values in ``flags``. Raises
     `ConfigurationError` that names the variable, or the file, line and key, and `UsageError` for a flag or an argument.
     """
     unknown = flags.keys() - _FILE_KEYS.keys()
     if unknown:
         known = ", ".join(sorted(_FILE_KEYS))
         raise UsageError(f"there is no setting {', '.join(sorted(unknown))}", hint=f"known: {known}")
-    path = config_file or environ.get(CONFIG_FILE_VARIABLE) or None
-    from_file = _read_file(Path(path)) if path else {}
+    file = config_file or environ.get(CONFIG_FILE_VARIABLE) or None
+    from_file = _read_file(Path(file)) if file else {}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for setting in SETTINGS:
@@ -46,21 +52,18 @@ def load(
             given, origin = flags[setting.key], given_as
         values[setting.name] = given if origin == "default" else _parsed(setting, given, origin)
         origins[setting.name] = origin
-    if values["api_key"] is None and values["api_key_file"] is not None:
-        values["api_key"] = _read_key(Path(values["api_key_file"]), _where("api_key_file", origins["api_key_file"]))
-        origins["api_key"] = values["api_key_file"]
-    if values["grpc_token"] is None and values["grpc_token_file"] is not None:
-        values["grpc_token"] = _read_key(
-            Path(values["grpc_token_file"]), _where("grpc_token_file", origins["grpc_token_file"]), "token"
-        )
-        origins["grpc_token"] = values["grpc_token_file"]
+    for name, what in _SECRET_FILES:
+        path = values[f"{name}_file"]
+        if values[name] is None and path is not None:
+            values[name] = _read_secret(Path(path), _where(f"{name}_file", origins[f"{name}_file"]), what)
+            origins[name] = path
     if values["content"] == "redact" and not values["redact"]:
         raise ConfigurationError("content is set to redact, but redact holds no expression", hint="set redact")
     return Settings(**values, origins=origins)
 
 
 def state_home(environ: Mapping[str, str]) -> Path:
-    """Where state is kept that no setting places: what systemd gave (``STATE_DIRECTORY``), else the user's own folder."""
+    """Return the default state directory: systemd's (``STATE_DIRECTORY``), else the user's own."""
     given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if given:
         return Path(given)
@@ -79,11 +82,11 @@ def _parsed(setting: Setting, given: Any, origin: str) -> Any:
 
 
 def _where(key: str, origin: str) -> str:
-    """Where a setting was given, as a message says it: the flag, the argument's name, or the origin itself."""
+    """Return where a setting was given, for a message: the flag, the argument's name, or the origin itself."""
     return f"--{key.replace('_', '-')}" if origin == "flag" else key if origin == "argument" else origin
 
 
-def _read_key(path: Path, origin: str, what: str = "key") -> Secret:
+def _read_secret(path: Path, origin: str, what: str) -> Secret:
     try:
         return parse_secret(path.read_text("utf-8"))
     except OSError as error:
@@ -95,7 +98,7 @@ def _read_key(path: Path, origin: str, what: str = "key") -> Secret:
 
 
 def _read_file(path: Path) -> dict[str, tuple[Any, str]]:
-    """The settings of a YAML file with their origins: ``FILE line N``."""
+    """Return the settings of a YAML file with their origins: ``FILE line N``."""
     try:
         loader = yaml.SafeLoader(path.read_text("utf-8"))
         node = loader.get_single_node()
@@ -120,12 +123,12 @@ def _read_file(path: Path) -> dict[str, tuple[Any, str]]:
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}", hint="check --config") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path}{_place(error)}") from None
+        raise ConfigurationError(f"{path}{_position(error)}") from None
     return found
 
 
-def _place(error: Exception) -> str:
-    """Where a file stops being YAML, and why; never the line itself, for the key may stand in it."""
+def _position(error: Exception) -> str:
+    """Return where and why a file is not YAML. The line itself may contain the key, so it is never shown."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None)
     where = f" line {mark.line + 1}" if mark is not None else ""

@@ -1,8 +1,8 @@
 """Attributes, events and links: from Netra's JSON texts to the types of the OpenTelemetry SDK.
 
-Two forms are read. A JSON object gives one attribute a key; its nested objects and mixed lists become JSON text,
-because nothing says that they were more than that. A list of OTLP key/values says each type, and is kept to the
-letter: bytes, mixed arrays and key/value lists included. What is no OTLP after all becomes JSON text, as it stands.
+Attributes come in two forms. Each key of a JSON object becomes an attribute; nested objects and mixed lists become JSON
+text, because nothing tells their original type. A list of OTLP key/values states each type, and is converted exactly,
+including bytes, mixed arrays and key/value lists. A value that turns out not to be OTLP becomes JSON text.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _DIGITS = re.compile(r"-?[0-9]{1,19}")
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _EXACT_FLOAT = 2**53
 _MAX_DEPTH = 16
-"""Levels of arrays and key/value lists that stay OTLP. Protobuf parsers end at 100 messages, three for each level."""
+"""Levels of arrays and key/value lists that stay OTLP. Protobuf parsers allow 100 messages, three per level."""
 
 
 def read_container(value: JsonText | None) -> tuple[Any, bool]:
-    """A JSON column decoded, and whether it could be: ``None`` and ``""`` are nothing, and fine."""
+    """Decode a JSON column; return its value and whether it was readable. ``None`` and ``""`` are readable and empty."""
     if value is None or value == "" or value == "[]":
         return None, True
     if isinstance(value, str):
@@ -49,7 +49,7 @@ def read_container(value: JsonText | None) -> tuple[Any, bool]:
 
 
 def attributes_of(decoded: Any) -> Attributes | None:
-    """Attributes of either form, ``None`` if the value is neither. ``null`` values are dropped."""
+    """Return attributes given in either form; ``None`` if the value has neither. ``null`` values are dropped."""
     if type(decoded) is dict:
         return _from_object(decoded)
     if type(decoded) is list:
@@ -84,7 +84,7 @@ def _from_object(decoded: dict[str, Any]) -> Attributes:
 
 
 def attribute_value(value: Any) -> Any:
-    """One decoded JSON value as an attribute value; ``None`` stays ``None``."""
+    """Return a decoded JSON value as an attribute value; ``None`` stays ``None``."""
     return _from_object({"": value}).get("")
 
 
@@ -104,7 +104,7 @@ def _sequence(items: list[Any]) -> Any:
 
 
 def _any_value(value: Any, depth: int) -> Any:
-    """An OTLP ``AnyValue`` in its JSON form, in either spelling of its keys."""
+    """Convert an OTLP ``AnyValue`` from JSON, with its keys in either spelling."""
     if type(value) is not dict or len(value) != 1:
         return None if value in (None, {}) else attribute_value(value)
     ((name, inner),) = value.items()
@@ -171,9 +171,9 @@ def _otlp_kvlist(value: dict[str, Any], inner: Any, depth: int) -> Any:
 
 
 def events_of(decoded: Any, span_start_ns: int) -> tuple[list[Event], int]:
-    """The events of a decoded column, and how many items or times could not be read.
+    """Return the events of a decoded column, and the number of items and times that could not be read.
 
-    An event without a readable time gets its span's start.
+    An event without a readable time gets the start of its span.
     """
     events: list[Event] = []
     lost = 0
@@ -194,7 +194,7 @@ def events_of(decoded: Any, span_start_ns: int) -> tuple[list[Event], int]:
 
 
 def _inner_attributes(item: dict[str, Any]) -> Attributes | None:
-    """The attributes of an event or a link, in any form that those of a span have."""
+    """Return the attributes of an event or a link, which have the same forms as those of a span."""
     decoded, readable = read_container(item.get("attributes"))
     return attributes_of(decoded) if readable else None
 
@@ -220,7 +220,7 @@ def _instant(value: Any) -> str | int | float | None:
 
 
 def links_of(decoded: Any) -> tuple[list[Link], int]:
-    """The links of a decoded column, and how many were dropped for a bad id or shape."""
+    """Return the links of a decoded column, and the number dropped for a bad id or shape."""
     links: list[Link] = []
     lost = 0
     for item in decoded if isinstance(decoded, list) else [decoded]:
@@ -247,7 +247,7 @@ def _link_context(item: Mapping[str, Any]) -> SpanContext | None:
 
 
 def as_double(value: Any) -> float | None:
-    """A cost as a float; ``None`` if absent or not a finite number."""
+    """Return a cost as a float; ``None`` if it is absent or not a finite number."""
     if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -258,7 +258,7 @@ def as_double(value: Any) -> float | None:
 
 
 def as_count(value: Any) -> int | None:
-    """A number of tokens as an integer; ``None`` if absent, fractional, or beyond 64 bits."""
+    """Return a token count as an integer; ``None`` if it is absent, fractional, or beyond 64 bits."""
     if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and -(2**63) <= value < 2**63 else None

@@ -1,4 +1,4 @@
-"""Which spans sums of tokens and cost go over, and what they add up to by tenant and hour."""
+"""Costs of metered spans, and their sums by tenant and hour."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 METERED_KINDS = ("GENERATION", "EMBEDDING", "USAGE")
 MAX_TOKENS = 10**12
 MAX_COST = 1e12
-"""What one span may add to a sum; what is larger is a defect of whoever recorded it, and adds nothing."""
+"""Most that one span may add to a sum. A larger value was recorded in error, and adds nothing."""
 _HOUR_NS = 3600 * 10**9
 _OPERATIONS = ('"gen_ai.operation.name"', '"llm.request.type"')
 _METERED_TYPE = re.compile(r'"netra\.span\.type"\s*:\s*"(?i:generation|embedding|usage)"')
 
 
 class SpanCost(NamedTuple):
-    """What a metered span cost, in US dollars, by the UTC hour in which it starts; ``span_id`` is OpenTelemetry's."""
+    """Tokens and cost (US dollars) of a metered span, and the UTC hour in which it starts. The id is OpenTelemetry's."""
 
     span_id: int
     tenant_id: str
@@ -34,10 +34,10 @@ class SpanCost(NamedTuple):
 
 
 def is_metered(span: TraceSpan) -> bool:
-    """Whether sums of tokens and cost go over this span: parents may repeat what their children used.
+    """Return whether sums of tokens and cost include this span. They exclude parents, which may repeat their children.
 
-    It is one of `METERED_KINDS`, or carries entries of ``netra.usage`` of its own. Attributes are decoded only where
-    they may decide it.
+    A metered span has one of `METERED_KINDS`, or its own ``netra.usage`` entries. Attributes are decoded only if they
+    can make a difference.
     """
     if span.kind in METERED_KINDS:
         return True
@@ -52,35 +52,35 @@ def is_metered(span: TraceSpan) -> bool:
 
 
 def span_costs(spans: Sequence[TraceSpan], converted: Sequence[ReadableSpan]) -> list[SpanCost]:
-    """What those spans of a trace cost that are metered and have a tenant. ``converted`` are the same, converted.
+    """Return the cost of each metered span with a tenant. ``converted`` are the same spans after conversion.
 
-    Tokens are ``total_tokens``, else those of prompt and completion together; what is unknown is 0.
+    Tokens are ``total_tokens``, else the sum of prompt and completion tokens. Unknown counts and costs are 0.
     """
     return [
         SpanCost(
-            made.context.span_id,
+            otel_span.context.span_id,
             span.tenant_id,
-            (made.start_time or 0) // _HOUR_NS * _HOUR_NS,
+            (otel_span.start_time or 0) // _HOUR_NS * _HOUR_NS,
             _tokens(span),
             _cost(span),
         )
-        for span, made in zip(spans, converted, strict=True)
+        for span, otel_span in zip(spans, converted, strict=True)
         if span.tenant_id and is_metered(span)
     ]
 
 
 def hour_costs(spans: Iterable[SpanCost], without: Collection[int]) -> tuple[HourCost, ...]:
-    """The sums of spans by tenant and hour, but for those whose ids are in ``without``."""
+    """Sum costs by tenant and hour, leaving out spans whose ids are in ``without``."""
     sums: dict[tuple[str, int], tuple[int, int, float]] = {}
     for span_id, tenant_id, hour_ns, tokens, cost in spans:
         if span_id not in without:
             before = sums.get((tenant_id, hour_ns), (0, 0, 0.0))
             sums[tenant_id, hour_ns] = before[0] + tokens, before[1] + 1, before[2] + cost
-    return tuple(HourCost(tenant_id, hour_ns, *figures) for (tenant_id, hour_ns), figures in sums.items())
+    return tuple(HourCost(tenant_id, hour_ns, *total) for (tenant_id, hour_ns), total in sums.items())
 
 
 def _may_be_metered(kind: str | None, attributes: JsonText | None) -> bool:
-    """Whether attributes can make a span of this type of Netra's a metered one, by the names that stand in their text."""
+    """Return whether attributes can make a span of this Netra type metered, judged by the names in their text."""
     if not isinstance(attributes, str):
         return bool(attributes)
     if '"netra.usage"' in attributes:

@@ -1,6 +1,6 @@
-"""One column of a Netra span to one OpenTelemetry value: ids, times, kind, status.
+"""Convert single columns of a Netra span to OpenTelemetry values: ids, times, kind, status.
 
-Every function is total: what it cannot read it answers with ``None``, and the caller keeps the original text.
+No function raises: for what it cannot read it returns ``None``, and the caller keeps the original text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from netra_otel_bridge.core.model.netra import (
 
 MAX_NS = 2**63 - 1
 _MS_DIGITS = 13
-"""Digits of epoch milliseconds from 2001 to 2286: the form that Netra's SDK documents, read without a pattern."""
+"""Digits of epoch milliseconds from 2001 to 2286: the form that Netra's SDK documents, read without a regex."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DIGITS = re.compile(r"([+-]?)(\d{1,40})(?:\.(\d*))?")
 _ISO = re.compile(
@@ -33,7 +33,7 @@ _HEX = re.compile(r"[0-9a-fA-F]+")
 
 
 def trace_id(text: str) -> tuple[int, bool]:
-    """A trace id and whether it is the application's own: 32 hex digits or a UUID, otherwise derived by SHA-256."""
+    """Return a trace id, and whether it is the application's own (32 hex digits or a UUID) or derived by SHA-256."""
     compact = text.replace("-", "") if len(text) == 36 else text
     if len(compact) == 32 and _HEX.fullmatch(compact):
         value = int(compact, 16)
@@ -43,7 +43,7 @@ def trace_id(text: str) -> tuple[int, bool]:
 
 
 def span_id(text: str) -> tuple[int, bool]:
-    """A span id and whether it is the application's own: 16 hex digits, otherwise derived by SHA-256."""
+    """Return a span id, and whether it is the application's own (16 hex digits) or derived by SHA-256."""
     if len(text) == 16 and _HEX.fullmatch(text):
         value = int(text, 16)
         if value:
@@ -52,7 +52,7 @@ def span_id(text: str) -> tuple[int, bool]:
 
 
 def is_no_id(text: str | None) -> bool:
-    """Whether a parent column says "root": absent, empty, or zeros."""
+    """Return whether a parent column means "no parent": absent, empty, or zeros."""
     return text is None or not text.strip("0- ")
 
 
@@ -62,10 +62,10 @@ def _derived(text: str, length: int) -> int:
 
 
 def instant_ns(value: Instant | None) -> int | None:
-    """A time of the API in nanoseconds since the epoch, or ``None`` if it cannot be read.
+    """Return a time from the API in nanoseconds since the epoch, or ``None`` if it cannot be read.
 
-    Numbers are milliseconds; 10^14 and above (the year 5138) microseconds, 10^17 and above nanoseconds. Text is
-    digits in the same units, or ISO 8601 with ``Z``, an offset, or neither (UTC). A negative time comes back negative.
+    Numbers are milliseconds; from 10^14 on (the year 5138) microseconds, from 10^17 on nanoseconds. Text is digits in
+    the same units, or ISO 8601 with ``Z``, an offset, or neither (UTC). A negative time stays negative.
     """
     if value is None or isinstance(value, bool):
         return None
@@ -105,7 +105,7 @@ def _iso_ns(text: str) -> int | None:
 
 
 def latency_ns(value: Number | None) -> int | None:
-    """``latency_ms`` in nanoseconds; ``None`` if absent, negative or not a finite number."""
+    """Return ``latency_ms`` in nanoseconds; ``None`` if it is absent, negative or not a finite number."""
     if value is None or not 0 <= value <= MAX_NS // 1_000_000:
         return None
     return value * 1_000_000 if isinstance(value, int) else round(value * 1_000_000)
@@ -119,7 +119,7 @@ NETRA_KINDS = {
     "GENERATION": SpanKind.CLIENT,
     "EMBEDDING": SpanKind.CLIENT,
 }
-"""Netra's span types, and the OpenTelemetry kind of each (table in ``docs/mapping.md``)."""
+"""OpenTelemetry kind of each Netra span type (table in ``docs/mapping.md``)."""
 
 _OTEL_KINDS = {
     "INTERNAL": SpanKind.INTERNAL,
@@ -140,7 +140,7 @@ _OTLP_NUMBERS = {
 
 
 def span_kind(value: str | int | None) -> tuple[SpanKind | None, str | None]:
-    """The OpenTelemetry kind, and Netra's type where the column names one; ``(None, None)`` for a word unknown."""
+    """Return the OpenTelemetry kind, and Netra's type if the column names one; ``(None, None)`` for an unknown word."""
     text = (int_text(value) if isinstance(value, int) else value or "").strip().upper()
     if text in NETRA_KINDS:
         return NETRA_KINDS[text], text
@@ -162,7 +162,7 @@ _STATUS = {
 
 
 def status(value: JsonText | int | None) -> tuple[StatusCode | None, str | None]:
-    """The status code and message of a ``status`` column in any of its forms; code ``None`` for a word unknown."""
+    """Return code and message of a ``status`` column in any of its forms; the code is ``None`` for an unknown word."""
     if isinstance(value, str):
         known = _STATUS.get(value)
         if known is not None:
@@ -181,7 +181,7 @@ def status(value: JsonText | int | None) -> tuple[StatusCode | None, str | None]
 
 
 def is_error(span: TraceSpan) -> bool:
-    """Whether Netra's column or the recorded status says that the span failed."""
+    """Return whether Netra's column or the recorded status says that the span failed."""
     return bool(span.has_error) or status(span.status)[0] is StatusCode.ERROR
 
 

@@ -1,9 +1,9 @@
-"""What one span adds to the GenAI client histograms of the semantic conventions, version 1.41.
+"""Values of one span for the GenAI client histograms of the semantic conventions, version 1.41.
 
-The conventions' labels are those of the delivered span (``docs/mapping.md``, GenAI), in every profile: what the
-application recorded under that name, else Netra's column, else an attribute of the same meaning. Tenant, environment
-and counts of tokens are Netra's columns first: they are compared with its usage, and the conventions ask for what is
-billed.
+In every profile, the conventions' labels are those of the delivered span (``docs/mapping.md``, GenAI): what the
+application recorded under that name, else Netra's column, else an attribute of the same meaning. For tenant, environment
+and token counts Netra's columns come first: they are compared with Netra's usage, and the conventions ask for billed
+tokens.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ OPERATION_DURATION = "gen_ai.client.operation.duration"
 TOKENS_TYPE = "gen_ai.token.type"
 ENVIRONMENT = "deployment.environment.name"
 MAX_LABEL_CHARS = 256
-"""Longer labels are cut: a model's or a tenant's name is not that long, and each is kept for the life of the service."""
+"""Longer labels are cut. No model or tenant has such a long name, and the service keeps every label until it ends."""
 KINDS = frozenset({"GENERATION", "EMBEDDING"})
 _NS_PER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A histogram of the conventions: its name, unit, what it says to people, and the bounds of its buckets."""
+    """A histogram of the conventions: name, unit, help text, and bucket boundaries."""
 
     name: str
     unit: str
@@ -67,12 +67,11 @@ class Measurement:
 
 
 def measurements(trace: TraceSummary, span: TraceSpan) -> list[Measurement]:
-    """What a span adds: its duration, and its tokens of each type; nothing where a value is not known or negative.
+    """Return a span's duration and its tokens of each type, without values that are unknown or negative.
 
-    Only of type GENERATION or EMBEDDING, the calls to a model. Tools and agents are left out: the conventions require
-    a provider of both instruments, which a tool has not; an agent holds the calls it makes, and would count them twice;
-    and conventions later than 1.41 give both an instrument of their own. ``trace`` gives the environment that the span
-    lacks; it gives no tenant, since one trace may hold spans of several.
+    Only calls to a model count: spans of type GENERATION or EMBEDDING. The conventions require a provider, which a tool
+    does not have; an agent would count its calls twice; and conventions later than 1.41 have separate instruments for
+    both. ``trace`` supplies a missing environment, but no tenant: a trace can hold spans of several tenants.
     """
     decoded, _ = read_container(span.attributes)
     attributes = attributes_of(decoded) or {}
@@ -98,7 +97,7 @@ def measurements(trace: TraceSummary, span: TraceSpan) -> list[Measurement]:
 
 
 def may_be_measured(span: TraceSpan) -> bool:
-    """Whether a span may be a call to a model: false only where `measurements` finds nothing, at a fraction of its cost."""
+    """Return whether a span may be a call to a model. If false, `measurements` is empty; this check is much cheaper."""
     netra_kind = _netra_kind(span.kind)
     if netra_kind in KINDS:
         return True
@@ -116,7 +115,7 @@ def may_be_measured(span: TraceSpan) -> bool:
 
 
 class _Hints(msgspec.Struct, gc=False):
-    """What `semconv.effective_kind` looks at; decoding skips the rest, which is most of a span."""
+    """The attributes that `semconv.effective_kind` reads; decoding skips all others, which are most of a span."""
 
     type: Any = msgspec.field(default=None, name="netra.span.type")
     operation: Any = msgspec.field(default=None, name=semconv.OPERATION_NAME)
@@ -149,7 +148,7 @@ def _label(value: Any) -> str:
 
 
 def _duration_s(span: TraceSpan) -> float | None:
-    """End minus start, else ``latency_ms``; ``None`` where neither is known, or the end lies before the start."""
+    """Return end minus start, else ``latency_ms``; ``None`` if neither is known."""
     start_ns, end_ns = fields.instant_ns(span.start_time_ms), fields.instant_ns(span.end_time_ms)
     if start_ns is not None and end_ns is not None and 0 < start_ns <= end_ns <= fields.MAX_NS:
         return (end_ns - start_ns) / _NS_PER_S

@@ -1,7 +1,7 @@
 """The chat messages of an LLM span, read from the dialects that instrumentations write.
 
-``gen_ai.prompt.N.role|content|tool_call_id|tool_calls.M.*`` and ``gen_ai.completion.N...`` with a ``finish_reason``
-are what netra-sdk 1.2.2 records; newer instrumentations write ``gen_ai.input.messages`` as JSON.
+netra-sdk 1.2.2 records ``gen_ai.prompt.N.role|content|tool_call_id|tool_calls.M.*``, and ``gen_ai.completion.N...`` with
+a ``finish_reason``. Newer instrumentations write ``gen_ai.input.messages`` as JSON.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _COMPLETION = "gen_ai.completion."
 
 @dataclass(slots=True)
 class ToolCall:
-    """A call that the model asked for; ``arguments`` is JSON text or a decoded value, as recorded."""
+    """A tool call that the model requested; ``arguments`` is JSON text or a decoded value, as recorded."""
 
     id: Any = None
     name: Any = None
     arguments: Any = None
 
     def as_genai(self) -> dict[str, Any]:
-        """The call as a part of a message; what was not recorded stays away."""
+        """Return the call as a part of a message, without what was not recorded."""
         known = {"id": self.id, "name": self.name, "arguments": self.arguments}
         return {"type": "tool_call", **{name: value for name, value in known.items() if value is not None}}
 
@@ -41,7 +41,7 @@ class Message:
     tool_calls: list[ToolCall] = field(default_factory=list)
 
     def as_genai(self) -> dict[str, Any]:
-        """The message in the form of the conventions' ``gen_ai.input.messages`` schema: a role and its parts."""
+        """Return the message in the schema of ``gen_ai.input.messages``: a role and its parts."""
         parts: list[dict[str, Any]] = []
         if self.role == "tool" and self.tool_call_id is not None:
             parts.append({"type": "tool_call_response", "id": self.tool_call_id, "response": self.content})
@@ -54,15 +54,15 @@ class Message:
         return message
 
 
-def present(attributes: dict[str, Any]) -> bool:
-    """Whether the first message of a prompt was recorded, on a span of whatever kind."""
+def has_prompt(attributes: dict[str, Any]) -> bool:
+    """Return whether the first message of a prompt was recorded, on a span of any kind."""
     return "gen_ai.prompt.0.role" in attributes or "gen_ai.prompt.0.content" in attributes
 
 
 def indexed_messages(attributes: dict[str, Any]) -> tuple[list[Message], list[Message]]:
-    """The messages under ``gen_ai.prompt.N`` and those under ``gen_ai.completion.N``, each in the order of N.
+    """Return the messages under ``gen_ai.prompt.N`` and those under ``gen_ai.completion.N``, each in the order of N.
 
-    netra-sdk writes the finish reason under the index after its message, and a tool call as JSON in the content.
+    netra-sdk writes a finish reason under the index after its message, and a tool call as JSON in the content.
     """
     prompt: dict[int, dict[str, Any]] = {}
     completion: dict[int, dict[str, Any]] = {}
@@ -74,8 +74,8 @@ def indexed_messages(attributes: dict[str, Any]) -> tuple[list[Message], list[Me
     return _in_order(prompt), _in_order(completion)
 
 
-def _put(found: dict[int, dict[str, Any]], place: str, value: Any) -> None:
-    index, _, part = place.partition(".")
+def _put(found: dict[int, dict[str, Any]], key: str, value: Any) -> None:
+    index, _, part = key.partition(".")
     if part and index.isdecimal() and len(index) < 7:
         found.setdefault(int(index), {})[part] = value
 
@@ -114,7 +114,7 @@ def _tool_calls(parts: dict[str, Any]) -> Iterable[ToolCall]:
 
 
 def json_messages(text: Any) -> list[Message]:
-    """The messages of a ``gen_ai.input.messages`` attribute (JSON text): with ``parts`` or a plain ``content``."""
+    """Return the messages of a ``gen_ai.input.messages`` attribute (JSON text), with ``parts`` or a plain ``content``."""
     decoded = read_json(text) if isinstance(text, str) else None
     messages: list[Message] = []
     for item in decoded if isinstance(decoded, list) else []:

@@ -1,4 +1,7 @@
-"""What Netra found in a span, PII and violations: the types of it, and never the text."""
+"""Netra's own names for what it knows of a span: ids, tokens, costs, metadata, and the types of PII and violations.
+
+The rules are the first column of the table in ``docs/mapping.md``. The text in which PII was found is never added.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from netra_otel_bridge.convert.attributes import Attributes, read_container
+from netra_otel_bridge.convert import semconv
+from netra_otel_bridge.convert.attributes import Attributes, as_double, attribute_value, read_container
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.json_text import write_json
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan
@@ -19,8 +23,32 @@ _PII_WORD = re.compile(
 _MAX_DEPTH = 16
 
 
-def add_findings(attributes: Attributes, span: TraceSpan) -> None:
-    """Add ``netra.pii.*`` and ``netra.violation.*``: whether, of which types, and what was done about it."""
+def add_netra_names(
+    attributes: Attributes, span: TraceSpan, netra_kind: str | None, *, user_id: str | None, metadata: Attributes
+) -> None:
+    """Add Netra's columns of ``span``. ``user_id`` and ``metadata`` are what the privacy policy lets through."""
+    if netra_kind:
+        add(attributes, "netra.span.type", netra_kind)
+    add(attributes, "session.id", span.session_id or None)
+    add(attributes, "user.id", user_id)
+    add(attributes, semconv.TENANT_ID, span.tenant_id or None)
+    add(
+        attributes,
+        "netra.usage.total_tokens",
+        semconv.tokens(span.total_tokens, attributes, semconv.TOTAL_TOKEN_DIALECTS),
+    )
+    add(attributes, "netra.cost.prompt", as_double(span.prompt_tokens_cost))
+    add(attributes, "netra.cost.completion", as_double(span.completion_tokens_cost))
+    add(attributes, "netra.cost.cached", as_double(span.cached_tokens_cost))
+    add(attributes, "netra.cost.total", as_double(span.total_cost))
+    _add_findings(attributes, span)
+    for key, value in metadata.items():
+        add(attributes, f"netra.metadata.{key}", value)
+    add(attributes, "netra.created_at", attribute_value(span.created_at))
+
+
+def _add_findings(attributes: Attributes, span: TraceSpan) -> None:
+    """Add ``netra.pii.*`` and ``netra.violation.*``: whether any were found, their types, and the actions taken."""
     for name, found, listed, kinds, actions, word in (
         ("netra.pii", span.has_pii, "entities", span.pii_entities, span.pii_actions, _pii_word),
         ("netra.violation", span.has_violation, "types", span.violations, span.violation_actions, _word),
@@ -34,7 +62,7 @@ def add_findings(attributes: Attributes, span: TraceSpan) -> None:
 
 
 def _type_words(value: JsonText, word: Callable[[Any], str]) -> tuple[str, ...]:
-    """The types among PII entities or violations, never the text that was found."""
+    """Return the types among PII entities or violations, never the text that was found."""
     decoded, _ = read_container(value)
     items = decoded if isinstance(decoded, list) else [decoded] if decoded else []
     words: dict[str, None] = {}
@@ -51,7 +79,7 @@ def _word(value: Any) -> str:
 
 
 def _pii_word(value: Any) -> str:
-    """A type of PII or an action. A lone word in other than capitals may be what was found: a name, a number."""
+    """Return a type of PII or an action. Any other word that is not all capitals may be the PII itself, such as a name."""
     return value if isinstance(value, str) and _PII_WORD.fullmatch(value) else "_OTHER"
 
 

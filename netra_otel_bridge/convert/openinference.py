@@ -1,7 +1,7 @@
-"""OpenInference, the conventions that Phoenix and other LLM views read, from the same Netra span.
+"""OpenInference, the conventions that Phoenix and other LLM views read.
 
-Names are those of the OpenInference semantic conventions; rules are the last column of ``docs/mapping.md``. Only keys
-that the application did not record are added.
+The rules are the last column of the table in ``docs/mapping.md``. Only keys that the application did not record are
+added.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def add_openinference(
     prompt: list[Message],
     completion: list[Message],
 ) -> None:
-    """Add what OpenInference names. ``kind`` is Netra's type; ``metadata`` holds the span's and the tenant's."""
+    """Add OpenInference's attributes. ``kind`` is Netra's type; ``metadata`` is the span's, with the tenant id."""
     add(attributes, SPAN_KIND, _SPAN_KINDS.get(kind or "", "CHAIN"))
     model = span.model_name or attributes.get(semconv.RESPONSE_MODEL) or attributes.get(semconv.REQUEST_MODEL)
     if kind == "EMBEDDING":

@@ -1,4 +1,4 @@
-"""What leaves the bridge: the policy for content and for user ids. What is dropped is counted, and never logged."""
+"""The privacy policy: which content and user ids leave the bridge. What is dropped is counted and never logged."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ CONTENT_KEYS = re.compile(
     r"|tool\.parameters|tool_call\.function\.arguments|retrieval\.documents(\..*)?|embedding\.(embeddings(\..*)?|text)"
     r"|reranker\.(query|(input|output)_documents(\..*)?)"
     r"|ai\.(prompt(\..*)?|response\.(text|object|reasoning|toolCalls)|toolCall\.(args|result)|values?)"
-    # An attribute of one of these names is a nested object as JSON text, with the keys above inside it.
+    # Attributes with these names are nested objects as JSON text, with the keys above inside.
     r"|gen_ai(\.(input|output|event|tool|tool\.call|retrieval))?|llm(\.prompt_template|\.request)?|netra"
     r"|traceloop(\.entity)?|tool(_call(\.function)?)?|retrieval|embedding|reranker|ai(\.(response|toolCall))?"
     r"|netra\.bridge\.original\.(attributes|events|links|metadata|resources)"
 )
-"""Keys that carry prompts, completions, inputs, outputs and tool arguments, in the dialects that are known."""
+"""Keys of prompts, completions, inputs, outputs and tool arguments, in all known dialects."""
 
 USER_KEYS = re.compile(r"(.*[._])?(enduser|user)([._]?id|Id)|(llm|gen_ai\.request)\.user")
 """Keys of user ids: ``netra.user_id``, ``user.id``, ``enduser.id``, ``netra.custom.user_id``, ``llm.user`` ..."""
 
 _ORIGINALS = re.compile(r"netra\.bridge\.original\.(attributes|events|links|metadata|resources)")
-"""Columns that could not be read: nobody can say where in them a user id stands."""
+"""Columns that could not be read: they may contain a user id anywhere."""
 
 
 def one_of(name: str, value: object, words: Any) -> None:
     """Raise `UsageError` unless ``value`` is one of a ``Literal``'s ``words``."""
     if value not in get_args(words):
-        raise UsageError(f"{name} is {value!r:.80}, and not one of {', '.join(get_args(words))}")
+        raise UsageError(f"{name} must be one of {', '.join(get_args(words))}, not {value!r:.80}")
 
 
 def _is_expression(value: object) -> bool:
@@ -57,8 +57,10 @@ def _is_expression(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """``content``: ``keep``, ``drop``, or ``redact`` what ``redact`` matches; ``pii``: whether content of spans with
-    PII is dropped; ``user``: whether user ids are kept, hashed (SHA-256, 32 hex digits) or dropped.
+    """What leaves the bridge.
+
+    ``content`` keeps, drops, or redacts content (what ``redact`` matches). ``pii`` drops the content of spans with PII.
+    ``user`` keeps, hashes (SHA-256, 32 hex digits) or drops user ids.
 
     Raises `UsageError` for any other value, and for ``content="redact"`` without an expression.
     """
@@ -73,12 +75,12 @@ class Privacy:
         one_of("pii", self.pii, Pii)
         one_of("user", self.user, User)
         if not isinstance(self.redact, tuple) or not all(map(_is_expression, self.redact)):
-            raise UsageError("redact is no tuple of compiled expressions", hint="write redact=(re.compile(...),)")
+            raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
         if self.content == "redact" and not self.redact:
-            raise UsageError("content is to be redacted, and redact holds no expression", hint="give redact")
+            raise UsageError('content="redact" needs an expression in redact', hint="write redact=(re.compile(...),)")
 
     def user_id(self, value: str) -> str | None:
-        """What a user id is replaced by; ``None`` where it is dropped."""
+        """Return the replacement for a user id; ``None`` drops it."""
         if self.user == "keep":
             return value
         if self.user == "drop":
@@ -86,11 +88,11 @@ class Privacy:
         return hashlib.sha256(value.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
     def keeps_all(self, has_pii: bool) -> bool:
-        """Whether `apply` would change nothing."""
+        """Return whether `apply` would change nothing."""
         return self.content == "keep" and self.user == "keep" and not (has_pii and self.pii == "drop-content")
 
     def apply(self, attributes: dict[str, Any], *, has_pii: bool, counts: Counter[str]) -> dict[str, Any]:
-        """The attributes that may leave; the same object where the policy keeps all."""
+        """Return the attributes that may leave; the same object if the policy keeps all."""
         drop = self.content == "drop" or (has_pii and self.pii == "drop-content")
         if drop or self.content == "redact":
             kept: dict[str, Any] = {}

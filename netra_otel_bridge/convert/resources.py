@@ -1,4 +1,4 @@
-"""One shared ``Resource`` per distinct content: hashing and encoding it once is much of the speed of any exporter."""
+"""One shared ``Resource`` per distinct content: an exporter is much faster if it hashes and encodes it once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MAX_RESOURCES = 4096
 
 
 class SharedResource(Resource):
-    """A resource that hashes by its identity's cached value; the SDK's writes itself as JSON at every hash.
+    """A resource with a cached hash; the SDK's encodes itself as JSON for each hash.
 
-    It also holds attribute values as they were recorded (bytes, nested values), which the SDK's drops before 1.42.
+    It also keeps attribute values as they were recorded (bytes, nested values), which the SDK drops before 1.42.
     """
 
     def __init__(self, attributes: Attributes) -> None:
@@ -36,9 +36,9 @@ class SharedResource(Resource):
 
 
 class ResourceCache:
-    """Resources by what they are made of. ``enriched`` adds Netra's columns, ``openinference`` the project's name.
+    """Caches resources by their content. ``enriched`` adds Netra's columns, ``openinference`` the project's name.
 
-    ``privacy`` holds for resources too; ``counts`` then grows once for each distinct resource.
+    ``privacy`` applies to resources too; ``counts`` grows once for each distinct resource.
     """
 
     def __init__(self, *, enriched: bool, openinference: bool, privacy: Privacy, counts: Counter[str]) -> None:
@@ -49,7 +49,7 @@ class ResourceCache:
         self._known: dict[tuple[object, ...], tuple[SharedResource, bool]] = {}
 
     def get(self, span: TraceSpan, service: str | None) -> tuple[SharedResource, bool]:
-        """The resource of a span whose trace names ``service``, and whether its column could not be read."""
+        """Return the resource of a span whose trace names ``service``, and whether its column was unreadable."""
         column = span.resources if isinstance(span.resources, str | None) else write_json(span.resources)
         key = (column, span.environment, span.organisation_id, span.project_id, service)
         found = self._known.get(key)

@@ -1,6 +1,6 @@
-"""The names of the GenAI semantic conventions, version 1.41, and what of a Netra span goes under them.
+"""The names of the GenAI semantic conventions, version 1.41, and the values of a Netra span under them.
 
-The rules are the table of ``docs/mapping.md``; every function only adds keys that the application did not record.
+The rules are the table in ``docs/mapping.md``. Functions only add keys that the application did not record.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ FINISH_REASONS = "gen_ai.response.finish_reasons"
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"
 ERROR_TYPE = "error.type"
+TENANT_ID = "netra.tenant.id"
 OPERATION_OF_REQUEST_TYPE = {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"}
-"""``llm.request.type`` in today's words."""
+"""``gen_ai.operation.name`` of each ``llm.request.type``."""
 OPERATION_OF_KIND = {
     "GENERATION": "chat",
     "EMBEDDING": "embeddings",
@@ -80,19 +81,19 @@ TOTAL_TOKEN_DIALECTS = ("llm.usage.total_tokens", "gen_ai.usage.total_tokens")
 
 
 def provider(recorded: Any) -> str | None:
-    """``gen_ai.system`` as ``gen_ai.provider.name``; a name that the conventions do not list stays as it is."""
+    """Return ``gen_ai.provider.name`` of a ``gen_ai.system``; a name that the conventions do not list is not changed."""
     if not isinstance(recorded, str) or not recorded:
         return None
     return _PROVIDERS.get(recorded.lower(), recorded)
 
 
 def system_of(attributes: dict[str, Any]) -> Any:
-    """The recorded provider, in the dialects that netra-sdk writes."""
+    """Return the recorded provider, in the dialects that netra-sdk writes."""
     return attributes.get("gen_ai.system") or attributes.get("netra.llm_system")
 
 
 def tokens(column: Any, attributes: dict[str, Any], dialects: tuple[str, ...]) -> int | None:
-    """A count of tokens: Netra's column, else the first dialect that was recorded, else ``None``."""
+    """Return a token count: Netra's column, else the first dialect that was recorded, else ``None``."""
     count = None if column is None else as_count(column)
     if count is None:
         for name in dialects:
@@ -102,13 +103,13 @@ def tokens(column: Any, attributes: dict[str, Any], dialects: tuple[str, ...]) -
 
 
 def add(attributes: dict[str, Any], name: str, value: Any) -> None:
-    """Set an attribute that was not recorded; ``None`` is not a value."""
+    """Set an attribute unless it was recorded; ``None`` sets nothing."""
     if value is not None and name not in attributes:
         attributes[name] = value if type(value) is not str or value.isascii() else clean_text(value)
 
 
 def effective_kind(column_kind: str | None, attributes: dict[str, Any]) -> str | None:
-    """Netra's type of a span: its column, ``netra.span.type``, or the operation that an instrumentation recorded."""
+    """Return Netra's type of a span: the column, else ``netra.span.type``, else that of the recorded operation."""
     recorded = attributes.get("netra.span.type")
     kind = column_kind if column_kind not in (None, "SPAN") else recorded
     if isinstance(kind, str) and kind.upper() != "SPAN":
@@ -128,7 +129,7 @@ def add_genai(
     completion: list[Message],
     cost: bool,
 ) -> None:
-    """Add what the conventions name. ``kind`` is Netra's type; ``cost`` asks for ``gen_ai.usage.cost``, which they do not have."""
+    """Add the conventions' attributes. ``kind`` is Netra's type; ``cost`` adds ``gen_ai.usage.cost``, not a convention."""
     request_type = OPERATION_OF_REQUEST_TYPE.get(str(attributes.get("llm.request.type")).lower())
     if kind in OPERATION_OF_KIND:
         add(attributes, OPERATION_NAME, request_type or OPERATION_OF_KIND[kind])
@@ -154,6 +155,3 @@ def add_genai(
             if isinstance(message.finish_reason, str) and message.finish_reason
         )
         add(attributes, FINISH_REASONS, reasons or None)
-
-
-TENANT_ID = "netra.tenant.id"

@@ -1,8 +1,8 @@
-"""A Netra span into an OpenTelemetry ``ReadableSpan``: the rules are ``docs/mapping.md``.
+"""Convert a Netra span to an OpenTelemetry ``ReadableSpan``, by the rules of ``docs/mapping.md``.
 
-What the application recorded comes out again; the bridge only adds. Nothing here does I/O or reads a clock, and nothing
-raises on data: what has no place in OpenTelemetry is kept as text under ``netra.bridge.original.*``, named in
-``netra.bridge.notes`` and counted in `SpanConverter.counts`. Those two are all that profile ``raw`` ever adds.
+What the application recorded is preserved; the bridge only adds. Nothing here does I/O, reads a clock, or raises on data:
+what OpenTelemetry cannot express is kept as text under ``netra.bridge.original.*``, named in ``netra.bridge.notes`` and
+counted in `SpanConverter.counts`. Those two are the only attributes that profile ``raw`` adds.
 """
 
 from __future__ import annotations
@@ -22,25 +22,23 @@ from netra_otel_bridge.convert import fields, messages, semconv
 from netra_otel_bridge.convert.attributes import (
     SAMPLED,
     Attributes,
-    as_double,
-    attribute_value,
     attributes_of,
     events_of,
     links_of,
     read_container,
 )
-from netra_otel_bridge.convert.netra_names import add_findings
+from netra_otel_bridge.convert.netra_names import add_netra_names
 from netra_otel_bridge.convert.openinference import add_openinference
 from netra_otel_bridge.convert.privacy import Privacy, one_of
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
+from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.json_text import clean_text, write_json
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
-NOTES = "netra.bridge.notes"
 ORIGINAL = "netra.bridge.original."
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
@@ -49,13 +47,13 @@ _MAX_SCOPES = 1000
 
 @dataclass(slots=True)
 class _Draft:
-    """One span on its way: its attributes so far, and what had to be noted."""
+    """A span that is being converted: its attributes so far, and notes about what could not be expressed."""
 
     attributes: Attributes = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def keep(self, column: str, value: Any, note: str) -> None:
-        """Note that a column could not be expressed, and keep what it said."""
+        """Note that a column could not be expressed, and keep its original text."""
         self.notes.append(note)
         if value is not None:
             text = value if isinstance(value, str) else write_json(value)
@@ -63,10 +61,10 @@ class _Draft:
 
 
 class SpanConverter:
-    """Converts spans of one profile and privacy policy; ``counts`` says how often what was noted or dropped.
+    """Converts spans under one profile and privacy policy; ``counts`` has the number of notes and drops by kind.
 
-    One instance serves any number of traces; it shares one ``Resource`` per distinct content. It is not meant for
-    several threads at once. Raises `UsageError` where it is made with a profile or a policy that is none.
+    One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
+    Raises `UsageError` for an unknown profile or an invalid policy.
     """
 
     def __init__(self, profile: Profile = "genai", privacy: Privacy | None = None, *, usage_cost: bool = False) -> None:
@@ -85,7 +83,7 @@ class SpanConverter:
         self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
-        """All spans of one trace, in their order. Counts parents that the trace does not hold (``parent_missing``)."""
+        """Convert all spans of one trace, in their order. Counts parents missing from the trace (``parent_missing``)."""
         own = {span.id for span in spans}
         self.counts["parent_missing"] += sum(
             1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own
@@ -93,7 +91,7 @@ class SpanConverter:
         return [self.convert(span, trace) for span in spans]
 
     def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
-        """One span. ``trace`` is its summary, for what the span itself lacks (``service``, a missing start)."""
+        """Convert one span. ``trace`` is its summary, used for what the span lacks (``service``, a missing start)."""
         draft = _Draft()
         recorded = self._object(draft, "attributes", span.attributes)
         draft.attributes = {**recorded, **draft.attributes}
@@ -249,36 +247,20 @@ class SpanConverter:
         events: Sequence[Event],
         metadata: Attributes,
     ) -> None:
-        """The first column of the table in ``docs/mapping.md``, then the profile's own."""
+        """Add Netra's names, then those of the profile."""
         kind = semconv.effective_kind(netra_kind, attributes)
-        if netra_kind:
-            add(attributes, "netra.span.type", netra_kind)
-        add(attributes, "session.id", span.session_id or None)
-        add(attributes, "user.id", self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None)
-        add(attributes, "netra.tenant.id", span.tenant_id or None)
-        add(
-            attributes,
-            "netra.usage.total_tokens",
-            semconv.tokens(span.total_tokens, attributes, semconv.TOTAL_TOKEN_DIALECTS),
-        )
-        add(attributes, "netra.cost.prompt", as_double(span.prompt_tokens_cost))
-        add(attributes, "netra.cost.completion", as_double(span.completion_tokens_cost))
-        add(attributes, "netra.cost.cached", as_double(span.cached_tokens_cost))
-        add(attributes, "netra.cost.total", as_double(span.total_cost))
-        add_findings(attributes, span)
-        for key, value in metadata.items():
-            add(attributes, f"netra.metadata.{key}", value)
-        add(attributes, "netra.created_at", attribute_value(span.created_at))
+        user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
+        add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata)
         prompt, completion = (
-            self._messages(attributes) if kind == "GENERATION" or messages.present(attributes) else ([], [])
+            self._messages(attributes) if kind == "GENERATION" or messages.has_prompt(attributes) else ([], [])
         )
         if self._genai:
             semconv.add_genai(attributes, span, kind, prompt=prompt, completion=completion, cost=self.usage_cost)
             if status.status_code is StatusCode.ERROR:
                 add(attributes, semconv.ERROR_TYPE, _exception(events, "exception.type") or "_OTHER")
         if self._openinference:
-            about = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
-            add_openinference(attributes, span, kind, metadata=about, prompt=prompt, completion=completion)
+            with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
+            add_openinference(attributes, span, kind, metadata=with_tenant, prompt=prompt, completion=completion)
 
     @staticmethod
     def _messages(attributes: Attributes) -> tuple[list[messages.Message], list[messages.Message]]:

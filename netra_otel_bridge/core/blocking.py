@@ -94,26 +94,46 @@ def with_arguments_of(
     return decorate
 
 
-def run_here(work: Coroutine[Any, Any, T], *, instead: str = "areplay or aestimate") -> T:
+def run_here(work: Coroutine[Any, Any, T], *, instead: str) -> T:
     """Run ``work`` on a new event loop, and return its result.
 
     Raises `UsageError` inside a running event loop: there the caller must await ``instead``.
     """
+    if _is_loop_running():
+        work.close()
+        raise UsageError("an event loop is running in this thread", hint=f"await {instead} instead")
+    return asyncio.run(work)
+
+
+def blocking_here(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Return the function that runs ``method`` on a new event loop; see `run_here`."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run_here(method(*args, **kwargs), instead=method.__name__)
+
+    return call
+
+
+def blocking_iterator_here(method: Callable[P, AsyncGenerator[T, None]]) -> Callable[P, Iterator[T]]:
+    """Return the function that iterates over ``method`` on a new event loop. It raises as `run_here` does."""
+
+    @wraps(method)
+    def iterate(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        if _is_loop_running():
+            raise UsageError("an event loop is running in this thread", hint=f"iterate over {method.__name__} instead")
+        return _pull(method(*args, **kwargs))
+
+    _set_iterator(iterate, method)
+    return iterate
+
+
+def _is_loop_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
-    work.close()
-    raise UsageError("an event loop is running in this thread", hint=f"await {instead} instead")
-
-
-def iterate_here(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """Iterate over ``items``. Raises `UsageError` inside a running event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _pull(items)
-    raise UsageError("an event loop is running in this thread", hint="iterate over aread_spans instead")
+        return False
+    return True
 
 
 def _pull(items: AsyncGenerator[T, None]) -> Iterator[T]:
@@ -138,6 +158,6 @@ def _pull(items: AsyncGenerator[T, None]) -> Iterator[T]:
 
 def _set_iterator(iterate: Callable[..., object], method: Callable[..., object]) -> None:
     """Let ``help`` and `inspect` see an iterator where ``method`` returns an asynchronous one."""
-    returned = GenericAlias(Iterator, get_args(get_type_hints(method)["return"]))
+    returned = GenericAlias(Iterator, get_args(get_type_hints(method)["return"])[:1])
     iterate.__annotations__ = {**method.__annotations__, "return": returned}
     vars(iterate)["__signature__"] = signature(method).replace(return_annotation=returned)

@@ -10,7 +10,7 @@ from netra_otel_bridge.deliver.adapters.from_object import (
     own_destination,
 )
 from netra_otel_bridge.deliver.answers import raised
-from netra_otel_bridge.deliver.batching import Batcher, batch_of
+from netra_otel_bridge.deliver.batching import Batch, Batcher, Item, batch_items, batch_of
 from netra_otel_bridge.deliver.dead_letter import letter, span_of
 from netra_otel_bridge.deliver.destination import (
     Destination,
@@ -27,16 +27,19 @@ from netra_otel_bridge.deliver.trim import trimmed_to
 
 __all__ = [
     "Answer",
+    "Batch",
     "Batcher",
     "Dead",
     "Destination",
     "DestinationSpec",
     "ExporterDestination",
+    "Item",
     "Named",
     "ProbeResult",
     "Sender",
     "SpanCallback",
     "To",
+    "batch_items",
     "batch_of",
     "check_handed_in_once",
     "check_names",

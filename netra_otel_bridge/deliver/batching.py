@@ -5,10 +5,14 @@ gRPC servers take 4 MiB a message by default, so the size is known before sendin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+from typing import Generic, TypeVar
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.deliver.otlp.encode import (
@@ -30,10 +34,28 @@ CUTS = 3
 _FRAME_BYTES = 6
 """A tag and the length of a message below 4 GiB."""
 _NO_LIMIT = 1 << 62
+Owner = TypeVar("Owner")
 
 
-class Batcher:
-    """Gathers spans until a batch is full.
+@dataclass(slots=True, eq=False)
+class Item(Generic[Owner]):
+    """A span to send, its OTLP protobuf (`encode_span`), and whatever the caller needs to find its own records again."""
+
+    span: ReadableSpan
+    encoded: bytes
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch(Generic[Owner]):
+    """Items that travel in one request; ``request`` is what the destination is given of them, in the same order."""
+
+    items: tuple[Item[Owner], ...]
+    request: SpanBatch
+
+
+class Batcher(Generic[Owner]):
+    """Gathers items until a batch is full.
 
     A batch's ``size_bytes`` counts its spans, and each resource and scope once; the encoded request is never larger.
     A span that is larger than ``max_bytes`` travels alone.
@@ -42,46 +64,52 @@ class Batcher:
     def __init__(self, max_spans: int = MAX_SPANS, max_bytes: int = MAX_BYTES) -> None:
         self._max_spans = max_spans
         self._most_bytes = self._max_bytes = max_bytes
-        self._spans: list[ReadableSpan] = []
-        self._encoded: list[bytes] = []
+        self._items: list[Item[Owner]] = []
         self._size_bytes = 0
+        self._resource: Resource | None = None
+        self._scope: InstrumentationScope | None = None
         self._seen: set[tuple[int, int | None]] = set()
 
     def limit(self, max_bytes: int | None) -> None:
         """Make later batches no larger than ``max_bytes`` (`Sender.limit_bytes`), and never larger than at first."""
         self._max_bytes = min(self._most_bytes, max(max_bytes or self._most_bytes, MIN_BYTES))
 
-    def add(self, span: ReadableSpan, encoded: bytes) -> SpanBatch | None:
-        """Take a span with what `encode_span` made of it; returns a batch when one is full.
+    def add(self, item: Item[Owner]) -> Batch[Owner] | None:
+        """Add an item and return a batch when one is full.
 
-        The batch holds the span if that filled it by number, and not if the span would not have fitted in.
+        The batch includes the item if the item completed it, and not if the item no longer fitted in.
         """
         full = None
-        added = len(encoded) + _FRAME_BYTES + self._surroundings_bytes(span)
-        if self._spans and self._size_bytes + added > self._max_bytes:
+        span = item.span
+        resource, scope = span.resource, span.instrumentation_scope
+        added = len(item.encoded) + _FRAME_BYTES
+        if resource is not self._resource or scope is not self._scope:
+            added += self._surroundings_bytes(resource, scope)
+        if self._items and self._size_bytes + added > self._max_bytes:
             full = self.flush()
-            added = len(encoded) + _FRAME_BYTES + self._surroundings_bytes(span)
-        self._spans.append(span)
-        self._encoded.append(encoded)
+            added = len(item.encoded) + _FRAME_BYTES + self._surroundings_bytes(resource, scope)
+        self._items.append(item)
         self._size_bytes += added
-        if full is None and (len(self._spans) >= self._max_spans or self._size_bytes >= self._max_bytes):
+        if full is None and (len(self._items) >= self._max_spans or self._size_bytes >= self._max_bytes):
             return self.flush()
         return full
 
-    def flush(self) -> SpanBatch | None:
-        """The spans gathered so far, or ``None``."""
-        if not self._spans:
+    def flush(self) -> Batch[Owner] | None:
+        """Return the items gathered so far as a batch, or ``None`` if there are none."""
+        items = self._items
+        if not items:
             return None
-        batch = SpanBatch(tuple(self._spans), tuple(self._encoded), self._size_bytes)
-        self._spans = []
-        self._encoded = []
+        spans, encoded = tuple([item.span for item in items]), tuple([item.encoded for item in items])
+        batch = Batch(tuple(items), SpanBatch(spans, encoded, self._size_bytes))
+        self._items = []
         self._size_bytes = 0
+        self._resource = self._scope = None
         self._seen = set()
         return batch
 
-    def _surroundings_bytes(self, span: ReadableSpan) -> int:
-        """What the span's resource and scope add to the batch; they are told apart by identity, which costs nothing."""
-        resource, scope = span.resource, span.instrumentation_scope
+    def _surroundings_bytes(self, resource: Resource, scope: InstrumentationScope | None) -> int:
+        """Return what a resource and a scope add to the batch: 0 if it holds them. Identity tells them apart, at no cost."""
+        self._resource, self._scope = resource, scope
         key = (id(resource), id(scope))
         if key in self._seen:
             return 0
@@ -93,41 +121,42 @@ class Batcher:
         return size
 
 
-def batch_of(spans: Sequence[ReadableSpan], encoded: Sequence[bytes] | None = None) -> SpanBatch:
-    """One batch of exactly these spans, whatever their size. ``encoded`` is what `encode_span` made of them, if known."""
-    batcher = Batcher(max_spans=len(spans) + 1, max_bytes=_NO_LIMIT)
-    for span, body in zip(spans, map(encode_span, spans) if encoded is None else encoded, strict=True):
-        batcher.add(span, body)
-    return batcher.flush() or SpanBatch((), (), 0)
+def batch_of(spans: Sequence[ReadableSpan]) -> SpanBatch:
+    """Return one request with exactly these spans, whatever their size."""
+    return batch_items(Item(span, encode_span(span), None) for span in spans).request
 
 
-def halves_by_size(batch: SpanBatch) -> tuple[SpanBatch, SpanBatch]:
-    """The first and the last spans of a batch of at least two, each part with about half of the bytes."""
-    half = sum(map(len, batch.encoded)) / 2
-    ends = accumulate(map(len, batch.encoded))
-    cut = next(number for number, end in enumerate(ends, 1) if end >= half)
-    return _cut(batch, range(len(batch.spans)), min(cut, len(batch.spans) - 1))
+def batch_items(items: Iterable[Item[Owner]]) -> Batch[Owner]:
+    """Return one batch with exactly these items, whatever their size."""
+    batcher: Batcher[Owner] = Batcher(_NO_LIMIT, _NO_LIMIT)
+    for item in items:
+        batcher.add(item)
+    return batcher.flush() or Batch((), SpanBatch((), (), 0))
 
 
-def halves_by_trace(batch: SpanBatch) -> tuple[SpanBatch, SpanBatch]:
-    """Two parts of a batch of at least two spans, with whole traces in each; one trace alone is cut in the middle.
+def halves_by_size(batch: Batch[Owner]) -> tuple[Batch[Owner], Batch[Owner]]:
+    """Return the first and the last items of a batch of at least two, each part with about half of the bytes."""
+    sizes = [len(item.encoded) for item in batch.items]
+    half = sum(sizes) / 2
+    cut = next(number for number, end in enumerate(accumulate(sizes), 1) if end >= half)
+    return _split(batch.items, min(cut, len(batch.items) - 1))
 
-    The parts are as near to half of the spans as their traces allow, and keep the order within a trace.
+
+def halves_by_trace(batch: Batch[Owner]) -> tuple[Batch[Owner], Batch[Owner]]:
+    """Split a batch of at least two items, with whole traces in each part; one trace alone is cut in the middle.
+
+    The parts are as near to half of the items as their traces allow, and keep the order within a trace.
     """
-    traces: dict[int, list[int]] = {}
-    for number, encoded in enumerate(batch.encoded):
-        traces.setdefault(ids_of(encoded)[0], []).append(number)
-    order = [number for members in traces.values() for number in members]
+    traces: dict[int, list[Item[Owner]]] = {}
+    for item in batch.items:
+        traces.setdefault(ids_of(item.encoded)[0], []).append(item)
+    order = [item for members in traces.values() for item in members]
     middle = len(order) // 2
     if len(traces) > 1:
         ends = list(accumulate(len(members) for members in traces.values()))[:-1]
         middle = min(ends, key=lambda end: abs(end - middle))
-    return _cut(batch, order, middle)
+    return _split(order, middle)
 
 
-def _cut(batch: SpanBatch, order: Sequence[int], middle: int) -> tuple[SpanBatch, SpanBatch]:
-    first, last = (
-        batch_of([batch.spans[number] for number in part], [batch.encoded[number] for number in part])
-        for part in (order[:middle], order[middle:])
-    )
-    return first, last
+def _split(items: Sequence[Item[Owner]], middle: int) -> tuple[Batch[Owner], Batch[Owner]]:
+    return batch_items(items[:middle]), batch_items(items[middle:])

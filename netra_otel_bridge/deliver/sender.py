@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Generic, assert_never
 
 from netra_otel_bridge.core.clock import Backoff, Clock
 from netra_otel_bridge.core.errors import (
@@ -35,7 +35,17 @@ from netra_otel_bridge.core.model.outcome import (
 )
 from netra_otel_bridge.deliver import hints
 from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes, names_full_trace
-from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MIN_BYTES, batch_of, halves_by_size, halves_by_trace
+from netra_otel_bridge.deliver.batching import (
+    CUT_BYTES,
+    CUTS,
+    MIN_BYTES,
+    Batch,
+    Item,
+    Owner,
+    batch_of,
+    halves_by_size,
+    halves_by_trace,
+)
 from netra_otel_bridge.deliver.destination import Destination
 from netra_otel_bridge.deliver.otlp.client import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.otlp.encode import ids_of
@@ -55,45 +65,49 @@ _MAX_FULL_TRACES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """A span that the destination will never take, as it was handed in, its bytes, and the destination's reason."""
+class Dead(Generic[Owner]):
+    """An item that the destination will never accept, as it was handed in, and the destination's reason."""
 
-    span: ReadableSpan
+    item: Item[Owner]
     reason: str
-    encoded: bytes
+
+    @property
+    def span(self) -> ReadableSpan:
+        """The span of the item."""
+        return self.item.span
 
 
 @dataclass(slots=True)
-class Answer:
+class Answer(Generic[Owner]):
     """What became of one batch, as far as it was answered.
 
-    ``answered`` are the very spans of the batch that got an answer, ``dead`` those among them that will never be
-    taken. ``delivered`` and ``size_bytes`` were taken, ``trimmed`` of them shortened; ``refused`` counts those of a
-    partial success, which cannot be named: delivered + refused + dead = answered, but for a
-    part whose refusals end the work: it is counted, and not answered. ``problems`` has a line for each
-    refusal and each trimmed span.
+    ``accepted`` and ``dead`` are the very items of the batch; each that got an answer is in one of them. ``delivered``
+    and ``size_bytes`` count what was accepted, ``trimmed`` of these spans shortened; ``refused`` counts those of a
+    partial success, which nobody can name, so they are among ``accepted``: delivered + refused = accepted, except for a
+    part whose rejections end the work: it is counted, and in neither list. ``problems`` has a line for each rejection and
+    each trimmed span.
     """
 
     delivered: int = 0
     size_bytes: int = 0
     refused: int = 0
     trimmed: int = 0
-    dead: list[Dead] = field(default_factory=list)
-    answered: list[ReadableSpan] = field(default_factory=list)
+    dead: list[Dead[Owner]] = field(default_factory=list)
+    accepted: list[Item[Owner]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """What is still to be sent of a batch. ``whole`` is the part before its one span was trimmed, ``trims`` times."""
+class _Part(Generic[Owner]):
+    """What is still to be sent of a batch. ``request`` differs from that of ``whole`` once its one span was trimmed."""
 
-    batch: SpanBatch
-    whole: SpanBatch
+    whole: Batch[Owner]
+    request: SpanBatch
     trims: int = 0
 
     @property
-    def spans(self) -> tuple[ReadableSpan, ...]:
-        return self.whole.spans
+    def items(self) -> tuple[Item[Owner], ...]:
+        return self.whole.items
 
 
 class Sender:
@@ -115,6 +129,7 @@ class Sender:
         clock: Clock,
         on_retry: Callable[[str, float], None],
         patient: bool = False,
+        stops_when_refused: bool = True,
         on_recovered: Callable[[], None] = lambda: None,
         on_warning: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -124,11 +139,11 @@ class Sender:
         self._clock = clock
         self._on_retry = on_retry
         self._patient = patient
+        self._stops_when_refused = stops_when_refused
         self._on_recovered = on_recovered
         self._on_warning = on_warning
         self._answered = 0
         self._refused = 0
-        self.stops_when_refused = True
         self._full: set[int] = set()
         self._is_inferred = False
         self._was_raised = False
@@ -137,28 +152,28 @@ class Sender:
         self._waits = False
         self._stopping = False
 
-    async def send(self, batch: SpanBatch, answer: Answer) -> None:
-        """Fill in ``answer`` for every span of ``batch``, as far as it goes.
+    async def send(self, batch: Batch[Owner], answer: Answer[Owner]) -> None:
+        """Fill in ``answer`` for every item of ``batch``, as far as it goes.
 
         Raises `DestinationRefuses` when more than a fifth of the spans answered lately was refused, unless it is not to
         (``stops_when_refused``); unless patient, also `DestinationUnavailable` after the last attempt,
         `DestinationUnauthorized` and `DestinationMisconfigured`. ``answer`` then says what came before.
         """
-        waiting = [_Part(batch, batch)]
+        waiting = [_Part(batch, batch.request)]
         while waiting:
             self._stop_here()
             part = waiting.pop()
-            outcome = await self._outcome(part.batch)
-            single = len(part.spans) == 1
+            outcome = await self._outcome(part.request)
+            single = len(part.items) == 1
             match outcome:
                 case Delivered(warning):
                     if warning:
                         self._on_warning(warning)
                     self._delivered(answer, part)
-                case PartlyRefused(refused, reason) if refused >= len(part.spans):
+                case PartlyRefused(refused, reason) if refused >= len(part.items):
                     self._dead(answer, part, reason)
                 case PartlyRefused(refused, reason):
-                    answer.problems.append(f"{refused} of {len(part.spans)} spans of a batch were refused: {reason}")
+                    answer.problems.append(f"{refused} of {len(part.items)} spans of a batch were refused: {reason}")
                     self._delivered(answer, part, refused, reason)
                 case TooLarge(reason) if single:
                     smaller = _trimmed(part, reason)
@@ -167,12 +182,12 @@ class Sender:
                     else:
                         waiting.append(smaller)
                 case TooLarge(reason):
-                    self._learn(part.batch.size_bytes, reason)
-                    waiting += [_Part(half, half) for half in reversed(halves_by_size(part.batch))]
+                    self._learn(part.request.size_bytes, reason)
+                    waiting += [_Part(half, half.request) for half in reversed(halves_by_size(part.whole))]
                 case Refused(reason) if single or self._is_full(part, reason):
                     self._dead(answer, part, reason)
                 case Refused():
-                    waiting += [_Part(half, half) for half in reversed(halves_by_trace(part.batch))]
+                    waiting += [_Part(half, half.request) for half in reversed(halves_by_trace(part.whole))]
 
     async def drain(self, sending: asyncio.Future[None], seconds: float) -> None:
         """Let the `send` that is under way get the answer to its present request, for at most ``seconds``; then end it.
@@ -261,42 +276,40 @@ class Sender:
             )
         return DestinationMisconfigured(f"{name}: {outcome.reason}", hint=hints.of_misconfigured(outcome.reason))
 
-    def _delivered(self, answer: Answer, part: _Part, refused: int = 0, reason: str = "") -> None:
+    def _delivered(self, answer: Answer[Owner], part: _Part[Owner], refused: int = 0, reason: str = "") -> None:
         """Count a part that was taken, but for ``refused`` of its spans.
 
         If these are the refusals that end the work, the part does not count as answered: nobody knows which of its spans
         are missing, and once the destination is repaired all of them are to be sent again.
         """
         answer.refused += refused
-        answer.delivered += len(part.spans) - refused
-        if refused < len(part.spans):
-            answer.size_bytes += part.batch.size_bytes
+        answer.delivered += len(part.items) - refused
+        if refused < len(part.items):
+            answer.size_bytes += part.request.size_bytes
             if part.trims:
                 answer.trimmed += 1
                 answer.problems.append(
-                    f"span {_name(part.whole.encoded[0])} was too large and was trimmed from {part.whole.size_bytes} "
-                    f"to {part.batch.size_bytes} bytes"
+                    f"span {_name(part.items[0].encoded)} was too large and was trimmed from {part.whole.request.size_bytes} "
+                    f"to {part.request.size_bytes} bytes"
                 )
-        self._was_taken(part.batch.size_bytes)
-        self._watch(len(part.spans), refused, reason)
-        answer.answered += part.spans
+        self._was_taken(part.request.size_bytes)
+        self._watch(len(part.items), refused, reason)
+        answer.accepted += part.items
 
-    def _dead(self, answer: Answer, part: _Part, reason: str) -> None:
+    def _dead(self, answer: Answer[Owner], part: _Part[Owner], reason: str) -> None:
         """Count a part that will never be taken. The rest of a full trace counts as one refusal: it is one cause."""
-        answer.answered += part.spans
-        encoded = part.whole.encoded
-        answer.dead += [Dead(span, reason, body) for span, body in zip(part.spans, encoded, strict=True)]
-        answer.problems += [f"span {_name(body)} was refused: {reason}" for body in encoded]
+        answer.dead += [Dead(item, reason) for item in part.items]
+        answer.problems += [f"span {_name(item.encoded)} was refused: {reason}" for item in part.items]
         if names_full_trace(reason):
             if len(self._full) >= _MAX_FULL_TRACES:
                 self._full.clear()
-            self._full.add(ids_of(encoded[0])[0])
-        count = 1 if names_full_trace(reason) else len(part.spans)
+            self._full.add(ids_of(part.items[0].encoded)[0])
+        count = 1 if names_full_trace(reason) else len(part.items)
         self._watch(count, count, reason)
 
-    def _is_full(self, part: _Part, reason: str) -> bool:
+    def _is_full(self, part: _Part[Owner], reason: str) -> bool:
         """Whether all spans of the part belong to one trace that has grown too large for one span more already."""
-        traces = {ids_of(encoded)[0] for encoded in part.whole.encoded}
+        traces = {ids_of(item.encoded)[0] for item in part.items}
         return len(traces) == 1 and traces <= self._full and names_full_trace(reason)
 
     def _watch(self, answered: int, refused: int, reason: str) -> None:
@@ -304,7 +317,7 @@ class Sender:
         self._answered += answered
         self._refused += refused
         is_unwanted = self._refused >= REFUSED_AT_LEAST and self._refused > REFUSED_SHARE * self._answered
-        if is_unwanted and self.stops_when_refused:
+        if is_unwanted and self._stops_when_refused:
             raise DestinationRefuses(
                 f"{self._destination.name}: refused {self._refused} of the last {self._answered} spans, "
                 f"the last one for: {reason}",
@@ -339,17 +352,17 @@ class Sender:
             self._was_raised = True
 
 
-def _trimmed(part: _Part, reason: str) -> _Part | None:
+def _trimmed(part: _Part[Owner], reason: str) -> _Part[Owner] | None:
     """The part with its one span cut to the limit that the destination names, else to half of its size.
 
     ``None`` when that was done `MAX_TRIMS` times, or there is nothing left to cut.
     """
     if part.trims >= MAX_TRIMS:
         return None
-    size_bytes = part.batch.size_bytes
+    size_bytes = part.request.size_bytes
     limit = named_limit_bytes(reason, size_bytes) or size_bytes // 2
-    span = trim(part.batch.spans[0], size_bytes - limit)
-    return None if span is None else _Part(batch_of((span,)), part.whole, part.trims + 1)
+    span = trim(part.request.spans[0], size_bytes - limit)
+    return None if span is None else _Part(part.whole, batch_of((span,)), part.trims + 1)
 
 
 def _name(encoded: bytes) -> str:

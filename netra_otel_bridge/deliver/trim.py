@@ -14,12 +14,11 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status
 
+from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.deliver.batching import batch_of
 from netra_otel_bridge.deliver.span_copy import with_content
 
-NOTES = "netra.bridge.notes"
-"""The list in which conversion, too, notes what it changed (``docs/mapping.md``, "What is noted")."""
 KEEP_BYTES = 256
 """Texts of this length are not shortened: what is too large for another reason is not made useless first."""
 MAX_TRIMS = 6

@@ -1,61 +1,111 @@
-"""Dead letters, sent again: what is delivered now is one no longer, what is refused again stays."""
+"""What cannot be delivered: keep it as dead letters, report what is missing or unreadable, send dead letters again."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
 
-from netra_otel_bridge.core.model.outcome import SpanBatch
+from netra_otel_bridge.core.model.netra import UnreadableItem
+from netra_otel_bridge.core.model.outcome import DeadLetter
+from netra_otel_bridge.core.model.progress import TraceRecord
 from netra_otel_bridge.core.model.report import LaneReport
-from netra_otel_bridge.deliver import Answer, Batcher, Sender, encode_span, span_of
-from netra_otel_bridge.pipeline.recorder import Recorder
-from netra_otel_bridge.pipeline.watch import LaneOptions, LaneWatch, lane_error
+from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, encode_span, span_of
+from netra_otel_bridge.pipeline.digests import DIGEST_BYTES
+from netra_otel_bridge.pipeline.in_flight import Pass
+from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.watch import lane_error
 
 PAGE = 100
+"""Dead letters that are read from the state at once."""
 
 
-async def resend(sender: Sender, progress: Recorder, options: LaneOptions, watch: LaneWatch) -> LaneReport:
-    """Send all dead letters of a lane that are spans, each once: all of them were refused before. Errors end up in ``report.error``."""
-    report = LaneReport(watch.name)
-    sender.stops_when_refused = False
-    batcher = Batcher(options.batch_spans, options.batch_bytes)
-    waiting: list[int] = []
+class Unreadable(NamedTuple):
+    """An item of a page that is not a trace or span: the line that reports it, and the key under which it is known."""
 
-    async def send(batch: SpanBatch | None) -> None:
+    item: UnreadableItem
+    problem: str
+    key: str
+
+
+def new_unreadable(
+    trace_id: str, items: Iterable[UnreadableItem], is_known: Callable[[str], bool]
+) -> Iterator[Unreadable]:
+    """Yield the items whose keys are not known yet. ``trace_id`` is "" for the items of a list of traces.
+
+    An item of that list has the same key wherever in the list it stands.
+    """
+    where = f"trace {trace_id}" if trace_id else "trace list"
+    for item in items:
+        position = f"{trace_id} {item.path}" if trace_id else ""
+        key = "unreadable " + blake2b(f"{position} {item.json}".encode(), digest_size=16).hexdigest()
+        if not is_known(key):
+            yield Unreadable(item, f"{where}: {item.path} is not readable: {item.reason}", key)
+
+
+def note_unreadable(lane_pass: Pass, trace_id: str, items: Sequence[UnreadableItem]) -> None:
+    """Report items that are not traces or spans and keep them as dead letters, once, however often they are listed."""
+    recorder = lane_pass.route.recorder
+    for item, problem, key in new_unreadable(trace_id, items, lambda key: bool(recorder.known([key]))):
+        lane_pass.report.unreadable += 1
+        lane_pass.report.note(problem)
+        recorder.answered([TraceRecord(key, 0, key.encode()[-DIGEST_BYTES:], b"")], 0, 0, 0)
+        keep(lane_pass, [DeadLetter(trace_id, "", problem, item.json, is_span=False)])
+
+
+def note_missing(lane_pass: Pass, problem: str) -> None:
+    """Report a trace that was asked for or listed, and that Netra does not have."""
+    lane_pass.report.missing += 1
+    lane_pass.report.note(problem)
+
+
+def keep(lane_pass: Pass, letters: Sequence[DeadLetter]) -> None:
+    """Record dead letters, if the state outlives the process."""
+    if letters and lane_pass.route.options.state_lasts:
+        lane_pass.report.dead_lettered += len(letters)
+        lane_pass.route.recorder.dead(letters)
+
+
+async def resend(route: Route) -> LaneReport:
+    """Send the dead letters of a lane that are spans again, each once. Errors become ``report.error``.
+
+    A span that is delivered now is no longer a dead letter; one that is rejected again stays.
+    """
+    report, recorder = LaneReport(route.watch.name), route.recorder
+    batcher: Batcher[int] = Batcher(route.options.batch_spans, route.options.batch_bytes)
+
+    async def send(batch: Batch[int] | None) -> None:
         if batch is None:
             return
-        ids, waiting[:] = waiting[: len(batch.spans)], waiting[len(batch.spans) :]
-        answer = Answer()
+        answer: Answer[int] = Answer()
         try:
-            await sender.send(batch, answer)
+            await route.sender.send(batch, answer)
         finally:
-            still_dead = {id(dead.span) for dead in answer.dead}
-            taken = {id(span) for span in answer.answered} - still_dead
-            progress.resolved(letter_id for letter_id, span in zip(ids, batch.spans, strict=True) if id(span) in taken)
-            progress.answered([], answer.delivered, answer.refused, answer.size_bytes)
+            recorder.resolved(item.owner for item in answer.accepted)
+            recorder.answered([], answer.delivered, answer.refused, answer.size_bytes)
             report.delivered += answer.delivered
-            report.bytes += answer.size_bytes
+            report.size_bytes += answer.size_bytes
             report.refused += answer.refused
             report.dead_lettered += len(answer.dead)
             for problem in answer.problems:
                 report.note(problem)
-            await progress.flush()
-            watch.grew(report)
+            await recorder.flush()
+            route.watch.grew(report)
 
     try:
         last_id = 0
-        while letters := progress.lane.dead_letters(last_id, PAGE):
+        while letters := recorder.lane.dead_letters(last_id, PAGE):
             last_id = letters[-1].id
             for stored in letters:
                 if stored.letter.is_span:
                     span = span_of(stored.letter)
                     report.spans += 1
-                    batch = batcher.add(span, encode_span(span))
-                    waiting.append(stored.id)
-                    await send(batch)
+                    await send(batcher.add(Item(span, encode_span(span), stored.id)))
         await send(batcher.flush())
     except Exception as error:  # noqa: BLE001  what ends one lane ends no other
-        report.error = lane_error(error, watch)
+        report.error = lane_error(error, route.watch)
     except asyncio.CancelledError:
-        await progress.flush()
+        await recorder.flush()
         raise
     return report

@@ -1,6 +1,137 @@
-"""Send batches and record the answers."""
+"""Send batches of spans that are new or changed, and record the answers."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from netra_otel_bridge.core.errors import DestinationUnavailable
+from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, encode_span, letter
+from netra_otel_bridge.pipeline import dead_letters
+from netra_otel_bridge.pipeline.fetching import Converted
+from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
 DRAIN_S = 8.0
-"""What a request that is under way gets to be answered, when the lane is stopped."""
+"""How long a request in flight may wait for its answer when the lane is stopped."""
+
+
+class SpanToSend(NamedTuple):
+    """What the answer to a span is recorded under: its trace, its id, and the CRC-32 of its encoding."""
+
+    trace: TraceInFlight
+    span_id: int
+    checksum: int
+
+
+class Deliverer:
+    """The last stage of a lane: batches and sends the spans in ``converted``, and records what the destination answers."""
+
+    def __init__(self, lane_pass: Pass, budget: MemoryBudget, converted: asyncio.Queue[Converted | None]) -> None:
+        route = lane_pass.route
+        self._pass = lane_pass
+        self._report = lane_pass.report
+        self._recorder = route.recorder
+        self._watch = route.watch
+        self._sender = route.sender
+        self._state_lasts = route.options.state_lasts
+        self._budget = budget
+        self._converted = converted
+        self._batcher: Batcher[SpanToSend] = Batcher(route.options.batch_spans, route.options.batch_bytes)
+        self._flushed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        while True:
+            converted = await self._next()
+            if converted is None:
+                last = self._batcher.flush()
+                if last is not None:
+                    await self._send(last)
+                self._flushed.set()
+            else:
+                await self._batch(*converted)
+
+    async def flush(self) -> None:
+        """Return when everything that was put into ``converted`` is answered."""
+        self._flushed.clear()
+        await self._converted.put(None)
+        await self._flushed.wait()
+
+    async def _next(self) -> Converted | None:
+        self._budget.idle(self._converted.empty())
+        converted = await self._converted.get()
+        self._budget.idle(False)
+        return converted
+
+    async def _batch(self, trace: TraceInFlight, spans: Sequence[ReadableSpan]) -> None:
+        """Add the spans that are new or changed to the batch, and send each batch that is full."""
+        report = self._report
+        items: list[Item[SpanToSend]] = []
+        for span in spans:
+            encoded = encode_span(span)
+            to_send = SpanToSend(trace, span.context.span_id, crc32(encoded))
+            sent = trace.checksums.get(to_send.span_id)
+            if sent != to_send.checksum:
+                items.append(Item(span, encoded, to_send))
+                report.changed += sent is not None
+            elif trace.is_first:
+                report.skipped += 1
+        report.spans += len(spans) if trace.is_first else len(items)
+        trace.to_send = trace.unanswered = len(items)
+        if not items:
+            self._recorder.answered([trace.record()], 0, 0, 0)
+            self._pass.finish(trace)
+        for item in items:
+            full = self._batcher.add(item)
+            if full is not None:
+                await self._send(full)
+
+    async def _send(self, batch: Batch[SpanToSend]) -> None:
+        """Send a batch and record the answer, as far as it came, whatever happens afterwards."""
+        answer: Answer[SpanToSend] = Answer()
+        request = asyncio.ensure_future(self._sender.send(batch, answer))
+        try:
+            await asyncio.shield(request)
+        except asyncio.CancelledError:
+            if request.cancelled():
+                raise DestinationUnavailable(f"{self._watch.name}: its request was cancelled from elsewhere") from None
+            await self._sender.drain(request, DRAIN_S)
+            raise
+        finally:
+            self._record(answer)
+        self._batcher.limit(self._sender.limit_bytes)
+        await self._recorder.room()
+
+    def _record(self, answer: Answer[SpanToSend]) -> None:
+        """Record an answer. A partial success does not say which spans it rejected, so none of them counts as accepted."""
+        report = self._report
+        letters = [letter(dead.span, dead.reason, dead.item.encoded) for dead in answer.dead]
+        rejected = [dead.item for dead in answer.dead]
+        resolves = self._recorder.has_dead_letters and not answer.refused
+        touched: dict[TraceInFlight, None] = {}
+        for items, accepted in ((answer.accepted, not answer.refused), (rejected, False)):
+            for item in items:
+                trace, span_id, checksum = item.owner
+                trace.answer(span_id, checksum, accepted=accepted)
+                touched[trace] = None
+                if resolves:
+                    self._recorder.answered_again(trace.summary.id, span_id)
+        refused = answer.refused + (0 if self._state_lasts else len(letters))
+        report.delivered += answer.delivered
+        report.size_bytes += answer.size_bytes
+        report.refused += refused
+        report.trimmed += answer.trimmed
+        for problem in answer.problems:
+            report.note(problem)
+        dead_letters.keep(self._pass, letters)
+        self._recorder.answered([trace.record() for trace in touched], answer.delivered, refused, answer.size_bytes)
+        for trace in touched:
+            if not trace.unanswered:
+                self._pass.finish(trace)
+        self._watch.grew(report)

@@ -1,4 +1,4 @@
-"""What a replay would cost, reckoned from a sample."""
+"""Estimate what a replay would take: list every trace, and read a sample of them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import asyncio
 import random
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import Clock
+from netra_otel_bridge.core.errors import NetraNotFound, NetraResponseTooLarge
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
+from netra_otel_bridge.pipeline.fetching import SkippedTraces, list_spans
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.source.pages import PAGE_LIMIT
 
 SAMPLE_TRACES = 50
 
@@ -29,43 +31,74 @@ async def estimate(
     query: TraceQuery,
     clock: Clock,
 ) -> ReplayEstimate:
-    """List every trace of ``windows``, read `SAMPLE_TRACES` of them, the same for the same start, and send nothing.
+    """List every trace of ``windows`` and read `SAMPLE_TRACES` of them, always the same for the same start.
 
-    Raises `NetraError`.
+    Nothing is sent. Raises `NetraError`.
     """
-    chance = random.Random(whole.start_ns)  # noqa: S311  a sample, not a secret
     started = clock.monotonic()
-    sample: list[TraceSummary] = []
-    traces = 0
-    stretches = WindowQueue(windows, partial(may_hold, client, queries=[query]))
-    async for page in list_all(client, stretches, query):
+    sample = _Sample(whole.start_ns)
+    queue = WindowQueue(windows, partial(may_hold, client, queries=[query]))
+    async for page in list_all(client, queue, query, on_listing=sample.mark, on_restart=sample.rewind):
         for trace in page.traces:
-            traces += 1
-            if len(sample) < SAMPLE_TRACES:
-                sample.append(trace)
-            elif (place := chance.randrange(traces)) < SAMPLE_TRACES:
-                sample[place] = trace
+            sample.add(trace)
     listed = clock.monotonic()
     list_calls = client.stats.calls.total()
-    sizes = await asyncio.gather(*(_weigh(client, converter, trace) for trace in sample))
+    skipped = SkippedTraces()
+    measured = await asyncio.gather(
+        *(_measure(client, converter, trace, skipped, sample.seen) for trace in sample.traces)
+    )
     read = clock.monotonic()
-    calls = client.stats.calls.total() - list_calls
-    share = traces / len(sample) if sample else 0.0
+    read_calls = client.stats.calls.total() - list_calls
+    factor = sample.seen / len(sample.traces) if sample.traces else 0.0
     return ReplayEstimate(
         window=whole,
-        traces=traces,
-        sampled_traces=len(sample),
-        spans=round(sum(spans for spans, _ in sizes) * share),
-        bytes=round(sum(size_bytes for _, size_bytes in sizes) * share),
-        api_calls=list_calls + round(calls * share),
-        seconds=(listed - started) / LISTERS + (read - listed) * share,
+        traces=sample.seen,
+        sampled_traces=len(sample.traces),
+        spans=round(sum(spans for spans, _ in measured) * factor),
+        size_bytes=round(sum(size_bytes for _, size_bytes in measured) * factor),
+        api_calls=list_calls + round(read_calls * factor),
+        seconds=(listed - started) / LISTERS + (read - listed) * factor,
     )
 
 
-async def _weigh(client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary) -> tuple[int, int]:
-    """How many spans a trace has, and how many bytes they take encoded."""
-    spans = size_bytes = 0
-    async for page in client.iter_span_pages(trace.id, limit=PAGE_LIMIT):
-        spans += len(page.spans)
-        size_bytes += sum(len(encode_span(span)) for span in converter.convert_trace(trace, page.spans))
-    return spans, size_bytes
+class _Sample:
+    """A random sample of the traces that are listed, each with the same chance; ``seen`` counts them all."""
+
+    def __init__(self, seed: int) -> None:
+        self.seen = 0
+        self.traces: list[TraceSummary] = []
+        self._random = random.Random(seed)  # noqa: S311  a sample, not a secret
+        self._marked: tuple[int, list[TraceSummary], tuple[Any, ...]] = 0, [], self._random.getstate()
+
+    def add(self, trace: TraceSummary) -> None:
+        """Count a trace, and put it into the sample by chance."""
+        self.seen += 1
+        if len(self.traces) < SAMPLE_TRACES:
+            self.traces.append(trace)
+        elif (position := self._random.randrange(self.seen)) < SAMPLE_TRACES:
+            self.traces[position] = trace
+
+    def mark(self) -> None:
+        """Remember the present state for `rewind`."""
+        self._marked = self.seen, list(self.traces), self._random.getstate()
+
+    def rewind(self) -> None:
+        """Drop the traces that were added since the last `mark`: they will be listed again."""
+        self.seen, traces, state = self._marked
+        self.traces = list(traces)
+        self._random.setstate(state)
+
+
+async def _measure(
+    client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary, skipped: SkippedTraces, listed: int
+) -> tuple[int, int]:
+    """Return the number of spans of a trace, and their encoded size. One that is gone or too large counts as empty."""
+    pages: list[tuple[int, int]] = []
+    try:
+        async for page in list_spans(client, trace.id, pages.clear):
+            converted = converter.convert_trace(trace, page.spans)
+            pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
+    except (NetraNotFound, NetraResponseTooLarge) as error:
+        skipped.skip(error, listed)
+        return 0, 0
+    return sum(spans for spans, _ in pages), sum(size_bytes for _, size_bytes in pages)

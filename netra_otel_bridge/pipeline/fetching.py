@@ -1,66 +1,146 @@
-"""Reading Netra as lanes and streams do: the traces of a window in order, and all spans of a trace within a budget."""
+"""Fetch the spans of listed traces within a memory budget, and convert them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from netra_otel_bridge.core.errors import NetraCursorRefused, NetraNotFound, NetraResponseTooLarge
-from netra_otel_bridge.core.model.netra import TraceSpan, UnreadableItem
-from netra_otel_bridge.pipeline.memory_budget import Reservation
-from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.source.pages import PAGE_LIMIT, RESTARTS
+from netra_otel_bridge.convert import span_costs
+from netra_otel_bridge.core.errors import NetraNotFound, NetraResponseTooLarge
+from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
+from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
+from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
+from netra_otel_bridge.source import AsyncNetraClient, pages
 
-SKIPPED_AT_LEAST = 10
-"""Traces that may be gone or too large before it counts: then, and above a tenth, it is not the traces' fault."""
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+MIN_SKIPPED = 10
+"""Traces that may be gone or too large in any case. Beyond, and above a tenth, the fault is not theirs."""
+Converted = tuple[TraceInFlight, "list[ReadableSpan]"]
+
+
+def list_spans(
+    client: AsyncNetraClient, trace_id: str, on_restart: Callable[[], None] = lambda: None
+) -> AsyncIterator[SpansPage]:
+    """Yield the pages of a trace's spans. If a cursor expires, list again, as `with_restarts` says. Raises `NetraError`."""
+    return pages.with_restarts(
+        lambda cursor: client.iter_span_pages(trace_id, limit=pages.PAGE_LIMIT, cursor=cursor), on_restart=on_restart
+    )
 
 
 async def read_spans(
-    client: AsyncNetraClient, trace_id: str, share: Reservation, unreadable: Callable[[Sequence[UnreadableItem]], None]
+    client: AsyncNetraClient,
+    trace_id: str,
+    reservation: Reservation,
+    on_unreadable: Callable[[Sequence[UnreadableItem]], None],
 ) -> list[TraceSpan]:
-    """All spans of a trace, each once; a cursor that expires starts the trace again.
+    """Return all spans of a trace, each once. Raises `NetraError`.
 
-    It waits for ``share`` to have room, and adds to it what it holds. ``unreadable`` is told of items that are no spans.
+    Before each page it waits until ``reservation`` has room, and it reserves what the page holds. ``on_unreadable`` is
+    called with the items of each page that are not spans.
     """
-    for _ in range(RESTARTS):
-        try:
-            return await _read_spans(client, trace_id, share, unreadable)
-        except NetraCursorRefused:
-            continue
-    return await _read_spans(client, trace_id, share, unreadable)
-
-
-async def _read_spans(
-    client: AsyncNetraClient, trace_id: str, share: Reservation, unreadable: Callable[[Sequence[UnreadableItem]], None]
-) -> list[TraceSpan]:
     spans: dict[str, TraceSpan] = {}
-    await share.room()
-    async for page in client.iter_span_pages(trace_id, limit=PAGE_LIMIT):
-        unreadable(page.unreadable)
+
+    def restart() -> None:
+        spans.clear()
+        reservation.shrink()
+
+    await reservation.room()
+    async for page in list_spans(client, trace_id, restart):
+        on_unreadable(page.unreadable)
         for span in page.spans:
             spans.setdefault(span.id, span)
-        share.add(_size_bytes(page.spans))
-        await share.room()
+        reservation.add(_size_bytes(page.spans))
+        await reservation.room()
     return list(spans.values())
 
 
-class Skipped:
-    """Traces that Netra listed and that cannot be read: gone since, or with a span larger than any answer may be."""
+def _size_bytes(spans: Iterable[TraceSpan]) -> int:
+    """Estimate what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
+    return sum(
+        2000 + 2 * sum(len(text) for text in (span.attributes, span.events) if isinstance(text, str)) for span in spans
+    )
+
+
+class SkippedTraces:
+    """Counts the traces that Netra listed and that cannot be read: deleted since, or with a span that is too large."""
 
     def __init__(self) -> None:
         self._count = 0
 
-    def note(self, error: NetraNotFound | NetraResponseTooLarge, listed: int) -> str:
-        """One more, of so many ``listed``; returns why. Raises ``error`` where this is not the API, or they are too many."""
+    def skip(self, error: NetraNotFound | NetraResponseTooLarge, listed: int) -> str:
+        """Count one more trace of ``listed`` so far, and return the reason.
+
+        Raises ``error`` if it does not come from the API itself, or if too many traces were skipped.
+        """
         self._count += 1
-        gone = isinstance(error, NetraNotFound)
-        if (gone and error.status != HTTPStatus.NOT_FOUND) or self._count > max(SKIPPED_AT_LEAST, listed // 10):
+        is_gone = isinstance(error, NetraNotFound)
+        if (is_gone and error.status != HTTPStatus.NOT_FOUND) or self._count > max(MIN_SKIPPED, listed // 10):
             raise error
-        return "it is gone since Netra listed it" if gone else f"it cannot be read: {error.message}"
+        return "it is gone since Netra listed it" if is_gone else f"it cannot be read: {error.message}"
 
 
-def _size_bytes(spans: Iterable[TraceSpan]) -> int:
-    """Roughly what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
-    return sum(
-        2000 + 2 * sum(len(text) for text in (span.attributes, span.events) if isinstance(text, str)) for span in spans
-    )
+class Fetcher:
+    """The second stage of a lane: fetches and converts queued traces, and puts their spans into ``converted``."""
+
+    def __init__(self, lane_pass: Pass, budget: MemoryBudget, converted: asyncio.Queue[Converted | None]) -> None:
+        route = lane_pass.route
+        self._pass = lane_pass
+        self._client = route.client
+        self._converter = route.converter
+        self._recorder = route.recorder
+        self._watch = route.watch
+        self._sums_costs = route.options.state_lasts
+        self._budget = budget
+        self._converted = converted
+        self._skipped = SkippedTraces()
+
+    async def run(self) -> None:
+        """Fetch until cancelled; several of these run at once."""
+        to_fetch = self._pass.to_fetch
+        while True:
+            await self._fetch(await to_fetch.get())
+            to_fetch.task_done()
+
+    async def _fetch(self, trace: TraceInFlight) -> None:
+        try:
+            spans = await self._read(trace)
+        finally:
+            if trace.has_slot:
+                self._pass.slots.release()
+        if spans is None:
+            self._pass.finish(trace)
+            return
+        self._watch.read(trace.summary, spans)
+        converted = self._converter.convert_trace(trace.summary, spans)
+        if not converted:
+            self._pass.report.note(f"trace {trace.summary.id}: Netra lists it, and holds no span of it")
+            self._pass.finish(trace)
+            return
+        if trace.known is not None or not trace.is_first:
+            trace.resume(self._recorder.spans(trace.summary.id), self._recorder.trace_cost(trace.summary.id))
+        trace.span_costs = span_costs(spans, converted) if self._sums_costs else ()
+        trace.start_ns = min(span.start_time or 0 for span in converted)
+        await self._converted.put((trace, converted))
+
+    async def _read(self, trace: TraceInFlight) -> list[TraceSpan] | None:
+        """Return the spans of a trace; ``None`` for one that is gone or too large, which is reported."""
+        trace_id = trace.summary.id
+        reservation = trace.reservation = self._budget.reserve()
+        on_unreadable = partial(note_unreadable, self._pass, trace_id)
+        try:
+            spans = await read_spans(self._client, trace_id, reservation, on_unreadable)
+        except (NetraNotFound, NetraResponseTooLarge) as error:
+            reason = self._skipped.skip(error, self._pass.report.listed)
+            if isinstance(error, NetraNotFound):
+                note_missing(self._pass, f"trace {trace_id}: {reason}")
+            else:
+                on_unreadable([UnreadableItem("$.data", reason)])
+            return None
+        reservation.read_whole()
+        return spans

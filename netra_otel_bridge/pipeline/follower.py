@@ -1,4 +1,4 @@
-"""One destination of the service: poll after poll, and holding while something is wrong."""
+"""Follow live traffic to one destination: poll after poll, waiting while something is wrong."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import replace
 from functools import partial
 
 from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S, Clock
-from netra_otel_bridge.core.errors import BridgeError, DestinationRefuses, StateError
+from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.health import LaneHealth
 from netra_otel_bridge.core.model.progress import KnownTrace
+from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.pipeline.digests import is_confirmed
-from netra_otel_bridge.pipeline.lane import Route
-from netra_otel_bridge.pipeline.polling import Holding
-from netra_otel_bridge.pipeline.watch import Notices
+from netra_otel_bridge.pipeline.lane import TraceLane
+from netra_otel_bridge.pipeline.polling import PollLoop
+from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.watch import FollowerWatch
 from netra_otel_bridge.pipeline.windows import FAR_POLLS, Lookback, split
 from netra_otel_bridge.source.netra_clock import NetraClock
 
@@ -24,134 +26,110 @@ PRUNE_MARGIN_NS = 3600 * NS_PER_S
 class Follower:
     """Follows live traffic to one destination.
 
-    A pass that fails is done again, for it recorded what it got done: nothing is lost by waiting. Waiting ends by
-    itself, except where a destination refuses too much: that lane is ``stopped``, and the others go on.
+    A pass that fails is repeated; it recorded what it did, so waiting loses nothing. Waits end without intervention,
+    with one exception: a destination that rejects too much. That lane is ``stopped``, and the others continue.
     """
 
     def __init__(
         self,
         route: Route,
-        notices: Notices,
+        watch: FollowerWatch,
         lookback: Lookback,
         *,
         poll_ns: int,
         window_ns: int,
         remember_ns: int,
         clock: Clock,
-        present: NetraClock,
+        netra_clock: NetraClock,
         renew_key: Callable[[], int],
     ) -> None:
         self.stopped: BridgeError | None = None
         self._route = route
-        self._notices = notices
+        self._recorder = route.recorder
+        self._watch = watch
         self._lookback = lookback
         self._poll_ns = poll_ns
         self._window_ns = window_ns
         self._remember_ns = max(remember_ns, lookback.longest_ns + PRUNE_MARGIN_NS)
-        self._clock = clock
-        self._present = present
-        self._holding = Holding(clock, renew_key, self._tell)
+        self._netra_clock = netra_clock
+        self._loop = PollLoop(watch, poll_ns=poll_ns, clock=clock, renew_key=renew_key, flush=route.recorder.flush)
         self._since_ns = 0
         self._passes = 0
-        self._reports = LaneReport(notices.name), LaneReport(notices.name)
-        """Of all passes before, and of the present one: replaced together, for other threads read them."""
+        self._reports = LaneReport(watch.name), LaneReport(watch.name)
+        """Of all earlier passes, and of the present one. Replaced together, because other threads read them."""
 
     async def run(self, since_ns: int | None) -> None:
-        """Follow until cancelled; ``since_ns`` is where a destination starts that was never followed, ``None`` now.
+        """Follow until cancelled; return when the lane is stopped. A new destination starts at ``since_ns``, else now.
 
-        Returns when the lane is stopped. Raises `StateError`, and whatever is a defect.
+        Raises `StateError`, and any defect.
         """
-        state = self._route.progress.lane
+        state = self._recorder.lane
         if state.since_ns() is None:
-            begins_ns = await self._present_ns() if since_ns is None else since_ns
-            await self._route.progress.write(partial(state.follow_from, begins_ns))
+            start_ns = await self._now_ns() if since_ns is None else since_ns
+            await self._recorder.write(partial(state.follow_from, start_ns))
         self._since_ns = state.since_ns() or 0
-        self._route.progress.problem("")
-        self._route.progress.watermark_ns = state.watermark_ns() or self._since_ns
-        while self.stopped is None:
-            begun = self._clock.monotonic()
-            error = await self._pass()
-            if error is None:
-                self._holding.clear()
-                self._notices.clear()
-                await self._route.progress.flush()
-                rest_s = self._poll_ns / NS_PER_S - (self._clock.monotonic() - begun)
-                await self._clock.sleep(max(0.0, rest_s))
-            else:
-                await self._hold(error)
+        self._recorder.problem("")
+        self._recorder.watermark_ns = state.watermark_ns() or self._since_ns
+        self.stopped = await self._loop.run(self._poll)
+        self._watch.stopped(str(self.stopped))
+        await self._recorder.flush()
 
-    async def _pass(self) -> BridgeError | None:
-        """One poll, if there is anything to cover yet; the error that ended it, if one did."""
-        now_ns = self._present.now_ns()
-        window = self._lookback.window(self._passes, now_ns, self._route.progress.watermark_ns, self._since_ns)
-        if window is None:
-            error = await self._present.ask()
-            if error is not None:
-                return error
-        else:
-            lane = self._route.lane()
-            before, _ = self._reports
-            self._reports = before, lane.report
-            try:
-                windows = split(window, self._window_ns)
-                await lane.run(windows, follow=True, read_again=self._reads_again(now_ns))
-            finally:
-                done = replace(before)
-                done.add(lane.report)
-                self._reports = done, LaneReport(self._notices.name)
-            for problem in lane.report.problems:
-                self._notices.span_problem(problem)
-            if lane.report.error is not None:
-                return lane.report.error
-            if self._lookback.is_far(self._passes):
-                before_ns = now_ns - self._remember_ns
-                await self._route.progress.write(partial(self._route.progress.lane.prune, before_ns))
-        self._passes += 1
-        return None
+    async def _poll(self) -> BridgeError | None:
+        """Cover what is due, if anything is; return the error that ended the pass, if any."""
+        now_ns = self._netra_clock.now_ns()
+        window = self._lookback.window(self._passes, now_ns, self._recorder.watermark_ns, self._since_ns)
+        error = await self._netra_clock.ask() if window is None else await self._pass(window, now_ns)
+        if error is None:
+            self._passes += 1
+        return error
 
-    async def _present_ns(self) -> int:
-        """The time by Netra's clock, once it has answered something; else by this machine's."""
-        await self._present.ask()
-        return self._present.now_ns() // NS_PER_MS * NS_PER_MS
+    async def _pass(self, window: Window, now_ns: int) -> BridgeError | None:
+        """Make one pass over a window; return the error that ended it, if any."""
+        lane = TraceLane(self._route, split(window, self._window_ns), follow=True, read_again=self._reads_again(now_ns))
+        before, _ = self._reports
+        self._reports = before, lane.report
+        try:
+            await lane.run()
+        finally:
+            done = replace(before)
+            done.add(lane.report)
+            self._reports = done, LaneReport(self._watch.name)
+        for problem in lane.report.problems:
+            self._watch.span_problem(problem)
+        if lane.report.error is None and self._lookback.is_far(self._passes):
+            await self._recorder.write(partial(self._recorder.lane.prune, now_ns - self._remember_ns))
+        return lane.report.error
+
+    async def _now_ns(self) -> int:
+        """Return the time by Netra's clock once it has answered, else by that of this machine."""
+        await self._netra_clock.ask()
+        return self._netra_clock.now_ns() // NS_PER_MS * NS_PER_MS
 
     def _reads_again(self, now_ns: int) -> Callable[[KnownTrace], bool]:
-        """Which unchanged traces a poll that goes back far reads again: those read some time ago, until nothing is new."""
+        """Return which unchanged traces to read again.
+
+        A poll that looks back far reads those that were recorded some time ago, until a reading finds nothing new.
+        """
         if not self._lookback.is_far(self._passes):
             return lambda _: False
         before_ns = now_ns - FAR_POLLS * self._poll_ns // 2
         return lambda known: known.recorded_ns < before_ns and not is_confirmed(known.digest)
 
-    async def _hold(self, error: BridgeError) -> None:
-        """Wait before the pass is done again, or give up."""
-        if isinstance(error, StateError):
-            raise error
-        if isinstance(error, DestinationRefuses):
-            self.stopped = error
-            self._notices.stopped(str(error))
-            await self._route.progress.flush()
-        else:
-            await self._holding.wait(error)
-
-    async def _tell(self, error: BridgeError, delay_s: float) -> None:
-        """Let everybody know what holds the lane up, the state included."""
-        self._notices.holding(str(error), delay_s)
-        await self._route.progress.flush()
-
     def health(self) -> LaneHealth:
-        """How it is doing now."""
+        """Return how the lane is doing now. May be called on any thread."""
         done, now = self._reports
         return LaneHealth(
-            destination=self._notices.name,
+            destination=self._watch.name,
             stopped=self.stopped is not None,
-            problem=self._notices.problem,
-            problem_since_ns=self._notices.problem_since_ns,
-            watermark_ns=self._route.progress.watermark_ns,
-            checkpoint_ns=self._route.progress.stored_ns,
+            problem=self._watch.problem,
+            problem_since_ns=self._watch.problem_since_ns,
+            watermark_ns=self._recorder.watermark_ns,
+            checkpoint_ns=self._recorder.stored_ns,
             passes=self._passes,
             read=done.spans + now.spans - done.skipped - now.skipped,
             delivered=done.delivered + now.delivered,
             refused=done.refused + now.refused,
             dead_lettered=done.dead_lettered + now.dead_lettered,
-            size_bytes=done.bytes + now.bytes,
-            retries=self._notices.retries,
+            size_bytes=done.size_bytes + now.size_bytes,
+            retries=self._watch.retries,
         )

@@ -1,7 +1,8 @@
-"""What is under way in a pass: windows that are being listed, traces that are being read and sent."""
+"""What is in flight in one pass: the windows being listed and the traces being fetched and sent."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,99 +11,132 @@ from netra_otel_bridge.convert import SpanCost, hour_costs
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.progress import KnownTrace, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.pipeline.digests import pack_spans, with_digest
 from netra_otel_bridge.pipeline.memory_budget import Reservation
 from netra_otel_bridge.pipeline.recorder import Recorder
+from netra_otel_bridge.pipeline.route import Route
 
 
 @dataclass(slots=True, eq=False)
-class Listing:
-    """One window: finished when it is listed to the end and each trace in it is answered (``open`` is 0)."""
+class WindowInFlight:
+    """A window being listed. It is finished when ``unfinished`` is 0: listed to the end, and no trace of it in flight."""
 
     window: Window
-    open: int = 1
+    unfinished: int = 1
 
 
 @dataclass(slots=True, eq=False)
-class Trace:
-    """A trace on its way, listed under ``digest``; ``listings`` wait for it.
+class TraceInFlight:
+    """A trace that was listed, under ``digest``, in ``windows``, and is not finished.
 
-    ``first`` says that this pass had not met it before, ``queued`` that it holds a slot. ``sent`` are the spans that
-    are answered with their checksums, those of earlier passes included, ``fresh`` the number that was to be sent.
-    ``untaken`` are those of them that the destination may not have, ``span_costs`` says what each metered span cost, and
-    ``before`` what was recorded of that. ``again`` is the same trace, where it was listed with another summary meanwhile.
+    ``known`` is what was recorded of it before. ``is_first`` tells that this pass had not listed it yet, ``has_slot``
+    that it occupies one of the slots for listed traces. ``checksums`` has those of all answered spans, by span id, also
+    of earlier passes. ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
+    ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. ``span_costs`` are those of
+    the metered spans, ``recorded_cost`` is what was recorded of the cost before. ``changed`` is the same trace, listed
+    again with another summary while it was in flight.
     """
 
     summary: TraceSummary
     digest: bytes
-    listings: list[Listing]
+    windows: list[WindowInFlight]
     known: KnownTrace | None = None
-    first: bool = False
-    queued: bool = False
-    share: Reservation | None = None
+    is_first: bool = False
+    has_slot: bool = False
+    reservation: Reservation | None = None
     start_ns: int = 0
-    sent: dict[int, int] = field(default_factory=dict)
-    untaken: set[int] = field(default_factory=set)
+    checksums: dict[int, int] = field(default_factory=dict)
+    not_accepted: set[int] = field(default_factory=set)
     span_costs: Sequence[SpanCost] = ()
-    before: TraceCost = field(default_factory=TraceCost)
-    fresh: int = 0
+    recorded_cost: TraceCost = field(default_factory=TraceCost)
+    to_send: int = 0
     unanswered: int = 0
-    again: Trace | None = None
+    changed: TraceInFlight | None = None
 
-    def also_listed(self, summary: TraceSummary, digest: bytes, listing: Listing) -> None:
-        """Another listing holds this trace too."""
-        listing.open += 1
+    def list_again(self, summary: TraceSummary, digest: bytes, window: WindowInFlight) -> None:
+        """Add a window that lists this trace too."""
+        window.unfinished += 1
         if digest == self.digest:
-            self.listings.append(listing)
-        elif self.again is None:
-            self.again = Trace(summary, digest, [listing])
+            self.windows.append(window)
+        elif self.changed is None:
+            self.changed = TraceInFlight(summary, digest, [window])
         else:
-            self.again.summary, self.again.digest = summary, digest
-            self.again.listings.append(listing)
+            self.changed.summary, self.changed.digest = summary, digest
+            self.changed.windows.append(window)
 
-    def recorded(self, sent: dict[int, int], cost: TraceCost) -> None:
-        """Go on from what is remembered of it."""
-        self.sent, self.before, self.untaken = sent, cost, set(cost.untaken)
+    def resume(self, checksums: dict[int, int], cost: TraceCost) -> None:
+        """Continue from what was recorded of this trace."""
+        self.checksums, self.recorded_cost, self.not_accepted = checksums, cost, set(cost.untaken)
 
-    def answered(self, span_id: int, checksum: int, *, taken: bool) -> None:
-        """One of the spans that were to be sent is answered."""
-        self.sent[span_id] = checksum
+    def answer(self, span_id: int, checksum: int, *, accepted: bool) -> None:
+        """Take note of the answer to one span."""
+        self.checksums[span_id] = checksum
         self.unanswered -= 1
-        if taken:
-            self.untaken.discard(span_id)
+        if accepted:
+            self.not_accepted.discard(span_id)
         else:
-            self.untaken.add(span_id)
+            self.not_accepted.add(span_id)
 
     def record(self) -> TraceRecord:
-        """What is to be remembered of it now. A summary of before counts no more once something was new or changed."""
-        before = self.known.digest if self.known is not None and not self.fresh else None
+        """Return what to record now. Earlier digests are dropped once a span was new or changed."""
+        before = self.known.digest if self.known is not None and not self.to_send else None
         digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
-        hours = self.before.hours if self.unanswered else hour_costs(self.span_costs, self.untaken)
-        cost = TraceCost(hours, tuple(self.untaken))
-        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.sent), cost)
+        hours = self.recorded_cost.hours if self.unanswered else hour_costs(self.span_costs, self.not_accepted)
+        cost = TraceCost(hours, tuple(self.not_accepted))
+        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.checksums), cost)
 
 
-class Windows:
-    """The windows of a pass that were begun, in order. It records which are finished or, following, how far all are."""
+class WindowsInFlight:
+    """The windows of a pass that were begun, in order. Records which are finished or, when following, the watermark."""
 
-    def __init__(self, progress: Recorder, follow: bool) -> None:
-        self._progress = progress
+    def __init__(self, recorder: Recorder, follow: bool) -> None:
+        self._recorder = recorder
         self._follow = follow
-        self._unfinished: deque[Listing] = deque()
+        self._windows: deque[WindowInFlight] = deque()
 
-    def begin(self, window: Window) -> Listing:
-        """The next one; it is `close` that ends it."""
-        listing = Listing(window)
-        self._unfinished.append(listing)
-        return listing
+    def begin(self, window: Window) -> WindowInFlight:
+        """Begin the next window; `finish_one` ends it."""
+        begun = WindowInFlight(window)
+        self._windows.append(begun)
+        return begun
 
-    def close(self, listings: Iterable[Listing]) -> None:
-        """One of the things that each of these waited for is done."""
-        for listing in listings:
-            listing.open -= 1
-            if not listing.open and not self._follow:
-                self._progress.finished(listing.window)
-        while self._unfinished and not self._unfinished[0].open:
-            end_ns = self._unfinished.popleft().window.end_ns
+    def finish_one(self, windows: Iterable[WindowInFlight]) -> None:
+        """Count down what each of ``windows`` waits for: one of its traces, or the end of its listing."""
+        for window in windows:
+            window.unfinished -= 1
+            if not window.unfinished and not self._follow:
+                self._recorder.finished(window.window)
+        while self._windows and not self._windows[0].unfinished:
+            end_ns = self._windows.popleft().window.end_ns
             if self._follow:
-                self._progress.followed(end_ns)
+                self._recorder.followed(end_ns)
+
+
+class Pass:
+    """One pass of a lane, shared by its stages.
+
+    ``traces`` are in flight, by id; those in ``to_fetch`` wait for a fetcher. ``slots`` bounds the traces that were
+    listed and not fetched yet.
+    """
+
+    def __init__(self, route: Route, report: LaneReport, *, follow: bool) -> None:
+        self.route = route
+        self.report = report
+        self.windows = WindowsInFlight(route.recorder, follow)
+        self.traces: dict[str, TraceInFlight] = {}
+        self.to_fetch: asyncio.Queue[TraceInFlight] = asyncio.Queue()
+        self.slots = asyncio.Semaphore(2 * route.options.fetchers)
+
+    def finish(self, trace: TraceInFlight) -> None:
+        """End a trace, and count down the windows that list it. If it changed meanwhile, queue it once more."""
+        trace_id = trace.summary.id
+        del self.traces[trace_id]
+        if trace.reservation is not None:
+            trace.reservation.release()
+        self.report.traces += trace.is_first
+        if trace.changed is not None:
+            trace.changed.known = self.route.recorder.known([trace_id]).get(trace_id)
+            self.traces[trace_id] = trace.changed
+            self.to_fetch.put_nowait(trace.changed)
+        self.windows.finish_one(trace.windows)

@@ -1,41 +1,81 @@
-"""List the traces of a window, in order."""
+"""List traces: the calls that find them, and the stage of a lane that queues those that are new or changed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from netra_otel_bridge.core.model.netra import TracesPage
+from netra_otel_bridge.core.model.netra import TracesPage, TraceSummary
+from netra_otel_bridge.core.model.progress import KnownTrace
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.time_text import iso_ms
+from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
+from netra_otel_bridge.pipeline.digests import holds_digest, summary_digest
+from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight, WindowInFlight
 from netra_otel_bridge.pipeline.windows import WindowQueue
-from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.source.pages import PAGE_LIMIT
+from netra_otel_bridge.source import AsyncNetraClient, pages
 
 LISTERS = 4
 """Windows listed at the same time: enough that empty windows do not add up, few enough that reading keeps its order."""
 
 
 def list_pages(
-    client: AsyncNetraClient, window: Window, query: TraceQuery, trace_id: str | None, cursor: str | None = None
+    client: AsyncNetraClient,
+    window: Window,
+    query: TraceQuery,
+    trace_id: str | None,
+    cursor: str | None = None,
+    on_restart: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[TracesPage]:
-    """The pages of a window's traces, in the order of their start: what is new then lands behind the cursor's path."""
-    return client.iter_trace_pages(
-        iso_ms(window.start_ns),
-        iso_ms(window.end_ns),
-        trace_id=trace_id,
-        **_conditions(query),
-        limit=PAGE_LIMIT,
-        cursor=cursor,
-        sort_field="start_time",
-        sort_order="asc",
-    )
+    """Yield the pages of a window's traces, in the order in which the traces start, so that new ones come last.
+
+    If a cursor expires, list again, as `with_restarts` says. Raises `NetraError`.
+    """
+
+    def read(at: str | None) -> AsyncIterator[TracesPage]:
+        return client.iter_trace_pages(
+            iso_ms(window.start_ns),
+            iso_ms(window.end_ns),
+            trace_id=trace_id,
+            **_conditions(query),
+            limit=pages.PAGE_LIMIT,
+            cursor=at,
+            sort_field="start_time",
+            sort_order="asc",
+        )
+
+    return pages.with_restarts(read, cursor=cursor, on_restart=on_restart)
+
+
+async def list_all(
+    client: AsyncNetraClient,
+    queue: WindowQueue,
+    query: TraceQuery,
+    *,
+    on_listing: Callable[[], None] = lambda: None,
+    on_restart: Callable[[], None] = lambda: None,
+) -> AsyncIterator[TracesPage]:
+    """Yield the pages of all windows in ``queue``; a trace comes as often as windows list it. Raises `NetraError`.
+
+    ``on_listing`` is called before each listing, ``on_restart`` before one is repeated from its first page.
+    """
+    while (queued := await queue.next()) is not None:
+        if queued.is_empty:
+            continue
+        found = False
+        for trace_id in query.trace_ids or (None,):
+            on_listing()
+            async for page in list_pages(client, queued.window, query, trace_id, on_restart=on_restart):
+                found = found or bool(page.traces)
+                yield page
+        queue.listed(found=found)
 
 
 async def may_hold(client: AsyncNetraClient, window: Window, queries: Iterable[TraceQuery]) -> bool:
-    """Whether Netra may list anything in a window for one of the queries: not if the first page is empty and the last.
+    """Return whether Netra may list a trace in a window for one of the queries. Raises `NetraError`.
 
-    Raises `NetraError`.
+    The answer is no only if the first page of each listing is empty and the last.
     """
     for query in queries:
         for trace_id in query.trace_ids or (None,):
@@ -52,7 +92,7 @@ async def may_hold(client: AsyncNetraClient, window: Window, queries: Iterable[T
 
 
 def _conditions(query: TraceQuery) -> dict[str, Any]:
-    """Those of a query that hold for all its traces, as arguments of the client."""
+    """Return the conditions of a query on all its traces, as arguments of the client."""
     return {
         "session_id": query.session_id,
         "user_id": query.user_id,
@@ -61,14 +101,84 @@ def _conditions(query: TraceQuery) -> dict[str, Any]:
     }
 
 
-async def list_all(client: AsyncNetraClient, stretches: WindowQueue, query: TraceQuery) -> AsyncIterator[TracesPage]:
-    """The pages of all that is due, as often as windows list a trace. Raises `NetraError`."""
-    while (stretch := await stretches.next()) is not None:
-        if stretch.is_empty:
-            continue
+class Lister:
+    """The first stage of a lane: lists windows, and queues the traces to fetch.
+
+    ``read_again`` decides whether a trace with an unchanged summary is fetched nevertheless.
+    """
+
+    def __init__(self, lane_pass: Pass, windows: Iterable[Window], read_again: Callable[[KnownTrace], bool]) -> None:
+        route = lane_pass.route
+        self._pass = lane_pass
+        self._client = route.client
+        self._queries = route.queries
+        self._recorder = route.recorder
+        self._read_again = read_again
+        self._queue = WindowQueue(windows, partial(may_hold, route.client, queries=route.queries))
+        self._unlisted = {trace_id for query in route.queries for trace_id in query.trace_ids}
+
+    async def run(self) -> None:
+        """List until no window is due; `LISTERS` of these run at once.
+
+        Between ``next`` and ``begin`` nothing is awaited, so windows begin in their order.
+        """
+        while (queued := await self._queue.next()) is not None:
+            window = self._pass.windows.begin(queued.window)
+            if not queued.is_empty:
+                found = [
+                    await self._list_window(window, query, trace_id)
+                    for query in self._queries
+                    for trace_id in query.trace_ids or (None,)
+                ]
+                self._queue.listed(found=any(found))
+            self._pass.windows.finish_one([window])
+            self._pass.report.windows += queued.windows
+            self._pass.route.watch.grew(self._pass.report)
+
+    def report_unlisted(self) -> None:
+        """Report the traces that were asked for by id and that no window listed."""
+        for trace_id in sorted(self._unlisted):
+            note_missing(self._pass, f"trace {trace_id}: Netra lists none with this id in the range")
+
+    async def _list_window(self, window: WindowInFlight, query: TraceQuery, trace_id: str | None) -> bool:
+        """Queue the traces of a window; return whether there were any."""
         found = False
-        for trace_id in query.trace_ids or (None,):
-            async for page in list_pages(client, stretch.window, query, trace_id):
-                found = found or bool(page.traces)
-                yield page
-        stretches.listed(found=found)
+        async for page in list_pages(self._client, window.window, query, trace_id):
+            found = found or bool(page.traces or page.unreadable)
+            note_unreadable(self._pass, "", page.unreadable)
+            await self._take(window, page.traces)
+        return found
+
+    async def _take(self, window: WindowInFlight, listed: Sequence[TraceSummary]) -> None:
+        """Queue the traces of a page that are new or changed. Waits until there is a slot for each."""
+        for trace in self._claim(window, listed):
+            await self._pass.slots.acquire()
+            self._pass.to_fetch.put_nowait(trace)
+
+    def _claim(self, window: WindowInFlight, listed: Sequence[TraceSummary]) -> list[TraceInFlight]:
+        """Return the traces that are new or changed and not in flight. Awaits nothing, so that no trace is claimed twice."""
+        report, in_flight = self._pass.report, self._pass.traces
+        ids = [summary.id for summary in listed]
+        recorded = self._recorder.known(ids)
+        first = self._recorder.first_listed(ids)
+        claimed = []
+        for summary in listed:
+            is_first = summary.id in first
+            first.discard(summary.id)
+            self._unlisted.discard(summary.id)
+            report.listed += is_first
+            digest = summary_digest(summary)
+            active = in_flight.get(summary.id)
+            known = recorded.get(summary.id)
+            if active is not None:
+                active.list_again(summary, digest, window)
+            elif known is None or not holds_digest(known.digest, digest) or self._read_again(known):
+                trace = TraceInFlight(summary, digest, [window], known, is_first, has_slot=True)
+                in_flight[summary.id] = trace
+                window.unfinished += 1
+                claimed.append(trace)
+            elif is_first:
+                report.traces += 1
+                report.spans += known.spans
+                report.skipped += known.spans
+        return claimed

@@ -1,4 +1,4 @@
-"""Caps on the bytes that are held between reading and the destination's answer: of one lane, and of all streams."""
+"""Caps on the bytes held between reading a trace and its answer: of one lane or stream, and of all streams together."""
 
 from __future__ import annotations
 
@@ -7,164 +7,177 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 BLOCKED_S = 5.0
-"""How long a stream's client may take nothing, where others wait for what is held for it."""
+"""How long a stream's client may accept nothing while other streams wait for the memory held for it."""
 BLOCKED_BYTES = 2**20
-"""What is held for a client at least that is ended for it."""
+"""A blocked client is cut off only if at least this much is held for it."""
 SMALL_BYTES = 2**18
-"""After a trace of this size, the next one does not wait, where it is all that its stream holds."""
+"""After a trace of at most this size, a stream that holds nothing begins its next trace without waiting."""
 WAIT_S = 2.0
-"""What a stream without a trace waits for room at most; of several, one after the other."""
+"""How long a stream that holds nothing waits for room at most. Several such streams wait one after the other."""
 LOOK_S = 0.5
+"""How often a waiting stream looks for blocked clients."""
 
 
 class Reservation:
-    """What one trace holds, from the first page that is read until its last span is answered."""
+    """The memory of one trace, from its first page until its last span is answered."""
 
-    __slots__ = ("_budget", "pooled_bytes", "size_bytes")
+    __slots__ = ("_budget", "shared_bytes", "size_bytes")
 
-    def __init__(self, budget: MemoryBudget, pooled_bytes: int) -> None:
+    def __init__(self, budget: MemoryBudget, shared_bytes: int) -> None:
         self._budget = budget
         self.size_bytes = 0
-        self.pooled_bytes = pooled_bytes
+        self.shared_bytes = shared_bytes
 
     async def room(self) -> None:
-        """Wait until more may be read for this trace."""
+        """Wait until this trace may read one more page."""
         await self._budget.wait_for_room(self)
 
     def add(self, size_bytes: int) -> None:
-        """More is held for this trace."""
+        """Reserve more for this trace."""
         self._budget.grow(self, size_bytes)
 
-    def read(self) -> None:
-        """The trace is read whole: it needs no more room, and waits to be sent."""
-        self._budget.no_longer_reads(self)
+    def shrink(self) -> None:
+        """Give back everything: the trace is read again from its first page."""
+        self._budget.shrink(self)
+
+    def read_whole(self) -> None:
+        """End the reading: the trace needs no more room, and waits to be sent."""
+        self._budget.end_reading(self)
 
     def release(self) -> None:
-        """The trace is answered for, or was given up."""
-        self._budget.forget(self)
+        """Give everything back for good: the trace is answered, or given up. May be called twice."""
+        self._budget.release(self)
 
 
 class MemoryBudget:
-    """Shares of one budget, and who may exceed it.
+    """The memory of all traces of one lane or stream, and which trace may exceed the limit.
 
-    While the sender has work, everybody waits for what it frees. When it has none (`idle`), nothing will be freed by
-    waiting: then the oldest share that still reads goes on, alone, until the sender has work again. So neither traces
-    that fill the budget together nor a batch that is not full yet can block the lane, and what is held stays below the
-    limit, one batch, one trace, and a page of each share. What is held is a part of ``pool``, where one is given.
+    While the sender has work, all traces wait for the memory that its answers free. While it is idle, waiting frees
+    nothing: then the oldest trace that is still being read continues alone, until the sender has work again. So neither
+    traces that fill the budget together nor an incomplete batch can block the lane, and at most the limit, one batch,
+    one trace and a page of each trace are held. The memory also counts in ``shared``, if given.
     """
 
-    def __init__(self, limit_bytes: int, pool: SharedBudget | None = None) -> None:
+    def __init__(self, limit_bytes: int, shared: SharedBudget | None = None) -> None:
         self._limit_bytes = limit_bytes
-        self._pool = pool
+        self._shared = shared
         self._held_bytes = 0
-        self._shares: set[Reservation] = set()
+        self._reservations: set[Reservation] = set()
         self._reading: dict[Reservation, None] = {}
-        self._idle = True
+        self._is_idle = True
         self._changed = asyncio.Event()
-
-    def share(self) -> Reservation:
-        """A new share, the youngest of those that read."""
-        return self._share(0)
-
-    async def admitted(self, last_bytes: int) -> Reservation:
-        """The same, once the pool has room for it. The trace before was of ``last_bytes``."""
-        if self._pool is None:
-            return self._share(0)
-        return self._share(await self._pool.reserve(last_bytes, lambda: not self._shares))
 
     @property
     def held_bytes(self) -> int:
-        """What all shares hold."""
+        """Bytes held for all traces."""
         return self._held_bytes
 
-    def _share(self, pooled_bytes: int) -> Reservation:
-        share = Reservation(self, pooled_bytes)
-        self._shares.add(share)
-        self._reading[share] = None
-        return share
+    def reserve(self) -> Reservation:
+        """Return a new, empty reservation; of those that are read it is the youngest."""
+        return self._reserve(0)
 
-    def idle(self, idle: bool) -> None:
-        """Say whether the sender waits for something to send."""
-        self._idle = idle
-        if idle:
+    async def admit(self, last_bytes: int) -> Reservation:
+        """Return a new reservation once ``shared`` has room. The trace before held ``last_bytes``."""
+        if self._shared is None:
+            return self._reserve(0)
+        return self._reserve(await self._shared.reserve(last_bytes, lambda: not self._reservations))
+
+    def _reserve(self, shared_bytes: int) -> Reservation:
+        reservation = Reservation(self, shared_bytes)
+        self._reservations.add(reservation)
+        self._reading[reservation] = None
+        return reservation
+
+    def idle(self, is_idle: bool) -> None:
+        """Tell whether the sender waits for something to send."""
+        self._is_idle = is_idle
+        if is_idle:
             self._changed.set()
 
-    async def wait_for_room(self, share: Reservation) -> None:
-        """Return when less than the limit is held, or ``share`` may exceed it."""
-        while self._held_bytes >= self._limit_bytes and not (self._idle and next(iter(self._reading)) is share):
+    async def wait_for_room(self, reservation: Reservation) -> None:
+        """Wait until less than the limit is held, or ``reservation`` is the one that may exceed it."""
+        while self._held_bytes >= self._limit_bytes and not (
+            self._is_idle and next(iter(self._reading)) is reservation
+        ):
             self._changed.clear()
             await self._changed.wait()
 
-    def grow(self, share: Reservation, size_bytes: int) -> None:
-        share.size_bytes += size_bytes
+    def grow(self, reservation: Reservation, size_bytes: int) -> None:
+        reservation.size_bytes += size_bytes
         self._held_bytes += size_bytes
-        self._pooled(share, max(share.pooled_bytes, share.size_bytes))
+        self._share(reservation, max(reservation.shared_bytes, reservation.size_bytes))
 
-    def no_longer_reads(self, share: Reservation) -> None:
-        if share in self._reading:
-            del self._reading[share]
-            self._pooled(share, share.size_bytes)
-            if self._pool is not None:
-                self._pool.was_read(share.size_bytes)
+    def shrink(self, reservation: Reservation) -> None:
+        self._held_bytes -= reservation.size_bytes
+        reservation.size_bytes = 0
         self._changed.set()
 
-    def forget(self, share: Reservation) -> None:
-        if share in self._shares:
-            self._shares.discard(share)
-            self._held_bytes -= share.size_bytes
-        self.no_longer_reads(share)
-        self._pooled(share, 0)
+    def end_reading(self, reservation: Reservation) -> None:
+        if reservation in self._reading:
+            del self._reading[reservation]
+            self._share(reservation, reservation.size_bytes)
+            if self._shared is not None:
+                self._shared.learn(reservation.size_bytes)
+        self._changed.set()
+
+    def release(self, reservation: Reservation) -> None:
+        if reservation in self._reservations:
+            self._reservations.discard(reservation)
+            self._held_bytes -= reservation.size_bytes
+        self.end_reading(reservation)
+        self._share(reservation, 0)
 
     def close(self) -> None:
-        """Nothing is held any more."""
-        for share in list(self._shares):
-            self.forget(share)
+        """Release all reservations."""
+        for reservation in list(self._reservations):
+            self.release(reservation)
 
-    def _pooled(self, share: Reservation, size_bytes: int) -> None:
-        if self._pool is not None:
-            size_bytes = min(size_bytes, self._pool.most_bytes)
-            self._pool.change(size_bytes - share.pooled_bytes)
-            share.pooled_bytes = size_bytes
+    def _share(self, reservation: Reservation, size_bytes: int) -> None:
+        """Count ``size_bytes`` for this trace in the shared budget."""
+        if self._shared is not None:
+            size_bytes = min(size_bytes, self._shared.max_trace_bytes)
+            self._shared.change(size_bytes - reservation.shared_bytes)
+            reservation.shared_bytes = size_bytes
 
 
 class SharedBudget:
-    """What all streams hold together; of a trace that is very large, half of the limit counts.
+    """The memory of all streams together. A very large trace counts as half of the limit.
 
-    A trace is begun once there is room for one as large as they are lately; at first that is an eighth of the limit.
-    Once begun it is read to its end. A stream that holds nothing goes before those that read ahead, and waits `WAIT_S`
-    at most, so that no slow reader keeps it from going on; where its traces are small it does not wait. While one
-    waits, the stream that holds most of those whose clients have taken nothing for `BLOCKED_S` is ended.
+    A trace begins once there is room for one as large as recent traces; at first, that is an eighth of the limit. Once
+    begun, it is read to its end. A stream that holds nothing takes precedence over streams that read ahead. It waits
+    for `WAIT_S` at most, and not at all while its traces are small, so slow clients cannot block it. While it waits,
+    of the streams whose clients accepted nothing for `BLOCKED_S`, the one that holds most is ended.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self.held_bytes = 0
-        self.most_bytes = limit_bytes // 2
+        self.max_trace_bytes = limit_bytes // 2
         self._limit_bytes = limit_bytes
-        self._most_usual_bytes = self._usual_bytes = limit_bytes // 8
+        self._max_expected_bytes = self._expected_bytes = limit_bytes // 8
         self._waiting = 0
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
         self._writing: dict[asyncio.Timeout, tuple[float, MemoryBudget]] = {}
 
     async def reserve(self, last_bytes: int, holds_nothing: Callable[[], bool]) -> int:
-        """Wait for room for one more trace; how much was set aside for it.
+        """Wait for room for one more trace; return how many bytes were reserved for it.
 
-        The stream's trace before was of ``last_bytes``; ``holds_nothing`` says whether it has none at the moment.
+        The stream's trace before held ``last_bytes``; ``holds_nothing`` tells whether the stream holds none now.
         """
         while not holds_nothing():
             if self._has_room() and not self._waiting:
-                return self._take(self._usual_bytes)
-            await self._look()
+                return self._reserve(self._expected_bytes)
+            await self._wait()
         if last_bytes <= SMALL_BYTES:
-            return self._take(last_bytes)
+            return self._reserve(last_bytes)
         self._waiting += 1
         try:
             async with self._turn:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(WAIT_S):
                         while not self._has_room():
-                            await self._look()
-                return self._take(self._usual_bytes)
+                            await self._wait()
+                return self._reserve(self._expected_bytes)
         finally:
             self._waiting -= 1
 
@@ -173,33 +186,33 @@ class SharedBudget:
         if by_bytes < 0:
             self._freed.set()
 
-    def was_read(self, size_bytes: int) -> None:
-        """A trace was read whole."""
-        self._usual_bytes = min(max(size_bytes, self._usual_bytes * 7 // 8), self._most_usual_bytes)
+    def learn(self, size_bytes: int) -> None:
+        """Take note of the size of a trace that was read."""
+        self._expected_bytes = min(max(size_bytes, self._expected_bytes * 7 // 8), self._max_expected_bytes)
         self._freed.set()
 
     @asynccontextmanager
-    async def writing(self, seconds: float, held: MemoryBudget) -> AsyncIterator[None]:
-        """Hand something on to a client, within ``seconds`` or, where others wait, `BLOCKED_S`. Raises ``TimeoutError``.
+    async def writing(self, seconds: float, budget: MemoryBudget) -> AsyncIterator[None]:
+        """Limit a write to a client to ``seconds`` or, while other streams wait, to `BLOCKED_S`. Raises ``TimeoutError``.
 
-        ``held`` is what is held for it.
+        ``budget`` is that of the client's stream.
         """
         async with asyncio.timeout(seconds) as limit:
-            self._writing[limit] = asyncio.get_running_loop().time(), held
+            self._writing[limit] = asyncio.get_running_loop().time(), budget
             try:
                 yield
             finally:
                 del self._writing[limit]
 
     def _has_room(self) -> bool:
-        return not self.held_bytes or self.held_bytes + self._usual_bytes <= self._limit_bytes
+        return not self.held_bytes or self.held_bytes + self._expected_bytes <= self._limit_bytes
 
-    def _take(self, size_bytes: int) -> int:
+    def _reserve(self, size_bytes: int) -> int:
         self.change(size_bytes)
         return size_bytes
 
-    async def _look(self) -> None:
-        """Wait until something is freed, or a moment."""
+    async def _wait(self) -> None:
+        """Wait until memory is freed, for `LOOK_S` at most."""
         self._end_blocked()
         self._freed.clear()
         with suppress(TimeoutError):
@@ -209,9 +222,9 @@ class SharedBudget:
     def _end_blocked(self) -> None:
         now = asyncio.get_running_loop().time()
         blocked = [
-            (held.held_bytes, limit)
-            for limit, (begun, held) in self._writing.items()
-            if now - begun >= BLOCKED_S and held.held_bytes >= BLOCKED_BYTES and not limit.expired()
+            (budget.held_bytes, limit)
+            for limit, (begun, budget) in self._writing.items()
+            if now - begun >= BLOCKED_S and budget.held_bytes >= BLOCKED_BYTES and not limit.expired()
         ]
         if blocked:
             max(blocked, key=lambda one: one[0])[1].reschedule(now)

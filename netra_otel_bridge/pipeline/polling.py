@@ -1,50 +1,86 @@
-"""Waiting after a failure: longer each time, or until there is another key."""
+"""Poll at a steady pace; after a failure wait, longer each time, or until there is another API key."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from netra_otel_bridge.core.clock import Backoff, Clock
-from netra_otel_bridge.core.errors import BridgeError, NetraUnauthorized
+from netra_otel_bridge.core.clock import NS_PER_S, Backoff, Clock
+from netra_otel_bridge.core.errors import BridgeError, DestinationRefuses, NetraUnauthorized, StateError
+from netra_otel_bridge.pipeline.watch import FollowerWatch
 
 HOLD = Backoff(first_s=1.0, max_s=30.0)
-"""Waits while Netra cannot be read; its client has tried several times before that."""
+"""Waits while Netra cannot be read. Its client has retried several times before that."""
 KEY_LOOK_S = 5.0
-"""How often the key is read again while Netra refuses the present one."""
+"""How often the API key is read again while Netra rejects the present one."""
 
 
-class Holding:
-    """The waits of one lane. ``renew_key`` says how often the key has changed so far, ``tell(error, delay_s)`` is
-    awaited before each wait."""
+class PollLoop:
+    """The loop of one lane that polls every ``poll_ns``, and its waits after failures.
+
+    ``watch`` shows each wait. ``renew_key`` reads the API key again and returns how often it has changed so far.
+    ``flush`` is awaited after each successful poll and before each wait.
+    """
 
     def __init__(
-        self, clock: Clock, renew_key: Callable[[], int], tell: Callable[[BridgeError, float], Awaitable[None]]
+        self,
+        watch: FollowerWatch,
+        *,
+        poll_ns: int,
+        clock: Clock,
+        renew_key: Callable[[], int],
+        flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._watch = watch
+        self._poll_s = poll_ns / NS_PER_S
         self._clock = clock
         self._renew_key = renew_key
-        self._tell = tell
+        self._flush = flush
         self._failures = 0
-        self._keys = 0
+        self._key_changes = 0
 
-    def clear(self) -> None:
-        """All went well: the next wait is a short one."""
-        self._failures = 0
+    async def run(self, poll: Callable[[], Awaitable[BridgeError | None]]) -> DestinationRefuses:
+        """Poll until the destination rejects too much, and return that error.
+
+        ``poll`` returns the error that ended it, if any. A poll that fails is repeated after a wait. Raises `StateError`,
+        and whatever else ``poll`` raises.
+        """
+        while True:
+            started_s = self._clock.monotonic()
+            error = await poll()
+            if isinstance(error, StateError):
+                raise error
+            if isinstance(error, DestinationRefuses):
+                return error
+            if error is not None:
+                await self.wait(error)
+                continue
+            self._failures = 0
+            self._watch.clear()
+            if self._flush is not None:
+                await self._flush()
+            elapsed_s = self._clock.monotonic() - started_s
+            await self._clock.sleep(max(0.0, self._poll_s - elapsed_s))
 
     async def wait(self, error: BridgeError) -> None:
-        """Wait after ``error``. Where the key is refused, for another one, or as long as Netra may take to accept this one."""
+        """Wait after ``error``. If Netra rejects the key, wait for another key, or until it may accept this one."""
         self._failures += 1
         if not isinstance(error, NetraUnauthorized):
             delay_s = HOLD.delay_s(self._failures)
-            await self._tell(error, delay_s)
+            await self._show(error, delay_s)
             await self._clock.sleep(delay_s)
         elif not self._has_new_key():
-            await self._tell(error, HOLD.max_s)
+            await self._show(error, HOLD.max_s)
             for _ in range(round(HOLD.max_s / KEY_LOOK_S)):
                 await self._clock.sleep(KEY_LOOK_S)
                 if self._has_new_key():
                     return
 
+    async def _show(self, error: BridgeError, delay_s: float) -> None:
+        self._watch.waiting(str(error), delay_s)
+        if self._flush is not None:
+            await self._flush()
+
     def _has_new_key(self) -> bool:
-        """Whether there is a key that this lane has not tried, whichever lane found it."""
-        before, self._keys = self._keys, self._renew_key()
-        return self._keys != before
+        """Return whether there is a key that this lane has not tried, whichever lane found it."""
+        before, self._key_changes = self._key_changes, self._renew_key()
+        return self._key_changes != before

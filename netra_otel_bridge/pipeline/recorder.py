@@ -1,4 +1,4 @@
-"""Progress of one lane, made durable: what is answered while one transaction is written goes into the next."""
+"""Makes the progress of one lane durable. What is answered during one transaction goes into the next."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from netra_otel_bridge.state import LaneState
 
 T = TypeVar("T")
 UNSTORED_SPANS = 8192
-"""Spans that may be answered and not stored yet; beyond, sending waits for the disk."""
+"""Spans that may be answered and not stored yet. Beyond this, sending waits for the disk."""
 
 
 class Recorder:
-    """What is recorded here is durable after the next `flush`, and soon while `run` works.
+    """Records the progress of a lane. It is durable after the next `flush`, and soon after recording while `run` runs.
 
-    ``stored_ns`` is when the last transaction ended, ``watermark_ns`` how far it says that live traffic was followed.
-    ``writer`` is the one thread that writes to the state. Whatever is recorded can be asked for at once.
+    What is recorded can be read back at once. ``stored_ns`` is the time of the last transaction; ``watermark_ns`` is how
+    far live traffic was followed, as stored. ``writer`` is the one thread that writes to the state.
     """
 
     def __init__(self, lane: LaneState, writer: Executor, clock: Clock) -> None:
@@ -34,27 +34,27 @@ class Recorder:
         self._writer = writer
         self._clock = clock
         self._traces: dict[str, TraceRecord] = {}
-        self._being_stored: dict[str, TraceRecord] = {}
-        self._rest = Progress()
-        self._letters: dict[tuple[str, str], list[int]] = {}
-        self._spans = 0
+        self._storing: dict[str, TraceRecord] = {}
+        self._pending = Progress()
+        self._dead_letters: dict[tuple[str, str], list[int]] = {}
+        self._unstored_spans = 0
         self._transaction: asyncio.Future[None] | None = None
         self._recorded = asyncio.Event()
         self._stored = asyncio.Event()
 
     @property
     def lane(self) -> LaneState:
-        """What is stored, for reading."""
+        """The stored state, for reading."""
         return self._lane
 
     async def write(self, job: Callable[[], T]) -> T:
-        """The result of a job on the writing thread, after what was handed to it before."""
+        """Run a job on the writer thread, after all earlier ones, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, job)
 
     def known(self, trace_ids: Sequence[str]) -> dict[str, KnownTrace]:
-        """What is known of the traces that are known."""
+        """Return what was recorded of the traces that were recorded."""
         known = self._lane.known(trace_ids)
-        for records in (self._being_stored, self._traces):
+        for records in (self._storing, self._traces):
             if records:
                 for trace_id in trace_ids:
                     if (record := records.get(trace_id)) is not None:
@@ -63,82 +63,82 @@ class Recorder:
         return known
 
     def spans(self, trace_id: str) -> dict[int, int]:
-        """The ids of the spans of a trace that were answered, with the checksums of their encodings."""
-        record = self._traces.get(trace_id) or self._being_stored.get(trace_id)
+        """Return the checksums of the answered spans of a trace, by span id."""
+        record = self._traces.get(trace_id) or self._storing.get(trace_id)
         return unpack_spans(record.spans if record is not None else self._lane.spans(trace_id))
 
     def trace_cost(self, trace_id: str) -> TraceCost:
-        """What the spans of a trace cost that the destination has."""
-        record = self._traces.get(trace_id) or self._being_stored.get(trace_id)
+        """Return the cost of those spans of a trace that the destination has."""
+        record = self._traces.get(trace_id) or self._storing.get(trace_id)
         return record.cost if record is not None else self._lane.trace_cost(trace_id)
 
     def first_listed(self, trace_ids: Sequence[str]) -> set[str]:
-        """Those that this pass has not met before."""
+        """Return the traces that are listed for the first time in this pass."""
         return self._lane.first_listed(trace_ids)
 
     def start_pass(self) -> None:
-        """Forget which traces were met."""
+        """Begin a pass: no trace was listed in it yet."""
         self._lane.start_pass()
-        self._letters = self._lane.letter_ids()
+        self._dead_letters = self._lane.letter_ids()
 
     def answered(self, traces: Iterable[TraceRecord], delivered: int, refused: int, size_bytes: int) -> None:
-        """A batch was answered; ``traces`` are those it had a part of, as they are known from now on."""
+        """Record the answer to a batch; ``traces`` are the new records of the traces that had spans in it."""
         for record in traces:
             self._traces[record.trace_id] = record
-        self._rest.delivered += delivered
-        self._rest.refused += refused
-        self._rest.size_bytes += size_bytes
-        self._spans += delivered + refused
+        self._pending.delivered += delivered
+        self._pending.refused += refused
+        self._pending.size_bytes += size_bytes
+        self._unstored_spans += delivered + refused
         self._recorded.set()
 
     def dead(self, letters: Iterable[DeadLetter]) -> None:
-        """These were given up, with a reason."""
-        self._rest.dead_letters.extend(letters)
+        """Record dead letters."""
+        self._pending.dead_letters.extend(letters)
         self._recorded.set()
 
     def resolved(self, letter_ids: Iterable[int]) -> None:
-        """These dead letters were delivered after all."""
-        self._rest.resolved.extend(letter_ids)
+        """Record that these dead letters are settled: they were delivered, or replaced."""
+        self._pending.resolved.extend(letter_ids)
         self._recorded.set()
 
     @property
-    def has_letters(self) -> bool:
-        """Whether there are spans that were dead letters when the pass began, and were not answered again in it."""
-        return bool(self._letters)
+    def has_dead_letters(self) -> bool:
+        """Whether any span was a dead letter when the pass began and has not been answered since."""
+        return bool(self._dead_letters)
 
     def answered_again(self, trace_id: str, span_id: int) -> None:
-        """A span is answered. If it was a dead letter before the pass: it is delivered now, or given up once more."""
-        self.resolved(self._letters.pop((trace_id, f"{span_id:016x}"), ()))
+        """Resolve the dead letter of a span that is answered now: it was delivered, or has become a new dead letter."""
+        self.resolved(self._dead_letters.pop((trace_id, f"{span_id:016x}"), ()))
 
     def finished(self, window: Window) -> None:
-        """Everything that this window lists was answered."""
-        self._rest.windows.append(window)
+        """Record that every trace in this window is answered."""
+        self._pending.windows.append(window)
         self._recorded.set()
 
     def followed(self, watermark_ns: int) -> None:
-        """Everything up to here was answered."""
-        self._rest.watermark_ns = max(watermark_ns, self._rest.watermark_ns or 0)
+        """Record that live traffic up to here is answered."""
+        self._pending.watermark_ns = max(watermark_ns, self._pending.watermark_ns or 0)
         self._recorded.set()
 
     def problem(self, problem: str) -> None:
-        """What holds the lane up; "" for nothing."""
-        self._rest.problem = problem
+        """Record why the lane waits or stopped; "" when it runs."""
+        self._pending.problem = problem
         self._recorded.set()
 
     async def run(self) -> None:
-        """Store what is recorded, for as long as the task lives. Raises `StateError`."""
+        """Store what is recorded, until cancelled. Raises `StateError`."""
         while True:
             await self._recorded.wait()
             await self._store()
 
     async def room(self) -> None:
-        """Wait for the disk, if too much is answered and not stored."""
-        while self._spans > UNSTORED_SPANS:
+        """Wait for the disk if too many answered spans are not stored."""
+        while self._unstored_spans > UNSTORED_SPANS:
             self._stored.clear()
             await self._stored.wait()
 
     async def flush(self) -> None:
-        """Return when everything that was recorded is durable, even if cancelled meanwhile. Raises `StateError`."""
+        """Return when everything recorded so far is durable, even if cancelled meanwhile. Raises `StateError`."""
         storing = asyncio.ensure_future(self._store_all())
         try:
             await asyncio.shield(storing)
@@ -154,19 +154,19 @@ class Recorder:
             await self._store()
 
     async def _store(self) -> None:
-        """One transaction with what is recorded now. A caller that is cancelled leaves it to end by itself."""
+        """Store what is recorded now, in one transaction. It completes even if the caller is cancelled."""
         self._transaction = asyncio.ensure_future(self._commit())
         await asyncio.shield(self._transaction)
 
     async def _commit(self) -> None:
-        progress, self._rest = self._rest, Progress()
-        self._being_stored, self._traces = self._traces, {}
-        progress.traces = list(self._being_stored.values())
-        self._spans = 0
+        progress, self._pending = self._pending, Progress()
+        self._storing, self._traces = self._traces, {}
+        progress.traces = list(self._storing.values())
+        self._unstored_spans = 0
         self._recorded.clear()
         now_ns = self._clock.now_ns()
         await self.write(partial(self._lane.commit, progress, now_ns))
-        self._being_stored = {}
+        self._storing = {}
         self.stored_ns = now_ns
         self.watermark_ns = max(self.watermark_ns, progress.watermark_ns or 0)
         self._stored.set()

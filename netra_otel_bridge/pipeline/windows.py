@@ -1,7 +1,7 @@
-"""Windows of a range of time, and which of them a poll of live traffic covers.
+"""Windows of a time range, which of them a poll of live traffic covers, and the queue of those to list.
 
-Spans arrive late and traces change after they were read, so a poll goes back behind what was followed already: a
-little each time, further seldom. Counted in polls, so that one figure (``poll``) sets the pace of all tiers.
+Spans arrive late and traces change after they were read, so each poll reads a part of the past again: usually a little,
+now and then more. How often is counted in polls, so that one setting (``poll``) sets the pace.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from netra_otel_bridge.core.errors import NetraError, NetraRejected
 from netra_otel_bridge.core.model.query import Window
 
 NEAR_NS = 5 * MINUTE_NS
-"""How far back each poll goes."""
+"""How far every poll looks back."""
 MIDDLE_NS, MIDDLE_POLLS = HOUR_NS, 10
 FAR_POLLS = 120
-"""With a poll every 30 s: the last hour every five minutes, the longest lookback every hour."""
+"""With a poll every 30 s: look back an hour every five minutes, and the longest lookback every hour."""
+MIN_PROBED = 4
+"""Empty windows in a row before the next ones are probed together, and windows of the smallest probe."""
+MAX_PROBED = 720
+"""Windows of the largest probe."""
 
 
 def split(whole: Window, size_ns: int) -> Iterator[Window]:
-    """The windows of ``whole``, in order, each ``size_ns`` long but the last."""
+    """Yield the windows of ``whole``, in order; each is ``size_ns`` long, except the last, which may be shorter."""
     start = whole.start_ns
     while start < whole.end_ns:
         end = min(start + size_ns, whole.end_ns)
@@ -33,7 +37,7 @@ def split(whole: Window, size_ns: int) -> Iterator[Window]:
 
 
 def without(windows: Iterable[Window], done: Iterable[Window]) -> list[Window]:
-    """Those of ``windows``, which are in order, that do not lie within ``done`` taken together."""
+    """Return the windows that do not lie within the union of ``done``. ``windows`` must be in order."""
     covered = deque(_joined(done))
     left = []
     for window in windows:
@@ -45,7 +49,7 @@ def without(windows: Iterable[Window], done: Iterable[Window]) -> list[Window]:
 
 
 def _joined(windows: Iterable[Window]) -> list[Window]:
-    """The times that any of ``windows`` covers, in order."""
+    """Return the union of ``windows``, in order."""
     joined: list[Window] = []
     for window in sorted(windows, key=lambda one: one.start_ns):
         if joined and window.start_ns <= joined[-1].end_ns:
@@ -59,22 +63,23 @@ def _joined(windows: Iterable[Window]) -> list[Window]:
 class Lookback:
     """The moving window of a lane that follows live traffic.
 
-    ``settle_ns`` leaves out traces that are still growing, ``longest_ns`` is how late a span may come and be found.
+    ``settle_ns`` before now are left out, because traces still grow there. A span is found if it arrives at most
+    ``longest_ns`` late.
     """
 
     settle_ns: int
     longest_ns: int
 
     def is_far(self, poll: int) -> bool:
-        """Whether poll number ``poll`` (from 0) goes back as far as it ever does; the first one does."""
+        """Return whether poll number ``poll``, counted from 0, looks back as far as ``longest_ns``; the first one does."""
         return poll % FAR_POLLS == 0
 
     def window(self, poll: int, now_ns: int, watermark_ns: int, since_ns: int) -> Window | None:
-        """What poll number ``poll`` covers, or ``None`` if that is nothing yet.
+        """Return the window of poll number ``poll``, or ``None`` while it would be empty.
 
-        It ends ``settle_ns`` before now and starts a lookback before the watermark, or before its own end where the
-        local clock went back, never before ``since_ns``. The start is a whole minute, or a whole hour for the longer
-        ones: Netra may cut a trace's summary at the bounds of a listing, and is then asked with the same bounds again.
+        The window ends ``settle_ns`` before now. It starts a lookback before the watermark, or before its own end if the
+        local clock went back, and never before ``since_ns``. The start is a whole minute, or a whole hour for the longer
+        lookbacks: Netra may compute a trace's summary within the bounds of a listing, so the same bounds are used again.
         """
         end = (now_ns - self.settle_ns) // 10**6 * 10**6
         if self.is_far(poll):
@@ -87,15 +92,9 @@ class Lookback:
         return Window(start, end) if start < end else None
 
 
-SEVERAL = 4
-"""Empty windows in a row, after which it is asked whether as many again are empty too, with one call."""
-WIDEST = 720
-"""Windows that are asked about at once, at most."""
-
-
 @dataclass(frozen=True, slots=True)
 class QueuedWindow:
-    """A window to list, or several in a row, of which it is known that they are empty."""
+    """A window to list, or several windows in a row that are known to be empty."""
 
     window: Window
     windows: int = 1
@@ -103,31 +102,31 @@ class QueuedWindow:
 
 
 class WindowQueue:
-    """The windows of a pass, in order, for one or several that list them; times without traces are passed in few calls.
+    """The windows of a pass, in order, for one or several listers. Long times without traces take few calls.
 
-    After `SEVERAL` windows that were empty, ``may_hold`` is asked about the next ones together: about twice as many each
-    time, and once it said yes, about half as many each time. What it said yes to is listed window by window: so traces
-    are always summed up within the same bounds. Where it is refused, it is asked about half as many at most from then on;
-    where it fails in another way, no more.
+    After `MIN_PROBED` empty windows in a row, ``may_hold`` is called for the next ones together. Each probe covers about
+    twice as many windows as the one before; after a probe that found something, about half as many. The windows of such
+    a probe are listed one by one, so traces are always summarized within the same bounds. If Netra rejects a probe, later
+    probes cover at most half as many windows; if a probe fails in another way, there are no more.
     """
 
     def __init__(self, windows: Iterable[Window], may_hold: Callable[[Window], Awaitable[bool]]) -> None:
         self._due = deque(windows)
         self._may_hold = may_hold
-        self._widest = WIDEST
-        self._empty = 0
-        self._together = 1
-        self._narrowing = False
-        self._choosing = asyncio.Lock()
+        self._max_probed = MAX_PROBED
+        self._empty_in_row = 0
+        self._probed = 1
+        self._is_narrowing = False
+        self._lock = asyncio.Lock()
 
     async def next(self) -> QueuedWindow | None:
-        """The next; ``None`` behind the last."""
-        async with self._choosing:
-            while len(row := self._row()) > 1:
+        """Return what is due next, or ``None`` at the end."""
+        async with self._lock:
+            while len(row := self._next_row()) > 1:
                 whole = Window(row[0].start_ns, row[-1].end_ns)
                 is_empty = await self._is_empty(whole)
-                self._narrowing = self._narrowing or not is_empty
-                self._ask(len(row) // 2 if self._narrowing else 2 * len(row))
+                self._is_narrowing = self._is_narrowing or not is_empty
+                self._plan_probe(len(row) // 2 if self._is_narrowing else 2 * len(row))
                 if is_empty:
                     for _ in row:
                         self._due.popleft()
@@ -135,25 +134,25 @@ class WindowQueue:
             return QueuedWindow(self._due.popleft()) if self._due else None
 
     def listed(self, *, found: bool) -> None:
-        """A window was listed to its end, and there was something in it or not."""
-        self._empty = 0 if found else self._empty + 1
-        if self._empty < SEVERAL:
-            self._together = 1
-        elif self._together == 1:
-            self._narrowing = False
-            self._ask(SEVERAL)
+        """Take note that a window was listed to its end, and whether anything was found."""
+        self._empty_in_row = 0 if found else self._empty_in_row + 1
+        if self._empty_in_row < MIN_PROBED:
+            self._probed = 1
+        elif self._probed == 1:
+            self._is_narrowing = False
+            self._plan_probe(MIN_PROBED)
 
-    def _ask(self, together: int) -> None:
-        """So many windows are asked about next time; fewer than `SEVERAL` are listed."""
-        together = min(together, self._widest)
-        self._together = together if together >= SEVERAL else 1
-        if self._together == 1:
-            self._empty = 0
+    def _plan_probe(self, windows: int) -> None:
+        """Set how many windows the next probe covers. Fewer than `MIN_PROBED` are listed instead."""
+        windows = min(windows, self._max_probed)
+        self._probed = windows if windows >= MIN_PROBED else 1
+        if self._probed == 1:
+            self._empty_in_row = 0
 
-    def _row(self) -> list[Window]:
-        """The windows that are due next, but for those behind a gap."""
+    def _next_row(self) -> list[Window]:
+        """Return the windows that are due next, up to the first gap."""
         row: list[Window] = []
-        for window in islice(self._due, self._together):
+        for window in islice(self._due, self._probed):
             if row and window.start_ns != row[-1].end_ns:
                 break
             row.append(window)
@@ -163,5 +162,5 @@ class WindowQueue:
         try:
             return not await self._may_hold(window)
         except NetraError as error:
-            self._widest = self._together // 2 if isinstance(error, NetraRejected) else 1
+            self._max_probed = self._probed // 2 if isinstance(error, NetraRejected) else 1
             return False

@@ -1,7 +1,7 @@
-"""The GenAI histograms of live traffic: each call to a model that has just ended is recorded once.
+"""GenAI histograms of live traffic: record each call to a model once, just after it ended.
 
-Lanes read the same traces, and read a trace again when it grows, so the ids of what was recorded are remembered for as
-long as a span counts as live. What ended longer ago is never recorded: a histogram would stamp it "now".
+Several lanes read the same traces, and read a trace again when it grows. So the ids of recorded spans are kept for as
+long as the spans count as live. Spans that ended longer ago are never recorded: a histogram would stamp them "now".
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 LIVE_NS = 15 * 60 * NS_PER_S
 MAX_IDS = 1_000_000
 LABEL_SETS = 2000
-"""Attribute sets of one instrument. The SDK (1.45) takes no more, and shows what is beyond without any attribute."""
+"""The limit of attribute sets of one instrument. The SDK (1.45) drops all attributes of further sets."""
 FOLDED_SETS = 100
-"""Of these, kept for sets whose model and tenant are `OTHER`."""
+"""The part of it that is reserved for sets whose model and tenant are `OTHER`."""
 _FOLDED = frozenset({semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, TENANT_ID})
 _LAST = dict.fromkeys((semconv.OPERATION_NAME, semconv.PROVIDER_NAME, *sorted(_FOLDED), ENVIRONMENT), OTHER)
 _TYPES_OF_TOKENS = 2
@@ -40,11 +40,11 @@ _MINUTE_NS = 60 * NS_PER_S
 _log = logging.getLogger(__name__)
 
 
-class LiveMetrics:
-    """Records what `measurements` finds in live spans in histograms of ``meter``.
+class LiveHistograms:
+    """Records the `measurements` of live spans in histograms of ``meter``.
 
-    ``now_ns`` is the time by the clock that Netra's spans are compared with; ``warn`` is told once that label sets
-    become too many. Meant for one thread; the SDK collects on its own.
+    ``now_ns`` returns the time by Netra's clock; ``warn`` is called once if there are too many label sets. For use in
+    one thread; the SDK collects on its own.
     """
 
     def __init__(self, meter: Meter, now_ns: Callable[[], int], *, warn: Callable[[str], None] = _log.warning) -> None:
@@ -61,17 +61,17 @@ class LiveMetrics:
             )
             for histogram in HISTOGRAMS
         }
-        self._over = False
+        self._is_over = False
 
     @property
     def label_sets(self) -> dict[str, int]:
-        """How many attribute sets each instrument has."""
+        """The number of attribute sets of each instrument."""
         return {name: len(budget) for name, budget in self._budgets.items()}
 
     def read(self, trace: TraceSummary, spans: Sequence[TraceSpan]) -> None:
-        """The spans of a trace were read: record those that ended within `LIVE_NS` and were not seen with an end before.
+        """Record the spans that ended within `LIVE_NS` and were not recorded before.
 
-        It never raises, whatever the spans hold. What ends in the future, by clocks that differ, is live as far ahead.
+        Never raises, whatever the spans contain. Clocks differ, so a span that ends up to `LIVE_NS` ahead is live too.
         """
         now_ns = self._now_ns()
         self._seen.forget(now_ns - LIVE_NS)
@@ -89,8 +89,8 @@ class LiveMetrics:
         name = measurement.instrument
         attributes = self._budgets[name].fit(measurement.attributes)
         self._histograms[name].record(measurement.value, attributes)
-        if attributes is not measurement.attributes and not self._over:
-            self._over = True
+        if attributes is not measurement.attributes and not self._is_over:
+            self._is_over = True
             self._warn(
                 f"live metrics: {name} has reached its {LABEL_SETS} label sets; further models and tenants are shown as "
                 f"{OTHER!r} until a restart: follow fewer tenants (--tenant), or look for a model name that varies"
@@ -98,10 +98,10 @@ class LiveMetrics:
 
 
 class SeenIds:
-    """Hashes of ids, each held until the end it was last seen with is forgotten; at most ``cap`` of them.
+    """Hashes of the ids of recorded spans, each kept until the end of its span is forgotten; at most ``cap`` of them.
 
-    At the cap the one whose span ended first is given up: the least likely to be read again. A million take some
-    140 MB; that two spans of a million have the same 64 bits happens once in 3 * 10^7.
+    At the cap, the span that ended first is evicted: it is the least likely to be read again. A million hashes take
+    some 140 MB; two of a million spans share one 64-bit hash once in 3 * 10^7 times.
     """
 
     def __init__(self, cap: int) -> None:
@@ -114,7 +114,7 @@ class SeenIds:
         return len(self._minutes)
 
     def add(self, seen: int, end_ns: int) -> bool:
-        """Whether ``seen`` is new."""
+        """Add a hash, or move it to a later end; return whether it is new."""
         minute = end_ns // _MINUTE_NS
         before = self._minutes.get(seen)
         if before is not None:
@@ -123,12 +123,12 @@ class SeenIds:
                 self._put(seen, minute)
             return False
         if len(self._minutes) >= self._cap:
-            self._give_up_one()
+            self._evict_one()
         self._put(seen, minute)
         return True
 
     def forget(self, before_ns: int) -> None:
-        """Give up the ids of spans that ended in whole minutes before ``before_ns``."""
+        """Forget the spans that ended in minutes before that of ``before_ns``."""
         minute = before_ns // _MINUTE_NS
         if minute == self._forgotten:
             return
@@ -141,13 +141,13 @@ class SeenIds:
         self._minutes[seen] = minute
         self._ids.setdefault(minute, set()).add(seen)
 
-    def _give_up_one(self) -> None:
+    def _evict_one(self) -> None:
         first = min(minute for minute, ids in self._ids.items() if ids)
         del self._minutes[self._ids[first].pop()]
 
 
 class LabelBudget:
-    """The attribute sets that one instrument has had: at most `LABEL_SETS`. Names come in one order."""
+    """The attribute sets that one instrument has used: at most `LABEL_SETS`. Attributes always come in the same order."""
 
     def __init__(self) -> None:
         self._sets: set[tuple[tuple[str, str], ...]] = set()
@@ -156,18 +156,18 @@ class LabelBudget:
         return len(self._sets)
 
     def fit(self, attributes: dict[str, str]) -> dict[str, str]:
-        """``attributes`` itself while there is room; then with model and tenant `OTHER`; last with `OTHER` for all."""
-        if self._takes(attributes, LABEL_SETS - FOLDED_SETS):
+        """Return ``attributes`` while there is room, then with model and tenant `OTHER`, finally with `OTHER` for all."""
+        if self._admits(attributes, LABEL_SETS - FOLDED_SETS):
             return attributes
         folded = {name: OTHER if name in _FOLDED else value for name, value in attributes.items()}
-        if self._takes(folded, LABEL_SETS - _TYPES_OF_TOKENS):
+        if self._admits(folded, LABEL_SETS - _TYPES_OF_TOKENS):
             return folded
         kind = attributes.get(TOKENS_TYPE)
         last = _LAST if kind is None else {**_LAST, TOKENS_TYPE: kind}
-        self._takes(last, LABEL_SETS)
+        self._admits(last, LABEL_SETS)
         return last
 
-    def _takes(self, attributes: dict[str, str], room: int) -> bool:
+    def _admits(self, attributes: dict[str, str], room: int) -> bool:
         key = tuple(attributes.items())
         if key in self._sets:
             return True

@@ -1,7 +1,7 @@
 """``/livez``, ``/readyz`` and ``/metrics`` over HTTP.
 
-A connection carries one request, of a bounded size, and lives for a bounded time; when there are too many, the oldest
-makes room. So neither idle nor slow clients keep a probe from its answer. Nothing that is shown holds a credential.
+A connection carries one request of bounded size and lives for a bounded time; when there are too many, the oldest is
+closed. So neither idle nor slow clients keep a probe from its response. No response contains a credential.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ HOST_VARIABLE, PORT_VARIABLE = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_P
 MAX_CONNECTIONS = 64
 MAX_REQUEST_BYTES = 16 * 1024
 DEADLINE_S = 10.0
-"""How long a connection may live, from its first byte to the last of the answer."""
+"""The longest life of a connection, from its start to the last byte of the response."""
 _SHUTDOWN_S = 1.0
 _TEXT = "text/plain; charset=utf-8"
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 _INDEX = {
-    "/livez": "whether the process answers",
-    "/readyz": "whether each destination is followed, one line each; JSON with Accept: application/json",
-    "/metrics": "figures in Prometheus' format, where OTEL_METRICS_EXPORTER names prometheus",
+    "/livez": "200 while the process responds",
+    "/readyz": "the state of each destination, one line each; JSON with Accept: application/json",
+    "/metrics": "metrics in the format of Prometheus, if OTEL_METRICS_EXPORTER names prometheus",
 }
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Page:
     body: bytes
     content_type: str = _TEXT
     status: int = 200
@@ -53,8 +53,8 @@ class _Answer:
 class HttpEndpoints:
     """Serves from `start` to `close`.
 
-    ``health`` is called in the event loop. ``registry`` is what ``/metrics`` shows; without one there is no such page.
-    It is collected in one thread of its own, one request after the other.
+    ``health`` is called in the event loop. ``/metrics`` shows ``registry``, and does not exist without one. A thread of
+    its own collects it, one request after the other.
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class HttpEndpoints:
         self._port = port
         self._health = health
         self._registry = registry
-        self._limiter = LogLimit(clock)
+        self._log_limit = LogLimit(clock)
         self._renderer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> tuple[str, int]:
-        """Listen; the address that was taken, which tells the port where 0 asked for any.
+        """Listen, and return the address with the port in use: port 0 picks a free one.
 
-        Raises `ConfigurationError` where that is not possible, as for a port that another process listens on.
+        Raises `ConfigurationError` if that is not possible, for example because the port is in use.
         """
-        runner = web.ServerRunner(_Server(self._handle, self._limiter), shutdown_timeout=_SHUTDOWN_S)
+        runner = web.ServerRunner(_Server(self._handle, self._log_limit), shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port, reuse_port=False).start()
@@ -86,15 +86,15 @@ class HttpEndpoints:
             await runner.cleanup()
             where = f"{f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
             raise ConfigurationError(
-                f"cannot listen on {where}: {_why(error)}",
-                hint=f"{HOST_VARIABLE} and {PORT_VARIABLE} set the address; port 0 is any that is free",
+                f"cannot listen on {where}: {_cause(error)}",
+                hint=f"{HOST_VARIABLE} and {PORT_VARIABLE} set the address; port 0 picks a free one",
             ) from error
         self._runner = runner
         host, port, *_ = runner.addresses[0]
         return host, port
 
     async def close(self) -> None:
-        """Stop listening and end what is being answered, within a second or two. May be called twice."""
+        """Stop listening, and end open requests within a second or two. May be called twice."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -102,61 +102,61 @@ class HttpEndpoints:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            answer = await self._answer(request)
-        except Exception as error:  # noqa: BLE001  the wall of the endpoints: a page that fails stops nothing else
+            page = await self._page(request)
+        except Exception as error:  # noqa: BLE001  the boundary of the endpoints: a page that fails stops nothing else
             kind = type(error).__name__
-            self._limiter.log(_log, logging.ERROR, request.path, f"{request.path} cannot be shown: {kind}: {error}")
-            answer = _Answer(f"this page cannot be shown: {kind}; see the log\n".encode(), status=500)
-        headers = {"Content-Type": answer.content_type, "Cache-Control": "no-store", "Server": "netra-otel-bridge"}
-        response = web.Response(status=answer.status, body=answer.body, headers={**headers, **answer.headers})
+            self._log_limit.log(_log, logging.ERROR, request.path, f"{request.path} failed: {kind}: {error}")
+            page = _Page(f"this page failed: {kind}; see the log\n".encode(), status=500)
+        headers = {"Content-Type": page.content_type, "Cache-Control": "no-store", "Server": "netra-otel-bridge"}
+        response = web.Response(status=page.status, body=page.body, headers={**headers, **page.headers})
         response.force_close()
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> _Answer:
+    async def _page(self, request: web.BaseRequest) -> _Page:
         path, accept = request.path, request.headers.get("Accept", "")
         if path != "/" and path not in _INDEX:
-            return _Answer(f"there is nothing here; there is {', '.join(_INDEX)}\n".encode(), status=404)
+            return _Page(f"not found; there are {', '.join(_INDEX)}\n".encode(), status=404)
         if request.method not in ("GET", "HEAD"):
-            return _Answer(b"GET and HEAD are answered here\n", status=405, headers={"Allow": "GET, HEAD"})
+            return _Page(b"only GET and HEAD are supported\n", status=405, headers={"Allow": "GET, HEAD"})
         if path == "/livez":
-            return _Answer(b"ok\n")
+            return _Page(b"ok\n")
         if path == "/readyz":
             return _readiness(self._health(), as_json="application/json" in accept)
         if path == "/metrics":
             return await self._metrics(as_openmetrics="application/openmetrics-text" in accept)
-        return _Answer("".join(f"{one:10}{what}\n" for one, what in _INDEX.items()).encode())
+        return _Page("".join(f"{one:10}{what}\n" for one, what in _INDEX.items()).encode())
 
-    async def _metrics(self, *, as_openmetrics: bool) -> _Answer:
+    async def _metrics(self, *, as_openmetrics: bool) -> _Page:
         if self._registry is None:
-            return _Answer(b"OTEL_METRICS_EXPORTER does not name prometheus, so there is no page here\n", status=404)
+            return _Page(b"not found: OTEL_METRICS_EXPORTER does not name prometheus\n", status=404)
         render = openmetrics.generate_latest if as_openmetrics else generate_latest
         body = await asyncio.get_running_loop().run_in_executor(self._renderer, render, self._registry)
-        return _Answer(body, openmetrics.CONTENT_TYPE_LATEST if as_openmetrics else _EXPOSITION)
+        return _Page(body, openmetrics.CONTENT_TYPE_LATEST if as_openmetrics else _EXPOSITION)
 
 
-def _readiness(health: ServiceHealth, *, as_json: bool) -> _Answer:
-    """200 when every lane follows live traffic and nothing holds it up, else 503; either way all lanes are shown."""
+def _readiness(health: ServiceHealth, *, as_json: bool) -> _Page:
+    """Return 200 if every lane follows live traffic and nothing blocks it, else 503; both list all lanes."""
     status = 200 if health.ready else 503
     if as_json:
         lanes = [_lane_json(lane, health.now_ns) for lane in health.lanes]
         document = {"ready": health.ready, "lanes": lanes, "usage": health.usage and _usage_json(health.usage)}
-        return _Answer(msgspec.json.encode(document) + b"\n", "application/json", status=status)
+        return _Page(msgspec.json.encode(document) + b"\n", "application/json", status=status)
     lines = [_lane_line(lane, health.now_ns) for lane in health.lanes]
     if health.usage is not None:
         lines.append(_usage_line(health.usage, health.now_ns))
-    lines = lines or ["ok, nothing is followed here"]
-    return _Answer("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), status=status)
+    lines = lines or ["ok, nothing to follow"]
+    return _Page("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), status=status)
 
 
 def _lane_line(lane: LaneHealth, now_ns: int) -> str:
-    """``NAME: ok, lag 31 s``."""
+    """Return ``NAME: ok, lag 31 s``."""
     if lane.problem:
         since = f", since {iso_ms(lane.problem_since_ns)}" if lane.problem_since_ns else ""
         state = f"{'stopped: ' if lane.stopped else ''}{' '.join(lane.problem.split())}{since}"
     else:
-        state = "stopped" if lane.stopped else "ok" if lane.passes else "the first pass is not done yet"
+        state = "stopped" if lane.stopped else "ok" if lane.passes else "the first pass is in progress"
     lag_s = _lag_s(lane, now_ns)
-    return f"{lane.destination}: {state}, lag {'not known yet' if lag_s is None else f'{lag_s:.0f} s'}"
+    return f"{lane.destination}: {state}, lag {'unknown' if lag_s is None else f'{lag_s:.0f} s'}"
 
 
 def _lane_json(lane: LaneHealth, now_ns: int) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _lane_json(lane: LaneHealth, now_ns: int) -> dict[str, Any]:
 
 
 def _usage_line(usage: UsageHealth, now_ns: int) -> str:
-    """``usage: ok, polled 12 s ago``."""
+    """Return ``usage: ok, polled 12 s ago``."""
     polled = f"polled {max(0, now_ns - usage.polled_ns) / NS_PER_S:.0f} s ago" if usage.polled_ns else "not polled yet"
     if usage.problem:
         return f"usage: {' '.join(usage.problem.split())}, since {iso_ms(usage.problem_since_ns)}, {polled}"
@@ -201,18 +201,18 @@ def _lag_s(lane: LaneHealth, now_ns: int) -> float | None:
     return max(0, now_ns - lane.watermark_ns) / NS_PER_S if lane.watermark_ns else None
 
 
-def _why(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     if isinstance(error, socket.gaierror) or not isinstance(error, OSError) or not error.errno:
-        return getattr(error, "strerror", None) or "this is not a host name"
+        return getattr(error, "strerror", None) or "not a host name"
     return os.strerror(error.errno)
 
 
 class _Server(web.Server):
-    """Makes `_Connection`s, and knows which are open, the oldest first."""
+    """Makes `_Connection`s and lists the open ones, the oldest first."""
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Any], limiter: LogLimit) -> None:
+    def __init__(self, handler: Callable[[web.BaseRequest], Any], log_limit: LogLimit) -> None:
         super().__init__(handler)
-        self.limiter = limiter
+        self.log_limit = log_limit
         self.open: dict[_Connection, None] = {}
 
     def __call__(self) -> _Connection:
@@ -220,7 +220,7 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's connection with limits: `MAX_CONNECTIONS`, `MAX_REQUEST_BYTES`, `DEADLINE_S`."""
+    """A connection of aiohttp with limits: `MAX_CONNECTIONS`, `MAX_REQUEST_BYTES`, `DEADLINE_S`."""
 
     def __init__(self, server: _Server) -> None:
         loop = asyncio.get_running_loop()
@@ -256,10 +256,10 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  it repeats what the client sent
     ) -> web.StreamResponse:
-        """What is not HTTP: a short answer, and a line a minute instead of a traceback each time."""
+        """Answer what is not HTTP briefly, and log a line a minute instead of a traceback each time."""
         kind = type(exc).__name__ if exc is not None else "no reason given"
-        self._server.limiter.log(_log, logging.DEBUG, "not HTTP", f"a request could not be read: {kind}")
-        response = web.Response(status=status, text="this request cannot be read\n")
+        self._server.log_limit.log(_log, logging.DEBUG, "not HTTP", f"unreadable request: {kind}")
+        response = web.Response(status=status, text="not a readable HTTP request\n")
         response.force_close()
         return response
 

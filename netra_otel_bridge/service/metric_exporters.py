@@ -1,4 +1,4 @@
-"""Metric readers and exporters, as the environment configures them."""
+"""Metric readers and exporters, as ``OTEL_METRICS_EXPORTER`` and its companions configure them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.deliver.adapters.exporter_log import overhear
-from netra_otel_bridge.service.persistent_counters import OutlivingCounters
+from netra_otel_bridge.service.persistent_counters import PersistentCounters
 
 _log = logging.getLogger(__name__)
 VARIABLE = "OTEL_METRICS_EXPORTER"
@@ -26,23 +26,23 @@ _MAX_MS = 86_400_000.0
 def metric_readers(
     environ: Mapping[str, str], origin_ns: Callable[[], int] = lambda: 0
 ) -> tuple[list[MetricReader], CollectorRegistry | None]:
-    """The readers that ``OTEL_METRICS_EXPORTER`` names (default: ``prometheus``), and what ``/metrics`` is to show.
+    """Return the readers that ``OTEL_METRICS_EXPORTER`` names (default: ``prometheus``), and the registry for ``/metrics``.
 
-    ``prometheus`` is a registry for the service's own page, and starts no server; without it there is no registry.
-    ``otlp`` follows ``OTEL_EXPORTER_OTLP_METRICS_PROTOCOL`` or ``OTEL_EXPORTER_OTLP_PROTOCOL``, gRPC by default;
-    ``none`` stands alone; any other name is an entry point of `GROUP`. Exporters read their own variables, and are told
-    that the counters of usage began at ``origin_ns``. Raises `ConfigurationError` naming the variable, and what is installed.
+    ``prometheus`` makes that registry and starts no server; without it the registry is ``None``. ``otlp`` uses
+    ``OTEL_EXPORTER_OTLP_METRICS_PROTOCOL`` or ``OTEL_EXPORTER_OTLP_PROTOCOL``, by default gRPC. ``none`` must be the
+    only name. Any other name is an entry point of `GROUP`. Exporters read their own variables; to them the counters of
+    usage started at ``origin_ns``. Raises `ConfigurationError` with the name of the variable and what is installed.
     """
     names = list(dict.fromkeys(name.strip() for name in environ.get(VARIABLE, "").split(",") if name.strip()))
     names = names or ["prometheus"]
     if names == ["none"]:
         return [], None
     if "none" in names:
-        raise ConfigurationError(f"{VARIABLE}: none stands alone", hint="remove it, or all other names")
+        raise ConfigurationError(f"{VARIABLE}: none excludes all other names", hint="remove it, or all others")
     makers = [(name, _maker(name, environ)) for name in names if name != "prometheus"]
     interval_ms = _milliseconds(environ, "OTEL_METRIC_EXPORT_INTERVAL")
     timeout_ms = _milliseconds(environ, "OTEL_METRIC_EXPORT_TIMEOUT")
-    readers = [_made(name, maker, origin_ns, interval_ms, timeout_ms) for name, maker in makers]
+    readers = [_make_reader(name, maker, origin_ns, interval_ms, timeout_ms) for name, maker in makers]
     if "prometheus" not in names:
         return readers, None
     registry = CollectorRegistry()
@@ -51,7 +51,7 @@ def metric_readers(
 
 
 def _prometheus_reader(registry: CollectorRegistry) -> MetricReader:
-    """A reader that ``registry`` shows. Before 0.63 the exporter knew the process-wide registry only."""
+    """Return a reader for ``registry``. Before 0.63 the exporter knew the process-wide registry only."""
     if "registry" in inspect.signature(PrometheusMetricReader).parameters:
         return PrometheusMetricReader(registry=registry, scope_info_enabled=False)
     reader = PrometheusMetricReader()
@@ -60,18 +60,18 @@ def _prometheus_reader(registry: CollectorRegistry) -> MetricReader:
 
 
 def metric_exporter(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> MetricExporter:
-    """The exporter that a name of ``OTEL_METRICS_EXPORTER`` stands for; ``origin`` is where messages say it was given.
+    """Return the exporter of a name in ``OTEL_METRICS_EXPORTER``; messages call the place of the name ``origin``.
 
     Raises `ConfigurationError`.
     """
     made = _set_up(name, _maker(name, environ, origin), origin)
     if not isinstance(made, MetricExporter):
-        raise ConfigurationError(f"{origin}: {name!r} makes no metric exporter", hint="take otlp")
+        raise ConfigurationError(f"{origin}: {name!r} makes no metric exporter", hint="use otlp")
     return made
 
 
 def _maker(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> Callable[[], Any]:
-    """What the exporter's entry point stands for: a class of metric readers or of exporters."""
+    """Load the entry point of an exporter: a class of metric readers or of exporters."""
     found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
     wanted = _otlp_protocol(environ) if name == "otlp" else name
     if wanted not in found:
@@ -79,13 +79,13 @@ def _maker(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> Cal
         package = wanted.replace("_", "-")
         install = f"opentelemetry-exporter-{package}" if name == "otlp" else f"the package that brings {name!r}"
         raise ConfigurationError(
-            f"{origin}: {name!r} is not installed", hint=f"there is {', '.join(known)}; or install {install}"
+            f"{origin}: {name!r} is not installed", hint=f"installed: {', '.join(known)}; or install {install}"
         )
     try:
         maker: Callable[[], Any] = found[wanted].load()
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"{origin}: {name!r} ({found[wanted].value}) cannot be loaded: {type(error).__name__}: {error}",
+            f"{origin}: {name!r} ({found[wanted].value}) failed to load: {type(error).__name__}: {error}",
             hint="reinstall the package that brings it",
         ) from error
     return maker
@@ -111,19 +111,19 @@ def _milliseconds(environ: Mapping[str, str], variable: str) -> float | None:
     return value
 
 
-def _made(
+def _make_reader(
     name: str,
     maker: Callable[[], Any],
     origin_ns: Callable[[], int],
     interval_ms: float | None,
     timeout_ms: float | None,
 ) -> MetricReader:
-    """The reader that an entry point makes; an exporter is given the figures each ``interval_ms`` (default: a minute)."""
+    """Make the reader of an entry point; an exporter receives the values every ``interval_ms`` (default: a minute)."""
 
     def reader() -> Any:
         made = maker()
         if isinstance(made, MetricExporter):
-            return PeriodicExportingMetricReader(OutlivingCounters(made, origin_ns), interval_ms, timeout_ms)
+            return PeriodicExportingMetricReader(PersistentCounters(made, origin_ns), interval_ms, timeout_ms)
         return made
 
     made = _set_up(name, reader, VARIABLE)
@@ -133,18 +133,18 @@ def _made(
 
 
 def _set_up(name: str, maker: Callable[[], Any], origin: str) -> Any:
-    """What ``maker`` makes.
+    """Call ``maker`` and return its result.
 
-    What is logged meanwhile is repeated without values: of a header that cannot be read it would show the token.
+    What the exporter logs meanwhile is repeated without its values: a message on a malformed header would show the token.
     """
     try:
         with overhear(("opentelemetry",)) as heard:
             made = maker()
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"{origin}: {name!r} cannot be set up: {type(error).__name__}",
-            hint="look at its environment variables (OTEL_EXPORTER_...)",
+            f"{origin}: {name!r} failed to start: {type(error).__name__}",
+            hint="check its environment variables (OTEL_EXPORTER_...)",
         ) from error
     for form in heard.forms:
-        _log.warning("%s: while it was set up, the exporter said: %s", name, form)
+        _log.warning("%s: the exporter logged at its start: %s", name, form)
     return made

@@ -1,4 +1,4 @@
-"""Metrics of the service itself."""
+"""Metrics of the service itself, read from its health."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _by_lane(read: Callable[[LaneHealth], float]) -> Callable[[ServiceHealth], I
 
 
 def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth], Iterator[Value]]:
-    """Seconds since a time of the lane; none where there is no such time yet."""
+    """Seconds since a time of the lane; no value while there is no such time."""
 
     def values(health: ServiceHealth) -> Iterator[Value]:
         for lane in health.lanes:
@@ -31,7 +31,7 @@ def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth],
 
 
 def _by_usage(read: Callable[[UsageHealth, int], float]) -> Callable[[ServiceHealth], Iterator[Value]]:
-    """One value; none where usage is not polled."""
+    """One value; none if usage is not polled."""
 
     def values(health: ServiceHealth) -> Iterator[Value]:
         if health.usage is not None:
@@ -61,14 +61,14 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "netra_bridge.spans.delivered",
         "counter",
         "{span}",
-        "Spans that the destination said it took",
+        "Spans that the destination accepted",
         _by_lane(lambda lane: lane.delivered),
     ),
     Instrument(
         "netra_bridge.spans.refused",
         "counter",
         "{span}",
-        "Spans that the destination refused without saying which (OTLP partial success); they are not sent again",
+        "Spans that the destination rejected without saying which (OTLP partial success); they are not sent again",
         _by_lane(lambda lane: lane.refused),
     ),
     Instrument(
@@ -82,28 +82,28 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "netra_bridge.delivery.size",
         "counter",
         "By",
-        "Encoded size of the spans that the destination took",
+        "Encoded size of the spans that the destination accepted",
         _by_lane(lambda lane: lane.size_bytes),
     ),
     Instrument(
         "netra_bridge.delivery.retries",
         "counter",
         "{retry}",
-        "Requests to the destination that had to be made again",
+        "Requests to the destination that were retried",
         _by_lane(lambda lane: lane.retries),
     ),
     Instrument(
         "netra_bridge.lane.up",
         "gauge",
         "1",
-        "1 while nothing holds up the delivery to the destination, else 0; /readyz says what does",
+        "1 while nothing blocks delivery to the destination, else 0; /readyz says what blocks it",
         _by_lane(lambda lane: int(not lane.problem and not lane.stopped)),
     ),
     Instrument(
         "netra_bridge.lag",
         "gauge",
         "s",
-        "How far the destination is behind: the time since the moment up to which live traffic was followed",
+        "How far the destination is behind: the time since the moment up to which live traffic has been followed",
         _age_by_lane(lambda lane: lane.watermark_ns),
     ),
     Instrument(
@@ -117,31 +117,29 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "netra_bridge.api.calls",
         "counter",
         "{call}",
-        "Calls to Netra by the HTTP status of the answer; none stands for no answer",
+        "Calls to Netra by the HTTP status of the response; none means no response",
         _api_calls,
     ),
     Instrument(
         "netra_bridge.api.retries",
         "counter",
         "{retry}",
-        "Calls to Netra that had to be made again",
+        "Calls to Netra that were retried",
         lambda health: [(health.api_retries, {})],
     ),
     Instrument(
         "netra_bridge.usage.up",
         "gauge",
         "1",
-        "1 while nothing keeps usage from being polled, else 0; /readyz says what does",
+        "1 while nothing blocks the polling of usage, else 0; /readyz says what blocks it",
         _by_usage(lambda usage, _: int(not usage.problem)),
     ),
     Instrument(
         "netra_bridge.usage.age",
         "gauge",
         "s",
-        "The time since all usage that was due was last asked for, or since the start",
+        "The time since all usage that was due was last polled, or since the start",
         _by_usage(lambda usage, now_ns: max(0, now_ns - (usage.polled_ns or usage.started_ns)) / NS_PER_S),
     ),
-    Instrument(
-        "netra_bridge.build.info", "gauge", "1", "Always 1; its attributes say which version is running", _build
-    ),
+    Instrument("netra_bridge.build.info", "gauge", "1", "Always 1; the attributes name the running version", _build),
 )

@@ -1,7 +1,7 @@
-"""Counters that outlive the process, as exporters are to be told of them.
+"""Export counters that persist across restarts.
 
-The SDK takes it that a counter starts at 0 with the process. Those of usage go on where they were: a cumulative one has
-counted since the origin of the ledger, and of a delta the first one after a start is no change at all.
+The SDK assumes that a counter starts at 0 with the process. The counters of usage continue from their stored values: a
+cumulative counter started at the origin of the ledger, and the first delta after a start is not a change.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from netra_otel_bridge.usage.instruments import USAGE_COUNTERS
 _NAMES = frozenset(counter.name for counter in USAGE_COUNTERS)
 
 
-class OutlivingCounters(MetricExporter):
-    """Hands everything to ``exporter``, the counters of usage as what they are; ``origin_ns`` is when they began."""
+class PersistentCounters(MetricExporter):
+    """Passes metrics to ``exporter``, and corrects the counters of usage, which started at ``origin_ns``."""
 
     def __init__(self, exporter: MetricExporter, origin_ns: Callable[[], int]) -> None:
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)
@@ -35,12 +35,12 @@ class OutlivingCounters(MetricExporter):
         self._seen: set[tuple[str, object]] = set()
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """As `MetricExporter.export`."""
+        """Export as `MetricExporter.export` does."""
         resources = [
             replace(
                 resource,
                 scope_metrics=[
-                    replace(scope, metrics=[self._as_it_is(metric) for metric in scope.metrics])
+                    replace(scope, metrics=[self._corrected(metric) for metric in scope.metrics])
                     for scope in resource.scope_metrics
                 ],
             )
@@ -49,21 +49,21 @@ class OutlivingCounters(MetricExporter):
         return self._exporter.export(replace(metrics_data, resource_metrics=resources), timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """As `MetricExporter.force_flush`."""
+        """Flush as `MetricExporter.force_flush` does."""
         return self._exporter.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """As `MetricExporter.shutdown`."""
+        """Shut down as `MetricExporter.shutdown` does."""
         self._exporter.shutdown(timeout_millis, **kwargs)
 
-    def _as_it_is(self, metric: Metric) -> Metric:
+    def _corrected(self, metric: Metric) -> Metric:
         data = metric.data
         if metric.name not in _NAMES or not isinstance(data, Sum):
             return metric
         points: list[NumberDataPoint] = list(data.data_points)
         if data.aggregation_temporality == AggregationTemporality.CUMULATIVE:
             origin_ns = self._origin_ns()
-            points = [replace(it, start_time_unix_nano=min(origin_ns, it.time_unix_nano)) for it in points]
+            points = [replace(point, start_time_unix_nano=min(origin_ns, point.time_unix_nano)) for point in points]
         else:
             points = [point for point in points if not self._is_first(metric.name, point)]
         return replace(metric, data=replace(data, data_points=points))

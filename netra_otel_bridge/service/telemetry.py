@@ -1,7 +1,6 @@
-"""What the service measures of itself, as OpenTelemetry metrics, and where they go (``OTEL_METRICS_EXPORTER``).
+"""The meter provider of the service, with its own metrics and those of usage.
 
-Every instrument is observable: it reads `ServiceHealth` when it is collected, so that nothing is done for it while
-spans are on their way.
+Every instrument is observable: its value is read when it is collected, so it costs nothing while spans are processed.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ T = TypeVar("T")
 
 
 class Telemetry:
-    """Shows figures to ``readers`` until `close`: those of the service itself (`INSTRUMENTS`), and others by `show`.
+    """Shows metrics to ``readers`` until `close`: those of the service itself (`INSTRUMENTS`), and more with `show`.
 
-    They come from no instance, unless ``OTEL_RESOURCE_ATTRIBUTES`` names one: with the one that the SDK makes up for each
-    process, every restart would begin new series.
+    The resource has no ``service.instance.id`` unless ``OTEL_RESOURCE_ATTRIBUTES`` sets one: the SDK makes up a new one
+    for each process, and every restart would start new series.
 
-    What figures are read off is asked for once for each instrument and collection, on the readers' own threads: it MUST
-    be safe to call on any thread and take microseconds.
+    A source of values is called once for each instrument and collection, on the readers' threads: it MUST be
+    thread-safe and return within microseconds.
     """
 
     def __init__(self, health: Callable[[], ServiceHealth], readers: Sequence[MetricReader]) -> None:
@@ -55,27 +54,27 @@ class Telemetry:
         source: Callable[[], T],
         collected: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
-        """Read ``instruments`` off what ``source`` returns; ``collected`` is told the attributes of each value that is read."""
+        """Read ``instruments`` from what ``source`` returns; ``collected`` is called with the attributes of each value read."""
         for instrument in instruments:
             _observe(self.meter, instrument, source, collected)
 
     def close(self, timeout_s: float = _CLOSE_S) -> None:
-        """Hand the last figures to exporters, and end; after ``timeout_s`` an exporter that hangs is left behind.
+        """Export the last values and shut down; an exporter that hangs is abandoned after ``timeout_s``.
 
         Blocks. May be called twice.
         """
         if self._closed:
             return
         self._closed = True
-        ending = threading.Thread(target=self._shut_down, args=(timeout_s,), name="metrics end", daemon=True)
+        ending = threading.Thread(target=self._shut_down, args=(timeout_s,), name="metrics shutdown", daemon=True)
         ending.start()
         ending.join(timeout_s)
 
     def _shut_down(self, timeout_s: float) -> None:
         try:
             self._provider.shutdown(timeout_millis=timeout_s * 1000)
-        except Exception as error:  # noqa: BLE001  the SDK raises a bare Exception, and nothing is left to be done
-            _log.warning("the last metrics may not have arrived: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001  the SDK raises a bare Exception, and nothing is left to do
+            _log.warning("the last metrics may not have been exported: %s", type(error).__name__)
 
 
 def _observe(

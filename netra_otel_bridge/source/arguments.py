@@ -22,13 +22,12 @@ from netra_otel_bridge.core.model.dashboards import (
 )
 from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.core.time_text import datetime_ns, iso_ms
+from netra_otel_bridge.source.pages import PAGE_LIMIT
 
 Direction = Literal["up", "down"]
 SortOrder = Literal["asc", "desc"]
 Time = str | datetime
 """ISO 8601 text, sent as it is, or a datetime with a zone, sent as UTC milliseconds."""
-MAX_LIMIT = 100
-"""Items on a page, at most: Netra's own bound."""
 
 
 def is_above_zero(value: object) -> bool:
@@ -47,9 +46,9 @@ def end_text(when: Time) -> str:
 
 
 def page_size(limit: int | None) -> int | None:
-    """Items on a page, 1 to `MAX_LIMIT`; ``None`` leaves it to Netra (20)."""
-    if limit is not None and not (isinstance(limit, int) and 1 <= limit <= MAX_LIMIT):
-        raise UsageError(f"limit is {limit!r:.80}, and Netra takes 1 to {MAX_LIMIT}")
+    """Items on a page, 1 to `PAGE_LIMIT`; ``None`` leaves it to Netra (20)."""
+    if limit is not None and not (isinstance(limit, int) and 1 <= limit <= PAGE_LIMIT):
+        raise UsageError(f"limit is {limit!r:.80}, and Netra takes 1 to {PAGE_LIMIT}")
     return limit
 
 

@@ -27,7 +27,6 @@ from netra_otel_bridge.core.model.netra import (
 from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.source import schema
 from netra_otel_bridge.source.arguments import (
-    MAX_LIMIT,
     Direction,
     SortOrder,
     Time,
@@ -39,7 +38,7 @@ from netra_otel_bridge.source.arguments import (
 )
 from netra_otel_bridge.source.dashboard import AsyncDashboard
 from netra_otel_bridge.source.endpoint import query, segment
-from netra_otel_bridge.source.pages import read_pages
+from netra_otel_bridge.source.pages import PAGE_LIMIT, read_pages
 from netra_otel_bridge.source.transport import Call, Transport, TransportStats
 
 T = TypeVar("T")
@@ -247,7 +246,7 @@ class AsyncNetraClient:
         session_id: str | None = None,
         user_id: str | None = None,
         tenant_id: str | None = None,
-        limit: int | None = MAX_LIMIT,
+        limit: int | None = PAGE_LIMIT,
         cursor: str | None = None,
         direction: Direction | None = "down",
         sort_field: str | None = None,
@@ -269,7 +268,7 @@ class AsyncNetraClient:
         self,
         trace_id: str,
         *,
-        limit: int | None = MAX_LIMIT,
+        limit: int | None = PAGE_LIMIT,
         cursor: str | None = None,
         direction: Direction | None = "down",
         span_name: str | None = None,

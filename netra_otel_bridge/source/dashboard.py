@@ -29,7 +29,6 @@ from netra_otel_bridge.core.model.dashboards import (
 from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.source import charts
 from netra_otel_bridge.source.arguments import (
-    MAX_LIMIT,
     SortOrder,
     Time,
     chart_query,
@@ -40,7 +39,7 @@ from netra_otel_bridge.source.arguments import (
     summary_query,
 )
 from netra_otel_bridge.source.endpoint import query, segment
-from netra_otel_bridge.source.pages import DEFAULT_LIMIT, read_pages
+from netra_otel_bridge.source.pages import DEFAULT_LIMIT, PAGE_LIMIT, read_pages
 from netra_otel_bridge.source.transport import Call, Transport
 
 _BASE = "/public/dashboard"
@@ -92,7 +91,7 @@ class AsyncDashboard:
         sort_field: SessionSort | None = None,
         sort_order: SortOrder | None = None,
         *,
-        limit: int | None = MAX_LIMIT,
+        limit: int | None = PAGE_LIMIT,
     ) -> AsyncIterator[SessionStats]:
         """All sessions in a range of time, page after page of ``limit``. Ends only where Netra says that it ends."""
         pages = self.iter_session_pages(start_time, end_time, filters, sort_field, sort_order, limit=limit)
@@ -108,7 +107,7 @@ class AsyncDashboard:
         sort_field: SessionSort | None = None,
         sort_order: SortOrder | None = None,
         *,
-        limit: int | None = MAX_LIMIT,
+        limit: int | None = PAGE_LIMIT,
     ) -> AsyncIterator[SessionStatsPage]:
         """The pages of `iter_session_stats`, with what could not be read. Raises as `read_pages`."""
 

@@ -7,7 +7,6 @@ to the loopback interface only, unless that is allowed in so many words.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -15,6 +14,7 @@ from urllib.parse import quote
 from yarl import URL
 
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
+from netra_otel_bridge.core.hosts import is_loopback
 
 _TELEMETRY = "/telemetry"
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\])")
@@ -49,16 +49,6 @@ def base_url(endpoint: str, *, allow_insecure: bool) -> str:
             hint="use https, or allow_insecure",
         )
     return str(url.origin()) + url.raw_path.rstrip("/").removesuffix(_TELEMETRY).rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own loopback interface."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def request_headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:

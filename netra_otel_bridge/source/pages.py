@@ -1,4 +1,4 @@
-"""Paging, as a small state machine: `Pager` decides, `read_pages` asks.
+"""Paging, as a small state machine: `Pager` decides, `read_pages` asks, `with_restarts` survives cursors that expire.
 
 The cursor of the next page is that of the last item of this one. Paging must therefore always advance:
 
@@ -30,9 +30,14 @@ from netra_otel_bridge.core.model.netra import SpansPage, TracesPage, TraceSpan,
 _log = logging.getLogger(__name__)
 Page = TracesPage | SpansPage | SessionStatsPage
 PageT = TypeVar("PageT", TracesPage, SpansPage, SessionStatsPage)
-EMPTY_TRIES = 3
+PAGE_LIMIT = 100
+"""Items on a page, at most: Netra's own bound."""
 DEFAULT_LIMIT = 20
 """Items on a page when no limit is asked for, as Netra documents it."""
+EMPTY_TRIES = 3
+"""Requests for a page that is empty and promises more."""
+RESTARTS = 3
+"""Restarts in a row of a listing whose cursor Netra rejects, without getting further than before."""
 
 
 class Pager:
@@ -138,6 +143,37 @@ async def read_pages(
             await clock.sleep(backoff.delay_s(pager.empty_tries - 1))
 
 
+async def with_restarts(
+    read: Callable[[str | None], AsyncIterator[PageT]],
+    *,
+    cursor: str | None = None,
+    on_restart: Callable[[], None] = lambda: None,
+) -> AsyncIterator[PageT]:
+    """Yield the pages of a listing from ``cursor`` on; when Netra rejects a cursor, list again from the first page.
+
+    ``read`` yields the pages from a cursor on. ``on_restart`` is called before each restart: the pages after it repeat
+    items that were yielded before. Raises what ``read`` raises, and `NetraRejected` after `RESTARTS` restarts in a row
+    that brought no more items than an earlier try.
+    """
+    most_items = tries = 0
+    while True:
+        items = 0
+        try:
+            async for page in read(cursor):
+                items += len(_items(page)) + len(page.unreadable)
+                yield page
+        except NetraRejected as error:
+            tries = 1 if items > most_items else tries + 1
+            most_items = max(most_items, items)
+            has_cursor = cursor is not None or isinstance(error, NetraCursorRefused)
+            if not has_cursor or tries > RESTARTS:
+                raise
+        else:
+            return
+        cursor = None
+        on_restart()
+
+
 def _is_empty(page: Page) -> bool:
     return not _items(page) and not page.unreadable
 
@@ -154,8 +190,3 @@ def _items(page: Page) -> Sequence[TraceSummary | TraceSpan | SessionStats]:
 
 def _id(item: TraceSummary | TraceSpan | SessionStats) -> str:
     return item.session_id if isinstance(item, SessionStats) else item.id
-
-
-PAGE_LIMIT = 100
-RESTARTS = 3
-"""How often a listing, or a trace, is begun again because its cursor expired."""

@@ -1,10 +1,10 @@
-"""REMEMBER: what each destination has had, kept in a directory so that no crash loses it (SQLite).
+"""REMEMBER: which spans each destination has acknowledged, in an SQLite database that survives a crash.
 
-``store`` opens a state and hands out a `LaneState` per destination; ``opening`` makes a state and checks one before it
-is used, ``lock`` lets one bridge at a time in, ``files`` names and writes what lies beside the database, ``schema``
-and ``record`` are the tables and what is written to them, ``spent`` sums up what the spans cost. ``amend`` is for
-operators: `reset`, `discard`; `read_status` and `dead_letters` look on while a bridge works. ``checkpoint`` is a state
-that goes with the work it is for.
+``store`` is the public face. It hands out a `LaneState` (``lane``) per destination and a `MeterState` (``meter``) per
+source, which share one ``database``: files, lock, one reader, one writer. ``checks`` makes a state and checks an existing
+one, ``files`` and ``lock`` handle the files beside the database, ``schema`` has the tables and migrations. ``rows`` and
+``costs`` read and write rows inside a transaction. ``maintenance`` is for operators (`reset`, `discard`), ``status``
+reads a state while a bridge uses it, and ``checkpoint`` makes a state that lasts only until its work is finished.
 """
 
 from netra_otel_bridge.state.checkpoint import checkpoint

@@ -1,4 +1,4 @@
-"""A state that lasts as long as the work it is for."""
+"""A state that lasts only until its work is finished."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from netra_otel_bridge.state.store import StateStore
 
 @contextmanager
 def checkpoint(directory: Path, clock: Clock) -> Iterator[StateStore]:
-    """The open state in ``directory``. At the end the progress is forgotten; dead letters stay, else the folder goes.
+    """Open the state in ``directory`` for the block, then forget its progress and, without dead letters, delete it.
 
-    After an exception all of it stays, for the next attempt. Raises `StateError`.
+    After an exception everything stays, so that the next attempt resumes. Raises `StateError`.
     """
     with StateStore.open(directory, clock) as store:
         yield store
         store.forget_progress()
-        is_spent = not store.lanes()
-    if is_spent and not any(directory.glob("discarded-*")):
+        is_empty = not store.lanes()
+    if is_empty and not any(directory.glob("discarded-*")):
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""How a state is made, and what is checked before one is used.
+"""Make a state, and check an existing one before it is used.
 
-Made: the database under another name, then the file that says that there is a state, then the database's own name,
-each durable before the next. Killed before the second, there is no state and the next start makes it; killed after it,
-the next start gives the database its name. Whatever else is missing was taken away by somebody.
+A state is made in three steps, each durable before the next: the database under a temporary name, the marker that says
+that a state exists, the rename of the database. After a kill before the marker there is no state, and the next start
+makes one. After a kill in between, the next start does the rename. If anything else is missing, somebody removed it.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ _HEADER_BYTES = 100
 
 
 def is_there(files: Files) -> bool:
-    """Whether there is a state, be it a damaged one. Raises `OSError`."""
+    """Return whether there is a state, intact or damaged. Raises `OSError`."""
     return any(map(exists, files.kept))
 
 
 def is_unnamed(files: Files) -> bool:
-    """Whether a crash came between the marker and the database's own name: the next start finishes it."""
+    """Return whether a crash came between the marker and the rename of the database: the next start finishes it."""
     return files.unfinished.exists() and [path for path in files.kept if exists(path)] == [files.marker]
 
 
 def make_ready(files: Files) -> None:
-    """Make the state, or finish or check the one that is there. The caller holds the lock.
+    """Make a state, or finish and check the existing one. The caller holds the lock.
 
     Raises `StateUnusable`, `OSError`, `sqlite3.Error`.
     """
     if not is_there(files):
         _make(files)
     elif is_unnamed(files):
-        _name(files)
+        _rename(files)
     _check_files(files)
     with closing(schema.connect(files.database, schema.Mode.READ)) as connection:
         check_identity(connection, files)
@@ -58,18 +58,18 @@ def make_ready(files: Files) -> None:
 
 
 def check_identity(connection: sqlite3.Connection, files: Files) -> None:
-    """Raises `StateUnusable` if the database is another program's, a newer bridge's or another state's."""
+    """Raise `StateUnusable` if the database is another program's, a newer bridge's or another state's."""
     if schema.pragma(connection, "application_id") != schema.APPLICATION_ID:
         raise unusable(files.directory, f"{files.database} is another program's database")
     version = schema.version_of(connection)
     if version > schema.newest():
         raise unusable(
             files.directory,
-            f"it was written by a newer netra-otel-bridge: install that version (schema {version}, this one knows "
-            f"{schema.newest()})",
+            f"it was written by a newer netra-otel-bridge: install that version (its schema is {version}, this "
+            f"version supports {schema.newest()})",
         )
     if version < 1:
-        raise unusable(files.directory, f"{files.database} has no version of its schema")
+        raise unusable(files.directory, f"{files.database} has no schema version")
     row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchall()
     if row != [(read_marker(files),)]:
         raise unusable(files.directory, f"{files.database} and {files.marker} are of different states")
@@ -89,18 +89,18 @@ def _make(files: Files) -> None:
     sync_file(files.unfinished)
     sync_directory(files.directory)
     write_marker(files, generation)
-    _name(files)
+    _rename(files)
 
 
-def _name(files: Files) -> None:
+def _rename(files: Files) -> None:
     files.unfinished.rename(files.database)
     sync_directory(files.directory)
 
 
 def _check_files(files: Files) -> None:
-    """What can be told without SQLite, which takes an empty file for a new database."""
+    """Check what needs no SQLite, which would take an empty file for a new database."""
     if read_marker(files) is None:
-        raise unusable(files.directory, f"{files.marker}, which says which state this is, is missing")
+        raise unusable(files.directory, f"the marker {files.marker} is missing")
     if not files.database.exists():
         raise unusable(files.directory, f"{files.database} is missing")
     if not files.database.is_file():
@@ -126,12 +126,12 @@ def _check_header(files: Files) -> None:
         expected_bytes = _number(header, 28) * (65536 if page_bytes == 1 else page_bytes)
         if size_bytes < expected_bytes:
             raise unusable(
-                files.directory, f"{files.database} is truncated: {size_bytes} of {expected_bytes} bytes are there"
+                files.directory, f"{files.database} is truncated: it has {size_bytes} of {expected_bytes} bytes"
             )
 
 
 def _number(header: bytes, offset: int) -> int:
-    """A field of an SQLite header (https://sqlite.org/fileformat2.html, 1.3)."""
+    """Return a field of an SQLite header (https://sqlite.org/fileformat2.html, 1.3)."""
     return int.from_bytes(header[offset : offset + 4], "big")
 
 

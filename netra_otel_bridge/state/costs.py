@@ -1,8 +1,8 @@
-"""What the spans cost that a lane's destination has: by trace, and summed by tenant and UTC hour.
+"""Costs of the spans that a lane's destination has: by trace, and summed by tenant and UTC hour.
 
-A sum is changed in the transaction that records the trace, by what the trace cost before and costs now. A trace that is
-forgotten by age stays in the sums. Each function is part of a transaction that the caller opened, and raises
-`sqlite3.Error`.
+The transaction that records a trace changes the sums by the difference between its old and its new cost. A trace that is
+deleted for its age stays in the sums. Each function runs inside a transaction that the caller opened, and raises
+`sqlite3.Error`. In the database, columns and tables named ``spent`` hold these costs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state.schema import chunks, int64, readable, storable, version_of
 
 KEPT_NS = 62 * 24 * HOUR_NS
-"""How long sums are kept, at least: the present month and the one before."""
+"""Minimum time that sums are kept: the current month and the previous one."""
 _SINCE_VERSION = 2
 _IDS = 500
 _decoder = msgspec.msgpack.Decoder(TraceCost)
@@ -26,20 +26,20 @@ Changes = dict[tuple[str, int], tuple[int, int, float]]
 """Tokens, requests and cost to add, by tenant and hour."""
 
 
-def encoded(spent: TraceCost) -> bytes | None:
-    """What a trace cost as a column; ``None`` for nothing."""
-    return msgspec.msgpack.encode(spent) if spent.hours or spent.untaken else None
+def encoded(cost: TraceCost) -> bytes | None:
+    """Return the cost of a trace as a column; ``None`` for an empty one."""
+    return msgspec.msgpack.encode(cost) if cost.hours or cost.untaken else None
 
 
 def decoded(column: bytes | None) -> TraceCost:
-    """The inverse of `encoded`."""
+    """Return the cost that `encoded` was given."""
     return _decoder.decode(column) if column is not None else TraceCost()
 
 
 def replace(connection: sqlite3.Connection, lane: int, records: Iterable[TraceRecord]) -> int:
-    """Change the sums to what these traces, each named once, cost now. Returns how many of them are known.
+    """Update the sums to the new costs of these traces, each given once; return how many of them have a row.
 
-    To be called before their rows are written.
+    Call this before writing their rows.
     """
     now = {storable(record.trace_id): record.cost.hours for record in records}
     changes: Changes = {}
@@ -63,10 +63,10 @@ def replace(connection: sqlite3.Connection, lane: int, records: Iterable[TraceRe
 
 
 def forget(connection: sqlite3.Connection, lane: int, from_ns: int | None) -> None:
-    """Change the sums to what is left when all traces that start at ``from_ns`` or later, or all, are forgotten.
+    """Take out of the sums all traces that start at ``from_ns`` or later, or all traces.
 
-    In whole hours from ``from_ns`` on only traces count that are known: those forgotten by age will be read again.
-    To be called before the traces' rows are deleted.
+    Whole hours from ``from_ns`` on then hold only traces that have a row: traces deleted for their age are read again.
+    Call this before deleting the traces' rows.
     """
     connection.execute("DELETE FROM reconciled WHERE lane = ?", (lane,))
     if from_ns is None:
@@ -91,12 +91,12 @@ def forget(connection: sqlite3.Connection, lane: int, from_ns: int | None) -> No
 
 
 def prune(connection: sqlite3.Connection, lane: int, before_ns: int) -> None:
-    """Forget the sums of hours that began `KEPT_NS` before ``before_ns``."""
+    """Delete the sums of hours that began more than `KEPT_NS` before ``before_ns``."""
     connection.execute("DELETE FROM spent WHERE lane = ? AND hour_ns < ?", (lane, int64(before_ns - KEPT_NS)))
 
 
 def tenants(connection: sqlite3.Connection, lane: int, window: Window) -> list[str]:
-    """Those with a sum in the hours that begin in ``window``."""
+    """Return the tenants with a sum in the hours that begin in ``window``."""
     rows = connection.execute(
         "SELECT DISTINCT tenant_id FROM spent WHERE lane = ? AND hour_ns >= ? AND hour_ns < ? ORDER BY tenant_id",
         (lane, window.start_ns, window.end_ns),
@@ -105,7 +105,7 @@ def tenants(connection: sqlite3.Connection, lane: int, window: Window) -> list[s
 
 
 def total(connection: sqlite3.Connection, lane: int, tenant_id: str, window: Window) -> tuple[int, float]:
-    """Tokens and cost of a tenant in the hours that begin in ``window``."""
+    """Return tokens and cost of a tenant in the hours that begin in ``window``."""
     ((tokens, cost),) = connection.execute(
         """SELECT sum(tokens), sum(cost) FROM spent
         WHERE lane = ? AND tenant_id = ? AND hour_ns >= ? AND hour_ns < ?""",
@@ -115,7 +115,7 @@ def total(connection: sqlite3.Connection, lane: int, tenant_id: str, window: Win
 
 
 def reconcile(connection: sqlite3.Connection, lane: int, found: Sequence[Reconciliation]) -> None:
-    """These are the reconciliations of the lane now."""
+    """Replace the reconciliations of the lane."""
     connection.execute("DELETE FROM reconciled WHERE lane = ?", (lane,))
     connection.executemany(
         """INSERT INTO reconciled (lane, tenant_id, start_ns, end_ns, replayed_tokens, replayed_cost, reported_tokens,
@@ -129,7 +129,7 @@ def reconcile(connection: sqlite3.Connection, lane: int, found: Sequence[Reconci
 
 
 def reconciled(connection: sqlite3.Connection, lane: int) -> tuple[Reconciliation, ...]:
-    """The latest reconciliations of the lane, by tenant; none where an older bridge's tables are not brought up to date."""
+    """Return the latest reconciliations of the lane, by tenant; none if the tables are of an older schema."""
     if version_of(connection) < _SINCE_VERSION:
         return ()
     rows = connection.execute(
@@ -159,7 +159,7 @@ def _change(changes: Changes, hours: Iterable[HourCost], sign: int) -> None:
 
 
 def _apply(connection: sqlite3.Connection, lane: int, changes: Changes) -> None:
-    """Add to the sums; one that no span is left of goes."""
+    """Add to the sums; delete a sum without spans."""
     rows = [
         (lane, storable(tenant_id), hour_ns, tokens, requests, cost)
         for (tenant_id, hour_ns), (tokens, requests, cost) in changes.items()

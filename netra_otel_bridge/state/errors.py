@@ -1,4 +1,4 @@
-"""What the operating system and SQLite say about a state, as the bridge's errors: one line, the path, what to do."""
+"""Turn errors of the operating system and SQLite into the bridge's own: one line with the path and what to do."""
 
 from __future__ import annotations
 
@@ -17,45 +17,46 @@ _NO_DIRECTORY = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-MAKE_ROOM = "make room, then start again: what was answered since the last transaction is sent again"
+MAKE_ROOM = "make room, then start again; spans acknowledged since the last transaction are sent again"
 MAKE_WRITABLE = "give this user the right to write there, or name another directory with --state"
-LOOK_AT_DISK = "look at the disk, its room, its quota and the system's log, then start again"
+LOOK_AT_DISK = "look at the disk, the room left on it, the quota and the system log, then start again"
 
 
 def unusable(directory: Path, what: str) -> StateUnusable:
-    """A check that failed, with the two ways on."""
+    """Return the error of a failed check, with the two ways out."""
     return StateUnusable(
         f"the state in {directory} cannot be used: {what}",
-        hint=f"put back a backup of the directory, or start anew with `netra-otel-bridge state reset --all --state "
-        f"{shlex.quote(str(directory))}`, which sends again what was delivered",
+        hint=f"put back a backup of the directory, or start over with `netra-otel-bridge state reset --all --state "
+        f"{shlex.quote(str(directory))}`, which sends everything again",
     )
 
 
 def no_state(directory: Path) -> StateUnusable:
-    """There is nothing to look at, which is not the same as a state that is damaged."""
+    """Return the error of a directory without a state, which is not the same as a damaged state."""
     return StateUnusable(
-        f"there is no state in {directory}", hint="name the directory with --state; a first replay or run makes it"
+        f"there is no state in {directory}", hint="name the directory with --state; the first replay or run creates it"
     )
 
 
 def unreadable(directory: Path, error: OSError) -> StateUnusable:
-    """Somebody looks at a state who may not."""
+    """Return the error of a user who may not read the state."""
     return StateUnusable(
-        f"the state in {directory} cannot be read: {error.strerror}", hint="do this as the user that the bridge runs as"
+        f"the state in {directory} cannot be read: {error.strerror}",
+        hint="run this as the user that the bridge runs as",
     )
 
 
 def unknown_destination(directory: Path, destination: str, known: list[str]) -> UsageError:
-    """No lane of the state leads to ``destination``."""
+    """Return the error of a destination that has no lane in the state."""
     return UsageError(
-        f"the state in {directory} knows no destination {destination!r}",
-        hint=f"it knows {', '.join(known)}" if known else "it knows none yet",
+        f"the state in {directory} has no destination {destination!r}",
+        hint=f"it has {', '.join(known)}" if known else "it has none yet",
     )
 
 
 def not_written(where: Path, what: str, hint: str) -> StateNotWritten:
-    """Progress could not be made durable at ``where``."""
-    return StateNotWritten(f"cannot keep the progress in {where}: {what}", hint=hint)
+    """Return the error of progress that could not be made durable at ``where``."""
+    return StateNotWritten(f"cannot save progress in {where}: {what}", hint=hint)
 
 
 @contextmanager

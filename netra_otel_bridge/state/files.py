@@ -1,11 +1,11 @@
-"""The files of a state directory, each written so that a crash leaves the old content or the new, never half of one.
+"""The files of a state directory. Each is written so that a crash leaves its old content or its new, never a mixture.
 
-state.db         the database; state.db-wal and state.db-shm are SQLite's own
-generation       says that there is a state, and which: an emptied directory is a first run, an emptied file is not
-lock             held by the bridge that works with the state, with its pid
-sum              size and BLAKE2b of state.db while no bridge works with it; none after a crash
-state.db.new     a database that is not finished: the next start finishes it or builds it again
-discarded-TIME/  what was there before somebody started anew on purpose
+state.db         the database; state.db-wal and state.db-shm belong to SQLite
+generation       marks that a state exists, and which one: an emptied directory is a first run, an emptied database is not
+lock             held by the bridge that uses the state; contains its pid
+sum              size and BLAKE2b hash of state.db while no bridge uses it; missing after a crash
+state.db.new     an unfinished database: the next start finishes it or makes it again
+discarded-TIME/  what was there before somebody started over on purpose
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SUM = "blake2b "
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the parts of a state lie."""
+    """The paths of one state's files."""
 
     directory: Path
 
@@ -40,7 +40,7 @@ class Files:
 
     @property
     def index(self) -> Path:
-        """SQLite's index of the log, shared between processes; of no use without one."""
+        """SQLite's index of the log, shared between processes; useless without a log."""
         return self.directory / "state.db-shm"
 
     @property
@@ -61,18 +61,18 @@ class Files:
 
     @property
     def kept(self) -> tuple[Path, ...]:
-        """What only a state that was finished has."""
+        """The files that only a finished state has."""
         return self.marker, self.database, self.log, self.sum
 
     @property
     def drafts(self) -> tuple[Path, ...]:
-        """What a crash can leave of a file that was being written."""
+        """The files that a crash can leave while another is being written."""
         new = [self.unfinished.with_name(self.unfinished.name + end) for end in ("", "-journal", "-wal", "-shm")]
         return *new, _draft(self.marker), _draft(self.sum)
 
 
 def make_directory(path: Path) -> None:
-    """Make ``path``, for its owner alone, and its parents; their names last. Raises `OSError`."""
+    """Make ``path``, accessible to its owner alone, and its parents, durably. Raises `OSError`."""
     if path.is_dir():
         return
     if not path.parent.exists():
@@ -83,17 +83,17 @@ def make_directory(path: Path) -> None:
 
 
 def give_to_owner(path: Path) -> None:
-    """What root makes in somebody else's directory is to be theirs: a service could not open it. Raises `OSError`.
+    """Give a file that root made to the owner of its directory: a service could not open it otherwise. Raises `OSError`.
 
-    What they put a link in the place of stays whose it is.
+    A symbolic link is not followed.
     """
     if os.geteuid() == 0:
-        theirs = path.parent.stat()
-        os.chown(path, theirs.st_uid, theirs.st_gid, follow_symlinks=False)
+        parent = path.parent.stat()
+        os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory last as long as the files' content. Raises `OSError`."""
+    """Make the names in a directory durable. Raises `OSError`."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -102,7 +102,7 @@ def sync_directory(path: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make what was written to a file last. Raises `OSError`."""
+    """Make the content of a file durable. Raises `OSError`."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)
@@ -111,55 +111,60 @@ def sync_file(path: Path) -> None:
 
 
 def remove(*paths: Path) -> None:
-    """Delete those of ``paths`` that are there. Raises `OSError`."""
+    """Delete those of ``paths`` that exist. Raises `OSError`."""
     for path in paths:
         with suppress(FileNotFoundError):
             path.unlink()
 
 
 def write_marker(files: Files, generation: str) -> None:
-    """Say that there is a state, and which. Raises `OSError`."""
+    """Write the marker: a state exists, and it is this one. Raises `OSError`."""
     _write_whole(files.marker, f"{_MARKER}{generation}\n")
 
 
 def read_marker(files: Files) -> str | None:
-    """Which state this is; ``None`` where nothing says so. Raises `StateUnusable`."""
+    """Return which state this is; ``None`` without a marker. Raises `StateUnusable`."""
     try:
         text = files.marker.read_text("ascii", "replace")
     except FileNotFoundError:
         return None
     generation = text.removeprefix(_MARKER).rstrip("\n")
     if not text.startswith(_MARKER) or not generation.isalnum():
-        raise unusable(files.directory, f"{files.marker} does not say which state this is")
+        raise unusable(files.directory, f"{files.marker} is not a valid marker")
     return generation
 
 
 def write_sum(files: Files) -> None:
-    """Note size and BLAKE2b of the database. Nobody may have it open. Raises `OSError`."""
+    """Write size and hash of the database. Nobody may have it open. Raises `OSError`."""
     size_bytes, digest = _digest(files.database)
     _write_whole(files.sum, f"{_SUM}{digest} {size_bytes}\n")
 
 
 def check_sum(files: Files) -> None:
-    """Raises `StateUnusable` if there is a sum and the database is another; `OSError`. Nobody may have it open."""
+    """Raise `StateUnusable` if there is a checksum and the database differs from it. Nobody may have the database open.
+
+    Raises `OSError`.
+    """
     try:
         text = files.sum.read_text("ascii", "replace")
     except FileNotFoundError:
         return
     noted_digest, _, noted_bytes = text.removeprefix(_SUM).rstrip("\n").partition(" ")
     if not text.startswith(_SUM) or not noted_bytes.isdecimal():
-        raise unusable(files.directory, f"{files.sum} does not hold a sum")
+        raise unusable(files.directory, f"{files.sum} is not a valid checksum")
     if size_bytes_of(files.log):
-        raise unusable(files.directory, f"{files.log} does not belong to {files.database}, which was closed in order")
+        raise unusable(files.directory, f"{files.log} does not belong to {files.database}, which was closed cleanly")
     size_bytes, digest = _digest(files.database)
     if size_bytes != int(noted_bytes):
-        raise unusable(files.directory, f"{files.database} has {size_bytes} bytes and was closed with {noted_bytes}")
+        raise unusable(
+            files.directory, f"{files.database} has {size_bytes} bytes; it had {noted_bytes} when it was closed"
+        )
     if digest != noted_digest:
-        raise unusable(files.directory, f"{files.database} was altered since it was closed: its sum differs")
+        raise unusable(files.directory, f"{files.database} was changed after it was closed: its checksum differs")
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something at ``path``, be it a link to nothing. Raises `OSError` if that may not be known."""
+    """Return whether ``path`` exists, also as a dangling link. Raises `OSError` if that cannot be determined."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -168,7 +173,7 @@ def exists(path: Path) -> bool:
 
 
 def size_bytes_of(path: Path) -> int:
-    """A file's size; 0 if it is not there. Raises `OSError`."""
+    """Return a file's size; 0 if it does not exist. Raises `OSError`."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -176,12 +181,12 @@ def size_bytes_of(path: Path) -> int:
 
 
 def _digest(path: Path) -> tuple[int, str]:
-    sum_, size_bytes = hashlib.blake2b(digest_size=32), 0
+    hash_, size_bytes = hashlib.blake2b(digest_size=32), 0
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK_BYTES):
-            sum_.update(block)
+            hash_.update(block)
             size_bytes += len(block)
-    return size_bytes, sum_.hexdigest()
+    return size_bytes, hash_.hexdigest()
 
 
 def _draft(path: Path) -> Path:

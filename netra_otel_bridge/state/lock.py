@@ -1,4 +1,4 @@
-"""The lock of a state: one bridge at a time. The system frees it when the process ends, however it ends."""
+"""The lock of a state: one bridge at a time. The system releases it when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ATTEMPTS = 10_000
 
 
 class Lock:
-    """A lock that is held, until `release`. Its file says who holds it; processes started by exec do not inherit it."""
+    """A lock, held until `release`. Its file names the owner; processes started by exec do not inherit it."""
 
     def __init__(self, path: Path, file: int) -> None:
         self.path = path
@@ -26,11 +26,11 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path, clock: Clock) -> Lock:
-        """Take the lock, making its file if needed. Raises `StateBusy` naming the owner, and `OSError`."""
+        """Take the lock; make its file if needed. Raises `StateBusy`, which names the owner, and `OSError`."""
         while True:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                _take_alone(file, path)
+                _take_exclusively(file, path)
                 if _is_at(file, path):
                     give_to_owner(path)
                     owner = f"pid {os.getpid()} since {iso_ms(clock.now_ns())}\n".encode("ascii")
@@ -43,7 +43,7 @@ class Lock:
             os.close(file)
 
     def release(self) -> None:
-        """Free the lock; nobody owns the state any more."""
+        """Release the lock and remove the owner from its file."""
         try:
             os.ftruncate(self._file, 0)
         finally:
@@ -51,7 +51,7 @@ class Lock:
 
 
 def owner(path: Path) -> int | None:
-    """The pid of the bridge that holds the lock, or ``None``. Raises `OSError`."""
+    """Return the pid of the bridge that holds the lock, or ``None``. Raises `OSError`."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -63,10 +63,10 @@ def owner(path: Path) -> int | None:
         os.close(file)
 
 
-def _take_alone(file: int, path: Path) -> None:
-    """Raises `StateBusy` if a bridge has the lock.
+def _take_exclusively(file: int, path: Path) -> None:
+    """Lock the file, or raise `StateBusy` if a bridge has it.
 
-    `owner` shares the lock for an instant. Where sharing it works, no bridge has it, and it is worth another attempt.
+    `owner` takes the lock shared for an instant. If a shared lock succeeds here, no bridge has it, so try again.
     """
     for _ in range(_ATTEMPTS):
         if _try(file, fcntl.LOCK_EX):
@@ -88,7 +88,7 @@ def _busy(path: Path, file: int) -> StateBusy:
     said = _OWNER.fullmatch(_content(file))
     who = f"another bridge (pid {said[1]}, since {said[2]})" if said is not None else "another bridge"
     return StateBusy(
-        f"{who} works with the state in {path.parent}", hint="stop it, or name another directory with --state"
+        f"the state in {path.parent} is in use by {who}", hint="stop it, or name another directory with --state"
     )
 
 
@@ -97,7 +97,7 @@ def _content(file: int) -> str:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Whether the open file still is the one at the path: somebody may have deleted it in between."""
+    """Return whether the path still leads to the open file: somebody may have deleted it in between."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What an operator changes on purpose, while no bridge works with the state."""
+"""Change a state on purpose, while no bridge uses it: reset, remove dead letters, start over."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.model.progress import Progress
 from netra_otel_bridge.core.time_text import iso_ms
-from netra_otel_bridge.state import costs as spent
-from netra_otel_bridge.state import schema
+from netra_otel_bridge.state import costs, schema
 from netra_otel_bridge.state.checks import is_there
 from netra_otel_bridge.state.errors import explained, no_state, unknown_destination
 from netra_otel_bridge.state.files import Files, exists, give_to_owner, sync_directory
@@ -22,7 +21,7 @@ from netra_otel_bridge.state.store import StateStore
 
 @dataclass(frozen=True, slots=True)
 class ResetReport:
-    """What a reset forgot, and the watermark from then on: the lowest of the destination's, ``None`` if it has none."""
+    """Number of traces and windows that a reset deleted, and the destination's lowest watermark afterwards, if any."""
 
     traces: int
     windows: int
@@ -30,43 +29,43 @@ class ResetReport:
 
 
 def reset(directory: str | Path, destination: str, from_ns: int | None, clock: Clock) -> ResetReport:
-    """Forget what ``destination`` has had from ``from_ns`` on, or all of it, so that it is sent again.
+    """Forget the progress of ``destination`` from ``from_ns`` on, or all of it, so that its spans are sent again.
 
-    Forgotten are traces that start at ``from_ns`` or later, and windows that end after it; a window that contains it is
-    cut there. The watermark goes back to it. Where following began is remembered, so a reset of everything follows from
-    there. What the traces cost is taken out of the sums. Dead letters and counts stay.
+    This deletes traces that start at ``from_ns`` or later and windows that end after it, cuts a window that contains it,
+    and moves the watermark back to it. The start of following stays, so after a full reset following begins there. The
+    costs of deleted traces leave the sums. Dead letters and counts stay.
 
-    Raises `UsageError` for a destination that is not known, `StateUnusable`, `StateBusy`, `StateNotWritten`.
+    Raises `UsageError` for a destination that the state does not have, `StateUnusable`, `StateBusy`, `StateNotWritten`.
     """
-    with closing(StateStore.open_there(Path(directory), clock)) as store:
+    with closing(StateStore.open_existing(Path(directory), clock)) as store:
         known = sorted({lane.destination for lane in store.lanes()})
         if destination not in known:
             raise unknown_destination(store.directory, destination, known)
-        with store.writing() as connection:
+        with store.database.writing() as connection:
             return _forget(connection, destination, from_ns)
 
 
 def remove_letters(directory: Path, destination: str | None, up_to_id: int, clock: Clock) -> int:
-    """Forget the dead letters of a destination, or of all, up to this id; returns how many that were.
+    """Delete dead letters with ids up to ``up_to_id``, of one destination or of all; return their number.
 
-    Raises what `reset` does.
+    Raises the same errors as `reset`.
     """
-    with closing(StateStore.open_there(directory, clock)) as store:
+    with closing(StateStore.open_existing(directory, clock)) as store:
         lanes = [store.lane(lane.source, lane.destination) for lane in store.lanes()]
         removed = 0
         for lane in lanes:
             if destination not in (None, lane.destination):
                 continue
-            while ids := [one.id for one in lane.dead_letters() if one.id <= up_to_id]:
+            while ids := [letter.id for letter in lane.dead_letters() if letter.id <= up_to_id]:
                 lane.commit(Progress(resolved=ids), clock.now_ns())
                 removed += len(ids)
         return removed
 
 
 def discard(directory: Path, clock: Clock) -> Path:
-    """Put what is there aside, in ``DIR/discarded-TIME``, so that the next start is a first one; nothing is deleted.
+    """Move the state's files to ``DIR/discarded-TIME`` and return that directory; the next start is then a first one.
 
-    Returns that directory. Raises `StateBusy`, `StateNotWritten`, and `StateUnusable` if there is no state.
+    Nothing is deleted. Raises `StateBusy`, `StateNotWritten`, and `StateUnusable` if there is no state.
     """
     files = Files(Path(os.path.abspath(directory)))
     with explained(files.directory):
@@ -74,7 +73,7 @@ def discard(directory: Path, clock: Clock) -> Path:
             raise no_state(files.directory)
         lock = Lock.take(files.lock, clock)
         try:
-            aside = _aside(files, clock)
+            aside = _make_aside(files, clock)
             for path in (*files.kept, files.index, *files.drafts):
                 if exists(path):
                     path.rename(aside / path.name)
@@ -85,7 +84,7 @@ def discard(directory: Path, clock: Clock) -> Path:
     return aside
 
 
-def _aside(files: Files, clock: Clock) -> Path:
+def _make_aside(files: Files, clock: Clock) -> Path:
     wanted = files.directory / f"discarded-{iso_ms(clock.now_ns())}"
     number = 1
     while True:
@@ -106,7 +105,7 @@ def _forget(connection: sqlite3.Connection, destination: str, from_ns: int | Non
         traces += _forget_traces(connection, lane, from_ns)
         for (query,) in connection.execute("SELECT id FROM query WHERE lane = ?", (lane,)).fetchall():
             windows += _forget_windows(connection, query, from_ns)
-            _follow_again(connection, query, from_ns)
+            _move_watermark_back(connection, query, from_ns)
     ((watermark_ns,),) = connection.execute(
         "SELECT min(watermark_ns) FROM query JOIN lane ON query.lane = lane.id WHERE destination = ?", key
     ).fetchall()
@@ -114,12 +113,12 @@ def _forget(connection: sqlite3.Connection, destination: str, from_ns: int | Non
 
 
 def _forget_traces(connection: sqlite3.Connection, lane: int, from_ns: int | None) -> int:
-    spent.forget(connection, lane, from_ns)
-    forgotten = connection.execute(
+    costs.forget(connection, lane, from_ns)
+    deleted = connection.execute(
         "DELETE FROM trace WHERE lane = ? AND (? IS NULL OR start_ns >= ?)", (lane, from_ns, from_ns)
     ).rowcount
-    connection.execute("UPDATE lane SET traces = traces - ? WHERE id = ?", (forgotten, lane))
-    return forgotten
+    connection.execute("UPDATE lane SET traces = traces - ? WHERE id = ?", (deleted, lane))
+    return deleted
 
 
 def _forget_windows(connection: sqlite3.Connection, query: int, from_ns: int | None) -> int:
@@ -134,7 +133,7 @@ def _forget_windows(connection: sqlite3.Connection, query: int, from_ns: int | N
     ).rowcount
 
 
-def _follow_again(connection: sqlite3.Connection, query: int, from_ns: int | None) -> None:
+def _move_watermark_back(connection: sqlite3.Connection, query: int, from_ns: int | None) -> None:
     if from_ns is None:
         connection.execute("UPDATE query SET watermark_ns = NULL WHERE id = ?", (query,))
     else:

@@ -1,4 +1,4 @@
-"""What a transaction writes. Each function is part of one that the caller opened, and raises `sqlite3.Error`."""
+"""Read and write rows inside a transaction that the caller opened. Each function raises `sqlite3.Error`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.progress import LaneStatus, Progress, TraceRecord
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.state import costs as spent
+from netra_otel_bridge.state import costs
 from netra_otel_bridge.state.schema import Stored, chunks, int64, readable, storable
 
 MAX_REASONS = 100
-"""Different reasons that are counted per lane; those that come later are counted together."""
+"""Maximum distinct reasons counted per lane; later ones are counted together as `OTHER_REASONS`."""
 OTHER_REASONS = "other reasons"
 _REASON_LENGTH = 200
 _IDS = 500
@@ -22,7 +22,7 @@ _IDS = 500
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A dead letter that is kept, since when, and for which destination. Ids ascend in the order of keeping."""
+    """A dead letter in the state: when it was recorded and for which destination. Later letters have higher ids."""
 
     id: int
     letter: DeadLetter
@@ -31,36 +31,36 @@ class StoredLetter:
 
 
 def lane_id(connection: sqlite3.Connection, source: str, destination: str) -> int:
-    """The lane's row, made if needed."""
+    """Return the id of the lane's row; insert it if needed."""
     key = storable(source), storable(destination)
     connection.execute("INSERT OR IGNORE INTO lane (source, destination) VALUES (?, ?)", key)
     return _number(connection, "SELECT id FROM lane WHERE source = ? AND destination = ?", key)
 
 
 def query_id(connection: sqlite3.Connection, lane: int, query: str) -> int:
-    """The row of a query of a lane, made if needed."""
+    """Return the id of the row of a lane's query; insert it if needed."""
     key = lane, storable(query)
     connection.execute("INSERT OR IGNORE INTO query (lane, query) VALUES (?, ?)", key)
     return _number(connection, "SELECT id FROM query WHERE lane = ? AND query = ?", key)
 
 
-def progress(connection: sqlite3.Connection, lane: int, query: int, made: Progress, now_ns: int) -> int:
-    """Everything that was done for a lane; returns the bytes that dead letters hold in the whole state."""
-    added = _traces(connection, lane, made.traces, now_ns)
-    _windows(connection, query, made.windows, now_ns)
-    if made.watermark_ns is not None:
+def record_progress(connection: sqlite3.Connection, lane: int, query: int, progress: Progress, now_ns: int) -> int:
+    """Write all of ``progress``; return the size in bytes of all dead letters in the state."""
+    added = _upsert_traces(connection, lane, progress.traces, now_ns)
+    _upsert_windows(connection, query, progress.windows, now_ns)
+    if progress.watermark_ns is not None:
         connection.execute(
             "UPDATE query SET watermark_ns = max(coalesce(watermark_ns, ?), ?), watermark_set_ns = ? WHERE id = ?",
-            (made.watermark_ns, made.watermark_ns, now_ns, query),
+            (progress.watermark_ns, progress.watermark_ns, now_ns, query),
         )
-    _lane(connection, lane, made, added, now_ns)
-    return _dead_letters(connection, lane, made, now_ns)
+    _update_lane(connection, lane, progress, added, now_ns)
+    return _write_dead_letters(connection, lane, progress, now_ns)
 
 
 def known(
     connection: sqlite3.Connection, lane: int, trace_ids: Iterable[str]
 ) -> list[tuple[Stored, bytes | None, int, int]]:
-    """Id, digest, bytes of spans, and when that was recorded, of those traces that are known."""
+    """Return id, digest, size of the span entries in bytes, and time of recording of each trace that has a row."""
     found: list[tuple[Stored, bytes | None, int, int]] = []
     for ids in chunks(map(storable, trace_ids), _IDS):
         marks = ",".join("?" * len(ids))
@@ -72,15 +72,15 @@ def known(
     return found
 
 
-def forget_traces(connection: sqlite3.Connection, lane: int, trace_ids: Sequence[Stored]) -> None:
-    """Traces that are known."""
+def delete_traces(connection: sqlite3.Connection, lane: int, trace_ids: Sequence[Stored]) -> None:
+    """Delete the rows of these traces. Each of them must have one."""
     connection.executemany("DELETE FROM trace WHERE lane = ? AND trace_id = ?", ((lane, it) for it in trace_ids))
     connection.execute("UPDATE lane SET traces = traces - ? WHERE id = ?", (len(trace_ids), lane))
 
 
 def lanes(connection: sqlite3.Connection) -> list[LaneStatus]:
-    """What is known of each lane. The watermark is that of the query that moved last."""
-    rows = connection.execute(
+    """Return the status of each lane. The watermark is the one that moved last among the lane's queries."""
+    found = connection.execute(
         """SELECT id, source, destination, delivered, refused, dead_lettered, size_bytes, traces, updated_ns, problem,
             problem_since_ns,
             (SELECT watermark_ns FROM query WHERE lane = lane.id AND watermark_ns IS NOT NULL
@@ -103,19 +103,19 @@ def lanes(connection: sqlite3.Connection) -> list[LaneStatus]:
             problem=readable(problem),
             problem_since_ns=problem_since_ns,
             reasons=_reasons(connection, lane),
-            reconciled=spent.reconciled(connection, lane),
+            reconciled=costs.reconciled(connection, lane),
         )
         for lane, source, destination, delivered, refused, dead_lettered, size_bytes, traces, updated_ns, problem,
-        problem_since_ns, watermark_ns, windows in rows
+        problem_since_ns, watermark_ns, windows in found
     ]  # fmt: skip
 
 
 def dead_letters(
     connection: sqlite3.Connection, lane_ids: Sequence[int], after_id: int, limit: int
 ) -> list[StoredLetter]:
-    """At most ``limit`` dead letters of these lanes with ids above ``after_id``, in order."""
+    """Return at most ``limit`` dead letters of these lanes with ids above ``after_id``, in order."""
     marks = ",".join("?" * len(lane_ids))
-    rows = connection.execute(
+    found = connection.execute(
         f"""SELECT dead_letter.id, recorded_ns, is_span, trace_id, span_id, reason, document, destination
         FROM dead_letter JOIN lane ON dead_letter.lane = lane.id
         WHERE lane.id IN ({marks}) AND dead_letter.id > ? ORDER BY dead_letter.id LIMIT ?""",  # noqa: S608
@@ -128,12 +128,17 @@ def dead_letters(
             recorded_ns,
             readable(destination),
         )
-        for row_id, recorded_ns, is_span, trace_id, span_id, reason, document, destination in rows
+        for row_id, recorded_ns, is_span, trace_id, span_id, reason, document, destination in found
     ]
 
 
+def has_dead_letters(connection: sqlite3.Connection) -> bool:
+    """Return whether any lane has a dead letter."""
+    return bool(connection.execute("SELECT 1 FROM dead_letter LIMIT 1").fetchall())
+
+
 def letter_ids(connection: sqlite3.Connection, lane: int) -> dict[tuple[str, str], list[int]]:
-    """Ids of the dead letters that are spans, by the ids of trace and span."""
+    """Return the ids of dead letters that are spans, by trace id and span id."""
     found: dict[tuple[str, str], list[int]] = {}
     for letter_id, trace_id, span_id in connection.execute(
         "SELECT id, trace_id, span_id FROM dead_letter WHERE lane = ? AND is_span", (lane,)
@@ -143,12 +148,12 @@ def letter_ids(connection: sqlite3.Connection, lane: int) -> dict[tuple[str, str
 
 
 def last_letter(connection: sqlite3.Connection, lane: int) -> int:
-    """The highest id of a dead letter, or 0."""
+    """Return the highest id of a dead letter, or 0."""
     return _number(connection, "SELECT coalesce(max(id), 0) FROM dead_letter WHERE lane = ?", (lane,))
 
 
 def kept_letters(connection: sqlite3.Connection, lane: int, pass_: int, until_id: int) -> int:
-    """Dead letters up to this id whose traces were listed in this pass, or that name none."""
+    """Count dead letters up to this id whose trace was listed in this pass, or that have no trace."""
     return _number(
         connection,
         """SELECT count(*) FROM dead_letter WHERE lane = ? AND id <= ? AND (trace_id = ''
@@ -157,23 +162,35 @@ def kept_letters(connection: sqlite3.Connection, lane: int, pass_: int, until_id
     )
 
 
-def _traces(connection: sqlite3.Connection, lane: int, records: Sequence[TraceRecord], now_ns: int) -> int:
-    """Replaces the rows of these traces, and what they add to the sums; returns how many were not known."""
+def forget_progress(connection: sqlite3.Connection) -> None:
+    """Delete everything but dead letters, their reasons, and the lanes that have some."""
+    for table in ("trace", "finished", "query", "spent", "reconciled"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608
+    connection.execute("DELETE FROM lane WHERE id NOT IN (SELECT lane FROM dead_letter)")
+    connection.execute("DELETE FROM reason WHERE lane NOT IN (SELECT id FROM lane)")
+    connection.execute(
+        """UPDATE lane SET traces = 0, delivered = 0, refused = 0, size_bytes = 0, problem = '',
+            problem_since_ns = 0, summed_from_ns = NULL"""
+    )
+
+
+def _upsert_traces(connection: sqlite3.Connection, lane: int, records: Sequence[TraceRecord], now_ns: int) -> int:
+    """Replace the rows of these traces and their part of the sums; return the number of traces that had no row."""
     latest = {record.trace_id: record for record in records}
-    before = spent.replace(connection, lane, latest.values())
+    before = costs.replace(connection, lane, latest.values())
     connection.executemany(
         """INSERT INTO trace (lane, trace_id, start_ns, recorded_ns, digest, spans, spent) VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET start_ns = excluded.start_ns, recorded_ns = excluded.recorded_ns,
             digest = excluded.digest, spans = excluded.spans, spent = excluded.spent""",
         (
-            (lane, storable(it.trace_id), int64(it.start_ns), now_ns, it.digest, it.spans, spent.encoded(it.cost))
+            (lane, storable(it.trace_id), int64(it.start_ns), now_ns, it.digest, it.spans, costs.encoded(it.cost))
             for it in latest.values()
         ),
     )
     return len(latest) - before
 
 
-def _windows(connection: sqlite3.Connection, query: int, windows: Iterable[Window], now_ns: int) -> None:
+def _upsert_windows(connection: sqlite3.Connection, query: int, windows: Iterable[Window], now_ns: int) -> None:
     connection.executemany(
         """INSERT INTO finished (query, start_ns, end_ns, finished_ns) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET finished_ns = excluded.finished_ns""",
@@ -181,46 +198,46 @@ def _windows(connection: sqlite3.Connection, query: int, windows: Iterable[Windo
     )
 
 
-def _lane(connection: sqlite3.Connection, lane: int, made: Progress, added: int, now_ns: int) -> None:
+def _update_lane(connection: sqlite3.Connection, lane: int, progress: Progress, added: int, now_ns: int) -> None:
     changed = connection.execute(
         """UPDATE lane SET traces = traces + ?, delivered = delivered + ?, refused = refused + ?,
             dead_lettered = dead_lettered + ?, size_bytes = size_bytes + ?, updated_ns = ? WHERE id = ?""",
-        (added, made.delivered, made.refused, len(made.dead_letters), made.size_bytes, now_ns, lane),
+        (added, progress.delivered, progress.refused, len(progress.dead_letters), progress.size_bytes, now_ns, lane),
     ).rowcount
     if changed != 1:
-        raise RuntimeError("this lane was forgotten: ask the store for it again")
-    if made.problem is not None:
+        raise RuntimeError("the progress of this lane was forgotten: get the lane from the store again")
+    if progress.problem is not None:
         connection.execute(
             """UPDATE lane SET problem = :problem, problem_since_ns =
                 CASE WHEN :problem = '' THEN 0 WHEN problem = :problem THEN problem_since_ns ELSE :now END
             WHERE id = :lane""",
-            {"problem": storable(made.problem), "now": now_ns, "lane": lane},
+            {"problem": storable(progress.problem), "now": now_ns, "lane": lane},
         )
 
 
-def _dead_letters(connection: sqlite3.Connection, lane: int, made: Progress, now_ns: int) -> int:
-    held_bytes = _number(connection, "SELECT value FROM meta WHERE key = 'dead_letter_bytes'")
-    if not made.dead_letters and not made.resolved:
-        return held_bytes
-    for letter_id in made.resolved:
+def _write_dead_letters(connection: sqlite3.Connection, lane: int, progress: Progress, now_ns: int) -> int:
+    total_bytes = _number(connection, "SELECT value FROM meta WHERE key = 'dead_letter_bytes'")
+    if not progress.dead_letters and not progress.resolved:
+        return total_bytes
+    for letter_id in progress.resolved:
         for (size_bytes,) in connection.execute(
             "SELECT size_bytes FROM dead_letter WHERE id = ? AND lane = ?", (letter_id, lane)
         ).fetchall():
             connection.execute("DELETE FROM dead_letter WHERE id = ?", (letter_id,))
-            held_bytes -= size_bytes
-    sizes = [_size_bytes(letter) for letter in made.dead_letters]
+            total_bytes -= size_bytes
+    sizes = [_size_bytes(letter) for letter in progress.dead_letters]
     connection.executemany(
         """INSERT INTO dead_letter (lane, recorded_ns, size_bytes, is_span, trace_id, span_id, reason, document)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             (lane, now_ns, size_bytes, it.is_span, *map(storable, (it.trace_id, it.span_id, it.reason, it.document)))
-            for it, size_bytes in zip(made.dead_letters, sizes, strict=True)
+            for it, size_bytes in zip(progress.dead_letters, sizes, strict=True)
         ),
     )
-    _count_reasons(connection, lane, Counter(letter.reason[:_REASON_LENGTH] for letter in made.dead_letters))
-    held_bytes += sum(sizes)
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'dead_letter_bytes'", (held_bytes,))
-    return held_bytes
+    _count_reasons(connection, lane, Counter(letter.reason[:_REASON_LENGTH] for letter in progress.dead_letters))
+    total_bytes += sum(sizes)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'dead_letter_bytes'", (total_bytes,))
+    return total_bytes
 
 
 def _count_reasons(connection: sqlite3.Connection, lane: int, counts: Counter[str]) -> None:
@@ -237,14 +254,14 @@ def _count_reasons(connection: sqlite3.Connection, lane: int, counts: Counter[st
 
 
 def _reasons(connection: sqlite3.Connection, lane: int) -> tuple[tuple[str, int], ...]:
-    rows = connection.execute(
+    found = connection.execute(
         "SELECT reason, count FROM reason WHERE lane = ? ORDER BY count DESC, reason", (lane,)
     ).fetchall()
-    return tuple((readable(reason), count) for reason, count in rows)
+    return tuple((readable(reason), count) for reason, count in found)
 
 
 def _size_bytes(letter: DeadLetter) -> int:
-    """The letter's size in UTF-8."""
+    """Return the letter's size in UTF-8."""
     texts = letter.trace_id, letter.span_id, letter.reason, letter.document
     return sum(len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")) for text in texts)
 

@@ -1,4 +1,4 @@
-"""The tables, how they come to be, and how an older bridge's are brought up to date."""
+"""The tables of the database and the migrations that make them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 APPLICATION_ID = 0x4E4F4231
-"""``NOB1``, in the header of each state.db: another program's database is told by it."""
+"""``NOB1``: SQLite's application id in the header of each state.db. Another program's database has a different one."""
 
 Stored = str | bytes
-"""A text as a column (`storable`)."""
+"""A text as SQLite stores it (`storable`)."""
 
 _FIRST = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
@@ -103,31 +103,31 @@ _SECOND = (
 
 
 class Mode(Enum):
-    """How a database is opened. ``LOOK`` makes no file beside it, and takes it that nobody writes."""
+    """How a database is opened. ``AT_REST`` makes no file beside it, and is safe only while nobody writes."""
 
     WRITE = "mode=rw"
     READ = "mode=ro"
-    LOOK = "mode=ro&immutable=1"
+    AT_REST = "mode=ro&immutable=1"
 
 
 MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
-"""The statements that lead to each version of the schema, from none to the first, from the first to the second ..."""
+"""Statements that lead to each version of the schema: from none to 1, from 1 to 2, and so on."""
 
 
 def newest() -> int:
-    """The version of the schema that this bridge writes."""
+    """Return the version of the schema that this bridge writes."""
     return len(MIGRATIONS)
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The version of the schema of a database."""
+    """Return the version of a database's schema."""
     return pragma(connection, "user_version")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, a version a transaction. Raises `sqlite3.Error`, also if it may not write."""
+    """Migrate the tables, one version per transaction. Raises `sqlite3.Error`, also if it may not write."""
     if version_of(connection) == newest():
-        # SQLite opens what it may not write for reading, without a word
+        # SQLite silently opens a file read-only that it may not write; a write shows it
         connection.execute("DELETE FROM meta WHERE key IS NULL")
     for version in range(version_of(connection), newest()):
         connection.execute("BEGIN IMMEDIATE")
@@ -139,12 +139,12 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def checkpoint(connection: sqlite3.Connection) -> None:
-    """Move all that the log holds into the database. Raises `sqlite3.Error`; closing does the same, and hides a failure."""
+    """Move the whole log into the database. Raises `sqlite3.Error`; closing does the same but hides a failure."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def connect(path: Path, mode: Mode, *, synchronous: str = "FULL") -> sqlite3.Connection:
-    """Open a database that is there; transactions are the caller's. Raises `sqlite3.Error`."""
+    """Open an existing database; the caller begins and ends transactions. Raises `sqlite3.Error`."""
     connection = sqlite3.connect(
         f"{path.as_uri()}?{mode.value}", uri=True, isolation_level=None, check_same_thread=False
     )
@@ -175,20 +175,20 @@ def rolling_back(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:
-    """The value of a pragma that is a number."""
+    """Return the value of a numeric pragma."""
     (row,) = connection.execute(f"PRAGMA {name}").fetchall()
     return int(row[0])
 
 
 def chunks(values: Iterable[Stored], size: int) -> Iterator[list[Stored]]:
-    """``values`` in lists of at most ``size``."""
+    """Yield ``values`` in lists of at most ``size``."""
     rest = iter(values)
     while chunk := list(islice(rest, size)):
         yield chunk
 
 
 def storable(text: str) -> str | bytes:
-    """``text``, or its bytes where it has lone surrogates, which SQLite does not take."""
+    """Return ``text``, or its bytes if it has lone surrogates, which SQLite cannot store."""
     if text.isascii():
         return text
     try:
@@ -199,10 +199,10 @@ def storable(text: str) -> str | bytes:
 
 
 def readable(value: str | bytes) -> str:
-    """The text of which `storable` made ``value``."""
+    """Return the text that `storable` was given."""
     return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
 
 
 def int64(number: int) -> int:
-    """``number``, or the nearest that SQLite keeps."""
+    """Return ``number``, or the nearest integer that SQLite can store."""
     return max(-(2**63), min(number, 2**63 - 1))

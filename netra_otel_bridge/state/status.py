@@ -1,4 +1,4 @@
-"""What a state says, for somebody who looks on: without the lock, also while a bridge works with it."""
+"""Read a state without its lock, also while a bridge uses it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netra_otel_bridge.core.model.progress import LaneStatus
-from netra_otel_bridge.state import lock, schema
-from netra_otel_bridge.state import rows as record
+from netra_otel_bridge.state import lock, rows, schema
 from netra_otel_bridge.state.checks import check_identity, is_there, is_unnamed
 from netra_otel_bridge.state.errors import (
     explained,
@@ -24,12 +23,12 @@ from netra_otel_bridge.state.files import Files, size_bytes_of
 from netra_otel_bridge.state.rows import StoredLetter
 
 _LETTERS = 20
-"""Dead letters that are held at once; a document can have megabytes."""
+"""Dead letters held in memory at once; one document can have megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateStatus:
-    """A state at one moment; ``owner`` is the pid of the bridge that works with it."""
+    """A state at one moment; ``owner`` is the pid of the bridge that uses it, if any."""
 
     directory: Path
     owner: int | None
@@ -37,35 +36,35 @@ class StateStatus:
 
 
 def read_status(directory: str | Path) -> StateStatus:
-    """What is known of each lane; no bridge is disturbed.
+    """Return the status of each lane, without disturbing a bridge that uses the state.
 
-    Raises `StateUnusable` if there is no state, or none that can or may be read.
+    Raises `StateUnusable` if there is no state, or if it cannot be read.
     """
     files = Files(Path(os.path.abspath(directory)))
-    with _looking(files) as connection:
-        lanes = record.lanes(connection)
+    with _reading(files) as connection:
+        lanes = rows.lanes(connection)
         return StateStatus(files.directory, lock.owner(files.lock), tuple(lanes))
 
 
 def dead_letters(directory: str | Path, destination: str | None = None) -> Iterator[StoredLetter]:
-    """The dead letters of a destination, or of all, in the order of keeping; no bridge is disturbed.
+    """Yield the dead letters of one destination or of all, oldest first, without disturbing a bridge that uses the state.
 
-    Raises what `read_status` does, and `UsageError` for a destination that is not known.
+    Raises the same errors as `read_status`, and `UsageError` for a destination that the state does not have.
     """
     files = Files(Path(os.path.abspath(directory)))
     after_id, more = 0, True
     while more:
-        with _looking(files) as connection:
+        with _reading(files) as connection:
             lanes = _lanes_of(connection, files, destination)
-            found = record.dead_letters(connection, lanes, after_id, _LETTERS)
+            found = rows.dead_letters(connection, lanes, after_id, _LETTERS)
         yield from found
         more = len(found) == _LETTERS
         after_id = found[-1].id if found else 0
 
 
 @contextmanager
-def _looking(files: Files) -> Iterator[sqlite3.Connection]:
-    """A connection for the block alone. Where nobody works with the state, it leaves no file beside the database."""
+def _reading(files: Files) -> Iterator[sqlite3.Connection]:
+    """Yield a connection for the block. If no bridge uses the state, it leaves no file beside the database."""
     with explained(files.directory):
         try:
             if not is_there(files) or is_unnamed(files):
@@ -75,14 +74,16 @@ def _looking(files: Files) -> Iterator[sqlite3.Connection]:
             raise unreadable(files.directory, error) from error
         if not size_bytes_of(files.database):
             raise unusable(files.directory, f"{files.database} is missing or empty")
-        with closing(schema.connect(files.database, schema.Mode.LOOK if at_rest else schema.Mode.READ)) as connection:
+        with closing(
+            schema.connect(files.database, schema.Mode.AT_REST if at_rest else schema.Mode.READ)
+        ) as connection:
             check_identity(connection, files)
             yield connection
 
 
 def _lanes_of(connection: sqlite3.Connection, files: Files, destination: str | None) -> list[int]:
-    rows = connection.execute("SELECT id, destination FROM lane ORDER BY id").fetchall()
-    known = sorted({schema.readable(name) for _, name in rows})
+    lanes = connection.execute("SELECT id, destination FROM lane ORDER BY id").fetchall()
+    known = sorted({schema.readable(name) for _, name in lanes})
     if destination is not None and destination not in known:
         raise unknown_destination(files.directory, destination, known)
-    return [lane for lane, name in rows if destination in (None, schema.readable(name))]
+    return [lane for lane, name in lanes if destination in (None, schema.readable(name))]

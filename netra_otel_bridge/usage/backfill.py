@@ -46,7 +46,7 @@ MEASURES = (
 CONCURRENT_CHARTS = 4
 """Tenants whose charts are requested, and held in memory, at the same time."""
 COST_TOLERANCE = 1e-6
-"""How much two sums of the same costs may differ, in US dollars per step and as a fraction: each value is rounded."""
+"""The most that two sums of the same costs may differ, in US dollars per step and as a fraction: values are rounded."""
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class UsageReading:
 
 
 class UsageBackfill:
-    """Reads the usage of ``tenants`` in each step of ``whole``, with at most ``concurrency`` calls at once. Read it once.
+    """Reads the usage of ``tenants`` in each step of ``whole``, once, with at most ``concurrency`` calls in flight.
 
     Steps are counted from the start of the range; the last one ends with the range. ``totals`` are the totals read so
     far. ``differing`` are the tenants whose steps do not add up to Netra's total of the range. ``calls`` is the number

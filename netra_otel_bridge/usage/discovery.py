@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 class Discovery:
     """Finds the tenants of one source and opens their accounts in ``ledger``.
 
-    ``named`` tenants, if any, are the only ones; no others are searched for. ``sessions`` collects the cost of sessions;
-    without it, sessions are ignored. ``lookback_ns`` is how late a trace of a new tenant may be listed.
+    If tenants are ``named``, it searches for no others. ``sessions`` collects the cost of sessions; ``None`` ignores
+    them. ``lookback_ns`` is how late a trace of a new tenant may be listed.
     """
 
     def __init__(

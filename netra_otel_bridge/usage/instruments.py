@@ -116,7 +116,8 @@ USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
             f"netra.usage.period.{measure}",
             "gauge",
             unit,
-            f"{subject} by each tenant in the current period (month to date) and the previous one, as reported by Netra",
+            f"{subject} by each tenant in the current period (month to date) and the previous one, "
+            "as reported by Netra",
             _periods(attrgetter(path)),
         )
         for measure, unit, subject, path in (

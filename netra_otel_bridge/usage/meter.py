@@ -233,7 +233,7 @@ class Meter:
             if idle and not self._options.tenants:
                 self._ledger.forget(account)
         now_s, announce_s = self._clock.monotonic(), self._options.announce_s
-        collected = list(self._collected.items())
+        collected = list(self._collected.items())  # a copy, because exporters add to it on their own threads
         self._ledger.mark_shown({label for label, at_s in collected if now_s - at_s >= announce_s})
         self._ledger.remember_shown()
 

@@ -127,8 +127,8 @@ class MetricSender:
                 )
         return DestinationRefuses(
             f"{self._name}: rejected: {failure.reason}",
-            hint="it may not accept samples this old: in Prometheus, set storage.tsdb.out_of_order_time_window to reach "
-            "back to the start of the range, or write --to openmetrics:FILE",
+            hint="it may not accept samples this old: in Prometheus, set storage.tsdb.out_of_order_time_window so that "
+            "it reaches back to the start of the range, or write --to openmetrics:FILE",
         )
 
     def _shut_down(self) -> Outcome:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from netra_otel_bridge.convert.semconv import TENANT_ID
-from netra_otel_bridge.core.clock import NS_PER_S, Clock
-from netra_otel_bridge.core.errors import BridgeError, NetraError
+from netra_otel_bridge.core.clock import Clock
+from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.model.health import UsageHealth
-from netra_otel_bridge.pipeline.lane import Route
-from netra_otel_bridge.pipeline.polling import Holding
-from netra_otel_bridge.pipeline.watch import Notices
+from netra_otel_bridge.pipeline.polling import PollLoop
+from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.watch import FollowerWatch
 from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.usage.ledger import periods_between
 from netra_otel_bridge.usage.meter import Meter
@@ -23,48 +23,34 @@ RECONCILE_POLLS = 20
 """Delivered spans are compared with what Netra reports once in this many polls."""
 
 
-class UsageFollower:
+class UsagePoller:
     """Polls usage until cancelled. A failed poll can be repeated safely, because Netra always returns totals."""
 
     def __init__(
         self,
         meter: Meter,
         routes: Sequence[Route],
-        notices: Notices,
+        watch: FollowerWatch,
         *,
         poll_ns: int,
         clock: Clock,
-        present: NetraClock,
+        netra_clock: NetraClock,
         renew_key: Callable[[], int],
     ) -> None:
         self._meter = meter
         self._routes = routes
-        self._notices = notices
-        self._poll_ns = poll_ns
-        self._clock = clock
-        self._present = present
-        self._holding = Holding(clock, renew_key, self._tell)
-        self._started_ns = present.now_ns()
+        self._watch = watch
+        self._netra_clock = netra_clock
+        self._loop = PollLoop(watch, poll_ns=poll_ns, clock=clock, renew_key=renew_key)
+        self._started_ns = netra_clock.now_ns()
         self._polls = 0
         self._replayed: tuple[ReplayedTotals, ...] = ()
 
     async def run(self) -> None:
         """Poll until cancelled. Raises `StateError`, and any exception that is a defect."""
-        while (error := await self._present.ask()) is not None:
-            await self._holding.wait(error)
-        while True:
-            begun = self._clock.monotonic()
-            try:
-                await self._meter.poll()
-                if self._polls % RECONCILE_POLLS == 0:
-                    await self._reconcile()
-            except NetraError as failure:
-                await self._holding.wait(failure)
-                continue
-            self._polls += 1
-            self._holding.clear()
-            self._notices.clear()
-            await self._clock.sleep(max(0.0, self._poll_ns / NS_PER_S - (self._clock.monotonic() - begun)))
+        while (error := await self._netra_clock.ask()) is not None:
+            await self._loop.wait(error)
+        await self._loop.run(self._poll)
 
     def view(self) -> UsageView:
         """Return all usage that is exported now. May be called on any thread."""
@@ -78,23 +64,31 @@ class UsageFollower:
         """Return the state of polling."""
         return UsageHealth(
             started_ns=self._started_ns,
-            problem=self._notices.problem,
-            problem_since_ns=self._notices.problem_since_ns,
+            problem=self._watch.problem,
+            problem_since_ns=self._watch.problem_since_ns,
             polled_ns=self._meter.view.polled_ns,
         )
 
+    async def _poll(self) -> NetraError | None:
+        """Poll usage, and reconcile now and then; return the error of Netra that prevented it, if any."""
+        try:
+            await self._meter.poll()
+            if self._polls % RECONCILE_POLLS == 0:
+                await self._reconcile()
+        except NetraError as error:
+            return error
+        self._polls += 1
+        return None
+
     async def _reconcile(self) -> None:
         """Compare what each destination received with what Netra reports, for the hours that are over."""
-        now_ns = self._present.now_ns()
+        now_ns = self._netra_clock.now_ns()
         month = next(periods_between(now_ns, now_ns, "month"))
         found: list[ReplayedTotals] = []
         for route in self._routes:
-            for one in await reconcile(route.client, route.progress, now_ns, month):
+            for one in await reconcile(route.client, route.recorder, now_ns, month):
                 replayed = UsageTotals(tokens=one.replayed_tokens, cost=one.replayed_cost)
                 reported = UsageTotals(tokens=one.reported_tokens, cost=one.reported_cost)
                 reported = replayed if one.agrees else reported
                 found.append(ReplayedTotals(route.watch.name, one.tenant_id, replayed, reported))
         self._replayed = tuple(found)
-
-    async def _tell(self, error: BridgeError, delay_s: float) -> None:
-        self._notices.holding(str(error), delay_s)

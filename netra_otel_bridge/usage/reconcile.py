@@ -28,9 +28,9 @@ async def reconcile(
     """Compare each tenant of a lane over the hours of ``period``, the current one, that the lane covers (`covered`).
 
     The result replaces the previous one in the state. If no whole hour is covered, nothing is requested or stored. If
-    the lane follows only some traces, only tenants that it follows completely are compared. A tenant that Netra does not
-    know has used nothing; a tenant whose usage call fails is left out. Raises `StateError`, and `NetraError` if all
-    calls fail or the key is rejected.
+    the lane follows only some traces, only tenants that it follows completely are compared. A tenant unknown to Netra
+    has used nothing; a tenant whose usage call fails is left out. Raises `StateError`, and `NetraError` if all calls
+    fail or the key is rejected.
     """
     lane = recorder.lane
     hours = covered(lane, period)
@@ -70,8 +70,8 @@ async def reconcile(
 def covered(lane: LaneState, period: Window) -> Window | None:
     """Return the whole UTC hours of ``period`` for which the destination received all spans, or ``None``.
 
-    They end `LATE_NS` before the watermark or, if nothing was followed, with the last finished window. They go back until
-    the first gap between finished windows and what was followed.
+    They end `LATE_NS` before the watermark or, if nothing was followed, with the last finished window. They reach back
+    to the first gap between finished windows and what was followed.
     """
     ranges = [one.window for one in lane.finished()]
     since_ns, watermark_ns = lane.since_ns(), lane.watermark_ns()

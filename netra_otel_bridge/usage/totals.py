@@ -35,7 +35,7 @@ class UsageTotals(msgspec.Struct, frozen=True):
 
 
 def totals_of(usage: TenantUsageData | SessionUsageData | None) -> UsageTotals:
-    """Return the totals in Netra's response; zeros for ``None``, which means that Netra knows no usage in that range."""
+    """Return the totals in Netra's response, or zeros for ``None``: Netra knows no usage in that range."""
     return UsageTotals() if usage is None else UsageTotals(usage.token_count, usage.request_count, usage.total_cost)
 
 

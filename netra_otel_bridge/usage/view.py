@@ -78,8 +78,8 @@ class UsageView:
 def view_of(ledger: Ledger, period: PeriodLength, now_ns: int, budgets: Mapping[str, float], failed: int) -> UsageView:
     """Return what the ledger holds of the followed tenants.
 
-    ``budgets`` are US dollars per period by tenant, ``*`` for any other. ``failed`` is the number of tenants whose usage
-    calls fail. Sessions, charts, replayed totals and ``polled_ns`` are left empty.
+    ``budgets`` are US dollars per period by tenant, ``*`` for any other. ``failed`` tenants are those whose usage calls
+    fail. Sessions, charts, replayed totals and ``polled_ns`` stay empty.
     """
     tenants = ledger.followed()
     counters = [(account.tenant_id, account.own_counters()) for account in tenants if account.own]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,19 +25,18 @@ from netra_otel_bridge.core.errors import (
     DestinationUnauthorized,
     DestinationUnavailable,
 )
-from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.deliver import (
     Answer,
     Batcher,
     Destination,
     ExporterDestination,
     Sender,
-    batch_of,
     encode_span,
     letter,
     open_destination,
     span_of,
 )
+from tests.support.batches import item, whole
 from tests.support.exporters import ScriptedExporter, waits_for
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import (
@@ -73,7 +72,7 @@ class Lane:
     def __init__(self, destination: Destination, *, patient: bool = False, attempts: int = 4) -> None:
         self.destination = destination
         self.clock = FakeClock()
-        self.answer = Answer()
+        self.answer: Answer[None] = Answer()
         self.reasons: list[str] = []
         self.warnings: list[str] = []
         self.sender = Sender(
@@ -85,8 +84,8 @@ class Lane:
             on_warning=self.warnings.append,
         )
 
-    async def send(self, batch: SpanBatch) -> Answer:
-        await self.sender.send(batch, self.answer)
+    async def send(self, spans: Sequence[ReadableSpan]) -> Answer[None]:
+        await self.sender.send(whole(spans), self.answer)
         return self.answer
 
     async def __aenter__(self) -> Lane:
@@ -104,7 +103,7 @@ def ids(members: list[ReadableSpan]) -> list[tuple[str, str]]:
     return sorted((f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}") for span in members)
 
 
-def dead(answer: Answer) -> list[ReadableSpan]:
+def dead(answer: Answer[None]) -> list[ReadableSpan]:
     return [one.span for one in answer.dead]
 
 
@@ -126,7 +125,7 @@ async def test_down_a_lane_that_waits_delivers_when_the_server_comes_up(transpor
         on_recovered=lambda: recovered.append(True),
     )
     answer = Answer()
-    sending = asyncio.create_task(sender.send(batch_of(spans(20)), answer))
+    sending = asyncio.create_task(sender.send(whole(spans(20)), answer))
     await asyncio.sleep(0.6)
     assert waits
     assert all("refused" in reason for reason in waits)
@@ -144,7 +143,7 @@ async def test_hanging_each_call_has_a_deadline_and_the_batch_is_kept(fake: Fake
     """No answer within the time-out is a wait; the next try delivers the same batch."""
     fake.script(Hang(), Hang())
     async with Lane(opened(fake, transport, timeout_s=0.2)) as lane:
-        answer = await lane.send(batch_of(spans(3)))
+        answer = await lane.send(spans(3))
     assert answer.delivered == 3
     assert len(lane.reasons) == 2
     assert sorted(fake.stored_ids()) == ids(spans(3))
@@ -162,13 +161,13 @@ async def test_partial_success_is_counted_shown_and_not_retried(
     fake.script(*[PartialSuccess(count, f"quota {count}") for count in counts])
     async with Lane(opened(fake, transport)) as lane:
         for _ in counts:
-            await lane.send(batch_of(spans(10)))
+            await lane.send(spans(10))
     answer = lane.answer
     assert len(fake.received) == len(counts)
     assert answer.delivered == 10 * len(counts) - sum(counts)
     assert answer.refused == sum(count for count in counts if count < 10)
     assert [dead.reason for dead in answer.dead] == ["quota 10"] * 10 * counts.count(10)
-    assert len(answer.answered) == 10 * len(counts)
+    assert len(answer.accepted) + len(answer.dead) == 10 * len(counts)
     shown = [f"{count} of 10 spans of a batch were refused: quota {count}" for count in counts if 0 < count < 10]
     assert [one for one in answer.problems if "of a batch" in one] == shown
     assert lane.warnings == ["quota 0"] * counts.count(0)
@@ -178,13 +177,13 @@ async def test_partial_success_is_counted_shown_and_not_retried(
 async def test_too_large_batches_are_split_before_sending(fake: FakeDestination, transport: str) -> None:
     """By encoded size: a server with gRPC's default limit of 4 MiB has nothing to refuse."""
     members = spans(60, attributes={"input": "x" * 200_000})
-    batcher = Batcher()
+    batcher: Batcher[None] = Batcher()
     async with Lane(opened(fake, transport)) as lane:
         for span in members:
-            if full := batcher.add(span, encode_span(span)):
-                await lane.send(full)
+            if full := batcher.add(item(span)):
+                await lane.sender.send(full, lane.answer)
         if last := batcher.flush():
-            await lane.send(last)
+            await lane.sender.send(last, lane.answer)
     assert len(fake.received) == len(fake.stored) == 4
     assert max(received.size_bytes for received in fake.received) <= 3_500_000
     assert sorted(fake.stored_ids()) == ids(members)
@@ -196,16 +195,16 @@ async def test_too_large_is_halved_on_refusal_and_learnt(transport: str) -> None
     members = spans(200, attributes={"input": "x" * 1000})
     with FakeDestination(max_message_bytes=30_000) as fake:
         async with Lane(opened(fake, transport)) as lane:
-            answer = await lane.send(batch_of(members))
+            answer = await lane.send(members)
             batcher = Batcher()
             batcher.limit(lane.sender.limit_bytes)
-            later = [full for span in members if (full := batcher.add(span, encode_span(span)))]
+            later = [full for span in members if (full := batcher.add(item(span)))]
         assert sorted(fake.stored_ids()) == ids(members)
         assert all(received.size_bytes <= 30_000 for received in fake.received)
     assert (answer.delivered, answer.dead, answer.trimmed) == (200, [], 0)
     assert lane.reasons == []
     assert later
-    assert max(batch.size_bytes for batch in later) <= 30_000
+    assert max(batch.request.size_bytes for batch in later) <= 30_000
 
 
 @both
@@ -214,7 +213,7 @@ async def test_too_large_a_single_span_is_trimmed(transport: str) -> None:
     large = make_span(2, attributes={"input": "x" * 300_000, "user": "u-1"})
     with FakeDestination(max_message_bytes=100_000) as fake:
         async with Lane(opened(fake, transport)) as lane:
-            answer = await lane.send(batch_of([make_span(1), large, make_span(3)]))
+            answer = await lane.send([make_span(1), large, make_span(3)])
         stored = [
             span
             for request in fake.stored
@@ -223,7 +222,7 @@ async def test_too_large_a_single_span_is_trimmed(transport: str) -> None:
             for span in scope.spans
         ]
     assert (answer.delivered, answer.trimmed, answer.dead) == (3, 1, [])
-    assert any(span is large for span in answer.answered)
+    assert any(one.span is large for one in answer.accepted)
     (cut,) = (span for span in stored if span.span_id[-1] == 2)
     values = {item.key: item.value for item in cut.attributes}
     assert 40_000 < len(values["input"].string_value) < 100_000
@@ -238,7 +237,7 @@ async def test_too_large_a_single_span_without_long_content_is_dead_lettered(tra
     wide = make_span(2, attributes={f"key {n}": n for n in range(10_000)})
     with FakeDestination(max_message_bytes=100_000) as fake:
         async with Lane(opened(fake, transport)) as lane:
-            answer = await lane.send(batch_of([make_span(1), wide, make_span(3)]))
+            answer = await lane.send([make_span(1), wide, make_span(3)])
         assert len(fake.stored_ids()) == 2
     assert [one.span is wide for one in answer.dead] == [True]
     assert "too large" in answer.dead[0].reason or "larger than max" in answer.dead[0].reason
@@ -252,7 +251,7 @@ async def test_throttled_waits_as_told_with_the_same_batch(fake: FakeDestination
     said = "received message larger than max, slow down"
     fake.script(*[Reject(StatusCode.RESOURCE_EXHAUSTED, http, said, retry_after_s=wait) for wait in (5, 86_400, 0)])
     async with Lane(opened(fake, transport)) as lane:
-        answer = await lane.send(batch_of(spans(4)))
+        answer = await lane.send(spans(4))
     assert lane.clock.waits == [5, 30, 0]
     assert (answer.delivered, answer.dead) == (4, [])
     assert len({received.request.SerializeToString() for received in fake.received}) == 1
@@ -265,7 +264,7 @@ async def test_throttled_without_a_wait_nothing_is_given_up(fake: FakeDestinatio
     fake.script(*[Reject(StatusCode.RESOURCE_EXHAUSTED, 500, text)] * 4)
     async with Lane(opened(fake, transport), attempts=4) as lane:
         with pytest.raises(DestinationUnavailable, match="RATE_LIMITED"):
-            await lane.send(batch_of(spans(4)))
+            await lane.send(spans(4))
     assert lane.answer == Answer()
     assert len(fake.received) == 4
 
@@ -284,7 +283,7 @@ async def test_invalid_argument_bisects_to_the_poison_and_delivers_the_rest(tran
     bad = Reject(StatusCode.INVALID_ARGUMENT, http, "trace ids must be 128 bit")
     with refuses(lambda received: bool(names & set(span_ids(received))), bad) as fake:
         async with Lane(opened(fake, transport)) as lane:
-            answer = await lane.send(batch_of(members))
+            answer = await lane.send(members)
             rest = [span for span in members if span.context.span_id not in poison]
             assert sorted(fake.stored_ids()) == ids(rest)
             assert ids(dead(answer)) == ids([span for span in members if span.context.span_id in poison])
@@ -292,7 +291,7 @@ async def test_invalid_argument_bisects_to_the_poison_and_delivers_the_rest(tran
             assert len(fake.received) < 60
             fake.rule = lambda received: None
             letters = [letter(one.span, one.reason) for one in answer.dead]
-            await lane.send(batch_of([span_of(one) for one in letters]))
+            await lane.send([span_of(one) for one in letters])
             assert sorted(fake.stored_ids()) == ids(members)
 
 
@@ -311,14 +310,14 @@ async def test_one_trace_too_large_takes_no_other_with_it(transport: str) -> Non
     with refuses(beyond, full) as server:
         async with Lane(opened(server, transport)) as lane:
             for begin in range(0, 2000, 500):
-                await lane.send(batch_of(members[begin : begin + 500]))
+                await lane.send(members[begin : begin + 500])
         stored = server.stored_ids()
         requests = len(server.received)
     others = [span for span in members if span.context.trace_id != 3]
     assert sorted(one for one in stored if one[0] != trace) == ids(others)
     assert len([one for one in stored if one[0] == trace]) == 100
     assert len(lane.answer.dead) == 400
-    assert len(lane.answer.answered) == 2000
+    assert len(lane.answer.accepted) + len(lane.answer.dead) == 2000
     assert requests < 50
 
 
@@ -342,7 +341,7 @@ async def test_an_exporter_that_raises_bisects_to_the_poison() -> None:
     exporter = Fragile()
     members = spans(100)
     async with Lane(ExporterDestination("mine", exporter)) as lane:
-        answer = await lane.send(batch_of(members))
+        answer = await lane.send(members)
     assert [(one.span.context.span_id, "span 33" in one.reason) for one in answer.dead] == [(33, True)]
     delivered = [span for call in exporter.calls if all(s.context.span_id != 33 for s in call) for span in call]
     assert ids(delivered) == ids([span for span in members if span.context.span_id != 33])
@@ -355,8 +354,8 @@ async def test_more_than_a_fifth_refused_stops(transport: str) -> None:
     with refuses(lambda received: any(int(name, 16) % 3 == 0 for name in span_ids(received)), bad) as fake:
         async with Lane(opened(fake, transport)) as lane:
             with pytest.raises(DestinationRefuses):
-                await lane.send(batch_of(spans(900)))
-        assert len(lane.answer.answered) == len(lane.answer.dead) + len(fake.stored_ids())
+                await lane.send(spans(900))
+        assert len(lane.answer.accepted) == len(fake.stored_ids())
     assert len(lane.answer.dead) == 100
 
 
@@ -382,11 +381,11 @@ async def test_misconfigured_holds_and_nothing_is_dead_lettered(
     fake.script(decision)
     async with Lane(opened(fake, transport)) as lane:
         with pytest.raises(error):
-            await lane.send(batch_of(spans(3)))
+            await lane.send(spans(3))
     assert lane.answer == Answer()
     fake.script(*[decision] * 3)
     async with Lane(opened(fake, transport), patient=True) as lane:
-        answer = await lane.send(batch_of(spans(3)))
+        answer = await lane.send(spans(3))
     assert lane.clock.waits == [30.0] * 3
     assert (answer.delivered, answer.dead, answer.problems) == (3, [], [])
     assert sorted(fake.stored_ids()) == ids(spans(3))
@@ -407,7 +406,7 @@ async def test_misconfigured_tls_holds_and_never_falls_back_to_plain_text(
     with FakeDestination(certificate=certificate) as fake:
         async with Lane(opened(fake, transport, timeout_s=1)) as lane:
             with pytest.raises(DestinationMisconfigured):
-                await lane.send(batch_of(spans(3)))
+                await lane.send(spans(3))
         assert fake.received == []
     assert lane.answer == Answer()
 
@@ -419,7 +418,7 @@ async def test_reply_lost_after_storing_repeats_that_batch_alone(fake: FakeDesti
     fake.script(Reject(text="wait"), CutAfterStoring())
     async with Lane(opened(fake, transport)) as lane:
         for begin in (0, 10, 20):
-            await lane.send(batch_of(members[begin : begin + 10]))
+            await lane.send(members[begin : begin + 10])
     stored = [request.SerializeToString() for request in fake.stored]
     assert len(set(stored)) == 3
     assert stored.count(stored[0]) == len(stored) - 2 > 1
@@ -432,7 +431,7 @@ async def test_an_exporter_that_hangs_is_waited_for_and_never_called_twice_at_on
     wake = threading.Event()
     exporter = ScriptedExporter(waits_for(wake))
     lane = Lane(ExporterDestination("mine", exporter, deadline_s=0.05), attempts=50)
-    sending = asyncio.create_task(lane.send(batch_of(spans(3))))
+    sending = asyncio.create_task(lane.send(spans(3)))
     await asyncio.sleep(0.2)
     wake.set()
     answer = await sending
@@ -445,7 +444,7 @@ async def test_an_exporter_that_returns_none_holds() -> None:
     """It can never say that spans arrived: nothing moves on, and no span is to blame."""
     lane = Lane(ExporterDestination("mine", ScriptedExporter(lambda: None)))
     with pytest.raises(DestinationMisconfigured, match="returned None"):
-        await lane.send(batch_of(spans(3)))
+        await lane.send(spans(3))
     assert lane.answer == Answer()
     await lane.destination.aclose()
 
@@ -456,7 +455,7 @@ async def test_an_exporter_that_keeps_references_gets_spans_that_never_change() 
     members = spans(8, attributes={"input": "x" * 5_000})
     before = [encode_span(span) for span in members]
     async with Lane(ExporterDestination("mine", exporter)) as lane:
-        await lane.send(batch_of(members))
+        await lane.send(members)
     assert [encode_span(span) for span in exporter.calls[0]] == before
     assert all(isinstance(call, tuple) for call in exporter.calls)
 
@@ -477,10 +476,10 @@ async def test_a_reason_shows_no_credential(
             PartialSuccess(0, said),
         )
         for _ in range(3):
-            await lane.send(batch_of(spans(1)))
+            await lane.send(spans(1))
         fake.script(Reject(StatusCode.UNAUTHENTICATED, 401, said))
         with pytest.raises(DestinationUnauthorized) as raised:
-            await lane.send(batch_of(spans(1)))
+            await lane.send(spans(1))
     letters = [letter(one.span, one.reason) for one in lane.answer.dead]
     everything = repr([lane.answer.problems, letters, lane.reasons, raised.value.message, str(raised.value)])
     assert "***" in everything

@@ -39,9 +39,9 @@ from netra_otel_bridge.core.model.outcome import (
     TooLarge,
 )
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.pipeline import fetching as reading
-from netra_otel_bridge.pipeline import lane as pipeline
+from netra_otel_bridge.pipeline import delivering
 from netra_otel_bridge.pipeline.digests import unpack_spans
+from netra_otel_bridge.source import pages
 from netra_otel_bridge.state import read_status, reset
 from tests.support.compare import Key
 from tests.support.fake_clock import FakeClock
@@ -312,8 +312,8 @@ PROFILE = settings(
 def small_pages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Pages of three, so that short stories page; a stop does not wait for a request that never ends; no logs."""
     caplog.set_level("CRITICAL", "netra_otel_bridge")
-    monkeypatch.setattr(reading, "PAGE_LIMIT", 3)
-    monkeypatch.setattr(pipeline, "DRAIN_S", 0.1)
+    monkeypatch.setattr(pages, "PAGE_LIMIT", 3)
+    monkeypatch.setattr(delivering, "DRAIN_S", 0.1)
 
 
 @pytest.mark.parametrize("machine", [Story, ListedBySpans])

@@ -8,7 +8,8 @@ from netra_otel_bridge.core.model.outcome import (
     Refused,
     TooLarge,
 )
-from netra_otel_bridge.deliver import Batcher, batch_of, encode_span, open_destination
+from netra_otel_bridge.deliver import Batcher, batch_of, open_destination
+from tests.support.batches import item
 from tests.support.compare import spans_by_id
 from tests.support.jaeger import Jaeger
 from tests.support.spans import make_span
@@ -17,15 +18,15 @@ from tests.support.spans import make_span
 async def test_batches_of_the_size_that_is_computed_are_taken(jaeger: Jaeger) -> None:
     """Batches as full as the limit allows stay within what the server takes; one beyond is told as too large."""
     spans = [make_span(n, trace_id=0xB0, attributes={"input": "x" * 40_000}) for n in range(1, 301)]
-    batcher = Batcher()
-    batches = [batch for span in spans if (batch := batcher.add(span, encode_span(span)))]
+    batcher: Batcher[None] = Batcher()
+    batches = [batch for span in spans if (batch := batcher.add(item(span)))]
     destination = open_destination(jaeger.otlp_grpc)
     for batch in batches:
-        assert batch.size_bytes > 3_400_000
-        assert await destination.send(batch) == Delivered()
+        assert batch.request.size_bytes > 3_400_000
+        assert await destination.send(batch.request) == Delivered()
     last = batcher.flush()
     assert last is not None
-    assert await destination.send(last) == Delivered()
+    assert await destination.send(last.request) == Delivered()
     assert len(spans_by_id(jaeger.trace(0xB0, 300))) == 300
     assert isinstance(await destination.send(batch_of(tuple(spans[:110]))), TooLarge)
     await destination.aclose()

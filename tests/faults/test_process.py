@@ -158,7 +158,7 @@ def test_disk_full_or_eio(rig: Rig, warm: Warm, call: str, error: str, advice: s
     env = rig.environment(NETRA_BRIDGE_BATCH_SPANS="4")
     ended = warm.run(*arguments, env=env, strace=strace.failing(Point(call, nth), error))
     assert ended.code == 75, ended.err
-    assert f"cannot keep the progress in {rig.state}" in ended.said
+    assert f"cannot save progress in {rig.state}" in ended.said
     assert advice in ended.said
     sent = written_to(rig.file)
     unrecorded = sent.keys - recorded(rig.state, rig.oracle.trace_ids).keys()

@@ -21,14 +21,14 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.pipeline.resume import (
     ResumePoint,
-    first_place,
-    place,
-    token,
+    decode_token,
+    encode_token,
+    start_point,
 )
 from tests.support.emulator import START_NS
 from tests.support.examples import examples
 from tests.support.oracle import MS, Oracle
-from tests.support.streams import OF, WINDOW, StreamedNetra, keys, listed, read, sent, small, stored, stream
+from tests.support.streams import STREAM_ID, WINDOW, StreamedNetra, keys, listed, read, sent, small, stored, stream
 
 MOST_LIVES = 60
 streams = settings(deadline=None, max_examples=examples(50))
@@ -220,51 +220,51 @@ def test_of_the_traces_that_are_named_each_comes_once(plan: Traffic, numbers: li
     ]
 
 
-places = st.builds(
-    ResumePoint, st.just(OF), st.integers(0, 10), st.integers(11, 2**60), cursor=st.none() | st.text(), part=st.integers(0, 9),
+points = st.builds(
+    ResumePoint, st.just(STREAM_ID), st.integers(0, 10), st.integers(11, 2**60), cursor=st.none() | st.text(), part=st.integers(0, 9),
     passed=st.integers(0, 100), passed_ids=st.text(), last_id=st.text(), before_ns=st.none() | st.integers(),
     next_id=st.text(), sent=st.integers(0, 2**40), sent_ids=st.text(),
 )  # fmt: skip
 
 
-@given(places)
+@given(points)
 def test_a_token_is_its_place(one: ResumePoint) -> None:
     """What a token says is the place it was made of, whatever the ids and cursors look like."""
-    assert place(token(one), OF) == one
+    assert decode_token(encode_token(one), STREAM_ID) == one
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_what_is_no_token_is_said_to_be_none(text: str) -> None:
     """Any text but a token is a mistake of the caller."""
     with pytest.raises(UsageError):
-        place(text, OF)
+        decode_token(text, STREAM_ID)
 
 
-@given(places, st.data())
+@given(points, st.data())
 def test_a_token_that_was_changed_is_none(one: ResumePoint, data: st.DataObject) -> None:
     """A character that is another one, missing or added makes it no token."""
-    whole = token(one)
+    whole = encode_token(one)
     at = data.draw(st.integers(0, len(whole) - 1))
     other = data.draw(st.characters(max_codepoint=0x17F).filter(lambda new: new != whole[at]))
     broken = data.draw(
         st.sampled_from([f"{whole[:at]}{other}{whole[at + 1 :]}", whole[:at], f"{whole[:at]}{other}{whole[at:]}"])
     )
     with pytest.raises(UsageError):
-        place(broken, OF)
+        decode_token(broken, STREAM_ID)
 
 
-@given(places)
+@given(points)
 def test_a_token_of_another_request_is_refused(one: ResumePoint) -> None:
     """A stream goes on with its own tokens only."""
     with pytest.raises(UsageError, match="another request"):
-        place(token(one), "other")
+        decode_token(encode_token(one), "other")
 
 
 @given(st.integers(), st.integers())
 def test_a_token_whose_times_no_calendar_has_is_none(start_ns: int, end_ns: int) -> None:
     """Whoever makes up a token gets a place that can be read, or the answer that it is none."""
     try:
-        found = place(token(first_place(OF, Window(start_ns, end_ns))), OF)
+        found = decode_token(encode_token(start_point(STREAM_ID, Window(start_ns, end_ns))), STREAM_ID)
     except UsageError:
         return
     assert found.start_ns < found.end_ns

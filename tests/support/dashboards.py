@@ -1,4 +1,4 @@
-"""Dashboard queries for tests of the emulator, and spans to ask about."""
+"""Dashboard queries for tests of the emulator, and spans for them to find."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def asked(
     filters: Iterable[dict[str, Any]] = (),
     window: dict[str, str] = DAY,
 ) -> dict[str, Any]:
-    """The body of a query."""
+    """Return the body of a query."""
     return {
         "scope": scope,
         "chartType": chart,
@@ -46,7 +46,7 @@ def asked(
 
 
 async def fill(client: Client) -> None:
-    """Alice's trace from 12:59:59 over the hour, with a late span of Bob's; an unowned trace at 14:00 that failed."""
+    """Send Alice's trace, which starts at 12:59:59 and has a late span of Bob's, and an unowned failed trace at 14:00."""
     start_ns = NOON_NS + HOUR - SECOND
     await client.send(
         otlp_span(

@@ -30,9 +30,9 @@ from netra_otel_bridge.deliver import Sender
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.pipeline.follower import Follower
-from netra_otel_bridge.pipeline.lane import Route
 from netra_otel_bridge.pipeline.recorder import Recorder
-from netra_otel_bridge.pipeline.watch import LaneOptions, Notices
+from netra_otel_bridge.pipeline.route import LaneOptions, Route
+from netra_otel_bridge.pipeline.watch import FollowerWatch
 from netra_otel_bridge.pipeline.windows import Lookback
 from netra_otel_bridge.source import AsyncNetraClient, schema
 from netra_otel_bridge.source.arguments import trace_query
@@ -253,18 +253,17 @@ class Life:
         self.store = StateStore.open(directory, clock)
         self.writer = DyingWriter(self.die, lambda: self.alive)
         self.clock = PollClock(clock)
-        notices = Notices(peer.name, LogLimit(clock), clock)
+        self.recorder = Recorder(self.store.lane(netra.base_url, peer.name), self.writer, clock)
+        notices = FollowerWatch(peer.name, LogLimit(clock), clock, self.recorder)
         sender = Sender(
             Connection(peer, self.die, lambda: self.alive), backoff=Backoff(first_s=0.5), clock=clock,
             on_retry=notices.retrying, on_recovered=notices.recovered, patient=True,
         )  # fmt: skip
-        self.recorder = Recorder(self.store.lane(netra.base_url, peer.name), self.writer, clock)
-        notices.recorder = self.recorder
         options = LaneOptions(fetchers=2, batch_spans=BATCH_SPANS)
         route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, notices)
         self.follower = Follower(
             route, notices, Lookback(SETTLE_NS, LOOKBACK_NS), poll_ns=poll_ns, window_ns=3600 * NS_PER_S,
-            remember_ns=7 * LOOKBACK_NS, clock=self.clock, present=NetraClock(netra, clock, LogLimit(clock)), renew_key=lambda: 0,
+            remember_ns=7 * LOOKBACK_NS, clock=self.clock, netra_clock=NetraClock(netra, clock, LogLimit(clock)), renew_key=lambda: 0,
         )  # fmt: skip
         self._task: asyncio.Task[None] | None = None
         self._since_ns = since_ns

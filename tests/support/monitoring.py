@@ -1,4 +1,4 @@
-"""The dashboard and the alerts of ``examples/``, read as Grafana and Prometheus read them."""
+"""Read the dashboard and the alerts in ``examples/`` the way Grafana and Prometheus do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LABEL_VALUES = re.compile(r"label_values\((\w+), (\w+)\)")
 
 @dataclass(frozen=True, slots=True)
 class PanelQuery:
-    """A query of a panel, with Grafana's variables in it."""
+    """A panel's query, including Grafana's variables."""
 
     panel: str
     ref: str
@@ -36,7 +36,7 @@ class PanelQuery:
         return f"{self.panel} {self.ref}".replace(" ", "-")
 
     def filled(self, **variables: str) -> Iterator[str]:
-        """The query as Grafana sends it, once for each `DIMENSIONS` if it asks for one; a variable not given is All."""
+        """Yield the query as Grafana sends it, once per dimension if it uses one. Missing variables are set to All."""
         values = {"tenant": ".*", "model": ".*", "environment": ".*", **variables}
         expr = self.expr.replace("$__rate_interval", "1m")
         for name, value in values.items():
@@ -46,7 +46,7 @@ class PanelQuery:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert rule as it stands in the file."""
+    """An alert rule as written in the file."""
 
     name: str
     rule: dict[str, Any]
@@ -57,18 +57,18 @@ class Alert:
 
     @property
     def measured(self) -> str:
-        """The expression up to the line with its first comparison: what is compared."""
+        """The left side of the comparison: the expression up to the line with its first comparison."""
         return _COMPARISON.split(self.expr, maxsplit=1)[0]
 
 
 @cache
 def dashboard() -> Any:
-    """The dashboard's JSON."""
+    """Return the dashboard's JSON."""
     return json.loads(DASHBOARD.read_text("utf-8"))
 
 
 def panel_queries() -> list[PanelQuery]:
-    """Every query of every panel."""
+    """Return every query of every panel."""
     return [
         PanelQuery(panel["title"], target["refId"], target["expr"])
         for panel in dashboard()["panels"]
@@ -77,7 +77,7 @@ def panel_queries() -> list[PanelQuery]:
 
 
 def label_variables() -> dict[str, tuple[str, str]]:
-    """The variables whose values are those of a label: name, and the metric and the label."""
+    """Return metric and label of each variable that takes its values from a label, by the variable's name."""
     found = {
         one["name"]: _LABEL_VALUES.fullmatch(one.get("definition", "")) for one in dashboard()["templating"]["list"]
     }
@@ -85,13 +85,13 @@ def label_variables() -> dict[str, tuple[str, str]]:
 
 
 def alerts() -> list[Alert]:
-    """Every alert rule."""
+    """Return every alert rule."""
     document = yaml.safe_load(RULES.read_text("utf-8"))
     return [Alert(rule["alert"], rule) for group in document["groups"] for rule in group["rules"]]
 
 
 def rules_without_waiting(path: Path) -> Path:
-    """Write the rules to ``path`` without their ``for``: an alert then fires at once."""
+    """Write the rules to ``path`` without their ``for``, so that alerts fire at once."""
     document = yaml.safe_load(RULES.read_text("utf-8"))
     for group in document["groups"]:
         for rule in group["rules"]:
@@ -101,10 +101,10 @@ def rules_without_waiting(path: Path) -> Path:
 
 
 def selectors(expr: str) -> set[str]:
-    """What an expression reads: names of metrics, each with its matchers, without ranges and offsets."""
+    """Return the metrics that an expression reads, with their matchers, without ranges and offsets."""
     return set(_SELECTOR.findall(_GROUPING.sub("", expr)))
 
 
 def metrics(expr: str) -> set[str]:
-    """The names of the metrics that an expression reads."""
+    """Return the names of the metrics that an expression reads."""
     return {selector.partition("{")[0] for selector in selectors(expr)}

@@ -1,25 +1,26 @@
-"""The reference of the settings in docs/configuration.md, made from the code: ``python -m tests.support.reference``."""
+"""Write the reference of the settings in docs/configuration.md: ``python -m tests.support.reference``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from netra_otel_bridge.config.settings import SETTINGS, Setting
+from netra_otel_bridge.config.declare import Setting
+from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.core.time_text import duration_text
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
-BEGIN = "<!-- made from netra_otel_bridge/settings.py by `make docs` -->\n"
+BEGIN = "<!-- made from netra_otel_bridge/config/settings.py by `make docs` -->\n"
 END = "<!-- end of what is made -->\n"
 NO_VALUES = ("99999999d", object())
-"""One of them every setting refuses, and says in its refusal what it takes."""
+"""Every setting rejects one of them, and its error says what it expects."""
 
 
 def default(setting: Setting) -> str:
-    """The default as a user writes it; empty where there is none."""
+    """Return the default as a user writes it; empty if there is none."""
     value = setting.default
     if value in (None, (), {}):
         return ""
-    if setting.name.endswith("_ns"):
+    if setting.is_duration:
         return duration_text(value)
     if isinstance(value, bool):
         return str(value).lower()
@@ -27,17 +28,17 @@ def default(setting: Setting) -> str:
 
 
 def takes(setting: Setting) -> str:
-    """What values it takes, in the words of the error about one that it does not take."""
+    """Return which values it accepts, in the words of its own error message."""
     for value in NO_VALUES:
         try:
             setting.parse(value)
         except ValueError as error:
             return str(error).removeprefix("expected ")
-    raise AssertionError(f"{setting.key} takes anything")
+    raise AssertionError(f"{setting.key} accepts anything")
 
 
 def table() -> str:
-    """All settings, a row each."""
+    """Return the table of all settings, one row each."""
     rows = ["| name | variable | default | takes | meaning |", "|---|---|---|---|---|"]
     for one in SETTINGS:
         shown = f"`{default(one)}` " if default(one) else ""
@@ -46,7 +47,7 @@ def table() -> str:
 
 
 def made(page: str) -> str:
-    """The text of the page with the table as the code makes it now, between its two marks."""
+    """Return the text of the page with the current table between its two marks."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"

@@ -15,10 +15,10 @@ from netra_otel_bridge.core.model.netra import SpansPage, TracesPage
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.pipeline import fetching as reading
-from netra_otel_bridge.pipeline import stream as streaming
-from netra_otel_bridge.pipeline.resume import first_place, place
+from netra_otel_bridge.pipeline import chunks as cutting
+from netra_otel_bridge.pipeline.resume import decode_token, start_point
 from netra_otel_bridge.pipeline.stream import SpanStream
+from netra_otel_bridge.source import pages as paging
 from tests.support.compare import Key, sent_by_id
 from tests.support.emulator import START_NS
 from tests.support.fake_clock import FakeClock
@@ -26,7 +26,7 @@ from tests.support.in_process import Netra, keys_of
 from tests.support.oracle import Oracle, Sent
 
 WINDOW = Window(START_NS - 86_400 * NS_PER_S, START_NS + 86_400 * NS_PER_S)
-OF = "test"
+STREAM_ID = "test"
 
 
 class StreamedNetra(Netra):
@@ -83,7 +83,7 @@ def stream(
     ahead: int = 8,
 ) -> SpanStream:
     """A new stream, from the beginning or from where ``token`` leads."""
-    start = place(token, OF) if token else first_place(OF, window)
+    start = decode_token(token, STREAM_ID) if token else start_point(STREAM_ID, window)
     return SpanStream(netra, SpanConverter("raw"), query or TraceQuery(), start, trace_id=trace_id, ahead=ahead)
 
 
@@ -103,7 +103,7 @@ async def read(source: SpanStream, count: int | None = None, into: list[SpanChun
 @contextmanager
 def small(*, page: int = 3, chunk: int = 4) -> Iterator[None]:
     """Pages of so many items, and chunks of so many spans."""
-    with patch.object(reading, "PAGE_LIMIT", page), patch.object(streaming, "CHUNK_SPANS", chunk):
+    with patch.object(paging, "PAGE_LIMIT", page), patch.object(cutting, "CHUNK_SPANS", chunk):
         yield
 
 

@@ -1,4 +1,4 @@
-"""Calls of models for the usage tests: what they put into the emulator, and what they add up to."""
+"""Model calls for the usage tests: feed them into the emulator, and add up what they used."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from netra_otel_bridge.emulator.otlp import read_document
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span
 
 PROMPT_USD, COMPLETION_USD = 2.50e-6, 10.00e-6
-"""What the emulator takes for a token of gpt-4o."""
+"""The emulator's prices per token of gpt-4o."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One span of a model, which is a trace of its own."""
+    """A model call: one span in a trace of its own."""
 
     number: int
     tenant_id: str
@@ -51,13 +51,13 @@ class ModelCall:
 
 @dataclass(slots=True)
 class Calls:
-    """The calls that the emulator was given, by number: a number that comes again replaces the one before."""
+    """The calls fed into the emulator, by number. Feeding a number again replaces the call."""
 
     netra: ThreadedEmulator
     given: dict[int, ModelCall] = field(default_factory=dict)
 
     def feed(self, *calls: ModelCall) -> None:
-        """Put them into the emulator."""
+        """Feed calls into the emulator."""
         for environment in {call.environment for call in calls}:
             resource = {"service.name": "shop", "deployment.environment.name": environment}
             spans = [call.span() for call in calls if call.environment == environment]
@@ -72,10 +72,10 @@ class Calls:
         return call
 
     def change(self, number: int, **fields: Any) -> None:
-        """Feed a call again with other figures."""
+        """Feed a call again with changed values."""
         self.feed(replace(self.given[number], **fields))
 
     def total(self, tenant_id: str, start_ns: int = 0, end_ns: int = 2**63) -> tuple[int, int, float]:
-        """Tokens, requests and cost of a tenant in a range of time."""
+        """Return tokens, requests and cost of a tenant in a time range."""
         calls = [one for one in self.given.values() if one.tenant_id == tenant_id and start_ns <= one.at_ns < end_ns]
         return sum(one.tokens for one in calls), len(calls), sum(one.cost for one in calls)

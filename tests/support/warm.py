@@ -17,6 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import typer
+import typer.main
+
 from tests.support.cli import ROOT, Result, checked
 
 TIMEOUT_S = 60.0
@@ -99,8 +102,10 @@ def _wait_until(holds: Callable[[], object], pid: int) -> None:
 
 def _serve() -> None:
     """Read a request, fork, say the pid; at ``wait``, say how it ended. A fork leaves this loop as the bridge."""
-    import netra_otel_bridge.cli.app  # noqa: F401  what all commands need is loaded once
     from netra_otel_bridge.cli import main
+    from netra_otel_bridge.cli.app import app
+
+    load_commands(typer.main.get_command(app))
 
     pid = 0
     for line in sys.stdin:
@@ -114,6 +119,12 @@ def _serve() -> None:
             main()
             return
         print(pid, flush=True)
+
+
+def load_commands(command: Any) -> None:
+    """Import every command of a group, so that a fork starts with them."""
+    for inner in getattr(command, "commands", {}).values():
+        load_commands(inner)
 
 
 def _end_of(pid: int) -> int:

@@ -210,7 +210,7 @@ def test_an_estimate_counts_and_sends_nothing(sample: ThreadedEmulator) -> None:
     assert sample.emulator.calls["spans"] - before == 30
     assert (estimate.traces, estimate.sampled_traces, estimate.spans) == (30, 30, 210)
     assert estimate.api_calls == report.api_calls == 31
-    assert estimate.bytes > 10_000
+    assert estimate.size_bytes > 10_000
     assert bridge.estimate(from_="2020-01-01", until="2020-01-02").spans == 0
 
 
@@ -225,7 +225,7 @@ async def test_the_synchronous_doors_refuse_a_running_loop(sample: ThreadedEmula
     """They say what to await instead, and leave no coroutine behind."""
     bridge = bridge_to(sample)
     for call in (lambda: bridge.replay(InMemorySpanExporter(), since="25h"), lambda: bridge.estimate(since="25h")):
-        with pytest.raises(UsageError, match="await areplay or aestimate"):
+        with pytest.raises(UsageError, match=r"await a(replay|estimate) instead"):
             call()
     mine = InMemorySpanExporter()
     assert (await bridge.areplay(mine, since="25h")).destinations[0].delivered == 210
@@ -647,13 +647,31 @@ class Taking:
         self.spans.extend(spans)
 
 
+class SeenEvent(threading.Event):
+    """An event that knows whether the replay has seen it set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.Event()
+
+    def is_set(self) -> bool:
+        if super().is_set():
+            self.seen.set()
+        return super().is_set()
+
+    def set_and_wait(self) -> None:
+        """Set it, and return once the replay has seen it."""
+        self.set()
+        assert self.seen.wait(60)
+
+
 @pytest.mark.parametrize("verify", [False, True])
-def test_a_replay_that_is_stopped_records_what_is_answered(
+def test_a_replay_that_is_stopped_records_what_is_acknowledged(
     sample: ThreadedEmulator, tmp_path: Path, verify: bool
 ) -> None:
-    """Told by another thread, it awaits the batch under way, and raises with the report; the next one sends the rest."""
-    stop = threading.Event()
-    taking = Taking(0.3, stop.set)
+    """A replay stopped by another thread waits for the batch in flight, then raises with the report; the next resumes."""
+    stop = SeenEvent()
+    taking = Taking(0.3, stop.set_and_wait)
     bridge = bridge_to(sample, state=str(tmp_path / "state"), batch_spans=20)
     with pytest.raises(Stopped) as raised:
         bridge.replay(taking, since="25h", stop=stop, verify=verify)
@@ -693,7 +711,7 @@ from netra_otel_bridge import Bridge
 
 def take(spans):
     print(len(spans), flush=True)
-    time.sleep(0.2)
+    time.sleep(float(sys.argv[2]))
 
 stop = threading.Event() if sys.argv[1] == "stop" else None
 bridge = Bridge(state="state", batch_spans=20)
@@ -711,13 +729,15 @@ def test_an_interrupt_ends_a_replay_in_order(sample: ThreadedEmulator, tmp_path:
     """Ctrl-C in the middle of a batch: its answer is recorded, and the next replay goes on behind it."""
     environment = {"NETRA_API_KEY": KEY, "NETRA_OTLP_ENDPOINT": sample.endpoint, "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-c", INTERRUPTED, stop]
-    replaying = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    replaying = subprocess.Popen([*command, "3"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
     assert replaying.stdout is not None
     assert replaying.stdout.readline() == b"20\n"
     replaying.send_signal(signal.SIGINT)
     rest, _ = replaying.communicate(timeout=30)
     assert (replaying.returncode, rest) == (3, b"")
-    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, check=True, timeout=60)
+    done = subprocess.run(
+        [*command, "0"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, check=True, timeout=60
+    )
     assert done.stdout.split() == [b"20"] * 9 + [b"10", b"all"]
 
 

@@ -65,7 +65,7 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
             assert flag in result.out
 
 
-@pytest.mark.parametrize("command", [(), ("usage",), ("traces",), ("config",)], ids=" ".join)
+@pytest.mark.parametrize("command", [(), ("state",), ("usage",), ("traces",), ("config",)], ids=" ".join)
 def test_a_group_alone_is_answered_with_its_help(command: tuple[str, ...]) -> None:
     """On stderr, because nothing was done; exit 2."""
     result = run(*command)
@@ -141,7 +141,7 @@ def test_a_list_is_filtered_sorted_and_limited(netra: ThreadedEmulator) -> None:
     assert {trace["id"] for trace in errors} == {trace["id"] for trace in every if trace["has_error"]}
     assert 0 < len(errors) < len(every)
     assert ask(netra, "traces", "list", "--from", "2020-01-01", "--until", "2020-01-02").out == (
-        "Netra lists no trace in this range.\n"
+        "Netra has no traces in this range.\n"
     )
     assert ask(netra, "traces", "list", *EVER, "--order", "sideways").code == 2
 
@@ -155,7 +155,7 @@ def test_a_trace_is_drawn_as_a_tree(netra: ThreadedEmulator) -> None:
     assert "[red]x[/]" in root
     assert "└─ child" in child
     assert "error" in orphan
-    assert "its parent 0000000000000063 is not in the trace" in orphan
+    assert "parent 0000000000000063 is not in the trace" in orphan
 
 
 def test_the_recording_is_drawn_whole(netra: ThreadedEmulator) -> None:

@@ -77,10 +77,10 @@ def test_a_reset_sends_again_from_a_time_on(netra: ThreadedEmulator, home: Path,
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "give --to DEST"),
-        (("--to", "x", "--all"), "give --to DEST"),
-        (("--all", "--from", "1h"), "give --to DEST"),
-        (("--to", "nobody"), "knows no destination 'nobody'"),
+        ((), "pass --to DEST"),
+        (("--to", "x", "--all"), "pass --to DEST"),
+        (("--all", "--from", "1h"), "pass --to DEST"),
+        (("--to", "nobody"), "has no destination 'nobody'"),
     ],
 )
 def test_a_reset_that_makes_no_sense(
@@ -188,12 +188,12 @@ def test_dead_letters_of_a_replay_without_a_state_stay(netra: ThreadedEmulator, 
         assert f"replay --dead-letters --to {server.grpc_url} --state {folder}" in said
         wrong = run(netra, home, "replay", "--dead-letters", "--to", "otlp+grpc://127.0.0.1:9", "--state", str(folder))
         assert wrong.code == 2
-        assert "those of other destinations" in wrong.said
+        assert "belong to other destinations" in wrong.said
         again = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url, "--state", str(folder))
         assert again.code == 0
         assert len(server.stored_ids()) == SPANS
         none = run(netra, home, "replay", "--dead-letters", "--to", server.grpc_url, "--state", str(folder))
-        assert "No dead letter is kept" in none.out
+        assert "have no dead letters" in none.out
 
 
 def test_a_replay_that_goes_on_says_what_was_refused_before(netra: ThreadedEmulator, home: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_replay_that_goes_on_says_what_was_refused_before(netra: ThreadedEmula
         assert lane["delivered"] + lane["skipped"] == SPANS
         assert len(server.stored_ids()) == SPANS - 4
         all_of_it = replay(netra, home, server.grpc_url, **few)
-        assert (all_of_it.code, "dead letters are kept" in all_of_it.out) == (0, False)
+        assert (all_of_it.code, "dead letters are stored" in all_of_it.out) == (0, False)
         assert len(set(server.stored_ids())) == SPANS
     assert not folder.exists()
 
@@ -221,7 +221,7 @@ def test_what_is_refused_again_is_kept_once(netra: ThreadedEmulator, home: Path)
         for _ in range(2):
             server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "not these")] * 3)
             said = replay(netra, home, server.grpc_url, NETRA_BRIDGE_BATCH_SPANS="2")
-            assert (said.code, "2 dead letters are kept; see" in said.out.replace("\n", " ")) == (3, True)
+            assert (said.code, "2 dead letters are stored; see" in said.out.replace("\n", " ")) == (3, True)
         (folder,) = (home / "netra-otel-bridge" / "replays").iterdir()
         assert len(run(netra, home, "state", "dead-letters", "--state", str(folder)).out.splitlines()) == 2
 

@@ -1,4 +1,4 @@
-"""``usage backfill``: what it writes, what it refuses, how it exits, and that no half file is left."""
+"""``usage backfill``: its output, its errors and exit codes, and that it never leaves a partial file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ODD = 'a"b\\c\nd'
 
 
 def generation(number: int, tenant: str, at_s: int, tokens: int) -> dict[str, Any]:
-    """A span of which Netra counts ``tokens`` and one request."""
+    """Return a span that Netra counts as ``tokens`` and one request."""
     attributes = {
         "netra.tenant_id": tenant,
         "netra.span.type": "GENERATION",
@@ -65,7 +65,7 @@ def backfill(netra: ThreadedEmulator, *arguments: str, **env: str) -> Result:
 
 
 def tokens_in(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """Time since the start of the day and tokens, by tenant."""
+    """Return seconds since the start of the day and tokens, by tenant."""
     found: dict[str, list[tuple[float, float]]] = {}
     for family in text_string_to_metric_families(path.read_text()):
         for sample in family.samples:
@@ -76,7 +76,7 @@ def tokens_in(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def test_a_file_of_openmetrics(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A counter for each tenant of the traces, 0 at the start, one sample at the end of each step, with labels."""
+    """Each tenant in the traces gets counters with labels: 0 at the start, then one sample at the end of each step."""
     file = tmp_path / "usage.om"
     result = backfill(netra, "--to", f"openmetrics:{file}", "--step", "2h", "--label", "job=netra", "--json")
     assert result.code == 0
@@ -101,7 +101,7 @@ def test_a_file_of_openmetrics(netra: ThreadedEmulator, tmp_path: Path) -> None:
 
 
 def test_named_tenants_and_quiet(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Only those, in their order, without a listing of traces; an older file is replaced; nothing on stderr."""
+    """Only named tenants appear, in their order, without listing traces; the file is replaced; stderr is empty."""
     file = tmp_path / "usage.om"
     file.write_text("old")
     result = backfill(netra, "--to", f"openmetrics:{file}", "--tenant", ODD, "--tenant", "acme", "-q")
@@ -113,7 +113,7 @@ def test_named_tenants_and_quiet(netra: ThreadedEmulator, tmp_path: Path) -> Non
 
 
 def test_a_tenant_that_nobody_knows(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Exit 1, named; no file."""
+    """The command exits with 1, names the tenant and writes no file."""
     result = backfill(netra, "--to", f"openmetrics:{tmp_path}/x.om", "--tenant", "acme", "--tenant", "ghost")
     assert (result.code, list(tmp_path.iterdir())) == (1, [])
     assert "tenant 'ghost'" in result.said
@@ -122,24 +122,24 @@ def test_a_tenant_that_nobody_knows(netra: ThreadedEmulator, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ((), 2, "no destination is given (give --to openmetrics:FILE, otlp, or exporter:NAME)"),
-        (("--to", "otlp-file:x"), 2, "'otlp-file:x' takes no past usage"),
-        (("--to", "openmetrics:"), 2, "takes no past usage"),
+        ((), 2, "no destination is set (pass --to openmetrics:FILE, otlp, or exporter:NAME)"),
+        (("--to", "otlp-file:x"), 2, "'otlp-file:x' does not accept past usage"),
+        (("--to", "openmetrics:"), 2, "does not accept past usage"),
         (("--to", "otlp", "--step", "1ms"), 2, "less than a second"),
         (("--to", "otlp", "--step", "soon"), 2, "'soon' is not a duration"),
         (("--to", "otlp", "--label", "x"), 2, "'x' is not NAME=VALUE"),
-        (("--to", "openmetrics:x", "--label", "a.b=c"), 2, "'a.b' is not the name of a label"),
-        (("--to", "openmetrics:x", "--label", "netra_tenant_id=c"), 2, "taken already"),
-        (("--to", "otlp", "--label", "a=b", "--label", "a=c"), 2, "taken already"),
-        (("--to", "otlp", "--until", "2100-01-01"), 2, "yet to come"),
+        (("--to", "openmetrics:x", "--label", "a.b=c"), 2, "'a.b' is not a valid label name"),
+        (("--to", "openmetrics:x", "--label", "netra_tenant_id=c"), 2, "already in use"),
+        (("--to", "otlp", "--label", "a=b", "--label", "a=c"), 2, "already in use"),
+        (("--to", "otlp", "--until", "2100-01-01"), 2, "in the future"),
         (("--to", "otlp", "--from", "1970-01-01", "--step", "1m"), 2, "more than 1,000,000 samples"),
         (("--to", "openmetrics:/nowhere/x.om"), 78, "no file can be written in /nowhere"),
         (("--to", "openmetrics:/dev/null"), 78, "is not a file"),
         (("--to", "exporter:nope"), 78, "--to: 'nope' is not installed"),
     ],
 )
-def test_what_is_refused_at_once(netra: ThreadedEmulator, arguments: tuple[str, ...], code: int, message: str) -> None:
-    """Bad flags exit with 2, what the machine lacks with 78; Netra is not asked."""
+def test_what_is_rejected_at_once(netra: ThreadedEmulator, arguments: tuple[str, ...], code: int, message: str) -> None:
+    """Bad flags exit with 2, a missing file or package with 78; Netra is not called."""
     result = backfill(netra, *arguments)
     assert (result.code, result.out) == (code, "")
     assert message in result.said
@@ -148,7 +148,7 @@ def test_what_is_refused_at_once(netra: ThreadedEmulator, arguments: tuple[str, 
 
 @pytest.mark.parametrize("code", [69, 77])
 def test_a_netra_that_fails_leaves_no_file(netra: ThreadedEmulator, tmp_path: Path, code: int) -> None:
-    """The usual exit codes; what was there before stays as it was."""
+    """The command exits with the usual codes, and an existing file stays unchanged."""
     file = tmp_path / "usage.om"
     file.write_text("old")
     url = netra.endpoint if code == 77 else "http://127.0.0.1:9/telemetry"
@@ -159,7 +159,7 @@ def test_a_netra_that_fails_leaves_no_file(netra: ThreadedEmulator, tmp_path: Pa
 
 @pytest.mark.faults
 def test_killed_in_the_middle_it_leaves_no_file(tmp_path: Path) -> None:
-    """SIGTERM exits with 75, SIGKILL leaves nothing either: what is written meanwhile has no name."""
+    """SIGTERM exits with 75; even SIGKILL leaves no file, because the partial files have no name."""
     with running_emulator(EmulatorOptions(port=0, api_key=CANARY, latency_s=0.05)) as netra:
         fill(netra)
         for number, code in ((signal.SIGTERM, 75), (signal.SIGKILL, -signal.SIGKILL)):
@@ -176,7 +176,7 @@ def test_killed_in_the_middle_it_leaves_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.faults
 def test_a_disk_that_takes_no_more(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Exit 69 with the reason, and no half file, where the parts still fit and the whole does not."""
+    """If the parts fit but the whole does not, the command exits with 69 and the reason, and leaves no partial file."""
     limited = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
         "from netra_otel_bridge.cli import main; main()"
@@ -192,7 +192,7 @@ def test_a_disk_that_takes_no_more(netra: ThreadedEmulator, tmp_path: Path) -> N
 
 
 class MetricsServer:
-    """An OTLP receiver for metrics over HTTP that answers with the statuses it is given, then with 200."""
+    """An OTLP/HTTP receiver for metrics that returns the given statuses, then 200."""
 
     def __init__(self, *statuses: int, body: bytes = b"") -> None:
         self.requests: list[ExportMetricsServiceRequest] = []
@@ -229,7 +229,7 @@ class MetricsServer:
         self._server.server_close()
 
     def points(self, name: str) -> list[tuple[str, int, float]]:
-        """Tenant, seconds of the day, value, in the order they came."""
+        """Return tenant, seconds since the start of the day and value, in order of arrival."""
         return [
             (
                 {one.key: one.value.string_value for one in point.attributes}["netra.tenant.id"],
@@ -252,7 +252,7 @@ def otlp(server: MetricsServer, **more: str) -> dict[str, str]:
 
 
 def test_otlp_has_the_original_times(netra: ThreadedEmulator) -> None:
-    """Sums since the start of the range, in the order of time, in batches, from the service that the variables name."""
+    """Sums since the start of the range arrive in batches, in order of time, from the service that is configured."""
     with MetricsServer() as server:
         result = backfill(
             netra, "--to", "otlp", "--step", "10s", "--tenant", "acme", "--label", "team=x", "--json",
@@ -271,7 +271,7 @@ def test_otlp_has_the_original_times(netra: ThreadedEmulator) -> None:
 
 
 def test_otlp_that_is_away_for_a_moment(netra: ThreadedEmulator) -> None:
-    """What failed is sent again, and arrives once."""
+    """A failed request is sent again and arrives once."""
     with MetricsServer(503) as server:
         result = backfill(netra, "--to", "otlp", "--tenant", "acme", "-q", **otlp(server))
     assert (result.code, result.err) == (0, "")
@@ -286,8 +286,8 @@ def test_otlp_that_is_away_for_a_moment(netra: ThreadedEmulator) -> None:
         (404, b"", 78, "check the address"),
     ],
 )
-def test_otlp_that_refuses(netra: ThreadedEmulator, status: int, body: bytes, code: int, message: str) -> None:
-    """An error with what to do, no token in it, and nothing more is sent."""
+def test_otlp_that_rejects(netra: ThreadedEmulator, status: int, body: bytes, code: int, message: str) -> None:
+    """The error has a hint and no token, and nothing more is sent."""
     with MetricsServer(*[status] * 9, body=body + b" Bearer " + CANARY.encode()) as server:
         headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{CANARY}"}
         result = backfill(netra, "--to", "otlp", "--tenant", "acme", **otlp(server, **headers))
@@ -299,7 +299,7 @@ def test_otlp_that_refuses(netra: ThreadedEmulator, status: int, body: bytes, co
 
 @pytest.mark.faults
 def test_any_exporter(netra: ThreadedEmulator) -> None:
-    """``exporter:console`` prints what would be sent."""
+    """``exporter:console`` prints the metrics."""
     result = cli.ended(
         cli.start("usage", "backfill", *FROM, "--to", "exporter:console", env=environment(netra.endpoint))
     )

@@ -118,7 +118,7 @@ def test_a_policy_that_would_keep_what_was_not_meant_is_refused(wrong: dict[str,
 
 def test_a_converter_has_a_profile_and_a_policy() -> None:
     """Its profile is one of four, which the message names."""
-    with pytest.raises(UsageError, match="profile is 'nope', and not one of raw, genai, openinference, both"):
+    with pytest.raises(UsageError, match="profile must be one of raw, genai, openinference, both, not 'nope'"):
         SpanConverter("nope")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"give a Privacy\(...\)"):
         SpanConverter("raw", {"content": "drop"})  # type: ignore[arg-type]

@@ -8,17 +8,18 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.core.model.outcome import SpanBatch
-from netra_otel_bridge.deliver import Batcher, batch_of, encode_span
+from netra_otel_bridge.deliver import Batcher, Item, batch_of
 from netra_otel_bridge.deliver.batching import halves_by_size, halves_by_trace
+from tests.support.batches import item, whole
 from tests.support.examples import examples
 from tests.support.span_strategies import spans
 from tests.support.spans import make_span
 
 
-def gather(batcher: Batcher, members: list[ReadableSpan]) -> list[SpanBatch]:
-    batches = [batch for span in members if (batch := batcher.add(span, encode_span(span)))]
+def gather(batcher: Batcher[None], members: list[ReadableSpan]) -> list[SpanBatch]:
+    batches = [batch for span in members if (batch := batcher.add(item(span)))]
     last = batcher.flush()
-    return [*batches, last] if last else batches
+    return [batch.request for batch in ([*batches, last] if last else batches)]
 
 
 @settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,29 +54,29 @@ def test_every_span_is_in_one_batch_in_order_and_within_the_limits(
 
 def test_a_batch_is_given_out_as_soon_as_its_number_is_reached() -> None:
     """The span that fills it by number is in it; nothing waits for one more."""
-    batcher = Batcher(max_spans=2)
-    assert batcher.add(make_span(1), b"1") is None
-    full = batcher.add(make_span(2), b"2")
+    batcher: Batcher[None] = Batcher(max_spans=2)
+    assert batcher.add(Item(make_span(1), b"1", None)) is None
+    full = batcher.add(Item(make_span(2), b"2", None))
     assert full is not None
-    assert len(full.spans) == 2
+    assert len(full.items) == len(full.request.spans) == 2
     assert batcher.flush() is None
 
 
 def test_a_span_larger_than_the_limit_travels_alone() -> None:
     """What was gathered before it goes first; it fills a batch of its own at once if nothing was."""
     large = make_span(2, attributes={"input": "x" * 5000})
-    batcher = Batcher(max_bytes=2000)
-    alone = batcher.add(large, encode_span(large))
+    batcher: Batcher[None] = Batcher(max_bytes=2000)
+    alone = batcher.add(item(large))
     assert alone is not None
-    assert alone.spans == (large,)
+    assert alone.request.spans == (large,)
     small = make_span(1)
-    batcher.add(small, encode_span(small))
-    before = batcher.add(large, encode_span(large))
+    batcher.add(item(small))
+    before = batcher.add(item(large))
     assert before is not None
-    assert before.spans == (small,)
+    assert before.request.spans == (small,)
     last = batcher.flush()
     assert last is not None
-    assert last.spans == (large,)
+    assert last.request.spans == (large,)
 
 
 def test_a_limit_never_makes_batches_larger_than_at_first() -> None:
@@ -83,7 +84,7 @@ def test_a_limit_never_makes_batches_larger_than_at_first() -> None:
     members = [make_span(number, attributes={"input": "x" * 900}) for number in range(1, 41)]
 
     def largest(*limits: int | None) -> int:
-        batcher = Batcher(max_bytes=20_000)
+        batcher: Batcher[None] = Batcher(max_bytes=20_000)
         for limit in limits:
             batcher.limit(limit)
         return max(batch.size_bytes for batch in gather(batcher, members))
@@ -103,12 +104,14 @@ def test_halves_hold_every_span_once_and_its_bytes(shapes: list[tuple[int, int]]
         make_span(number, trace_id=trace, attributes={"input": "x" * length})
         for number, (trace, length) in enumerate(shapes, 1)
     ]
-    whole = batch_of(members)
-    for halves in (halves_by_size(whole), halves_by_trace(whole)):
+    batch = whole(members)
+    for split in (halves_by_size(batch), halves_by_trace(batch)):
+        assert all([one.span for one in half.items] == list(half.request.spans) for half in split)
+        halves = [half.request for half in split]
         assert all(half.spans for half in halves)
         together = [span for half in halves for span in half.spans]
         assert sorted(map(id, together)) == sorted(map(id, members))
         assert all(half.encoded == batch_of(half.spans).encoded for half in halves)
         assert all(half.size_bytes == batch_of(half.spans).size_bytes for half in halves)
-    first, last = ({span.context.trace_id for span in half.spans} for half in halves_by_trace(whole))
+    first, last = ({span.context.trace_id for span in half.spans} for half in halves)
     assert len(first | last) == 1 or not first & last

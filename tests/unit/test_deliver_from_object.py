@@ -40,6 +40,7 @@ from netra_otel_bridge.core.model.outcome import (
 from netra_otel_bridge.deliver import Answer, Destination, ExporterDestination, Named, Sender, batch_of, own_destination
 from netra_otel_bridge.deliver.adapters.callback import CallbackDestination
 from netra_otel_bridge.deliver.adapters.processor import ProcessorDestination
+from tests.support.batches import whole
 from tests.support.examples import examples
 from tests.support.exporters import ScriptedExporter
 from tests.support.fake_clock import FakeClock
@@ -393,11 +394,11 @@ async def test_a_flush_between_that_fails_goes_on_behind_it() -> None:
     await destination.aclose()
 
 
-def run_sender(destination: Destination, count: int) -> Answer:
-    async def send() -> Answer:
+def run_sender(destination: Destination, count: int) -> Answer[None]:
+    async def send() -> Answer[None]:
         sender = Sender(destination, backoff=Backoff(), clock=FakeClock(), on_retry=lambda *_: None)
-        answer = Answer()
-        await sender.send(batch_of(tuple(make_span(number) for number in range(count))), answer)
+        answer: Answer[None] = Answer()
+        await sender.send(whole(tuple(make_span(number) for number in range(count))), answer)
         await destination.aclose()
         return answer
 

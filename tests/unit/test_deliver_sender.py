@@ -26,7 +26,8 @@ from netra_otel_bridge.core.model.outcome import (
     SpanBatch,
     TooLarge,
 )
-from netra_otel_bridge.deliver import Answer, Batcher, Destination, Sender, batch_of, encode_span, open_destination
+from netra_otel_bridge.deliver import Answer, Batch, Batcher, Destination, Sender, open_destination
+from tests.support.batches import item, whole
 from tests.support.cutting import cutting_server
 from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
@@ -58,12 +59,12 @@ def numbers(batch: SpanBatch) -> list[int]:
     return [span.context.span_id for span in batch.spans]
 
 
-def batch(count: int, traces: int = 1) -> SpanBatch:
+def batch(count: int, traces: int = 1) -> Batch[None]:
     """Spans 1 to ``count``, in turn of as many traces."""
-    return batch_of([make_span(number, trace_id=1 + number % traces) for number in range(1, count + 1)])
+    return whole([make_span(number, trace_id=1 + number % traces) for number in range(1, count + 1)])
 
 
-def dead(answer: Answer) -> list[int]:
+def dead(answer: Answer[None]) -> list[int]:
     return [one.span.context.span_id for one in answer.dead]
 
 
@@ -113,7 +114,7 @@ async def test_a_full_trace_costs_few_requests_and_what_still_fits_is_taken() ->
     fake, answer = Scripted(decide), Answer()
     sending = sender(fake)
     for begin in range(0, 1000, 250):
-        await sending.send(batch_of([*members[begin : begin + 250], make_span(5000 + begin, trace_id=4)]), answer)
+        await sending.send(whole([*members[begin : begin + 250], make_span(5000 + begin, trace_id=4)]), answer)
     assert answer.delivered == len(fake.taken) == 97 + 4
     assert len(answer.dead) == 903
     assert {number for number in fake.taken if number >= 5000} == {5000, 5250, 5500, 5750}
@@ -127,10 +128,10 @@ async def test_a_trace_that_has_room_again_is_not_lost_beside_one_that_has_none(
         lambda one: Refused("TRACE_TOO_LARGE") if full & {s.context.trace_id for s in one.spans} else Delivered()
     )
     sending, answer = sender(fake), Answer()
-    await sending.send(batch_of([make_span(1, trace_id=3), make_span(2, trace_id=4)]), answer)
+    await sending.send(whole([make_span(1, trace_id=3), make_span(2, trace_id=4)]), answer)
     assert dead(answer) == [1, 2]
     full.remove(4)
-    await sending.send(batch_of([make_span(5, trace_id=3), make_span(6, trace_id=4), make_span(7, trace_id=4)]), answer)
+    await sending.send(whole([make_span(5, trace_id=3), make_span(6, trace_id=4), make_span(7, trace_id=4)]), answer)
     assert dead(answer) == [1, 2, 5]
     assert fake.taken == [6, 7]
 
@@ -149,7 +150,7 @@ async def test_what_is_too_large_is_halved_by_size_and_not_by_number() -> None:
     """A long span among short ones: the parts are about equal, so that few requests find what fits."""
     spans = [make_span(1, attributes={"input": "x" * 50_000}), *(make_span(n) for n in range(2, 200))]
     fake = Scripted(lambda one: TooLarge("limit") if one.size_bytes > 52_000 else Delivered())
-    await sender(fake).send(batch_of(spans), Answer())
+    await sender(fake).send(whole(spans), Answer())
     assert fake.taken == list(range(1, 200))
     assert fake.sizes == [199, 1, 198]
 
@@ -166,13 +167,13 @@ async def test_what_is_too_large_is_halved_by_size_and_not_by_number() -> None:
 async def test_a_limit_is_learnt_and_later_batches_keep_it(reason: str, learnt: int | None) -> None:
     """From the words where they name one that can be true, else from what was too large; nothing is then too large."""
     fake = Scripted(lambda one: TooLarge(reason) if one.size_bytes > 20_000 else Delivered())
-    sending, batcher = sender(fake), Batcher(max_bytes=100_000)
+    sending, batcher = sender(fake), Batcher[None](max_bytes=100_000)
     assert sending.limit_bytes is None
     batcher.limit(sending.limit_bytes)
     refusals = []
     for number in range(1, 3001):
         span = make_span(number, attributes={"input": "x" * 200})
-        full = batcher.add(span, batch_of((span,)).encoded[0])
+        full = batcher.add(item(span))
         if full is not None:
             before = len(fake.sizes)
             await sending.send(full, Answer())
@@ -187,7 +188,7 @@ async def test_a_limit_is_learnt_and_later_batches_keep_it(reason: str, learnt: 
 
 async def test_a_connection_that_is_cut_for_the_size_of_a_request_means_halves() -> None:
     """After three times in a row, if a request without spans is answered; later batches are smaller."""
-    large = batch_of([make_span(number, attributes={"input": "x" * 20_000}) for number in range(1, 11)])
+    large = whole([make_span(number, attributes={"input": "x" * 20_000}) for number in range(1, 11)])
     answer = Answer()
     async with cutting_server(150_000) as (where, asked):
         destination = open_destination(where)
@@ -197,7 +198,7 @@ async def test_a_connection_that_is_cut_for_the_size_of_a_request_means_halves()
         await destination.aclose()
     assert (answer.delivered, recovered) == (10, [True])
     assert lane.limit_bytes is not None
-    assert 0.5 <= lane.limit_bytes / large.size_bytes < 0.7
+    assert 0.5 <= lane.limit_bytes / large.request.size_bytes < 0.7
     assert [length > 150_000 for length in asked] == [True] * 3 + [False] * 3
     assert asked[3] == 0
 
@@ -214,13 +215,13 @@ async def test_what_was_only_cut_is_tried_larger_again() -> None:
     async with cutting_server(10**9) as (where, _):
         destination = open_destination(where)
         destination.send = send  # type: ignore[method-assign]
-        lane, batcher = sender(destination, 4), Batcher(max_bytes=600_000)
+        lane, batcher = sender(destination, 4), Batcher[None](max_bytes=600_000)
 
         async def send_many(batches: int) -> int:
             cut = 0
             while batches:
                 span = make_span(len(asked) * 100_000 + batches, attributes={"input": "x" * 9_000})
-                full = batcher.add(span, encode_span(span))
+                full = batcher.add(item(span))
                 if full is not None:
                     before = len(asked)
                     await lane.send(full, Answer())
@@ -241,7 +242,7 @@ async def test_what_was_only_cut_is_tried_larger_again() -> None:
 @pytest.mark.parametrize(("most_bytes", "length"), [(-1, 20_000), (0, 20)])
 async def test_a_connection_that_is_cut_for_something_else_is_waited_for(most_bytes: int, length: int) -> None:
     """Where a request without spans is cut too, or the batch is small, nothing is halved and no size learnt."""
-    batch = batch_of([make_span(number, attributes={"input": "x" * length}) for number in range(1, 11)])
+    batch = whole([make_span(number, attributes={"input": "x" * length}) for number in range(1, 11)])
     async with cutting_server(most_bytes) as (where, asked):
         destination = open_destination(where)
         lane = sender(destination, 4)
@@ -288,7 +289,7 @@ async def test_a_partial_success_is_counted_and_not_sent_again() -> None:
     fake = Scripted(lambda one: PartlyRefused(3, "too old"))
     await sender(fake).send(batch(10), answer)
     assert (answer.delivered, answer.refused, answer.dead, fake.sizes) == (7, 3, [], [10])
-    assert len(answer.answered) == 10
+    assert len(answer.accepted) == 10
     assert answer.problems == ["3 of 10 spans of a batch were refused: too old"]
 
 
@@ -300,7 +301,7 @@ async def test_a_destination_that_refuses_a_fifth_is_left_and_what_it_took_is_co
         await sender(fake).send(batch(900), answer)
     assert len(answer.dead) == 100
     assert answer.delivered == len(fake.taken) > 100
-    assert {span.context.span_id for span in answer.answered} == {*fake.taken, *dead(answer)}
+    assert {one.span.context.span_id for one in answer.accepted} == set(fake.taken)
 
 
 async def test_a_flood_of_refusals_after_a_good_year_stops_the_lane() -> None:
@@ -346,19 +347,17 @@ async def test_each_span_is_answered_once_or_not_at_all(
         return Delivered()
 
     fake, answer = Scripted(decide), Answer()
-    whole = batch_of(spans)
     try:
-        await sender(fake).send(whole, answer)
+        await sender(fake).send(whole(spans), answer)
         ended = True
     except DestinationMisconfigured:
         ended = False
     handed_in = {id(span) for span in spans}
-    answered = [id(span) for span in answer.answered]
+    answered = [id(one.span) for one in (*answer.accepted, *(dead.item for dead in answer.dead))]
     assert set(answered) <= handed_in
     assert len(set(answered)) == len(answered)
     assert answer.delivered + answer.refused + len(answer.dead) == len(answered)
-    assert sorted(fake.taken + dead(answer)) == sorted(span.context.span_id for span in answer.answered)
-    assert all(id(one.span) in handed_in for one in answer.dead)
+    assert sorted(fake.taken) == sorted(one.span.context.span_id for one in answer.accepted)
     if ended:
         assert set(answered) == handed_in
         bad = {n for n, (trace, _) in enumerate(shapes, 1) if n in poison or trace in full}

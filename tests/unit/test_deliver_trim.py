@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status, StatusCode
 
+from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.clock import Backoff
 from netra_otel_bridge.core.model.outcome import (
     Delivered,
@@ -19,8 +20,9 @@ from netra_otel_bridge.core.model.outcome import (
     SpanBatch,
     TooLarge,
 )
-from netra_otel_bridge.deliver import Answer, Sender, batch_of, encode_span
-from netra_otel_bridge.deliver.trim import KEEP_BYTES, NOTES, trim
+from netra_otel_bridge.deliver import Answer, Sender, encode_span
+from netra_otel_bridge.deliver.trim import KEEP_BYTES, trim
+from tests.support.batches import whole
 from tests.support.compare import sent_by_id
 from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
@@ -209,11 +211,11 @@ class Limited:
         """Nothing is held."""
 
 
-async def sent_to(limited: Limited, span: ReadableSpan) -> Answer:
-    answer = Answer()
+async def sent_to(limited: Limited, span: ReadableSpan) -> Answer[None]:
+    answer: Answer[None] = Answer()
     backoff = Backoff(attempts=1)
     sender = Sender(limited, backoff=backoff, clock=FakeClock(), on_retry=lambda reason, delay: None)
-    await sender.send(batch_of((span,)), answer)
+    await sender.send(whole((span,)), answer)
     return answer
 
 
@@ -239,7 +241,7 @@ async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], 
     assert 0.97 * LIMIT < limited.requests[1] <= LIMIT
     assert (answer.delivered, answer.trimmed, answer.dead, answer.refused) == (1, 1, [], 0)
     assert answer.size_bytes == limited.requests[1]
-    assert answer.answered[0] is span
+    assert answer.accepted[0].span is span
     assert f"from {limited.requests[0]} to {limited.requests[1]} bytes" in answer.problems[0]
     (stored,) = limited.stored
     assert (stored.attributes or {})[NOTES] == ("trimmed:input",)
@@ -267,7 +269,7 @@ async def test_a_span_that_stays_too_large_is_dead_as_it_was() -> None:
     answer = await sent_to(limited, span)
     assert len(limited.requests) == 2
     assert answer.dead[0].span is span
-    assert answer.answered[0] is span
+    assert answer.accepted == []
     assert answer.delivered == answer.trimmed == answer.size_bytes == 0
 
 

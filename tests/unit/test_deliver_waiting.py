@@ -19,12 +19,13 @@ from netra_otel_bridge.core.model.outcome import (
     Retry,
     SpanBatch,
 )
-from netra_otel_bridge.deliver import Answer, Destination, Sender, batch_of, open_destination
+from netra_otel_bridge.deliver import Answer, Destination, Sender, open_destination
+from tests.support.batches import whole
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
 from tests.support.waiting import DEADLINE_S, until
 
-BATCH = batch_of((make_span(1), make_span(2)))
+BATCH = whole((make_span(1), make_span(2)))
 CAP_S = 30.0
 
 
@@ -75,7 +76,7 @@ async def test_a_patient_sender_never_gives_up_and_waits_no_longer_than_the_cap(
     await told.sender(night, clock).send(BATCH, answer)
     assert answer.delivered == 2
     assert len(told.waits) == 3000
-    assert {id(batch) for batch in night.batches} == {id(BATCH)}
+    assert {id(batch) for batch in night.batches} == {id(BATCH.request)}
     assert clock.waits[:4] == [0.5, 1.0, 2.0, 4.0]
     assert max(clock.waits) == clock.waits[-1] == CAP_S
     assert told.recovered == 1
@@ -116,7 +117,7 @@ async def test_a_patient_sender_still_stops_where_too_much_is_refused() -> None:
     """Waiting does not make a destination want what it refuses."""
     fake = Outcomes([Refused("no")] * 1000)
     with pytest.raises(DestinationRefuses):
-        await Told().sender(fake).send(batch_of([make_span(n) for n in range(1, 301)]), Answer())
+        await Told().sender(fake).send(whole([make_span(n) for n in range(1, 301)]), Answer())
 
 
 async def test_a_full_disk_is_waited_for_and_whole_lines_are_written(
@@ -165,11 +166,11 @@ async def test_draining_takes_the_answer_of_the_request_that_is_under_way_and_as
     await until(lambda: len(fake.batches) == 2, every_s=0)
     await sender.drain(sending, DEADLINE_S)
     assert sending.cancelled()
-    assert answer.answered == [BATCH.spans[0]]
+    assert answer.accepted == [BATCH.items[0]]
     assert len(fake.batches) == 2
     later = Answer()
     await sender.send(BATCH, later)
-    assert later.answered == list(BATCH.spans)
+    assert later.accepted == list(BATCH.items)
 
 
 async def test_draining_lets_a_last_request_end_the_batch() -> None:

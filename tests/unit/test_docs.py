@@ -28,7 +28,7 @@ import typer.main
 import netra_otel_bridge
 from netra_otel_bridge import BridgeError, LaneReport, ReplayReport
 from netra_otel_bridge.cli.app import app
-from netra_otel_bridge.cli.output import report_json
+from netra_otel_bridge.cli.reports import report_json
 from netra_otel_bridge.config.load import load
 from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.convert import semconv
@@ -53,7 +53,7 @@ PROGRAM = re.compile(r"(?:\w+=\S+ )*netra-otel-bridge\b")
 OTLP_ADDRESS = re.compile(r"otlp\+\w+://\S+")
 INSTEAD = "otlp-file:instead.jsonl"
 READY = re.compile(r"emulator ready at|info: health and metrics at")
-UNREMARKABLE = re.compile(r"\S+Z info: .*|\S+Z \S+: (span \w+ of trace \w+|an item that is no span): .*")
+UNREMARKABLE = re.compile(r"\S+Z info: .*|\S+Z \S+: (span \w+ of trace \w+|an item that is not a span): .*")
 """Lines on stderr of a command that went well: what a service tells, and why a dead letter is one."""
 
 

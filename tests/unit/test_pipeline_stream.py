@@ -23,14 +23,26 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.netra import SpansPage, TracesPage, UnreadableItem
 from netra_otel_bridge.core.model.outcome import SpanChunk
-from netra_otel_bridge.core.model.query import TraceQuery
+from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.pipeline import resume as places
-from netra_otel_bridge.pipeline.resume import first_place, place, token
+from netra_otel_bridge.pipeline import resume
+from netra_otel_bridge.pipeline.resume import decode_token, encode_token, start_point
 from tests.support.emulator import START_NS, otlp_document, otlp_span
 from tests.support.oracle import MS, Oracle
-from tests.support.streams import OF, WINDOW, StreamedNetra, keys, listed, problems, read, sent, small, stored, stream
+from tests.support.streams import (
+    STREAM_ID,
+    WINDOW,
+    StreamedNetra,
+    keys,
+    listed,
+    problems,
+    read,
+    sent,
+    small,
+    stored,
+    stream,
+)
 from tests.support.waiting import DEADLINE_S
 
 
@@ -380,7 +392,7 @@ def test_a_trace_of_5000_spans_goes_on_in_its_middle() -> None:
     oracle, netra = issued(1, 5000, start_ns=START_NS - 10**18)
     (trace_id,) = oracle.trace_ids
     chunks = asyncio.run(read(stream(netra, trace_id=trace_id)))
-    everything = listed(netra.store, places.Window(0, 2**62))
+    everything = listed(netra.store, Window(0, 2**62))
     assert keys(chunks) == everything
     for cut in (1, len(chunks) // 2, len(chunks) - 1):
         rest = asyncio.run(read(stream(netra, chunks[cut - 1].resume_token, trace_id=trace_id)))
@@ -535,11 +547,11 @@ def test_a_stream_that_is_closed_leaves_nothing_behind(is_open: bool) -> None:
 
 def test_a_token_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not taken for damaged, and not read as if it were of this version."""
-    monkeypatch.setattr(places, "_VERSION", 0)
-    old = token(first_place(OF, WINDOW))
+    monkeypatch.setattr(resume, "_VERSION", 0)
+    old = encode_token(start_point(STREAM_ID, WINDOW))
     monkeypatch.undo()
     with pytest.raises(UsageError, match="another version"):
-        place(old, OF)
+        decode_token(old, STREAM_ID)
 
 
 def test_a_token_keeps_the_window_of_the_first_call() -> None:
@@ -547,7 +559,7 @@ def test_a_token_keeps_the_window_of_the_first_call() -> None:
     oracle, netra = issued(4, 4)
     end_ns = START_NS + 2 * NS_PER_S
     with small():
-        first = asyncio.run(read(stream(netra, window=places.Window(WINDOW.start_ns, end_ns)), 1))
+        first = asyncio.run(read(stream(netra, window=Window(WINDOW.start_ns, end_ns)), 1))
         rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
     assert keys(first + rest) == listed(netra.store)[:8]
     assert len(oracle.trace_ids) == 4

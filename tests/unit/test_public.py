@@ -1,8 +1,9 @@
-"""What is public: one list, which the page of the library names and explains, and which leads nowhere else."""
+"""The public interface: one list of names, explained on the library's page, whose types are public too."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import pkgutil
 import re
@@ -17,14 +18,23 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import netra_otel_bridge
-from netra_otel_bridge import emulator, v1
-from netra_otel_bridge.bridge import check
-from netra_otel_bridge.core.model import dashboards
+from netra_otel_bridge import check, dashboards, emulator, v1
 from tests.unit.test_docs import PAGES, ROOT, blocks, sections
 
-MODULES = {module.__name__: module for module in (check, dashboards, emulator, v1)}
+MODULES = {
+    "netra_otel_bridge.check": check,
+    "netra_otel_bridge.dashboards": dashboards,
+    "netra_otel_bridge.emulator": emulator,
+    "netra_otel_bridge.v1": v1,
+}
+ALIASES = {
+    "netra_otel_bridge.check": "netra_otel_bridge.bridge.check",
+    "netra_otel_bridge.dashboards": "netra_otel_bridge.core.model.dashboards",
+}
+"""Public module paths, each with the module that it stands for."""
+PACKAGE = Path(netra_otel_bridge.__file__)
 TYPES_ONLY = {"ReadableSpan": ReadableSpan, "Path": Path}
-"""Names in annotations of modules that import them for the type checker alone."""
+"""Names that annotations use and modules import for the type checker alone."""
 SPECIAL = ("__init__", "__enter__", "__exit__", "__aenter__", "__aexit__")
 LISTED = re.findall(r"^\| (.*?) \| (.*) \|$", sections("library.md")["What is public"], flags=re.MULTILINE)[1:]
 NAMED = [name for _, names in LISTED for name in re.findall(r"`(\w+)`", names)]
@@ -34,7 +44,7 @@ CHOSEN = {
         r"^- of `(\w+)`: (.*?)\.$", sections("library.md")["What is public"], flags=re.MULTILINE | re.DOTALL
     )
 }
-"""Classes of which only some members are public: the others are the bridge's own use."""
+"""Classes of which only some members are public."""
 SOURCES = [
     *((str(block), block.text) for page in PAGES for block in blocks(page) if block.language == "python"),
     *((path.name, path.read_text("utf-8")) for path in sorted((ROOT / "examples").rglob("*.py"))),
@@ -43,21 +53,26 @@ SOURCES = [
 
 
 def public_objects() -> dict[str, Any]:
-    """Every name in the list with what it stands for."""
+    """Return every name in the list with its object."""
     return {name: getattr(netra_otel_bridge, name) for name in netra_otel_bridge.__all__}
 
 
 def members(owner: str, one: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class defines, as functions."""
-    for name, value in vars(one).items():
+    """Yield the public methods and properties of a class and of those of this package that it builds on, as functions."""
+    own = {name: value for base in reversed(one.__mro__) if _is_ours(base) for name, value in vars(base).items()}
+    for name, value in own.items():
         if name in SPECIAL if name.startswith("_") else name in CHOSEN.get(owner, [name]):
             function = value.fget if isinstance(value, property) else inspect.unwrap(getattr(value, "__func__", value))
             if inspect.isfunction(function):
                 yield f"{owner}.{name}", function
 
 
+def _is_ours(one: type) -> bool:
+    return one.__module__.startswith("netra_otel_bridge")
+
+
 def described() -> Iterator[tuple[str, Any]]:
-    """All that has a signature or fields: functions, classes, and members of classes."""
+    """Yield everything that has a signature or fields: functions, classes, and members of classes."""
     for name, one in public_objects().items():
         if inspect.isfunction(one) or isinstance(one, type):
             yield name, one
@@ -66,7 +81,7 @@ def described() -> Iterator[tuple[str, Any]]:
 
 
 def classes_in(hint: Any) -> Iterator[type]:
-    """The classes that an annotation names, however deep."""
+    """Yield the classes that an annotation names, at any depth."""
     if isinstance(hint, list | tuple):
         for inner in hint:
             yield from classes_in(inner)
@@ -77,21 +92,94 @@ def classes_in(hint: Any) -> Iterator[type]:
 
 
 def importable(module: str) -> set[str]:
-    """What may be imported from a public module."""
+    """Return the names that may be imported from a public module."""
     if module == "netra_otel_bridge":
         return set(netra_otel_bridge.__all__)
     inside = pkgutil.iter_modules(getattr(MODULES[module], "__path__", ())) if module.endswith(".v1") else ()
     return {*dir(MODULES[module]), *(one.name for one in inside)}
 
 
+def imported_names(tree: ast.AST) -> dict[str, str]:
+    """Return the names that ``from`` imports bring in, each with its module."""
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return {name.asname or name.name: node.module or "" for node in found for name in node.names}
+
+
+def output_of(program: str) -> str:
+    """Return what a program prints in an interpreter of its own."""
+    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
 def test_the_list_is_that_of_the_page() -> None:
-    """The page of the library has the same names, each once, and the list is in order."""
+    """The library's page has the same names, each once, and the list is sorted."""
     assert sorted(NAMED) == sorted(netra_otel_bridge.__all__)
     assert netra_otel_bridge.__all__ == sorted(netra_otel_bridge.__all__)
 
 
-def test_the_members_that_the_page_chooses_are_there() -> None:
-    """Where only some members are public, each of these exists."""
+def test_type_checkers_see_the_public_names() -> None:
+    """The imports for type checkers bring in each public name, and the very object that a program gets."""
+    (guarded,) = (
+        node
+        for node in ast.parse(PACKAGE.read_text("utf-8")).body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name)
+    )
+    seen = {name: module for name, module in imported_names(guarded).items() if module.startswith("netra_otel_bridge")}
+    assert {*seen, "__version__"} == set(netra_otel_bridge.__all__)
+    for name, module in seen.items():
+        assert getattr(importlib.import_module(module), name) is getattr(netra_otel_bridge, name)
+
+
+def test_every_public_name_is_imported_on_demand() -> None:
+    """Each name can be imported in a fresh interpreter, ``dir`` lists it before that, and other names do not exist."""
+    program = (
+        "import netra_otel_bridge as package\n"
+        "assert set(package.__all__) <= set(dir(package))\n"
+        "assert len(dir(package)) == len(set(dir(package)))\n"
+        "assert not hasattr(package, 'nothing')\n"
+        "from netra_otel_bridge import *\n"
+        "print(*(name for name in package.__all__ if name in globals()))\n"
+    )
+    assert output_of(program).split() == netra_otel_bridge.__all__
+
+
+@pytest.mark.parametrize("path", ALIASES)
+@pytest.mark.parametrize(
+    "program",
+    ["import {path} as module", "from netra_otel_bridge import {name} as module", "module = package.{name}"],
+    ids=["import", "from", "attribute"],
+)
+def test_an_alias_is_the_module_that_it_stands_for(path: str, program: str) -> None:
+    """However it is imported, in a fresh interpreter, there is one module, which keeps its own name and spec."""
+    name = path.rpartition(".")[2]
+    ran = output_of(
+        "import importlib, sys, netra_otel_bridge as package\n"
+        f"{program.format(path=path, name=name)}\n"
+        f"assert importlib.import_module({path!r}) is module is package.{name}\n"
+        f"assert importlib.import_module({ALIASES[path]!r}) is module\n"
+        "print(module.__name__, module.__spec__.name)\n"
+    )
+    assert ran.split() == [ALIASES[path]] * 2
+
+
+@pytest.mark.parametrize("path", ALIASES)
+def test_type_checkers_see_the_names_of_an_alias(path: str) -> None:
+    """The stub takes every public class, function and type of the module, and nothing that is not there."""
+    tree = ast.parse(PACKAGE.with_name(f"{path.rpartition('.')[2]}.pyi").read_text("utf-8"))
+    stub = imported_names(tree)
+    assert set(stub.values()) == {ALIASES[path]}
+    defined = {
+        target.id if isinstance(target, ast.Name) else node.name
+        for node in ast.parse(inspect.getsource(MODULES[path])).body
+        for target in (node.targets if isinstance(node, ast.Assign) else [node])
+        if isinstance(node, ast.Assign | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert set(stub) == {name for name in defined if not name.startswith("_") and not name.isupper()}
+    (exported,) = (node.value for node in tree.body if isinstance(node, ast.Assign))
+    assert sorted(ast.literal_eval(exported)) == sorted(stub)
+
+
+def test_the_members_that_the_page_chooses_exist() -> None:
+    """For classes of which only some members are public, each listed member exists."""
     assert set(CHOSEN) == {"Bridge", "StateStore"}
     for owner, names in CHOSEN.items():
         of = public_objects()[owner]
@@ -99,15 +187,15 @@ def test_the_members_that_the_page_chooses_are_there() -> None:
 
 
 @pytest.mark.parametrize(("name", "one"), [pytest.param(*pair, id=pair[0]) for pair in described()])
-def test_what_is_public_is_explained(name: str, one: Any) -> None:
-    """A class, a function, a method or a property has a docstring of its own; a special method may have its class's."""
+def test_public_names_are_documented(name: str, one: Any) -> None:
+    """Each class, function, method and property has its own docstring; the class may document a special method."""
     assert name.rpartition(".")[2] in SPECIAL or inspect.getdoc(one)
     assert not str(one.__doc__).startswith(f"{name}(")
 
 
 @pytest.mark.parametrize(("name", "one"), [pytest.param(*pair, id=pair[0]) for pair in described()])
-def test_what_is_public_leads_to_what_is_public(name: str, one: Any) -> None:
-    """What a public name takes, returns or holds is the standard library's, OpenTelemetry's, or public itself."""
+def test_the_types_of_public_names_are_public(name: str, one: Any) -> None:
+    """Arguments, results and attributes have types of the standard library, of OpenTelemetry, or of the public interface."""
     if name == "StateStore.__init__":
         return
     known = {id(other) for other in public_objects().values()}
@@ -125,7 +213,7 @@ def test_what_is_public_leads_to_what_is_public(name: str, one: Any) -> None:
 
 @pytest.mark.parametrize(("place", "text"), SOURCES, ids=[place for place, _ in SOURCES])
 def test_users_need_nothing_else(place: str, text: str) -> None:
-    """What the documentation and the examples import from the package is public."""
+    """The documentation and the examples import only public names from the package."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             private = {one.name for one in node.names if one.name.startswith("netra_otel_bridge.")} - set(MODULES)
@@ -136,23 +224,29 @@ def test_users_need_nothing_else(place: str, text: str) -> None:
 
 
 def test_prose_names_no_other_module() -> None:
-    """The page of the library speaks of no module that is not public."""
+    """The library's page names no module that is not public."""
     text = (ROOT / "docs" / "library.md").read_text("utf-8")
     assert set(re.findall(r"netra_otel_bridge\.\w+", text)) <= {*MODULES, "netra_otel_bridge.__version__"}
 
 
-def test_an_import_loads_neither_service_nor_commands() -> None:
-    """Who imports the library does not wait for what only the commands need; it is loaded with its first use."""
+def test_importing_the_package_loads_nothing_else() -> None:
+    """A program that imports the package loads no other module of ours and no dependency until it uses a name."""
+    before = set(output_of("import sys, typing, importlib.machinery; print(*sys.modules)").split())
+    loaded = set(output_of("import sys, netra_otel_bridge; print(*sys.modules)").split()) - before
+    assert loaded == {"netra_otel_bridge", "netra_otel_bridge.version"}
+
+
+def test_using_the_library_loads_neither_service_nor_commands() -> None:
+    """The names that replay and read load none of the code that only the commands, the service and gRPC need."""
     program = (
         "import sys, netra_otel_bridge as package\n"
+        "names = [getattr(package, name) for name in package.__all__ if name not in ('follow', 'afollow')]\n"
         "print(*sys.modules)\n"
         "package.follow, package.afollow\n"
-        "assert 'netra_otel_bridge.daemon.service' in sys.modules\n"
-        "assert not hasattr(package, 'nothing')\n"
+        "assert 'netra_otel_bridge.bridge.follow' in sys.modules\n"
+        "assert 'netra_otel_bridge.service' not in sys.modules\n"
     )
-    loaded = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split()
-    heavy = {"daemon", "cli", "emulator", "rpc", "v1", "telemetry", "check"}
+    loaded = output_of(program).split()
+    heavy = {"bridge.check", "bridge.follow", "cli", "emulator", "service", "service.rpc", "service.telemetry", "v1"}
     assert {f"netra_otel_bridge.{name}" for name in heavy}.isdisjoint(loaded)
     assert {"typer", "rich", "prometheus_client", "aiohttp.web"}.isdisjoint(loaded)

@@ -1,4 +1,4 @@
-"""What a failed call is answered, and that the interface says so."""
+"""The status of failed calls, and its documentation in the proto file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from netra_otel_bridge.core import errors
 from netra_otel_bridge.core.errors import BridgeError
-from netra_otel_bridge.service.rpc import errors as refusals
-from netra_otel_bridge.service.rpc.errors import Code, refusal
+from netra_otel_bridge.service.rpc import errors as rpc_errors
+from netra_otel_bridge.service.rpc.errors import Code, StatusError, status_error
 
 ROOT = Path(__file__).parents[2]
 PROTO = (ROOT / "proto" / "netra_otel_bridge" / "v1" / "bridge.proto").read_text("utf-8")
@@ -21,7 +21,7 @@ DESTINATIONS = set(re.findall(r"\bDESTINATION_[A-Z]+\b", PROTO.partition("messag
 
 
 def documented(text: str) -> set[tuple[str, str]]:
-    """Code and reason of each entry of a table in a comment."""
+    """Return code and reason of each entry of a table in a comment."""
     return {(code, reason) for code, reasons in ENTRY.findall(text) for reason in reasons.split(", ")}
 
 
@@ -38,8 +38,8 @@ def kinds(of: type[BridgeError] = BridgeError) -> Iterator[type[BridgeError]]:
 
 @pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.__module__ == errors.__name__])
 def test_every_error_of_the_bridge_is_a_documented_code_and_reason(kind: type[BridgeError]) -> None:
-    """Whatever a handler raises; what the error says and advises goes with it, and waiting where that helps."""
-    given = refusal(kind("what failed", hint="what to do"), "TRACE_NOT_FOUND")
+    """The status carries the message and the hint of the error, and a delay where a retry helps."""
+    given = status_error(kind("what failed", hint="what to do"), "TRACE_NOT_FOUND")
     assert (given.code.name, given.reason) in EVERYWHERE or given.reason in DESTINATIONS
     assert (given.message, given.hint) == ("what failed", "what to do")
     assert (given.retry_s is not None) == (given.code is Code.UNAVAILABLE)
@@ -52,17 +52,17 @@ def test_every_error_of_the_bridge_is_a_documented_code_and_reason(kind: type[Br
 
 
 def test_more_special_errors_are_not_hidden_by_their_kind() -> None:
-    """The first entry that fits is taken, so none may stand behind one of its own kind."""
-    order = [kind for kind, *_ in refusals._CODES]
+    """The first matching entry is used, so no subclass may come after its base class."""
+    order = [kind for kind, *_ in rpc_errors._CODES]
     assert not [(one, two) for place, one in enumerate(order) for two in order[place + 1 :] if issubclass(two, one)]
 
 
 def test_the_interface_names_every_reason_that_the_code_can_give_and_no_other() -> None:
-    """Texts in the code that look like a reason are the reasons of the tables; `NOT_FOUND` is always named further."""
+    """Strings in the code that look like a reason are the documented reasons; `NOT_FOUND` always gets a more exact one."""
     reason = re.compile(r"[A-Z]{5,}|[A-Z]{3,}_[A-Z_]+")
     given = {
         node.value
-        for path in (ROOT / "netra_otel_bridge" / "rpc").glob("*.py")
+        for path in (ROOT / "netra_otel_bridge" / "service" / "rpc").glob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and reason.fullmatch(node.value)
     }
@@ -70,7 +70,7 @@ def test_the_interface_names_every_reason_that_the_code_can_give_and_no_other() 
 
 
 def test_the_tables_of_the_interface_are_sound() -> None:
-    """Codes are those of gRPC, and no call repeats what may be answered to any."""
+    """All codes exist in gRPC, and no method repeats an entry that holds for every method."""
     assert len(HEADER) > 10
     assert set(CALLS) == set(re.findall(r"rpc (\w+)\(", PROTO))
     assert {code for code, _ in EVERYWHERE} <= {code.name for code in Code}
@@ -79,8 +79,8 @@ def test_the_tables_of_the_interface_are_sound() -> None:
 
 @pytest.mark.parametrize(("seconds", "parts"), [(2.0, (2, 0)), (0.25, (0, 250_000_000)), (30.5, (30, 500_000_000))])
 def test_the_delay_is_exact(seconds: float, parts: tuple[int, int]) -> None:
-    """In the RetryInfo, in seconds and nanoseconds."""
-    status = refusals.Refusal(Code.UNAVAILABLE, "X", "text", retry_s=seconds)._status()
-    retry = refusals.RetryInfo()
+    """RetryInfo has the delay in seconds and nanoseconds."""
+    status = StatusError(Code.UNAVAILABLE, "X", "text", retry_s=seconds)._status()
+    retry = rpc_errors.RetryInfo()
     assert status.details[1].Unpack(retry)
     assert (retry.retry_delay.seconds, retry.retry_delay.nanos) == parts

@@ -20,7 +20,7 @@ from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.pipeline.lane import TraceLane
 from netra_otel_bridge.pipeline.stream import SpanStream
-from netra_otel_bridge.service.rpc.errors import Refusal
+from netra_otel_bridge.service.rpc.errors import StatusError
 from netra_otel_bridge.service.rpc.follow_spans import Subscriptions
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1.bridge_pb2_grpc import BridgeServiceStub
@@ -259,7 +259,7 @@ async def test_a_subscription_has_one_lane_at_any_time(follow: Any) -> None:
     waiting.cancel()
     last = await follow()
     SlowLane.may_end.set()
-    with pytest.raises(Refusal, match="another client"):
+    with pytest.raises(StatusError, match="another client"):
         await first
     await until(lambda: SlowLane.open)
     assert (SlowLane.open, SlowLane.most) == (1, 1)

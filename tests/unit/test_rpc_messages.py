@@ -15,7 +15,7 @@ from netra_otel_bridge.core.errors import DestinationUnavailable, NetraUnauthori
 from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.service.rpc import messages
-from netra_otel_bridge.service.rpc.errors import Refusal
+from netra_otel_bridge.service.rpc.errors import StatusError
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from tests.support.health import NOW_NS, lane_health, service_health
 from tests.support.rpc import stamp
@@ -82,7 +82,7 @@ def test_every_field_of_the_progress_of_a_replay_is_carried() -> None:
     same = [name for name in pb.ReplayProgress.DESCRIPTOR.fields_by_name if hasattr(report, name) and name != "error"]
     assert len(same) == len(pb.ReplayProgress.DESCRIPTOR.fields_by_name) - 2
     assert {name: getattr(sent, name) for name in same} == {name: getattr(report, name) for name in same}
-    assert sent.size_bytes == report.bytes
+    assert sent.size_bytes == report.size_bytes
     assert (sent.error.reason, sent.error.message, sent.error.hint) == (
         "DESTINATION_UNAVAILABLE",
         "it is down",
@@ -109,7 +109,7 @@ def test_every_field_of_the_progress_of_a_replay_is_carried() -> None:
 )
 def test_ranges_that_make_no_sense(start: Timestamp | None, end: Timestamp | None) -> None:
     """Refused with a line that names the field."""
-    with pytest.raises(Refusal, match="range") as raised:
+    with pytest.raises(StatusError, match="range") as raised:
         messages.time_range(pb.TimeRange(start_time=start, end_time=end), NOW_NS)
     assert (raised.value.code.name, raised.value.reason) == ("INVALID_ARGUMENT", "ARGUMENT_INVALID")
 
@@ -120,7 +120,7 @@ def test_a_range_is_rounded_outwards_to_milliseconds(start_ns: int, end_ns: int)
     asked = pb.TimeRange(start_time=stamp(start_ns), end_time=stamp(end_ns))
     start_ns, end_ns = min(start_ns, clock.LAST_NS), min(end_ns, clock.LAST_NS)
     if start_ns // MS * MS >= -(-end_ns // MS) * MS:
-        with pytest.raises(Refusal):
+        with pytest.raises(StatusError):
             messages.time_range(asked, NOW_NS)
         return
     window = messages.time_range(asked, NOW_NS)
@@ -171,7 +171,7 @@ def test_a_query_is_carried_whole() -> None:
 @pytest.mark.parametrize("wrong", [pb.TraceFilter(), pb.TraceFilter(field="name"), pb.TraceFilter(text="x")])
 def test_a_filter_without_a_field_or_a_value(wrong: pb.TraceFilter) -> None:
     """Refused, for it would mean all traces."""
-    with pytest.raises(Refusal, match="filter"):
+    with pytest.raises(StatusError, match="filter"):
         messages.trace_query(pb.TraceQuery(filters=[wrong]))
 
 
@@ -185,10 +185,10 @@ def test_profiles_and_sizes() -> None:
         "PROFILE_OPENINFERENCE": "openinference",
         "PROFILE_BOTH": "both",
     }
-    with pytest.raises(Refusal, match="no profile 77"):
+    with pytest.raises(StatusError, match="no profile 77"):
         messages.profile(77)
     assert (messages.message_bytes(0), messages.message_bytes(65536)) == (4 * 2**20, 65536)
-    with pytest.raises(Refusal, match="65536 at least"):
+    with pytest.raises(StatusError, match="at least 65536"):
         messages.message_bytes(65535)
 
 

@@ -18,8 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.service.rpc import health as standard
-from netra_otel_bridge.service.rpc import server
+from netra_otel_bridge.service.rpc import auth, health, server
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1 import bridge_pb2_grpc
 from tests.support.cli import run as run_command
@@ -92,7 +91,7 @@ async def test_no_token_or_a_wrong_one(
 ) -> None:
     """UNAUTHENTICATED before a handler runs, and the token is in no answer."""
     reached: list[str] = []
-    monkeypatch.setattr("netra_otel_bridge.service.rpc.limits.Calls._guarded", lambda *_: reached.append("a handler"))
+    monkeypatch.setattr("netra_otel_bridge.service.rpc.limits.CallLimits._run", lambda *_: reached.append("a handler"))
     given = await refusal_of(getattr(served.stub, method)(METHODS[method], metadata=metadata))
     assert (given.code, given.reason, given.domain) == ("UNAUTHENTICATED", reason, "netra-otel-bridge")
     assert TOKEN not in str(given)
@@ -119,7 +118,7 @@ async def test_the_token_is_compared_in_constant_time(served: Served, monkeypatc
             compared.append((one, other))
             return hmac.compare_digest(one, other)
 
-    monkeypatch.setattr(server, "hmac", Watched)
+    monkeypatch.setattr(auth, "hmac", Watched)
     await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)
     assert (await refusal_of(served.stub.GetStatus(STATUS, metadata=(("authorization", "bearer no"),)))).reason
     assert compared == [(TOKEN.encode(), TOKEN.encode()), (b"no", TOKEN.encode())]
@@ -217,7 +216,7 @@ GRPC = {
         ({GRPC["token"]: TOKEN, GRPC["certificate"]: "cert.pem"}, "needs both a certificate and its key"),
         ({"NETRA_BRIDGE_GRPC_CLIENT_CA": "ca.pem"}, "needs both a certificate and its key"),
         ({GRPC["token"]: TOKEN, GRPC["certificate"]: "none.pem", GRPC["key"]: "none.pem"}, "none.pem"),
-        ({GRPC["token"]: TOKEN, GRPC["certificate"]: "cert.pem", GRPC["key"]: "other.pem"}, "cannot be set up"),
+        ({GRPC["token"]: TOKEN, GRPC["certificate"]: "cert.pem", GRPC["key"]: "other.pem"}, "cannot set up TLS"),
     ],
 )
 def test_what_would_be_open_does_not_start(
@@ -363,8 +362,8 @@ async def test_calls_that_say_nothing_are_capped_too(rig: Rig, tmp_path: Path, m
 async def test_health_checks_keep_nobody_out(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They need no token: those whose request does not come are few, end soon, and leave the others their places."""
     monkeypatch.setattr(server, "SPARE_CALLS", 4)
-    monkeypatch.setattr(standard, "MAX_CHECKS", 2)
-    monkeypatch.setattr(standard, "CHECK_S", 1.0)
+    monkeypatch.setattr(health, "MAX_CHECKS", 2)
+    monkeypatch.setattr(health, "CHECK_S", 1.0)
     async with serving(rig, state=str(tmp_path / "state"), grpc_calls=2) as served:
         path = "/grpc.health.v1.Health/Check"
         mute = [await asyncio.to_thread(RawCall, served.address, path, half_closes=False) for _ in range(12)]

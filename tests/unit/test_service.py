@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from netra_otel_bridge import Bridge
-from netra_otel_bridge.bridge import bridge as bridge_module
+from netra_otel_bridge.bridge import wiring
 from netra_otel_bridge.core.clock import SystemClock
 from netra_otel_bridge.core.errors import (
     ConfigurationError,
@@ -417,7 +417,7 @@ async def test_a_stop_while_a_destination_is_made(tmp_path: Path, netra: Threade
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(bridge_module, "opened", never)
+    monkeypatch.setattr(wiring, "opened", never)
     stop = asyncio.Event()
     task = asyncio.create_task(Service(bridge_to(netra, tmp_path / "state", to=["console"])).run(stop))
     await begun.wait()

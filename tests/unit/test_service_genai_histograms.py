@@ -21,7 +21,7 @@ from netra_otel_bridge.service.genai_histograms import (
     LABEL_SETS,
     LIVE_NS,
     LabelBudget,
-    LiveMetrics,
+    LiveHistograms,
     SeenIds,
 )
 from netra_otel_bridge.service.metric_exporters import metric_readers
@@ -41,7 +41,7 @@ class Rig:
         self.warnings: list[str] = []
         self.reader = InMemoryMetricReader()
         self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
-        self.live = LiveMetrics(self.provider.get_meter("test"), self.clock.now_ns, warn=self.warnings.append)
+        self.live = LiveHistograms(self.provider.get_meter("test"), self.clock.now_ns, warn=self.warnings.append)
 
     def span(self, span_id: str = "a", ended_s_ago: float | None = 1, took_s: float = 2, **columns: Any) -> TraceSpan:
         """A GENERATION of 10 and 20 tokens that ended ``ended_s_ago`` (``None``: it has not)."""
@@ -275,7 +275,7 @@ def test_the_page_for_prometheus_shows_them() -> None:
     provider = MeterProvider(readers, shutdown_on_exit=False)
     clock = Rig()
     try:
-        metrics = LiveMetrics(provider.get_meter("test"), clock.clock.now_ns)
+        metrics = LiveHistograms(provider.get_meter("test"), clock.clock.now_ns)
         metrics.read(TRACE, [clock.span("a"), clock.span("b", has_error=True, tenant_id=None, model_name='"\n\ud800')])
         assert registry is not None
         page = generate_latest(registry).decode()

@@ -146,7 +146,7 @@ async def test_livez_answers_whatever_the_lanes_do() -> None:
         (
             (lane_health(destination="a", passes=0, watermark_ns=0),),
             503,
-            ["a: the first pass is not done yet, lag not known yet"],
+            ["a: the first pass is in progress, lag unknown"],
         ),
         ((lane_health(destination="a\ud800", watermark_ns=NOW_NS + 1),), 200, ["a\\ud800: ok, lag 0 s"]),
     ],
@@ -191,7 +191,7 @@ async def test_readyz_without_a_lane() -> None:
     async with serving(lambda: ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0)) as client:
         reply = await client.get("/readyz")
         document = json.loads((await client.get("/readyz", "application/json")).body)
-    assert (reply.status, reply.body) == (200, "ok, nothing is followed here\n")
+    assert (reply.status, reply.body) == (200, "ok, nothing to follow\n")
     assert document == {"ready": True, "lanes": [], "usage": None}
 
 
@@ -251,7 +251,7 @@ async def test_index_and_unknown_pages() -> None:
         assert [line.split()[0] for line in index.body.splitlines()] == ["/livez", "/readyz", "/metrics"]
         for path in ("/metrics/", "/nothing", "/%2e%2e/livez", "//livez"):
             reply = await client.get(path)
-            assert (reply.status, reply.body) == (404, "there is nothing here; there is /livez, /readyz, /metrics\n")
+            assert (reply.status, reply.body) == (404, "not found; there are /livez, /readyz, /metrics\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
@@ -284,9 +284,9 @@ async def test_a_page_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture
     async with serving(broken) as client:
         for _ in range(3):
             reply = await client.get("/readyz")
-            assert (reply.status, reply.body) == (500, "this page cannot be shown: LookupError; see the log\n")
+            assert (reply.status, reply.body) == (500, "this page failed: LookupError; see the log\n")
         assert (await client.get("/livez")).status == 200
-    assert [record.message for record in caplog.records] == ["/readyz cannot be shown: LookupError: no such lane"]
+    assert [record.message for record in caplog.records] == ["/readyz failed: LookupError: no such lane"]
 
 
 async def test_a_port_that_is_taken_is_an_error_of_the_configuration() -> None:
@@ -302,7 +302,7 @@ async def test_a_port_that_is_taken_is_an_error_of_the_configuration() -> None:
         await endpoints.close()
     assert str(error.value) == (
         f"cannot listen on 127.0.0.1:{port}: Address already in use (OTEL_EXPORTER_PROMETHEUS_HOST and "
-        "OTEL_EXPORTER_PROMETHEUS_PORT set the address; port 0 is any that is free)"
+        "OTEL_EXPORTER_PROMETHEUS_PORT set the address; port 0 picks a free one)"
     )
 
 
@@ -379,7 +379,7 @@ async def test_what_is_not_http_is_answered_shortly(garbage: str, caplog: pytest
     async with serving() as client:
         for _ in range(3):
             reply = await client.send(garbage)
-            assert (reply.status, reply.body) == (400, "this request cannot be read\n")
+            assert (reply.status, reply.body) == (400, "not a readable HTTP request\n")
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
     assert caplog.records[0].exc_info is None
 

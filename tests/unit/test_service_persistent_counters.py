@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 
-from netra_otel_bridge.service.persistent_counters import OutlivingCounters
+from netra_otel_bridge.service.persistent_counters import PersistentCounters
 
 ORIGIN_NS = 1_790_000_000 * 10**9
 USAGE, OWN = "netra.usage.tokens", "netra_bridge.spans.delivered"
@@ -45,7 +45,7 @@ class Kept(MetricExporter):
 
 def process(kept: Kept, *values: float) -> None:
     """One process whose counters are at each of ``values`` as they are exported."""
-    exporter = OutlivingCounters(kept, lambda: ORIGIN_NS)
+    exporter = PersistentCounters(kept, lambda: ORIGIN_NS)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
     provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
     now = iter(values)
@@ -81,4 +81,4 @@ def test_the_first_delta_is_no_change() -> None:
 def test_the_exporter_still_chooses(temporality: AggregationTemporality) -> None:
     """Cumulative or delta is what the exporter was set up for."""
     kept = Kept(temporality)
-    assert OutlivingCounters(kept, lambda: 0)._preferred_temporality[ObservableCounter] is temporality
+    assert PersistentCounters(kept, lambda: 0)._preferred_temporality[ObservableCounter] is temporality

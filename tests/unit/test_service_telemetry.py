@@ -25,7 +25,7 @@ from netra_otel_bridge import __version__
 from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.core.model.health import ServiceHealth
-from netra_otel_bridge.service import telemetry
+from netra_otel_bridge.service import metric_exporters
 from netra_otel_bridge.service.metric_exporters import metric_readers
 from netra_otel_bridge.service.own_metrics import INSTRUMENTS
 from netra_otel_bridge.service.telemetry import Telemetry
@@ -197,8 +197,8 @@ def test_where_figures_go_by_default(variable: str, readers: int, has_page: bool
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"OTEL_METRICS_EXPORTER": "prom"}, "OTEL_METRICS_EXPORTER: 'prom' is not installed (there is console, none, ot"),
-        ({"OTEL_METRICS_EXPORTER": "none,console"}, "OTEL_METRICS_EXPORTER: none stands alone"),
+        ({"OTEL_METRICS_EXPORTER": "prom"}, "OTEL_METRICS_EXPORTER: 'prom' is not installed (installed: console, none, ot"),
+        ({"OTEL_METRICS_EXPORTER": "none,console"}, "OTEL_METRICS_EXPORTER: none excludes all other names"),
         (
             {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "carrier pigeon"},
             "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: expected grpc or http/protobuf",
@@ -224,10 +224,10 @@ def test_what_cannot_be_used_is_an_error_of_the_configuration(environ: dict[str,
 
 def test_otlp_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stock OTLP exporters are packages of their own."""
-    monkeypatch.setattr(telemetry, "entry_points", lambda group: ())
+    monkeypatch.setattr(metric_exporters, "entry_points", lambda group: ())
     with pytest.raises(ConfigurationError, match="install opentelemetry-exporter-otlp-proto-http") as error:
         metric_readers({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
-    assert "there is none, prometheus;" in str(error.value)
+    assert "installed: none, prometheus;" in str(error.value)
 
 
 class Chatty(ConsoleMetricExporter):
@@ -252,16 +252,16 @@ def makes_nothing() -> None:
 
 def stands_for(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """An entry point ``mine`` for ``value``."""
-    mine = EntryPoint("mine", value, telemetry.GROUP)
-    monkeypatch.setattr(telemetry, "entry_points", lambda group: (mine,))
+    mine = EntryPoint("mine", value, metric_exporters.GROUP)
+    monkeypatch.setattr(metric_exporters, "entry_points", lambda group: (mine,))
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (f"{__name__}:fails", "'mine' cannot be set up: ValueError"),
+        (f"{__name__}:fails", "'mine' failed to start: ValueError"),
         (f"{__name__}:makes_nothing", "'mine' makes neither a metric reader nor a metric exporter"),
-        ("no.such.module:x", "cannot be loaded: ModuleNotFoundError: No module named 'no'"),
+        ("no.such.module:x", "failed to load: ModuleNotFoundError: No module named 'no'"),
     ],
 )
 def test_an_entry_point_that_makes_no_reader(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
@@ -279,7 +279,7 @@ def test_what_an_exporter_says_while_it_is_made_shows_no_token(
     stands_for(monkeypatch, f"{__name__}:Chatty")
     logging_of_a_library()
     readers, _ = metric_readers({"OTEL_METRICS_EXPORTER": "mine"})
-    assert "mine: while it was set up, the exporter said: Header format invalid! %s" in caplog.text
+    assert "mine: the exporter logged at its start: Header format invalid! %s" in caplog.text
     assert "canary-token" not in caplog.text
     readers[0].shutdown()
 
@@ -299,7 +299,8 @@ def test_an_entry_point_may_make_a_reader(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 CONSOLE = """
-from netra_otel_bridge.telemetry import Telemetry, metric_readers
+from netra_otel_bridge.service.metric_exporters import metric_readers
+from netra_otel_bridge.service.telemetry import Telemetry
 from tests.support.health import service_health
 from tests.support.waiting import SOON_S, wait_until
 readers, registry = metric_readers({"OTEL_METRICS_EXPORTER": "console"})

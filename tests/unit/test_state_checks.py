@@ -115,7 +115,7 @@ def test_a_marker_that_is_gone_is_no_first_run(directory: Path) -> None:
     """A database without the marker may be anybody's."""
     filled(directory)
     (directory / "generation").unlink()
-    assert "generation, which says which state this is, is missing" in refusal(directory)
+    assert f"the marker {directory / 'generation'} is missing" in refusal(directory)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"netra-otel-bridge state \n", b"something else\n"])
@@ -123,7 +123,7 @@ def test_a_marker_that_says_nothing_is_refused(directory: Path, content: bytes) 
     """The marker is whole or the state is not used."""
     filled(directory)
     (directory / "generation").write_bytes(content)
-    assert "does not say which state this is" in refusal(directory)
+    assert "is not a valid marker" in refusal(directory)
 
 
 def test_a_leftover_of_a_state_is_no_first_run(directory: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_truncated_database_is_refused(directory: Path, size: int, clean: bool
     if not clean:
         (directory / "sum").unlink()
     os.truncate(directory / "state.db", size)
-    assert "truncated" in refusal(directory) or "was closed with" in refusal(directory)
+    assert "truncated" in refusal(directory) or "when it was closed" in refusal(directory)
 
 
 def test_a_database_truncated_beside_its_log_is_refused(directory: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_state_without_a_version_is_refused(directory: Path) -> None:
     """No bridge ever wrote version 0."""
     filled(directory)
     execute(directory, "PRAGMA user_version = 0")
-    assert "no version" in refusal(directory)
+    assert "has no schema version" in refusal(directory)
 
 
 def test_another_states_database_is_refused(directory: Path, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_an_altered_database_is_refused(directory: Path) -> None:
     content = (directory / "state.db").read_bytes()
     for offset in (150, len(content) // 2, len(content) - 1):
         alter(directory / "state.db", lambda it, at=offset: it.__setitem__(at, it[at] ^ 1))
-        assert "its sum differs" in refusal(directory)
+        assert "its checksum differs" in refusal(directory)
         (directory / "state.db").write_bytes(content)
     assert steps(directory) == 50
 
@@ -223,7 +223,7 @@ def test_a_sum_that_says_nothing_is_refused(directory: Path, content: bytes) -> 
     """The sum is whole or the state is not used."""
     filled(directory)
     (directory / "sum").write_bytes(content)
-    assert "does not hold a sum" in refusal(directory)
+    assert "is not a valid checksum" in refusal(directory)
 
 
 def test_a_log_beside_a_state_that_was_closed_is_refused(directory: Path, tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_a_second_bridge_is_turned_away(directory: Path) -> None:
         with pytest.raises(StateBusy) as busy:
             StateStore.open(directory, FakeClock())
         assert str(busy.value).startswith(
-            f"another bridge (pid {os.getpid()}, since 2026-05-01T00:00:00.000Z) works with the state in {directory}"
+            f"the state in {directory} is in use by another bridge (pid {os.getpid()}, since 2026-05-01T00:00:00.000Z)"
         )
         store.lane(SOURCE, DESTINATION).commit(progress(0), 1)
     assert steps(directory) == 1

@@ -27,12 +27,10 @@ from netra_otel_bridge.core.model.progress import (
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import (
     StateStore,
+    costs,
     read_status,
     reset,
     schema,
-)
-from netra_otel_bridge.state import (
-    costs as spent,
 )
 from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
@@ -140,7 +138,7 @@ class Spending(RuleBasedStateMachine):
     def sums_are_those_of_the_traces(self) -> None:
         for name, lane in self.lanes.items():
             hours = [hour for trace, _ in self.known[name].values() for hour in trace.cost.hours] + self.pruned[name]
-            with self.store.reading() as connection:
+            with self.store.database.reading() as connection:
                 rows = connection.execute(
                     "SELECT tenant_id, hour_ns, tokens, requests, cost FROM spent WHERE lane = ?", (lane._lane,)
                 ).fetchall()
@@ -182,7 +180,7 @@ def reconciliation(tenant_id: str, **figures: float) -> Reconciliation:
 
 def test_sums_of_long_ago_are_forgotten(tmp_path: Path) -> None:
     """What no comparison can ask for any more takes no room; two months stay."""
-    now_ns = spent.KEPT_NS + 10 * HOUR_NS
+    now_ns = costs.KEPT_NS + 10 * HOUR_NS
     hours = [HourCost("acme", at_ns, 1, 1, 0.5) for at_ns in (9 * HOUR_NS, 10 * HOUR_NS, now_ns)]
     with StateStore.open(tmp_path / "state", FakeClock()) as store:
         lane = store.lane("s", "jaeger")

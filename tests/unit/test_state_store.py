@@ -19,16 +19,7 @@ from netra_otel_bridge.core.model.progress import (
     TraceRecord,
 )
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.state import (
-    LaneState,
-    StateStore,
-    lane,
-    read_status,
-)
-from netra_otel_bridge.state import (
-    rows as record,
-)
-from netra_otel_bridge.state import store as store_module
+from netra_otel_bridge.state import LaneState, StateStore, database, lane, read_status, rows
 from tests.support.fake_clock import FakeClock
 from tests.support.state import DESTINATION, SOURCE, progress
 
@@ -153,10 +144,10 @@ def test_a_problem_keeps_the_time_it_began(store: StateStore, jaeger: LaneState)
 
 def test_reasons_are_bounded(store: StateStore, jaeger: LaneState) -> None:
     """Reasons that all differ do not fill the state: beyond a number they are counted together."""
-    jaeger.commit(Progress(dead_letters=[letter(reason=f"{n} bytes") for n in range(record.MAX_REASONS + 7)]), 1)
+    jaeger.commit(Progress(dead_letters=[letter(reason=f"{n} bytes") for n in range(rows.MAX_REASONS + 7)]), 1)
     reasons = dict(store.lanes()[0].reasons)
-    assert reasons[record.OTHER_REASONS] == 7
-    assert len(reasons) == record.MAX_REASONS + 1
+    assert reasons[rows.OTHER_REASONS] == 7
+    assert len(reasons) == rows.MAX_REASONS + 1
 
 
 def test_dead_letters_are_read_page_by_page(jaeger: LaneState) -> None:
@@ -317,7 +308,7 @@ def test_what_is_closed_cannot_be_used(tmp_path: Path) -> None:
 
 def test_a_log_that_another_program_holds_back_has_a_cap(jaeger: LaneState, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk is not filled in silence: beyond a size of the log nothing is written, and the cause is named."""
-    monkeypatch.setattr(store_module, "LOG_BYTES", 50_000)
+    monkeypatch.setattr(database, "LOG_BYTES", 50_000)
     jaeger.commit(Progress(traces=[trace("a", spans=10_000)]), 1)
     with pytest.raises(StateNotWritten, match=r"state\.db-wal: it has grown to \d+ bytes \(close programs that read"):
         jaeger.commit(Progress(), 2)

@@ -1,4 +1,4 @@
-"""Past usage: the figures are the usage calls', step by step, whichever calls they were read with."""
+"""Backfill: each step has the totals of the usage calls, whichever calls returned them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def client_of(endpoint: str) -> AsyncNetraClient:
 async def read(
     client: AsyncNetraClient, tenants: list[str], whole: Window, step_ns: int, at_once: int = 8
 ) -> UsageBackfill:
-    """All readings of a range, checked for what holds of each: they begin at 0, go up, and are in order."""
+    """Read a whole range. Check that the readings start at 0, never go down, and are in order of time."""
     usage = UsageBackfill(client, tenants, whole, step_ns, at_once)
     await usage.check(known=True)
     readings = [one async for one in usage.readings()]
@@ -65,8 +65,8 @@ async def read(
     return usage
 
 
-def figures(netra: ThreadedEmulator, tenant: str, window: Window) -> UsageTotals:
-    """What the usage call says."""
+def reported(netra: ThreadedEmulator, tenant: str, window: Window) -> UsageTotals:
+    """Return what the usage call reports."""
     with NetraClient(api_key="k", endpoint=netra.endpoint) as client:
         usage = client.get_tenant_usage(tenant, iso_ms(window.start_ns), iso_ms(window.end_ns))
         assert usage is not None
@@ -80,7 +80,7 @@ def calls(netra: ThreadedEmulator) -> dict[str, int]:
 @pytest.mark.parametrize("step_ns", [HOUR_NS, 24 * HOUR_NS // 7, 5 * HOUR_NS])
 @pytest.mark.parametrize("fault", ["no-dashboard", "no-dashboard=404"])
 def test_each_step_is_a_usage_call(step_ns: int, fault: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Without dashboard calls: each sum is what Netra reports up to then, and a refusal is one line."""
+    """Without dashboard calls, each sum is what Netra reports up to then, and the log has one line about it."""
     caplog.set_level(logging.WARNING)
     with running_emulator(OPTIONS) as netra:
         netra.set_faults(fault)
@@ -106,7 +106,7 @@ def test_each_step_is_a_usage_call(step_ns: int, fault: str, caplog: pytest.LogC
 
 @pytest.mark.parametrize("whole", [DAY, Window(DAY.start_ns, DAY.end_ns - HOUR_NS // 3)])
 def test_charts_give_the_same_in_few_calls(whole: Window) -> None:
-    """Where dashboard calls are open, a tenant's hours take five calls, and are the usage calls' to the last digit."""
+    """If the key allows dashboard calls, a tenant's hours take five calls and equal those of the usage calls."""
     with running_emulator(OPTIONS) as netra:
 
         async def work(faults: tuple[str, ...]) -> UsageBackfill:
@@ -124,11 +124,11 @@ def test_charts_give_the_same_in_few_calls(whole: Window) -> None:
         for tenant, total in charted.totals.items():
             assert (total.tokens, total.requests) == (stepped.totals[tenant].tokens, stepped.totals[tenant].requests)
             assert total.cost == pytest.approx(stepped.totals[tenant].cost)
-            assert total.cost == pytest.approx(figures(netra, tenant, whole).cost)
+            assert total.cost == pytest.approx(reported(netra, tenant, whole).cost)
 
 
 def test_charts_that_differ_are_not_taken() -> None:
-    """The usage calls are the reference: where charts do not add up to them, they are asked for each step."""
+    """The usage calls are the reference: if charts do not add up to them, each step is a usage call."""
     with running_emulator(OPTIONS) as netra:
         netra.set_faults("usage-factor=2")
 
@@ -137,15 +137,15 @@ def test_charts_that_differ_are_not_taken() -> None:
                 return await read(client, ["AceTech"], DAY, HOUR_NS)
 
         usage = asyncio.run(work())
-        assert usage.totals["AceTech"].requests == figures(netra, "AceTech", DAY).requests
+        assert usage.totals["AceTech"].requests == reported(netra, "AceTech", DAY).requests
         netra.set_faults()
-        assert usage.totals["AceTech"].requests == 2 * figures(netra, "AceTech", DAY).requests
+        assert usage.totals["AceTech"].requests == 2 * reported(netra, "AceTech", DAY).requests
         assert calls(netra)["tenant_usage"] > 24
 
 
 @pytest.mark.parametrize("shift_ns", [1_000_000, HOUR_NS // 2])
 def test_charts_need_whole_steps(shift_ns: int) -> None:
-    """A range that begins within an hour has steps that no chart knows: only usage calls are made."""
+    """A range that does not start on a full hour has steps that no chart has: only usage calls are made."""
     with running_emulator(OPTIONS) as netra:
 
         async def work() -> UsageBackfill:
@@ -157,7 +157,7 @@ def test_charts_need_whole_steps(shift_ns: int) -> None:
 
 
 def usage_api(answer: Callable[[str, int], dict[str, Any] | Reply]) -> Callable[[Request], Reply]:
-    """Netra with usage calls alone: ``answer`` is told the tenant and the hour of the range; -1 is the whole of it."""
+    """Serve usage calls alone. ``answer`` gets the tenant and the hour within the range; -1 is the whole range."""
 
     def answered(request: Request) -> Reply:
         url = urlsplit(request.target)
@@ -179,7 +179,7 @@ def used(tenant: str | None, tokens: int = 0, cost: float = 0.0) -> dict[str, An
 
 
 async def test_a_step_of_which_netra_knows_nothing_is_0() -> None:
-    """An answer without the tenant's id, for a tenant that is known in the range, is no usage in that step."""
+    """A response without the tenant's id means no usage in that step, if Netra knows the tenant in the range."""
 
     def answer(tenant: str, hour: int) -> dict[str, Any]:
         return used(tenant, 30, 3.0) if hour == -1 else used(tenant if hour in (4, 9, 11) else None, 10, 1.0)
@@ -190,7 +190,7 @@ async def test_a_step_of_which_netra_knows_nothing_is_0() -> None:
 
 
 async def test_steps_that_do_not_add_up_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    """A tenant whose steps are more than the range holds is named, once for all such tenants."""
+    """One line counts the tenants whose steps differ from the range's total, and names the first."""
 
     def answer(tenant: str, hour: int) -> dict[str, Any]:
         return used(tenant, 239 if tenant != "good" else 240, 1.0) if hour == -1 else used(tenant, 10, 1 / 24)
@@ -203,7 +203,7 @@ async def test_steps_that_do_not_add_up_are_told(caplog: pytest.LogCaptureFixtur
 
 
 async def test_the_range_is_asked_for_again_before_it_counts_as_different() -> None:
-    """Usage that came between the first call and the last is no difference."""
+    """Usage that arrives between the first call and the last does not count as a difference."""
     asked = []
 
     def answer(tenant: str, hour: int) -> dict[str, Any]:
@@ -216,7 +216,7 @@ async def test_the_range_is_asked_for_again_before_it_counts_as_different() -> N
 
 
 async def test_a_figure_below_0_is_an_error() -> None:
-    """A counter cannot go down: the tenant and the step are named."""
+    """A counter cannot go down: the error names the tenant and the step."""
 
     def answer(tenant: str, hour: int) -> dict[str, Any]:
         return used(tenant, -5 if hour == 3 else 10)
@@ -227,7 +227,7 @@ async def test_a_figure_below_0_is_an_error() -> None:
 
 
 async def test_an_unknown_tenant() -> None:
-    """A named tenant that Netra does not know is an error naming it, before any step is asked for; a found one is 0."""
+    """A named tenant unknown to Netra is an error before any step is requested; a discovered one has used nothing."""
 
     def answer(tenant: str, _: int) -> dict[str, Any]:
         return used(None if tenant == "ghost" else tenant)
@@ -242,7 +242,7 @@ async def test_an_unknown_tenant() -> None:
 
 
 async def test_a_call_that_fails_ends_the_others() -> None:
-    """The error is raised, and no further step is asked for."""
+    """The error is raised, and no further step is requested."""
 
     def answer(tenant: str, hour: int) -> dict[str, Any] | Reply:
         return reply(b"no", status=503) if hour == 2 else used(tenant, 1)
@@ -254,7 +254,7 @@ async def test_a_call_that_fails_ends_the_others() -> None:
 
 
 async def test_tenants_are_found_in_the_traces(caplog: pytest.LogCaptureFixture) -> None:
-    """Each once, sorted; none is an error, and an id that no path can hold is left out."""
+    """Tenants are unique and sorted; an id that is a relative path is skipped, and no tenant at all is an error."""
     traces = [trace(1, tenant_id="b"), trace(2, tenant_id="a"), trace(3, tenant_id="b"), trace(4, tenant_id=None)]
     listed = json_reply(page([*traces, trace(5, tenant_id="../x")]))
     async with ScriptedApi([listed]) as api, client_of(api.endpoint) as client:
@@ -266,7 +266,7 @@ async def test_tenants_are_found_in_the_traces(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_mistyped_step() -> None:
-    """More than `MAX_SAMPLES` are refused, with what to do; just as many are taken."""
+    """Exactly `MAX_SAMPLES` are allowed; more are an error with a hint."""
     assert count_steps(Window(0, MAX_SAMPLES * 10**9), 10**9) == MAX_SAMPLES
     with pytest.raises(UsageError, match="longer --step"):
         count_steps(Window(0, MAX_SAMPLES * 10**9), 10**9, 2)
@@ -276,16 +276,16 @@ def test_a_mistyped_step() -> None:
 
 @given(waits=st.lists(st.integers(0, 5), max_size=12), at_once=st.integers(1, 5))
 def test_answers_come_in_order(waits: list[int], at_once: int) -> None:
-    """However long each takes; never more than ``at_once`` are under way."""
-    under_way = most = 0
+    """Results keep the order of the calls, however long each takes; at most ``at_once`` are in flight."""
+    in_flight = most = 0
 
     async def work(number: int, turns: int) -> int:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
         for _ in range(turns):
             await asyncio.sleep(0)
-        under_way -= 1
+        in_flight -= 1
         return number
 
     async def all_of_it() -> list[int]:
@@ -296,7 +296,7 @@ def test_answers_come_in_order(waits: list[int], at_once: int) -> None:
 
 
 async def test_what_is_left_is_cancelled() -> None:
-    """Closing the iterator ends what is under way."""
+    """Closing the iterator cancels the calls in flight."""
     ended = []
 
     async def work(number: int) -> int:

@@ -1,4 +1,4 @@
-"""The OpenMetrics file holds what it was given, byte for byte."""
+"""The OpenMetrics file contains exactly what was written to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def readings() -> AsyncIterator[UsageReading]:
 
 
 async def test_odd_names_come_back(tmp_path: Path) -> None:
-    """No line end in a name becomes one of the file's, whatever the machine's are."""
+    """Line breaks in a name never become line breaks of the file, on any platform."""
     path = tmp_path / "usage.om"
     assert await write_openmetrics(path, readings(), {}) == 3 * 2 * len(ODD)
     text = path.read_bytes().decode()

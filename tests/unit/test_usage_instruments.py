@@ -1,4 +1,4 @@
-"""What is shown of usage: each instrument reads what its name says, and the page of the documentation lists them all."""
+"""Usage instruments: each reads the value that its name promises, and ``docs/usage.md`` lists them all."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ VIEW = UsageView(
 
 
 def shown() -> dict[str, tuple[str, list[tuple[dict[str, str], float]]]]:
-    """Help text and samples by name, as Prometheus sees them."""
+    """Return help text and samples by name, as Prometheus sees them."""
     readers, registry = metric_readers({})
     telemetry = Telemetry(service_health, readers)
     telemetry.show((*USAGE_COUNTERS, *USAGE_GAUGES), lambda: VIEW)
@@ -52,8 +52,8 @@ def shown() -> dict[str, tuple[str, list[tuple[dict[str, str], float]]]]:
     return found
 
 
-def test_each_figure_is_what_its_name_says() -> None:
-    """Counters, corrections, gauges of the period, sessions, budgets, reconciliation."""
+def test_each_metric_is_what_its_name_says() -> None:
+    """Counters, corrections, period gauges, sessions, budgets, charts and reconciliation show their own values."""
     ace = {"netra_tenant_id": "ace"}
     found = {name: samples for name, (_, samples) in shown().items()}
     assert found["netra_usage_tokens_total"] == [(ace, 10)]
@@ -79,8 +79,8 @@ def test_each_figure_is_what_its_name_says() -> None:
     assert found["netra_bridge_unreplayed_cost_USD"] == [({**ace, "destination": "jaeger"}, 0.5)]
 
 
-def test_the_documentation_lists_each_figure() -> None:
-    """``docs/usage.md`` has a row for each, with its Prometheus name, its attributes and its help text."""
+def test_the_documentation_lists_each_metric() -> None:
+    """``docs/usage.md`` has a row for each metric, with its Prometheus name, attributes and help text."""
     rows = [
         [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
         for line in PAGE.read_text("utf-8").splitlines()
@@ -98,8 +98,8 @@ def test_the_documentation_lists_each_figure() -> None:
         assert says == f"{text}.", prometheus
 
 
-def test_no_two_figures_are_called_the_same() -> None:
-    """And no help text stands twice."""
+def test_no_two_metrics_have_the_same_name() -> None:
+    """Names are unique, and so are the counters' help texts."""
     instruments = (*USAGE_COUNTERS, *USAGE_GAUGES)
     assert len({instrument.name for instrument in instruments}) == len(instruments)
     descriptions = [instrument.description for instrument in USAGE_COUNTERS]

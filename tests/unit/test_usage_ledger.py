@@ -1,4 +1,4 @@
-"""The ledger: counters never go down, and what they say is what Netra says, whatever happens to its totals."""
+"""The ledger: counters never go down and agree with Netra, whatever happens to Netra's totals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY_NS = 24 * HOUR_NS
 GRACE_NS = 2 * DAY_NS
 COUNTS = st.integers(0, 10**9)
 MONEY = st.integers(0, 10**9).map(lambda micro: micro / 10**6)
-FIGURES = st.builds(UsageTotals, COUNTS, COUNTS, MONEY)
+TOTALS = st.builds(UsageTotals, COUNTS, COUNTS, MONEY)
 FIELDS = ("tokens", "requests", "cost")
 
 
@@ -37,12 +37,12 @@ def ns(*when: int) -> int:
 
 
 def same(one: UsageTotals, other: UsageTotals) -> bool:
-    """Whether two sums are equal but for what means nothing."""
+    """Return whether two sums are equal up to `NOISE`."""
     return all(math.isclose(getattr(one, it), getattr(other, it), rel_tol=2 * NOISE, abs_tol=1e-9) for it in FIELDS)
 
 
 def below(one: UsageTotals, other: UsageTotals) -> bool:
-    """Whether one is not above the other, to the last digit."""
+    """Return whether no value exceeds its counterpart, not even in the last digit."""
     return all(getattr(one, it) <= getattr(other, it) for it in FIELDS)
 
 
@@ -56,14 +56,14 @@ def below(one: UsageTotals, other: UsageTotals) -> bool:
     ],
 )
 def test_periods(start: tuple[int, ...], end: tuple[int, ...], length: str, begins: list[tuple[int, ...]]) -> None:
-    """UTC months and days, each ending where the next one begins."""
+    """Periods are UTC months and days, each ending where the next begins."""
     found = list(periods_between(ns(*start), ns(*end), length))  # type: ignore[arg-type]
     assert [one.start_ns for one in found] == [ns(*begin) for begin in begins]
     assert all(one.end_ns == after.start_ns for one, after in pairwise(found))
 
 
 def test_a_month_ends() -> None:
-    """Late usage of the month before still counts within the grace; then its period is closed, and counts as it was."""
+    """Late usage of the previous month counts within the grace period; afterwards that month is closed and stays."""
     account = TenantAccount("t", 0)
     account.open_periods(ns(2026, 11, 30, 23), "month", GRACE_NS)
     (november,) = account.periods
@@ -75,7 +75,7 @@ def test_a_month_ends() -> None:
     november.update(UsageTotals(160, 16, 1.6), 3, ns(2026, 12, 1, 1))
     assert account.counted().used.tokens == 60 + 7
     account.open_periods(ns(2026, 12, 3, 1), "month", GRACE_NS)
-    assert len(account.periods) == 2, "it was not asked for since the grace ended"
+    assert len(account.periods) == 2, "it was not requested after its grace period"
     november.update(UsageTotals(170, 17, 1.7), 3, ns(2026, 12, 3, 1))
     account.open_periods(ns(2026, 12, 3, 2), "month", GRACE_NS)
     assert account.periods == [december]
@@ -83,7 +83,7 @@ def test_a_month_ends() -> None:
 
 
 def test_a_tenant_found_after_the_month_ended_has_both_months() -> None:
-    """What it used between the beginning of counting and the end of the month counts."""
+    """Its usage between the start of counting and the end of the month counts."""
     account = TenantAccount("t", ns(2026, 11, 30, 12))
     account.open_periods(ns(2026, 12, 1, 1), "month", GRACE_NS)
     assert [one.start_ns for one in account.periods] == [ns(2026, 11, 1), ns(2026, 12, 1)]
@@ -93,7 +93,7 @@ def test_a_tenant_found_after_the_month_ended_has_both_months() -> None:
 
 
 def test_after_months_without_a_bridge_no_month_is_missing() -> None:
-    """Those between are asked for as soon as it runs again."""
+    """The months in between are requested as soon as the bridge runs again."""
     account = TenantAccount("t", 0)
     account.open_periods(ns(2026, 8, 15), "month", GRACE_NS)
     account.periods[0].update(UsageTotals(1, 1, 1.0), 1, ns(2026, 8, 15))
@@ -101,9 +101,9 @@ def test_after_months_without_a_bridge_no_month_is_missing() -> None:
     assert [datetime.fromtimestamp(one.start_ns / 1e9, UTC).month for one in account.periods] == [8, 9, 10, 11]
 
 
-@given(st.lists(FIGURES, min_size=1), FIGURES)
+@given(st.lists(TOTALS, min_size=1), TOTALS)
 def test_totals_that_rise_and_fall(totals: list[UsageTotals], before: UsageTotals) -> None:
-    """Neither counter goes down, and their difference is always what Netra says."""
+    """Neither counter goes down, and their difference always equals Netra's total."""
     ledger = Ledger(LedgerHead(1, 1, 1, 1), [], 1)
     account = ledger.account("t", 0)
     account.shown = True
@@ -122,7 +122,7 @@ def test_totals_that_rise_and_fall(totals: list[UsageTotals], before: UsageTotal
 
 
 class LabelSets(RuleBasedStateMachine):
-    """Tenants with and without label sets of their own: what all of them show, and showed last, is what tenants used."""
+    """Tenants gain and lose label sets: no label set ever goes down, and together they show what tenants used."""
 
     @initialize(limit=st.integers(1, 4))
     def begin(self, limit: int) -> None:
@@ -159,7 +159,7 @@ class LabelSets(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 4))
     def restart(self, limit: int) -> None:
-        """With another limit, perhaps: what is stored is all there is."""
+        """Restore everything from what is stored, perhaps with another limit."""
         accounts = [
             msgspec.json.decode(msgspec.json.encode(one), type=TenantAccount) for one in self.ledger.tenants.values()
         ]
@@ -181,9 +181,9 @@ class LabelSets(RuleBasedStateMachine):
         other = self.ledger.other_counters()
         if other is not None:
             shown[OTHER] = other.used
-        for label, figures in shown.items():
+        for label, used in shown.items():
             if label in self.last:
-                assert below(self.last[label], figures), label
+                assert below(self.last[label], used), label
         self.last = shown
         self.ledger.remember_shown()
 
@@ -201,8 +201,8 @@ LabelSets.TestCase.settings = settings(max_examples=examples(60), stateful_step_
 test_label_sets = LabelSets.TestCase
 
 
-def test_the_dearest_get_the_label_sets() -> None:
-    """A tenant that is as dear as the cheapest of them waits; one that is much dearer takes its place."""
+def test_the_most_expensive_get_the_label_sets() -> None:
+    """A tenant that costs about as much as the cheapest owner waits; one that costs much more replaces it."""
     ledger = Ledger(LedgerHead(1, 1, 1, 1), [], 2)
     for tenant_id, cost in (("a", 10.0), ("b", 20.0), ("c", 15.0), ("d", 100.0)):
         account = ledger.account(tenant_id, 0)
@@ -214,7 +214,7 @@ def test_the_dearest_get_the_label_sets() -> None:
 
 
 def test_a_tenant_called_other_is_among_the_others() -> None:
-    """Its label would be theirs."""
+    """Its label would collide with that of the summed tenants."""
     ledger = Ledger(LedgerHead(1, 1, 1, 1), [], 5)
     assert not ledger.account(OTHER, 0).own
     ledger.rank()

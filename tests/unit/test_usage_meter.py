@@ -1,4 +1,4 @@
-"""Usage over the emulator: what is shown equals what Netra says, at every poll, whatever happens between two."""
+"""The meter against the emulator: after every poll it shows what Netra reports, whatever happened in between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.faults import Answer, Fault, FaultEntry, Faults
 from netra_otel_bridge.pipeline.windows import FAR_POLLS
 from netra_otel_bridge.source import AsyncNetraClient
-from netra_otel_bridge.state import MeterState, StateStore
+from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.usage.meter import (
     CHART_POLLS,
     FAILED_POLLS,
@@ -43,7 +43,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 
 
 class World:
-    """An emulator, a state directory, a clock, and the meter that works with them; `restart` makes another."""
+    """An emulator, a state directory, a clock, and a meter that uses them; `restart` replaces the meter."""
 
     def __init__(self, netra: ThreadedEmulator, directory: Path, **options: Any) -> None:
         self.netra = netra
@@ -66,20 +66,20 @@ class World:
                 self.store.close()
 
     def restart(self) -> None:
-        """A new process with what the one before had committed."""
+        """Start a new process from what the previous one committed."""
         if hasattr(self, "store"):
             self.store.close()
         self.store = StateStore.open(self.directory, self.clock)
         self.meter = Meter(
             self.client,
-            MeterState(self.store, self.client.base_url),
+            self.store.meter(self.client.base_url),
             MeterOptions(**self.options),
             now_ns=self.clock.now_ns,
             clock=self.clock,
         )
 
     async def poll(self, after_s: float = 60.0) -> None:
-        """Let time pass, poll, and let somebody collect."""
+        """Let time pass, poll, and collect the counters."""
         self.clock.elapsed_s += after_s
         try:
             await self.meter.poll()
@@ -101,45 +101,68 @@ class World:
         return self.netra.call(lambda: self.netra.emulator.calls["tenant_usage"])
 
 
-def as_figures(total: tuple[int, int, float]) -> UsageTotals:
+def as_totals(total: tuple[int, int, float]) -> UsageTotals:
     return UsageTotals(total[0], total[1], pytest.approx(total[2], rel=1e-9))
 
 
 async def test_a_counter_begins_at_0_and_counts_what_comes(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """What was used before the bridge began is in the period's gauge, not in the counter."""
+    """Usage from before counting began appears in the period's gauge, not in the counter."""
     async with World(netra, tmp_path / "state").running() as world:
         world.calls.more("ace", NOON - HOUR_NS)
         await world.poll()
         assert world.used("ace") == UsageTotals()
-        assert world.period("ace") == as_figures(world.calls.total("ace"))
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
         await world.poll()
         assert world.used("ace") == UsageTotals()
         call = world.calls.more("ace", world.clock.now_ns())
         await world.poll()
-        assert world.used("ace") == as_figures((call.tokens, 1, call.cost))
-        assert world.period("ace") == as_figures(world.calls.total("ace"))
+        assert world.used("ace") == as_totals((call.tokens, 1, call.cost))
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
 
 
 async def test_a_new_tenant_shows_0_until_it_was_collected_long_enough(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Else Prometheus would take the first value that it sees for where the counter starts."""
+    """Prometheus takes the first value it sees as the counter's start, so that value must be 0."""
     async with World(netra, tmp_path / "state", announce_s=75.0).running() as world:
         await world.poll()
         world.calls.more("new", world.clock.now_ns())
         await world.poll()
         assert world.used("new") == UsageTotals()
         world.restart()
-        assert world.used("new") == UsageTotals(), "nobody may have seen the 0 yet"
+        assert world.used("new") == UsageTotals(), "the 0 may not have been collected yet"
         await world.poll()
         await world.poll()
         assert world.used("new") == UsageTotals()
         await world.poll()
-        assert world.used("new") == as_figures(world.calls.total("new"))
+        assert world.used("new") == as_totals(world.calls.total("new"))
         world.restart()
-        assert world.used("new") == as_figures(world.calls.total("new")), "it goes on where it was, before any poll"
+        assert world.used("new") == as_totals(world.calls.total("new")), "it resumes at its last value, before any poll"
+
+
+async def test_counters_are_collected_during_a_poll(
+    netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter's thread may report another label set at any moment: here, whenever the meter reads its clock."""
+    async with World(netra, tmp_path / "state").running() as world:
+        world.calls.more("ace", NOON)
+        await world.poll()
+        monotonic, labels = world.clock.monotonic, (f"t{number}" for number in range(1000))
+        collecting: list[str] = []
+
+        def collect_and_read() -> float:
+            if not collecting:
+                collecting.append(next(labels))
+                world.meter.collected(collecting[-1])
+                collecting.pop()
+            return monotonic()
+
+        monkeypatch.setattr(world.clock, "monotonic", collect_and_read)
+        call = world.calls.more("ace", world.clock.now_ns())
+        await world.poll()
+        assert world.used("ace") == as_totals((call.tokens, 1, call.cost))
 
 
 async def test_what_netra_takes_back(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """The counter stays, the correction is shown, and what is used after it counts."""
+    """The counter stays, the correction grows, and later usage still counts."""
     async with World(netra, tmp_path / "state").running() as world:
         for _ in range(2):
             await world.poll()
@@ -158,11 +181,11 @@ async def test_what_netra_takes_back(netra: ThreadedEmulator, tmp_path: Path) ->
         used = world.used("ace")
         assert used is not None
         assert used.tokens == before.tokens + 5
-        assert used - world.corrected("ace") == as_figures(world.calls.total("ace"))
+        assert used - world.corrected("ace") == as_totals(world.calls.total("ace"))
 
 
 async def test_a_month_ends(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Late usage of the old month counts, in the counter and in the gauge of the previous period."""
+    """Late usage of the previous month counts in the counter and in the gauge of the previous period."""
     async with World(netra, tmp_path / "state").running() as world:
         december = datetime_ns(datetime(2026, 12, 1, tzinfo=UTC))
         world.clock.start_ns = december - 120 * S
@@ -172,22 +195,22 @@ async def test_a_month_ends(netra: ThreadedEmulator, tmp_path: Path) -> None:
         world.calls.more("ace", december - S)
         world.calls.more("ace", december + S)
         await world.poll()
-        assert world.used("ace") == as_figures(world.calls.total("ace"))
-        assert world.period("ace") == as_figures(world.calls.total("ace", december))
-        assert world.period("ace", "previous") == as_figures(world.calls.total("ace", 0, december))
+        assert world.used("ace") == as_totals(world.calls.total("ace"))
+        assert world.period("ace") == as_totals(world.calls.total("ace", december))
+        assert world.period("ace", "previous") == as_totals(world.calls.total("ace", 0, december))
         world.calls.more("ace", december - 2 * S)
         for _ in range(IDLE_POLLS):
             await world.poll()
-        assert world.period("ace", "previous") == as_figures(world.calls.total("ace", 0, december))
-        assert world.used("ace") == as_figures(world.calls.total("ace"))
+        assert world.period("ace", "previous") == as_totals(world.calls.total("ace", 0, december))
+        assert world.used("ace") == as_totals(world.calls.total("ace"))
         await world.poll(after_s=73 * 3600)
         await world.poll()
         assert world.period("ace", "previous") is None, "it was closed"
-        assert world.used("ace") == as_figures(world.calls.total("ace"))
+        assert world.used("ace") == as_totals(world.calls.total("ace"))
 
 
 async def test_tenants_of_the_past_of_the_month(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """When metering begins, those that used something this month are found, however long ago; those before it are not."""
+    """When metering begins, tenants with usage this month are found, however early in it; older ones are not."""
     async with World(netra, tmp_path / "state").running() as world:
         world.calls.more("early", NOON - 20 * 24 * HOUR_NS)
         world.calls.more("october", NOON - 30 * 24 * HOUR_NS)
@@ -195,12 +218,12 @@ async def test_tenants_of_the_past_of_the_month(netra: ThreadedEmulator, tmp_pat
         await world.poll()
         assert world.used("october") is None
         for tenant_id in ("early", "late"):
-            assert world.period(tenant_id) == as_figures(world.calls.total(tenant_id))
+            assert world.period(tenant_id) == as_totals(world.calls.total(tenant_id))
 
 
 async def test_polite(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A tenant without new traces costs a call in twenty polls, also where its last one is still listed; one with new
-    traces one in each."""
+    """A tenant without new traces costs one call in twenty polls, even while its last trace is still listed; a tenant
+    with new traces costs one call per poll."""
     async with World(netra, tmp_path / "state").running() as world:
         for number in range(40):
             world.calls.more(f"t{number}", NOON - (number % 2) * 2 * HOUR_NS)
@@ -216,7 +239,7 @@ async def test_polite(netra: ThreadedEmulator, tmp_path: Path) -> None:
 
 
 async def test_more_tenants_than_label_sets(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """The dearest have label sets of their own, the rest is summed up, and nothing is left out."""
+    """The most expensive tenants have their own label sets, the others are summed, and nothing is missing."""
     async with World(netra, tmp_path / "state", tenant_limit=5).running() as world:
         await world.poll()
         for number in range(30):
@@ -228,7 +251,7 @@ async def test_more_tenants_than_label_sets(netra: ThreadedEmulator, tmp_path: P
         assert labels == {*(f"t{number}" for number in range(25, 30)), OTHER}
         for name, total in (("counters", sum((it.used for _, it in view.counters), UsageTotals())),
                             ("periods", sum((it.totals for it in view.periods), UsageTotals()))):  # fmt: skip
-            assert total == as_figures(
+            assert total == as_totals(
                 tuple(map(sum, zip(*(world.calls.total(f"t{n}") for n in range(30)), strict=True)))  # type: ignore[arg-type]
             ), name
         assert view.label_sets == {"own": 5, OTHER: 25, "failed": 0}
@@ -236,7 +259,7 @@ async def test_more_tenants_than_label_sets(netra: ThreadedEmulator, tmp_path: P
 
 @pytest.mark.faults
 async def test_ten_thousand_sessions(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Those that cost most are shown, the others are one label set; an idle one goes."""
+    """The most expensive sessions are shown, the others share one label set; idle sessions disappear."""
     async with World(netra, tmp_path / "state", sessions=10).running() as world:
         now_ns = world.clock.now_ns()
         world.calls.feed(
@@ -247,7 +270,7 @@ async def test_ten_thousand_sessions(netra: ThreadedEmulator, tmp_path: Path) ->
         assert {one.session_id for one in sessions} == {*(f"s{n}" for n in range(9991, 10_001)), OTHER}
         assert {one.tenant_id for one in sessions if one.session_id == "s9999"} == {"t0"}
         totals = [world.calls.total(f"t{n}") for n in range(3)]
-        assert sum((one.totals for one in sessions), UsageTotals()) == as_figures(
+        assert sum((one.totals for one in sessions), UsageTotals()) == as_totals(
             tuple(map(sum, zip(*totals, strict=True)))
         )  # type: ignore[arg-type]
         world.calls.more("t0", world.clock.now_ns() + 3590 * S, session_id="alone")
@@ -258,7 +281,7 @@ async def test_ten_thousand_sessions(netra: ThreadedEmulator, tmp_path: Path) ->
 
 
 async def test_what_the_dashboards_say(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Spend, latency and findings of the last hour by service, model and environment, in the gauges' units."""
+    """Spend, latency and findings of the last hour appear by service, model and environment, in the gauges' units."""
     async with World(netra, tmp_path / "state").running() as world:
         for model, environment in (("gpt-4o", "prod"), ("gpt-4o", "dev"), ("gpt-4o-mini", "dev")):
             world.calls.more("ace", NOON, model=model, environment=environment)
@@ -284,7 +307,7 @@ async def test_what_the_dashboards_say(netra: ThreadedEmulator, tmp_path: Path) 
 async def test_without_dashboards(
     netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
-    """One line says so, and everything else is there; an hour later they are asked for again."""
+    """One line says so and everything else works; an hour later the calls are tried again."""
     netra.set_faults(f"no-dashboard={status}")
     async with World(netra, tmp_path / "state", sessions=2).running() as world:
         for number in range(1, 4):
@@ -293,7 +316,7 @@ async def test_without_dashboards(
             await world.poll()
         assert world.meter.view.charts == ()
         assert {one.session_id for one in world.meter.view.sessions} == {"s2", "s3", OTHER}
-        assert world.period("ace") == as_figures(world.calls.total("ace"))
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
         assert sum("dashboard calls" in line for line in caplog.messages) == 1
         asked = netra.call(lambda: dict(netra.emulator.calls))
         assert asked.get("query_data", 0) + asked.get("session_stats", 0) == 1
@@ -307,14 +330,14 @@ async def test_without_dashboards(
 
 
 async def test_named_tenants(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Only they are asked for, and nothing is listed; one that Netra does not know is no usage."""
+    """Only named tenants are polled, and no traces are listed; a tenant unknown to Netra has used nothing."""
     async with World(
         netra, tmp_path / "state", tenants=("ace", "nobody"), budgets={"ace": 5.0, "*": 1.0}
     ).running() as world:
         world.calls.more("ace", NOON - HOUR_NS)
         world.calls.more("bee", NOON - HOUR_NS)
         await world.poll()
-        assert world.period("ace") == as_figures(world.calls.total("ace"))
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
         assert world.period("nobody") == UsageTotals()
         assert world.period("bee") is None
         assert netra.call(lambda: netra.emulator.calls["traces"]) == 0
@@ -324,19 +347,19 @@ async def test_named_tenants(netra: ThreadedEmulator, tmp_path: Path) -> None:
         for _ in range(3):
             await world.poll()
         assert {label for label, _ in world.meter.view.counters} == {"bee"}
-        assert world.used("bee") == UsageTotals(), "it is counted since it was named"
+        assert world.used("bee") == UsageTotals(), "it counts from when it was named"
         world.calls.more("cat", world.clock.now_ns() - S)
         world.options["tenants"] = ()
         await world.poll()
         world.restart()
         for _ in range(3):
             await world.poll()
-        assert world.used("cat") == UsageTotals(), "tenants are looked for since none is named"
-        assert world.period("cat") == as_figures(world.calls.total("cat"))
+        assert world.used("cat") == UsageTotals(), "the search for tenants begins when none is named"
+        assert world.period("cat") == as_totals(world.calls.total("cat"))
 
 
 async def test_a_choice_of_tenants_for_a_while(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Those that are left out go on afterwards where they were, with what they used meanwhile."""
+    """Tenants that were left out resume where they were, including what they used meanwhile."""
     async with World(netra, tmp_path / "state").running() as world:
         await world.poll()
         for tenants in ((), ("ace",), ()):
@@ -348,13 +371,13 @@ async def test_a_choice_of_tenants_for_a_while(netra: ThreadedEmulator, tmp_path
                 await world.poll()
             assert {label for label, _ in world.meter.view.counters} == set(tenants or ("ace", "bee"))
         for tenant_id in ("ace", "bee"):
-            assert world.used(tenant_id) == as_figures(world.calls.total(tenant_id))
+            assert world.used(tenant_id) == as_totals(world.calls.total(tenant_id))
 
 
 async def test_ids_that_cannot_be_asked_for(
     netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A tenant or session whose id is a path into something else is left out, and that is said once."""
+    """A tenant or session whose id is a relative path is skipped, and the log says so once."""
     async with World(netra, tmp_path / "state", sessions=5).running() as world:
         for tenant_id in ("../sessions/x", "a/../../b", "ace"):
             world.calls.more(tenant_id, NOON, session_id="../../s")
@@ -365,7 +388,7 @@ async def test_ids_that_cannot_be_asked_for(
 
 
 class Failing(Fault):
-    """The usage of one tenant cannot be had."""
+    """Fails the calls whose path ends with ``tenant_id``."""
 
     def __init__(self, tenant_id: str, status: int) -> None:
         self._tenant_id, self._status = tenant_id, status
@@ -382,7 +405,7 @@ def spoil(netra: ThreadedEmulator, *faults: Fault) -> None:
 async def test_one_tenant_that_cannot_be_had_holds_up_no_other(
     netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its figures stay, it is counted and asked for seldom, and one line says so; all that fail are a failure of Netra's."""
+    """It keeps its last values, counts as failed and is polled seldom; the poll fails only if all tenants fail."""
     async with World(netra, tmp_path / "state").running() as world:
         for tenant_id in ("ace", "bee"):
             world.calls.more(tenant_id, NOON)
@@ -393,7 +416,7 @@ async def test_one_tenant_that_cannot_be_had_holds_up_no_other(
             world.calls.more(tenant_id, world.clock.now_ns())
         for _ in range(FAILED_POLLS):
             await world.poll()
-        assert world.period("ace") == as_figures(world.calls.total("ace"))
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
         assert world.period("bee") == before
         assert world.meter.view.label_sets["failed"] == 1
         assert world.meter.view.polled_ns > polled_ns
@@ -401,7 +424,7 @@ async def test_one_tenant_that_cannot_be_had_holds_up_no_other(
         spoil(netra)
         for _ in range(FAILED_POLLS):
             await world.poll()
-        assert world.period("bee") == as_figures(world.calls.total("bee"))
+        assert world.period("bee") == as_totals(world.calls.total("bee"))
         assert world.meter.view.label_sets["failed"] == 0
         spoil(netra, Failing("", 500))
         world.calls.more("ace", world.clock.now_ns())
@@ -412,7 +435,7 @@ async def test_one_tenant_that_cannot_be_had_holds_up_no_other(
 
 
 async def test_where_traces_cannot_be_listed(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """The tenants that are known are asked for all the same."""
+    """Known tenants are still polled."""
     async with World(netra, tmp_path / "state", tenant_limit=1).running() as world:
         world.calls.more("ace", NOON)
         await world.poll()
@@ -421,11 +444,11 @@ async def test_where_traces_cannot_be_listed(netra: ThreadedEmulator, tmp_path: 
         for _ in range(IDLE_POLLS):
             with pytest.raises(NetraError, match="500"):
                 await world.poll()
-        assert world.period("ace") == as_figures(world.calls.total("ace"))
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
 
 
 async def test_what_is_used_as_label_sets_change_is_in_one_of_them(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A tenant that loses its own: what it used since it was last shown is in `OTHER`."""
+    """When a tenant loses its own label set, its later usage counts in `OTHER`."""
     async with World(netra, tmp_path / "state", tenant_limit=1).running() as world:
         shown: dict[str, float] = {}
 
@@ -450,7 +473,7 @@ async def test_what_is_used_as_label_sets_change_is_in_one_of_them(netra: Thread
 
 @pytest.mark.parametrize(("before", "after"), [("day", "month"), ("month", "day")])
 async def test_another_kind_of_period(netra: ThreadedEmulator, tmp_path: Path, before: str, after: str) -> None:
-    """The counter goes on as if nothing had happened, and the gauge shows the new period."""
+    """The counter continues unchanged, and the gauge shows the new period."""
     async with World(netra, tmp_path / "state", period=before).running() as world:
         world.calls.more("ace", NOON - 48 * HOUR_NS, prompt=5000)
         await world.poll()
@@ -458,30 +481,30 @@ async def test_another_kind_of_period(netra: ThreadedEmulator, tmp_path: Path, b
         for _ in range(3):
             await world.poll()
         used = world.used("ace")
-        assert used == as_figures((1020, 1, world.calls.given[2].cost))
+        assert used == as_totals((1020, 1, world.calls.given[2].cost))
         world.options["period"] = after
         call = world.calls.more("ace", world.clock.now_ns(), prompt=1)
         world.restart()
         for _ in range(2):
             await world.poll()
-        assert world.used("ace") == as_figures((1020 + call.tokens, 2, world.calls.given[2].cost + call.cost))
+        assert world.used("ace") == as_totals((1020 + call.tokens, 2, world.calls.given[2].cost + call.cost))
         since_ns = NOON - 12 * HOUR_NS if after == "day" else 0
-        assert world.period("ace") == as_figures(world.calls.total("ace", since_ns))
+        assert world.period("ace") == as_totals(world.calls.total("ace", since_ns))
 
 
 async def test_a_tenant_whose_first_trace_comes_late(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """From time to time, as far is looked back as a trace may come late."""
+    """From time to time, discovery looks back as far as a trace may be late."""
     async with World(netra, tmp_path / "state").running() as world:
         await world.poll()
         await world.poll(after_s=6 * 3600)
         world.calls.more("late", world.clock.now_ns() - 5 * HOUR_NS)
         for _ in range(FAR_POLLS + 3):
             await world.poll(after_s=10)
-        assert world.used("late") == as_figures(world.calls.total("late"))
+        assert world.used("late") == as_totals(world.calls.total("late"))
 
 
 async def test_sessions_of_the_tenants_that_are_shown(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Those of others, those without a tenant and one that is called like the rest are no sessions of theirs."""
+    """Sessions of other tenants, of no tenant, and one named like `OTHER` do not count as theirs."""
     async with World(netra, tmp_path / "state", sessions=3, tenants=("ace",)).running() as world:
         for tenant_id, session_id, prompt in (
             ("ace", "a1", 100),
@@ -493,11 +516,11 @@ async def test_sessions_of_the_tenants_that_are_shown(netra: ThreadedEmulator, t
         await world.poll()
         sessions = {one.session_id: one.totals for one in world.meter.view.sessions}
         assert set(sessions) == {"a1", OTHER}
-        assert sum(sessions.values(), UsageTotals()) == as_figures(world.calls.total("ace"))
+        assert sum(sessions.values(), UsageTotals()) == as_totals(world.calls.total("ace"))
 
 
-async def test_a_key_that_is_refused_ends_the_poll(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Not every tenant is asked for to learn it."""
+async def test_a_rejected_key_ends_the_poll(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """The meter does not try every tenant to find out."""
     async with World(netra, tmp_path / "state", tenants=tuple(f"t{n}" for n in range(100))).running() as world:
         spoil(netra, Failing("", 401))
         with pytest.raises(NetraUnauthorized):
@@ -505,8 +528,8 @@ async def test_a_key_that_is_refused_ends_the_poll(netra: ThreadedEmulator, tmp_
         assert netra.call(lambda: netra.emulator.status[401]) <= 16
 
 
-async def test_a_key_that_is_revoked_is_no_refusal_of_the_dashboards(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Once there is a good one again, what they say is there again."""
+async def test_a_revoked_key_does_not_turn_off_the_dashboards(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """Once the key is valid again, the charts are back."""
     async with World(netra, tmp_path / "state").running() as world:
         world.calls.more("ace", NOON)
         spoil(netra, Failing("", 401))
@@ -519,7 +542,7 @@ async def test_a_key_that_is_revoked_is_no_refusal_of_the_dashboards(netra: Thre
 
 
 async def test_nothing_is_shown_that_is_not_recorded(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Where the state cannot be written, the figures stay as they were."""
+    """If the state cannot be written, the view stays as it was."""
     async with World(netra, tmp_path / "state").running() as world:
         for _ in range(3):
             world.calls.more("ace", world.clock.now_ns())
@@ -534,8 +557,8 @@ async def test_nothing_is_shown_that_is_not_recorded(netra: ThreadedEmulator, tm
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_story(netra: ThreadedEmulator, tmp_path: Path, seed: int) -> None:
-    """Usage that grows, comes late, shrinks and crosses months, under restarts: the counters never go down, and at each
-    poll they are, less the corrections, what was used since the bridge began."""
+    """Usage grows, arrives late, shrinks and crosses months, with restarts in between: counters never go down, and
+    counters minus corrections equal the usage since counting began."""
     chance = random.Random(seed)
     tenants = [f"t{number}" for number in range(4)]
     async with World(netra, tmp_path / "state", announce_s=0.0).running() as world:
@@ -576,4 +599,4 @@ async def test_a_story(netra: ThreadedEmulator, tmp_path: Path, seed: int) -> No
             assert used is not None
             tokens, requests, cost = world.calls.total(tenant_id)
             since = tokens - base[tenant_id][0], requests - base[tenant_id][1], cost - base[tenant_id][2]
-            assert used - world.corrected(tenant_id) == as_figures(since)
+            assert used - world.corrected(tenant_id) == as_totals(since)

@@ -1,4 +1,4 @@
-"""Metric exporters, called directly: each way in which one may fail is an error that says what to do."""
+"""Metric exporters, called directly: every failure becomes an error with a hint."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("opentelemetry.exporter.test")
 
 
 class Exporter(MetricExporter):
-    """Does with each ``export`` what the next step says; after the script it succeeds."""
+    """Follows its script, one step per ``export``; afterwards it succeeds."""
 
     def __init__(self, *steps: Any) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def sender_of(exporter: MetricExporter, deadline_s: float = 5.0) -> MetricSender
 async def test_each_failure_is_an_error(
     step: Any, kind: type[Exception], message: str, calls: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What may pass later is tried again; no message holds a secret, and nothing reaches the log."""
+    """Transient failures are retried; no message contains a secret, and nothing reaches the log."""
     exporter = Exporter(*[step] * 9)
     sender = sender_of(exporter)
     with pytest.raises(kind) as raised:
@@ -90,7 +90,7 @@ async def test_each_failure_is_an_error(
 
 
 async def test_what_passes_later_has_passed() -> None:
-    """One failure, then a yes: sent twice, no error."""
+    """One failure, then success: the request is sent twice, without an error."""
     exporter = Exporter(says("UNAVAILABLE"))
     sender = sender_of(exporter)
     await sender.send(DATA)
@@ -98,8 +98,8 @@ async def test_what_passes_later_has_passed() -> None:
     assert exporter.calls == 2
 
 
-async def test_an_exporter_that_hangs_is_left_behind() -> None:
-    """It is asked once, waited for within the deadline, and does not hold the end."""
+async def test_an_exporter_that_hangs_is_abandoned() -> None:
+    """It is called once, the deadline ends the wait, and closing does not hang."""
     ever = threading.Event()
     exporter = Exporter(lambda: ever.wait(20))
     sender = sender_of(exporter, deadline_s=0.05)

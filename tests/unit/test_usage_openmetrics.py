@@ -1,4 +1,4 @@
-"""Usage as OpenMetrics text and as OpenTelemetry metrics: the names, forms and times that servers read."""
+"""Usage as OpenMetrics text and as OpenTelemetry metrics: the names, formats and times that servers read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VALUES = st.integers(0, 2**60) | st.floats(0, 1e15, allow_subnormal=True)
 
 
 def prometheus_page() -> str:
-    """What the stock Prometheus exporter shows of the three counters, as OpenMetrics."""
+    """Return the three counters as the stock Prometheus exporter writes them in OpenMetrics."""
     registry = CollectorRegistry()
     if "registry" in inspect.signature(PrometheusMetricReader).parameters:
         reader = PrometheusMetricReader(registry=registry, scope_info_enabled=False, disable_target_info=True)
@@ -47,7 +47,7 @@ def prometheus_page() -> str:
 
 
 def test_names_are_those_of_the_prometheus_page() -> None:
-    """Metadata, metric names and the tenant's label are what the stock exporter shows of the same counters."""
+    """Metadata, metric names and the tenant's label equal those that the stock exporter writes."""
     label_set = openmetrics.label_set({openmetrics.tenant_label(): 'a"b\\c\nd'})
     expected = "".join(
         f"{openmetrics.metadata(counter)}{openmetrics.family(counter)}_total{label_set} 3.0\n" for counter in COUNTERS
@@ -60,7 +60,7 @@ def test_names_are_those_of_the_prometheus_page() -> None:
 
 @given(tenant=TEXTS, job=TEXTS, value=VALUES, at_ms=TIMES_MS)
 def test_what_is_written_is_what_is_read(tenant: str, job: str, value: Any, at_ms: int) -> None:
-    """Any value, time and text of a label comes back from a parser of OpenMetrics as it was."""
+    """An OpenMetrics parser returns any value, time and label text unchanged."""
     counter = COUNTERS[2]
     labels = {"job": job, openmetrics.tenant_label(): tenant}
     line = openmetrics.sample(counter, openmetrics.label_set(labels), value, at_ms * 1_000_000)
@@ -74,7 +74,7 @@ def test_what_is_written_is_what_is_read(tenant: str, job: str, value: Any, at_m
 
 @given(at_ms=st.integers(2**40, 2**31 * 1000 - 1))
 def test_prometheus_reads_the_same_millisecond(at_ms: int) -> None:
-    """It cuts the seconds, times 1000 in a float, to a whole number; from 2005 to 2038 what is written survives that."""
+    """Prometheus multiplies the seconds by 1000 as a float and truncates; times from 2005 to 2038 survive that."""
     line = openmetrics.sample(COUNTERS[0], "", 1, at_ms * 1_000_000)
     assert math.trunc(float(line.split()[-1]) * 1000) == at_ms
 
@@ -84,12 +84,12 @@ def test_prometheus_reads_the_same_millisecond(at_ms: int) -> None:
     [("job", True), ("_a1", True), ("1a", False), ("a.b", False), ("", False), ("__name__", False), ("a\n", False)],
 )
 def test_names_of_labels(name: str, fits: bool) -> None:
-    """Letters, digits and underscores; two underscores in front are Prometheus' own."""
+    """Label names have letters, digits and underscores; Prometheus reserves a leading double underscore."""
     assert openmetrics.is_label(name) is fits
 
 
 def test_otlp_points_have_the_times_of_the_past() -> None:
-    """Monotonic cumulative sums since the start of the range, 0 there, with the tenant and further attributes."""
+    """Points are monotonic sums, cumulative from 0 at the start of the range, with the tenant and more attributes."""
     readings = [
         UsageReading("a", DAY_NS, UsageTotals()),
         UsageReading("a", 2 * DAY_NS, UsageTotals(5, 2, 0.25)),

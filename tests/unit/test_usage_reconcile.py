@@ -1,4 +1,4 @@
-"""Reconciliation: what the spans cost that a destination has is what Netra reports, and where it is not, that is seen."""
+"""Reconciliation: the cost of delivered spans equals what Netra reports, and any difference is visible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netra_otel_bridge import Bridge, TraceQuery
-from netra_otel_bridge.bridge.wiring import query_text
+from netra_otel_bridge.bridge.queries import query_text
 from netra_otel_bridge.core.clock import HOUR_NS, NS_PER_S, SystemClock
 from netra_otel_bridge.core.errors import NetraError, NetraUnauthorized, NetraUnavailable
 from netra_otel_bridge.core.model.netra import TenantUsageData
@@ -55,7 +55,7 @@ ALWAYS = Window(0, 2**62)
 def call(
     trace: int, span: int, tenant: str | None, start_ns: int, tokens: int = 100, kind: str = "GENERATION"
 ) -> dict[str, Any]:
-    """A call of an LLM, priced by its tokens."""
+    """Return the span of an LLM call, priced by its tokens."""
     belongs = {"netra.tenant_id": tenant} if tenant else {}
     attributes = {
         "netra.span.type": kind,
@@ -67,7 +67,7 @@ def call(
 
 
 class Metered(Netra):
-    """Netra in this process, with its usage calls."""
+    """Netra in this process, including its usage calls."""
 
     def __init__(self, store: Store, clock: FakeClock) -> None:
         super().__init__(store, clock)
@@ -79,7 +79,7 @@ class Metered(Netra):
 
 
 class Following:
-    """A lane that follows a Netra in this process, from two hours before noon on."""
+    """A lane that follows a Netra in this process, from two hours before noon."""
 
     def __init__(self, directory: Path) -> None:
         self.clock = FakeClock()
@@ -106,7 +106,7 @@ class Following:
         self.life = self.born()
 
     async def reconciled(self) -> dict[str, Reconciliation]:
-        """Everything is well, time passes, and the tenants of the lane are compared."""
+        """Let time pass, poll without failures, and compare the lane's tenants."""
         self.clock.elapsed_s += 1200
         await self.restart()
         await self.poll()
@@ -134,7 +134,7 @@ spans_of_a_story = st.lists(
     resets_at=st.none() | st.integers(0, 150),
 )
 def test_what_was_followed_is_what_netra_reports(steps: list[Any], resets_at: int | None) -> None:
-    """Traces that grow, change, are of several tenants and hours; crashes and a reset between: the figures are the same."""
+    """Traces grow, change and span several tenants and hours, with crashes and a reset in between: the totals agree."""
 
     async def story(directory: Path) -> None:
         following = Following(directory)
@@ -165,7 +165,7 @@ def test_what_was_followed_is_what_netra_reports(steps: list[Any], resets_at: in
 
 
 async def test_tenants_and_hours_within_one_trace_are_told_apart(tmp_path: Path) -> None:
-    """Each span counts for its own tenant, in the hour of its own start; what repeats its children counts for nobody."""
+    """Each span counts for its tenant, in the hour of its start; a span that repeats its children's usage does not."""
     following = Following(tmp_path)
     following.record(
         call(1, 1, "acme", NOON_NS - HOUR_NS - 1, 900, "AGENT"),
@@ -186,14 +186,14 @@ async def test_tenants_and_hours_within_one_trace_are_told_apart(tmp_path: Path)
 
 
 @pytest.mark.parametrize("outcome", [Refused("poison"), PartlyRefused(1, "one of them")])
-async def test_a_refused_span_is_seen(tmp_path: Path, outcome: Any) -> None:
-    """Named or not, what the destination may not have is no spend that was replayed; also after a crash before the end."""
+async def test_a_rejected_span_is_visible(tmp_path: Path, outcome: Any) -> None:
+    """Spend of spans that the destination may have rejected does not count as replayed, even after a crash."""
     following = Following(tmp_path)
     poison = f"{3:016x}"
 
     def judge(batch: SpanBatch) -> Decision:
-        refused = any(span_id == poison for _, span_id in keys_of(batch))
-        return Decision(outcome if refused else Decision().outcome, stores=not refused)
+        rejected = any(span_id == poison for _, span_id in keys_of(batch))
+        return Decision(outcome if rejected else Decision().outcome, stores=not rejected)
 
     following.peer.judge = judge
     following.record(*(call(1, span, "acme", NOON_NS - 90 * 60 * NS_PER_S, 10**span) for span in range(1, 7)))
@@ -208,13 +208,13 @@ async def test_a_refused_span_is_seen(tmp_path: Path, outcome: Any) -> None:
     assert again.reported_tokens - again.replayed_tokens == 3 * sum(10**span for span in unsure)
     following.peer.judge = lambda _: Decision()
     following.record(*(call(1, span, "acme", NOON_NS - 90 * 60 * NS_PER_S, 2) for span in unsure))
-    taken = (await following.reconciled())["acme"]
-    assert taken.replayed_tokens == taken.reported_tokens
+    accepted = (await following.reconciled())["acme"]
+    assert accepted.replayed_tokens == accepted.reported_tokens
     await following.life.stop()
 
 
 async def test_what_grows_counts_once_it_is_delivered(tmp_path: Path) -> None:
-    """A trace that is being sent adds what it did before, until its last span is answered."""
+    """A trace keeps its previous cost until the last span of its new version is acknowledged."""
     following = Following(tmp_path)
     start_ns = NOON_NS - 90 * 60 * NS_PER_S
     following.record(call(1, 1, "acme", start_ns, 1))
@@ -237,7 +237,7 @@ async def test_what_grows_counts_once_it_is_delivered(tmp_path: Path) -> None:
 
 
 def traces(*at_ns: int, tenant: str = "acme") -> list[TraceRecord]:
-    """Traces of one request each."""
+    """Return records of traces with one request each."""
     return [
         TraceRecord(f"t{ns}", ns, b"d" * 8, b"", TraceCost((HourCost(tenant, ns // HOUR_NS * HOUR_NS, 3, 1, 0.5),)))
         for ns in at_ns
@@ -263,7 +263,7 @@ COVERED: list[tuple[str, int | None, int | None, list[tuple[int, int]], tuple[in
     ("and a window before", H[3], H[5], [(H[1], H[3])], (H[1], H[4])),
     ("and windows that overlap", H[3], H[5], [(H[0], H[2]), (H[1], H[3] + 9)], (H[0], H[4])),
     ("and a window with a gap", H[3], H[5], [(H[1], H[3] - 1)], (H[3], H[4])),
-    ("and a window behind the watermark", H[3], H[5], [(H[5], H[9])], (H[3], H[4])),
+    ("and a window after the watermark", H[3], H[5], [(H[5], H[9])], (H[3], H[4])),
     ("and a window across the watermark", H[3], H[5], [(H[2], H[9])], (H[2], H[4])),
     ("windows alone", None, None, [(H[1], H[2]), (H[4], H[5]), (H[5], H[7] + 5)], (H[4], H[7])),
     ("a reset of everything", H[3], None, [], None),
@@ -279,7 +279,7 @@ def test_hours_that_are_covered(
     windows: list[tuple[int, int]],
     hours: tuple[int, int] | None,
 ) -> None:
-    """What was followed, with finished windows before it, without a gap, in whole hours of the period."""
+    """Covered are whole hours of the period, back from the watermark through finished windows to the first gap."""
     lane = state.lane("s", "jaeger")
     if since_ns is not None:
         lane.follow_from(since_ns)
@@ -288,16 +288,16 @@ def test_hours_that_are_covered(
 
 
 def test_hours_before_an_older_bridge_was_replaced_are_not_covered(state: StateStore) -> None:
-    """It did not sum what it delivered."""
+    """An older bridge did not sum what it delivered."""
     lane = state.lane("s", "jaeger")
     lane.commit(Progress(windows=[Window(H[0], H[9])]), 1)
-    with state.writing() as connection:
+    with state.database.writing() as connection:
         connection.execute("UPDATE lane SET summed_from_ns = ?", (H[4] + 1,))
     assert covered(lane, MONTH) == Window(H[5], H[9])
 
 
 class Usage(Netra):
-    """Knows what each tenant used, and was asked for."""
+    """A Netra that knows what each tenant used and records the usage calls."""
 
     def __init__(self, **used: float) -> None:
         super().__init__(Store(), FakeClock())
@@ -326,7 +326,7 @@ async def compared(state: StateStore, query: str, netra: Usage) -> list[tuple[st
 
 
 async def test_each_tenant_is_compared_over_the_hours_that_are_covered(state: StateStore) -> None:
-    """One that Netra does not know used nothing; one whose id is no id cannot be asked for; hours before do not count."""
+    """A tenant unknown to Netra used nothing, an id that is a relative path is skipped, earlier hours do not count."""
     netra = Usage(acme=1.0, globex=3.0)
     lane = state.lane(netra.base_url, "jaeger")
     lane.commit(Progress(traces=traces(H[0], H[1], H[1] + 1), windows=[Window(H[1], H[3])]), 1)
@@ -342,7 +342,7 @@ async def test_each_tenant_is_compared_over_the_hours_that_are_covered(state: St
 async def test_a_tenant_that_cannot_be_asked_for_leaves_out_no_other(
     state: StateStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All that fail are Netra's failure, and so is a key that is refused."""
+    """It raises if all calls fail or the key is rejected."""
     netra = Usage(acme=1.0, globex=3.0)
     lane = state.lane(netra.base_url, "jaeger")
     lane.commit(Progress(traces=traces(H[1], H[1] + 1), windows=[Window(H[1], H[3])]), 1)
@@ -372,7 +372,7 @@ async def test_a_tenant_that_cannot_be_asked_for_leaves_out_no_other(
 async def test_a_filter_is_compared_for_its_tenant_alone(
     state: StateStore, queries: tuple[TraceQuery, ...], asked: list[str]
 ) -> None:
-    """A lane that follows a part of a tenant's traces says nothing about the tenant's spend."""
+    """A lane that follows only some of a tenant's traces cannot be compared with the tenant's spend."""
     netra, query = Usage(acme=0.5, globex=1.0), query_text(queries)
     lane = state.lane(netra.base_url, "jaeger", query)
     mixed = [*traces(H[1]), *traces(H[1] + 1, tenant="globex")]
@@ -382,7 +382,7 @@ async def test_a_filter_is_compared_for_its_tenant_alone(
 
 
 async def test_where_nothing_is_covered_the_last_comparison_stays(state: StateStore) -> None:
-    """At the turn of a month the figures of the last one are shown until there are new ones."""
+    """At the turn of a month the previous comparison stays until there is a new one."""
     netra = Usage(acme=0.5)
     lane = state.lane(netra.base_url, "jaeger")
     lane.commit(Progress(traces=traces(H[1]), windows=[Window(H[1], H[3])]), 1)
@@ -402,7 +402,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 
 
 async def compare_replay(netra: ThreadedEmulator, directory: Path) -> dict[str, Reconciliation]:
-    """What was replayed to the one destination of a state, against the emulator, over HTTP; the period is all time."""
+    """Compare the only destination of a state with the emulator over HTTP. The period is all time."""
     bridge = Bridge(environ={}, api_key=CANARY, endpoint=netra.endpoint)
     (status,) = read_status(directory).lanes
     with StateStore.open(directory, SystemClock()) as store, ThreadPoolExecutor(1) as writer:
@@ -418,7 +418,7 @@ async def replayed(netra: ThreadedEmulator, to: str, directory: Path, **more: An
 
 
 async def test_a_replay_is_what_netra_reports(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Over HTTP, every tenant of a day of sample traffic: the same tokens, and the same cost but for rounding."""
+    """Over HTTP, every tenant of a day of sample traffic has the same tokens, and the same cost up to rounding."""
     await replayed(netra, f"otlp-file:{tmp_path}/out.jsonl", tmp_path / "state")
     found = await compare_replay(netra, tmp_path / "state")
     assert len(found) >= 3
@@ -433,7 +433,7 @@ async def test_a_replay_is_what_netra_reports(netra: ThreadedEmulator, tmp_path:
 
 
 def test_status_says_whose_spend_differs(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """One line for all that agree, one for each that does not, and all figures in the JSON."""
+    """``status`` has one line for all tenants that agree, one for each that differs, and all values in the JSON."""
     state = str(tmp_path / "state")
 
     def status(*more: str) -> cli.Result:
@@ -465,8 +465,8 @@ def test_status_says_whose_spend_differs(netra: ThreadedEmulator, tmp_path: Path
     [PartialSuccess(5, "quota"), Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "not these")],
     ids=["partial success", "dead letters"],
 )
-def test_a_replay_that_was_refused_in_part_differs(netra: ThreadedEmulator, tmp_path: Path, refusal: Any) -> None:
-    """The line says what was replayed and what Netra reports, of each tenant that had a span among those."""
+def test_a_replay_that_was_rejected_in_part_differs(netra: ThreadedEmulator, tmp_path: Path, refusal: Any) -> None:
+    """For each tenant with a rejected span, the line shows what was replayed and what Netra reports."""
     with FakeDestination() as server:
         server.script(*[refusal] * (1 if isinstance(refusal, PartialSuccess) else 8))
         asyncio.run(replayed(netra, server.grpc_url, tmp_path / "state", batch_spans=20))

@@ -23,7 +23,7 @@ class LaneReport:
     which), ``dead_lettered`` (it did: kept in the state with the reason), ``skipped`` (it had it before) or, when the
     lane ended with ``error``, none of these. ``changed`` of them were sent again because their content changed,
     ``trimmed`` were cut because the destination takes no more. ``unreadable`` items of Netra's pages are no spans or
-    traces at all and are dead-lettered beside them; ``missing`` traces were asked for and are not there. ``bytes`` is
+    traces at all and are dead-lettered beside them; ``missing`` traces were asked for and are not there. ``size_bytes`` is
     the encoded size of what was delivered, ``retries`` counts batches that were sent again. ``final_windows`` were
     finished so long ago that they were not listed again. ``verified`` spans were read a second time. ``kept`` are dead
     letters of the same traces that were there before, and still are.
@@ -40,7 +40,7 @@ class LaneReport:
     trimmed: int = 0
     unreadable: int = 0
     missing: int = 0
-    bytes: int = 0
+    size_bytes: int = 0
     listed: int = 0
     windows: int = 0
     final_windows: int = 0
@@ -78,7 +78,17 @@ class LaneReport:
             self.problems.append(problem)
 
 
-_SENT = ("delivered", "refused", "dead_lettered", "changed", "trimmed", "unreadable", "missing", "bytes", "retries")
+_SENT = (
+    "delivered",
+    "refused",
+    "dead_lettered",
+    "changed",
+    "trimmed",
+    "unreadable",
+    "missing",
+    "size_bytes",
+    "retries",
+)
 _COUNTS = tuple(one.name for one in fields(LaneReport) if one.type == "int")
 
 
@@ -111,6 +121,6 @@ class ReplayEstimate:
     traces: int
     sampled_traces: int
     spans: int
-    bytes: int
+    size_bytes: int
     api_calls: int
     seconds: float

@@ -11,13 +11,13 @@ import ssl
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from netra_otel_bridge.config.parsers import parse_headers
 from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.hosts import is_loopback
 
 OtlpProtocol = Literal["grpc", "http/protobuf"]
 TRACES_PATH = "/v1/traces"
@@ -52,10 +52,7 @@ class OtlpSettings:
         if self.tls or not self.headers:
             return False
         host = urlsplit(self.endpoint if "://" in self.endpoint else f"//{self.endpoint}").hostname or ""
-        try:
-            return not ip_address(host).is_loopback
-        except ValueError:
-            return host != "localhost" and not host.endswith(".localhost")
+        return not is_loopback(host) and not host.endswith(".localhost")
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """The TLS settings for HTTP, and for a look at a gRPC server; ``None`` for plain text. Raises `ConfigurationError`."""

@@ -11,14 +11,14 @@ import grpc.aio
 
 from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.service.rpc.errors import Code, Refusal
+from netra_otel_bridge.service.rpc.errors import Code, StatusError
 from netra_otel_bridge.service.rpc.health import CHECK
 
-LEAST_TOKEN = 8
+MIN_TOKEN_CHARS = 8
 
 
 class Authentication(grpc.aio.ServerInterceptor):
-    """Lets calls pass that carry the token. A health check is for everybody, as probes carry none."""
+    """Lets calls that carry the token pass. A health check needs none, because probes send none."""
 
     def __init__(self, token: str) -> None:
         self._expected = token.encode()
@@ -28,38 +28,38 @@ class Authentication(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The handler of the call, or one that refuses it without reading what it says, also where there is no such call."""
+        """Return the handler of the call, or one that rejects it unread: also for a method that does not exist."""
         method = handler_call_details.method or ""
-        refusal = None if method == CHECK else self._refusal(handler_call_details)
-        return await continuation(handler_call_details) if refusal is None else _refusing(refusal)
+        error = None if method == CHECK else self._error(handler_call_details)
+        return await continuation(handler_call_details) if error is None else _rejecting_with(error)
 
-    def _refusal(self, details: grpc.HandlerCallDetails) -> Refusal | None:
+    def _error(self, details: grpc.HandlerCallDetails) -> StatusError | None:
         given = next((value for key, value in details.invocation_metadata or () if key == "authorization"), None)
         if given is None:
             hint = "send the metadata `authorization: Bearer TOKEN`"
-            return Refusal(Code.UNAUTHENTICATED, "TOKEN_MISSING", "the call carries no token", hint=hint)
+            return StatusError(Code.UNAUTHENTICATED, "TOKEN_MISSING", "the call carries no token", hint=hint)
         raw = given if isinstance(given, bytes) else given.encode()
         scheme, _, token = raw.partition(b" ")
         if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._expected):
-            return Refusal(Code.UNAUTHENTICATED, "TOKEN_WRONG", "the token is not that of this server")
+            return StatusError(Code.UNAUTHENTICATED, "TOKEN_WRONG", "the token is not the one of this server")
         return None
 
 
-def _refusing(refusal: Refusal) -> grpc.RpcMethodHandler[Any, Any]:
-    """A handler that refuses any call at once: as one of streams it waits for no message of the client."""
+def _rejecting_with(error: StatusError) -> grpc.RpcMethodHandler[Any, Any]:
+    """Return a handler that rejects any call at once. It is one for streams: those wait for no message of the client."""
 
-    async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        await refusal.answer(context)
+    async def reject(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        await error.abort(context)
 
-    handler: Any = refuse
+    handler: Any = reject
     return grpc.stream_stream_rpc_method_handler(handler)
 
 
 def check_token(settings: Settings) -> None:
-    """Raise `ConfigurationError` for a token that no client could send, or that is soon guessed."""
+    """Raise `ConfigurationError` for a token that no client can send, or that is too easy to guess."""
     token = settings.grpc_token.reveal() if settings.grpc_token is not None else None
-    if token is not None and (len(token) < LEAST_TOKEN or not token.isascii() or " " in token):
+    if token is not None and (len(token) < MIN_TOKEN_CHARS or not token.isascii() or " " in token):
         raise ConfigurationError(
-            f"{settings.origins['grpc_token']}: grpc_token must have {LEAST_TOKEN} characters or more, all ASCII, no spaces",
+            f"{settings.origins['grpc_token']}: grpc_token must have {MIN_TOKEN_CHARS} characters or more, all ASCII, no spaces",
             hint="openssl rand -hex 32 makes one",
         )

@@ -1,4 +1,4 @@
-"""What a call is answered that fails: canonical codes with ``google.rpc`` details. The interface documents each."""
+"""The status of failed calls: canonical codes with ``google.rpc`` details. The proto file documents each."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ _CODES: tuple[tuple[type[BridgeError], grpc.StatusCode, str, float | None], ...]
 
 
 def plain(text: str) -> str:
-    """A text that a message can hold: Netra's may have halves of characters, which UTF-8 has not."""
+    """Return the text as a protobuf string can hold it: Netra's may contain lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
-class Refusal(Exception):
-    """Why a call is answered with something else than OK. ``retry_s`` says when it may be tried again."""
+class StatusError(Exception):
+    """A status other than OK, raised to end a call with it. After ``retry_s`` the client may try again."""
 
     def __init__(
         self, code: grpc.StatusCode, reason: str, message: str, *, hint: str = "", retry_s: float | None = None
@@ -78,12 +78,12 @@ class Refusal(Exception):
         self.hint = plain(hint)
         self.retry_s = retry_s
 
-    def bare(self) -> Refusal:
-        """The same without its traceback, which keeps alive what the call held: its spans, for as long as it is answered."""
-        return Refusal(self.code, self.reason, self.message, hint=self.hint, retry_s=self.retry_s)
+    def without_traceback(self) -> StatusError:
+        """Return a copy: the traceback would keep the call's spans in memory until the client has read the status."""
+        return StatusError(self.code, self.reason, self.message, hint=self.hint, retry_s=self.retry_s)
 
-    async def answer(self, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-        """End the call with it."""
+    async def abort(self, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+        """End the call with this status."""
         await context.abort(self.code, str(self), ((DETAILS, self._status().SerializeToString()),))
 
     def _status(self) -> Status:
@@ -101,27 +101,29 @@ class Refusal(Exception):
         return status
 
 
-def refusal(error: BridgeError, not_found: str = "NOT_FOUND") -> Refusal:
-    """The refusal for an error of the bridge; ``not_found`` is the reason where Netra knows nothing of an id."""
+def status_error(error: BridgeError, not_found: str = "NOT_FOUND") -> StatusError:
+    """Return the status for an error of the bridge; ``not_found`` is the reason if Netra does not know an id."""
     if isinstance(error, NetraRejected) and error.status == HTTPStatus.BAD_REQUEST and type(error) is NetraRejected:
-        return Refusal(Code.INVALID_ARGUMENT, "ARGUMENT_INVALID", error.message, hint=error.hint)
+        return StatusError(Code.INVALID_ARGUMENT, "ARGUMENT_INVALID", error.message, hint=error.hint)
     for kind, code, reason, retry_s in _CODES:
         if isinstance(error, kind):
             named = not_found if kind is NotKnown else reason
-            return Refusal(code, named, error.message, hint=error.hint, retry_s=retry_s)
-    return Refusal(Code.INTERNAL, "DEFECT", error.message, hint=error.hint)
+            return StatusError(code, named, error.message, hint=error.hint, retry_s=retry_s)
+    return StatusError(Code.INTERNAL, "DEFECT", error.message, hint=error.hint)
 
 
-def invalid(message: str, *, hint: str = "", reason: str = "ARGUMENT_INVALID") -> Refusal:
-    """The request makes no sense."""
-    return Refusal(Code.INVALID_ARGUMENT, reason, message, hint=hint)
+def invalid(message: str, *, hint: str = "", reason: str = "ARGUMENT_INVALID") -> StatusError:
+    """Return the status for a request that is not valid."""
+    return StatusError(Code.INVALID_ARGUMENT, reason, message, hint=hint)
 
 
-def shutting_down() -> Refusal:
-    """The server stops."""
-    return Refusal(Code.UNAVAILABLE, "SHUTTING_DOWN", "the bridge is shutting down", retry_s=2.0)
+def shutting_down() -> StatusError:
+    """Return the status for calls that end because the server stops."""
+    return StatusError(Code.UNAVAILABLE, "SHUTTING_DOWN", "the bridge is shutting down", retry_s=2.0)
 
 
-def stalled(what: str, seconds: float) -> Refusal:
-    """The client of a stream does not go on."""
-    return Refusal(Code.ABORTED, "READER_STALLED", f"{what} in {seconds:g} s", hint="go on where you were")
+def stalled(what: str, seconds: float) -> StatusError:
+    """Return the status for a stream whose client stopped reading or writing."""
+    return StatusError(
+        Code.ABORTED, "READER_STALLED", f"{what} in {seconds:g} s", hint="open the stream again to resume"
+    )

@@ -1,4 +1,4 @@
-"""FollowSpans: a client as a destination, whose acknowledgement is its answer."""
+"""FollowSpans: a client as a destination, which acknowledges each batch."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Retry, Span
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.deliver import Destination
 from netra_otel_bridge.service.rpc import messages
-from netra_otel_bridge.service.rpc.errors import Code, Refusal, invalid, refusal, stalled
-from netra_otel_bridge.service.rpc.limits import Context, first, write
+from netra_otel_bridge.service.rpc.errors import Code, StatusError, invalid, stalled, status_error
+from netra_otel_bridge.service.rpc.limits import Context, next_message, write
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PREFIX = "grpc:"
-"""Subscriptions stand among the destinations of the state under ``grpc:NAME``."""
+"""The state lists a subscription among the destinations, as ``grpc:NAME``."""
 AHEAD_NS = 60 * NS_PER_S
-"""How far the clock of a client may be ahead."""
+"""The largest lead of a client's clock."""
 _FRAME_BYTES = 1024
 
 
-class Following(Protocol):
-    """A lane that follows live traffic. ``stopped`` is why it does not go on by itself."""
+class Lane(Protocol):
+    """A lane that follows live traffic. ``stopped`` is the error that stopped it for good, if any."""
 
     stopped: BridgeError | None
 
     async def run(self, since_ns: int | None) -> None:
-        """Until it is cancelled; returns where it is stopped."""
+        """Follow until cancelled; return once stopped."""
 
     def health(self) -> LaneHealth:
-        """How it is doing."""
+        """Return how it is doing."""
 
 
-Follow = Callable[[Destination, TraceQuery, str | None], AbstractAsyncContextManager[Following]]
+OpenLane = Callable[[Destination, TraceQuery, str | None], AbstractAsyncContextManager[Lane]]
 """Opens a lane to a destination: for the traces of a query, in a profile."""
 
 
 class Subscriber:
-    """The client of one stream, as a `Destination`: one batch at a time, delivered when it is acknowledged.
+    """The client of one stream as a `Destination`: one batch at a time, delivered once the client acknowledges it.
 
-    ``failure`` is done once the client did something that ends the stream.
+    ``failure`` is done once the client has done something that ends the stream.
     """
 
     def __init__(self, name: str, context: Context, limit_bytes: int, stall_s: float) -> None:
         self.name = name
-        self.failure: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
+        self.failure: asyncio.Future[StatusError] = asyncio.get_running_loop().create_future()
         self._context = context
         self._limit_bytes = limit_bytes
         self._stall_s = stall_s
@@ -63,7 +63,7 @@ class Subscriber:
         self._gone = False
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Write the batch, and wait for its acknowledgement. A client that is late or gone ends the stream."""
+        """Write the batch and wait for its acknowledgement. A client that is late or gone ends the stream."""
         problem = ""
         if batch.size_bytes > self._limit_bytes - _FRAME_BYTES:
             smaller = None
@@ -80,81 +80,81 @@ class Subscriber:
         try:
             await self._write(batch, problem, late)
             async with asyncio.timeout(self._stall_s):
-                taken = await self._acknowledged
-        except Exception:  # noqa: BLE001  late, or whatever a connection that breaks raises: the batch was not taken
+                acknowledged = await self._acknowledged
+        except Exception:  # noqa: BLE001  late, or whatever a broken connection raises: the batch was not acknowledged
             self.fail(late())
             return Retry("the client did not answer")
-        return Delivered() if taken else Retry("the client has gone")
+        return Delivered() if acknowledged else Retry("the client has gone")
 
-    async def _write(self, batch: SpanBatch, problem: str, late: Callable[[], Refusal]) -> None:
+    async def _write(self, batch: SpanBatch, problem: str, late: Callable[[], StatusError]) -> None:
         response = pb.FollowSpansResponse(batch=self._batch, problems=[problem] if problem else [])
         message = messages.with_spans(response, batch)
         await write(self._context, message, self._stall_s, late)
 
     def acknowledge(self, request: pb.FollowSpansRequest) -> None:
-        """The client has dealt with a batch. What is not an ``ack`` of the one that was sent last ends the stream."""
+        """Note an acknowledgement. Anything but an ``ack`` of the batch sent last ends the stream."""
         number = request.ack.batch
         if request.WhichOneof("message") != "ack":
-            self.fail(invalid("a message after the first is no `ack`"))
+            self.fail(invalid("a message after the first is not an `ack`"))
         elif self._acknowledged is None or self._acknowledged.done() or number != self._batch:
-            message = f"batch {number} was acknowledged, and {self._batch} was sent last"
+            message = f"batch {number} was acknowledged, but {self._batch} was sent last"
             self.fail(invalid(message, hint="acknowledge each batch once, by its number", reason="ACK_UNEXPECTED"))
         else:
             self._acknowledged.set_result(True)
 
-    def fail(self, refusal: Refusal) -> None:
-        """End the stream with it."""
+    def fail(self, error: StatusError) -> None:
+        """End the stream with ``error``."""
         self._gone = True
         if not self.failure.done():
-            self.failure.set_result(refusal)
+            self.failure.set_result(error)
 
     def leave(self) -> None:
-        """No acknowledgement will come any more."""
+        """Expect no more acknowledgements."""
         self._gone = True
         if self._acknowledged is not None and not self._acknowledged.done():
             self._acknowledged.set_result(False)
 
     async def aclose(self) -> None:
-        """Nothing to give back: the stream is the client's."""
+        """Do nothing: the stream is the client's."""
 
 
 class _Session:
-    """One open stream of a subscription: ``taken_over`` is set when another client opens it."""
+    """One open stream of a subscription; ``taken_over`` is set when another client opens the subscription."""
 
     def __init__(self) -> None:
         self.taken_over = asyncio.Event()
-        self.following: Following | None = None
+        self.lane: Lane | None = None
 
 
 class Subscriptions:
-    """Answers FollowSpans. A subscription has one client; the latest one."""
+    """Handles FollowSpans. A subscription has one client: the latest that opened it."""
 
-    def __init__(self, follow: Follow, stall_ns: int, clock: Clock) -> None:
-        self._follow = follow
+    def __init__(self, open_lane: OpenLane, stall_ns: int, clock: Clock) -> None:
+        self._open_lane = open_lane
         self._clock = clock
         self._stall_s = stall_ns / NS_PER_S
         self._sessions: dict[str, _Session] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def health(self) -> list[LaneHealth]:
-        """How those that are open are doing, by name."""
-        return [
-            session.following.health() for _, session in sorted(self._sessions.items()) if session.following is not None
-        ]
+        """Return how the open subscriptions are doing, in the order of their names."""
+        return [session.lane.health() for _, session in sorted(self._sessions.items()) if session.lane is not None]
 
     async def follow(self, requests: AsyncIterator[pb.FollowSpansRequest], context: Context) -> None:
-        """Serve one client until it leaves. Raises `Refusal`, `BridgeError`."""
-        opening = await first(requests, self._stall_s, partial(stalled, "nothing came from the client", self._stall_s))
+        """Serve one client until it leaves. Raises `StatusError`, `BridgeError`."""
+        opening = await next_message(
+            requests, self._stall_s, partial(stalled, "the client sent nothing", self._stall_s)
+        )
         if opening is None:
             return
         if opening.WhichOneof("message") != "start":
             raise invalid("the first message is not `start`")
         start = opening.start
         if not NAME.fullmatch(start.subscription):
-            raise invalid("the name of a subscription has 1 to 64 letters, digits, '.', '_' or '-'")
+            raise invalid("the name of a subscription consists of 1 to 64 letters, digits, '.', '_' or '-'")
         since_ns = messages.nanoseconds(start.start_time, "start_time") if start.HasField("start_time") else None
         if since_ns is not None and since_ns > self._clock.now_ns() + AHEAD_NS:
-            raise invalid("start_time lies in the future", hint="leave it out to begin now")
+            raise invalid("start_time lies in the future", hint="leave it out to start now")
         name = PREFIX + start.subscription
         query, profile = messages.trace_query(start.query), messages.profile(start.profile)
         subscriber = Subscriber(name, context, messages.message_bytes(start.max_message_bytes), self._stall_s)
@@ -165,9 +165,9 @@ class Subscriptions:
             before.taken_over.set()
         turn = self._turns.setdefault(name, asyncio.Lock())
         try:
-            async with turn, self._follow(subscriber, query, profile) as session.following:
+            async with turn, self._open_lane(subscriber, query, profile) as session.lane:
                 await context.send_initial_metadata(())
-                await _serve(session, session.following, subscriber, requests, since_ns)
+                await _serve(session, session.lane, subscriber, requests, since_ns)
         finally:
             if self._sessions.get(name) is session:
                 del self._sessions[name]
@@ -175,12 +175,12 @@ class Subscriptions:
 
 async def _serve(
     session: _Session,
-    lane: Following,
+    lane: Lane,
     subscriber: Subscriber,
     requests: AsyncIterator[pb.FollowSpansRequest],
     since_ns: int | None,
 ) -> None:
-    """Follow until the client leaves or another takes over. What was acknowledged is recorded at the end."""
+    """Follow until the client leaves or another takes over; then record what was acknowledged."""
     following = asyncio.create_task(lane.run(since_ns))
     acknowledging = asyncio.create_task(_acknowledge(subscriber, requests))
     replaced = asyncio.create_task(session.taken_over.wait())
@@ -188,32 +188,32 @@ async def _serve(
     try:
         await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)
         if replaced.done():
-            raise Refusal(
+            raise StatusError(
                 Code.ABORTED,
                 "TAKEN_OVER",
                 "another client opened this subscription",
-                hint="stop: two that go on take it from each other; each needs a name of its own",
+                hint="stop: two clients of one subscription take it from each other, so give each its own name",
                 retry_s=10.0,
             )
         if subscriber.failure.done():
-            raise subscriber.failure.result().bare()
+            raise subscriber.failure.result().without_traceback()
         for way in (following, acknowledging):
             if way.done():
                 way.result()
         if lane.stopped is not None:
-            raise refusal(lane.stopped)
+            raise status_error(lane.stopped)
     finally:
         tasks = {following, acknowledging, replaced}
         for task in tasks:
             task.cancel()
         subscriber.leave()
-        await _all_ended(tasks)
+        await _wait_for_all(tasks)
         for task in tasks:
-            _let_go(task)
+            _clear_frames(task)
 
 
-async def _all_ended(tasks: Set[asyncio.Future[Any]]) -> None:
-    """Wait for tasks that were cancelled: to their end, also where the waiting is cancelled meanwhile."""
+async def _wait_for_all(tasks: Set[asyncio.Future[Any]]) -> None:
+    """Wait until all cancelled tasks have ended, even if this wait is cancelled meanwhile."""
     cancelled = False
     while any(not task.done() for task in tasks):
         try:
@@ -224,10 +224,10 @@ async def _all_ended(tasks: Set[asyncio.Future[Any]]) -> None:
         raise asyncio.CancelledError
 
 
-def _let_go(task: asyncio.Future[Any]) -> None:
-    """Empty the frames of a task that was cancelled: in Python 3.11 those of a group hold each other, and all their spans.
+def _clear_frames(task: asyncio.Future[Any]) -> None:
+    """Clear the frames of a cancelled task: in Python 3.11 frames of a task group refer to each other, and keep all spans.
 
-    The traceback of another error may lead through others' frames, which are still to go on.
+    Other errors are left alone: their tracebacks may include frames that are still running.
     """
     if task.cancelled():
         try:
@@ -237,6 +237,6 @@ def _let_go(task: asyncio.Future[Any]) -> None:
 
 
 async def _acknowledge(subscriber: Subscriber, requests: AsyncIterator[pb.FollowSpansRequest]) -> None:
-    """Pass on what the client acknowledges, until it has no more to say."""
+    """Pass the client's acknowledgements on until it closes its side."""
     async for request in requests:
         subscriber.acknowledge(request)

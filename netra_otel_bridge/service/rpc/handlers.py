@@ -1,4 +1,4 @@
-"""The calls of ``BridgeService``, each a few lines over the part of the bridge that does it."""
+"""The methods of ``BridgeService``: each calls the part of the bridge that does the work."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from netra_otel_bridge.core.model.health import ServiceHealth
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.service.rpc import messages
-from netra_otel_bridge.service.rpc.errors import Code, Refusal, invalid, stalled
+from netra_otel_bridge.service.rpc.errors import Code, StatusError, invalid, stalled
 from netra_otel_bridge.service.rpc.follow_spans import Subscriptions
-from netra_otel_bridge.service.rpc.limits import UNARY_S, Calls, Context, write
-from netra_otel_bridge.service.rpc.read_spans import SpanReading
+from netra_otel_bridge.service.rpc.limits import UNARY_S, CallLimits, Context, write
+from netra_otel_bridge.service.rpc.read_spans import SpanReader
 from netra_otel_bridge.service.rpc.replays import WATCH_S, Replays
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
 NETRA_S = UNARY_S - 10
+"""The longest wait for Netra within a unary call, which leaves time to say that it did not answer."""
 T = TypeVar("T")
 SERVICE = pb.DESCRIPTOR.services_by_name["BridgeService"].full_name
 
 
-class BridgeCalls:
-    """Answers all calls, as `handlers`."""
+class BridgeHandlers:
+    """Handles the calls of ``BridgeService``."""
 
     def __init__(
         self,
@@ -47,20 +48,20 @@ class BridgeCalls:
         self._version = version
         self._replays = replays
         self._subscriptions = subscriptions
-        self._reading = SpanReading(bridge, client)
+        self._reader = SpanReader(bridge, client)
         self._stall_s = bridge.settings.grpc_stall_ns / NS_PER_S
 
-    def handlers(self, calls: Calls) -> grpc.GenericRpcHandler:
-        """What a server takes. Spans are written as bytes that are made already; all else as messages."""
+    def handlers(self, limits: CallLimits) -> grpc.GenericRpcHandler:
+        """Return the handlers for a server. Responses with spans are encoded already; all others are messages."""
         unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
         methods: dict[str, Any] = {
             "ReadSpans": stream(
-                calls.stream(self._reading.read, "TRACE_NOT_FOUND"), pb.ReadSpansRequest.FromString, bytes
+                limits.stream(self._reader.read, "TRACE_NOT_FOUND"), pb.ReadSpansRequest.FromString, bytes
             ),
             "FollowSpans": grpc.stream_stream_rpc_method_handler(
-                calls.stream(self._subscriptions.follow), pb.FollowSpansRequest.FromString, bytes
+                limits.stream(self._subscriptions.follow), pb.FollowSpansRequest.FromString, bytes
             ),
-            "WatchReplay": stream(calls.stream(self.watch_replay), pb.WatchReplayRequest.FromString, messages.encoded),
+            "WatchReplay": stream(limits.stream(self.watch_replay), pb.WatchReplayRequest.FromString, messages.encoded),
         }
         for name, answer, request, not_found in (
             ("StartReplay", self.start_replay, pb.StartReplayRequest, ""),
@@ -70,21 +71,21 @@ class BridgeCalls:
             ("GetSessionUsage", self.get_session_usage, pb.GetSessionUsageRequest, "SESSION_NOT_FOUND"),
             ("GetStatus", self.get_status, pb.GetStatusRequest, ""),
         ):
-            handler: Any = calls.unary(answer, not_found)
+            handler: Any = limits.unary(answer, not_found)
             methods[name] = unary(handler, request.FromString, messages.encoded)
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def start_replay(self, request: pb.StartReplayRequest) -> pb.StartReplayResponse:
-        """Start a replay, or find it."""
+        """Start a replay, or return the running one."""
         window = messages.time_range(request.range, self._bridge.clock.now_ns())
         query = messages.trace_query(request.query)
         replay = await self._replays.start(window, query, request.destinations, verify=request.verify)
         return pb.StartReplayResponse(replay=replay.message())
 
     async def watch_replay(self, request: pb.WatchReplayRequest, context: Context) -> None:
-        """Write how a replay goes on, until it has ended."""
+        """Write the progress of a replay until it ends."""
         replay = self._replays.find(request.replay_id)
-        late = partial(stalled, "the client took no message", self._stall_s)
+        late = partial(stalled, "the client read no message", self._stall_s)
         while True:
             changed = replay.changed
             message = replay.message()
@@ -95,20 +96,20 @@ class BridgeCalls:
             await self._bridge.clock.sleep(WATCH_S)
 
     async def cancel_replay(self, request: pb.CancelReplayRequest) -> pb.CancelReplayResponse:
-        """Stop a replay."""
+        """Cancel a replay."""
         replay = self._replays.find(request.replay_id)
         await self._replays.cancel(replay)
         return pb.CancelReplayResponse(replay=replay.message())
 
     async def list_replays(self, _: pb.ListReplaysRequest) -> pb.ListReplaysResponse:
-        """All replays."""
+        """List all replays."""
         return pb.ListReplaysResponse(replays=[replay.message() for replay in self._replays.all()])
 
     async def get_tenant_usage(self, request: pb.GetTenantUsageRequest) -> pb.GetTenantUsageResponse:
-        """What a tenant used."""
+        """Return the usage of a tenant."""
         window = self._usage_window(request.tenant_id, "tenant_id", request.range)
         asked = self._client.get_tenant_usage(request.tenant_id, iso_ms(window.start_ns), iso_ms(window.end_ns))
-        usage = await _in_time(asked)
+        usage = await _within_time(asked)
         if usage is None:
             raise NotKnown(f"Netra knows no tenant {request.tenant_id[:200]!r}")
         return pb.GetTenantUsageResponse(
@@ -121,10 +122,10 @@ class BridgeCalls:
         )
 
     async def get_session_usage(self, request: pb.GetSessionUsageRequest) -> pb.GetSessionUsageResponse:
-        """What a session used."""
+        """Return the usage of a session."""
         window = self._usage_window(request.session_id, "session_id", request.range)
         asked = self._client.get_session_usage(request.session_id, iso_ms(window.start_ns), iso_ms(window.end_ns))
-        usage = await _in_time(asked)
+        usage = await _within_time(asked)
         if usage is None:
             raise NotKnown(f"Netra knows no session {request.session_id[:200]!r}")
         return pb.GetSessionUsageResponse(
@@ -135,7 +136,7 @@ class BridgeCalls:
         )
 
     async def get_status(self, _: pb.GetStatusRequest) -> pb.GetStatusResponse:
-        """How the server is doing."""
+        """Return how the server is doing."""
         return messages.status(self._health(), self._subscriptions.health(), self._version)
 
     def _usage_window(self, name: str, field: str, asked: pb.TimeRange) -> Window:
@@ -144,11 +145,11 @@ class BridgeCalls:
         return messages.time_range(asked, self._bridge.clock.now_ns())
 
 
-async def _in_time(asked: Awaitable[T]) -> T:
-    """Netra's answer. Where it takes as long as the call may, that is Netra's failure, and said so."""
+async def _within_time(asked: Awaitable[T]) -> T:
+    """Return Netra's response. Raises `StatusError` with Netra's reason if it takes as long as the call may."""
     try:
         async with asyncio.timeout(NETRA_S):
             return await asked
     except TimeoutError:
-        message = f"no answer of Netra in {NETRA_S:g} s, with what it was asked again"
-        raise Refusal(Code.UNAVAILABLE, "NETRA_UNAVAILABLE", message, retry_s=30.0) from None
+        message = f"no response from Netra in {NETRA_S:g} s, including retries"
+        raise StatusError(Code.UNAVAILABLE, "NETRA_UNAVAILABLE", message, retry_s=30.0) from None

@@ -1,4 +1,4 @@
-"""Between the interface's messages and the bridge's values."""
+"""Convert between protobuf messages and the bridge's values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.core.time_text import LAST_NS
 from netra_otel_bridge.deliver import trimmed_to
 from netra_otel_bridge.deliver.otlp.encode import encode_request, varint
-from netra_otel_bridge.service.rpc.errors import invalid, plain, refusal
+from netra_otel_bridge.service.rpc.errors import invalid, plain, status_error
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
 _PROFILES = {
@@ -29,21 +29,21 @@ _PROFILES = {
 }
 _TYPES = {"text": "string", "number": "number", "flag": "boolean", "list": "arrayOptions"}
 DEFAULT_MESSAGE_BYTES = 4 * 2**20
-LEAST_MESSAGE_BYTES = 64 * 1024
+MIN_MESSAGE_BYTES = 64 * 1024
 _TRACES_DATA = {pb.ReadSpansResponse: b"\x0a", pb.FollowSpansResponse: b"\x12"}
-"""The tag of the field ``traces_data``."""
+"""The encoded tag of the field ``traces_data``."""
 
 
 def encoded(message: Any) -> bytes:
-    """A message on the wire."""
+    """Encode a message."""
     body: bytes = message.SerializeToString()
     return body
 
 
 def with_spans(response: pb.ReadSpansResponse | pb.FollowSpansResponse, batch: SpanBatch) -> bytes:
-    """The encoded ``response`` with the spans of ``batch`` as its ``traces_data``.
+    """Encode ``response`` with the spans of ``batch`` as its ``traces_data``.
 
-    The bytes of the spans are taken as they are: a ``TracesData`` is on the wire what an export request is.
+    The encoded spans are reused: ``TracesData`` has the wire format of an export request.
     """
     if not batch.spans:
         return response.SerializeToString()
@@ -52,31 +52,30 @@ def with_spans(response: pb.ReadSpansResponse | pb.FollowSpansResponse, batch: S
 
 
 def fitted(batch: SpanBatch, limit_bytes: int) -> tuple[SpanBatch | None, str]:
-    """A batch of one span that is too large, cut to ``limit_bytes``, and what is to be told of it; ``None`` where it
-    cannot be cut so far."""
+    """Trim a batch of one span to ``limit_bytes``, and say so in a line; the batch is ``None`` if that is impossible."""
     smaller = trimmed_to(batch, limit_bytes)
     context = batch.spans[0].context
-    what = "left out" if smaller is None else "cut where it is longest"
+    what = "left out" if smaller is None else "trimmed where it is longest"
     return smaller, (
-        f"trace {context.trace_id:032x}: span {context.span_id:016x} takes {batch.size_bytes} bytes, "
-        f"the client {limit_bytes}; it was {what}"
+        f"trace {context.trace_id:032x}: span {context.span_id:016x} has {batch.size_bytes} bytes, "
+        f"the client accepts {limit_bytes}; it was {what}"
     )
 
 
 def timestamp(ns: int) -> Timestamp | None:
-    """A time; ``None`` for 0, which stands for none."""
+    """Return a time as a message; ``None`` for 0, which means no time."""
     return Timestamp(seconds=ns // NS_PER_S, nanos=ns % NS_PER_S) if ns else None
 
 
 def nanoseconds(when: Timestamp, name: str) -> int:
-    """The inverse, at most `LAST_NS`. Raises `Refusal` for a time before 1970 or one that no time stamp may have."""
+    """Return a message as a time, at most `LAST_NS`. Raises `StatusError` before 1970 and for an invalid ``Timestamp``."""
     if not (0 <= when.seconds <= 253_402_300_799 and 0 <= when.nanos < NS_PER_S):
-        raise invalid(f"{name} is no time from 1970 on")
+        raise invalid(f"{name} is not a time from 1970 on")
     return min(when.seconds * NS_PER_S + when.nanos, LAST_NS)
 
 
 def time_range(message: pb.TimeRange, now_ns: int) -> Window:
-    """Whole milliseconds, the start rounded down, the end up. Raises `Refusal`."""
+    """Return the range in whole milliseconds, its start rounded down, its end up. Raises `StatusError`."""
     if not message.HasField("start_time"):
         raise invalid("range.start_time is missing")
     start_ns = nanoseconds(message.start_time, "range.start_time") // NS_PER_MS * NS_PER_MS
@@ -88,12 +87,12 @@ def time_range(message: pb.TimeRange, now_ns: int) -> Window:
 
 
 def range_message(window: Window) -> pb.TimeRange:
-    """The inverse."""
+    """Return a range as a message."""
     return pb.TimeRange(start_time=timestamp(window.start_ns), end_time=timestamp(window.end_ns))
 
 
 def trace_query(message: pb.TraceQuery) -> TraceQuery:
-    """Which traces are meant. Raises `Refusal`."""
+    """Return the query of a message. Raises `StatusError`."""
     return TraceQuery(
         tenant_id=message.tenant_id or None,
         session_id=message.session_id or None,
@@ -108,36 +107,36 @@ def _filter(message: pb.TraceFilter) -> TraceFilter:
     if not message.field or kind is None:
         raise invalid("a filter has no field or no value")
     if kind == "number" and not math.isfinite(message.number):
-        raise invalid(f"the filter on {message.field[:80]!r} is with {message.number}, which is no number")
+        raise invalid(f"the filter on {message.field[:80]!r} has {message.number}, which is not a number")
     value: Any = list(message.list.values) if kind == "list" else getattr(message, kind)
     operator = message.operator or ("any_of" if kind == "list" else "equals")
     return TraceFilter(message.field, value, operator, message.type or _TYPES[kind], message.key or None)
 
 
 def profile(value: int) -> str | None:
-    """The name of a profile, ``None`` for the configured one. Raises `Refusal`."""
+    """Return the name of a profile, ``None`` for the configured one. Raises `StatusError`."""
     if value not in _PROFILES:
         raise invalid(f"there is no profile {value}")
     return _PROFILES[pb.Profile.ValueType(value)]
 
 
 def message_bytes(asked: int) -> int:
-    """The size of messages that a client takes. Raises `Refusal`."""
-    if asked and asked < LEAST_MESSAGE_BYTES:
-        raise invalid(f"max_message_bytes is {asked}, and must be {LEAST_MESSAGE_BYTES} at least")
+    """Return the largest message that a client accepts. Raises `StatusError`."""
+    if asked and asked < MIN_MESSAGE_BYTES:
+        raise invalid(f"max_message_bytes is {asked}, but must be at least {MIN_MESSAGE_BYTES}")
     return asked or DEFAULT_MESSAGE_BYTES
 
 
 def problem(error: BridgeError | None) -> pb.Problem | None:
-    """An error inside an answer."""
+    """Return an error as part of a response."""
     if error is None:
         return None
-    known = refusal(error)
-    return pb.Problem(reason=known.reason, message=known.message, hint=known.hint)
+    status = status_error(error)
+    return pb.Problem(reason=status.reason, message=status.message, hint=status.hint)
 
 
 def replay_progress(report: LaneReport) -> pb.ReplayProgress:
-    """What a replay has done at one destination."""
+    """Return the progress of a replay at one destination."""
     return pb.ReplayProgress(
         name=report.name,
         traces=report.traces,
@@ -149,7 +148,7 @@ def replay_progress(report: LaneReport) -> pb.ReplayProgress:
         skipped=report.skipped,
         unreadable=report.unreadable,
         missing=report.missing,
-        size_bytes=report.bytes,
+        size_bytes=report.size_bytes,
         windows=report.windows,
         retries=report.retries,
         problems=map(plain, report.problems),
@@ -159,7 +158,7 @@ def replay_progress(report: LaneReport) -> pb.ReplayProgress:
 
 
 def status(health: ServiceHealth, subscriptions: Iterable[LaneHealth], version: str) -> pb.GetStatusResponse:
-    """How the server is doing."""
+    """Return how the server is doing."""
     return pb.GetStatusResponse(
         version=version,
         now=timestamp(health.now_ns),

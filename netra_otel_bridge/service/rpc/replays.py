@@ -1,4 +1,4 @@
-"""Replays that callers start: they work in the server, whoever watches."""
+"""Replays that callers start. They run in the server, whether or not anyone watches."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.service.rpc import messages
-from netra_otel_bridge.service.rpc.errors import Code, Refusal, invalid
+from netra_otel_bridge.service.rpc.errors import Code, StatusError, invalid
 from netra_otel_bridge.state import checkpoint
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
 MAX_RUNNING = 4
 MAX_KEPT = 100
 WATCH_S = 0.3
-"""How often a watcher is told of progress, at most."""
+"""The shortest time between two messages to a watcher."""
 _log = logging.getLogger(__name__)
 
 
 class Replay:
-    """One replay; ``work`` is its task."""
+    """One replay. ``work`` is its task; ``changed`` is set, and replaced, with each change."""
 
     def __init__(self, replay_id: str, window: Window, targets: Sequence[str], now_ns: int) -> None:
         self.id = replay_id
@@ -40,17 +40,17 @@ class Replay:
         self.changed = asyncio.Event()
 
     def progress(self, report: LaneReport) -> None:
-        """A lane's report grew."""
+        """Note that a lane's report grew."""
         self.reports[report.name] = report
-        self.tell()
+        self.notify()
 
-    def tell(self) -> None:
-        """Something has changed: ``changed`` is set, and there is another one for the next time."""
+    def notify(self) -> None:
+        """Wake whoever waits for ``changed``."""
         self.changed.set()
         self.changed = asyncio.Event()
 
     def message(self) -> pb.Replay:
-        """As it is now."""
+        """Return its present state as a message."""
         return pb.Replay(
             id=self.id,
             state=self.state,
@@ -65,14 +65,14 @@ class Replay:
 
 
 class Replays:
-    """All replays of this server's life, the latest `MAX_KEPT` of those that ended. Each has a checkpoint of its own."""
+    """All running replays, and the latest `MAX_KEPT` that ended. Each has its own checkpoint."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._replays: dict[str, Replay] = {}
 
     async def start(self, window: Window, query: TraceQuery, names: Sequence[str], *, verify: bool) -> Replay:
-        """Start a replay, or find the one that does the same. Raises `Refusal`, `BridgeError`."""
+        """Start a replay, or return the running one that does the same. Raises `StatusError`, `BridgeError`."""
         targets = self._targets(names)
         typed = f"grpc {window.start_ns} {window.end_ns}{' verify' if verify else ''}"
         replay_id = self._bridge.checkpoint_directory(targets, query, typed).name
@@ -84,8 +84,8 @@ class Replays:
             await asyncio.wait({before.work})
             before = self._replays.get(replay_id)
         if sum(replay.state == pb.REPLAY_STATE_RUNNING for replay in self._replays.values()) >= MAX_RUNNING:
-            message = f"{MAX_RUNNING} replays are running, and that is the limit"
-            raise Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", message, retry_s=30.0)
+            message = f"{MAX_RUNNING} replays are running, which is the limit"
+            raise StatusError(Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", message, retry_s=30.0)
         replay = Replay(replay_id, window, targets, self._bridge.clock.now_ns())
         replay.work = asyncio.create_task(self._run(replay, query, directory, verify))
         self._replays.pop(replay_id, None)
@@ -94,34 +94,34 @@ class Replays:
         return replay
 
     def find(self, replay_id: str) -> Replay:
-        """A replay by its id. Raises `Refusal`."""
+        """Return a replay by its id. Raises `StatusError`."""
         replay = self._replays.get(replay_id)
         if replay is None:
-            raise Refusal(
+            raise StatusError(
                 Code.NOT_FOUND,
                 "REPLAY_NOT_FOUND",
                 f"there is no replay {replay_id[:64]!r}",
-                hint="after a restart of the server, start it again: it goes on where it was",
+                hint="after a restart of the server, start it again to resume it",
             )
         return replay
 
     def all(self) -> list[Replay]:
-        """All, the newest first."""
+        """Return all replays, the newest first."""
         return list(reversed(self._replays.values()))
 
     @staticmethod
     async def cancel(replay: Replay) -> None:
-        """Stop a replay; what was delivered is recorded when this returns."""
+        """Cancel a replay; when this returns, what was delivered is recorded."""
         if replay.work is not None and not replay.work.done():
             replay.work.cancel()
             await asyncio.wait({replay.work})
 
     async def close(self) -> None:
-        """Stop all at once: each waits some seconds for what is under way."""
+        """Cancel all replays at once; each waits some seconds for its batches in flight."""
         await asyncio.gather(*map(self.cancel, self.all()))
 
     def _targets(self, names: Sequence[str]) -> list[str]:
-        """Only what the configuration names: a caller of the service does not choose where the data goes."""
+        """Return the destinations to copy to. The configuration must name them: callers do not choose where data goes."""
         settings = self._bridge.settings
         known = {*settings.to, *settings.destinations}
         for name in names:
@@ -136,14 +136,14 @@ class Replays:
     async def _run(self, replay: Replay, query: TraceQuery, directory: Path, verify: bool) -> None:
         report: PartialReport | None = None
         try:
-            report = await self._replayed(replay, query, directory, verify)
+            report = await self._copy(replay, query, directory, verify)
             state = pb.REPLAY_STATE_DONE
         except asyncio.CancelledError:
             state = pb.REPLAY_STATE_CANCELLED
         except BridgeError as error:
             state, report = pb.REPLAY_STATE_FAILED, error.report
             replay.error = None if report is not None else error
-        except Exception as error:  # noqa: BLE001  the wall of a task that nobody awaits
+        except Exception as error:  # noqa: BLE001  the boundary of a task that nobody awaits
             state = pb.REPLAY_STATE_FAILED
             replay.error = BridgeError(f"a defect of the bridge: {type(error).__name__}", hint="its log has more")
             _log.exception("the replay %s failed", replay.id)
@@ -151,15 +151,15 @@ class Replays:
             replay.reports = {lane.name: lane for lane in report.destinations}
             if letters := sum(lane.dead_lettered + lane.kept for lane in report.destinations):
                 _log.warning(
-                    "the replay %s ended, and %d dead letters are kept: netra-otel-bridge state dead-letters --state %s",
+                    "the replay %s ended with %d dead letters, see: netra-otel-bridge state dead-letters --state %s",
                     replay.id, letters, directory,
                 )  # fmt: skip
         replay.state = state
         replay.ended_ns = self._bridge.clock.now_ns()
-        replay.tell()
+        replay.notify()
 
-    async def _replayed(self, replay: Replay, query: TraceQuery, directory: Path, verify: bool) -> ReplayReport:
-        """Copy the range; the checkpoint is gone once all of it was answered, but for dead letters."""
+    async def _copy(self, replay: Replay, query: TraceQuery, directory: Path, verify: bool) -> ReplayReport:
+        """Copy the range. The checkpoint is deleted at the end, unless dead letters remain."""
         bridge = self._bridge
         with checkpoint(directory, bridge.clock) as state:
             return await bridge.areplay(

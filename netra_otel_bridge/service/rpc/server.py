@@ -1,4 +1,4 @@
-"""The server: where it listens, whom it lets in, and how it ends."""
+"""The gRPC server: its services, where it listens, and how it stops."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
 from netra_otel_bridge.bridge.bridge import Bridge
-from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ServiceHealth
 from netra_otel_bridge.service.rpc.auth import Authentication, check_token
-from netra_otel_bridge.service.rpc.follow_spans import Follow, Subscriptions
-from netra_otel_bridge.service.rpc.handlers import SERVICE, BridgeCalls
-from netra_otel_bridge.service.rpc.health import StandardServices
-from netra_otel_bridge.service.rpc.limits import Calls
+from netra_otel_bridge.service.rpc.follow_spans import OpenLane, Subscriptions
+from netra_otel_bridge.service.rpc.handlers import SERVICE, BridgeHandlers
+from netra_otel_bridge.service.rpc.health import HealthAndReflection
+from netra_otel_bridge.service.rpc.limits import CallLimits
 from netra_otel_bridge.service.rpc.replays import Replays
 from netra_otel_bridge.service.rpc.tls import server_credentials
 from netra_otel_bridge.source import AsyncNetraClient
 
 MAX_REQUEST_BYTES = 2**20
 DRAIN_S = 5.0
-"""What calls get to end, when the server stops."""
+"""The grace period for unary calls when the server stops."""
 HEALTH_S = 1.0
+"""The time between two updates of the health service."""
 SPARE_CALLS = 1024
-"""Calls beside those that are counted: of health and reflection, and whose request has not come yet."""
+"""Room for calls that `CallLimits` does not count: health, reflection, and calls whose request has not arrived."""
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -46,27 +46,11 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 _log = logging.getLogger(__name__)
 
 
-def is_wanted(settings: Settings) -> bool:
-    """Whether the service is configured: with a token, or with an authority for its callers' certificates.
-
-    Raises `ConfigurationError` where it is configured, but for whom it lets in.
-    """
-    if settings.grpc_token is not None or settings.grpc_client_ca is not None:
-        return True
-    for name in ("grpc_host", "grpc_port", "grpc_certificate", "grpc_key", "grpc_reflection"):
-        if settings.origins.get(name, "default") != "default":
-            raise ConfigurationError(
-                f"{settings.origins[name]}: {name} is set, and neither grpc_token nor grpc_client_ca",
-                hint="NETRA_BRIDGE_GRPC_TOKEN is what the callers of the gRPC service must show",
-            )
-    return False
-
-
 class RpcServer:
     """Serves from `start` to `close`.
 
-    ``health`` is called in the event loop, ``follow`` opens lanes for those who follow live spans, ``version`` is the
-    bridge's. Raises `ConfigurationError` for settings that do not go together.
+    ``health`` is called in the event loop, ``open_lane`` opens the lanes of FollowSpans, ``version`` is the bridge's.
+    Raises `ConfigurationError` for settings that contradict each other.
     """
 
     def __init__(
@@ -74,7 +58,7 @@ class RpcServer:
         bridge: Bridge,
         client: AsyncNetraClient,
         health: Callable[[], ServiceHealth],
-        follow: Follow,
+        open_lane: OpenLane,
         version: str,
     ) -> None:
         settings = self._settings = bridge.settings
@@ -82,24 +66,24 @@ class RpcServer:
         check_token(settings)
         self._health = health
         self._clock = bridge.clock
-        self._servicer = HealthServicer()
+        self._health_servicer = HealthServicer()
         self._replays = Replays(bridge)
-        self._calls = Calls(settings.grpc_calls, LogLimit(bridge.clock))
-        self._watch: asyncio.Task[None] | None = None
-        subscriptions = Subscriptions(follow, settings.grpc_stall_ns, bridge.clock)
-        service = BridgeCalls(bridge, client, health, version, self._replays, subscriptions)
+        self._limits = CallLimits(settings.grpc_calls, LogLimit(bridge.clock))
+        self._health_task: asyncio.Task[None] | None = None
+        subscriptions = Subscriptions(open_lane, settings.grpc_stall_ns, bridge.clock)
+        bridge_handlers = BridgeHandlers(bridge, client, health, version, self._replays, subscriptions)
         interceptors = [Authentication(settings.grpc_token.reveal())] if settings.grpc_token is not None else []
         self._server = grpc.aio.server(
             interceptors=interceptors,
             options=_OPTIONS,
             maximum_concurrent_rpcs=settings.grpc_calls + SPARE_CALLS,
         )
-        standard = StandardServices(self._servicer, self._calls)
-        reflection = standard.reflection(SERVICE) if settings.grpc_reflection else ()
-        self._server.add_generic_rpc_handlers((service.handlers(self._calls), standard.health(), *reflection))
+        tools = HealthAndReflection(self._health_servicer, self._limits)
+        reflection = tools.reflection(SERVICE) if settings.grpc_reflection else ()
+        self._server.add_generic_rpc_handlers((bridge_handlers.handlers(self._limits), tools.health(), *reflection))
 
     async def start(self) -> str:
-        """Listen; the address that was taken. Raises `ConfigurationError` where that is not possible."""
+        """Listen, and return the address with the port in use. Raises `ConfigurationError` if that is not possible."""
         host, port = self._settings.grpc_host, self._settings.grpc_port
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
@@ -109,25 +93,25 @@ class RpcServer:
                 port = self._server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
             raise ConfigurationError(
-                f"the gRPC service cannot listen on {address}: it is in use, or not an address of this machine",
-                hint="NETRA_BRIDGE_GRPC_HOST and NETRA_BRIDGE_GRPC_PORT set the address; port 0 is any that is free",
+                f"the gRPC service cannot listen on {address}: it is in use, or is not an address of this machine",
+                hint="NETRA_BRIDGE_GRPC_HOST and NETRA_BRIDGE_GRPC_PORT set the address; port 0 picks a free one",
             ) from error
         await self._server.start()
-        self._watch = asyncio.create_task(self._show_health())
+        self._health_task = asyncio.create_task(self._update_health())
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def close(self) -> None:
-        """Take no more calls, end the streams and the replays, and let other calls end within `DRAIN_S`."""
-        if self._watch is not None:
-            self._watch.cancel()
-        await self._servicer.enter_graceful_shutdown()
-        self._calls.close()
+        """Reject new calls, end streams and replays, and give unary calls `DRAIN_S` to finish."""
+        if self._health_task is not None:
+            self._health_task.cancel()
+        await self._health_servicer.enter_graceful_shutdown()
+        self._limits.close()
         await asyncio.gather(self._server.stop(DRAIN_S), self._replays.close())
-        await self._calls.ended()
+        await self._limits.wait_closed()
 
-    async def _show_health(self) -> None:
+    async def _update_health(self) -> None:
         status = health_pb2.HealthCheckResponse
-        await self._servicer.set(SERVICE, status.SERVING)
+        await self._health_servicer.set(SERVICE, status.SERVING)
         while True:
-            await self._servicer.set("", status.SERVING if self._health().ready else status.NOT_SERVING)
+            await self._health_servicer.set("", status.SERVING if self._health().ready else status.NOT_SERVING)
             await self._clock.sleep(HEALTH_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import ssl
 from pathlib import Path
@@ -12,12 +11,13 @@ import grpc
 
 from netra_otel_bridge.config.settings import Settings
 from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.hosts import is_loopback
 
 _log = logging.getLogger(__name__)
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
-    """TLS as configured; ``None`` for plain text, which is for this machine alone. Raises `ConfigurationError`."""
+    """Return TLS as configured; ``None`` for plain text, allowed on loopback only. Raises `ConfigurationError`."""
     certificate, key, ca = settings.grpc_certificate, settings.grpc_key, settings.grpc_client_ca
     if certificate is None or key is None:
         if certificate is not None or key is not None or ca is not None:
@@ -25,7 +25,7 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
                 "TLS of the gRPC service needs both a certificate and its key",
                 hint="set NETRA_BRIDGE_GRPC_CERTIFICATE and NETRA_BRIDGE_GRPC_KEY",
             )
-        if not _is_loopback(settings.grpc_host):
+        if not is_loopback(settings.grpc_host):
             raise ConfigurationError(
                 f"the gRPC service would be open to other machines at {settings.grpc_host} without TLS",
                 hint="set NETRA_BRIDGE_GRPC_CERTIFICATE and NETRA_BRIDGE_GRPC_KEY, or let it listen on 127.0.0.1",
@@ -36,31 +36,22 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
         first = files.read()
     except (OSError, ssl.SSLError, ValueError) as error:
         raise ConfigurationError(
-            f"TLS of the gRPC service cannot be set up: {error}",
+            f"cannot set up TLS of the gRPC service: {error}",
             hint="grpc_certificate, grpc_key and grpc_client_ca name PEM files that belong together",
         ) from None
     renewed: Any = files.renewed
     return grpc.dynamic_ssl_server_credentials(first, renewed, ca is not None)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 class _TlsFiles:
-    """Certificates are renewed while the service runs: files that have changed are read at the next connection."""
+    """Files of the certificate, read again at the next connection after they change: certificates are renewed while it runs."""
 
     def __init__(self, certificate: str, key: str, ca: str | None) -> None:
         self._paths = [Path(path).expanduser() for path in (certificate, key, *([ca] if ca is not None else []))]
         self._read: list[tuple[int, int]] = []
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """What the files hold. Raises ``OSError``, ``ssl.SSLError`` for a key that does not fit, ``ValueError``."""
+        """Read the files. Raises ``OSError``, ``ssl.SSLError`` for a key of another certificate, ``ValueError``."""
         self._read = self._stamps()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._paths[0], self._paths[1])
@@ -70,13 +61,13 @@ class _TlsFiles:
         return grpc.ssl_server_certificate_configuration([(key, certificate)], ca[0] if ca else None)
 
     def renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What to use from now on; ``None`` for what is in use. Called by gRPC at each connection, on any thread."""
+        """Return what to use from now on, ``None`` for no change. gRPC calls this at each connection, on any thread."""
         try:
             if self._stamps() == self._read:
                 return None
             return self.read()
         except (OSError, ssl.SSLError, ValueError) as error:
-            _log.warning("gRPC: changed TLS files cannot be used, going on with those of before: %s", error)
+            _log.warning("gRPC: cannot use the changed TLS files, keeping the previous ones: %s", error)
             return None
 
     def _stamps(self) -> list[tuple[int, int]]:

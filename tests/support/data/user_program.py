@@ -55,7 +55,7 @@ from netra_otel_bridge import (
     read_status,
     replay,
 )
-from netra_otel_bridge.core.model.dashboards import FilterConfig, Metrics
+from netra_otel_bridge.dashboards import FilterConfig, Metrics
 
 
 class Counting(SpanExporter):

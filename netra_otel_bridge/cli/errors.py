@@ -1,0 +1,32 @@
+"""How a command reports that it failed."""
+
+from __future__ import annotations
+
+import sys
+
+from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.core.errors import BridgeError
+
+
+class Interrupted(BridgeError):
+    """A signal ended the command."""
+
+    exit_code = 75
+
+
+def write_error(error: BridgeError, *, as_json: bool) -> int:
+    """Write one line to stderr and return the exit code.
+
+    With ``--json`` also write a document to stdout, unless the error comes with a report, which is one already.
+    """
+    code = error.exit_code
+    if error.report is not None:
+        code = error.report.exit_code
+    elif as_json:
+        write_json({"error": {"type": type(error).__name__, "message": str(error)}, "exit_code": code})
+    sys.stderr.write(f"netra-otel-bridge: {error}\n")
+    return code
+
+
+def wants_json(argv: list[str]) -> bool:
+    return "--json" in argv

@@ -1,0 +1,65 @@
+"""Command groups that import a command's module when the command is used."""
+
+from __future__ import annotations
+
+import gc
+from collections import UserDict
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+import typer.core
+import typer.main
+
+
+class Command(NamedTuple):
+    """A command: ``summary`` is the first sentence of its help, ``path`` is ``module:function`` in this package."""
+
+    summary: str
+    path: str
+
+
+class Group(NamedTuple):
+    """A group of commands: ``summary`` is its help."""
+
+    summary: str
+    commands: Mapping[str, Command]
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """A group that lists its commands without importing them."""
+
+    def __init__(self, entries: Mapping[str, Command | Group], **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": _Commands(entries)})
+        self._entries = entries
+
+    def list_commands(self, _context: object) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(self._entries)
+
+    def format_commands(self, _context: object, formatter: Any) -> None:
+        """Write the table's summaries, which are never shortened."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self._entries.items()])
+
+
+class _Commands(UserDict[str, Any]):
+    """Commands by name. An entry becomes typer's command when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        entry = self.data[name]
+        if isinstance(entry, Command | Group):
+            entry = self.data[name] = _loaded(name, entry)
+        return entry
+
+
+def _loaded(name: str, entry: Command | Group) -> Any:
+    if isinstance(entry, Group):
+        return LazyGroup(entry.commands, name=name, help=entry.summary, no_args_is_help=True, rich_markup_mode=None)
+    module, _, function = entry.path.partition(":")
+    command = getattr(import_module(f"{__package__}.{module}"), function)
+    gc.freeze()  # imported code lives as long as the process: the collector need not search it
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name)(command)
+    return typer.main.get_command(alone)

@@ -1,0 +1,63 @@
+"""The JSON documents of ``replay``, as ``docs/cli.md`` gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
+from netra_otel_bridge.core.time_text import iso_ms
+
+
+def report_json(report: ReplayReport) -> dict[str, Any]:
+    """The ``--json`` report of ``replay``, as ``docs/cli.md`` gives it."""
+    window = report.window
+    return {
+        "window": {"from": iso_ms(window.start_ns), "until": iso_ms(window.end_ns)} if window is not None else None,
+        "destinations": [_lane_json(lane) for lane in report.destinations],
+        "api_calls": report.api_calls,
+        "retries": report.retries,
+        "seconds": round(report.seconds, 3),
+        "notes": report.notes,
+        "exit_code": report.exit_code,
+    }
+
+
+def _lane_json(lane: LaneReport) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": lane.name,
+        "traces": lane.traces,
+        "spans": lane.spans,
+        "delivered": lane.delivered,
+        "refused": lane.refused,
+        "dead_lettered": lane.dead_lettered,
+        "kept": lane.kept,
+        "skipped": lane.skipped,
+        "changed": lane.changed,
+        "trimmed": lane.trimmed,
+        "unreadable": lane.unreadable,
+        "missing": lane.missing,
+        "bytes": lane.size_bytes,
+        "retries": lane.retries,
+        "verified": lane.verified,
+        "exit": lane.exit_code,
+    }
+    if lane.problems:
+        document["problems"] = lane.problems
+    if lane.error is not None:
+        document["error"] = {"type": type(lane.error).__name__, "message": str(lane.error)}
+    return document
+
+
+def estimate_json(estimate: ReplayEstimate) -> dict[str, Any]:
+    """The ``--json`` document of ``replay --dry-run``."""
+    return {
+        "dry_run": True,
+        "window": {"from": iso_ms(estimate.window.start_ns), "until": iso_ms(estimate.window.end_ns)},
+        "traces": estimate.traces,
+        "sampled_traces": estimate.sampled_traces,
+        "spans": estimate.spans,
+        "bytes": estimate.size_bytes,
+        "api_calls": estimate.api_calls,
+        "seconds": round(estimate.seconds, 3),
+        "exit_code": 0,
+    }

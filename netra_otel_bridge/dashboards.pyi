@@ -1,0 +1,41 @@
+"""What type checkers see of `netra_otel_bridge.dashboards`, an alias of the module that these names come from."""
+
+from netra_otel_bridge.core.model.dashboards import (
+    Aggregation,
+    Bar,
+    ChartType,
+    DashboardData,
+    Dimension,
+    FilterConfig,
+    GroupBy,
+    Measure,
+    Metrics,
+    Point,
+    Scope,
+    SessionDetails,
+    SessionFilterConfig,
+    SessionSort,
+    SessionStats,
+    SessionStatsPage,
+    TimeRange,
+)
+
+__all__ = [
+    "Aggregation",
+    "Bar",
+    "ChartType",
+    "DashboardData",
+    "Dimension",
+    "FilterConfig",
+    "GroupBy",
+    "Measure",
+    "Metrics",
+    "Point",
+    "Scope",
+    "SessionDetails",
+    "SessionFilterConfig",
+    "SessionSort",
+    "SessionStats",
+    "SessionStatsPage",
+    "TimeRange",
+]
