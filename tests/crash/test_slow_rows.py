@@ -65,7 +65,7 @@ def test_a_second_signal(rig: Rig, command: str) -> None:
             began = time.monotonic()
             child.signal(signal.SIGTERM)
             ended = child.wait()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 6, "as long as a first signal waits for the answer: 8 s"
         assert ended.code == 75
 
 
