@@ -733,7 +733,7 @@ def test_an_interrupt_ends_a_replay_in_order(sample: ThreadedEmulator, tmp_path:
     assert replaying.stdout is not None
     assert replaying.stdout.readline() == b"20\n"
     replaying.send_signal(signal.SIGINT)
-    rest, _ = replaying.communicate(timeout=30)
+    rest, _ = replaying.communicate(timeout=DEADLINE_S)
     assert (replaying.returncode, rest) == (3, b"")
     done = subprocess.run(
         [*command, "0"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, check=True, timeout=60
