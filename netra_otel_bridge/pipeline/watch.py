@@ -172,6 +172,8 @@ def lane_error(error: BaseException, watch: LaneWatch) -> BridgeError:
     if not isinstance(error, Exception) or error in watch.errors:
         raise error
     _log.debug("%s: the lane ended", watch.name, exc_info=error)
-    defect = BridgeError(f"{watch.name}: {error_line(error)}", hint="this is a bug in it or in the bridge; -v shows where")
+    defect = BridgeError(
+        f"{watch.name}: {error_line(error)}", hint="this is a bug in it or in the bridge; -v shows where"
+    )
     defect.__cause__ = error
     return defect
