@@ -187,7 +187,7 @@ async def test_certificates_are_renewed_while_it_runs(
         assert await answers(authority, served.address)
         (tmp_path / "cert.pem").write_text("half of a fi")
         assert await answers(authority, served.address)
-        assert "changed TLS files cannot be used" in caplog.text
+        assert "cannot use the changed TLS files" in caplog.text
         for path in files(other, tmp_path / "next").values():
             Path(path).replace(tmp_path / Path(path).name)
         assert await answers(other, served.address)
