@@ -38,7 +38,7 @@ proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Pyt
 	  netra_otel_bridge/v1/bridge.proto
 
 faults: $(VENV)/.tested ## Run the bridge as a process and kill it at many moments; takes minutes, needs strace for all of it
-	$(RUN) -m pytest -q -rP -n $(WORKERS) --dist worksteal -m faults tests/unit tests/contract tests/faults tests/crash
+	$(RUN) -m pytest -q -rP -n 2 --dist worksteal -m faults tests/unit tests/contract tests/faults tests/crash
 
 e2e: $(VENV)/.tested backends ## Run the end-to-end tests: real servers, the real netra-sdk, clients in Go and Node
 	$(RUN) -m pytest -q tests/e2e

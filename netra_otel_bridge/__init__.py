@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from netra_otel_bridge.core.model.outcome import (
         DeadLetter,
         Delivered,
+        Inspection,
         Misconfigured,
         Outcome,
         PartlyRefused,
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
     from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
     from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
     from netra_otel_bridge.source import AsyncNetraClient, NetraClient
-    from netra_otel_bridge.source.transport import TransportStats
+    from netra_otel_bridge.source.calls import TransportStats
     from netra_otel_bridge.state import (
         ResetReport,
         StateStatus,
@@ -109,6 +110,7 @@ __all__ = [
     "DestinationRefuses",
     "DestinationUnauthorized",
     "DestinationUnavailable",
+    "Inspection",
     "LaneReport",
     "LaneStatus",
     "Misconfigured",
@@ -195,14 +197,14 @@ _NAMES = {
         SessionUsageData SpansPage TenantUsageData TraceSpan TraceSummary TracesPage UnreadableItem
     """,
     "core.model.outcome": """
-        DeadLetter Delivered Misconfigured Outcome PartlyRefused Refused Retry SpanBatch SpanChunk TooLarge
+        DeadLetter Delivered Inspection Misconfigured Outcome PartlyRefused Refused Retry SpanBatch SpanChunk TooLarge
     """,
     "core.model.progress": "LaneStatus Reconciliation",
     "core.model.query": "TraceFilter TraceQuery Window",
     "core.model.report": "LaneReport ReplayEstimate ReplayReport",
     "deliver": "Destination Named SpanCallback To",
     "source": "AsyncNetraClient NetraClient",
-    "source.transport": "TransportStats",
+    "source.calls": "TransportStats",
     "state": "ResetReport StateStatus StateStore StoredLetter dead_letters read_status reset",
 }
 """The public names by the module that defines them; relative to this package."""

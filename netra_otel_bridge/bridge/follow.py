@@ -15,7 +15,7 @@ from netra_otel_bridge.core.clock import NS_PER_MS
 from netra_otel_bridge.core.errors import BridgeError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.query import TraceQuery
-from netra_otel_bridge.core.tasks import is_set, raise_unrecorded, until
+from netra_otel_bridge.core.tasks import raise_unrecorded, run_until, wait_for_event
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import To
 from netra_otel_bridge.pipeline.follower import Follower
@@ -192,7 +192,7 @@ async def _follow(
             state = bridge.open_state(default=bridge.state_directory())
             stack.callback(state.close)
             await stack.enter_async_context(lanes.client)
-            if not await until(lanes.open(stack, state, to, (query or TraceQuery(),)), stopping.wait()):
+            if not await run_until(lanes.open(stack, state, to, (query or TraceQuery(),)), stopping.wait()):
                 await lanes.run(stopping)
     finally:
         if watching is not None:
@@ -201,7 +201,7 @@ async def _follow(
 
 async def _pass_on(stop: threading.Event, stopping: asyncio.Event, bridge: Bridge) -> None:
     """Set ``stopping`` once a thread or a signal handler has set ``stop``."""
-    await is_set(stop, bridge.clock)
+    await wait_for_event(stop, bridge.clock)
     stopping.set()
 
 

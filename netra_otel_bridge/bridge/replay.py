@@ -11,7 +11,7 @@ from netra_otel_bridge.core.errors import Stopped
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
-from netra_otel_bridge.core.tasks import all_of, until_set
+from netra_otel_bridge.core.tasks import all_of, run_until_set
 from netra_otel_bridge.deliver import To
 from netra_otel_bridge.pipeline.dead_letters import resend
 from netra_otel_bridge.pipeline.lane import TraceLane
@@ -62,7 +62,7 @@ async def copy_range(
         lanes = all_of(
             _copy_to(wiring, route, window, verify, report) for route, report in zip(routes, reports, strict=True)
         )
-        stopped = await until_set(lanes, stop, clock)
+        stopped = await run_until_set(lanes, stop, clock)
     report = _report(reports, clock.monotonic() - started, window, routes)
     if stopped:
         error = Stopped("the replay was stopped before its end", hint="what was acknowledged is recorded")

@@ -23,11 +23,11 @@ from netra_otel_bridge.deliver import (
     Destination,
     Sender,
     To,
-    check_handed_in_once,
     check_names,
+    check_passed_once,
+    destination_from,
     identity,
-    opened,
-    own_destination,
+    open_async,
 )
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES
 from netra_otel_bridge.pipeline.memory_budget import SharedBudget
@@ -166,15 +166,15 @@ class Wiring:
         targets = [one for one in given if not (isinstance(one, str) and one == "none")]
         if not targets:
             raise ConfigurationError("no destination is configured", hint="give --to, or set OTEL_TRACES_EXPORTER")
-        check_handed_in_once(targets)
+        check_passed_once(targets)
         return targets
 
     async def enter_destination(self, stack: AsyncExitStack, to: To) -> Destination:
         """Open a destination until ``stack`` closes it. Raises `UsageError`, `ConfigurationError`."""
         if isinstance(to, str):
-            destination = await opened(self.settings.destinations.get(to, to), name=to, environ=self.environ)
+            destination = await open_async(self.settings.destinations.get(to, to), name=to, environ=self.environ)
         else:
-            destination = own_destination(to)
+            destination = destination_from(to)
         stack.push_async_callback(destination.aclose)
         return destination
 

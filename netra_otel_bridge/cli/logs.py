@@ -1,4 +1,4 @@
-"""Logs on stderr: one record, one line, as text for people or as JSON for a log store."""
+"""Logs on stderr: one line for each record, as text for people or as JSON for a log store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from netra_otel_bridge.core.time_text import iso_ms
 Form = Literal["text", "json"]
 PACKAGE = "netra_otel_bridge"
 MIN_SECRET = 4
-"""Shorter texts are not taken for secrets: replacing them would garble every line, and they hide nothing."""
+"""Minimum length of a secret. Replacing a shorter text would garble every line and hide nothing."""
 _MAX_DEPTH = 6
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -28,7 +28,7 @@ _DEBUG_PRIORITY = 7
 
 
 class Redactor:
-    """Replaces secrets by ``***`` in texts. Secrets may be added while it is in use, as keys are exchanged."""
+    """Replaces secrets in texts by ``***``. Secrets can be added while it is in use, as when a key is rotated."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
@@ -37,7 +37,7 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Replace this text, too, from now on, if it has `MIN_SECRET` characters at least."""
+        """Replace this text too from now on, if it has at least `MIN_SECRET` characters."""
         if len(secret) >= MIN_SECRET:
             self._secrets.add(secret)
             longest_first = sorted(self._secrets, key=len, reverse=True)
@@ -56,12 +56,12 @@ def configure(
     stamped: bool = False,
     clock: Clock | None = None,
 ) -> None:
-    """Send the package's log to ``stream``, by default stderr (with text, above a progress bar where there is one).
+    """Write the package's log to ``stream``, by default stderr; text appears above a progress bar.
 
-    Text is ``level: message``. ``stamped`` puts the time in front, or, where ``stream`` is systemd's journal, which has
-    times of its own, the priority (``<4>``, sd-daemon(3)). JSON is an object a line: ``time`` (RFC 3339), ``level``,
-    ``logger``, ``message``, what was logged with ``extra={"netra": {...}}``, and ``exception`` where there is one.
-    What other libraries warn of comes in the same form, at most one line a minute for each warning.
+    Text is ``level: message``. ``stamped`` puts the time in front. systemd's journal has its own times, so there it puts
+    the priority in front instead (``<4>``, sd-daemon(3)). JSON is one object a line: ``time`` (RFC 3339), ``level``,
+    ``logger``, ``message``, the fields of ``extra={"netra": {...}}``, and ``exception`` if there is one. Warnings of other
+    libraries take the same form, each at most once a minute.
     """
     redactor = redactor or Redactor()
     journal = stamped and under_journal(stream or sys.stderr, os.environ)
@@ -74,12 +74,12 @@ def configure(
     logger.propagate = False
     others = LineHandler(line, stream, console=form == "text")
     others.setLevel(max(level, logging.WARNING))
-    others.addFilter(_Sparing(clock or SystemClock()))
+    others.addFilter(_OncePerMinute(clock or SystemClock()))
     logging.lastResort = others
 
 
 def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether what is written to ``stream`` goes to systemd's journal: ``JOURNAL_STREAM`` in systemd.exec(5)."""
+    """Tell whether ``stream`` is systemd's journal, by ``JOURNAL_STREAM`` of systemd.exec(5)."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -88,7 +88,7 @@ def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 class LineHandler(logging.Handler):
-    """Writes a record as one line. Where nothing can be written any more, it is silent: there is nobody to tell."""
+    """Writes a record as one line. A stream that can no longer be written to is ignored: nobody is left to tell."""
 
     def __init__(self, line: Callable[[logging.LogRecord], str], stream: TextIO | None, *, console: bool) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class LineHandler(logging.Handler):
 
 
 class TextLine:
-    """A record as ``level: message``, with control characters shown instead of obeyed."""
+    """A record as ``level: message``, with control characters escaped."""
 
     def __init__(self, redactor: Redactor, *, stamped: bool = False, priority: bool = False) -> None:
         self._redactor = redactor
@@ -118,14 +118,14 @@ class TextLine:
         self._priority = priority
 
     def __call__(self, record: logging.LogRecord) -> str:
-        before = f"<{_priority(record.levelno)}>" if self._priority else f"{_time(record)} " if self._stamped else ""
+        prefix = f"<{_priority(record.levelno)}>" if self._priority else f"{_time(record)} " if self._stamped else ""
         exception = _exception(record)
         message = f"{_message(record)}: {exception}" if exception else _message(record)
-        return f"{before}{record.levelname.lower()}: {_CONTROL.sub(_shown, clean_text(self._redactor(message)))}"
+        return f"{prefix}{record.levelname.lower()}: {_CONTROL.sub(_shown, clean_text(self._redactor(message)))}"
 
 
 class JsonLine:
-    """A record as one JSON object, whatever is in it. The four names that each line has are not replaced by others."""
+    """A record as one JSON object, whatever it contains. Logged fields do not replace the names that every line has."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -146,7 +146,7 @@ class JsonLine:
         return write_json(document)
 
     def _plain(self, value: object, depth: int = 0) -> Any:
-        """``value`` in JSON's own types; what is none of them, or nested too deeply, is shown as Python shows it."""
+        """Return ``value`` in JSON types. Other types, and values nested too deeply, become their text in Python."""
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, str):
@@ -159,15 +159,15 @@ class JsonLine:
         return self._redactor(_text(value))
 
 
-class _Sparing(logging.Filter):
-    """Lets another library's warning pass once a minute; it is known by its logger and its text before values."""
+class _OncePerMinute(logging.Filter):
+    """Passes each warning of another library once a minute. Its logger and its unformatted text identify it."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
-        self._limiter = LogLimit(clock)
+        self._limit = LogLimit(clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        times = self._limiter.due((record.name, _text(record.msg)))
+        times = self._limit.due((record.name, _text(record.msg)))
         if times:
             record.msg, record.args = f"{_message(record)}{times}", None
         return times is not None
@@ -178,15 +178,15 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The record's text; where its values do not fit, its form alone."""
+    """Return the record's text, or its unformatted text if its arguments do not fit."""
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001  a value's own __str__ may raise anything, and a line must come out
+    except Exception:  # noqa: BLE001  a value's __str__ may raise anything, and the line must still be written
         return _text(record.msg)
 
 
 def _exception(record: logging.LogRecord) -> str:
-    """``Type: message`` of the exception that was logged, or nothing."""
+    """Return ``Type: message`` of the logged exception, or an empty text."""
     error = record.exc_info[1] if record.exc_info else None
     if error is None:
         return ""
@@ -197,12 +197,12 @@ def _exception(record: logging.LogRecord) -> str:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001  a value's own __str__ may raise anything, and a line must come out
+    except Exception:  # noqa: BLE001  a value's __str__ may raise anything, and the line must still be written
         return f"a {type(value).__name__} that cannot be shown"
 
 
 def _priority(level: int) -> int:
-    """syslog(3)'s number for a level of `logging`."""
+    """Return the syslog(3) priority for a level of `logging`."""
     return next((number for least, number in _PRIORITIES if level >= least), _DEBUG_PRIORITY)
 
 

@@ -22,8 +22,8 @@ from netra_otel_bridge.convert.semconv import TENANT_ID
 from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S, Backoff
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.outside_text import header_secrets
 from netra_otel_bridge.core.time_text import duration_text, iso_ms, parse_duration_ns
-from netra_otel_bridge.deliver.answers import header_secrets
 from netra_otel_bridge.service.metric_exporters import metric_exporter
 from netra_otel_bridge.service.telemetry import SERVICE_NAME
 from netra_otel_bridge.usage.backfill import UsageBackfill, count_steps

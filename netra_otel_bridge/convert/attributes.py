@@ -36,7 +36,7 @@ _MAX_DEPTH = 16
 
 
 def read_container(value: JsonText | None) -> tuple[Any, bool]:
-    """Decode a JSON column; return its value and whether it was readable. ``None`` and ``""`` are readable and empty."""
+    """Decode a JSON column; return its value, and whether it is readable. ``None`` and ``""`` are readable as nothing."""
     if value is None or value == "" or value == "[]":
         return None, True
     if isinstance(value, str):

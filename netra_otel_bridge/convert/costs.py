@@ -24,7 +24,7 @@ _METERED_TYPE = re.compile(r'"netra\.span\.type"\s*:\s*"(?i:generation|embedding
 
 
 class SpanCost(NamedTuple):
-    """Tokens and cost (US dollars) of a metered span, and the UTC hour in which it starts. The id is OpenTelemetry's."""
+    """Tokens and cost (US dollars) of a metered span, and the UTC hour of its start. The id is OpenTelemetry's."""
 
     span_id: int
     tenant_id: str

@@ -1,9 +1,9 @@
 """Values of one span for the GenAI client histograms of the semantic conventions, version 1.41.
 
 In every profile, the conventions' labels are those of the delivered span (``docs/mapping.md``, GenAI): what the
-application recorded under that name, else Netra's column, else an attribute of the same meaning. For tenant, environment
-and token counts Netra's columns come first: they are compared with Netra's usage, and the conventions ask for billed
-tokens.
+application recorded under that name, else Netra's column, else an attribute of the same meaning. For tenant,
+environment and token counts Netra's columns come first: they are compared with Netra's usage, and the conventions ask
+for billed tokens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The chat messages of an LLM span, read from the dialects that instrumentations write.
 
-netra-sdk 1.2.2 records ``gen_ai.prompt.N.role|content|tool_call_id|tool_calls.M.*``, and ``gen_ai.completion.N...`` with
-a ``finish_reason``. Newer instrumentations write ``gen_ai.input.messages`` as JSON.
+netra-sdk 1.2.2 records ``gen_ai.prompt.N.role|content|tool_call_id|tool_calls.M.*``, and ``gen_ai.completion.N...``
+with a ``finish_reason``. Newer instrumentations write ``gen_ai.input.messages`` as JSON.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _tool_calls(parts: dict[str, Any]) -> Iterable[ToolCall]:
 
 
 def json_messages(text: Any) -> list[Message]:
-    """Return the messages of a ``gen_ai.input.messages`` attribute (JSON text), with ``parts`` or a plain ``content``."""
+    """Return the messages of a ``gen_ai.input.messages`` attribute (JSON), with ``parts`` or plain ``content``."""
     decoded = read_json(text) if isinstance(text, str) else None
     messages: list[Message] = []
     for item in decoded if isinstance(decoded, list) else []:

@@ -79,7 +79,7 @@ def _word(value: Any) -> str:
 
 
 def _pii_word(value: Any) -> str:
-    """Return a type of PII or an action. Any other word that is not all capitals may be the PII itself, such as a name."""
+    """Return a type of PII or an action. Any other word not in capitals may be the PII itself, such as a name."""
     return value if isinstance(value, str) and _PII_WORD.fullmatch(value) else "_OTHER"
 
 

@@ -57,7 +57,7 @@ def _is_expression(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What leaves the bridge.
+    """Rules for what leaves the bridge.
 
     ``content`` keeps, drops, or redacts content (what ``redact`` matches). ``pii`` drops the content of spans with PII.
     ``user`` keeps, hashes (SHA-256, 32 hex digits) or drops user ids.

@@ -81,7 +81,7 @@ TOTAL_TOKEN_DIALECTS = ("llm.usage.total_tokens", "gen_ai.usage.total_tokens")
 
 
 def provider(recorded: Any) -> str | None:
-    """Return ``gen_ai.provider.name`` of a ``gen_ai.system``; a name that the conventions do not list is not changed."""
+    """Return ``gen_ai.provider.name`` of a ``gen_ai.system``; a name unknown to the conventions stays."""
     if not isinstance(recorded, str) or not recorded:
         return None
     return _PROVIDERS.get(recorded.lower(), recorded)
@@ -129,7 +129,7 @@ def add_genai(
     completion: list[Message],
     cost: bool,
 ) -> None:
-    """Add the conventions' attributes. ``kind`` is Netra's type; ``cost`` adds ``gen_ai.usage.cost``, not a convention."""
+    """Add the conventions' attributes. ``kind`` is Netra's type; ``cost`` adds ``gen_ai.usage.cost``, which they lack."""
     request_type = OPERATION_OF_REQUEST_TYPE.get(str(attributes.get("llm.request.type")).lower())
     if kind in OPERATION_OF_KIND:
         add(attributes, OPERATION_NAME, request_type or OPERATION_OF_KIND[kind])

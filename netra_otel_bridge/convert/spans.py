@@ -1,8 +1,9 @@
 """Convert a Netra span to an OpenTelemetry ``ReadableSpan``, by the rules of ``docs/mapping.md``.
 
-What the application recorded is preserved; the bridge only adds. Nothing here does I/O, reads a clock, or raises on data:
-what OpenTelemetry cannot express is kept as text under ``netra.bridge.original.*``, named in ``netra.bridge.notes`` and
-counted in `SpanConverter.counts`. Those two are the only attributes that profile ``raw`` adds.
+What the application recorded is preserved; the bridge only adds. Nothing here does I/O, reads a clock, or raises on
+data: what OpenTelemetry cannot express is kept as text under ``netra.bridge.original.*``, named in
+``netra.bridge.notes`` and counted in `SpanConverter.counts`. Those two are the only attributes that profile ``raw``
+adds.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class SpanConverter:
         self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
-        """Convert all spans of one trace, in their order. Counts parents missing from the trace (``parent_missing``)."""
+        """Convert the spans of one trace, in order. Counts parents missing from the trace (``parent_missing``)."""
         own = {span.id for span in spans}
         self.counts["parent_missing"] += sum(
             1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own

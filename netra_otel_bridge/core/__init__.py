@@ -1,1 +1,1 @@
-"""What every room uses: errors, time, JSON, tasks."""
+"""The base of every room: errors, values, time, JSON, tasks, and blocking methods."""

@@ -1,4 +1,4 @@
-"""Time: the clock, back-off, ``Retry-After`` and the times that people type. No other module sleeps or asks the time."""
+"""The clock and the back-off. Other modules sleep and tell the time through a `Clock`, so that tests control it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from netra_otel_bridge.core.errors import UsageError
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+MINUTE_NS = 60 * NS_PER_S
+HOUR_NS = 60 * MINUTE_NS
 
 
 class Clock(Protocol):
-    """What the bridge asks of time; tests hand in their own."""
+    """A source of time; tests pass their own."""
 
     def now_ns(self) -> int:
-        """Wall-clock time, nanoseconds since the epoch: for windows and stamps, never for waiting."""
+        """Return the wall-clock time in nanoseconds since the epoch: for windows and stamps, never for waiting."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back: for deadlines and durations."""
+        """Return seconds that never go back: for deadlines and durations."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait; cancelling the task ends the wait at once."""
@@ -45,7 +47,7 @@ class SystemClock:
 class Backoff:
     """Exponential back-off with full jitter: attempt n (from 0) waits up to ``first_s * 2**n``, at most ``max_s``.
 
-    Raises `UsageError` for fewer ``attempts`` than one, and for waits that are no seconds.
+    Raises `UsageError` for fewer ``attempts`` than one, and for waits that are not numbers of seconds.
     """
 
     first_s: float = 0.25
@@ -61,10 +63,6 @@ class Backoff:
                 raise UsageError(f"{name} is {seconds!r:.80}", hint="give seconds")
 
     def delay_s(self, attempt: int, asked_s: float | None = None) -> float:
-        """Seconds to wait after ``attempt`` failed; at least ``asked_s`` (``Retry-After``), which is capped at ``max_s`` too."""
+        """Return the wait after ``attempt`` failed: at least ``asked_s`` (``Retry-After``), and at most ``max_s``."""
         jittered = self.uniform(0, min(self.max_s, self.first_s * 2.0 ** min(attempt, 32)))
         return max(jittered, min(max(asked_s or 0.0, 0.0), self.max_s))
-
-
-MINUTE_NS = 60 * NS_PER_S
-HOUR_NS = 60 * MINUTE_NS

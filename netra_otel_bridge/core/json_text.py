@@ -1,4 +1,4 @@
-"""JSON as services write it: reading what strict parsers refuse, and writing whatever was read."""
+"""Read JSON that strict parsers reject, and write any decoded value."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import msgspec
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 _MAX_INT_DIGITS = 4000
-"""Longer integers stay text: Python refuses to convert more than 4300 digits, for the time it takes."""
+"""Longer integers stay text: Python does not convert more than 4300 digits, because that takes long."""
 
 
 def clean_text(text: str) -> str:
-    """The text with each lone surrogate written as ``\\udXXX``, so that it has a UTF-8 form."""
+    """Return the text with each lone surrogate written as ``\\udXXX``, so that it can be encoded in UTF-8."""
     if text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read_json(text: str) -> Any:
-    """The value of a JSON text, or ``None`` if it is not JSON (``null`` means the same to every caller).
+    """Return the value of a JSON text, or ``None`` if it is not JSON (callers treat ``null`` alike).
 
-    Also reads what strict parsers refuse: see `read_lenient`.
+    It also reads JSON that strict parsers reject: see `read_lenient`.
     """
     try:
         return _decoder.decode(text)
@@ -39,16 +39,16 @@ def read_json(text: str) -> Any:
 
 
 def read_lenient(text: str | bytes) -> Any:
-    """JSON with ``NaN`` and ``Infinity``, integers of any length (beyond 4000 digits as text), and lone surrogates.
+    """Return the value of JSON with ``NaN``, ``Infinity``, lone surrogates and integers of any length.
 
-    A lone surrogate becomes its own escape as text (``\\udXXX``), since no UTF-8 can carry it. Raises ``ValueError``
-    for what is not JSON, ``RecursionError`` for nesting beyond what Python reads.
+    Integers of more than 4000 digits become text. A lone surrogate becomes its escape as text (``\\udXXX``), because
+    UTF-8 has no form for it. Raises ``ValueError`` if it is not JSON, ``RecursionError`` if it is nested too deeply.
     """
     return clean_value(json.loads(text, parse_int=_int_or_text))
 
 
 def clean_value(value: Any) -> Any:
-    """`clean_text` for every string and key inside a decoded value."""
+    """Apply `clean_text` to every string and key inside a decoded value."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, list):
@@ -59,9 +59,9 @@ def clean_value(value: Any) -> Any:
 
 
 def write_json(value: Any) -> str:
-    """A decoded value as compact JSON text, whatever it is: bytes as base64, ``NaN`` and the infinities as texts.
+    """Return any decoded value as compact JSON: bytes as base64, ``NaN`` and the infinities as strings.
 
-    The quick encoder refuses deep nesting, integers beyond 64 bits and lone surrogates, and writes ``NaN`` as ``null``.
+    The fast encoder rejects deep nesting, integers beyond 64 bits and lone surrogates, and writes ``NaN`` as ``null``.
     """
     try:
         encoded = _encoder.encode(value)
@@ -71,7 +71,7 @@ def write_json(value: Any) -> str:
 
 
 def int_text(value: int) -> str:
-    """The digits of an integer; ``str`` refuses those with more than 4300."""
+    """Return the digits of an integer, also of one with more than 4300, which ``str`` rejects."""
     try:
         return str(value)
     except ValueError:
@@ -79,13 +79,13 @@ def int_text(value: int) -> str:
 
 
 class _Written(str):
-    """JSON text that is done, among values that are not."""
+    """JSON text, among values that are still to be written."""
 
     __slots__ = ()
 
 
 def _write_any(value: Any) -> str:
-    """`write_json` without recursion, so that no depth of nesting ends it."""
+    """Write JSON without recursion, so that nesting may have any depth."""
     parts: list[str] = []
     waiting: list[Any] = [value]
     while waiting:
@@ -122,7 +122,7 @@ def _write_text(text: str) -> str:
 
 
 def not_finite(value: float) -> str:
-    """The names that OTLP's JSON gives to ``NaN`` and the infinities."""
+    """Return the name that OTLP's JSON gives to ``NaN`` or an infinity."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 

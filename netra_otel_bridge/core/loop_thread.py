@@ -18,7 +18,7 @@ T = TypeVar("T")
 class LoopThread:
     """Runs coroutines for any thread. Ends when closed, when collected or at exit, after awaiting ``finish``.
 
-    A forked child has no such thread: there, `close` does nothing, and what is run is refused.
+    A forked child does not have the thread: there `close` does nothing, and `run` raises.
     """
 
     def __init__(self, finish: Callable[[], Awaitable[None]]) -> None:
@@ -29,16 +29,19 @@ class LoopThread:
         self._end = weakref.finalize(self, _shut_down, self._pid, self._loop, thread, finish)
 
     def close(self) -> None:
-        """End the loop and the thread; work under way fails. May be called again."""
+        """End the loop and the thread; work in progress fails. May be called again."""
         self._end()
 
     def drive(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """An asynchronous iterator, pulled from here one step at a time."""
+        """Yield the items of an asynchronous iterator, each after one step of the loop."""
         while (item := self.run(_step(items))) is not None:
             yield item
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run on the loop and wait; interrupting the wait cancels the work. Raises `UsageError` once closed, and after a fork."""
+        """Run ``work`` on the loop and return its result; interrupting the wait cancels it.
+
+        Raises `UsageError` once closed, and in a forked child.
+        """
         if os.getpid() != self._pid:
             work.close()
             raise UsageError("this client was made in another process", hint="make one in each process")
@@ -55,15 +58,15 @@ class LoopThread:
 
 
 async def _step(items: AsyncIterator[T]) -> T | None:
-    """The next item; ``None`` after the last, because ``StopAsyncIteration`` does not cross into a future."""
+    """Return the next item; ``None`` after the last, because a future cannot hold a ``StopAsyncIteration``."""
     return await anext(items, None)
 
 
 def _serve(loop: asyncio.AbstractEventLoop, finish: Callable[[], Awaitable[None]]) -> None:  # noqa: ARG001
     """Run the loop.
 
-    ``finish`` is held here for forked children, where nothing ends this call: so they do not collect what it closes,
-    which would take connections out of the selector that they share with their parent.
+    The reference to ``finish`` protects forked children. Nothing ends this call there, so they never collect the
+    connections that ``finish`` closes, which would remove them from the selector that they share with their parent.
     """
     loop.run_forever()
 
@@ -71,7 +74,7 @@ def _serve(loop: asyncio.AbstractEventLoop, finish: Callable[[], Awaitable[None]
 def _shut_down(
     pid: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread, finish: Callable[[], Awaitable[None]]
 ) -> None:
-    """Finish, end the loop, join its thread: what `weakref.finalize` calls once, however the owner ends."""
+    """Await ``finish``, end the loop and join its thread. `weakref.finalize` calls this once, however the owner ends."""
     if os.getpid() != pid:
         return
 

@@ -1,4 +1,4 @@
-"""Work in tasks: several at once, until the caller says stop, and from code without an event loop."""
+"""Run work in tasks: several at once, and until the caller stops it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import StateError, UsageError
 
 T = TypeVar("T")
-LOOK_S = 0.1
-"""How often is looked whether a caller's ``stop`` is set: that may happen in any thread, and wakes nobody."""
+STOP_POLL_S = 0.1
+"""Seconds between two looks at a caller's ``stop``: any thread may set it, which wakes no event loop."""
 
 
 async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all ``works``, done at the same time. Cancelled, it waits until each of them has ended."""
+    """Run all ``works`` concurrently and return their results. When cancelled, wait until each of them has ended."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         return await asyncio.gather(*tasks)
@@ -27,19 +27,25 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         raise
 
 
-async def until_set(work: Coroutine[Any, Any, object], stop: threading.Event | None, clock: Clock) -> bool:
-    """`until` ``stop`` is set, if there is one. Raises `UsageError` for what cannot be set."""
+async def run_until_set(work: Coroutine[Any, Any, object], stop: threading.Event | None, clock: Clock) -> bool:
+    """Run ``work`` until it ends or ``stop`` is set; return whether it was stopped, as `run_until` does.
+
+    Raises `UsageError` for a ``stop`` that is not an event.
+    """
     if stop is None:
         await work
         return False
     if not hasattr(stop, "is_set"):
         work.close()
         raise UsageError(f"stop is of type {type(stop).__name__}", hint="give a threading.Event")
-    return await until(work, is_set(stop, clock))
+    return await run_until(work, wait_for_event(stop, clock))
 
 
-async def until(work: Coroutine[Any, Any, object], told: Coroutine[Any, Any, object]) -> bool:
-    """Whether ``told`` ended before ``work`` had: that was cancelled then, and has ended in order."""
+async def run_until(work: Coroutine[Any, Any, object], told: Coroutine[Any, Any, object]) -> bool:
+    """Run ``work`` until it ends or ``told`` does; return whether ``told`` ended first.
+
+    In that case ``work`` was cancelled, and has ended.
+    """
     working, watching = asyncio.create_task(work), asyncio.create_task(told)
     try:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
@@ -53,14 +59,14 @@ async def until(work: Coroutine[Any, Any, object], told: Coroutine[Any, Any, obj
     return False
 
 
-async def is_set(event: threading.Event, clock: Clock) -> None:
-    """Return once ``event`` is set, by whatever thread."""
+async def wait_for_event(event: threading.Event, clock: Clock) -> None:
+    """Wait until any thread has set ``event``."""
     while not event.is_set():
-        await clock.sleep(LOOK_S)
+        await clock.sleep(STOP_POLL_S)
 
 
 def raise_unrecorded(results: Iterable[object]) -> None:
-    """Raise the first `StateError` among the results of tasks that were cancelled: progress could not be recorded."""
+    """Raise the first `StateError` among the results of cancelled tasks: progress could not be recorded."""
     for result in results:
         if isinstance(result, StateError):
             raise result

@@ -11,16 +11,16 @@ from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S
 from netra_otel_bridge.core.errors import UsageError
 
 LAST_NS = 9_223_372_036_854 * NS_PER_MS
-"""The last millisecond whose nanoseconds fit into 64 bits, in 2262: what is later means this."""
+"""The last millisecond whose nanoseconds fit into 64 bits, in 2262. Later times become this one."""
 _UNIT_NS = {"ms": NS_PER_MS, "s": NS_PER_S, "m": 60 * NS_PER_S, "h": 3600 * NS_PER_S, "d": 86400 * NS_PER_S,
             "w": 7 * 86400 * NS_PER_S}  # fmt: skip
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 
 
 def parse_retry_after(value: str | None, now_ns: int) -> float | None:
-    """Seconds asked for by a ``Retry-After`` header (RFC 9110, 10.2.3): a number or an HTTP date.
+    """Return the seconds in a ``Retry-After`` header (RFC 9110, 10.2.3), which holds a number or an HTTP date.
 
-    Negative waits and past dates are 0; what cannot be read is ``None``.
+    Negative waits and past dates are 0. An unreadable value is ``None``.
     """
     if value is None:
         return None
@@ -32,7 +32,7 @@ def parse_retry_after(value: str | None, now_ns: int) -> float | None:
 
 
 def parse_http_date_ns(text: str) -> int | None:
-    """An HTTP date (RFC 9110, 5.6.7) in nanoseconds since the epoch; ``None`` for what is none."""
+    """Return an HTTP date (RFC 9110, 5.6.7) in nanoseconds since the epoch; ``None`` for other text."""
     try:
         when = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
@@ -41,7 +41,7 @@ def parse_http_date_ns(text: str) -> int | None:
 
 
 def parse_duration_ns(text: str) -> int:
-    """``90m``, ``24h``, ``7d``, ``1h30m``, ``50ms`` in nanoseconds. Raises `UsageError`."""
+    """Return ``90m``, ``24h``, ``7d``, ``1h30m`` or ``50ms`` in nanoseconds. Raises `UsageError`."""
     compact = text.strip().lower()
     total = 0
     position = 0
@@ -56,7 +56,7 @@ def parse_duration_ns(text: str) -> int:
 
 
 def duration_text(ns: int) -> str:
-    """The shortest text that `parse_duration_ns` reads back as ``ns``, in whole milliseconds: ``1h``, ``1500ms``."""
+    """Return the shortest text that `parse_duration_ns` reads as ``ns``, in whole milliseconds: ``1h``, ``1500ms``."""
     for unit in ("w", "d", "h", "m", "s"):
         if ns and ns % _UNIT_NS[unit] == 0:
             return f"{ns // _UNIT_NS[unit]}{unit}"
@@ -64,14 +64,14 @@ def duration_text(ns: int) -> str:
 
 
 def parse_time_ns(text: object, now_ns: int) -> int:
-    """An ISO 8601 time (UTC unless it says otherwise) or a duration before now, in nanoseconds since the epoch.
+    """Return an ISO 8601 time (UTC by default) or a duration before now, in nanoseconds since the epoch.
 
-    Raises `UsageError`, for anything but a text as well.
+    Raises `UsageError`, also for a value that is not text.
     """
     if not isinstance(text, str):
         raise UsageError(
-            f"a time is a text, and not of type {type(text).__name__}",
-            hint="write a datetime with a zone as its isoformat()",
+            f"a time is of type {type(text).__name__}",
+            hint="pass text; for a datetime with a zone, its isoformat()",
         )
     value = text.strip()
     if value.lower() == "now":
@@ -88,18 +88,18 @@ def parse_time_ns(text: object, now_ns: int) -> int:
             ) from None
         ns = datetime_ns(when if when.tzinfo is not None else when.replace(tzinfo=UTC))
     if ns < 0:
-        raise UsageError(f"{text[:40]!r} lies before 1970", hint="write a later time, or a shorter duration before now")
+        raise UsageError(f"{text[:40]!r} is before 1970", hint="write a later time, or a shorter duration before now")
     return min(ns, LAST_NS)
 
 
 def datetime_ns(when: datetime) -> int:
-    """Nanoseconds since the epoch, exactly: no float on the way."""
+    """Return nanoseconds since the epoch, computed without floats and so exact."""
     delta = when - datetime(1970, 1, 1, tzinfo=UTC)
     return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
 
 
 def iso_ms(ns: int) -> str:
-    """The form that Netra's API takes: ``2025-11-16T00:00:00.000Z``, rounded down to the millisecond."""
+    """Return a time in the form of Netra's API, ``2025-11-16T00:00:00.000Z``, rounded down to the millisecond."""
     seconds, rest = divmod(ns, NS_PER_S)
     when = datetime.fromtimestamp(seconds, UTC)
     return f"{when:%Y-%m-%dT%H:%M:%S}.{rest // NS_PER_MS:03d}Z"

@@ -1,23 +1,22 @@
-"""SEND: batches of spans to a destination, each answered with an `Outcome`."""
+"""SEND: deliver batches of spans to a destination, which answers each with an `Outcome`."""
 
 from netra_otel_bridge.deliver.adapters.callback import SpanCallback
 from netra_otel_bridge.deliver.adapters.exporter import ExporterDestination
 from netra_otel_bridge.deliver.adapters.from_object import (
     Named,
     To,
-    check_handed_in_once,
     check_names,
-    own_destination,
+    check_passed_once,
+    destination_from,
 )
-from netra_otel_bridge.deliver.answers import raised
 from netra_otel_bridge.deliver.batching import Batch, Batcher, Item, batch_items, batch_of
-from netra_otel_bridge.deliver.dead_letter import letter, span_of
+from netra_otel_bridge.deliver.dead_letter import dead_letter_of, span_of
 from netra_otel_bridge.deliver.destination import (
     Destination,
     DestinationSpec,
     identity,
+    open_async,
     open_destination,
-    opened,
     parse_destination,
 )
 from netra_otel_bridge.deliver.otlp.encode import encode_span
@@ -41,17 +40,16 @@ __all__ = [
     "To",
     "batch_items",
     "batch_of",
-    "check_handed_in_once",
     "check_names",
+    "check_passed_once",
+    "dead_letter_of",
+    "destination_from",
     "encode_span",
     "identity",
-    "letter",
+    "open_async",
     "open_destination",
-    "opened",
-    "own_destination",
     "parse_destination",
     "probe",
-    "raised",
     "span_of",
     "trimmed_to",
 ]

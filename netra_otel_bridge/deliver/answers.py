@@ -1,21 +1,19 @@
-"""What a destination's answer means: the one table from status codes and words to an `Outcome`.
+"""Turn a destination's answer into an `Outcome`: the one table of status codes, and the one place that reads words.
 
 A code alone does not say whether to wait, to split or to give up. ``RESOURCE_EXHAUSTED`` is both "too large" and
 "slow down"; HTTP 400 is both "poisoned" and "body too large"; ``UNAVAILABLE`` is both "down" and "this certificate
-is not trusted". Where two meanings share a code the words decide. Sources: the OTLP specification ("Failures"),
-and what Jaeger, the Collector and Tempo answer ("What they answer" in ``docs/backends.md``).
+is not trusted". Where two meanings share a code, the words of the server decide. Everything that is read from words
+(limits, causes, hints) becomes a field of the outcome here. Sources: the OTLP specification ("Failures"), and what
+Jaeger, the Collector and Tempo answer ("What they answer" in ``docs/backends.md``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum, auto
 
-from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # googleapis-common-protos has no types
-from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # googleapis-common-protos has no types
 from grpc import StatusCode
 
 from netra_otel_bridge.core.model.outcome import (
@@ -24,13 +22,12 @@ from netra_otel_bridge.core.model.outcome import (
     Outcome,
     PartlyRefused,
     Refused,
+    RejectionCause,
     Retry,
     TooLarge,
 )
-
-_SECRET_CHARS = 4
-MAX_REASON_CHARS = 400
-"""A server may answer with a whole web page; one line of it is enough to act on."""
+from netra_otel_bridge.core.outside_text import error_line, mask, one_line
+from netra_otel_bridge.deliver.rpc_status import rpc_status
 
 
 class Verdict(Enum):
@@ -62,7 +59,7 @@ _GRPC = {
     StatusCode.PERMISSION_DENIED: Verdict.UNAUTHORIZED,
 }
 _MAYBE_TOO_LARGE = (StatusCode.RESOURCE_EXHAUSTED, StatusCode.OUT_OF_RANGE)
-"""What grpc answers to a large message; ``OUT_OF_RANGE`` in Rust."""
+"""What gRPC answers to a large message; ``OUT_OF_RANGE`` in Rust."""
 _HTTP = {
     400: Verdict.REFUSED,
     401: Verdict.UNAUTHORIZED,
@@ -81,24 +78,27 @@ _HTTP = {
     501: Verdict.MISCONFIGURED,
     505: Verdict.MISCONFIGURED,
 }
+_BUSY_STATUS = (408, 425, 429, 503)
+GRPC_MESSAGE_BYTES = 4 << 20
+"""The size of a message that a gRPC server accepts by default."""
+TOO_MANY_TRACES_S = 5.0
+"""Tempo 1.5 holds so many traces at a time, each for 10 to 20 s; the default five waits are to outlast that."""
+
 _TOO_LARGE = re.compile(
     r"larger than (the )?(max|limit)|(message|body|request|payload|entity)( length)?( is)? too large"
     r"|exceeds (max_request_size|(the )?maximum (configured message )?size)",
     re.I,
 )
-"""In the words of grpc in Go, C++, Java, .NET and Rust, of ``net/http``, and of the stock exporters."""
-_SLOW_DOWN = re.compile(r"RATE_LIMITED|rate.?limit|too many|quota|throttl|memory", re.I)
-GRPC_MESSAGE_BYTES = 4 << 20
-"""What a gRPC server takes by default."""
+"""In the words of gRPC in Go, C++, Java, .NET and Rust, of ``net/http``, and of the stock exporters."""
 _NAMED_LIMIT = re.compile(
     r"(?:larger than max \(\d+ vs\.?|larger than max|exceeds maximum size|the limit is:) (\d+)", re.I
 )
 _OVER_RATE = re.compile(r"(?:burst:|rate limit \() ?(\d+) bytes\) (?:exceeded )?while adding (\d+) bytes")
 """Tempo's rate limit, and what it was asked to add: more than the limit never passes, however long one waits."""
+_SLOW_DOWN = re.compile(r"RATE_LIMITED|rate.?limit|too many|quota|throttl|memory", re.I)
 _TOO_MANY_TRACES = re.compile(r"LIVE_TRACES_EXCEEDED")
-TOO_MANY_TRACES_S = 5.0
-"""Tempo 1.5 holds so many traces at a time, each for 10 to 20 s; the default five waits are to outlast that."""
 _FULL_TRACE = re.compile(r"TRACE_TOO_LARGE")
+"""Tempo 1.5: the trace has reached its size limit, and whatever else comes of it is rejected while it is live there."""
 _TLS = re.compile(
     r"CERTIFICATE_|certificate (verify|has expired|is not)|SSLCertVerification|not in peer certificate"
     r"|hostname (mismatch|verification)|wrong_version_number|handshake failure|http1\.x server|TSI_|request to an HTTPS server",
@@ -108,7 +108,7 @@ _TRANSPORT_BROKE = re.compile(r"RST_STREAM|socket closed|connection reset|stream
 _CUT = re.compile(
     r"ServerDisconnectedError|ClientConnectionResetError|connection reset|broken pipe|socket closed|RST_STREAM", re.I
 )
-_NOT_CONNECTED = re.compile(r"no connection to|no TLS with|failed to connect", re.I)
+_NOT_CONNECTED = re.compile(r"failed to connect", re.I)
 _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (re.compile(r"Failed to encode span batch"), Verdict.REFUSED),
     (_TOO_LARGE, Verdict.TOO_LARGE),
@@ -119,51 +119,89 @@ _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|timed? ?out|refused|connection", re.I), Verdict.RETRY),
     (re.compile(r"INVALID_ARGUMENT|FAILED_PRECONDITION|TRACE_TOO_LARGE|\b(code|status)\W{1,3}400\b"), Verdict.REFUSED),
 )  # fmt: skip
+"""How the log of an exporter is read, whose verdict is in its words alone (ADR 0021)."""
+_BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED")
+_CERTIFICATE_HINTS = (
+    (
+        re.compile(r"local issuer|issuer certificate|self.signed", re.I),
+        "set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of an authority to trust",
+    ),
+    (
+        re.compile(r"has expired|not yet valid", re.I),
+        "its certificate is not valid now: renew it, or correct the clock that is wrong",
+    ),
+    (
+        re.compile(r"mismatch|hostname verification|not in peer certificate|not valid for", re.I),
+        "its certificate is for another host: use a name that the certificate contains",
+    ),
+    (
+        re.compile(r"CERTIFICATE_REQUIRED", re.I),
+        "it requires a client certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY to its files",
+    ),
+)
+UNREACHABLE_HINT = "is it running, is this its address, does it want TLS?"
+BUSY_HINT = "try again later"
+_FAILS_HINT = "it answers, and fails: see its log"
+_ADDRESS_HINT = "check the address, the protocol (grpc or http), and TLS"
+CREDENTIALS_HINT = "set OTEL_EXPORTER_OTLP_HEADERS, or ask whoever runs it for access"
+_HEADER_HINT = "it does not accept spans like these, or requires a header that OTEL_EXPORTER_OTLP_HEADERS can set"
+_WANTS_SPANS = (IndexError, ValueError, TypeError, ZeroDivisionError, AssertionError, StopIteration)
+"""What code may raise just because it was given no span."""
 
 
-def outcome(verdict: Verdict, reason: str, after_s: float | None = None) -> Outcome:
-    """The outcome for a verdict; ``after_s`` counts for `Retry` alone. The reason is cut to one short line."""
+def outcome(verdict: Verdict, reason: str, after_s: float | None = None, *, hint: str = "") -> Outcome:
+    """Return the outcome for a verdict, reading nothing from ``reason``, which is cut to one short line.
+
+    ``after_s`` counts for `Retry` alone.
+    """
     line = one_line(reason)
     match verdict:
         case Verdict.RETRY:
-            return Retry(line, after_s)
+            return Retry(line, after_s, hint=hint)
         case Verdict.TOO_LARGE:
-            return TooLarge(line)
+            return TooLarge(line, hint=hint)
         case Verdict.REFUSED:
-            return Refused(line)
+            return Refused(line, hint=hint)
         case Verdict.MISCONFIGURED:
-            return Misconfigured(line)
+            return Misconfigured(line, hint=hint)
         case Verdict.UNAUTHORIZED:
-            return Misconfigured(line, unauthorized=True)
+            return Misconfigured(line, unauthorized=True, hint=hint)
 
 
-def one_line(text: str) -> str:
-    """Words of others as a message may show them: one short line, what is not printable (``ESC``, bidi) escaped."""
-    line = " ".join(text.split())
-    if not line.isprintable():
-        line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-    return line if len(line) <= MAX_REASON_CHARS else line[: MAX_REASON_CHARS - 1] + "…"
+def _judged(
+    verdict: Verdict, words: str, after_s: float | None = None, hint: str = "", connected: bool = True
+) -> Outcome:
+    """Return the outcome for a verdict, with what the ``words`` of a server or a library say about it.
 
-
-def raised(error: BaseException) -> str:
-    """What an exception of foreign code is called and says; it may not even be able to say it."""
-    try:
-        words = str(error)
-    except Exception:  # noqa: BLE001  the wall around foreign code
-        words = ""
-    return one_line(f"{type(error).__name__}: {words}" if words else type(error).__name__)
+    ``hint`` is for `Retry` and `Refused`; ``connected`` is false where there was no connection to cut.
+    """
+    line = one_line(words)
+    match verdict:
+        case Verdict.RETRY:
+            cut = connected and _CUT.search(words) is not None and not _NOT_CONNECTED.search(words)
+            return Retry(line, after_s, cut, hint)
+        case Verdict.TOO_LARGE:
+            return TooLarge(line, _named_limit(words))
+        case Verdict.REFUSED:
+            return Refused(line, _cause(words), hint)
+        case Verdict.MISCONFIGURED:
+            known = (advice for pattern, advice in _CERTIFICATE_HINTS if pattern.search(words))
+            return Misconfigured(line, hint=next(known, _ADDRESS_HINT))
+        case Verdict.UNAUTHORIZED:
+            return Misconfigured(line, unauthorized=True, hint=CREDENTIALS_HINT)
 
 
 def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, sent_bytes: int = 0) -> Outcome:
-    """A gRPC status that is not OK, for a message of ``sent_bytes`` (0 where that is not known).
+    """Read a gRPC status that is not OK, for a message of ``sent_bytes`` (0 if that is not known).
 
     ``after_s`` is its ``RetryInfo``, which makes ``RESOURCE_EXHAUSTED`` a wait, unless more was sent than the rate limit
-    ever lets pass. Without one it is "too large" where the words say so, or where they say nothing and the message is
-    larger than gRPC servers take by default.
+    ever lets pass. Without one it is "too large" if the words say so, or if they say nothing and the message is larger
+    than gRPC servers accept by default.
     """
     verdict = _GRPC.get(code, Verdict.RETRY)
+    is_busy = code is StatusCode.RESOURCE_EXHAUSTED or _BUSY.search(details) is not None
     if _TOO_MANY_TRACES.search(details):
-        verdict, after_s = Verdict.RETRY, after_s or TOO_MANY_TRACES_S
+        verdict, after_s, is_busy = Verdict.RETRY, after_s or TOO_MANY_TRACES_S, True
     elif code in _MAYBE_TOO_LARGE:
         verdict = Verdict.TOO_LARGE if _is_too_large(details, after_s, sent_bytes) else Verdict.RETRY
     elif code in (StatusCode.UNAVAILABLE, StatusCode.UNKNOWN) and _TLS.search(details):
@@ -172,7 +210,8 @@ def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, s
         verdict = Verdict.RETRY
     elif code is StatusCode.UNKNOWN and re.search(r"http2 header with status: 3\d\d", details):
         verdict = Verdict.MISCONFIGURED
-    return outcome(verdict, f"{code.name}: {details}" if details else code.name, after_s)
+    hint = "" if verdict is Verdict.REFUSED else BUSY_HINT if is_busy else UNREACHABLE_HINT
+    return _judged(verdict, f"{code.name}: {details}" if details else code.name, after_s, hint)
 
 
 def _is_too_large(words: str, after_s: float | None, sent_bytes: int) -> bool:
@@ -183,135 +222,108 @@ def _is_too_large(words: str, after_s: float | None, sent_bytes: int) -> bool:
 
 
 def http_outcome(status: int, body: bytes, content_type: str, after_s: float | None = None) -> Outcome:
-    """An HTTP answer outside 200 to 299. ``body`` may be a ``google.rpc.Status``, as OTLP asks of servers, or any text.
+    """Read an HTTP answer outside 200 to 299. ``body`` may be a ``google.rpc.Status``, as OTLP asks of servers, or any text.
 
-    A server that wraps a gRPC status in a 500 (Tempo 1.5: poisoned spans, rate limits) is taken by that status.
+    Where a server wraps a gRPC status in a 500 (Tempo 1.5: poisoned spans, rate limits), that status counts.
     """
-    said = _rpc_status(body) if "protobuf" in content_type else None
+    said = rpc_status(body) if "protobuf" in content_type else None
     words = said.message if said is not None else body[:4096].decode("utf-8", "replace")
     reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
+    retry_hint = BUSY_HINT if status in _BUSY_STATUS or _BUSY.search(words) else _FAILS_HINT
     if status == 400 and _TLS.search(words):
-        return outcome(Verdict.MISCONFIGURED, reason)
+        return _judged(Verdict.MISCONFIGURED, reason)
     if (status in (400, 413) and _TOO_LARGE.search(words)) or (status == 429 and _never_passes(words)):
-        return outcome(Verdict.TOO_LARGE, reason)
+        return _judged(Verdict.TOO_LARGE, reason)
     if status == 500 and said is not None:
         code = next((c for c in StatusCode if c.value[0] == said.code), StatusCode.UNKNOWN)
         wrapped = grpc_outcome(code, said.message, after_s)
-        return wrapped if not isinstance(wrapped, Misconfigured) else outcome(Verdict.RETRY, reason, after_s)
-    if status in _HTTP:
-        return outcome(_HTTP[status], reason, after_s)
+        if not isinstance(wrapped, Misconfigured):
+            return wrapped
     if 300 <= status < 400:
-        return outcome(Verdict.MISCONFIGURED, f"HTTP {status}: a redirect, which is not followed")
-    return outcome(Verdict.RETRY if status >= 500 else Verdict.REFUSED, reason, after_s)
+        return _judged(Verdict.MISCONFIGURED, f"HTTP {status}: a redirect, which is not followed")
+    verdict = _HTTP.get(status, Verdict.RETRY if status >= 500 else Verdict.REFUSED)
+    hint = retry_hint if verdict is Verdict.RETRY else _HEADER_HINT if 400 <= status < 500 else ""
+    return _judged(verdict, reason, after_s, hint)
 
 
 def _never_passes(words: str) -> bool:
-    """Whether a rate limit says that one request asked for more than it ever grants."""
+    """Return whether a rate limit says that one request asked for more than it ever grants."""
     found = _OVER_RATE.search(words)
     return found is not None and int(found[2]) > int(found[1])
 
 
+def _named_limit(words: str) -> int | None:
+    found = _NAMED_LIMIT.search(words) or _OVER_RATE.search(words)
+    return int(found[1]) if found else None
+
+
+def _cause(words: str) -> RejectionCause:
+    return "full trace" if _FULL_TRACE.search(words) else "span"
+
+
 def web_page_outcome(status: int, content_type: str) -> Outcome:
-    """A 2xx whose body is a web page: a login page or a proxy stands where the destination should be."""
-    return outcome(Verdict.MISCONFIGURED, f"HTTP {status} with {content_type}: a web page answers, not an OTLP server")
+    """Return the outcome of a 2xx with a web page: a login page or a proxy is where the destination should be."""
+    reason = f"HTTP {status} with {content_type}: a web page, not the answer of an OTLP server"
+    return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
 
 
 def not_otlp_outcome(answer: bytes) -> Outcome:
-    """A yes whose body is no ``ExportTraceServiceResponse``: something else than an OTLP server takes the requests."""
-    return outcome(Verdict.MISCONFIGURED, f"the answer is not OTLP: {answer[:80].decode('utf-8', 'replace')!r}")
+    """Return the outcome of a yes without an ``ExportTraceServiceResponse``: what answers is not an OTLP server."""
+    reason = f"the answer is not OTLP: {answer[:80].decode('utf-8', 'replace')!r}"
+    return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
 
 
 def partial_outcome(refused: int, reason: str, secrets: Iterable[str]) -> Outcome:
-    """A yes with ``partial_success``; with no span refused its message is a warning."""
+    """Return the outcome of a yes with ``partial_success``; if no span is rejected its message is a warning."""
     line = one_line(reason)
     if refused > 0:
-        return PartlyRefused(refused, line or "the destination gave no reason")
-    return Delivered(_without(secrets, line))
+        return PartlyRefused(refused, line or "the destination gave no reason", _cause(reason))
+    return Delivered(mask(line, secrets))
 
 
-def shown(answer: Outcome) -> Outcome:
-    """The outcome as messages may show it, where somebody else wrote its words."""
-    if isinstance(answer, Delivered):
-        return replace(answer, warning=one_line(answer.warning))
-    return replace(answer, reason=one_line(answer.reason))
+def connection_outcome(words: str, *, connected: bool = True) -> Outcome:
+    """Return the outcome where no answer came: wait, unless TLS failed or what is there does not speak HTTP.
 
-
-def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:
-    """The outcome with ``***`` for every secret in its reason: a server may repeat the key that it refuses."""
-    if isinstance(answer, Delivered):
-        return answer
-    reason = _without(secrets, answer.reason)
-    return answer if reason == answer.reason else replace(answer, reason=reason)
-
-
-def _without(secrets: Iterable[str], text: str) -> str:
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
-
-
-def header_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What of headers must never be shown: each value, and the token behind a scheme such as ``Bearer``."""
-    parts = (part for value in headers.values() for part in (value, value.rpartition(" ")[2]))
-    return tuple(part for part in parts if len(part) >= _SECRET_CHARS)
-
-
-def connection_outcome(words: str) -> Outcome:
-    """No answer at all: refused, reset, timed out are waited for; a failed TLS handshake or no HTTP at all is not."""
+    ``connected`` is false if there was no connection yet.
+    """
     if words.startswith("BadStatusLine"):
-        return outcome(Verdict.MISCONFIGURED, "what answers does not speak HTTP; a gRPC port takes otlp+grpc://")
-    return outcome(Verdict.MISCONFIGURED if _TLS.search(words) else Verdict.RETRY, words)
+        reason = "what answers does not speak HTTP; for a gRPC port write otlp+grpc://"
+        return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
+    verdict = Verdict.MISCONFIGURED if _TLS.search(words) else Verdict.RETRY
+    return _judged(verdict, words, hint=UNREACHABLE_HINT, connected=connected)
+
+
+def no_answer(who: str, seconds: float) -> Retry:
+    """Return the outcome of a request, or a call, that did not end in time. ``who`` begins the sentence."""
+    return Retry(f"{who} in {seconds:g} s", hint=UNREACHABLE_HINT)
 
 
 def words_outcome(words: str) -> Outcome:
-    """The words of an exporter, where nothing else is known; without a known word, `Retry`: nothing is given up."""
+    """Read the log of an exporter, if nothing else is known; without a known word it is `Retry`: nothing is given up."""
     verdict = next((verdict for pattern, verdict in _WORDS if pattern.search(words)), Verdict.RETRY)
-    return outcome(verdict, words)
+    hint = "" if verdict is Verdict.REFUSED else BUSY_HINT if _BUSY.search(words) else UNREACHABLE_HINT
+    return _judged(verdict, words, hint=hint)
 
 
-def named_limit_bytes(reason: str, sent_bytes: int) -> int | None:
-    """The size to stay below that a "too large" names: 1/64 less than its limit, for what a proxy adds.
-
-    ``None`` where it names none that is below the ``sent_bytes`` that were refused.
-    """
-    found = _NAMED_LIMIT.search(reason) or _OVER_RATE.search(reason)
-    limit = int(found[1]) if found else 0
-    return limit - limit // 64 if 0 < limit < sent_bytes else None
-
-
-def is_cut(reason: str) -> bool:
-    """Whether a connection that was there ended without an answer: so some proxies treat what is too large for them."""
-    return _CUT.search(reason) is not None and _NOT_CONNECTED.search(reason) is None
+def defect_outcome(who: str, error: BaseException) -> Refused:
+    """Return the outcome of an exception of foreign code, which may be due to one span in the batch."""
+    words = error_line(error)
+    cause = _cause(words)
+    if cause == "span" and type(error) not in _WANTS_SPANS:
+        cause = "defect"
+    return Refused(f"{who} raised {words}", cause)
 
 
-def names_full_trace(reason: str) -> bool:
-    """Whether a refusal is about the size that one trace has at the destination, and not about a span of it.
-
-    Tempo 1.5 says so (``TRACE_TOO_LARGE``); what more comes of that trace is refused too, while it is live there.
-    """
-    return _FULL_TRACE.search(reason) is not None
-
-
-def retry_info_s(metadata: dict[str, str | bytes]) -> float | None:
-    """The wait in seconds that a gRPC answer asks for: ``RetryInfo`` in its status details (trailing metadata)."""
-    status = _rpc_status(_bytes(metadata.get("grpc-status-details-bin")))
-    if status is not None:
-        for detail in status.details:
-            info = RetryInfo()
-            if detail.Is(RetryInfo.DESCRIPTOR) and detail.Unpack(info):
-                return max(0.0, float(info.retry_delay.seconds) + float(info.retry_delay.nanos) / 1e9)
-    return None
+def shown(answer: Outcome) -> Outcome:
+    """Return an outcome of foreign code as messages may show it: every text in it one printable line."""
+    if isinstance(answer, Delivered):
+        return replace(answer, warning=one_line(answer.warning))
+    return replace(answer, reason=one_line(answer.reason), hint=one_line(answer.hint))
 
 
-def _rpc_status(body: bytes) -> RpcStatus | None:
-    """The ``google.rpc.Status`` in ``body``, if there is one that says something."""
-    status = RpcStatus()
-    try:
-        status.ParseFromString(body)
-    except DecodeError:
-        return None
-    return status if status.code or status.message else None
-
-
-def _bytes(value: str | bytes | None) -> bytes:
-    return value.encode() if isinstance(value, str) else value or b""
+def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:
+    """Return the outcome with every secret in its reason replaced: a server may repeat the key that it rejects."""
+    if isinstance(answer, Delivered):
+        return answer
+    reason = mask(answer.reason, secrets)
+    return answer if reason == answer.reason else replace(answer, reason=reason)

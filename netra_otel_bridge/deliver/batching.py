@@ -1,6 +1,6 @@
-"""Batches: spans of many traces in one request, bounded by their number and by their encoded size.
+"""Put spans of many traces into one request, bounded by their number and by their encoded size.
 
-gRPC servers take 4 MiB a message by default, so the size is known before sending rather than learnt from refusals.
+gRPC servers accept 4 MiB a message by default, so a batch is measured before it is sent, not split after a rejection.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from netra_otel_bridge.deliver.otlp.encode import (
 
 MAX_SPANS = 512
 MAX_BYTES = 3_500_000
-"""Below the 4 MiB (4,194,304 bytes) that gRPC servers take by default, with room for what a proxy adds."""
+"""Below the 4 MiB (4,194,304 bytes) that gRPC servers accept by default, with room for what a proxy adds."""
 MIN_BYTES = 4096
-"""No server refuses requests of this size for their size: what seems to say so is not believed."""
+"""No server rejects requests of this size for their size; an answer that seems to say so is not believed."""
 CUT_BYTES = 1 << 16
-"""A connection that is cut is not cut for the size of a request, unless the request is larger than this."""
+"""No connection is cut for the size of a request unless the request is larger than this."""
 CUTS = 3
-"""So often in a row, and for a request without spans never."""
+"""A connection is cut for the size of a request if that happens this often in a row, and never without spans."""
 _FRAME_BYTES = 6
 """A tag and the length of a message below 4 GiB."""
 _NO_LIMIT = 1 << 62
@@ -57,7 +57,7 @@ class Batch(Generic[Owner]):
 class Batcher(Generic[Owner]):
     """Gathers items until a batch is full.
 
-    A batch's ``size_bytes`` counts its spans, and each resource and scope once; the encoded request is never larger.
+    ``size_bytes`` of a request counts its spans, and each resource and scope once; the encoded request is never larger.
     A span that is larger than ``max_bytes`` travels alone.
     """
 
@@ -119,6 +119,16 @@ class Batcher(Generic[Owner]):
             self._seen.add((id(resource), None))
             size += len(encode_resource(resource)) + len(resource.schema_url.encode()) + 2 * _FRAME_BYTES
         return size
+
+
+def smaller_bytes(sent_bytes: int, limit_bytes: int | None) -> int:
+    """Return the size to try after ``sent_bytes`` were too large: the limit that the destination named, else half.
+
+    It stays 1/64 below the limit, for what a proxy adds. A limit of 0, or above what was sent, cannot be true.
+    """
+    if limit_bytes is not None and 0 < limit_bytes < sent_bytes:
+        return limit_bytes - limit_bytes // 64
+    return sent_bytes // 2
 
 
 def batch_of(spans: Sequence[ReadableSpan]) -> SpanBatch:

@@ -1,8 +1,8 @@
-"""Dead letters: a span that a destination will not take as a line of OTLP JSON, and that line as the span again.
+"""Keep a span that a destination rejects as a line of OTLP JSON, and read that line back.
 
-The line is what `otlp-file` writes and the Collector's ``otlpjsonfile`` receiver reads. Read back, the span has every
-field that OTLP carries, so that it can be sent again, to the same destination or another one. What OTLP does not carry
-is set as conversion sets it: sampled, and the parent in the span's own trace.
+`otlp-file` writes such lines, and the ``otlpjsonfile`` receiver of the Collector reads them. A span that was read back
+has every field that OTLP carries, so it can be sent again, to the same destination or another one. What OTLP does not
+carry is set as conversion sets it: sampled, and the parent in the trace of the span.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from netra_otel_bridge.deliver.otlp.json import IS_REMOTE, Json, encode_line
 from netra_otel_bridge.deliver.span_copy import SAMPLED, RebuiltEvent, RebuiltLink, RebuiltResource, RebuiltSpan
 
 
-def letter(span: ReadableSpan, reason: str, encoded: bytes | None = None) -> DeadLetter:
-    """The dead letter of a span, with its ids in hex.
+def dead_letter_of(span: ReadableSpan, reason: str, encoded: bytes | None = None) -> DeadLetter:
+    """Return the dead letter of a span, with its ids in hex.
 
-    ``encoded`` is what `encode_span` made of it before it was handed to code of others: what that code changed of the
-    span is not in the letter.
+    ``encoded`` are the bytes that `encode_span` returned before the span was passed to code of others: changes by that
+    code are not in the letter.
     """
     if encoded is not None and not _holds(span, encoded):
         span = _decoded(encoded, span.resource, span.instrumentation_scope)
@@ -42,9 +42,9 @@ def letter(span: ReadableSpan, reason: str, encoded: bytes | None = None) -> Dea
 
 
 def span_of(dead: DeadLetter) -> ReadableSpan:
-    """The span of a dead letter: encoded, it has the very bytes that it had before.
+    """Return the span of a dead letter. Encoded, it has exactly the bytes that it had before.
 
-    Raises ``ValueError`` for a letter that holds none: an item of Netra's, or a document of another form.
+    Raises ``ValueError`` for a letter without a span: an item from Netra, or a document of another form.
     """
     try:
         (resource_spans,) = msgspec.json.decode(dead.document)["resourceSpans"]
@@ -53,7 +53,7 @@ def span_of(dead: DeadLetter) -> ReadableSpan:
         return _span(span, _resource(resource_spans), _scope(scope_spans))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"the dead letter of span {dead.span_id or '-'} of trace {dead.trace_id or '-'} holds no span: "
+            f"the dead letter of span {dead.span_id or '-'} of trace {dead.trace_id or '-'} contains no span: "
             f"{type(error).__name__}"
         ) from error
 
@@ -61,12 +61,12 @@ def span_of(dead: DeadLetter) -> ReadableSpan:
 def _holds(span: ReadableSpan, encoded: bytes) -> bool:
     try:
         return encode_span(span) == encoded
-    except Exception:  # noqa: BLE001  there is no telling what was made of it
+    except Exception:  # noqa: BLE001  foreign code may have changed the span in any way
         return False
 
 
 def _decoded(encoded: bytes, resource: Resource, scope: InstrumentationScope | None) -> ReadableSpan:
-    """The span that has these bytes."""
+    """Return the span that has these bytes."""
     span: Json = json_format.MessageToDict(ProtoSpan.FromString(encoded), use_integers_for_enums=True)
     for holder in (span, *span.get("links", ())):
         for name in holder.keys() & {"traceId", "spanId", "parentSpanId"}:
@@ -138,7 +138,7 @@ def _attributes(holder: Json) -> dict[str, Any]:
 
 
 def _value(value: Json) -> Any:
-    """What an ``AnyValue`` holds; a list is a tuple, and no value at all is ``None``."""
+    """Return the value of an ``AnyValue``: a list as a tuple, and no value at all as ``None``."""
     match value:
         case {"stringValue": str(text)}:
             return text

@@ -1,16 +1,16 @@
-"""Where spans go: the `Destination` protocol, and the texts (``DEST``) that name one on the command line.
+"""Where spans go: the `Destination` protocol, what a destination may offer beyond it, and the texts (``DEST``) that name one.
 
-    otlp                           what OTEL_EXPORTER_OTLP_* say
+    otlp                           the server that OTEL_EXPORTER_OTLP_* name
     otlp+grpc://HOST:PORT          OTLP over gRPC, plain text; otlp+grpcs:// with TLS
     otlp+http://HOST:PORT[/PATH]   OTLP over HTTP, protobuf; otlp+https:// with TLS
     console                        each span as indented JSON for people, on stdout
     otlp-file:PATH                 OTLP JSON, one TracesData a line
     exporter:NAME                  any opentelemetry_traces_exporter entry point, made without arguments
 
-A path is taken as given, as ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` is; without one, or with ``/`` alone, it is
-``/v1/traces``. A port that is left out is OTLP's own (4317, 4318), or 443 with TLS. Everything else (headers,
-certificates, compression, time-out) comes from the ``OTEL_EXPORTER_OTLP_*`` variables. A URL carries no credentials:
-it is shown in logs, metrics and the state.
+A path is used as given, like that of ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``; without one, or with ``/`` alone, it is
+``/v1/traces``. The default port is that of OTLP (4317, 4318), or 443 with TLS. Everything else (headers, certificates,
+compression, timeout) comes from the ``OTEL_EXPORTER_OTLP_*`` variables. A URL must not contain credentials, because it
+appears in logs, metrics and the state.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from netra_otel_bridge.core.clock import Clock, SystemClock
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
-from netra_otel_bridge.core.model.outcome import Outcome, SpanBatch
+from netra_otel_bridge.core.model.outcome import Inspection, Outcome, SpanBatch
+from netra_otel_bridge.core.outside_text import MASK, header_secrets
 from netra_otel_bridge.deliver.adapters.entry_points import new_exporter
 from netra_otel_bridge.deliver.adapters.exporter import ExporterDestination
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.answers import header_secrets
 from netra_otel_bridge.deliver.otlp.client import OtlpGrpcDestination, OtlpHttpDestination
 from netra_otel_bridge.deliver.otlp.file import OtlpFileDestination
 from netra_otel_bridge.deliver.otlp.settings import (
@@ -41,7 +41,7 @@ from netra_otel_bridge.deliver.otlp.settings import (
 
 _log = logging.getLogger(__name__)
 OPEN_S = 12.0
-"""What an exporter gets to be loaded and made."""
+"""Seconds within which an exporter must be loaded and created."""
 FORMS = (
     "a destination is otlp, otlp+grpc://HOST:PORT, otlp+grpcs://HOST:PORT, otlp+http://HOST:PORT[/PATH], "
     "otlp+https://HOST:PORT[/PATH], console, otlp-file:PATH, exporter:NAME, "
@@ -56,27 +56,47 @@ _SCHEMES: dict[str, tuple[OtlpProtocol, bool, int]] = {
 
 
 class Destination(Protocol):
-    """Takes batches of spans.
+    """Accepts batches of spans. `AnswersEmpty` and `Inspects` are what it may offer in addition.
 
-    `send` answers with an `Outcome` for everything that the destination does; it raises a `BridgeError` only where
-    going on would be unsafe (a disk that is full). Batches sent at the same time are taken in turn or side by side,
-    as the destination can. `aclose` may be called twice; after it, nothing is sent.
+    `send` returns an `Outcome` for everything that the destination does; it raises a `BridgeError` only where to go on
+    would be unsafe (a disk that is full). Batches that are sent at the same time are handled one after another or at
+    once, as the destination prefers. `aclose` may be called twice; after it, nothing is sent.
     """
 
     @property
     def name(self) -> str:
-        """How the destination is called in the state, in metrics and in messages."""
+        """The name of the destination in the state, in metrics and in messages."""
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """Deliver one batch."""
 
     async def aclose(self) -> None:
-        """Give back threads, connections and files, within seconds."""
+        """Release threads, connections and files within seconds."""
+
+
+@runtime_checkable
+class AnswersEmpty(Protocol):
+    """A destination whose server answers a request without spans as it answers any other.
+
+    `check` then asks it whether it is reachable, accepts the credentials, and how large requests may be. `Sender` asks
+    it whether a connection is cut only for the size of a batch.
+    """
+
+    async def send_empty(self, size_bytes: int) -> Outcome:
+        """Send a request without spans, of about ``size_bytes`` and no more; 0 asks for the smallest one."""
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A destination that can tell without being sent anything whether it would accept spans, as a file can."""
+
+    async def inspect(self) -> Inspection:
+        """Look, and change nothing. Raises a `BridgeError` if spans would not be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtlpSpec:
-    """OTLP. ``endpoint`` is ``HOST:PORT`` for gRPC, a URL for HTTP, or ``None``: the environment says everything."""
+    """OTLP. ``endpoint`` is ``HOST:PORT`` for gRPC, a URL for HTTP, or ``None`` if the environment has all settings."""
 
     name: str
     protocol: OtlpProtocol | None = None
@@ -86,7 +106,7 @@ class OtlpSpec:
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """OTLP JSON lines in a file."""
+    """Lines of OTLP JSON in a file."""
 
     name: str
     path: Path
@@ -106,7 +126,7 @@ DestinationSpec = OtlpSpec | FileSpec | ExporterSpec
 def parse_destination(text: str) -> DestinationSpec:
     """Read a ``DEST``; its ``name`` is the text itself. Nothing is opened.
 
-    Raises `UsageError` for a text that is none of the forms.
+    Raises `UsageError` for a text that has none of the forms.
     """
     name = text.strip()
     kind, separator, rest = name.partition(":")
@@ -135,9 +155,9 @@ def open_destination(
     """Make a destination ready to send. No connection is made before the first `send`.
 
     ``name`` replaces the one in the specification (a destination of the configuration file). ``deadline_s`` is how
-    long an exporter may take for one batch before its answer counts as missing, ``timeout_s`` one OTLP request
-    (default: ``OTEL_EXPORTER_OTLP_TIMEOUT``, else 10 s). ``environ`` holds the variables of OTLP (default: the
-    process's); an exporter reads those of the process itself. Raises `UsageError` or `ConfigurationError`.
+    long an exporter may take for one batch, ``timeout_s`` how long one OTLP request may take (default:
+    ``OTEL_EXPORTER_OTLP_TIMEOUT``, else 10 s). ``environ`` has the variables of OTLP (default: those of the process);
+    an exporter always reads those of the process. Raises `UsageError` or `ConfigurationError`.
     """
     spec = parse_destination(what) if isinstance(what, str) else what
     called = name or spec.name
@@ -152,7 +172,7 @@ def open_destination(
             settings = read_settings(_or_process(environ), spec.protocol, spec.endpoint, spec.tls)
             if settings.in_the_clear():
                 _log.warning(
-                    "%s: the headers of OTEL_EXPORTER_OTLP_HEADERS go there in plain text: use TLS, or send through a Collector",
+                    "%s: the headers of OTEL_EXPORTER_OTLP_HEADERS are sent in plain text: use TLS, or send through a Collector",
                     called,
                 )
             if timeout_s is not None:
@@ -162,16 +182,16 @@ def open_destination(
             return OtlpHttpDestination(called, settings, clock or SystemClock())
 
 
-async def opened(
+async def open_async(
     what: DestinationSpec | str,
     *,
     name: str | None = None,
     deadline_s: float = OPEN_S,
     environ: Mapping[str, str] | None = None,
 ) -> Destination:
-    """`open_destination` for an event loop: an exporter is loaded and made on the thread on which it will export.
+    """Open a destination from an event loop: an exporter is loaded and created on the thread on which it will export.
 
-    Raises `ConfigurationError` also for one that is not made within ``deadline_s`` seconds; it is left behind.
+    Raises `ConfigurationError` also for an exporter that is not created within ``deadline_s`` seconds; it is abandoned.
     """
     spec = parse_destination(what) if isinstance(what, str) else what
     if not isinstance(spec, ExporterSpec):
@@ -185,7 +205,7 @@ async def opened(
         calls.close()
         raise ConfigurationError(
             f"the traces exporter {spec.exporter!r} was not set up in {deadline_s:g} s",
-            hint="what does its package do when it is imported, or its class when it is made?",
+            hint="look at what its package does on import, and its class when it is created",
         ) from None
     except BaseException:
         calls.close()
@@ -194,10 +214,10 @@ async def opened(
 
 
 def identity(name: str, environ: Mapping[str, str] | None = None) -> str:
-    """The name under which is remembered what a destination has had.
+    """Return the name under which the state remembers what a destination received.
 
-    ``otlp`` is the address that ``environ`` gives (default: the process's), ``otlp-file:PATH`` is absolute; all others
-    are what they are called. Raises `ConfigurationError`.
+    For ``otlp`` it is the address in ``environ`` (default: that of the process), for ``otlp-file:PATH`` the absolute
+    path, for all others their own name. Raises `ConfigurationError`.
     """
     if name.startswith("otlp-file:"):
         return f"otlp-file:{Path(name.removeprefix('otlp-file:')).expanduser().absolute()}"
@@ -226,7 +246,7 @@ def _from_url(text: str, scheme: str) -> OtlpSpec:
         raise UsageError(f"{shown} has a bad address: {error}", hint=f"write {scheme}://HOST:PORT") from None
     if "@" in url.netloc:
         raise UsageError(
-            f"{shown} holds a user name or password", hint="put credentials into OTEL_EXPORTER_OTLP_HEADERS"
+            f"{shown} contains a user name or password", hint="put credentials into OTEL_EXPORTER_OTLP_HEADERS"
         )
     if url.query or url.fragment:
         raise UsageError(f"{shown} has a query", hint="put tokens into OTEL_EXPORTER_OTLP_HEADERS")
@@ -243,12 +263,12 @@ def _from_url(text: str, scheme: str) -> OtlpSpec:
 
 
 def _shown(text: str) -> str:
-    """A text in quotes, as a message may show it."""
+    """Return a text in quotes, as a message may show it."""
     return repr(without_secrets(text))
 
 
 def without_secrets(text: str) -> str:
-    """A ``DEST`` that cannot be read, without what could be a password or a token."""
+    """Return a ``DEST`` that cannot be parsed without what could be a password or a token."""
     head, at, rest = text.rpartition("@")
-    visible = f"{head.partition('://')[0]}://***@{rest}" if at else text
+    visible = f"{head.partition('://')[0]}://{MASK}@{rest}" if at else text
     return visible.partition("?")[0]

@@ -1,17 +1,15 @@
-"""What a destination takes: asked without writing anything, and, where that is wanted, with one made-up span.
+"""Ask a destination what it accepts: without writing anything and, if that is wanted, with one made-up span.
 
-    nothing   an empty request, or a look at the file: reached, what was meant, credentials
-    size      OTLP alone: a request as large as a batch that holds no span, smaller ones until one is taken
-    sample    on request: one span as large and as old as those that will be sent, smaller ones until one is taken
+    nothing   an empty request, or an inspection: is it reachable, what was meant, are the credentials accepted?
+    size      if its server answers requests without spans: one as large as a batch, smaller ones until one is accepted
+    sample    on request: one span as large and as old as those that will be sent, smaller ones until one is accepted
 
-A question that is not answered ends the probe; nothing is tried again, and of the samples at most one is taken.
+A question that is not answered ends the probe; nothing is tried again, and of the samples at most one is accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 
@@ -24,7 +22,6 @@ from opentelemetry.trace import SpanContext
 from netra_otel_bridge.core.clock import NS_PER_MS
 from netra_otel_bridge.core.errors import (
     BridgeError,
-    ConfigurationError,
     DestinationMisconfigured,
     DestinationRefuses,
     DestinationUnauthorized,
@@ -40,43 +37,37 @@ from netra_otel_bridge.core.model.outcome import (
     SpanBatch,
     TooLarge,
 )
-from netra_otel_bridge.deliver import hints
-from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes
-from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MAX_BYTES, MIN_BYTES, batch_of
-from netra_otel_bridge.deliver.destination import Destination
-from netra_otel_bridge.deliver.otlp.client import OtlpGrpcDestination, OtlpHttpDestination
-from netra_otel_bridge.deliver.otlp.encode import encode_resource, varint
-from netra_otel_bridge.deliver.otlp.file import OtlpFileDestination
+from netra_otel_bridge.deliver.answers import no_answer
+from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MAX_BYTES, MIN_BYTES, batch_of, smaller_bytes
+from netra_otel_bridge.deliver.destination import AnswersEmpty, Destination, Inspects
+from netra_otel_bridge.deliver.otlp.encode import CHECK_FILLING, CHECK_SERVICE, random_digits
 from netra_otel_bridge.deliver.span_copy import SAMPLED
 
 EMPTY = SpanBatch((), (), 0)
 ANSWER_S = 12.0
-"""What one question gets to be answered; OTLP's own time-out is shorter by default."""
-SERVICE, SPAN_NAME = "netra-otel-bridge", "netra-otel-bridge check"
-_NOTE, _FILLING = "netra.bridge.check", "netra.bridge.check.filling"
-_OF_NOTHING = re.compile(r"raised (Index|Value|Type|ZeroDivision|Assertion)Error\b|raised StopIteration\b")
-"""What code may raise for want of a span alone."""
+"""Seconds within which a question must be answered; the timeout of OTLP itself is shorter by default."""
+SPAN_NAME = "netra-otel-bridge check"
+_NOTE = "netra.bridge.check"
 _LENGTHS_BYTES = 16
-"""How much longer the four lengths around a long text are than those around none."""
+"""By how much the four lengths around a long text are longer than those around an empty one."""
 _TOO_LARGE = "batches are split, and larger spans trimmed"
-_CUT = "lower batch_bytes to what it takes"
-_OTLP_UNKNOWN = "whether it takes large or old spans (check --send sends one), and keeps what it takes"
-_SPANS_UNKNOWN = "whether it takes spans at all (check --send sends one)"
-_FILE_UNKNOWN = "whether there is room for what will be written"
-_EXPORTER_UNKNOWN = (
-    "whether spans would arrive: an exporter need not connect for no spans, and may answer SUCCESS all the same"
-)
+_CUT = "lower batch_bytes to what it accepts"
+_AGE_UNKNOWN = "whether it accepts large or old spans (check --send sends one), and keeps what it accepts"
+_SPANS_UNKNOWN = "whether it accepts spans at all (check --send sends one)"
+_ARRIVAL_UNKNOWN = "whether spans would arrive: an exporter may not even connect for an empty batch, and return SUCCESS"
+_NOT_THESE = "it does not accept spans like these"
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a probe found: one line of what the destination ``said``, and what could not be known by asking.
+    """The result of a probe: one line of what the destination ``said``, and what asking could not find out.
 
-    One that is ``ok`` and not ``sure`` refused what holds no span, or cannot be asked: only a span would tell.
+    A destination that is ``ok`` and not ``sure`` rejected a request without spans, or cannot be asked: only a span would
+    tell.
 
-    ``exit_code`` is that of the error that a lane would end with now, and 0 where there is none. ``took_bytes`` is the
-    largest request that was taken, ``None`` if none was that says something about size; ``trace_id`` that of the
-    made-up span that was taken, 32 hex digits, else ``None``.
+    ``exit_code`` is that of the error with which a lane would end now, 0 if there is none. ``took_bytes`` is the largest
+    request that was accepted, ``None`` if none says anything about size; ``trace_id`` is that of the made-up span that
+    was accepted, 32 hex digits, else ``None``.
     """
 
     ok: bool
@@ -90,7 +81,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The made-up span to send: it begins at ``start_ns``, which is ``age`` (``24 h old``) at ``now_ns``."""
+    """The made-up span to send: it begins at ``start_ns`` and is ``age`` (``24 h old``) at ``now_ns``."""
 
     start_ns: int
     now_ns: int
@@ -102,8 +93,9 @@ async def probe(
 ) -> ProbeResult:
     """Ask a destination. Without ``sample`` nothing is written, created or changed there.
 
-    ``size_bytes`` is that of a full batch. OTLP is asked for it with a request without spans. A file is looked at. Any
-    other destination is handed an empty batch; what it answers proves little. Each question gets ``answer_s`` seconds.
+    ``size_bytes`` is that of a full batch. A destination that `AnswersEmpty` is asked for that size with a request
+    without spans; one that `Inspects` is inspected. Any other destination receives an empty batch, and its answer proves
+    little. Each question must be answered in ``answer_s`` seconds.
     """
     try:
         found = await _asked(destination, size_bytes, answer_s)
@@ -115,24 +107,22 @@ async def probe(
 
 
 async def _asked(destination: Destination, size_bytes: int, answer_s: float) -> ProbeResult:
-    match destination:
-        case OtlpFileDestination():
-            return _file(destination)
-        case OtlpGrpcDestination() | OtlpHttpDestination():
-            answer = await _answer(destination.send(EMPTY), answer_s)
-            if isinstance(answer, Delivered | PartlyRefused):
-                return await _sized(destination, size_bytes, answer_s)
-            return _result(answer, "", _OTLP_UNKNOWN)
-        case _:
-            answer = await _answer(destination.send(EMPTY), answer_s)
-            if isinstance(answer, Refused) and " raised " in answer.reason and not _OF_NOTHING.search(answer.reason):
-                said = f"{answer.reason}, given an empty batch"
-                return ProbeResult(False, said, _EXPORTER_UNKNOWN, DestinationRefuses.exit_code)
-            return _result(answer, "it answers SUCCESS to an empty batch, which is no proof", _EXPORTER_UNKNOWN)
+    if isinstance(destination, Inspects):
+        return await _inspected(destination, answer_s)
+    if isinstance(destination, AnswersEmpty):
+        answer = await _answer(destination.send_empty(0), answer_s)
+        if isinstance(answer, Delivered | PartlyRefused):
+            return await _sized(destination, size_bytes, answer_s)
+        return _result(answer, "", _AGE_UNKNOWN)
+    answer = await _answer(destination.send(EMPTY), answer_s)
+    if isinstance(answer, Refused) and answer.cause == "defect":
+        said = f"{answer.reason}, given an empty batch"
+        return ProbeResult(False, said, _ARRIVAL_UNKNOWN, DestinationRefuses.exit_code)
+    return _result(answer, "it returns SUCCESS for an empty batch, which is no proof", _ARRIVAL_UNKNOWN)
 
 
 def made_up_span(start_ns: int, size_bytes: int) -> SpanBatch:
-    """A batch of at most ``size_bytes`` with one span in a new trace, named `SPAN_NAME`, of the service `SERVICE`.
+    """Make a batch of at most ``size_bytes`` with one span in a new trace, named `SPAN_NAME`.
 
     It lasts 1 ms and is filled with random digits, which do not compress well: neither do images in a prompt.
     """
@@ -140,113 +130,98 @@ def made_up_span(start_ns: int, size_bytes: int) -> SpanBatch:
     context = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), False, SAMPLED)
 
     def batch(filling: str) -> SpanBatch:
-        attributes = {_NOTE: "a made-up span, sent by netra-otel-bridge check --send", _FILLING: filling}
+        attributes = {_NOTE: "a made-up span, sent by netra-otel-bridge check --send", CHECK_FILLING: filling}
         span = ReadableSpan(
-            SPAN_NAME, context, resource=Resource({"service.name": SERVICE}), attributes=attributes,
+            SPAN_NAME, context, resource=Resource({"service.name": CHECK_SERVICE}), attributes=attributes,
             start_time=start_ns, end_time=start_ns + NS_PER_MS, instrumentation_scope=InstrumentationScope(__package__),
         )  # fmt: skip
         return batch_of((span,))
 
-    return batch(_digits(size_bytes - batch("").size_bytes - _LENGTHS_BYTES))
+    return batch(random_digits(size_bytes - batch("").size_bytes - _LENGTHS_BYTES))
 
 
-def spanless_request(size_bytes: int) -> bytes:
-    """An ``ExportTraceServiceRequest`` of at most ``size_bytes`` that holds a resource and no span."""
-    room = size_bytes - len(SERVICE) - len(_FILLING) - 3 * _LENGTHS_BYTES
-    resource = encode_resource(Resource({"service.name": SERVICE, _FILLING: _digits(room)}))
-    return b"\x0a" + varint(len(resource)) + resource
-
-
-def _digits(count: int) -> str:
-    return os.urandom((max(count, 0) + 1) // 2).hex()[: max(count, 0)]
-
-
-def _file(destination: OtlpFileDestination) -> ProbeResult:
+async def _inspected(destination: Inspects, answer_s: float) -> ProbeResult:
     try:
-        asked = destination.check()
-    except ConfigurationError as error:
-        return ProbeResult(False, str(error), _FILE_UNKNOWN, error.exit_code)
-    if not asked:
-        unknown = "whether anyone reads it (check --send sends a span)"
-        return ProbeResult(
-            True, "a named pipe, which is not opened: that would end for who reads it", unknown, sure=False
-        )
-    return ProbeResult(True, "it may be written", _FILE_UNKNOWN)
+        async with asyncio.timeout(answer_s):
+            found = await destination.inspect()
+    except TimeoutError:
+        return _failed(no_answer("no answer", answer_s), "")
+    return ProbeResult(True, found.found, found.unknown, sure=found.sure)
 
 
-async def _sized(
-    destination: OtlpGrpcDestination | OtlpHttpDestination, size_bytes: int, answer_s: float
-) -> ProbeResult:
-    """What an OTLP server that takes an empty request says to one of ``size_bytes``."""
+async def _sized(destination: AnswersEmpty, size_bytes: int, answer_s: float) -> ProbeResult:
+    """Find the largest request without spans that a server accepts, at most ``size_bytes``."""
     too_large, cuts = "", 0
     while True:
-        body = spanless_request(size_bytes)
-        asked = f"a request of {_size(len(body))} without spans"
-        match answer := await _answer(destination.send_request(body, 0), answer_s):
+        asked = f"a request of {_size(size_bytes)} without spans"
+        answer = await _answer(destination.send_empty(size_bytes), answer_s)
+        match answer:
             case Delivered() | PartlyRefused():
-                return ProbeResult(True, f"it takes {asked}{too_large}", _OTLP_UNKNOWN, took_bytes=len(body))
-            case TooLarge(reason) if size_bytes > MIN_BYTES:
-                too_large = too_large or f", and none of {_size(len(body))} ({reason}): {_TOO_LARGE}"
-                size_bytes = _smaller(len(body), reason)
-            case Retry(reason) if is_cut(reason) and size_bytes > CUT_BYTES and cuts < CUTS - 1:
+                return ProbeResult(True, f"it accepts {asked}{too_large}", _AGE_UNKNOWN, took_bytes=size_bytes)
+            case TooLarge(reason, limit_bytes) if size_bytes > MIN_BYTES:
+                too_large = too_large or f", and none of {_size(size_bytes)} ({reason}): {_TOO_LARGE}"
+                size_bytes = _smaller(size_bytes, limit_bytes)
+            case Retry(_, _, True) if size_bytes > CUT_BYTES and cuts < CUTS - 1:
                 cuts += 1
-            case Retry(reason) if is_cut(reason) and size_bytes > CUT_BYTES:
+            case Retry(reason, _, True) if size_bytes > CUT_BYTES:
                 cuts = 0
-                too_large = too_large or f", and the connection is cut at {_size(len(body))} ({reason}): {_CUT}"
-                size_bytes = _smaller(len(body))
+                too_large = too_large or f", and the connection is cut at {_size(size_bytes)} ({reason}): {_CUT}"
+                size_bytes = _smaller(size_bytes)
             case TooLarge(reason) | Refused(reason):
-                said = f"it takes an empty request, and refuses {asked} ({reason})"
+                said = f"it accepts an empty request, and rejects {asked} ({reason})"
                 return ProbeResult(True, said, _SPANS_UNKNOWN, sure=False)
             case Retry() | Misconfigured():
-                failed = _failed(answer, _OTLP_UNKNOWN)
-                return replace(failed, said=f"it takes an empty request; {asked}: {failed.said}")
+                failed = _failed(answer, _AGE_UNKNOWN)
+                return replace(failed, said=f"it accepts an empty request; {asked}: {failed.said}")
 
 
 async def _sent(
     destination: Destination, found: ProbeResult, size_bytes: int, sample: Sample, answer_s: float
 ) -> ProbeResult:
-    """Send the sample, as large as was found to be taken, and smaller while it is refused."""
+    """Send the sample, as large as was found to be accepted, and smaller while it is rejected."""
     first = ""
     size_bytes = found.took_bytes or size_bytes
     while True:
         batch = made_up_span(sample.start_ns, size_bytes)
         asked = f"a span of {_size(batch.size_bytes)}, {sample.age}"
-        match answer := await _answer(destination.send(batch), answer_s):
+        answer = await _answer(destination.send(batch), answer_s)
+        match answer:
             case Delivered(warning):
-                return _taken(destination, found, batch, asked + (f" ({warning})" if warning else "") + first)
-            case TooLarge(reason) if size_bytes > MIN_BYTES:
+                return _accepted(destination, found, batch, asked + (f" ({warning})" if warning else "") + first)
+            case TooLarge(reason, limit_bytes) if size_bytes > MIN_BYTES:
                 first = first or f", and none of {_size(batch.size_bytes)} ({reason}): {_TOO_LARGE}"
-                size_bytes = _smaller(batch.size_bytes, reason)
+                size_bytes = _smaller(batch.size_bytes, limit_bytes)
             case Refused(reason) | PartlyRefused(_, reason) if size_bytes > MIN_BYTES:
                 first = first or f", and none of {_size(batch.size_bytes)} ({reason}): such spans become dead letters"
                 size_bytes = _smaller(batch.size_bytes)
-            case TooLarge(reason) | Refused(reason) | PartlyRefused(_, reason):
+            case TooLarge() | Refused() | PartlyRefused():
                 young = made_up_span(sample.now_ns, size_bytes)
-                answer = await _answer(destination.send(young), answer_s)
-                return _refused(found, asked, reason, young if isinstance(answer, Delivered) else None)
+                of_now = await _answer(destination.send(young), answer_s)
+                return _rejected(found, asked, answer, young if isinstance(of_now, Delivered) else None)
             case Retry() | Misconfigured():
                 failed = _failed(answer, "whether the span arrived all the same")
                 return replace(failed, said=f"{found.said}; {asked}: {failed.said}", took_bytes=found.took_bytes)
 
 
-def _taken(destination: Destination, found: ProbeResult, batch: SpanBatch, what: str) -> ProbeResult:
+def _accepted(destination: Destination, found: ProbeResult, batch: SpanBatch, what: str) -> ProbeResult:
     trace_id = _trace_id(batch)
-    match destination:
-        case OtlpFileDestination():
-            said, unknown = f"took {what}, as its last line", found.unknown
-        case OtlpGrpcDestination() | OtlpHttpDestination():
-            said, unknown = f"took {what}", f"whether it keeps the span, and finds it at its age: trace {trace_id}"
-        case _:
-            said, unknown = f"it answers SUCCESS to {what}, which is no proof", f"whether it arrived: trace {trace_id}"
-            found = replace(found, said="")
+    if isinstance(destination, Inspects):
+        said, unknown = f"accepted {what}", found.unknown
+    elif isinstance(destination, AnswersEmpty):
+        said, unknown = f"accepted {what}", f"whether it keeps the span, and finds it at its age: trace {trace_id}"
+    else:
+        said, unknown = f"it returns SUCCESS for {what}, which is no proof", f"whether it arrived: trace {trace_id}"
+        found = replace(found, said="")
     said = "; ".join(filter(None, (found.said, said)))
     return replace(found, said=said, unknown=unknown, sure=True, took_bytes=batch.size_bytes, trace_id=trace_id)
 
 
-def _refused(found: ProbeResult, what: str, reason: str, young: SpanBatch | None) -> ProbeResult:
-    """``what`` is refused at any size. ``young`` is the same of now, where that was taken: then it is the age."""
-    why = hints.of_refused(reason) if young is None else "it does not take spans that old, and took one of now"
-    said = f"{found.said}; it refuses even {what} ({reason}): {why}; they become dead letters"
+def _rejected(
+    found: ProbeResult, what: str, answer: TooLarge | Refused | PartlyRefused, young: SpanBatch | None
+) -> ProbeResult:
+    """Describe a sample that is rejected at any size; ``young`` is one of now, if that was accepted: then it is the age."""
+    why = answer.hint or _NOT_THESE if young is None else "it does not accept spans that old, and accepted one of now"
+    said = f"{found.said}; it rejects even {what} ({answer.reason}): {why}; they become dead letters"
     trace_id = None if young is None else _trace_id(young)
     return replace(
         found, ok=False, sure=True, said=said, unknown="", exit_code=DestinationRefuses.exit_code, trace_id=trace_id
@@ -257,9 +232,8 @@ def _trace_id(batch: SpanBatch) -> str:
     return f"{batch.spans[0].context.trace_id:032x}"
 
 
-def _smaller(sent_bytes: int, reason: str = "") -> int:
-    """The size to try next: what the refusal names, else half, as `Sender` learns it."""
-    return max(named_limit_bytes(reason, sent_bytes) or sent_bytes // 2, MIN_BYTES)
+def _smaller(sent_bytes: int, limit_bytes: int | None = None) -> int:
+    return max(smaller_bytes(sent_bytes, limit_bytes), MIN_BYTES)
 
 
 def _result(outcome: Outcome, yes: str, unknown: str) -> ProbeResult:
@@ -267,25 +241,21 @@ def _result(outcome: Outcome, yes: str, unknown: str) -> ProbeResult:
         case Delivered() | PartlyRefused():
             return ProbeResult(True, yes, unknown)
         case TooLarge(reason) | Refused(reason):
-            said = f"it answers, and takes no request without spans ({reason})"
+            said = f"it answers, and accepts no request without spans ({reason})"
             return ProbeResult(True, said, _SPANS_UNKNOWN, sure=False)
         case Retry() | Misconfigured():
             return _failed(outcome, unknown)
 
 
 def _failed(outcome: Retry | Misconfigured, unknown: str) -> ProbeResult:
-    """The line of an answer that would hold or end a lane, with what to do."""
+    """Describe an answer that would hold or end a lane, with what to do."""
+    said = f"{outcome.reason} ({outcome.hint})" if outcome.hint else outcome.reason
     match outcome:
-        case Retry(reason):
-            do = hints.of_retry(reason)
-            said = f"{reason} ({do})" if do else reason
+        case Retry():
             return ProbeResult(False, said, unknown, DestinationUnavailable.exit_code)
-        case Misconfigured(reason, True):
-            said = f"refuses the credentials: {reason} (set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it)"
-            return ProbeResult(False, said, unknown, DestinationUnauthorized.exit_code)
-        case Misconfigured(reason):
-            do = hints.of_misconfigured(reason)
-            said = f"{reason} ({do})" if do else reason
+        case Misconfigured(unauthorized=True):
+            return ProbeResult(False, f"rejects the credentials: {said}", unknown, DestinationUnauthorized.exit_code)
+        case Misconfigured():
             return ProbeResult(False, said, unknown, DestinationMisconfigured.exit_code)
 
 
@@ -294,11 +264,11 @@ async def _answer(asking: Awaitable[Outcome], answer_s: float) -> Outcome:
         async with asyncio.timeout(answer_s):
             return await asking
     except TimeoutError:
-        return Retry(f"no answer in {answer_s:g} s")
+        return no_answer("no answer", answer_s)
 
 
 def _size(size_bytes: int) -> str:
-    """``512 B``, ``3.4 kB``, ``12.0 MB``."""
+    """Return ``512 B``, ``3.4 kB`` or ``12.0 MB``."""
     if size_bytes < 1000:
         return f"{size_bytes} B"
     return f"{size_bytes / 1000:.1f} kB" if size_bytes < 999_950 else f"{size_bytes / 1_000_000:.1f} MB"

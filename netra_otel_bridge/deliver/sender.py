@@ -1,11 +1,11 @@
-"""From a batch to an answer for every span in it: wait, halve, bisect, trim; the destination only says what it is asked.
+"""Send a batch until every span in it is answered: wait, halve, bisect, trim. The destination only answers requests.
 
-    Retry          the same batch again, after a growing wait; halved where it seems that it is cut off for its size
-    TooLarge       two halves by size; a single span is trimmed, and dead when there is nothing left to trim
+    Retry          the same batch again, after a growing delay; halved if it seems to be cut off for its size
+    TooLarge       two halves by size; a single span is trimmed, and dead if there is nothing left to trim
     Refused        two halves, whole traces first; a single span is dead, and so is the rest of a trace that is full
-    Misconfigured  the lane ends, or, where it is patient, waits as long as it may
+    Misconfigured  the lane ends; a patient sender waits for as long as it takes
 
-Memory is bounded by the batch: its parts, and what is kept of full traces.
+Memory is bounded by the batch: its parts, and the ids of full traces.
 """
 
 from __future__ import annotations
@@ -33,35 +33,27 @@ from netra_otel_bridge.core.model.outcome import (
     SpanBatch,
     TooLarge,
 )
-from netra_otel_bridge.deliver import hints
-from netra_otel_bridge.deliver.answers import is_cut, named_limit_bytes, names_full_trace
 from netra_otel_bridge.deliver.batching import (
     CUT_BYTES,
     CUTS,
-    MIN_BYTES,
     Batch,
     Item,
     Owner,
     batch_of,
     halves_by_size,
     halves_by_trace,
+    smaller_bytes,
 )
-from netra_otel_bridge.deliver.destination import Destination
-from netra_otel_bridge.deliver.otlp.client import OtlpGrpcDestination, OtlpHttpDestination
+from netra_otel_bridge.deliver.destination import AnswersEmpty, Destination
+from netra_otel_bridge.deliver.limits import RejectionRate, SizeLimit
 from netra_otel_bridge.deliver.otlp.encode import ids_of
 from netra_otel_bridge.deliver.trim import MAX_TRIMS, trim
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-REFUSED_SHARE = 0.2
-REFUSED_AT_LEAST = 100
-"""More than a fifth refused, and at least this many: the destination does not want this kind of span; stop."""
-WINDOW_SPANS = 10_000
-"""When so many were answered, both counts are halved: the share is that of lately, not of a year."""
-RAISED_AFTER = 8
-"""Batches near a limit that was only inferred, after which twice as much is tried; twice as many each time it is cut."""
 _MAX_FULL_TRACES = 10_000
+_UNWANTED_HINT = "it does not accept spans like these"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +91,7 @@ class Answer(Generic[Owner]):
 
 @dataclass(frozen=True, slots=True)
 class _Part(Generic[Owner]):
-    """What is still to be sent of a batch. ``request`` differs from that of ``whole`` once its one span was trimmed."""
+    """A part of a batch that is still to be sent. ``request`` differs from that of ``whole`` once its one span was trimmed."""
 
     whole: Batch[Owner]
     request: SpanBatch
@@ -111,14 +103,13 @@ class _Part(Generic[Owner]):
 
 
 class Sender:
-    """Sends batches to one destination until each span is delivered, refused or dead.
+    """Sends batches to one destination until each span is delivered, rejected or dead.
 
     A ``patient`` sender never gives up on a destination that is away or misconfigured: it waits, tries the same batch
-    again, and calls ``on_retry(reason, delay_s)`` before each wait. ``on_recovered()`` is called when the answer after
-    one wait or several has come, ``on_warning(text)`` when a batch was taken with a warning.
+    again, and calls ``on_retry(reason, delay_s)`` before each delay. It calls ``on_recovered()`` when an answer comes
+    after one or more delays, and ``on_warning(text)`` when a batch was accepted with a warning.
 
-    ``limit_bytes`` is what the destination was learnt to take in one request, for `Batcher.limit`; ``None`` as long as
-    nothing was too large. Where that was only inferred from connections that were cut, it is raised again.
+    ``stops_when_refused`` says whether `send` ends with an error where the destination rejects too much.
     """
 
     def __init__(
@@ -133,7 +124,6 @@ class Sender:
         on_recovered: Callable[[], None] = lambda: None,
         on_warning: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.limit_bytes: int | None = None
         self._destination = destination
         self._backoff = backoff
         self._clock = clock
@@ -142,74 +132,78 @@ class Sender:
         self._stops_when_refused = stops_when_refused
         self._on_recovered = on_recovered
         self._on_warning = on_warning
-        self._answered = 0
-        self._refused = 0
-        self._full: set[int] = set()
-        self._is_inferred = False
-        self._was_raised = False
-        self._near_limit = 0
-        self._raised_after = RAISED_AFTER
-        self._waits = False
-        self._stopping = False
+        self._size = SizeLimit()
+        self._rate = RejectionRate()
+        self._full_traces: set[int] = set()
+        self._is_waiting = False
+        self._is_draining = False
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The largest request that the destination accepts, for `Batcher.limit`; ``None`` if nothing was too large."""
+        return self._size.limit_bytes
 
     async def send(self, batch: Batch[Owner], answer: Answer[Owner]) -> None:
         """Fill in ``answer`` for every item of ``batch``, as far as it goes.
 
-        Raises `DestinationRefuses` when more than a fifth of the spans answered lately was refused, unless it is not to
+        Raises `DestinationRefuses` when more than a fifth of the spans answered lately was rejected, unless told not to
         (``stops_when_refused``); unless patient, also `DestinationUnavailable` after the last attempt,
         `DestinationUnauthorized` and `DestinationMisconfigured`. ``answer`` then says what came before.
         """
         waiting = [_Part(batch, batch.request)]
         while waiting:
-            self._stop_here()
+            self._stop_if_draining()
             part = waiting.pop()
-            outcome = await self._outcome(part.request)
-            single = len(part.items) == 1
-            match outcome:
+            is_single = len(part.items) == 1
+            match outcome := await self._final_outcome(part.request):
                 case Delivered(warning):
                     if warning:
                         self._on_warning(warning)
-                    self._delivered(answer, part)
-                case PartlyRefused(refused, reason) if refused >= len(part.items):
-                    self._dead(answer, part, reason)
+                    self._accepted(answer, part)
+                case PartlyRefused(refused) if refused >= len(part.items):
+                    self._dead(answer, part, outcome)
                 case PartlyRefused(refused, reason):
-                    answer.problems.append(f"{refused} of {len(part.items)} spans of a batch were refused: {reason}")
-                    self._delivered(answer, part, refused, reason)
-                case TooLarge(reason) if single:
-                    smaller = _trimmed(part, reason)
+                    answer.problems.append(f"{refused} of {len(part.items)} spans of a batch were rejected: {reason}")
+                    self._accepted(answer, part, outcome)
+                case TooLarge(_, limit_bytes) if is_single:
+                    smaller = _trimmed(part, limit_bytes)
                     if smaller is None:
-                        self._dead(answer, part, reason)
+                        self._dead(answer, part, outcome)
                     else:
                         waiting.append(smaller)
-                case TooLarge(reason):
-                    self._learn(part.request.size_bytes, reason)
+                case TooLarge(_, limit_bytes):
+                    self._size.too_large(part.request.size_bytes, limit_bytes)
                     waiting += [_Part(half, half.request) for half in reversed(halves_by_size(part.whole))]
-                case Refused(reason) if single or self._is_full(part, reason):
-                    self._dead(answer, part, reason)
+                case Retry():
+                    self._size.too_large(part.request.size_bytes, None, inferred=True)
+                    waiting += [_Part(half, half.request) for half in reversed(halves_by_size(part.whole))]
+                case Refused() if is_single or self._is_full(part, outcome):
+                    self._dead(answer, part, outcome)
                 case Refused():
                     waiting += [_Part(half, half.request) for half in reversed(halves_by_trace(part.whole))]
 
     async def drain(self, sending: asyncio.Future[None], seconds: float) -> None:
-        """Let the `send` that is under way get the answer to its present request, for at most ``seconds``; then end it.
+        """Give the `send` in flight at most ``seconds`` to have its present request answered, then end it.
 
-        A back-off wait ends at once, and that `send` makes no other request. How it ended is not raised.
+        A delay ends at once, and that `send` makes no other request. How it ended is not raised.
         """
-        self._stopping = True
+        self._is_draining = True
         try:
-            if not self._waits:
+            if not self._is_waiting:
                 await asyncio.wait({sending}, timeout=seconds)
         finally:
             sending.cancel()
         await asyncio.wait({sending})
-        self._stopping = False
+        self._is_draining = False
         if not sending.cancelled():
             sending.exception()
 
-    def _stop_here(self) -> None:
-        if self._stopping:
+    def _stop_if_draining(self) -> None:
+        if self._is_draining:
             raise asyncio.CancelledError
 
-    async def _outcome(self, batch: SpanBatch) -> Delivered | PartlyRefused | TooLarge | Refused:
+    async def _final_outcome(self, batch: SpanBatch) -> Delivered | PartlyRefused | TooLarge | Refused | Retry:
+        """Ask until the answer is final. `Retry` is final where the connection is cut for the size of the batch."""
         attempt = cuts = 0
         while True:
             outcome = await self._ask(batch)
@@ -218,32 +212,31 @@ class Sender:
                     if attempt:
                         self._on_recovered()
                     return outcome
-                case Retry(reason, after_s):
-                    cuts = cuts + 1 if is_cut(reason) else 0
+                case Retry(reason, after_s, is_cut):
+                    cuts = cuts + 1 if is_cut else 0
                     if cuts >= CUTS and await self._is_cut_for_its_size(batch):
                         self._on_recovered()
-                        return TooLarge(reason)
+                        return outcome
                     if not self._patient and attempt + 1 >= self._backoff.attempts:
-                        raise self._unavailable(batch, attempt + 1, reason)
+                        raise self._unavailable(batch, attempt + 1, outcome)
                     delay_s = self._backoff.delay_s(attempt, after_s)
-                case Misconfigured(reason):
-                    error = self._misconfigured(outcome)
+                case Misconfigured(reason, _, hint):
                     if not self._patient:
-                        raise error
-                    reason, delay_s = f"{reason} ({error.hint})" if error.hint else reason, self._backoff.max_s
+                        raise self._misconfigured(outcome)
+                    reason, delay_s = f"{reason} ({hint})" if hint else reason, self._backoff.max_s
                 case _:
                     assert_never(outcome)
             attempt += 1
-            self._stop_here()
+            self._stop_if_draining()
             self._on_retry(reason, delay_s)
-            self._waits = True
+            self._is_waiting = True
             try:
                 await self._clock.sleep(delay_s)
             finally:
-                self._waits = False
+                self._is_waiting = False
 
     async def _ask(self, batch: SpanBatch) -> Outcome:
-        """One request. To a patient sender a destination that stops the lane (a disk that is full) is one to wait for."""
+        """Make one request. A patient sender also waits for a destination that stops the lane (a disk that is full)."""
         try:
             return await self._destination.send(batch)
         except DestinationUnavailable as error:
@@ -252,116 +245,87 @@ class Sender:
             return Retry(str(error))
 
     async def _is_cut_for_its_size(self, batch: SpanBatch) -> bool:
-        """Whether a batch can be halved, and what cuts the connection on it answers a request without spans."""
+        """Return whether a batch can be halved, and the destination, which cuts it off, answers a request without spans."""
         if len(batch.spans) == 1 or batch.size_bytes <= CUT_BYTES:
             return False
-        self._stop_here()
-        match self._destination:
-            case OtlpGrpcDestination() | OtlpHttpDestination():
-                return not isinstance(await self._destination.send_request(b"", 0), Retry | Misconfigured)
-        return False
+        self._stop_if_draining()
+        if not isinstance(self._destination, AnswersEmpty):
+            return False
+        return not isinstance(await self._destination.send_empty(0), Retry | Misconfigured)
 
-    def _unavailable(self, batch: SpanBatch, tries: int, reason: str) -> DestinationError:
+    def _unavailable(self, batch: SpanBatch, attempts: int, outcome: Retry) -> DestinationError:
         return DestinationUnavailable(
-            f"{self._destination.name}: did not take a batch of {len(batch.spans)} spans in {tries} tries: {reason}",
-            hint=hints.of_retry(reason),
+            f"{self._destination.name}: did not accept a batch of {len(batch.spans)} spans in {attempts} attempts: "
+            f"{outcome.reason}",
+            hint=outcome.hint,
         )
 
     def _misconfigured(self, outcome: Misconfigured) -> DestinationError:
         name = self._destination.name
         if outcome.unauthorized:
-            return DestinationUnauthorized(
-                f"{name}: refuses the credentials: {outcome.reason}",
-                hint="set OTEL_EXPORTER_OTLP_HEADERS, or ask who runs it",
-            )
-        return DestinationMisconfigured(f"{name}: {outcome.reason}", hint=hints.of_misconfigured(outcome.reason))
+            return DestinationUnauthorized(f"{name}: rejects the credentials: {outcome.reason}", hint=outcome.hint)
+        return DestinationMisconfigured(f"{name}: {outcome.reason}", hint=outcome.hint)
 
-    def _delivered(self, answer: Answer[Owner], part: _Part[Owner], refused: int = 0, reason: str = "") -> None:
-        """Count a part that was taken, but for ``refused`` of its spans.
+    def _accepted(self, answer: Answer[Owner], part: _Part[Owner], partly: PartlyRefused | None = None) -> None:
+        """Count a part that was accepted, except for the spans of a partial success.
 
-        If these are the refusals that end the work, the part does not count as answered: nobody knows which of its spans
-        are missing, and once the destination is repaired all of them are to be sent again.
+        If these rejections end the work, the part does not count as answered: nobody knows which of its spans are
+        missing, and once the destination is repaired all of them are to be sent again.
         """
+        refused = partly.refused if partly else 0
         answer.refused += refused
         answer.delivered += len(part.items) - refused
-        if refused < len(part.items):
-            answer.size_bytes += part.request.size_bytes
-            if part.trims:
-                answer.trimmed += 1
-                answer.problems.append(
-                    f"span {_name(part.items[0].encoded)} was too large and was trimmed from {part.whole.request.size_bytes} "
-                    f"to {part.request.size_bytes} bytes"
-                )
-        self._was_taken(part.request.size_bytes)
-        self._watch(len(part.items), refused, reason)
+        answer.size_bytes += part.request.size_bytes
+        if part.trims:
+            answer.trimmed += 1
+            answer.problems.append(
+                f"span {_name(part.items[0].encoded)} was too large and was trimmed from "
+                f"{part.whole.request.size_bytes} to {part.request.size_bytes} bytes"
+            )
+        self._size.accepted(part.request.size_bytes)
+        self._count(len(part.items), refused, partly)
         answer.accepted += part.items
 
-    def _dead(self, answer: Answer[Owner], part: _Part[Owner], reason: str) -> None:
-        """Count a part that will never be taken. The rest of a full trace counts as one refusal: it is one cause."""
+    def _dead(self, answer: Answer[Owner], part: _Part[Owner], outcome: PartlyRefused | TooLarge | Refused) -> None:
+        """Count a part that will never be accepted. The rest of a full trace counts as one rejection: it has one cause."""
+        reason, is_full = outcome.reason, _names_full_trace(outcome)
         answer.dead += [Dead(item, reason) for item in part.items]
-        answer.problems += [f"span {_name(item.encoded)} was refused: {reason}" for item in part.items]
-        if names_full_trace(reason):
-            if len(self._full) >= _MAX_FULL_TRACES:
-                self._full.clear()
-            self._full.add(ids_of(part.items[0].encoded)[0])
-        count = 1 if names_full_trace(reason) else len(part.items)
-        self._watch(count, count, reason)
+        answer.problems += [f"span {_name(item.encoded)} was rejected: {reason}" for item in part.items]
+        if is_full:
+            if len(self._full_traces) >= _MAX_FULL_TRACES:
+                self._full_traces.clear()
+            self._full_traces.add(ids_of(part.items[0].encoded)[0])
+        count = 1 if is_full else len(part.items)
+        self._count(count, count, outcome)
 
-    def _is_full(self, part: _Part[Owner], reason: str) -> bool:
-        """Whether all spans of the part belong to one trace that has grown too large for one span more already."""
+    def _is_full(self, part: _Part[Owner], outcome: Refused) -> bool:
+        """Return whether all spans of the part belong to one trace that was rejected for its size before."""
         traces = {ids_of(item.encoded)[0] for item in part.items}
-        return len(traces) == 1 and traces <= self._full and names_full_trace(reason)
+        return len(traces) == 1 and traces <= self._full_traces and _names_full_trace(outcome)
 
-    def _watch(self, answered: int, refused: int, reason: str) -> None:
-        """Stop where too large a share of what was answered lately was refused."""
-        self._answered += answered
-        self._refused += refused
-        is_unwanted = self._refused >= REFUSED_AT_LEAST and self._refused > REFUSED_SHARE * self._answered
-        if is_unwanted and self._stops_when_refused:
+    def _count(self, answered: int, rejected: int, outcome: PartlyRefused | TooLarge | Refused | None) -> None:
+        """Stop if too large a share of the spans answered lately was rejected, ``outcome`` being the last rejection."""
+        if self._rate.add(answered, rejected) and self._stops_when_refused and outcome is not None:
             raise DestinationRefuses(
-                f"{self._destination.name}: refused {self._refused} of the last {self._answered} spans, "
-                f"the last one for: {reason}",
-                hint=f"{hints.of_refused(reason)}; nothing more was sent",
+                f"{self._destination.name}: rejected {self._rate.rejected} of the last {self._rate.answered} spans; "
+                f"the last reason was: {outcome.reason}",
+                hint=f"{outcome.hint or _UNWANTED_HINT}; nothing more was sent",
             )
-        if self._answered >= WINDOW_SPANS:
-            self._answered //= 2
-            self._refused //= 2
-
-    def _learn(self, size_bytes: int, reason: str) -> None:
-        """Remember what is too large: the limit that the destination names, else half of what was sent."""
-        limit = max(named_limit_bytes(reason, size_bytes) or size_bytes // 2, MIN_BYTES)
-        self.limit_bytes = min(limit, self.limit_bytes or limit)
-        self._is_inferred = is_cut(reason)
-        self._near_limit = 0
-        if self._was_raised:
-            self._raised_after *= 2
-            self._was_raised = False
-
-    def _was_taken(self, size_bytes: int) -> None:
-        """Raise a limit again that connections were cut for: that may have had another reason, and pass."""
-        if not self._is_inferred or self.limit_bytes is None:
-            return
-        self.limit_bytes = max(self.limit_bytes, size_bytes)
-        is_near = 4 * size_bytes > 3 * self.limit_bytes
-        if is_near and self._was_raised:
-            self._raised_after, self._was_raised = RAISED_AFTER, False
-        self._near_limit += is_near
-        if self._near_limit >= self._raised_after:
-            self.limit_bytes *= 2
-            self._near_limit = 0
-            self._was_raised = True
 
 
-def _trimmed(part: _Part[Owner], reason: str) -> _Part[Owner] | None:
-    """The part with its one span cut to the limit that the destination names, else to half of its size.
+def _names_full_trace(outcome: PartlyRefused | TooLarge | Refused) -> bool:
+    return not isinstance(outcome, TooLarge) and outcome.cause == "full trace"
 
-    ``None`` when that was done `MAX_TRIMS` times, or there is nothing left to cut.
+
+def _trimmed(part: _Part[Owner], limit_bytes: int | None) -> _Part[Owner] | None:
+    """Return the part with its one span cut to the limit that the destination named, else to half of its size.
+
+    ``None`` if that was done `MAX_TRIMS` times, or nothing is left to cut.
     """
     if part.trims >= MAX_TRIMS:
         return None
     size_bytes = part.request.size_bytes
-    limit = named_limit_bytes(reason, size_bytes) or size_bytes // 2
-    span = trim(part.request.spans[0], size_bytes - limit)
+    span = trim(part.request.spans[0], size_bytes - smaller_bytes(size_bytes, limit_bytes))
     return None if span is None else _Part(part.whole, batch_of((span,)), part.trims + 1)
 
 

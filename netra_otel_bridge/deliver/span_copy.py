@@ -1,7 +1,7 @@
-"""Spans made from other spans, or read back: everything that OTLP carries, exactly as it was.
+"""Spans copied from other spans or read back, with everything that OTLP carries exactly as it was.
 
-The SDK's own classes count what was dropped in private containers, and before 1.42 drop values that OTLP has (bytes,
-nested values). These carry both as they are given.
+The classes of the SDK count what was dropped in private containers, and before 1.42 drop values that OTLP has (bytes,
+nested values). These classes keep both as given.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, TraceFlags
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-"""What conversion gives every span; OTLP does not carry it."""
+"""Conversion sets this on every span; OTLP does not carry it."""
 
 
 class RebuiltSpan(ReadableSpan):
-    """A span whose counts of what was dropped are given."""
+    """A span with given counts of what was dropped."""
 
     def __init__(
         self, name: str, *, dropped_attributes: int, dropped_events: int, dropped_links: int, **fields: Any
@@ -41,7 +41,7 @@ class RebuiltSpan(ReadableSpan):
 
 
 class RebuiltEvent(Event):
-    """An event whose count of dropped attributes is given."""
+    """An event with a given count of dropped attributes."""
 
     def __init__(self, name: str, attributes: Mapping[str, Any], timestamp_ns: int, dropped_attributes: int) -> None:
         super().__init__(name, attributes, timestamp_ns)
@@ -53,7 +53,7 @@ class RebuiltEvent(Event):
 
 
 class RebuiltLink(Link):
-    """A link whose count of dropped attributes is given."""
+    """A link with a given count of dropped attributes."""
 
     def __init__(self, context: SpanContext, attributes: Mapping[str, Any], dropped_attributes: int) -> None:
         super().__init__(context, attributes)
@@ -65,7 +65,7 @@ class RebuiltLink(Link):
 
 
 class RebuiltResource(Resource):
-    """A resource with any values that OTLP has. Equal ones count as one in a request, as the SDK's do."""
+    """A resource with any values that OTLP has. Equal resources count as one in a request, as those of the SDK do."""
 
     def __init__(self, attributes: Mapping[str, Any], schema_url: str) -> None:
         super().__init__({}, schema_url)
@@ -85,7 +85,7 @@ def with_content(
     links: Sequence[Mapping[str, Any]],
     status: Status,
 ) -> ReadableSpan:
-    """The same span with another status and other attributes; ``events`` and ``links`` are those of each of its own."""
+    """Copy a span with another status and other attributes; ``events`` and ``links`` are the attributes of each of them."""
     return RebuiltSpan(
         span.name,
         context=span.get_span_context(),

@@ -1,9 +1,8 @@
-"""A span that is too large for a destination: its longest texts are shortened, and that is marked.
+"""Shorten the longest texts of a span that is too large for a destination, and mark them.
 
-Only values lose anything (of attributes of the span, its events and links, and the status message), the longest first;
-ids, names, keys, times, types and the number of things stay. A shortened text ends with ``…``; the span's
-``netra.bridge.notes`` then names it as ``trimmed:KEY``, ``trimmed:events.KEY``, ``trimmed:links.KEY`` or
-``trimmed:status``.
+Only values are shortened, the longest first: of attributes of the span, its events and links, and the status message.
+Ids, names, keys, times, types and the number of events and links stay. A shortened text ends with ``…``, and
+``netra.bridge.notes`` names it as ``trimmed:KEY``, ``trimmed:events.KEY``, ``trimmed:links.KEY`` or ``trimmed:status``.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from netra_otel_bridge.deliver.batching import batch_of
 from netra_otel_bridge.deliver.span_copy import with_content
 
 KEEP_BYTES = 256
-"""Texts of this length are not shortened: what is too large for another reason is not made useless first."""
+"""Texts of this length are not shortened: a span that is too large for another reason stays useful."""
 MAX_TRIMS = 6
-"""How often one span is cut, each time to what was asked for or as far as texts allow."""
+"""The most times that one span is cut, each time to the size asked for or as far as its texts allow."""
 _MARK = "…"
 _MAX_NOTES = 16
 _MAX_KEY_CHARS = 60
 _NOTES_BYTES = 2048
-"""What `_MAX_NOTES` notes take at most, with some room."""
+"""An upper bound of the size of `_MAX_NOTES` notes."""
 
 
 def trimmed_to(batch: SpanBatch, limit_bytes: int) -> SpanBatch | None:
-    """A batch of one span, cut until it takes ``limit_bytes`` at most; ``None`` where there is not enough to cut."""
+    """Cut a batch of one span to ``limit_bytes`` at most; return ``None`` if there is not enough to cut."""
     for _ in range(MAX_TRIMS):
         if batch.size_bytes <= limit_bytes:
             return batch
@@ -43,9 +42,9 @@ def trimmed_to(batch: SpanBatch, limit_bytes: int) -> SpanBatch | None:
 
 
 def trim(span: ReadableSpan, excess_bytes: int) -> ReadableSpan | None:
-    """The span with an encoding that is at least ``excess_bytes`` smaller, or as small as shortening texts makes it.
+    """Return the span with an encoding that is at least ``excess_bytes`` smaller, or as small as shorter texts make it.
 
-    ``None`` where no text is left that is longer than `KEEP_BYTES`. What was noted before stays, once.
+    ``None`` if no text is longer than `KEEP_BYTES`. Earlier notes stay, each once.
     """
     limit = _level([size for size in _sizes(span) if size > KEEP_BYTES], excess_bytes + _NOTES_BYTES)
     if limit is None:
@@ -62,7 +61,7 @@ def trim(span: ReadableSpan, excess_bytes: int) -> ReadableSpan | None:
 
 
 class _Cut:
-    """Shortens what is longer than ``limit_bytes``, and remembers under which keys that was."""
+    """Shortens values longer than ``limit_bytes``, and remembers their keys."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -81,7 +80,7 @@ class _Cut:
 
     @property
     def notes(self) -> list[str]:
-        """One for each key, those that lost most first."""
+        """One note for each key, the keys that lost most first."""
         return sorted(self._notes, key=lambda note: -self._notes[note])[:_MAX_NOTES]
 
     def _shorten(self, value: Any) -> Any:
@@ -100,7 +99,7 @@ class _Cut:
 
 
 def _level(sizes: list[int], excess_bytes: int) -> int | None:
-    """The length to which the longest of ``sizes`` are cut to save ``excess_bytes``; at least `KEEP_BYTES`."""
+    """Return the length to cut the longest of ``sizes`` to, to save ``excess_bytes``; at least `KEEP_BYTES`."""
     if not sizes:
         return None
     longest = sorted(sizes, reverse=True)
@@ -125,7 +124,7 @@ def _sizes(span: ReadableSpan) -> Iterator[int]:
 
 
 def _lengths(value: Any) -> Iterator[int]:
-    """The encoded length of each text and byte string in a value."""
+    """Yield the encoded length of each text and byte string in a value."""
     if isinstance(value, str):
         yield len(_utf8(value))
     elif isinstance(value, bytes):

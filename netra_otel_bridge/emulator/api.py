@@ -6,17 +6,17 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from netra_otel_bridge.emulator.api_format import ApiError, to_json_bytes, unpack_cursor
 from netra_otel_bridge.emulator.arguments import read_body, read_filters, read_order, read_page, read_part, read_window
 from netra_otel_bridge.emulator.filters import TRACE_FIELDS
-from netra_otel_bridge.emulator.query import SORT_FIELDS, Listing, TraceQuery, Windowing, slice_page
 from netra_otel_bridge.emulator.render import ORGANISATION_ID, Row
 from netra_otel_bridge.emulator.store import Store, Trace
 from netra_otel_bridge.emulator.summary import usage
-from netra_otel_bridge.emulator.wire import ApiError, to_json_bytes, unpack_cursor
+from netra_otel_bridge.emulator.trace_query import SORT_FIELDS, Listing, TraceQuery, Windowing, slice_page
 
 
 class Api:
-    """Answers over one store. Every method returns the body of a 200 or raises `ApiError`."""
+    """Answers calls from one store. Every method returns the body of a 200 answer or raises `ApiError`."""
 
     def __init__(self, store: Store, windowing: Windowing = "traces") -> None:
         self._store = store
@@ -27,9 +27,9 @@ class Api:
         return _page(*self._listing.page(_trace_query(body)))
 
     def spans(self, trace_id: str, query: Mapping[str, str]) -> bytes:
-        """``GET /sdk/traces/{trace_id}/spans``: by start; all of the trace, whatever window it was listed in.
+        """``GET /sdk/traces/{trace_id}/spans``: all spans of the trace, by start, whatever window it was listed in.
 
-        ``spanName`` keeps the spans whose name or kind contains it, in any case. An unknown trace has no spans.
+        ``spanName`` keeps spans whose name or kind contains it, ignoring case. An unknown trace has no spans.
         """
         page = read_page(query)
         trace = self._store.get(trace_id)
@@ -53,7 +53,7 @@ class Api:
         return b'{"data":' + found.body + b"}"
 
     def session_usage(self, session_id: str, query: Mapping[str, str]) -> bytes:
-        """``GET /usage/sessions/{session_id}``: over its spans that start in the range; without its id if unknown."""
+        """``GET /usage/sessions/{session_id}``: its spans that start in the range; no id if unknown."""
         window = read_window(query)
         traces = self._store.session_traces(session_id)
         rows = self._rows(traces or [], *window)
@@ -63,7 +63,7 @@ class Api:
         return to_json_bytes({"data": answer})
 
     def tenant_usage(self, tenant_id: str, query: Mapping[str, str]) -> bytes:
-        """``GET /usage/tenants/{tenant_id}``: likewise; ``sessionsCount`` are those with a span in the range."""
+        """``GET /usage/tenants/{tenant_id}``: likewise; ``sessionsCount`` counts sessions with a span in the range."""
         window = read_window(query)
         traces = self._store.tenant_traces(tenant_id)
         rows = self._rows(traces or [], *window)
@@ -108,8 +108,8 @@ def _trace_query(body: bytes) -> TraceQuery:
 def _span_cursor(cursor: str, rows: list[Row]) -> tuple[int, str]:
     match unpack_cursor(cursor):
         case [int() as start_ns, str() as span_id]:
-            place = bisect_left(rows, (start_ns, span_id), key=_row_key)
-            if place < len(rows) and rows[place].span_id == span_id:
+            index = bisect_left(rows, (start_ns, span_id), key=_row_key)
+            if index < len(rows) and rows[index].span_id == span_id:
                 return (start_ns, span_id)
     raise ApiError(400, "unknown cursor")
 

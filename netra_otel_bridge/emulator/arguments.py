@@ -1,4 +1,4 @@
-"""What requests carry, checked: JSON bodies, ranges of time, pages, order, filters. Each raises `ApiError` 400."""
+"""Read and check what requests carry: JSON bodies, time ranges, pages, order, filters. All raise `ApiError` 400."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from netra_otel_bridge.core.time_text import datetime_ns
+from netra_otel_bridge.emulator.api_format import ApiError
 from netra_otel_bridge.emulator.filters import Condition, read_condition
-from netra_otel_bridge.emulator.wire import ApiError
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -18,7 +18,7 @@ MAX_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where a page starts and which way it goes."""
+    """Start, direction and size of a page."""
 
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
@@ -26,7 +26,7 @@ class Page:
 
 
 def read_body(body: bytes) -> dict[str, Any]:
-    """The JSON object that a request is."""
+    """Return the JSON object in a request's body."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -37,7 +37,7 @@ def read_body(body: bytes) -> dict[str, Any]:
 
 
 def read_part(given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object ``name`` of a body; empty where it is missing."""
+    """Return the object ``name`` of a body; empty if it is missing."""
     part = given.get(name) or {}
     if not isinstance(part, dict):
         raise ApiError(400, f"{name} must be an object")
@@ -45,7 +45,7 @@ def read_part(given: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def read_filters(given: Mapping[str, Any], fields: Container[str]) -> tuple[Condition, ...]:
-    """The conditions of a body, which may be about these fields."""
+    """Return the conditions of a body, which may use these fields."""
     filters = given.get("filters") or []
     if not isinstance(filters, list):
         raise ApiError(400, "filters must be a list")
@@ -53,7 +53,7 @@ def read_filters(given: Mapping[str, Any], fields: Container[str]) -> tuple[Cond
 
 
 def read_order(given: Mapping[str, Any], fields: Container[str]) -> tuple[str, bool]:
-    """What to sort by (``start_time``), and whether it ascends (it does not)."""
+    """Return the field to sort by (default ``start_time``), and whether the order ascends (default: no)."""
     sort_field, order = given.get("sortField") or "start_time", given.get("sortOrder") or "desc"
     if not isinstance(sort_field, str) or sort_field not in fields:
         raise ApiError(400, f"unknown sortField {sort_field!r}")
@@ -63,7 +63,7 @@ def read_order(given: Mapping[str, Any], fields: Container[str]) -> tuple[str, b
 
 
 def read_page(given: Mapping[str, Any]) -> Page:
-    """``limit``, ``cursor`` and ``direction``; numbers may be text, as in a query string."""
+    """Return ``limit``, ``cursor`` and ``direction``; numbers may be text, as in a query string."""
     limit, cursor, direction = given.get("limit"), given.get("cursor"), given.get("direction")
     if isinstance(limit, str) and limit.isascii() and limit.isdigit() and len(limit) < 10:
         limit = int(limit)
@@ -79,7 +79,7 @@ def read_page(given: Mapping[str, Any]) -> Page:
 
 
 def read_window(given: Mapping[str, Any]) -> tuple[int, int]:
-    """``[startTime, endTime)`` in nanoseconds."""
+    """Return ``[startTime, endTime)`` in nanoseconds."""
     start_ns, end_ns = read_instant(given, "startTime"), read_instant(given, "endTime")
     if end_ns < start_ns:
         raise ApiError(400, "endTime is before startTime")
@@ -87,7 +87,7 @@ def read_window(given: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def read_instant(given: Mapping[str, Any], name: str) -> int:
-    """One time in nanoseconds; without an offset it is UTC."""
+    """Return one time in nanoseconds; without an offset it is UTC."""
     value = given.get(name)
     if not isinstance(value, str) or not value:
         raise ApiError(400, f"{name} is required, as ISO 8601")

@@ -1,10 +1,10 @@
 """The dashboard query: a measure over spans or traces, by time, by dimension, or as a number.
 
-Of the spans that start in the range ``[startTime, endTime)``, and of no others: a trace that crosses a bound is one of
-its spans inside (so netra-sdk says of the one-session call). A span belongs to the step in which it starts, a trace to
-that of its first span; steps are whole UTC minutes, hours and days, and one is named by its beginning, which may lie
-before the range. A step or a dimension without any value is left out. What has no environment, service or model stands
-under the dimension ``""``; a trace stands under each of its models.
+Only spans that start in the range ``[startTime, endTime)`` count; of a trace that crosses a bound, those inside (as
+netra-sdk documents for the one-session call). A span belongs to the step in which it starts, a trace to the step of its
+first span. Steps are whole UTC minutes, hours and days, named by their start, which may be before the range. A step or
+dimension without a value is left out. Spans without environment, service or model appear under the dimension ``""``; a
+trace appears under each of its models.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from netra_otel_bridge.emulator.api_format import ApiError, epoch_iso, to_json_bytes
 from netra_otel_bridge.emulator.arguments import read_body, read_filters, read_part, read_window
 from netra_otel_bridge.emulator.filters import METADATA, Condition
 from netra_otel_bridge.emulator.measures import AGGREGATIONS, SPAN_VALUES, TRACE_VALUES, Aggregate, Number, Part
 from netra_otel_bridge.emulator.render import Row
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.emulator.wire import ApiError, epoch_iso, to_json_bytes
 
 STEPS_NS = {"minute": 60 * 10**9, "hour": 3600 * 10**9, "day": 86400 * 10**9}
 SERIES, BARS, NUMBER = "series", "bars", "number"
@@ -61,7 +61,7 @@ class _Query:
 
 
 def meets(row: Row, conditions: Iterable[Condition]) -> bool:
-    """Whether a span meets all conditions."""
+    """Return whether a span meets all conditions."""
     for condition in conditions:
         found = SPAN_FIELDS[condition.field](row)
         if not condition.meets(found.get(condition.key) if condition.field == METADATA else found):
@@ -70,13 +70,13 @@ def meets(row: Row, conditions: Iterable[Condition]) -> bool:
 
 
 class Dashboard:
-    """Answers dashboard queries over one store."""
+    """Answers dashboard queries from one store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def query(self, body: bytes) -> bytes:
-        """``POST /public/dashboard/query-data``. Raises `ApiError` 400 on a query that makes no sense."""
+        """``POST /public/dashboard/query-data``. Raises `ApiError` 400 for an invalid query."""
         query = _read_query(body)
         values = self._span_values(query) if query.spans else self._trace_values(query)
         answer = {
@@ -128,21 +128,21 @@ def _trace_dimensions(part: Part, dimension: str) -> list[str]:
 
 
 def _chart(query: _Query, values: _Values) -> Any:
-    figures = {place: query.aggregate(found) for place, found in sorted(values.items())}
+    aggregated = {key: query.aggregate(found) for key, found in sorted(values.items())}
     if query.chart == NUMBER:
-        return {"value": figures[0, ""] if figures else query.aggregate([])}
+        return {"value": aggregated[0, ""] if aggregated else query.aggregate([])}
     if query.chart == BARS:
-        bars = [{"dimension": dimension, "value": value} for (_, dimension), value in figures.items()]
+        bars = [{"dimension": dimension, "value": value} for (_, dimension), value in aggregated.items()]
         return sorted(bars, key=lambda bar: bar["value"], reverse=True)
-    dates = {step: epoch_iso(step * query.step_ns // 1_000_000) for step, _ in figures}
+    dates = {step: epoch_iso(step * query.step_ns // 1_000_000) for step, _ in aggregated}
     if not query.dimension:
-        return [{"date": dates[step], "value": value} for (step, _), value in figures.items()]
+        return [{"date": dates[step], "value": value} for (step, _), value in aggregated.items()]
     steps: dict[int, list[dict[str, Any]]] = {}
-    for (step, dimension), value in figures.items():
+    for (step, dimension), value in aggregated.items():
         steps.setdefault(step, []).append({"dimension": dimension, "value": value})
     return {
         "timeSeries": [{"date": dates[step], "values": found} for step, found in steps.items()],
-        "dimensions": sorted({dimension for _, dimension in figures}),
+        "dimensions": sorted({dimension for _, dimension in aggregated}),
     }
 
 

@@ -1,4 +1,4 @@
-"""`Emulator`: the store, the API and the server put together; `serve` runs one until a signal."""
+"""`Emulator` combines the store, the API and the server; `serve` runs one until a signal."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.fault_table import FAULTS
 from netra_otel_bridge.emulator.faults import Faults
 from netra_otel_bridge.emulator.load import load
-from netra_otel_bridge.emulator.query import Windowing
+from netra_otel_bridge.emulator.sample_traffic import Traffic
 from netra_otel_bridge.emulator.server import Handler
 from netra_otel_bridge.emulator.store import CACHE_BYTES, Store
-from netra_otel_bridge.emulator.synthetic import Traffic
+from netra_otel_bridge.emulator.trace_query import Windowing
 
 _DAY_NS = 86_400_000_000_000
 _MAX_REQUEST_BYTES = 64 * 1024 * 1024
@@ -36,11 +36,12 @@ _SHUTDOWN_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorOptions:
-    """What the flags of ``netra-otel-bridge emulator`` say.
+    """The options of ``netra-otel-bridge emulator``, and a few more.
 
-    ``seed`` or ``traces`` asks for sample traffic (seed 0, 100 traces where only the other is given), spread over the
-    ``range_ns`` before ``end_ns`` (now). ``windowing`` is how the trace list reads its range (see ``query``). At most
-    ``cache_bytes`` of JSON of sample spans are kept (the process takes about twice that); ``warm`` makes as many before serving, for benchmarks.
+    ``seed`` or ``traces`` asks for sample traffic (by default seed 0 and 100 traces), spread over ``range_ns`` before
+    ``end_ns`` (default: now). ``windowing`` is how the trace list applies its range (see ``trace_query``). At most
+    ``cache_bytes`` of JSON of sample spans are cached; the process takes about twice that. ``warm`` fills the cache
+    before serving, for benchmarks.
     """
 
     host: str = "127.0.0.1"
@@ -61,10 +62,10 @@ class EmulatorOptions:
 
 
 class Emulator:
-    """A local Netra, serving while the ``async with`` block lasts.
+    """A local Netra that serves during its ``async with`` block.
 
-    Raises `ConfigurationError` on entering when a file cannot be loaded or the port is taken, `UsageError` for a fault
-    that does not exist.
+    Raises `UsageError` for an unknown fault, and on entering `ConfigurationError` if a file cannot be loaded or the
+    port is in use.
     """
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
@@ -83,13 +84,13 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """The API's base URL."""
+        """Base URL of the API."""
         host = self.options.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     @property
     def endpoint(self) -> str:
-        """What ``NETRA_OTLP_ENDPOINT`` is to be set to."""
+        """Value for ``NETRA_OTLP_ENDPOINT``."""
         return f"{self.url}/telemetry"
 
     @property
@@ -103,8 +104,12 @@ class Emulator:
         return self._handler.status
 
     def set_faults(self, *names: str) -> None:
-        """Put these faults in force in place of those before; none ends all faults."""
-        self._handler.faults = Faults(names, FAULTS)
+        """Replace the active faults by these; without names, end all faults."""
+        self.use_faults(Faults(names, FAULTS))
+
+    def use_faults(self, faults: Faults) -> None:
+        """Replace the active faults by these, which may include a program's own."""
+        self._handler.set_faults(faults)
 
     async def __aenter__(self) -> Self:
         self._fill()
@@ -128,7 +133,8 @@ class Emulator:
             await runner.cleanup()
             where = f"{self.options.host}:{self.options.port}"
             raise ConfigurationError(
-                f"cannot listen on {where}: {error.strerror or error}", hint="choose another with --port, 0 for any"
+                f"cannot listen on {where}: {error.strerror or error}",
+                hint="choose another port with --port; 0 picks a free one",
             ) from error
         self._port = runner.addresses[0][1]
         self._runner = runner
@@ -162,7 +168,7 @@ class Emulator:
 
 
 def serve(options: EmulatorOptions, announce: Callable[[Emulator], None] | None = None) -> None:
-    """Run an emulator until SIGINT or SIGTERM; when it is ready, one line on stdout (or ``announce``) says where."""
+    """Run an emulator until SIGINT or SIGTERM. Once ready, print its address in one line, or call ``announce``."""
     asyncio.run(_serve(options, announce or _announce))
 
 

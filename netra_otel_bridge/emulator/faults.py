@@ -1,9 +1,8 @@
-"""Faults on request, for tests: each takes the place of an answer, changes it, or spoils how it is sent.
+"""Faults on request, for tests: each replaces an answer, changes it, or interferes with sending it.
 
-``--fault NAME`` or ``--fault NAME=ARG``. Faults touch the reads of the Netra API, never ingest. Several apply in the
-order given; each counts for itself the calls that reach it, so ``status-500=2`` then ``status-429=3`` is two of the
-one and then three of the other. `FAULTS` is the table of all of them. Where the argument is a number N of answers,
-leaving it out means every answer.
+``--fault NAME`` or ``--fault NAME=ARG``. Faults affect reading calls of the Netra API only, never ingestion. Several
+faults apply in the given order, and each counts the calls that reach it: ``status-500=2`` then ``status-429=3`` answers
+two calls with 500 and the next three with 429. `fault_table` lists all faults.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from typing import Any
 from aiohttp import web
 
 from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.emulator.api_format import to_json_bytes
 from netra_otel_bridge.emulator.routes import Route
-from netra_otel_bridge.emulator.wire import to_json_bytes
 
 JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer, before it is sent."""
+    """A whole answer before it is sent."""
 
     status: int
     body: bytes
@@ -33,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The request that is being answered: which call it is, its path and cursor."""
+    """The request that is being answered: its route, path and cursor."""
 
     route: Route
     path: str
@@ -42,36 +41,37 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The call's name: ``traces``, ``spans``, ..."""
+        """Name of the call: ``traces``, ``spans``, ..."""
         return self.route.name
 
 
 class Fault:
-    """Base of all faults: does nothing. A fault overrides one of the four steps; ``page`` edits a page in place."""
+    """Base class of faults, which does nothing. A fault overrides one of its four methods."""
 
     def instead(self, _call: Call, /) -> Answer | None:
-        """An answer to give without asking the API."""
+        """Return an answer that replaces the API's; ``None`` lets the API answer."""
         return None
 
     def page(self, _call: Call, _page: dict[str, Any], /) -> None:
-        """Change ``{"data": {"data": [...], "pageInfo": {...}}}``. Asked only if overridden."""
+        """Edit a page in place: ``{"data": {"data": [...], "pageInfo": {...}}}``. Called only if overridden."""
 
     def alter(self, _call: Call, answer: Answer, /) -> Answer:
-        """Change the finished answer."""
+        """Return the answer, changed or not."""
         return answer
 
     async def send(self, _call: Call, _answer: Answer, /) -> web.StreamResponse | None:
-        """Send it in some other way; ``None`` leaves it to the server."""
+        """Send the answer in a special way; ``None`` lets the server send it."""
         return None
 
 
 class FirstN(Fault):
-    """A fault of the first ``n`` calls that reach it (all of them when ``None``)."""
+    """A fault of the first ``n`` calls that reach it, or of all (``None``)."""
 
     def __init__(self, n: int | None) -> None:
         self._left = n
 
     def strikes(self) -> bool:
+        """Count a call; return whether the fault applies to it."""
         if self._left is None:
             return True
         self._left -= 1
@@ -80,14 +80,14 @@ class FirstN(Fault):
 
 @dataclass(frozen=True, slots=True)
 class FaultEntry:
-    """A row of the table: what the fault does, and how it is made from its argument."""
+    """A row of the fault table: the help text, and a function that makes the fault from its argument."""
 
     doc: str
     make: Callable[[str | None], Fault]
 
 
 class Faults:
-    """The faults in force, as the server applies them."""
+    """The active faults, as the server applies them."""
 
     def __init__(self, names: Sequence[str], table: dict[str, FaultEntry]) -> None:
         self._faults = [_make(name, table) for name in names]
@@ -97,6 +97,7 @@ class Faults:
         return bool(self._faults)
 
     def instead(self, call: Call) -> Answer | None:
+        """Return the answer of the first fault that replaces the API's, or ``None``."""
         for fault in self._faults:
             answer = fault.instead(call)
             if answer is not None:
@@ -104,6 +105,7 @@ class Faults:
         return None
 
     def alter(self, call: Call, answer: Answer) -> Answer:
+        """Return the answer after all faults have edited it."""
         if self._pages and answer.status == 200 and call.name in ("traces", "spans"):
             document = json.loads(answer.body)
             for fault in self._pages:
@@ -114,6 +116,7 @@ class Faults:
         return answer
 
     async def send(self, call: Call, answer: Answer) -> web.StreamResponse | None:
+        """Send the answer with the first fault that interferes with sending; ``None`` if none does."""
         for fault in self._faults:
             response = await fault.send(call, answer)
             if response is not None:
@@ -133,7 +136,7 @@ def _make(text: str, table: dict[str, FaultEntry]) -> Fault:
 
 
 def whole_number(argument: str | None, default: int | None = None) -> int | None:
-    """The argument as a number of at least zero. Raises `ValueError` that says so."""
+    """Return the argument as a number of at least zero, or the default. Raises `ValueError`."""
     if argument is None:
         return default
     if not (argument.isascii() and argument.isdigit()):
@@ -142,5 +145,5 @@ def whole_number(argument: str | None, default: int | None = None) -> int | None
 
 
 def error_body(status: int, message: str) -> bytes:
-    """The error shape that the SDKs read."""
+    """Return an error document in the shape that the SDKs read."""
     return to_json_bytes({"error": {"code": status, "message": message}})

@@ -1,4 +1,4 @@
-"""Filters: the fields of the trace query, and the operators and types that Netra's documentation and SDKs name."""
+"""Filters: the fields of the trace query, and the operators and types from Netra's documentation and SDKs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
+from netra_otel_bridge.emulator.api_format import ApiError
 from netra_otel_bridge.emulator.summary import Summary
-from netra_otel_bridge.emulator.wire import ApiError
 
 FIELDS: dict[str, str] = {
     "trace_id": "id",
@@ -42,7 +42,7 @@ OPERATORS = frozenset({"equals", "any_of", "is_null", "is_not_null", *_NEGATIVE,
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One filter, checked. A null never meets a positive operator and always meets a negative one."""
+    """A valid filter. A null never meets a positive operator and always meets a negative one."""
 
     field: str
     operator: str
@@ -50,7 +50,7 @@ class Condition:
     key: str | None = None
 
     def holds(self, summary: Summary) -> bool:
-        """Whether the trace meets this condition."""
+        """Return whether the trace meets this condition."""
         if self.field == METADATA:
             found = summary.metadata.get(self.key or "")
         else:
@@ -58,7 +58,7 @@ class Condition:
         return self.meets(found)
 
     def meets(self, found: Any) -> bool:
-        """Whether the value of the field does."""
+        """Return whether a value of the field meets this condition."""
         if self.operator in _NEGATIVE:
             return not self._positive(_NEGATIVE[self.operator], found)
         return self._positive(self.operator, found)
@@ -83,7 +83,7 @@ class Condition:
 
 
 def read_condition(given: Any, fields: Container[str] = TRACE_FIELDS) -> Condition:
-    """Check one filter of a request, which may be about one of ``fields``. Raises `ApiError` 400 saying what is wrong with it."""
+    """Check a filter of a request, which may use one of ``fields``. Raises `ApiError` 400, which says what is wrong."""
     if not isinstance(given, dict):
         raise ApiError(400, "a filter is an object with field, operator, type and value")
     field, operator, kind = given.get("field"), given.get("operator", "equals"), given.get("type", "string")

@@ -1,4 +1,4 @@
-"""OTLP JSON files: one document, however it is laid out, or one after another, a line each; gzip or not."""
+"""Load OTLP JSON files: one document in any layout, or one per line, with or without gzip."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def load(path: Path, store: Store) -> None:
-    """Put what ``path`` holds into ``store``. Raises `ConfigurationError` with the file and the line."""
+    """Add the spans in ``path`` to ``store``. Raises `ConfigurationError`, which names file and line."""
     for line, document in _documents(path, _text(path)):
         try:
-            refused = store.ingest(read_document(document))
+            rejected = store.ingest(read_document(document))
         except OtlpError as error:
             raise ConfigurationError(f"{path}:{line}: {error}") from error
-        if refused:
-            raise ConfigurationError(f"{path}:{line}: {refused[0]}")
+        if rejected:
+            raise ConfigurationError(f"{path}:{line}: {rejected[0]}")
 
 
 def _text(path: Path) -> str:
@@ -47,7 +47,7 @@ def _documents(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     decoder = json.JSONDecoder()
     position, line, counted = _skip(text, 0), 1, 0
     if position == len(text):
-        raise ConfigurationError(f"{path}: the file is empty", hint="OTLP JSON was expected")
+        raise ConfigurationError(f"{path}: the file is empty", hint="give a file with OTLP JSON")
     while position < len(text):
         line += text.count("\n", counted, position)
         counted = position
@@ -56,7 +56,7 @@ def _documents(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         except json.JSONDecodeError as error:
             raise ConfigurationError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
         except (ValueError, RecursionError) as error:
-            raise ConfigurationError(f"{path}:{line}: not JSON that can be read: {error}") from error
+            raise ConfigurationError(f"{path}:{line}: unreadable JSON: {error}") from error
         yield line, document
         position = _skip(text, end)
 

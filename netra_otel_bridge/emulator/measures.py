@@ -1,7 +1,7 @@
-"""What the dashboard measures: the value of one span or one trace, and how values become a figure.
+"""The measures of the dashboard: the value of one span or trace, and the aggregation of values.
 
-A value of ``None`` is not there: it is in no sum and in no average. Sums go over the spans that count (`columns`), as
-those of the usage calls do.
+A value of ``None`` is absent: no sum and no average includes it. Sums go over counted spans (`span_columns`), as those
+of the usage calls do.
 
 ==================  =================================================  ==========================
 measure             of a span; of a trace                              aggregations
@@ -17,7 +17,7 @@ Time to First       milliseconds from the span's start; from the       average, 
 Token               trace's, to the earliest in it
 ==================  =================================================  ==========================
 
-Netra's documentation asks for the sum of a cost as ``Total Count``; that and ``Sum`` are the same here.
+Netra's documentation calls the sum of a cost ``Total Count``; that and ``Sum`` are the same here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Number = int | float
 
 
 class Part(NamedTuple):
-    """A trace as far as it lies in the range: its spans there (not none), and their summary."""
+    """The part of a trace that is in the range: its spans there (at least one), and their summary."""
 
     rows: Sequence[Row]
     summary: Summary
@@ -92,24 +92,24 @@ TRACE_VALUES: dict[str, Callable[[Part], Number | None]] = {
 
 
 def total(values: Sequence[Number]) -> Number:
-    """The sum; of costs to ten digits, as the usage calls round theirs."""
+    """Return the sum; costs are rounded to ten digits, as in the usage calls."""
     return sum(values) if all(isinstance(value, int) for value in values) else round(math.fsum(values), _COST_DIGITS)
 
 
 def average(values: Sequence[Number]) -> float | None:
-    """The mean; of nothing there is none."""
+    """Return the mean; ``None`` without values."""
     return math.fsum(values) / len(values) if values else None
 
 
 def percentile(values: Sequence[Number], share: float) -> float | None:
-    """The value below which ``share`` of the values lie, between two of them by proportion; of nothing there is none."""
+    """Return the value below which ``share`` of the values are, interpolated linearly; ``None`` without values."""
     if not values:
         return None
     ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = int(place)
+    position = share * (len(ordered) - 1)
+    below = int(position)
     above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
 Aggregate = Callable[[Sequence[Number]], Number | None]
@@ -133,4 +133,4 @@ AGGREGATIONS: dict[str, dict[str, Aggregate]] = {
     "Total Tokens": _SUM,
     "Time to First Token": _SPREAD,
 }
-"""By measure, what may be made of its values."""
+"""The aggregations that each measure allows."""

@@ -1,7 +1,7 @@
-"""OTLP in: protobuf and JSON requests as spans.
+"""Read spans from OTLP requests in protobuf and JSON.
 
-JSON is read by protobuf's own JSON parser once the ids, which OTLP JSON writes in hex rather than in base64
-(OTLP 1.x, "JSON Protobuf Encoding"), are turned over. Unknown fields are passed over, as that section asks.
+OTLP JSON writes ids in hex instead of base64 (OTLP 1.x, "JSON Protobuf Encoding"). Once they are converted, protobuf's
+own JSON parser reads it. Unknown fields are ignored, as that section requires.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def read_json(body: bytes | str) -> ExportTraceServiceRequest:
 
 
 def read_document(document: Any) -> ExportTraceServiceRequest:
-    """Turn a decoded OTLP JSON document into the request. Raises `OtlpError`."""
+    """Convert a decoded OTLP JSON document to a request. Raises `OtlpError`."""
     if not isinstance(document, dict) or not ({"resourceSpans", "resource_spans"} & document.keys()):
         raise OtlpError("an object with resourceSpans was expected")
     try:
@@ -59,9 +59,8 @@ def read_document(document: Any) -> ExportTraceServiceRequest:
 
 
 _ID_FIELDS = frozenset({"traceId", "trace_id", "spanId", "span_id", "parentSpanId", "parent_span_id"})
-_DOWN = frozenset(
-    {"resourceSpans", "resource_spans", "scopeSpans", "scope_spans", "spans", "links"}
-)  # the path to every id; attributes are not walked, so that a key of theirs is never taken for an id
+_ID_PATHS = frozenset({"resourceSpans", "resource_spans", "scopeSpans", "scope_spans", "spans", "links"})
+"""Keys that lead to ids. Attributes are not visited, so that a key of theirs is never mistaken for an id."""
 
 
 def _with_base64_ids(node: Any) -> Any:
@@ -69,12 +68,12 @@ def _with_base64_ids(node: Any) -> Any:
         return [_with_base64_ids(item) for item in node]
     if not isinstance(node, dict):
         return node
-    turned = dict(node)
+    converted = dict(node)
     for key in _ID_FIELDS & node.keys():
-        turned[key] = _base64_id(key, node[key])
-    for key in _DOWN & node.keys():
-        turned[key] = _with_base64_ids(node[key])
-    return turned
+        converted[key] = _base64_id(key, node[key])
+    for key in _ID_PATHS & node.keys():
+        converted[key] = _with_base64_ids(node[key])
+    return converted
 
 
 def _base64_id(key: str, value: Any) -> str:
@@ -87,7 +86,7 @@ def _base64_id(key: str, value: Any) -> str:
 
 
 def spans_of(request: ExportTraceServiceRequest) -> Iterator[Span | str]:
-    """The spans of a request; in the place of a span whose ids are not valid, the reason why it is refused."""
+    """Yield the spans of a request; for a span with invalid ids, the reason why it is rejected."""
     for resource_spans in request.resource_spans:
         resource = Resource(_attributes(resource_spans.resource.attributes))
         for scope_spans in resource_spans.scope_spans:
@@ -136,7 +135,7 @@ def _attributes(pairs: Iterable[KeyValue]) -> Attributes:
 
 
 def _plain(value: AnyValue) -> Any:
-    """The value as plain JSON, or ``None`` where that would not read back as the same value."""
+    """Return the value as plain JSON, or ``None`` if it would not read back as the same value."""
     which = value.WhichOneof("value")
     if which in _SCALARS:
         scalar = getattr(value, which)
@@ -151,7 +150,7 @@ def _plain(value: AnyValue) -> Any:
 
 
 def _otlp_json(value: AnyValue) -> dict[str, Any]:
-    """The value in OTLP JSON: 64-bit integers as text, bytes in base64, floats that JSON lacks by name."""
+    """Return the value in OTLP JSON: 64-bit integers as text, bytes in base64, non-finite floats by name."""
     match value.WhichOneof("value"):
         case "string_value":
             return {"stringValue": value.string_value}

@@ -1,8 +1,8 @@
-"""What tokens cost, in US dollars, for the models that the sample traffic uses.
+"""Prices of tokens in US dollars, for the models of the sample traffic.
 
-A small table for local use, not a price list: figures of the kind that providers publish, per million tokens, as
-``input, output, cached input``. The longest prefix of the model's name wins, so dated names (``gpt-4o-2024-08-06``)
-find their family. A model that is not here has no price: its cost is unknown, not zero.
+This is a small table for local use, not a price list: plausible prices per million tokens, as ``input, output, cached
+input``. The longest prefix of the model's name wins, so dated names (``gpt-4o-2024-08-06``) find their family. The cost
+of any other model is unknown, not zero.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PRICES: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """US dollars; ``None`` is unknown."""
+    """Costs in US dollars; ``None`` is unknown."""
 
     prompt: float | None = None
     completion: float | None = None
@@ -56,13 +56,13 @@ UNKNOWN = Costs()
 
 @lru_cache(maxsize=256)
 def entry(model: str) -> str | None:
-    """The name in `PRICES` that prices ``model``."""
+    """Return the name in `PRICES` that prices ``model``."""
     name = model.rpartition("/")[2].lower()
     return max((prefix for prefix in PRICES if name.startswith(prefix)), key=len, default=None)
 
 
 def price_list(model: str | None) -> list[dict[str, Any]]:
-    """The entry that prices ``model``, or all of them: US dollars a token, by what the token is used for."""
+    """Return the entry that prices ``model``, or all entries: US dollars per token, by the token's use."""
     names = list(PRICES) if not model else [name for name in (entry(model),) if name is not None]
     usages = ("input", "output", "cached_input")
     return [
@@ -78,10 +78,10 @@ def price_list(model: str | None) -> list[dict[str, Any]]:
 
 
 def cost(model: str | None, prompt: int | None, completion: int | None, cached: int | None) -> Costs:
-    """The cost of one call.
+    """Return the costs of one call.
 
-    ``prompt`` counts the cached tokens too, as OpenAI reports them; the prompt's cost is that of the rest. What has
-    no token count has no cost.
+    ``prompt`` includes the cached tokens, as OpenAI reports them; the prompt's cost is that of the others. Without a
+    token count there is no cost.
     """
     priced = None if model is None else entry(model)
     if priced is None or (prompt is None and completion is None):

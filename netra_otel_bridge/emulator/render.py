@@ -1,6 +1,6 @@
-"""A stored span as the API shows it: an item of JSON, in the forms that the bridge must be able to turn back.
+"""Render a span as an item of the API, in the forms that the bridge must be able to convert back.
 
-Netra's documentation says of these fields only that they are text. The emulator writes the richest form it allows:
+Netra's documentation says only that these fields are text. The emulator writes the richest form that it allows:
 
 =========================  ==========================================================================================
 field                      form
@@ -8,15 +8,15 @@ field                      form
 start_time_ms end_time_ms  epoch milliseconds with a fraction to the nanosecond; no fraction when it is zero
 kind                       Netra's type where it implies the recorded OTel kind, else the OTel kind's name
 status                     ``OK`` ``ERROR`` ``UNSET``; with a message ``{"code": "ERROR", "message": "..."}`` as JSON
-has_error                  whether the status is ERROR; so a decorated function that raises, which netra-sdk leaves UNSET
-                           with an ``exception`` event, has none: the flag never contradicts the recorded status
-attributes resources       a flat JSON object where that loses nothing (text, booleans, integers, finite floats, and
-                           arrays of one of those); otherwise, and for the whole list, OTLP JSON key/values
+has_error                  whether the status is ERROR. False for a decorated function that raises: netra-sdk leaves
+                           its status UNSET with an ``exception`` event, and the flag never contradicts the status
+attributes resources       a flat JSON object if that loses nothing (text, booleans, integers, finite floats, and
+                           arrays of one of those); otherwise the whole list as OTLP JSON key/values
 events                     a JSON list of ``{"name", "time_unix_nano", "attributes"}``, the time as text
 links                      a JSON list of ``{"trace_id", "span_id", "attributes"}``
 =========================  ==========================================================================================
 
-All of ``attributes``, ``events``, ``links`` and ``resources`` are JSON inside a JSON string, as the SDK declares them.
+``attributes``, ``events``, ``links`` and ``resources`` are JSON inside a JSON string, as the SDK declares them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any
 
 import msgspec
 
-from netra_otel_bridge.emulator.columns import Columns, columns
+from netra_otel_bridge.emulator.api_format import epoch_iso, epoch_ms, pack_cursor, to_json, to_json_bytes
+from netra_otel_bridge.emulator.span_columns import Columns, derive_columns
 from netra_otel_bridge.emulator.spans import Event, Link, Span
-from netra_otel_bridge.emulator.wire import epoch_iso, epoch_ms, pack_cursor, to_json, to_json_bytes
 
 ORGANISATION_ID = "org-local"
 PROJECT_ID = "project-local"
@@ -79,7 +79,7 @@ class SpanItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """A span as it is kept: what queries need, and its item as JSON."""
+    """A span as the store keeps it: what queries need, and its item as JSON."""
 
     start_ns: int
     end_ns: int
@@ -93,13 +93,13 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> tuple[int, str]:
-        """Where the span stands in its trace: by start, then by id."""
+        """Sort key of the span in its trace: start, then id."""
         return (self.start_ns, self.span_id)
 
 
 def row(span: Span, created_at: str | None = None) -> Row:
-    """Render ``span``. ``created_at`` is when Netra took it in; the span's end when nothing else is known."""
-    shown = columns(span)
+    """Render ``span``. ``created_at`` is when Netra received it; by default the end of the span."""
+    shown = derive_columns(span)
     created = created_at or epoch_iso(span.end_ns // 1_000_000)
     return Row(
         span.start_ns,

@@ -1,4 +1,4 @@
-"""The paths of the Netra API (``docs/netra-api.md``): which call each one is."""
+"""The paths of the Netra API (``docs/netra-api.md``) and their calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 
 class Route(NamedTuple):
-    """A call by name, the method that it takes, and the id in its path."""
+    """A call: its name, HTTP method, and the id in its path."""
 
     name: str
     method: str = "GET"
@@ -33,7 +33,7 @@ _TRACE, _SPANS = "/sdk/traces/", "/spans"
 
 
 def find_route(path: str) -> Route | None:
-    """The call that a raw path belongs to, or ``None``."""
+    """Return the call of a raw path, or ``None``."""
     fixed = _FIXED.get(path)
     if fixed is not None:
         return fixed

@@ -1,6 +1,6 @@
 """The HTTP side: routes, authentication, limits, faults, counting.
 
-Built on aiohttp's low-level server: there is no router and no middleware between the socket and `_Handler.handle`.
+It uses aiohttp's low-level server, without a router or middleware between the socket and `Handler.handle`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from netra_otel_bridge.emulator.api import Api
+from netra_otel_bridge.emulator.api_format import ApiError, to_json_bytes
 from netra_otel_bridge.emulator.dashboard import Dashboard
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Faults, error_body
 from netra_otel_bridge.emulator.otlp import OtlpError, read_json, read_protobuf
@@ -23,7 +24,6 @@ from netra_otel_bridge.emulator.pricing import price_list
 from netra_otel_bridge.emulator.routes import find_route
 from netra_otel_bridge.emulator.sessions import Sessions
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.emulator.wire import ApiError, to_json_bytes
 
 PROTOBUF = "application/x-protobuf"
 _INGEST = frozenset({"/telemetry/v1/traces", "/v1/traces"})
@@ -31,7 +31,7 @@ _NO_QUERY: Mapping[str, str] = {}
 
 
 class TokenBucket:
-    """``rate`` calls a second on average, a second's worth at once."""
+    """Allows ``rate`` calls per second on average, and one second's worth at once."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -40,7 +40,7 @@ class TokenBucket:
         self._at = time.monotonic()
 
     def wait_s(self) -> float:
-        """Take one call's token: 0, or the seconds until there will be one."""
+        """Take a token for one call and return 0, or return the seconds until there is one."""
         now = time.monotonic()
         self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
         self._at = now
@@ -53,7 +53,7 @@ class TokenBucket:
 class Handler:
     """Answers every request.
 
-    ``calls`` counts API calls by name, ``status`` their answers by HTTP status; ingest is in neither.
+    ``calls`` counts API calls by name, ``status`` their answers by HTTP status. Neither counts ingestion.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Handler:
     ) -> None:
         self.calls: Counter[str] = Counter()
         self.status: Counter[int] = Counter()
-        self.faults = faults
+        self._faults = faults
         self._store = store
         self._api = api
         self._dashboard = Dashboard(store)
@@ -70,34 +70,39 @@ class Handler:
         self._latency_s = latency_s
         self._bucket = TokenBucket(rate_limit) if rate_limit else None
 
+    def set_faults(self, faults: Faults) -> None:
+        """Replace the active faults."""
+        self._faults = faults
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
         path = request.raw_path.partition("?")[0]
         if path in _INGEST:
             return _send(await self._ingest(request))
         route = find_route(path)
         if route is None:
-            return _send(self._refused(request) or _error(404, f"there is nothing at {path}"))
+            return _send(self._unauthorized(request) or _error(404, f"there is nothing at {path}"))
         self.calls[route.name] += 1
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         call = Call(route, path, None, request)
-        if self.faults:
-            return await self._spoiled(call)
+        if self._faults:
+            return await self._handle_with_faults(call)
         answer = await self._answer(call)
         self.status[answer.status] += 1
         return _send(answer)
 
-    async def _spoiled(self, call: Call) -> web.StreamResponse:
+    async def _handle_with_faults(self, call: Call) -> web.StreamResponse:
         call = Call(call.route, call.path, await _cursor(call), call.request)
-        answer = self.faults.instead(call) or await self._answer(call)
-        answer = self.faults.alter(call, answer)
+        answer = self._faults.instead(call) or await self._answer(call)
+        answer = self._faults.alter(call, answer)
         self.status[answer.status] += 1
-        return await self.faults.send(call, answer) or _send(answer)
+        return await self._faults.send(call, answer) or _send(answer)
 
     async def _answer(self, call: Call) -> Answer:
-        refused = self._refused(call.request)
-        if refused is not None:
-            return refused
+        unauthorized = self._unauthorized(call.request)
+        if unauthorized is not None:
+            return unauthorized
         if self._bucket is not None and (wait_s := self._bucket.wait_s()) > 0:
             limited = _error(429, "too many requests")
             return Answer(429, limited.body, (*limited.headers, ("Retry-After", str(max(1, ceil(wait_s))))))
@@ -134,9 +139,9 @@ class Handler:
                 return to_json_bytes({"data": price_list(query.get("name"))})
 
     async def _ingest(self, request: web.BaseRequest) -> Answer:
-        refused = self._refused(request, bearer=True)
-        if refused is not None:
-            return refused
+        unauthorized = self._unauthorized(request, bearer=True)
+        if unauthorized is not None:
+            return unauthorized
         if request.method != "POST":
             return _error(405, f"{request.method} is not allowed here")
         as_json = request.content_type == JSON
@@ -149,10 +154,10 @@ class Handler:
             return _not_otlp(str(error), as_json)
         return _accepted(rejected, as_json)
 
-    def _refused(self, request: web.BaseRequest, *, bearer: bool = False) -> Answer | None:
-        """401 without the key. With ``bearer`` it may also come as ``Authorization: Bearer``.
+    def _unauthorized(self, request: web.BaseRequest, *, bearer: bool = False) -> Answer | None:
+        """Return a 401 answer unless the request has the key; ``bearer`` allows ``Authorization: Bearer`` too.
 
-        netra-sdk 1.2.2 sends spans that way to every endpoint that has not "getnetra" in its address.
+        netra-sdk 1.2.2 sends spans that way to endpoints without "getnetra" in their address.
         """
         if self._api_key is None:
             return None
@@ -171,7 +176,7 @@ async def _cursor(call: Call) -> str | None:
 
 
 def _not_otlp(message: str, as_json: bool) -> Answer:
-    """A ``google.rpc.Status`` of INVALID_ARGUMENT (3): OTLP/HTTP, "Failures"."""
+    """Return a ``google.rpc.Status`` of INVALID_ARGUMENT (3), as OTLP/HTTP specifies ("Failures")."""
     if as_json:
         return Answer(400, to_json_bytes({"code": 3, "message": message}))
     text = message.encode()[:127].decode(errors="ignore").encode()

@@ -1,9 +1,8 @@
-"""The session calls of the dashboard: sessions by start or by cost, all of them summed, and one with its traces.
+"""The session calls of the dashboard: sessions by start or cost, totals of all sessions, one session with its traces.
 
-Each goes over the spans that start in the range, carry the session and meet the filters, so a session's requests and
-cost are those of its usage call. Where nothing is known of Netra's form, the emulator chose one: durations read
-``HH:MM:SS``; the summary's fields are those of `Sessions.summary`; a trace of a session has the fields of the trace
-list.
+All use the spans of a session that start in the range and meet the filters, so requests and cost of a session equal
+those of its usage call. Where Netra's format is unknown, the emulator chose one: durations are ``HH:MM:SS``, the
+summary has the fields of `Sessions.summary`, and a trace of a session has the fields of the trace list.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from netra_otel_bridge.emulator.api_format import ApiError, epoch_iso, pack_cursor, to_json_bytes, unpack_cursor
 from netra_otel_bridge.emulator.arguments import (
     read_body,
     read_filters,
@@ -24,13 +24,12 @@ from netra_otel_bridge.emulator.arguments import (
 )
 from netra_otel_bridge.emulator.dashboard import meets
 from netra_otel_bridge.emulator.filters import Condition
-from netra_otel_bridge.emulator.kept import Kept
 from netra_otel_bridge.emulator.measures import average, total
-from netra_otel_bridge.emulator.query import slice_page
 from netra_otel_bridge.emulator.render import Row
+from netra_otel_bridge.emulator.result_cache import ResultCache
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.emulator.summary import summarise
-from netra_otel_bridge.emulator.wire import ApiError, epoch_iso, pack_cursor, to_json_bytes, unpack_cursor
+from netra_otel_bridge.emulator.summary import summarize
+from netra_otel_bridge.emulator.trace_query import slice_page
 
 FILTER_FIELDS = frozenset({"tenant_id", "environment", "service", "user_id"})
 SORT_FIELDS = frozenset({"session_id", "start_time", "totalRequests", "totalCost"})
@@ -40,7 +39,7 @@ _Key = tuple[Any, str]
 
 @dataclass(slots=True)
 class Session:
-    """What one session has in the range; ``costs`` by model, ``""`` where the span names none."""
+    """Totals of one session in the range; ``costs`` is by model, ``""`` for spans without one."""
 
     id: str
     start_ns: int
@@ -50,7 +49,7 @@ class Session:
     costs: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
-        """Take in one span."""
+        """Add one span."""
         self.start_ns, self.end_ns = min(self.start_ns, row.start_ns), max(self.end_ns, row.end_ns)
         columns = row.columns
         if columns.counted:
@@ -61,11 +60,11 @@ class Session:
 
     @property
     def cost(self) -> float:
-        """US dollars."""
+        """Total cost in US dollars."""
         return round(math.fsum(cost for costs in self.costs.values() for cost in costs), 10)
 
     def key(self, sort_field: str) -> _Key:
-        """Where the session stands in that order."""
+        """Return the sort key of the session in that order."""
         match sort_field:
             case "session_id":
                 return (self.id, self.id)
@@ -78,24 +77,24 @@ class Session:
 
 
 class Sessions:
-    """Answers the session calls over one store; what was grouped is kept until the store changes."""
+    """Answers the session calls from one store; grouped sessions are cached until the store changes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: Kept[dict[str, Session]] = Kept(store)
-        self._orders: Kept[list[_Key]] = Kept(store)
+        self._grouped: ResultCache[dict[str, Session]] = ResultCache(store)
+        self._orders: ResultCache[list[_Key]] = ResultCache(store)
 
     def stats(self, body: bytes) -> bytes:
-        """``POST /public/dashboard/sessions/stats``: a page of sessions, the latest first unless asked otherwise."""
+        """``POST /public/dashboard/sessions/stats``: a page of sessions, latest first by default."""
         given = read_body(body)
         page = read_page(read_part(given, "pagination"))
         sort_field, ascending = read_order(given, SORT_FIELDS)
-        asked = (*read_window(given), _conditions(given))
-        sessions = self._sessions(*asked)
+        selection = (*read_window(given), _conditions(given))
+        sessions = self._sessions(*selection)
         keys = self._orders.get(
-            (repr(asked), sort_field), lambda: sorted(session.key(sort_field) for session in sessions.values())
+            (repr(selection), sort_field), lambda: sorted(session.key(sort_field) for session in sessions.values())
         )
-        after = None if page.cursor is None else _place(page.cursor, sort_field, sessions)
+        after = None if page.cursor is None else _cursor_key(page.cursor, sort_field, sessions)
         try:
             indices, more = slice_page(keys, after, forward=ascending == page.down, limit=page.limit)
         except TypeError as error:
@@ -104,14 +103,14 @@ class Sessions:
         return to_json_bytes({"data": {"sessions": items, "pageInfo": {"hasNextPage": more}}})
 
     def summary(self, body: bytes) -> bytes:
-        """``POST /public/dashboard/sessions/summary``: ``averageLatency`` is that of whole sessions, in milliseconds."""
+        """``POST /public/dashboard/sessions/summary``: ``averageLatency`` is that of sessions, in ms."""
         bounds = read_part(read_body(body), "filter")
         sessions = self._sessions(*read_window(bounds), _conditions(bounds)).values()
         costs: dict[str, list[float]] = {}
         for session in sessions:
-            for model, spent in session.costs.items():
-                costs.setdefault(model, []).extend(spent)
-        by_model = sorted(((total(spent), model) for model, spent in costs.items()), reverse=True)
+            for model, amounts in session.costs.items():
+                costs.setdefault(model, []).extend(amounts)
+        by_model = sorted(((total(amounts), model) for model, amounts in costs.items()), reverse=True)
         answer = {
             "totalSessions": len(sessions),
             "totalRequests": sum(session.requests for session in sessions),
@@ -123,7 +122,7 @@ class Sessions:
         return to_json_bytes({"data": answer})
 
     def details(self, session_id: str, query: Mapping[str, str]) -> bytes:
-        """``GET /public/dashboard/session/{session_id}``: either bound may be missing; an unknown session is null."""
+        """``GET /public/dashboard/session/{session_id}``: both bounds are optional; an unknown session is null."""
         start_ns = read_instant(query, "startTime") if query.get("startTime") else -_EVER_NS
         end_ns = read_instant(query, "endTime") if query.get("endTime") else _EVER_NS
         if end_ns < start_ns:
@@ -135,9 +134,9 @@ class Sessions:
         for trace in traces:
             rows = [row for row in self._store.inside(trace, start_ns, end_ns) if row.columns.session_id == session_id]
             if rows:
-                summaries.append(summarise(trace.id, rows))
+                summaries.append(summarize(trace.id, rows))
         summaries.sort(key=lambda summary: (summary.start_ns, summary.item.id))
-        return to_json_bytes({"data": {"sessionId": session_id, "traces": [one.item for one in summaries]}})
+        return to_json_bytes({"data": {"sessionId": session_id, "traces": [summary.item for summary in summaries]}})
 
     def _sessions(self, start_ns: int, end_ns: int, conditions: tuple[Condition, ...]) -> dict[str, Session]:
         def group() -> dict[str, Session]:
@@ -151,7 +150,7 @@ class Sessions:
                     session.add(row)
             return sessions
 
-        return self._kept.get((start_ns, end_ns, repr(conditions)), group)
+        return self._grouped.get((start_ns, end_ns, repr(conditions)), group)
 
     def _rows(self, start_ns: int, end_ns: int, conditions: tuple[Condition, ...]) -> Iterator[Row]:
         for trace in self._store.touching(start_ns, end_ns):
@@ -164,11 +163,11 @@ def _conditions(given: Mapping[str, Any]) -> tuple[Condition, ...]:
     conditions = read_filters(given, FILTER_FIELDS)
     for condition in conditions:
         if condition.operator != "any_of":
-            raise ApiError(400, f"filter {condition.field}: sessions are filtered with any_of")
+            raise ApiError(400, f"filter {condition.field}: sessions can only be filtered with any_of")
     return conditions
 
 
-def _place(cursor: str, sort_field: str, sessions: dict[str, Session]) -> _Key:
+def _cursor_key(cursor: str, sort_field: str, sessions: dict[str, Session]) -> _Key:
     match unpack_cursor(cursor):
         case [str() as field_of, value, str() as session_id] if field_of == sort_field and session_id in sessions:
             return (value, session_id)

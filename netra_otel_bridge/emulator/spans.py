@@ -1,9 +1,8 @@
-"""What the emulator keeps of a span: what the application recorded, in plain values.
+"""Spans as the emulator stores them: what the application recorded, in plain values.
 
-The trace state, flags, dropped counts and the instrumentation scope are let go here: Netra's span has no field for
-them.
+Trace state, flags, dropped counts and the instrumentation scope are not kept: Netra's span has no field for them.
 
-The structs are untracked by the garbage collector (``gc=False``): they hold no cycles, and there are millions.
+The garbage collector does not track the structs (``gc=False``): they have no cycles, and there are millions.
 """
 
 from __future__ import annotations
@@ -12,20 +11,20 @@ from typing import Any
 
 import msgspec
 
-from netra_otel_bridge.emulator.wire import to_json
+from netra_otel_bridge.emulator.api_format import to_json
 
 Plain = dict[str, Any]
-"""Attributes as ``key: str | bool | int | float | list of one of those``."""
+"""Attributes by key: ``str | bool | int | float``, or a list of one of those."""
 
 
 class Attributes(msgspec.Struct, frozen=True, gc=False):
-    """One attribute list. ``exact`` is its OTLP JSON form, set only when ``plain`` cannot say all of it."""
+    """One list of attributes. ``exact`` is its OTLP JSON form, set only if ``plain`` would lose something."""
 
     plain: Plain
     exact: list[dict[str, Any]] | None = None
 
     def json_value(self) -> Any:
-        """A flat object where that loses nothing, else the OTLP key/values."""
+        """Return a flat object if that loses nothing, else OTLP key/values."""
         return self.plain if self.exact is None else self.exact
 
 
@@ -33,7 +32,7 @@ NO_ATTRIBUTES = Attributes({})
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """Something that happened at one instant of a span."""
+    """An event of a span."""
 
     name: str
     time_ns: int
@@ -41,7 +40,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """A reference to another span; ids in lower-case hex."""
+    """A link to another span; ids are lower-case hex."""
 
     trace_id: str
     span_id: str
@@ -49,7 +48,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
 
 class Resource:
-    """The attributes of what produced spans, with their JSON text made once for all spans that share it."""
+    """A resource, with its JSON text made once for all spans that share it."""
 
     __slots__ = ("attributes", "text")
 
@@ -59,7 +58,7 @@ class Resource:
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
-    """One span. Ids are lower-case hex, ``kind`` and ``status_code`` the numbers of OTLP, times epoch nanoseconds."""
+    """One span. Ids are lower-case hex, ``kind`` and ``status_code`` OTLP numbers, times epoch nanoseconds."""
 
     trace_id: str
     span_id: str

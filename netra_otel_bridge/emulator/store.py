@@ -1,10 +1,10 @@
-"""What the emulator holds: traces, each with its spans rendered.
+"""The emulator's data: traces, each with its rendered spans.
 
-Two kinds of trace live side by side. What was ingested is kept. What is synthetic is a *recipe*, a function that
-makes the same spans each time it is called: their rendered form is a cache with a bound in bytes, so that a million
-spans fit. A span that comes again (same trace, same id) replaces the one before.
+There are two kinds of traces. Ingested traces are kept. A sample trace is a *recipe*, which makes the same spans each
+time; their rendered form is cached up to a limit in bytes, so that a million spans fit. A span that is received again
+(same trace, same id) replaces the earlier one.
 
-Not thread-safe: it belongs to the event loop that serves it.
+The store is not thread-safe: it belongs to the event loop that serves it.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import Protocol
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from netra_otel_bridge.core.clock import Clock, SystemClock
+from netra_otel_bridge.emulator.api_format import epoch_iso
 from netra_otel_bridge.emulator.otlp import read_protobuf, spans_of
 from netra_otel_bridge.emulator.render import Row, row
 from netra_otel_bridge.emulator.spans import Span
-from netra_otel_bridge.emulator.summary import Summary, summarise
-from netra_otel_bridge.emulator.wire import epoch_iso
+from netra_otel_bridge.emulator.summary import Summary, summarize
 
 CACHE_BYTES = 512 * 1024 * 1024
 
 
 class Recipe(Protocol):
-    """A trace that can be made again at any time."""
+    """A trace whose spans can be made again at any time."""
 
     @property
     def trace_id(self) -> str: ...
     @property
     def start_ns(self) -> int:
-        """When the first span starts."""
+        """Start of the first span."""
 
     @property
     def latest_start_ns(self) -> int:
-        """No span starts after this."""
+        """Upper bound of the starts of all spans."""
 
     @property
     def session_id(self) -> str: ...
@@ -45,13 +45,13 @@ class Recipe(Protocol):
     def tenant_id(self) -> str: ...
     @property
     def count(self) -> int:
-        """How many spans it has."""
+        """Number of spans."""
 
     def spans(self) -> list[Span]: ...
 
 
 class Trace:
-    """One trace; ``rows`` are by start, or ``None`` while only the recipe is at hand."""
+    """One trace; ``rows`` are ordered by start, or ``None`` while there is only the recipe."""
 
     __slots__ = ("id", "latest_start_ns", "recipe", "rows", "start_ns", "summary")
 
@@ -65,7 +65,7 @@ class Trace:
 
 
 class Store:
-    """Traces by id, by start, by session and by tenant. ``version`` grows with every change."""
+    """Traces by id, start, session and tenant. ``version`` grows with every change."""
 
     def __init__(self, *, cache_bytes: int = CACHE_BYTES, clock: Clock | None = None) -> None:
         self.version = 0
@@ -86,26 +86,26 @@ class Store:
         return len(self._traces)
 
     def ingest(self, request: ExportTraceServiceRequest | bytes) -> list[str]:
-        """Take in a request (or one in protobuf). Returns why spans were refused, one entry a span.
+        """Store the spans of a request; return the reason for each rejected span.
 
-        Raises `OtlpError` when the bytes are not a request.
+        Raises `OtlpError` if the bytes are not a request in protobuf.
         """
         message = read_protobuf(request) if isinstance(request, bytes) else request
-        refused: list[str] = []
+        rejected: list[str] = []
         created_at = epoch_iso(self._clock.now_ns() // 1_000_000)
         changed: dict[str, list[Row]] = {}
         for span in spans_of(message):
             if isinstance(span, str):
-                refused.append(span)
+                rejected.append(span)
             else:
                 changed.setdefault(span.trace_id, []).append(row(span, created_at))
         for trace_id, rows in changed.items():
             self._merge(trace_id, rows)
         self.version += 1
-        return refused
+        return rejected
 
     def add_recipes(self, recipes: Iterable[Recipe], locate: Callable[[str], str | None]) -> None:
-        """Add traces to be made on demand; ``locate`` gives the trace that a span id belongs to, or ``None``."""
+        """Add traces that are made on demand; ``locate`` returns the id of the trace with a span id, or ``None``."""
         for recipe in recipes:
             trace = Trace(recipe.trace_id, recipe.start_ns, recipe.latest_start_ns)
             trace.recipe = recipe
@@ -119,34 +119,34 @@ class Store:
         self.version += 1
 
     def warm(self) -> None:
-        """Make every trace now, as far as the cache holds: no request then waits for one to be made."""
+        """Make traces now, as many as the cache holds, so that no request has to wait for one."""
         for trace in self._traces.values():
             if self._cached_bytes > 0.99 * self._cache_bytes:
                 break
             self.summary(trace)
 
     def get(self, trace_id: str) -> Trace | None:
-        """The trace of that id (hex, any case)."""
+        """Return the trace with this id (hex, any case), or ``None``."""
         return self._traces.get(trace_id.lower())
 
     def rows(self, trace: Trace) -> list[Row]:
-        """The spans of ``trace`` by start; made, and perhaps kept, when it is a recipe."""
+        """Return the spans of ``trace``, by start. Those of a recipe are made and cached."""
         if trace.rows is None:
-            assert trace.recipe is not None  # noqa: S101  (a trace has one or the other)
+            assert trace.recipe is not None  # noqa: S101  (a trace has rows or a recipe)
             trace.rows = sorted((row(span) for span in trace.recipe.spans()), key=_row_key)
-            self._remember(trace)
+            self._cache_rows(trace)
         elif trace.recipe is not None:
             self._cache.move_to_end(trace.id)
         return trace.rows
 
     def summary(self, trace: Trace) -> Summary:
-        """The summary over all spans of ``trace``."""
+        """Return the summary of all spans of ``trace``."""
         if trace.summary is None:
-            trace.summary = summarise(trace.id, self.rows(trace))
+            trace.summary = summarize(trace.id, self.rows(trace))
         return trace.summary
 
     def inside(self, trace: Trace, start_ns: int, end_ns: int) -> list[Row]:
-        """The spans of ``trace`` that start in ``[start_ns, end_ns)``."""
+        """Return the spans of ``trace`` that start in ``[start_ns, end_ns)``."""
         rows = self.rows(trace)
         if start_ns <= trace.start_ns and trace.latest_start_ns < end_ns:
             return rows
@@ -154,11 +154,11 @@ class Store:
         return rows[low : bisect_left(rows, (end_ns, ""), low, key=_row_key)]
 
     def summary_of(self, trace: Trace, inside: list[Row]) -> Summary:
-        """The summary over some spans of ``trace`` (not none)."""
-        return self.summary(trace) if len(inside) == len(self.rows(trace)) else summarise(trace.id, inside)
+        """Return the summary of some spans of ``trace`` (at least one)."""
+        return self.summary(trace) if len(inside) == len(self.rows(trace)) else summarize(trace.id, inside)
 
     def span(self, span_id: str) -> Row | None:
-        """The span of that id (hex, any case)."""
+        """Return the span with this id (hex, any case), or ``None``."""
         wanted = span_id.lower()
         owners = [self._span_traces.get(wanted), *(locate(wanted) for locate in self._locate)]
         for owner in owners:
@@ -168,23 +168,23 @@ class Store:
         return None
 
     def starting_in(self, start_ns: int, end_ns: int) -> Iterator[Trace]:
-        """Traces whose first span starts in ``[start_ns, end_ns)``, by start."""
+        """Yield traces whose first span starts in ``[start_ns, end_ns)``, by start."""
         index = self._index()
         for _, trace_id in index[bisect_left(index, (start_ns, "")) : bisect_left(index, (end_ns, ""))]:
             yield self._traces[trace_id]
 
     def touching(self, start_ns: int, end_ns: int) -> Iterator[Trace]:
-        """Traces of which some span may start in ``[start_ns, end_ns)``: every one that does, and perhaps others."""
+        """Yield all traces with a span that starts in ``[start_ns, end_ns)``, and possibly others."""
         for trace in self.starting_in(start_ns - self._extent_ns, end_ns):
             if trace.latest_start_ns >= start_ns:
                 yield trace
 
     def session_traces(self, session_id: str) -> list[Trace] | None:
-        """The traces with a span of that session; ``None`` for a session never seen."""
+        """Return the traces with a span of this session; ``None`` for an unknown session."""
         return self._listed(self._sessions.get(session_id))
 
     def tenant_traces(self, tenant_id: str) -> list[Trace] | None:
-        """The traces with a span of that tenant; ``None`` for a tenant never seen."""
+        """Return the traces with a span of this tenant; ``None`` for an unknown tenant."""
         return self._listed(self._tenants.get(tenant_id))
 
     def _listed(self, ids: dict[str, None] | None) -> list[Trace] | None:
@@ -199,14 +199,14 @@ class Store:
         trace = self._traces.get(trace_id)
         if trace is None:
             trace = self._traces[trace_id] = Trace(trace_id, 0, 0)
-            held: dict[str, Row] = {}
+            merged: dict[str, Row] = {}
         else:
-            held = {found.span_id: found for found in self.rows(trace)}
-            self._keep(trace)
-        before = len(held)
-        held.update((found.span_id, found) for found in new)
-        self.span_count += len(held) - before
-        trace.rows = sorted(held.values(), key=_row_key)
+            merged = {found.span_id: found for found in self.rows(trace)}
+            self._make_permanent(trace)
+        before = len(merged)
+        merged.update((found.span_id, found) for found in new)
+        self.span_count += len(merged) - before
+        trace.rows = sorted(merged.values(), key=_row_key)
         trace.summary = None
         trace.start_ns, trace.latest_start_ns = trace.rows[0].start_ns, trace.rows[-1].start_ns
         self._extent_ns = max(self._extent_ns, trace.latest_start_ns - trace.start_ns)
@@ -218,7 +218,7 @@ class Store:
             if found.columns.tenant_id is not None:
                 self._tenants.setdefault(found.columns.tenant_id, {})[trace_id] = None
 
-    def _remember(self, trace: Trace) -> None:
+    def _cache_rows(self, trace: Trace) -> None:
         size = sum(len(found.body) for found in trace.rows or ())
         self._cache[trace.id] = size
         self._cached_bytes += size
@@ -227,8 +227,8 @@ class Store:
             self._traces[oldest].rows = None
             self._cached_bytes -= freed
 
-    def _keep(self, trace: Trace) -> None:
-        """A synthetic trace that receives spans is an ingested one from then on."""
+    def _make_permanent(self, trace: Trace) -> None:
+        """Make a sample trace an ingested one, because it received spans."""
         if trace.recipe is not None:
             trace.recipe = None
             self._cached_bytes -= self._cache.pop(trace.id)

@@ -1,7 +1,7 @@
-"""Traces and usage, summed from spans.
+"""Totals of traces, sessions and tenants, computed from spans.
 
-A sum goes over the spans that count (`columns`): GENERATION, EMBEDDING, USAGE, and those with priced entries in
-``netra.usage``. A sum of nothing known is ``None``.
+A sum goes over counted spans (`span_columns`): GENERATION, EMBEDDING, USAGE, and those with priced entries in
+``netra.usage``. A sum without known values is ``None``.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from netra_otel_bridge.emulator.api_format import epoch_iso
 from netra_otel_bridge.emulator.render import ORGANISATION_ID, PROJECT_ID, Row
-from netra_otel_bridge.emulator.wire import epoch_iso
 
 _DIGITS = 10
 _Found = TypeVar("_Found")
 
 
 class TraceItem(msgspec.Struct, frozen=True, gc=False):
-    """The fields of ``TraceSummary`` in netra-sdk 1.2.2, without the cursor, which depends on the order asked for."""
+    """The fields of ``TraceSummary`` in netra-sdk 1.2.2, without the cursor, which depends on the requested order."""
 
     id: str
     name: str
@@ -52,7 +52,7 @@ class TraceItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
-    """A trace's item, with what it is sorted and filtered by and the item does not show."""
+    """The item of a trace, and what sorting and filtering need in addition."""
 
     item: TraceItem
     start_ns: int
@@ -60,8 +60,8 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     metadata: dict[str, Any]
 
 
-def summarise(trace_id: str, rows: Sequence[Row]) -> Summary:
-    """The summary of the spans in ``rows`` (not empty, by start): name, kind and belonging are the root's."""
+def summarize(trace_id: str, rows: Sequence[Row]) -> Summary:
+    """Summarize ``rows`` (not empty, by start). Name and kind are the root's; so are ids and service, if it has any."""
     root = next((row for row in rows if not row.parent_id), rows[0])
     ordered = [root, *(row for row in rows if row is not root)]
     shown = [row.columns for row in ordered]
@@ -103,7 +103,7 @@ def summarise(trace_id: str, rows: Sequence[Row]) -> Summary:
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """What a session or a tenant used. ``requests`` counts calls that cost: the spans that sums go over."""
+    """The usage of a session or tenant. ``requests`` is the number of counted spans."""
 
     tokens: int
     requests: int
@@ -112,7 +112,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 def usage(rows: Iterable[Row]) -> Usage:
-    """Sum ``rows``, which all belong to the session or tenant asked for."""
+    """Return the usage in ``rows``, which all belong to one session or tenant."""
     counted = []
     sessions = set()
     for row in rows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from netra_otel_bridge.core.errors import DestinationUnavailable
-from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, encode_span, letter
+from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, dead_letter_of, encode_span
 from netra_otel_bridge.pipeline import dead_letters
 from netra_otel_bridge.pipeline.fetching import Converted
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
@@ -100,7 +100,7 @@ class Deliverer:
             await asyncio.shield(request)
         except asyncio.CancelledError:
             if request.cancelled():
-                raise DestinationUnavailable(f"{self._watch.name}: its request was cancelled from elsewhere") from None
+                raise DestinationUnavailable(f"{self._watch.name}: its request was cancelled by other code") from None
             await self._sender.drain(request, DRAIN_S)
             raise
         finally:
@@ -111,7 +111,7 @@ class Deliverer:
     def _record(self, answer: Answer[SpanToSend]) -> None:
         """Record an answer. A partial success does not say which spans it rejected, so none of them counts as accepted."""
         report = self._report
-        letters = [letter(dead.span, dead.reason, dead.item.encoded) for dead in answer.dead]
+        letters = [dead_letter_of(dead.span, dead.reason, dead.item.encoded) for dead in answer.dead]
         rejected = [dead.item for dead in answer.dead]
         resolves = self._recorder.has_dead_letters and not answer.refused
         touched: dict[TraceInFlight, None] = {}

@@ -82,7 +82,7 @@ class SkippedTraces:
         is_gone = isinstance(error, NetraNotFound)
         if (is_gone and error.status != HTTPStatus.NOT_FOUND) or self._count > max(MIN_SKIPPED, listed // 10):
             raise error
-        return "it is gone since Netra listed it" if is_gone else f"it cannot be read: {error.message}"
+        return "it was deleted after Netra listed it" if is_gone else f"it cannot be read: {error.message}"
 
 
 class Fetcher:
@@ -119,7 +119,7 @@ class Fetcher:
         self._watch.read(trace.summary, spans)
         converted = self._converter.convert_trace(trace.summary, spans)
         if not converted:
-            self._pass.report.note(f"trace {trace.summary.id}: Netra lists it, and holds no span of it")
+            self._pass.report.note(f"trace {trace.summary.id}: Netra lists it but has no spans of it")
             self._pass.finish(trace)
             return
         if trace.known is not None or not trace.is_first:

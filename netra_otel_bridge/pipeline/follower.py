@@ -69,7 +69,7 @@ class Follower:
             await self._recorder.write(partial(state.follow_from, start_ns))
         self._since_ns = state.since_ns() or 0
         self._recorder.problem("")
-        self._recorder.watermark_ns = state.watermark_ns() or self._since_ns
+        self._recorder.resume(self._since_ns)
         self.stopped = await self._loop.run(self._poll)
         self._watch.stopped(str(self.stopped))
         await self._recorder.flush()

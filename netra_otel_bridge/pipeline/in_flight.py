@@ -67,7 +67,7 @@ class TraceInFlight:
 
     def resume(self, checksums: dict[int, int], cost: TraceCost) -> None:
         """Continue from what was recorded of this trace."""
-        self.checksums, self.recorded_cost, self.not_accepted = checksums, cost, set(cost.untaken)
+        self.checksums, self.recorded_cost, self.not_accepted = checksums, cost, set(cost.not_accepted)
 
     def answer(self, span_id: int, checksum: int, *, accepted: bool) -> None:
         """Take note of the answer to one span."""

@@ -138,7 +138,7 @@ class Lister:
     def report_unlisted(self) -> None:
         """Report the traces that were asked for by id and that no window listed."""
         for trace_id in sorted(self._unlisted):
-            note_missing(self._pass, f"trace {trace_id}: Netra lists none with this id in the range")
+            note_missing(self._pass, f"trace {trace_id}: Netra has no trace with this id in the range")
 
     async def _list_window(self, window: WindowInFlight, query: TraceQuery, trace_id: str | None) -> bool:
         """Queue the traces of a window; return whether there were any."""

@@ -76,6 +76,10 @@ class Recorder:
         """Return the traces that are listed for the first time in this pass."""
         return self._lane.first_listed(trace_ids)
 
+    def resume(self, since_ns: int) -> None:
+        """Resume following at the stored watermark, or at ``since_ns`` if nothing was followed yet."""
+        self.watermark_ns = self._lane.watermark_ns() or since_ns
+
     def start_pass(self) -> None:
         """Begin a pass: no trace was listed in it yet."""
         self._lane.start_pass()

@@ -89,7 +89,7 @@ class Remaining:
             point = await self._add_page(page, point, past, seen)
             seen = {trace.id for trace in page.traces}
         if trace_id is not None and not point.last_id:
-            self.problems.append(f"trace {trace_id}: Netra lists none with this id in the range")
+            self.problems.append(f"trace {trace_id}: Netra has no trace with this id in the range")
         return point
 
     async def _add_page(

@@ -184,7 +184,7 @@ class SpanStream:
         if not spans and self._trace_id is not None:
             return [], self._not_known()
         if not spans:
-            read.trace.problems.append(f"trace {read.trace.summary.id}: Netra lists it, and holds no span of it")
+            read.trace.problems.append(f"trace {read.trace.summary.id}: Netra lists it but has no spans of it")
         return spans, None
 
     def _not_readable(self, trace: RemainingTrace, error: NetraNotFound | NetraResponseTooLarge) -> BridgeError | None:

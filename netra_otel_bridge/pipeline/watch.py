@@ -17,7 +17,7 @@ from netra_otel_bridge.core.errors import BridgeError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.core.model.report import LaneReport
-from netra_otel_bridge.deliver import raised
+from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.pipeline.recorder import Recorder
 
 _log = logging.getLogger(__name__)
@@ -172,6 +172,6 @@ def lane_error(error: BaseException, watch: LaneWatch) -> BridgeError:
     if not isinstance(error, Exception) or error in watch.errors:
         raise error
     _log.debug("%s: the lane ended", watch.name, exc_info=error)
-    defect = BridgeError(f"{watch.name}: {raised(error)}", hint="a defect of it or of the bridge; -v shows where")
+    defect = BridgeError(f"{watch.name}: {error_line(error)}", hint="this is a bug in it or in the bridge; -v shows where")
     defect.__cause__ = error
     return defect

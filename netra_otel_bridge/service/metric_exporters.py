@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -13,10 +11,9 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, Perio
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.deliver.adapters.exporter_log import overhear
+from netra_otel_bridge.deliver.adapters.entry_points import create, installed, load
 from netra_otel_bridge.service.persistent_counters import PersistentCounters
 
-_log = logging.getLogger(__name__)
 VARIABLE = "OTEL_METRICS_EXPORTER"
 GROUP = "opentelemetry_metrics_exporter"
 _OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
@@ -72,7 +69,7 @@ def metric_exporter(name: str, environ: Mapping[str, str], origin: str = VARIABL
 
 def _maker(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> Callable[[], Any]:
     """Load the entry point of an exporter: a class of metric readers or of exporters."""
-    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
+    found = installed(GROUP)
     wanted = _otlp_protocol(environ) if name == "otlp" else name
     if wanted not in found:
         known = sorted({"prometheus", "none", *found} | ({"otlp"} if {*_OTLP.values()} & found.keys() else set()))
@@ -81,14 +78,7 @@ def _maker(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> Cal
         raise ConfigurationError(
             f"{origin}: {name!r} is not installed", hint=f"installed: {', '.join(known)}; or install {install}"
         )
-    try:
-        maker: Callable[[], Any] = found[wanted].load()
-    except (Exception, SystemExit) as error:
-        raise ConfigurationError(
-            f"{origin}: {name!r} ({found[wanted].value}) failed to load: {type(error).__name__}: {error}",
-            hint="reinstall the package that brings it",
-        ) from error
-    return maker
+    return load(found[wanted], f"{origin}: {name!r}")
 
 
 def _otlp_protocol(environ: Mapping[str, str]) -> str:
@@ -133,18 +123,5 @@ def _make_reader(
 
 
 def _set_up(name: str, maker: Callable[[], Any], origin: str) -> Any:
-    """Call ``maker`` and return its result.
-
-    The exporter's log messages are repeated without values: one about a malformed header would show the token.
-    """
-    try:
-        with overhear(("opentelemetry",)) as heard:
-            made = maker()
-    except (Exception, SystemExit) as error:
-        raise ConfigurationError(
-            f"{origin}: {name!r} failed to start: {type(error).__name__}",
-            hint="check its environment variables (OTEL_EXPORTER_...)",
-        ) from error
-    for form in heard.forms:
-        _log.warning("%s: the exporter logged at its start: %s", name, form)
-    return made
+    """Create a reader or exporter. An error is named by its type alone, because its words may contain a token."""
+    return create(maker, name, f"{origin}: {name!r}", describe=lambda error: type(error).__name__)

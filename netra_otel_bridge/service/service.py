@@ -15,7 +15,7 @@ from netra_otel_bridge.bridge.follow import LiveLanes
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ServiceHealth
 from netra_otel_bridge.core.model.query import TraceQuery
-from netra_otel_bridge.core.tasks import until
+from netra_otel_bridge.core.tasks import run_until
 from netra_otel_bridge.core.time_text import duration_text
 from netra_otel_bridge.deliver import Destination, To
 from netra_otel_bridge.pipeline.follower import Follower
@@ -87,7 +87,7 @@ class Service:
             telemetry = Telemetry(self.health, readers)
             stack.push_async_callback(asyncio.to_thread, telemetry.close)
             histograms = LiveHistograms(telemetry.meter, self._lanes.netra_clock.now_ns)
-            if await until(self._open_lanes(stack, state, histograms), stop.wait()):
+            if await run_until(self._open_lanes(stack, state, histograms), stop.wait()):
                 _log.info("stopped before the first pass")
                 return
             await self._serve(stack, state, telemetry, registry)

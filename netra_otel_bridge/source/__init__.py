@@ -1,9 +1,10 @@
 """READ: Netra's API, page by page, with typed answers and typed errors.
 
-A call runs down this folder: ``client`` (or ``sync``) names it, ``pages`` follows cursors, ``transport`` sends it
-within one ``budget``, ``body`` reads what comes back, ``answers`` says what a failure means, and ``schema`` turns
-JSON into the values of `netra_otel_bridge.model`, with ``lenient`` for what is odd but can be read. The dashboard
-calls are in ``dashboard``, their JSON in ``charts``; ``loop`` is the thread behind ``sync``.
+A call goes through this folder in order. ``client`` (or ``sync``, its blocking face) names it, and ``arguments`` checks
+it. ``pages`` follows cursors. ``transport`` sends it within one ``budget`` and retries, ``exchange`` makes one attempt
+over HTTP, ``body`` reads the answer, and ``failures`` decides what a failure means. ``schema`` turns JSON into the values
+of `netra_otel_bridge.core.model`, with ``lenient`` for odd values that can still be read. The dashboard calls are in
+``dashboard``, and their JSON in ``charts``.
 """
 
 from netra_otel_bridge.source.client import AsyncNetraClient

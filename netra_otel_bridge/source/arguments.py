@@ -1,4 +1,4 @@
-"""The arguments of calls, checked and as Netra takes them. All of these raise `UsageError`."""
+"""Check the arguments of calls, and write them in Netra's form. All functions raise `UsageError`."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ Time = str | datetime
 
 
 def is_above_zero(value: object) -> bool:
-    """Whether it is a number above zero, which a NaN is not."""
+    """Return whether ``value`` is a number above zero. NaN is not."""
     return isinstance(value, int | float) and value > 0
 
 
 def start_text(when: Time) -> str:
-    """The first instant asked for."""
+    """Return the start of the range."""
     return _time(when, "start_time", 0)
 
 
 def end_text(when: Time) -> str:
-    """The end of the range, rounded up so that no trace falls behind the last millisecond."""
+    """Return the end of the range, rounded up so that no trace in the last millisecond is missed."""
     return _time(when, "end_time", NS_PER_MS - 1)
 
 
 def page_size(limit: int | None) -> int | None:
-    """Items on a page, 1 to `PAGE_LIMIT`; ``None`` leaves it to Netra (20)."""
+    """Return the number of items on a page, 1 to `PAGE_LIMIT`; ``None`` leaves it to Netra (20)."""
     if limit is not None and not (isinstance(limit, int) and 1 <= limit <= PAGE_LIMIT):
         raise UsageError(f"limit is {limit!r:.80}, and Netra takes 1 to {PAGE_LIMIT}")
     return limit
 
 
 def one_of(value: str | None, *known: str) -> str | None:
-    """A word out of a fixed set, or ``None``."""
+    """Return ``value`` if it is one of ``known`` or ``None``."""
     if value is not None and value not in known:
         raise UsageError(f"{value!r} is none of {', '.join(known)}")
     return value
@@ -70,7 +70,7 @@ def trace_query(
     sort_field: str | None,
     sort_order: str | None,
 ) -> bytes:
-    """The body of ``POST /sdk/traces``: what is not asked for is not sent, as netra-sdk has it."""
+    """Return the body of ``POST /sdk/traces``. Like netra-sdk it leaves out what the caller leaves out."""
     conditions = [TraceFilter(name, value) for name, value in ids.items() if value is not None]
     query = {
         "startTime": start_text(start_time),
@@ -85,7 +85,7 @@ def trace_query(
 def chart_query(
     scope: str, chart_type: str, metrics: Metrics, asked: FilterConfig, dimension: Dimension | None
 ) -> bytes:
-    """The body of ``POST /public/dashboard/query-data``. Measures, aggregations and fields are left to Netra to judge."""
+    """Return the body of ``POST /public/dashboard/query-data``. Netra checks measures, aggregations and fields."""
     custom = dimension is not None and dimension.field == "custom"
     if dimension is not None and custom and not dimension.name:
         raise UsageError("a custom dimension has no name")
@@ -118,7 +118,7 @@ def session_query(
     sort_field: str | None,
     sort_order: str | None,
 ) -> bytes:
-    """The body of ``POST /public/dashboard/sessions/stats``."""
+    """Return the body of ``POST /public/dashboard/sessions/stats``."""
     paging = _given(limit=page_size(limit), cursor=cursor)
     query = {
         "startTime": start_text(start_time),
@@ -134,7 +134,7 @@ def session_query(
 
 
 def summary_query(asked: SessionFilterConfig) -> bytes:
-    """The body of ``POST /public/dashboard/sessions/summary``."""
+    """Return the body of ``POST /public/dashboard/sessions/summary``."""
     times = {"startTime": start_text(asked.start_time), "endTime": end_text(asked.end_time)}
     return _encoded({"filter": {**times, **_conditions(asked.filters)}}, "session query")
 

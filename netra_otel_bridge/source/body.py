@@ -1,33 +1,35 @@
-"""Bodies of answers: whole, inflated and bounded, or not at all.
+"""Read the bodies of answers: complete, inflated and within a cap, or not at all.
 
-Inflation is incremental: at no time are more decoded bytes held than the cap allows, so a gzip bomb costs one
-step. A gzip stream counts as whole only when its trailer (CRC and length, RFC 1952, 2.3.1) was read and right.
+Inflation is incremental. It never holds more decoded bytes than the cap allows, so a gzip bomb costs one step. A gzip
+stream is complete only when its trailer (CRC and length, RFC 1952, 2.3.1) was read and is correct.
 """
 
 from __future__ import annotations
 
 import zlib
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from netra_otel_bridge.core.errors import NetraResponseTooLarge, NetraUnavailable
 
+if TYPE_CHECKING:
+    import aiohttp
+
 _STEP_BYTES = 1 << 20
-"""Inflated at a time."""
+"""The most bytes inflated in one step."""
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class CutAnswer(NetraUnavailable):
-    """The body ended early, or is not what its headers say; the same request may well be answered whole."""
+    """The body ended early, or differs from its headers. A retry may get a complete one."""
 
 
 class UnaskedEncoding(NetraUnavailable):
-    """The body is encoded in a way that was not asked for."""
+    """The body has an encoding that was not requested."""
 
 
 class Inflater:
-    """Inflates a gzip (also of several members) or deflate body piece by piece, up to ``cap_bytes`` in all."""
+    """Inflates a gzip body, of one or several members, or a deflate body, piece by piece, up to ``cap_bytes`` in all."""
 
     def __init__(self, encoding: str, cap_bytes: int) -> None:
         self._wbits = _WBITS[encoding]
@@ -37,7 +39,7 @@ class Inflater:
         self._inflate = zlib.decompressobj(self._wbits)
 
     def feed(self, data: bytes) -> None:
-        """Raises `NetraResponseTooLarge` past the cap, `CutAnswer` where the bytes are no such stream."""
+        """Inflate a piece. Raises `NetraResponseTooLarge` past the cap, `CutAnswer` for damaged data."""
         while data:
             if self._inflate.eof:
                 if self._wbits != 31 or not _GZIP_MAGIC.startswith(data[:2]):
@@ -54,14 +56,17 @@ class Inflater:
             data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
 
     def finish(self) -> bytes:
-        """The whole body. Raises `CutAnswer` where the stream has not come to its end."""
+        """Return the complete body. Raises `CutAnswer` if the stream has not ended."""
         if not self._inflate.eof:
             raise CutAnswer("the compressed body was cut off")
         return b"".join(self._parts)
 
 
 async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
-    """The decoded body, complete. Raises `NetraResponseTooLarge`, `CutAnswer`, `UnaskedEncoding`, aiohttp's errors."""
+    """Return the complete decoded body.
+
+    Raises `NetraResponseTooLarge`, `CutAnswer`, `UnaskedEncoding`, and aiohttp's errors.
+    """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     length = response.content_length
     if encoding in {"", "identity"}:
@@ -88,7 +93,7 @@ async def _read_plain(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes
 
 
 def too_large(cap_bytes: int) -> NetraResponseTooLarge:
-    """The error for a body beyond the cap."""
+    """Return the error for a body beyond the cap."""
     return NetraResponseTooLarge(
         f"the body holds more than {cap_bytes} decoded bytes",
         hint="fewer items are asked for, as long as that helps; a single one of this size is not read",

@@ -1,9 +1,9 @@
 """One budget of requests, shared by every call of a client.
 
-Three limits hold at once: so many requests in flight, so many a second, and none before the time that Netra
-asked for (``Retry-After``). A 429 halves the number in flight, each success after that gives a little back
-(additive increase, multiplicative decrease, as TCP does), so that a service that takes less than
-``max_concurrency`` is met at what it takes instead of answering 429 for ever.
+Three limits apply at once: requests in flight, requests per second, and no request before the time that Netra set
+(``Retry-After``). A 429 halves the number in flight, and each success raises it a little (additive increase,
+multiplicative decrease, as in TCP). So a service that accepts less than ``max_concurrency`` gets what it accepts, instead
+of answering 429 forever.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Budget:
 
     @property
     def limit(self) -> int:
-        """Requests that may be in flight now."""
+        """The number of requests that may be in flight now."""
         return int(self._limit)
 
     async def acquire(self) -> int:
-        """Wait for leave to send one request; returns a token for `throttled`. `release` must follow."""
+        """Wait for a permit to send one request, and return a token for `throttled`. `release` must follow."""
         if self._waiting or self._in_use >= self.limit:
             await self._queue()
         else:
@@ -50,23 +50,23 @@ class Budget:
         return self._epoch
 
     def release(self) -> None:
-        """Give the permit back, in every case."""
+        """Return the permit, whatever became of the request."""
         self._in_use -= 1
         self._grant()
 
     def succeeded(self) -> None:
-        """A request was answered: widen again after a 429."""
+        """Raise the limit again after a 429, because a request was answered."""
         if self._limit < self._max:
             self._limit = min(self._max, self._limit + 1.0 / self._limit)
 
     def throttled(self, token: int) -> None:
-        """A request met 429. Those sent before the last cut do not cut again."""
+        """Halve the limit after a 429, unless the request was sent before the limit was last halved."""
         if token == self._epoch:
             self._epoch += 1
             self._limit = max(1.0, self._limit / 2)
 
     def pause(self, seconds: float) -> None:
-        """Send nothing at all for that long. A pause is never shortened by another."""
+        """Send nothing for this long. No other pause shortens it."""
         self._opens = max(self._opens, self._clock.monotonic() + seconds)
 
     async def _queue(self) -> None:

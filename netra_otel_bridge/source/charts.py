@@ -1,8 +1,8 @@
-"""The JSON of the dashboard calls as the values of `netra_otel_bridge.dashboards`.
+"""Turn the JSON of the dashboard calls into the values of `netra_otel_bridge.dashboards`.
 
-A chart is ``{"timeRange": {...}, "data": ...}``, and may lie inside ``data`` itself, however deep. The chart type that
-was asked for says which shape ``data`` must have: another one is a `NetraSchemaError` with its JSON path, never an
-empty chart. A value is a number, or text that reads as one; null and NaN are ``None``, for a percentile of nothing is.
+A chart is ``{"timeRange": {...}, "data": ...}``, and may be nested inside ``data``, at any depth. The requested chart
+type determines the shape of ``data``; any other shape is a `NetraSchemaError` with its JSON path, never an empty chart. A
+value is a number, or text that reads as one. Null and NaN are ``None``, because a percentile of nothing has no value.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from netra_otel_bridge.source.lenient import number, parse, text
 from netra_otel_bridge.source.schema import as_object, read_page, wrong
 
 Row = tuple[dict[str, Any], str]
-"""An object out of a list, and its JSON path."""
+"""An object in a list, and its JSON path."""
 
 
 def decode_chart(body: bytes, chart_type: ChartType, by_dimension: bool) -> DashboardData:
-    """A chart of the type that was asked for. Raises `CutAnswer`, `NetraSchemaError`."""
+    """Return a chart of the requested type. Raises `CutAnswer`, `NetraSchemaError`."""
     block, path = as_object(parse(body), "$"), "$"
     time_range = _time_range(block)
     data: object = block
@@ -57,18 +57,18 @@ def decode_chart(body: bytes, chart_type: ChartType, by_dimension: bool) -> Dash
 
 
 def decode_sessions(body: bytes) -> SessionStatsPage:
-    """A page of sessions. Raises `CutAnswer`, `NetraSchemaError`."""
+    """Return a page of sessions. Raises `CutAnswer`, `NetraSchemaError`."""
     sessions, bad, cursor, more = read_page(SessionStats, body, "sessions")
     return SessionStatsPage(sessions=sessions, has_next_page=more, next_cursor=cursor, unreadable=bad)
 
 
 def decode_summary(body: bytes) -> dict[str, Any]:
-    """What ``data`` holds. Raises `CutAnswer`, `NetraSchemaError`."""
+    """Return the object in ``data``. Raises `CutAnswer`, `NetraSchemaError`."""
     return as_object(_field(as_object(parse(body), "$"), "data", "$"), "$.data")
 
 
 def decode_session(body: bytes) -> SessionDetails | None:
-    """One session; ``None`` for a session that Netra does not know. Raises `CutAnswer`, `NetraSchemaError`."""
+    """Return one session; ``None`` for a session that Netra does not know. Raises `CutAnswer`, `NetraSchemaError`."""
     root = as_object(parse(body), "$")
     data = _field(root, "data", "$")
     if data is None:
@@ -82,7 +82,7 @@ def decode_session(body: bytes) -> SessionDetails | None:
 
 
 def decode_prices(body: bytes) -> list[dict[str, Any]]:
-    """The items of ``data``. Raises `CutAnswer`, `NetraSchemaError`."""
+    """Return the items of ``data``. Raises `CutAnswer`, `NetraSchemaError`."""
     return [row for row, _ in _rows(_field(as_object(parse(body), "$"), "data", "$"), "$.data")]
 
 
@@ -94,7 +94,7 @@ def _time_range(block: object) -> TimeRange | None:
 
 
 def _names(value: object) -> list[str | None]:
-    """The dimensions that Netra names beside the series: they give the order, and those without a point."""
+    """Return the dimensions that Netra lists beside the series, in its order, including those without a point."""
     given = value if isinstance(value, list) else []
     return [text(name) for name in given if name is None or text(name) is not None]
 
@@ -115,7 +115,7 @@ def _bar(row: dict[str, Any], path: str) -> Bar:
     given = _field(row, "dimension", path)
     dimension = text(given)
     if dimension is None and given is not None:
-        raise wrong(f"{path}.dimension", True, given, "a text")
+        raise wrong(f"{path}.dimension", True, given, "a string")
     return Bar(dimension, _value(row, path))
 
 

@@ -1,8 +1,8 @@
-"""`AsyncNetraClient`: what ``Netra.usage`` of netra-sdk 1.2.2 offers, asynchronous, and with errors that are raised.
+"""`AsyncNetraClient`: the calls of ``Netra.usage`` in netra-sdk 1.2.2, asynchronous, and with errors that are raised.
 
-Method names, argument names, their order and defaults are the SDK's. What differs is what happens when something
-goes wrong: the SDK logs and answers ``{}`` or ``None``; here ``None`` means "Netra knows of none", and every failure
-is a `NetraError`. Arguments that make no sense are a `UsageError` before anything is sent.
+Methods, arguments, their order and defaults are the SDK's. Failures differ: the SDK logs them and returns ``{}`` or
+``None``. Here ``None`` means that Netra has no such item, and every failure is a `NetraError`. Invalid arguments are a
+`UsageError` before anything is sent.
 """
 
 from __future__ import annotations
@@ -36,25 +36,26 @@ from netra_otel_bridge.source.arguments import (
     start_text,
     trace_query,
 )
+from netra_otel_bridge.source.calls import Call, TransportStats
 from netra_otel_bridge.source.dashboard import AsyncDashboard
 from netra_otel_bridge.source.endpoint import query, segment
 from netra_otel_bridge.source.pages import PAGE_LIMIT, read_pages
-from netra_otel_bridge.source.transport import Call, Transport, TransportStats
+from netra_otel_bridge.source.transport import Transport
 
 T = TypeVar("T")
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 DASHBOARD_TIMEOUT_S = 30.0
+"""Longer than the timeout of other calls: Netra computes the answers to dashboard calls."""
 
 
 class AsyncNetraClient:
     """Reads Netra. An async context manager; belongs to one event loop; any number of calls may run at once.
 
-    ``endpoint`` is ``NETRA_OTLP_ENDPOINT`` as netra-sdk takes it, with or without ``/telemetry``. ``timeout`` is in
-    seconds and covers one attempt from connecting to the last byte; ``dashboard_timeout`` is that of the calls under
-    `dashboard`, which compute more. ``max_concurrency`` and ``rate_per_s`` bound
-    all calls together. ``max_response_bytes`` bounds one decoded answer. ``allow_insecure`` lets the API key travel
-    over plain http to other hosts than this one. ``ssl_context`` replaces the system's certificate authorities.
-    Raises `ConfigurationError`, and `UsageError` for a ``backoff`` that is none.
+    ``endpoint`` is the ``NETRA_OTLP_ENDPOINT`` of netra-sdk, with or without ``/telemetry``. ``timeout`` is in seconds
+    and covers one attempt from connecting to the last byte; ``dashboard_timeout`` applies to the calls of `dashboard`.
+    ``max_concurrency`` and ``rate_per_s`` bound all calls together, and ``max_response_bytes`` one decoded answer.
+    ``allow_insecure`` allows sending the API key over plain http to hosts other than this one. ``ssl_context`` replaces
+    the system's certificate authorities. Raises `ConfigurationError`, and `UsageError` for a ``backoff`` of another type.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class AsyncNetraClient:
     ) -> None:
         self._backoff = Backoff() if backoff is None else backoff
         self._clock = clock or SystemClock()
-        self._turns: asyncio.Semaphore | None = None
+        self._permits: asyncio.Semaphore | None = None
         self._transport = Transport(
             api_key=api_key,
             endpoint=endpoint,
@@ -110,46 +111,46 @@ class AsyncNetraClient:
 
     @property
     def base_url(self) -> str:
-        """Where Netra is: the endpoint without ``/telemetry``. What is remembered of it goes by this name."""
+        """The endpoint without ``/telemetry``. The state stores progress under this name."""
         return self._transport.base
 
     def netra_now_ns(self) -> int | None:
-        """The time by Netra's clock, to a second; ``None`` before the first answer, or where answers carry no date."""
-        return self._transport.netra_now_ns()
+        """Return the time by Netra's clock, to a second; ``None`` before an answer with a date."""
+        return self._transport.exchange.netra_now_ns()
 
     def use_api_key(self, api_key: str) -> None:
         """Use another key from now on. Raises `ConfigurationError`."""
-        self._transport.use_api_key(api_key)
+        self._transport.exchange.use_api_key(api_key)
 
     @property
     def stats(self) -> TransportStats:
-        """What was asked of Netra so far."""
+        """Counts of the calls made so far."""
         return self._transport.stats
 
     def within(self, calls: int) -> AsyncNetraClient:
-        """This client for work that may have so many ``calls`` under way at once, all of it together.
+        """Return this client with a limit of ``calls`` in flight for the work that uses the copy.
 
-        Connections, key and rate are shared with this one, which is the one to close.
+        It shares connections, key and rate with this client, which is the one to close.
         """
         limited = copy(self)
-        limited._turns = asyncio.Semaphore(calls)
+        limited._permits = asyncio.Semaphore(calls)
         return limited
 
     async def _ask(self, call: Call, decode: Callable[[bytes], T]) -> T:
-        if self._turns is None:
+        if self._permits is None:
             return await self._transport.request(call, decode)
-        async with self._turns:
+        async with self._permits:
             return await self._transport.request(call, decode)
 
     async def get_session_usage(self, session_id: str, start_time: Time, end_time: Time) -> SessionUsageData | None:
-        """What a session used in a range of time; ``None`` for a session that Netra does not know."""
+        """Return what a session used in a range of time; ``None`` for a session that Netra does not know."""
         times = query(startTime=start_text(start_time), endTime=end_text(end_time))
         target = f"/usage/sessions/{segment(session_id, 'session_id')}{times}"
         call = Call("GET /usage/sessions/{id}", target, subject=session_id)
         return await self._ask(call, schema.decode_session_usage)
 
     async def get_tenant_usage(self, tenant_id: str, start_time: Time, end_time: Time) -> TenantUsageData | None:
-        """What a tenant used in a range of time; ``None`` for a tenant that Netra does not know."""
+        """Return what a tenant used in a range of time; ``None`` for a tenant that Netra does not know."""
         times = query(startTime=start_text(start_time), endTime=end_text(end_time))
         target = f"/usage/tenants/{segment(tenant_id, 'tenant_id')}{times}"
         call = Call("GET /usage/tenants/{id}", target, subject=tenant_id)
@@ -171,7 +172,7 @@ class AsyncNetraClient:
         *,
         filters: Sequence[TraceFilter] = (),
     ) -> TracesPage:
-        """One page of traces in a range of time. ``filters`` are conditions beyond the four ids that the SDK takes."""
+        """Return one page of traces in a range of time. ``filters`` are conditions beyond the four ids of the SDK."""
         ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
         asked = trace_query(start_time, end_time, ids, filters, limit, cursor, direction, sort_field, sort_order)
         call = Call("POST /sdk/traces", "/sdk/traces", asked)
@@ -185,7 +186,7 @@ class AsyncNetraClient:
         limit: int | None = None,
         span_name: str | None = None,
     ) -> SpansPage:
-        """One page of the spans of a trace; ``span_name`` keeps those of that name or kind."""
+        """Return one page of the spans of a trace; ``span_name`` keeps those of that name or kind."""
         asked = query(
             cursor=cursor, direction=one_of(direction, "up", "down"), limit=page_size(limit), spanName=span_name
         )
@@ -194,7 +195,7 @@ class AsyncNetraClient:
         return await self._ask(call, partial(schema.decode_spans, trace_id=trace_id))
 
     async def get_span(self, span_id: str) -> TraceSpan | None:
-        """One span by its id; ``None`` where Netra has none."""
+        """Return one span by its id; ``None`` if Netra has none."""
         target = f"/sdk/traces/spans/{segment(span_id, 'span_id')}"
         call = Call("GET /sdk/traces/spans/{id}", target, subject=span_id, on_404=schema.NO_SPAN)
         return await self._ask(call, schema.decode_span)
@@ -215,7 +216,7 @@ class AsyncNetraClient:
         *,
         filters: Sequence[TraceFilter] = (),
     ) -> AsyncIterator[TraceSummary]:
-        """All traces in a range of time, page after page of ``limit``. Ends only where Netra says that it ends."""
+        """Yield all traces in a range of time, read in pages of ``limit``. Ends only when Netra reports the end."""
         pages = self.iter_trace_pages(
             start_time, end_time, trace_id, session_id, user_id, tenant_id, limit, cursor, direction,
             sort_field, sort_order, filters=filters,
@@ -232,7 +233,7 @@ class AsyncNetraClient:
         limit: int | None = None,
         span_name: str | None = None,
     ) -> AsyncIterator[TraceSpan]:
-        """All spans of a trace, page after page of ``limit``. Ends only where Netra says that it ends."""
+        """Yield all spans of a trace, read in pages of ``limit``. Ends only when Netra reports the end."""
         pages = self.iter_span_pages(trace_id, cursor=cursor, direction=direction, limit=limit, span_name=span_name)
         async for page in pages:
             for span in page.spans:
@@ -254,7 +255,7 @@ class AsyncNetraClient:
         *,
         filters: Sequence[TraceFilter] = (),
     ) -> AsyncIterator[TracesPage]:
-        """The pages of `iter_traces`, with what could not be read. Raises as `read_pages`."""
+        """Yield the pages of `iter_traces`, with their unreadable items. Raises as `read_pages`."""
 
         async def fetch(at: str | None, size: int | None) -> TracesPage:
             return await self.list_traces(
@@ -273,7 +274,7 @@ class AsyncNetraClient:
         direction: Direction | None = "down",
         span_name: str | None = None,
     ) -> AsyncIterator[SpansPage]:
-        """The pages of `iter_spans_by_trace_id`, with what could not be read. Raises as `read_pages`."""
+        """Yield the pages of `iter_spans_by_trace_id`, with their unreadable items. Raises as `read_pages`."""
 
         async def fetch(at: str | None, size: int | None) -> SpansPage:
             return await self.list_spans_by_trace_id(trace_id, at, direction, size, span_name)

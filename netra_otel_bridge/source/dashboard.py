@@ -1,8 +1,7 @@
-"""The dashboard calls: what ``Netra.dashboard`` of netra-sdk 1.2.2 offers, asynchronous and synchronous.
+"""`AsyncDashboard`: the calls of ``Netra.dashboard`` in netra-sdk 1.2.2.
 
-Method names, argument names, their order and defaults are the SDK's. Not every key or installation may make these
-calls: where Netra refuses one (401, 403, 404, or something that is not its API answers), that is `NetraNotAllowed`,
-which says nothing about the other calls.
+Methods, arguments, their order and defaults are the SDK's. Not every key or installation has these calls: a rejection
+(401, 403, 404, or an answer that is not from the API) is a `NetraNotAllowed`, which says nothing about other calls.
 """
 
 from __future__ import annotations
@@ -38,9 +37,10 @@ from netra_otel_bridge.source.arguments import (
     start_text,
     summary_query,
 )
+from netra_otel_bridge.source.calls import Call
 from netra_otel_bridge.source.endpoint import query, segment
 from netra_otel_bridge.source.pages import DEFAULT_LIMIT, PAGE_LIMIT, read_pages
-from netra_otel_bridge.source.transport import Call, Transport
+from netra_otel_bridge.source.transport import Transport
 
 _BASE = "/public/dashboard"
 
@@ -64,7 +64,7 @@ class AsyncDashboard:
         filter: FilterConfig,
         dimension: Dimension | None = None,
     ) -> DashboardData:
-        """One chart: a measure over a range of time, by step, by dimension, or as a number."""
+        """Return one chart: a measure over a range of time, by step, by dimension, or as a number."""
         asked = chart_query(scope, chart_type, metrics, filter, dimension)
         decode = partial(charts.decode_chart, chart_type=chart_type, by_dimension=dimension is not None)
         return await self._transport.request(self._post("/query-data", asked), decode)
@@ -79,7 +79,7 @@ class AsyncDashboard:
         sort_field: SessionSort | None = None,
         sort_order: SortOrder | None = None,
     ) -> SessionStatsPage:
-        """One page of the sessions in a range of time."""
+        """Return one page of the sessions in a range of time."""
         asked = session_query(start_time, end_time, filters, limit, cursor, sort_field, sort_order)
         return await self._transport.request(self._post("/sessions/stats", asked), charts.decode_sessions)
 
@@ -93,7 +93,7 @@ class AsyncDashboard:
         *,
         limit: int | None = PAGE_LIMIT,
     ) -> AsyncIterator[SessionStats]:
-        """All sessions in a range of time, page after page of ``limit``. Ends only where Netra says that it ends."""
+        """Yield all sessions in a range of time, read in pages of ``limit``. Ends only when Netra reports the end."""
         pages = self.iter_session_pages(start_time, end_time, filters, sort_field, sort_order, limit=limit)
         async for page in pages:
             for session in page.sessions:
@@ -109,7 +109,7 @@ class AsyncDashboard:
         *,
         limit: int | None = PAGE_LIMIT,
     ) -> AsyncIterator[SessionStatsPage]:
-        """The pages of `iter_session_stats`, with what could not be read. Raises as `read_pages`."""
+        """Yield the pages of `iter_session_stats`, with their unreadable items. Raises as `read_pages`."""
 
         async def fetch(at: str | None, size: int | None) -> SessionStatsPage:
             return await self.get_session_stats(start_time, end_time, filters, size, at, sort_field, sort_order)
@@ -117,7 +117,7 @@ class AsyncDashboard:
         return read_pages(fetch, "the session list", cursor=None, limit=limit, backoff=self._backoff, clock=self._clock)
 
     async def get_session_summary(self, filter: SessionFilterConfig) -> dict[str, Any]:
-        """Number, cost, latency and cost by model of the sessions in a range, as Netra sent it: it is not documented."""
+        """Return number, cost, latency and cost by model of the sessions in a range, in Netra's undocumented form."""
         return await self._transport.request(
             self._post("/sessions/summary", summary_query(filter)), charts.decode_summary
         )
@@ -125,10 +125,10 @@ class AsyncDashboard:
     async def get_session_details(
         self, session_id: str, start_time: Time | None = None, end_time: Time | None = None
     ) -> SessionDetails | None:
-        """One session with its traces; ``None`` for one that Netra does not know.
+        """Return one session with its traces; ``None`` for one that Netra does not know.
 
-        The range is applied to each span: a trace that crosses a bound is summed from its spans inside alone. A 404
-        is `NetraNotAllowed`: it does not say whether the session is unknown or the call is.
+        The range applies to each span: for a trace that crosses a bound, only the spans inside are summed. A 404 is a
+        `NetraNotAllowed`, because it does not tell an unknown session from an unknown call.
         """
         times = query(
             startTime=None if start_time is None else start_text(start_time),
@@ -139,7 +139,7 @@ class AsyncDashboard:
         return await self._transport.request(call, charts.decode_session)
 
     async def get_model_pricing(self, name: str | None = None) -> list[dict[str, Any]]:
-        """The prices that Netra computes costs with, of one model or all, as Netra sent them: ``Netra.models``."""
+        """Return the prices of one model or all, from which Netra computes costs, in the form of ``Netra.models``."""
         call = self._call("GET /sdk/models", f"/sdk/models{query(name=name)}")
         return await self._transport.request(call, charts.decode_prices)
 

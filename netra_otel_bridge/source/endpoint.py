@@ -1,8 +1,8 @@
-"""Where Netra is, and what may be sent there.
+"""Addresses and headers of requests to Netra.
 
-The API key travels to the configured host and nowhere else: addresses are built here from that host and quoted
-segments, redirects are not followed, proxies of the environment are not used, and plain ``http`` carries the key
-to the loopback interface only, unless that is allowed in so many words.
+The API key reaches only the configured host. Addresses are built here from that host and quoted segments, redirects are
+not followed, and the environment's proxies are not used. Plain ``http`` is for the loopback interface only, unless the
+configuration allows more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "upgr
 
 
 def base_url(endpoint: str, *, allow_insecure: bool) -> str:
-    """``NETRA_OTLP_ENDPOINT`` without its ``/telemetry``: ``https://netra.example``. Raises `ConfigurationError`."""
+    """Return ``NETRA_OTLP_ENDPOINT`` without ``/telemetry``: ``https://netra.example``. Raises `ConfigurationError`."""
     text = endpoint.strip() if isinstance(endpoint, str) else ""
     if not text:
         raise ConfigurationError(
@@ -52,7 +52,7 @@ def base_url(endpoint: str, *, allow_insecure: bool) -> str:
 
 
 def request_headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
-    """The headers of every request; ours win over ``extra``. Raises `ConfigurationError`, without any value in it."""
+    """Return the headers of every request; ours win over ``extra``. Raises `ConfigurationError`, which shows no value."""
     key = api_key.strip() if isinstance(api_key, str) else ""
     if not key:
         raise ConfigurationError("NETRA_API_KEY is not set", hint="create a key in Netra's settings")
@@ -60,7 +60,7 @@ def request_headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
         raise ConfigurationError("NETRA_API_KEY holds characters that no HTTP header can carry")
     for name, value in extra.items():
         if not (isinstance(name, str) and isinstance(value, str)):
-            raise ConfigurationError(f"NETRA_HEADERS has a name or value that is no text, at {name!r:.80}")
+            raise ConfigurationError(f"NETRA_HEADERS has a name or value that is not text, at {name!r:.80}")
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
             raise ConfigurationError(f"NETRA_HEADERS names {name!r}, which cannot be set")
         if not _HEADER_VALUE.fullmatch(value):
@@ -76,29 +76,29 @@ def request_headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def reaches_its_path(identifier: str) -> bool:
-    """Whether no part of an id is ``.`` or ``..``, which servers resolve even where they are quoted."""
+    """Return whether no part of an id is ``.`` or ``..``, which servers resolve even when quoted."""
     return "." not in identifier or not _DOT_SEGMENT.search(identifier)
 
 
 def segment(identifier: str, name: str) -> str:
-    """An id as one quoted path segment. Raises `UsageError` for one that is empty or could reach another path."""
+    """Return an id as one quoted path segment. Raises `UsageError` if it is empty or could reach another path."""
     if not isinstance(identifier, str | None):
-        raise UsageError(f"{name} is of type {type(identifier).__name__}", hint="give a text")
+        raise UsageError(f"{name} is of type {type(identifier).__name__}", hint="pass a string")
     if not identifier:
         raise UsageError(f"{name} is empty")
     if not reaches_its_path(identifier):
-        raise UsageError(f"{name} {identifier!r} is not an id: it has the parts of a relative path")
+        raise UsageError(f"{name} {identifier!r} is not an id: it contains parts of a relative path")
     return _quoted(identifier)
 
 
 def query(**parameters: str | int | None) -> str:
-    """``?a=1&b=2`` of those that are not ``None``, quoted; empty without any."""
+    """Return ``?a=1&b=2`` of the parameters that are not ``None``, quoted; empty without any."""
     pairs = [f"{name}={_quoted(str(value))}" for name, value in parameters.items() if value is not None]
     return "?" + "&".join(pairs) if pairs else ""
 
 
 def _quoted(value: str) -> str:
-    """Percent-encoded, with nothing left that means something in an address. Most ids have nothing to encode."""
+    """Percent-encode every character that has a meaning in an address. Most ids have none."""
     if value.isalnum() and value.isascii():
         return value
     return quote(value, safe="", errors="backslashreplace")

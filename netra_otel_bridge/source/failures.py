@@ -1,16 +1,13 @@
-"""What an answer, or the lack of one, means: the one place where statuses and socket errors become typed errors.
+"""Decide what a failed attempt means.
 
-A `Failure` says which error to raise if no attempt is left, and whether another attempt makes sense. Whatever a
-server sends is made one printable line and stripped of secrets before it becomes part of a message.
+A `Failure` holds the error to raise when no attempt is left, and whether another attempt makes sense. Text from a server
+becomes one printable line without secrets before it enters a message.
 """
 
 from __future__ import annotations
 
 import json
-import ssl
 from dataclasses import dataclass, replace
-
-import aiohttp
 
 from netra_otel_bridge.core.errors import (
     NetraError,
@@ -20,22 +17,21 @@ from netra_otel_bridge.core.errors import (
     NetraRejected,
     NetraUnauthorized,
     NetraUnavailable,
-    NetraUntrusted,
 )
+from netra_otel_bridge.core.outside_text import mask, one_line
 
 MESSAGE_CHARS = 300
-"""Of a server's own words, at most."""
+"""The most of a server's message that an error shows."""
 SECRET_CHARS = 6
-_CHECK_ENDPOINT = "check NETRA_OTLP_ENDPOINT: it is Netra's address, as netra-sdk uses it"
-_CHECK_KEY = "check NETRA_API_KEY: is it of this installation, and still valid?"
-_WAIT_OR_CHECK = "is Netra up, and NETRA_OTLP_ENDPOINT right?"
-_DO_WITHOUT = "this key or installation does not have the dashboard calls; the usage calls do without"
-_TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""The shortest text that is masked as a secret."""
+CHECK_ENDPOINT = "check NETRA_OTLP_ENDPOINT: it is Netra's address, as netra-sdk uses it"
+_CHECK_KEY = "check NETRA_API_KEY: is it for this Netra instance, and has it expired?"
+_DO_WITHOUT = "this key or installation does not have the dashboard calls; the usage calls do not need them"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One attempt that gave nothing to use. ``tries`` bounds the attempts of this kind, if not the back-off does."""
+    """An attempt without a usable answer. ``tries`` bounds attempts that fail in this way; ``None`` leaves it to the back-off."""
 
     kind: type[NetraError]
     cause: str
@@ -46,23 +42,23 @@ class Failure:
     asked_s: float | None = None
 
     def error(self, what: str, host: str, attempts: int) -> NetraError:
-        """The one line to raise: what, where, after how many attempts, why."""
+        """Return the error to raise: what failed, where, after how many attempts, and why."""
         after = f" after {attempts} attempts" if attempts > 1 else ""
         return self.kind(f"{what} at {host} failed{after}: {self.cause}", hint=self.hint, status=self.status)
 
 
 def judge_status(status: int, words: str, location: str, asked_s: float | None) -> Failure | None:
-    """The failure that a status means; ``None`` for 2xx. ``words`` is the server's message, already one safe line."""
+    """Return the failure that a status means; ``None`` for 2xx. ``words`` is the server's message as one safe line."""
     said = f"HTTP {status}{': ' + words if words else ''}"
     if 200 <= status < 300:
         return None
     if status in {401, 403}:
         return Failure(NetraUnauthorized, said, _CHECK_KEY, status)
     if status in {404, 405}:
-        return Failure(NetraNotFound, said, _CHECK_ENDPOINT, status)
+        return Failure(NetraNotFound, said, CHECK_ENDPOINT, status)
     if status < 400:
         to = f" to {location}" if location else ""
-        return Failure(NetraNotFound, f"HTTP {status}, a redirect{to}; none is followed", _CHECK_ENDPOINT, status)
+        return Failure(NetraNotFound, f"HTTP {status}, a redirect{to}; none is followed", CHECK_ENDPOINT, status)
     if asked_s is not None and (status == 429 or status >= 500):
         said += f" (it asks to wait {asked_s:.0f} s)"
     if status == 429:
@@ -75,24 +71,24 @@ def judge_status(status: int, words: str, location: str, asked_s: float | None) 
 
 
 def web_page(status: int) -> Failure:
-    """The failure that a web page in place of JSON means: a login page, a proxy, another server."""
-    return Failure(NetraNotFound, f"HTTP {status} with a web page, not the Netra API", _CHECK_ENDPOINT, status)
+    """Return the failure of a web page in place of JSON: a login page, a proxy, another server."""
+    return Failure(NetraNotFound, f"HTTP {status} with a web page, not the Netra API", CHECK_ENDPOINT, status)
 
 
 def of_optional_call(failure: Failure) -> Failure:
-    """The same failure of a call that not every key or installation answers: a refusal is no fault of the key."""
+    """Return the failure of a call that not every key or installation has: a rejection is not the key's fault."""
     if failure.kind in {NetraUnauthorized, NetraNotFound}:
         return replace(failure, kind=NetraNotAllowed, hint=_DO_WITHOUT)
     return failure
 
 
 def looks_like_web_page(content_type: str, body: bytes) -> bool:
-    """Whether an answer is HTML, by its label or, JSON never starting so, by its first character."""
+    """Return whether an answer is HTML, by its content type or its first character, which JSON cannot start with."""
     return content_type.startswith("text/html") or body[:64].lstrip()[:1] == b"<"
 
 
 def timed_out(timeout_s: float, *, optional: bool = False) -> Failure:
-    """The failure of a request that was not answered completely by its deadline."""
+    """Return the failure of a request without a complete answer by its deadline."""
     return Failure(
         NetraUnavailable,
         f"no complete answer within {timeout_s:g} s",
@@ -101,55 +97,27 @@ def timed_out(timeout_s: float, *, optional: bool = False) -> Failure:
     )
 
 
-def judge_exception(error: aiohttp.ClientError | OSError) -> Failure:
-    """The failure that a network or HTTP error means; not for the deadline, see `timed_out`."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        detail = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-        return Failure(
-            NetraUntrusted, f"its TLS certificate is not accepted ({detail})", "add its CA, or correct the host name"
-        )
-    if isinstance(error, aiohttp.ClientConnectorError):
-        if isinstance(error.os_error, ssl.SSLError) and not isinstance(error.os_error, _TRANSIENT_TLS):
-            return Failure(NetraUntrusted, f"TLS cannot be set up ({error.os_error.reason})", "does it speak https?")
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return _unreached("its name cannot be resolved", _CHECK_ENDPOINT)
-        detail = error.os_error.strerror or type(error.os_error).__name__
-        return _unreached(f"no connection ({detail})", _WAIT_OR_CHECK)
-    if isinstance(error, TimeoutError):
-        return _unreached("no connection in time", _WAIT_OR_CHECK)
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return _unreached("the answer was cut off", "try again later")
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return _unreached("the connection was closed before an answer came", "try again later")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return _unreached("the answer is not HTTP", _CHECK_ENDPOINT)
-    detail = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-    return _unreached(f"the connection broke ({detail})", "try again later")
-
-
-def _unreached(cause: str, hint: str) -> Failure:
+def unreached(cause: str, hint: str) -> Failure:
+    """Return the failure of a request that got no usable answer, and may get one later."""
     return Failure(NetraUnavailable, cause, hint, retry=True)
 
 
 class Redactor:
-    """Makes text of any origin fit for a message: one printable line, bounded, without the secrets it was given.
+    """Makes outside text safe for a message: one printable line of bounded length, with secrets masked.
 
-    A secret of several words (``Bearer abc``) hides each of them, too; what is shorter than `SECRET_CHARS` is none.
+    Each word of a secret is masked too (``Bearer abc``). Text shorter than `SECRET_CHARS` is not a secret.
     """
 
     def __init__(self, *secrets: str) -> None:
         parts = {part for secret in secrets for part in (secret, *secret.split()) if len(part) >= SECRET_CHARS}
-        self._secrets = sorted(parts, key=len, reverse=True)
+        self._secrets = tuple(parts)
 
     def line(self, text: str, limit: int = MESSAGE_CHARS) -> str:
-        """``text`` without line ends, control characters and secrets, at most ``limit`` characters."""
-        clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-        for secret in self._secrets:
-            clean = clean.replace(secret, "***")
-        return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+        """Return ``text`` as one line of at most ``limit`` characters, with secrets masked."""
+        return one_line(mask(text, self._secrets), limit)
 
     def words(self, body: bytes) -> str:
-        """What an error answer says: the message inside its JSON, or the text itself; nothing for a web page."""
+        """Return the message of an error answer: from its JSON, or the text itself; empty for a web page."""
         if looks_like_web_page("", body):
             return ""
         try:
@@ -160,7 +128,7 @@ class Redactor:
 
 
 def _message(value: object) -> str:
-    """The message of an error object: under ``message``, ``error`` or ``detail``, at any of these levels."""
+    """Return the message in an error object: under ``message``, ``error`` or ``detail``, at any depth of these."""
     if isinstance(value, dict):
         for name in ("message", "error", "detail"):
             if found := _message(value.get(name)):

@@ -1,8 +1,8 @@
-"""Odd items: what can be read is read, what cannot is named, and nothing is invented.
+"""Read odd items: keep what can be read, name what cannot, and invent nothing.
 
-An item that is an object with an id survives. A field of another type than documented is coerced where only one
-reading is possible (``7`` for the text ``"7"``, ``"1.5"`` for a number, ``"true"`` or ``1`` for a truth value, a
-lone text for a list of texts); otherwise it is ``None`` and named in ``unreadable``.
+An item that is an object with an id is kept. A field that does not have its documented type is coerced if only one
+reading is possible (``7`` for the string ``"7"``, ``"1.5"`` for a number, ``"true"`` or ``1`` for a boolean, a single
+string for a list of strings). Otherwise it is ``None``, and ``unreadable`` names it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
 class _Field(NamedTuple):
-    """A field of a struct: its name, its key in JSON, and the types of JSON that it takes."""
+    """A field of a struct: its name, its key in JSON, and the JSON types that it accepts."""
 
     name: str
     key: str
@@ -36,10 +36,9 @@ class _Field(NamedTuple):
 
 
 def parse(body: bytes) -> object:
-    """Any JSON, including what strict parsers refuse but services write: NaN, lone surrogates, endless integers.
+    """Return the value of any JSON, including NaN, lone surrogates and very long integers, as `read_lenient` does.
 
-    Read as `read_lenient` does. Raises `CutAnswer` for what is not JSON to its end, `NetraSchemaError` for nesting
-    beyond what Python reads.
+    Raises `CutAnswer` for a body that is not complete JSON, `NetraSchemaError` for nesting too deep for Python.
     """
     try:
         return msgspec.json.decode(body)
@@ -56,7 +55,7 @@ def parse(body: bytes) -> object:
 
 
 def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> ItemT | UnreadableItem:
-    """One item of a page. ``known`` fills fields that the item lacks and the request implies."""
+    """Return one item of a page. ``known`` fills fields that the item lacks and the request implies."""
     if not isinstance(value, dict):
         return UnreadableItem(path, f"it is {type_name(value)}, not an object")
     fields: dict[str, Any] = {}
@@ -76,12 +75,12 @@ def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> Item
         if not fields.get(name):
             return UnreadableItem(path, f"it has no {name}")
     if kind is TraceSummary and not reaches_its_path(fields["id"]):
-        return UnreadableItem(path, "its id has the parts of a relative path, and cannot be asked for")
+        return UnreadableItem(path, "its id contains parts of a relative path, and cannot be requested")
     return kind(**fields, unreadable=tuple(unreadable))
 
 
 def number(value: object) -> int | float | None:
-    """A finite number, given as one or as text that reads as one in JSON; else ``None``."""
+    """Return a finite number, given as one or as text that is a JSON number; else ``None``."""
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value.strip())
         if match is None:
@@ -93,7 +92,7 @@ def number(value: object) -> int | float | None:
 
 
 def text(value: object) -> str | None:
-    """A text, given as one or as a finite number; else ``None``."""
+    """Return text, given as a string or as a finite number; else ``None``."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -102,13 +101,13 @@ def text(value: object) -> str | None:
 
 
 def type_name(value: object) -> str:
-    """The JSON name of a value's type, with its article."""
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
+    """Return the JSON name of a value's type, with its article."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def _coerced(value: object, accepted: frozenset[type]) -> object | None:
-    """``value`` as one of the types its field takes, or ``None``."""
+    """Return ``value`` as one of the types that its field accepts, or ``None``."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if type(value) in accepted:
@@ -124,7 +123,7 @@ def _coerced(value: object, accepted: frozenset[type]) -> object | None:
 
 @cache
 def _accepted(kind: type[msgspec.Struct]) -> tuple[_Field, ...]:
-    """The fields of a struct that JSON may fill."""
+    """Return the fields of a struct that JSON may fill."""
     return tuple(
         _Field(field.name, field.encode_name, frozenset(_plain(field.type)))
         for field in msgspec.structs.fields(kind)
@@ -133,7 +132,7 @@ def _accepted(kind: type[msgspec.Struct]) -> tuple[_Field, ...]:
 
 
 def _plain(annotation: object) -> list[type]:
-    """``str | dict[str, Any] | None`` as ``[str, dict]``."""
+    """Return the types in an annotation: ``[str, dict]`` for ``str | dict[str, Any] | None``."""
     members = get_args(annotation) if isinstance(annotation, type(int | str)) else (annotation,)
     return [getattr(member, "__origin__", member) for member in members if member is not type(None)]
 

@@ -1,4 +1,4 @@
-"""What time it is where the spans are stamped."""
+"""The time by Netra's clock, which stamps the spans."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.source import AsyncNetraClient
 
 CLOCK_OFF_NS = 60 * NS_PER_S
-"""How far this machine's clock may be off before Netra's is taken instead."""
+"""The largest difference between the clocks at which this machine's clock is used."""
 _log = logging.getLogger(__name__)
 
 
 class NetraClock:
-    """The time by Netra's clock where this machine's is far off: spans and windows go by that one."""
+    """Tells the time by this machine's clock, or by Netra's if they differ by a minute or more.
 
-    def __init__(self, client: AsyncNetraClient, clock: Clock, limiter: LogLimit) -> None:
+    Netra's clock stamps spans, so windows must follow it.
+    """
+
+    def __init__(self, client: AsyncNetraClient, clock: Clock, log_limit: LogLimit) -> None:
         self._client = client
         self._clock = clock
-        self._limiter = limiter
+        self._log_limit = log_limit
 
     def now_ns(self) -> int:
-        """The present time."""
+        """Return the current time."""
         now_ns, netra_ns = self._clock.now_ns(), self._client.netra_now_ns()
         if netra_ns is None or abs(now_ns - netra_ns) < CLOCK_OFF_NS:
             return now_ns
         off_s = (now_ns - netra_ns) / NS_PER_S
-        problem = f"this machine's clock is {off_s:+.0f} s off; going by Netra's"
-        self._limiter.log(_log, logging.WARNING, "clock", problem)
+        problem = f"this machine's clock is off by {off_s:+.0f} s; using Netra's"
+        self._log_limit.log(_log, logging.WARNING, "clock", problem)
         return netra_ns
 
     async def ask(self) -> NetraError | None:
-        """Ask Netra for next to nothing: its answer says whether it is there, and what time it is."""
+        """Make a small call, to learn Netra's time and whether it answers. Return the error if it does not."""
         now_ns = self._clock.now_ns()
         try:
             await self._client.list_traces(iso_ms(now_ns - 24 * HOUR_NS), iso_ms(now_ns), limit=1)

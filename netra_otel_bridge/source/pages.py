@@ -1,12 +1,12 @@
-"""Paging, as a small state machine: `Pager` decides, `read_pages` asks, `with_restarts` survives cursors that expire.
+"""Follow the cursors of a listing: `Pager` decides, `read_pages` requests, `with_restarts` survives expired cursors.
 
-The cursor of the next page is that of the last item of this one. Paging must therefore always advance:
+The cursor of the next page is that of the last item of this one, so paging must always advance:
 
-- a cursor that this listing has used before is a loop, of whatever length, and ends it before a request is wasted;
-- so is a page of the very items that a page before it had, for cursors may be minted anew for each answer;
-- an empty page that promises more is asked for again `EMPTY_TRIES` times in all, with back-off, and is then a loop;
-- a page that promises more while its last item has no cursor is a schema error;
-- a page too large for the cap is asked for again with a quarter of the items, down to one.
+- A cursor that this listing has used before is a loop, of any length, and ends it before another request.
+- A page with the same items as an earlier one is a loop too, because Netra may issue new cursors for each answer.
+- An empty page that promises more is requested `EMPTY_TRIES` times in all, with back-off, and is then a loop.
+- A page that promises more while its last item has no cursor is a schema error.
+- A page too large for the cap is requested again with a quarter of the items, down to one.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _log = logging.getLogger(__name__)
 Page = TracesPage | SpansPage | SessionStatsPage
 PageT = TypeVar("PageT", TracesPage, SpansPage, SessionStatsPage)
 PAGE_LIMIT = 100
-"""Items on a page, at most: Netra's own bound."""
+"""The most items on a page: Netra's own limit."""
 DEFAULT_LIMIT = 20
-"""Items on a page when no limit is asked for, as Netra documents it."""
+"""Items on a page without a limit, as Netra documents it."""
 EMPTY_TRIES = 3
-"""Requests for a page that is empty and promises more."""
+"""Requests for an empty page that promises more."""
 RESTARTS = 3
 """Restarts in a row of a listing whose cursor Netra rejects, without getting further than before."""
 
 
 class Pager:
-    """The state of one listing: what to ask for next, and whether anything is left to ask for."""
+    """The state of one listing: the next request, and whether there is one."""
 
     def __init__(self, what: str, cursor: str | None, limit: int | None) -> None:
         self.cursor = cursor
@@ -53,7 +53,7 @@ class Pager:
         self._pages: set[int] = set()
 
     def advance(self, page: Page) -> None:
-        """Take note of a page: it ends the listing, leads on, or was empty and is due again (``empty_tries`` above 0).
+        """Advance past a page, unless it is the last one or must be requested again (``empty_tries`` is above 0).
 
         Raises `PaginationLoop`, `NetraSchemaError`.
         """
@@ -65,12 +65,12 @@ class Pager:
             if self.empty_tries >= EMPTY_TRIES:
                 raise PaginationLoop(
                     f"{self._what}: $.data.pageInfo.hasNextPage is true, and the page empty, {EMPTY_TRIES} times",
-                    hint="Netra promises more and gives nothing; nothing was skipped, try again later",
+                    hint="Netra promises more items and returns none; nothing was skipped, try again later",
                 )
         elif not page.next_cursor:
             raise NetraSchemaError(
                 f"{self._what}: $.data.pageInfo.hasNextPage is true, and the last item has no cursor",
-                hint="without one the next page cannot be asked for",
+                hint="without it the next page cannot be requested",
             )
         else:
             self.empty_tries = 0
@@ -78,7 +78,7 @@ class Pager:
             self._remember(page)
 
     def shrink(self) -> bool:
-        """Quarter the page size after an answer that was too large; whether that was still possible."""
+        """Quarter the page size after an answer that was too large; return whether the page could still shrink."""
         limit = self.limit or DEFAULT_LIMIT
         self.limit = max(1, limit // 4)
         return limit > 1
@@ -87,7 +87,7 @@ class Pager:
         mark = hash((*map(_id, _items(page)), *(item.json for item in page.unreadable)))
         if mark in self._pages:
             raise PaginationLoop(
-                f"{self._what}: Netra answered with a page it had given before, after {len(self._pages)} pages",
+                f"{self._what}: Netra repeated an earlier page, after {len(self._pages)} pages",
                 hint="paging does not advance; nothing was skipped, try again later",
             )
         self._pages.add(mark)
@@ -96,7 +96,7 @@ class Pager:
         mark = hash(cursor)
         if mark in self._seen:
             raise PaginationLoop(
-                f"{self._what}: Netra answered with a cursor it had given before, after {len(self._seen)} pages",
+                f"{self._what}: Netra repeated an earlier cursor, after {len(self._seen)} pages",
                 hint="paging does not advance; nothing was skipped, try again later",
             )
         self._seen.add(mark)
@@ -112,10 +112,10 @@ async def read_pages(
     backoff: Backoff,
     clock: Clock,
 ) -> AsyncIterator[PageT]:
-    """All pages from ``cursor`` on; ``fetch`` takes a cursor and a limit. Empty pages that promise more are not shown.
+    """Yield all pages from ``cursor`` on, except empty ones that promise more; ``fetch`` takes a cursor and a limit.
 
-    Raises what ``fetch`` raises, `PaginationLoop`, `NetraSchemaError`, and `NetraCursorRefused` where Netra refuses
-    a cursor that came from this listing.
+    Raises what ``fetch`` raises, `PaginationLoop`, `NetraSchemaError`, and `NetraCursorRefused` if Netra rejects a
+    cursor that came from this listing.
     """
     pager = Pager(what, cursor, limit)
     while not pager.done:
@@ -124,7 +124,7 @@ async def read_pages(
         except NetraResponseTooLarge:
             if not pager.shrink():
                 raise
-            _log.warning("%s: a page is too large; going on with %d items a page", what, pager.limit)
+            _log.warning("%s: a page is too large; continuing with %d items a page", what, pager.limit)
             continue
         except NetraRejected as error:
             if pager.cursor is None or pager.cursor == cursor:

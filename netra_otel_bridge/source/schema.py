@@ -1,16 +1,18 @@
-"""Netra's JSON as the values of `netra_otel_bridge.model`.
+"""Turn Netra's JSON into the values of `netra_otel_bridge.core.model`.
 
-A page is ``{"data": {"data": [item...], "pageInfo": {"hasNextPage": bool}}}``, or the inner object bare. One typed
-decode reads it; only a page that this refuses is looked at item by item, so odd data costs time and regular data
-does not. Rules for what is odd:
+A page is ``{"data": {"data": [item...], "pageInfo": {"hasNextPage": bool}}}``, or just the inner object. One typed decode
+reads it. Only a page that this decode rejects is read item by item, so odd data costs time and regular data does not.
+Rules for odd data:
 
-- A body that does not parse is `CutAnswer`. One that parses but is no page is `NetraSchemaError`, with the JSON path.
-- ``hasNextPage`` missing, or anything but true and false, is a schema error: never an end, never a reason to go on.
-- ``data`` that is null is a schema error too: an empty list says "nothing here", null says nothing.
-- An item that cannot be read is reported in ``unreadable`` of the page. More than `BAD_SHARE` of a page, and at
-  least `BAD_ITEMS`, is a schema error: one odd item is data, many are another API.
-- Usage for an unknown id is an object without that id. An error object with status 200 is not: a bare object must
-  have at least one field of the documented ones to count as an answer.
+- A body that does not parse is a `CutAnswer`. One that parses but is not a page is a `NetraSchemaError`, with the JSON
+  path.
+- ``hasNextPage`` missing, or anything but true and false, is a schema error. It never means the end, nor that there is
+  more.
+- ``data`` that is null is a schema error too: only an empty list means that there are no items.
+- An unreadable item is reported in ``unreadable`` of the page. More than `BAD_SHARE` of a page, and at least
+  `BAD_ITEMS`, is a schema error: one odd item is data, many are another API.
+- Usage for an unknown id is an object without that id. An error object with status 200 is not usage: without ``data``,
+  an answer must have at least one of the documented fields.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ BAD_SHARE = 0.10
 BAD_ITEMS = 2
 MAX_SHOWN_CHARS = 65_536
 NO_SPAN = b'{"data":null}'
-"""What `decode_span` reads as "there is none"."""
+"""A body in which `decode_span` finds no span."""
 _S = TypeVar("_S")
 _USAGE_FIELDS = frozenset({"session_id", "tenant_id", "tokenCount", "requestsCount", "sessionsCount", "totalCost"})
 _CHANGED = "has the API changed? a newer bridge may know it"
@@ -61,7 +63,7 @@ _SPANS = msgspec.json.Decoder(_Envelope[TraceSpan])
 
 
 def decode_traces(body: bytes) -> TracesPage:
-    """A page of traces. Raises `CutAnswer`, `NetraSchemaError`."""
+    """Return a page of traces. Raises `CutAnswer`, `NetraSchemaError`."""
     try:
         block = _TRACES.decode(body).data
     except (ValueError, RecursionError):
@@ -75,7 +77,7 @@ def decode_traces(body: bytes) -> TracesPage:
 
 
 def decode_spans(body: bytes, trace_id: str) -> SpansPage:
-    """A page of spans of a trace; a span without ``trace_id`` takes the one asked for. Raises as `decode_traces`."""
+    """Return a page of spans; a span without ``trace_id`` gets the requested one. Raises as `decode_traces`."""
     try:
         block = _SPANS.decode(body).data
     except (ValueError, RecursionError):
@@ -89,7 +91,7 @@ def decode_spans(body: bytes, trace_id: str) -> SpansPage:
 
 
 def decode_span(body: bytes) -> TraceSpan | None:
-    """One span, ``{"data": span}`` or bare; ``None`` where ``data`` is null. Raises as `decode_traces`."""
+    """Return one span, from ``{"data": span}`` or bare; ``None`` if ``data`` is null. Raises as `decode_traces`."""
     root = as_object(parse(body), "$")
     value, path = (root["data"], "$.data") if "data" in root else (root, "$")
     if value is None:
@@ -101,7 +103,7 @@ def decode_span(body: bytes) -> TraceSpan | None:
 
 
 def decode_session_usage(body: bytes) -> SessionUsageData | None:
-    """What a session used; ``None`` for a session that Netra does not know. Raises as `decode_traces`."""
+    """Return what a session used; ``None`` for a session that Netra does not know. Raises as `decode_traces`."""
     usage, path = _usage(body)
     session_id = text(usage.get("session_id"))
     if not session_id:
@@ -115,7 +117,7 @@ def decode_session_usage(body: bytes) -> SessionUsageData | None:
 
 
 def decode_tenant_usage(body: bytes) -> TenantUsageData | None:
-    """What a tenant used; ``None`` for a tenant that Netra does not know. Raises as `decode_traces`."""
+    """Return what a tenant used; ``None`` for a tenant that Netra does not know. Raises as `decode_traces`."""
     usage, path = _usage(body)
     tenant_id = text(usage.get("tenant_id"))
     if not tenant_id:
@@ -133,10 +135,10 @@ def decode_tenant_usage(body: bytes) -> TenantUsageData | None:
 def read_page(
     kind: type[ItemT], body: bytes, name: str = "data", **known: str
 ) -> tuple[list[ItemT], tuple[UnreadableItem, ...], str | None, bool]:
-    """Items, unreadable items, next cursor and whether there are more, item by item.
+    """Read a page item by item; return items, unreadable items, the next cursor, and whether there are more items.
 
-    ``name`` is the key of the items beside ``pageInfo``; ``known`` as in `read_item`. The cursor is that of the last
-    item that can be read: what follows it is met again on the next page, not lost.
+    ``name`` is the key of the items beside ``pageInfo``; ``known`` is that of `read_item`. The cursor is that of the last
+    readable item, so items after it are on the next page again and not lost.
     """
     block, path = as_object(parse(body), "$"), "$"
     if isinstance(block.get("data"), dict):
@@ -166,7 +168,7 @@ def read_page(
 
 
 def _shown(value: object) -> str:
-    """An item as JSON in one line, cut where it is long."""
+    """Return an item as one line of JSON, truncated if it is long."""
     return json.dumps(value, ensure_ascii=True)[:MAX_SHOWN_CHARS]
 
 
@@ -180,7 +182,7 @@ def _usage(body: bytes) -> tuple[dict[str, Any], str]:
 
 
 def _total(usage: dict[str, Any], path: str, name: str) -> int | float:
-    """A total. Null is 0, the sum of no rows; a missing one is not."""
+    """Return a total. Null is 0, the sum of no rows; a missing total is an error."""
     if name in usage and usage[name] is None:
         return 0
     total = number(usage.get(name))
@@ -190,14 +192,14 @@ def _total(usage: dict[str, Any], path: str, name: str) -> int | float:
 
 
 def as_object(value: object, path: str) -> dict[str, Any]:
-    """A JSON object. Raises `NetraSchemaError`."""
+    """Return a JSON object. Raises `NetraSchemaError`."""
     if not isinstance(value, dict):
         raise wrong(path, True, value, "an object")
     return value
 
 
 def wrong(path: str, present: bool, value: object, wanted: str) -> NetraSchemaError:
-    """The error for a value that is missing, or of another type than wanted."""
+    """Return the error for a value that is missing, or not of the expected type."""
     found = f"is {type_name(value)}" if present else "is missing"
     return NetraSchemaError(f"{path} {found}, where {wanted} is expected", hint=_CHANGED)
 

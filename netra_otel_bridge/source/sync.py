@@ -17,9 +17,9 @@ from netra_otel_bridge.core.blocking import (
     with_arguments_of,
 )
 from netra_otel_bridge.core.loop_thread import LoopThread
+from netra_otel_bridge.source.calls import TransportStats
 from netra_otel_bridge.source.client import AsyncNetraClient
 from netra_otel_bridge.source.dashboard import AsyncDashboard
-from netra_otel_bridge.source.transport import TransportStats
 
 
 class Dashboard(BlockingFace[AsyncDashboard]):

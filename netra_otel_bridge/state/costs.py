@@ -1,7 +1,7 @@
 """Costs of the spans that a lane's destination has: by trace, and summed by tenant and UTC hour.
 
-The transaction that records a trace changes the sums by the difference between its old and its new cost. A trace that is
-deleted for its age stays in the sums. Each function runs inside a transaction that the caller opened, and raises
+The transaction that records a trace changes the sums by the difference between its old and its new cost. A trace that
+is deleted for its age stays in the sums. Each function runs inside a transaction that the caller opened, and raises
 `sqlite3.Error`. In the database, columns and tables named ``spent`` hold these costs.
 """
 
@@ -28,7 +28,7 @@ Changes = dict[tuple[str, int], tuple[int, int, float]]
 
 def encoded(cost: TraceCost) -> bytes | None:
     """Return the cost of a trace as a column; ``None`` for an empty one."""
-    return msgspec.msgpack.encode(cost) if cost.hours or cost.untaken else None
+    return msgspec.msgpack.encode(cost) if cost.hours or cost.not_accepted else None
 
 
 def decoded(column: bytes | None) -> TraceCost:

@@ -119,7 +119,7 @@ class Database:
         return next(self._passes)
 
     def close(self) -> None:
-        """Close the database and release the lock; a temporary state is deleted. Committed progress is durable already."""
+        """Close the database and release the lock; delete a temporary state. Committed progress is durable already."""
         with self._writing, self._reading:
             if self._closed or os.getpid() != self._pid:
                 return

@@ -1,7 +1,7 @@
 """The files of a state directory. Each is written so that a crash leaves its old content or its new, never a mixture.
 
 state.db         the database; state.db-wal and state.db-shm belong to SQLite
-generation       marks that a state exists, and which one: an emptied directory is a first run, an emptied database is not
+generation       marks that a state exists, and which one: an empty directory is a first run, an empty database is not
 lock             held by the bridge that uses the state; contains its pid
 sum              size and BLAKE2b hash of state.db while no bridge uses it; missing after a crash
 state.db.new     an unfinished database: the next start finishes it or makes it again
@@ -83,7 +83,7 @@ def make_directory(path: Path) -> None:
 
 
 def give_to_owner(path: Path) -> None:
-    """Give a file that root made to the owner of its directory: a service could not open it otherwise. Raises `OSError`.
+    """Give a file that root made to its directory's owner: a service could not open it otherwise. Raises `OSError`.
 
     A symbolic link is not followed.
     """

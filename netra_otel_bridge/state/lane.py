@@ -23,7 +23,7 @@ from netra_otel_bridge.state.schema import readable, rolling_back, storable
 DEAD_LETTER_BYTES = 2**30
 """Maximum size of all dead letters of a state. Beyond it, an operator has to look at them."""
 _CHUNK = 5000
-"""Rows that one transaction of `LaneState.prune` handles: a few milliseconds during which nothing else can be written."""
+"""Rows per transaction of `LaneState.prune`: a few milliseconds during which nothing else can be written."""
 
 
 class LaneState:
@@ -181,8 +181,7 @@ class LaneState:
             return rows.last_letter(connection, self._lane)
 
     def kept_letters(self, until_id: int) -> int:
-        """Count the dead letters up to this id whose trace was passed to `first_listed` since `start_pass`, or that have
-        no trace."""
+        """Count dead letters up to this id whose trace was passed to `first_listed` in this pass, or that have none."""
         with self._database.reading() as connection:
             return rows.kept_letters(connection, self._lane, self._pass, until_id)
 

@@ -31,9 +31,9 @@ class ResetReport:
 def reset(directory: str | Path, destination: str, from_ns: int | None, clock: Clock) -> ResetReport:
     """Forget the progress of ``destination`` from ``from_ns`` on, or all of it, so that its spans are sent again.
 
-    This deletes traces that start at ``from_ns`` or later and windows that end after it, cuts a window that contains it,
-    and moves the watermark back to it. The start of following stays, so after a full reset following begins there. The
-    costs of deleted traces leave the sums. Dead letters and counts stay.
+    This deletes traces that start at ``from_ns`` or later and windows that end after it, cuts a window that contains
+    it, and moves the watermark back to it. The start of following stays, so after a full reset following begins there.
+    The costs of deleted traces leave the sums. Dead letters and counts stay.
 
     Raises `UsageError` for a destination that the state does not have, `StateUnusable`, `StateBusy`, `StateNotWritten`.
     """

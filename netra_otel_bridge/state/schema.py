@@ -103,7 +103,7 @@ _SECOND = (
 
 
 class Mode(Enum):
-    """How a database is opened. ``AT_REST`` makes no file beside it, and is safe only while nobody writes."""
+    """Modes of opening a database. ``AT_REST`` makes no file beside it, and is safe only while nobody writes."""
 
     WRITE = "mode=rw"
     READ = "mode=ro"

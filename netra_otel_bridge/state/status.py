@@ -47,7 +47,7 @@ def read_status(directory: str | Path) -> StateStatus:
 
 
 def dead_letters(directory: str | Path, destination: str | None = None) -> Iterator[StoredLetter]:
-    """Yield the dead letters of one destination or of all, oldest first, without disturbing a bridge that uses the state.
+    """Yield the dead letters of one destination or of all, oldest first, without disturbing a running bridge.
 
     Raises the same errors as `read_status`, and `UsageError` for a destination that the state does not have.
     """

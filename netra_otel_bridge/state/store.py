@@ -1,4 +1,4 @@
-"""`StateStore`: the public face of a state. It hands out a `LaneState` per destination and a `MeterState` per source."""
+"""`StateStore`: the public face of a state. It hands out a `LaneState` per destination, a `MeterState` per source."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class StateStore:
         return cls(Database.temporary(clock))
 
     def lane(self, source: str, destination: str, query: str = "") -> LaneState:
-        """Return the lane from ``source`` to ``destination``; ``query`` is the trace query's canonical text, "" for all.
+        """Return the lane from ``source`` to ``destination``; ``query`` is the canonical text of the query, "" for all.
 
         Traces, counts and dead letters belong to the lane; finished windows and the watermark to lane and query.
         Raises `StateNotWritten`.
@@ -95,7 +95,7 @@ class StateStore:
             rows.forget_progress(connection)
 
     def close(self) -> None:
-        """Close the state and release it to others; a temporary one is deleted. Committed progress is durable already."""
+        """Close the state and release it; delete a temporary one. Committed progress is durable already."""
         self.database.close()
 
     def __enter__(self) -> Self:

@@ -24,7 +24,7 @@ from netra_otel_bridge.core.model.outcome import (
     Retry,
     TooLarge,
 )
-from netra_otel_bridge.deliver.adapters.exporter_log import STOCK, error_outcome, overhear
+from netra_otel_bridge.deliver.adapters.exporter_log import STOCK_LOGGERS, capture_log, error_outcome
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.answers import Verdict, masked, outcome
 
@@ -58,7 +58,7 @@ class MetricSender:
         self._deadline_s = deadline_s
         module = type(exporter).__module__
         package = module.partition(".")[0]
-        self._loggers = (STOCK, module if package == "opentelemetry" else package)
+        self._loggers = (STOCK_LOGGERS, module if package == "opentelemetry" else package)
         self._calls: OneAtATime[Outcome] = OneAtATime(f"export {name}")
 
     async def send(self, metrics: MetricsData) -> None:
@@ -96,7 +96,7 @@ class MetricSender:
         """Call ``export`` once, on the exporter's thread."""
         token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         try:
-            with overhear(self._loggers) as heard:
+            with capture_log(self._loggers) as log:
                 result: object = self._exporter.export(metrics)
         except Exception as error:  # noqa: BLE001  the wall around foreign code
             return error_outcome(error) or outcome(
@@ -107,7 +107,7 @@ class MetricSender:
         if result is MetricExportResult.SUCCESS:
             return Delivered()
         if result is MetricExportResult.FAILURE:
-            return heard.outcome()
+            return log.outcome()
         return outcome(Verdict.MISCONFIGURED, f"the exporter returned {result!r} instead of a MetricExportResult")
 
     def _error(self, failure: PartlyRefused | Retry | TooLarge | Refused | Misconfigured) -> DestinationError:
@@ -133,7 +133,7 @@ class MetricSender:
 
     def _shut_down(self) -> Outcome:
         try:
-            with overhear(self._loggers):
+            with capture_log(self._loggers):
                 self._exporter.shutdown()
         except Exception as error:  # noqa: BLE001  the wall around foreign code
             _log.warning("%s: the exporter's shutdown raised %s", self._name, type(error).__name__)

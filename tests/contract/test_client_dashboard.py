@@ -1,4 +1,4 @@
-"""The client's dashboard calls against the emulator: every figure equals what the usage calls and the traces say."""
+"""The client's dashboard calls against the emulator: every number equals that of the usage calls and the traces."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def day(step: GroupBy = "hour", tenant: str | None = None) -> FilterConfig:
 
 @pytest.mark.parametrize("step", ["minute", "hour", "day"])
 async def test_the_past_of_a_tenant(client: AsyncNetraClient, traces: list[TraceSummary], step: GroupBy) -> None:
-    """The steps of a tenant's cost and tokens sum up to its usage, whatever the step."""
+    """The steps of a tenant's cost and tokens add up to its usage, for any step."""
     for tenant in {trace.tenant_id for trace in traces if trace.tenant_id}:
         usage = await client.get_tenant_usage(tenant, START, END)
         assert usage is not None
@@ -65,7 +65,7 @@ async def test_the_past_of_a_tenant(client: AsyncNetraClient, traces: list[Trace
 
 
 async def test_one_figure_in_every_shape(client: AsyncNetraClient) -> None:
-    """A cost is the same as a number, over time, by model, and by model over time."""
+    """A cost is the same as one number, over time, by model, and by model over time."""
     board, by_model = client.dashboard, Dimension("model_name")
     number = (await board.query_data("Spans", "Number", COST, day())).number
     assert number
@@ -86,7 +86,7 @@ async def test_one_figure_in_every_shape(client: AsyncNetraClient) -> None:
 ])  # fmt: skip
 @pytest.mark.parametrize("chart_type", ["Number", "Vertical Bar", "Line Time Series"])
 async def test_what_operators_ask_first(client: AsyncNetraClient, metrics: Metrics, chart_type: ChartType) -> None:
-    """Latency, errors, PII and violations are answered for spans and traces, by service too."""
+    """Charts of latency, errors, PII and violations work for spans and traces, and by service."""
     for scope in ("Spans", "Traces"):
         by = None if chart_type == "Number" else Dimension("service")
         got = await client.dashboard.query_data(scope, chart_type, metrics, day(), by)
@@ -94,7 +94,7 @@ async def test_what_operators_ask_first(client: AsyncNetraClient, metrics: Metri
 
 
 async def test_sessions_by_cost(client: AsyncNetraClient, traces: list[TraceSummary]) -> None:
-    """Every session once, those that cost most first, each as its usage says; whatever the page size."""
+    """Every session is listed once, the most expensive first, with its own usage, for any page size."""
     expected = {trace.session_id for trace in traces if trace.session_id}
     for limit in (1, 7, 100):
         listed = client.dashboard.iter_session_stats(START, END, None, "totalCost", "desc", limit=limit)
@@ -116,7 +116,7 @@ async def test_sessions_by_cost(client: AsyncNetraClient, traces: list[TraceSumm
 
 
 async def test_one_session_and_prices(client: AsyncNetraClient, traces: list[TraceSummary]) -> None:
-    """A session has all of its traces; the price list can be asked for one model."""
+    """A session has all of its traces; the price list may be limited to one model."""
     session_id = next(trace.session_id for trace in traces if trace.session_id)
     details = await client.dashboard.get_session_details(session_id, START, END)
     assert details is not None
@@ -127,7 +127,7 @@ async def test_one_session_and_prices(client: AsyncNetraClient, traces: list[Tra
 
 
 async def test_refused(client: AsyncNetraClient, emulator: Emulator) -> None:
-    """An installation without dashboard calls is told apart from a refused request, and the usage calls go on."""
+    """A missing dashboard API differs from a rejected request, and usage calls still work."""
     with pytest.raises(NetraRejected):
         await client.dashboard.query_data("Spans", "Number", Metrics("Total Cost", "p101"), day())  # type: ignore[arg-type]
     emulator.set_faults("no-dashboard")

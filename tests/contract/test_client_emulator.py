@@ -1,4 +1,4 @@
-"""The client against the emulator: its whole surface, every page, and every fault that the emulator knows."""
+"""The client against the emulator: every call, every page, and every fault of the emulator."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ async def trace_ids(client: AsyncNetraClient, limit: int | None) -> list[str]:
 
 @pytest.mark.parametrize("limit", [None, 1, 7, 100])
 async def test_every_trace_once(client: AsyncNetraClient, emulator: Emulator, limit: int | None) -> None:
-    """Whatever the page size, a listing holds every trace once, in as many requests as that takes."""
+    """A listing has every trace once for any page size, in no more requests than that needs."""
     ids = await trace_ids(client, limit)
     assert len(ids) == len(set(ids)) == TRACES
     assert emulator.calls["traces"] in {-(-TRACES // (limit or 20)), -(-TRACES // (limit or 20)) + 1}
 
 
 async def test_every_span_once(client: AsyncNetraClient) -> None:
-    """All spans of all traces, several traces at once, each readable in all its fields."""
+    """All spans of all traces are read, several traces at once, each with all its fields."""
 
     async def spans_of(trace_id: str) -> int:
         pages = [page async for page in client.iter_span_pages(trace_id, limit=5)]
@@ -83,7 +83,7 @@ async def test_every_span_once(client: AsyncNetraClient) -> None:
 
 
 async def test_one_of_each(client: AsyncNetraClient) -> None:
-    """Filters, single spans, usage of known and unknown sessions and tenants."""
+    """Filters, single spans, and the usage of known and unknown sessions and tenants work."""
     trace = (await client.list_traces(START, END, limit=1)).traces[0]
     assert [found.id for found in (await client.list_traces(START, END, trace.id)).traces] == [trace.id]
     condition = TraceFilter("trace_id", trace.id)
@@ -106,7 +106,7 @@ async def test_one_of_each(client: AsyncNetraClient) -> None:
 
 
 async def test_synchronous_client(emulator: Emulator) -> None:
-    """The synchronous client lists the same."""
+    """The blocking client lists the same traces."""
 
     def listed() -> list[str]:
         with NetraClient(api_key=KEY, endpoint=emulator.endpoint) as client:
@@ -116,7 +116,7 @@ async def test_synchronous_client(emulator: Emulator) -> None:
 
 
 async def test_wrong_key(emulator: Emulator) -> None:
-    """Another key is refused."""
+    """Another key is rejected."""
     async with AsyncNetraClient(api_key="other", endpoint=emulator.endpoint) as client:
         with pytest.raises(NetraUnauthorized):
             await client.list_traces(START, END)
@@ -161,7 +161,7 @@ ENDS: dict[str, type[NetraError] | None] = {
     "no-dashboard": None,
     "usage-factor=2": None,
 }
-"""What a listing in pages of 7 ends with while a fault lasts; ``None`` where it is read to its end."""
+"""The error of a listing in pages of 7 while a fault lasts; ``None`` if it is read to its end."""
 
 
 PASSES = [

@@ -1,4 +1,4 @@
-"""The rows of "The API" in the table of faults, as far as they are the client's to hold, against a scripted server."""
+"""The client against a scripted server with the faults of an API: delays, truncation, loops, rejections."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def make_client(api: ScriptedApi, clock: FakeClock | None = None, **options: Any
 
 
 async def read(script: Script, clock: FakeClock | None = None, **options: Any) -> tuple[SpansPage, list[Request]]:
-    """One page of spans from a server with this script, and the requests that it took."""
+    """Return one page of spans from a server with this script, and the requests for it."""
     async with ScriptedApi(script) as api, make_client(api, clock, **options) as client:
         return await client.list_spans_by_trace_id(TRACE), api.requests
 
 
 async def fail(script: Script, kind: type[NetraError], clock: FakeClock | None = None, **options: Any) -> Any:
-    """The error of reading one page of spans, and the requests that it took."""
+    """Return the error of reading one page of spans, and the requests that led to it."""
     async with ScriptedApi(script) as api, make_client(api, clock, **options) as client:
         with pytest.raises(kind) as caught:
             await client.list_spans_by_trace_id(TRACE)
@@ -87,7 +87,7 @@ async def fail(script: Script, kind: type[NetraError], clock: FakeClock | None =
     [("7", 7), ("2.5", 2.5), ("0", 0), ("-5", 0), ("soon", 0), ("", 0), (None, 0), ("9" * 400, 30), ("86400", 30)],
 )
 async def test_throttled_waits_as_asked(header: str | None, asked_s: float, caplog: pytest.LogCaptureFixture) -> None:
-    """429: the wait is at least as asked, at most the cap, which is logged; then the same request again."""
+    """After a 429 the wait is at least the requested one and at most the cap, which is logged; then the request is sent again."""
     caplog.set_level(logging.WARNING)
     clock = FakeClock()
     throttled = reply(status=429, headers={} if header is None else {"Retry-After": header})
@@ -99,7 +99,7 @@ async def test_throttled_waits_as_asked(header: str | None, asked_s: float, capl
 
 
 async def test_throttled_until_a_date() -> None:
-    """429 with an HTTP date: the wait reaches it."""
+    """After a 429 with an HTTP date, the wait reaches that date."""
     clock = FakeClock()
     until = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC) + timedelta(seconds=12)
     headers = {"Retry-After": format_datetime(until, usegmt=True)}
@@ -108,7 +108,7 @@ async def test_throttled_until_a_date() -> None:
 
 
 async def test_throttled_to_the_end() -> None:
-    """429 to the last attempt is its own error, and the number of attempts is bounded."""
+    """A 429 to the last attempt is its own error, and the number of attempts is bounded."""
     error, requests = await fail([json_reply({"message": "slow\ndown"}, status=429)], NetraRateLimited)
     assert len(requests) == 6
     assert error.status == 429
@@ -150,7 +150,7 @@ async def test_a_stop_wakes_the_wait() -> None:
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 520])
 async def test_server_errors_are_tried_again(status: int) -> None:
-    """A burst of 5xx passes, web pages of gateways included; the waits are jittered and bounded."""
+    """A burst of 5xx is survived, including web pages of gateways; the waits are jittered and bounded."""
     clock = FakeClock()
     burst = [reply(b"<html>oops</html>", status=status, content_type="text/html")] * 4
     got, requests = await read([*burst, json_reply(PAGE)], clock)
@@ -160,7 +160,7 @@ async def test_server_errors_are_tried_again(status: int) -> None:
 
 
 async def test_server_errors_to_the_end() -> None:
-    """5xx to the last attempt is an error that can be retried, not the end of the data."""
+    """A 5xx to the last attempt is a retryable error, not the end of the data."""
     error, requests = await fail([reply(b'{"error": "database"}', status=500)], NetraUnavailable)
     assert len(requests) == 6
     assert error.retryable
@@ -169,7 +169,7 @@ async def test_server_errors_to_the_end() -> None:
 
 
 async def test_an_error_in_the_middle_never_ends_a_listing() -> None:
-    """5xx from the second page on raises out of the iterator after the first page's items."""
+    """A 5xx from the second page on is raised by the iterator after the first page's items."""
     first = json_reply(page([trace(1)], more=True))
     async with ScriptedApi([first, reply(status=503)]) as api, make_client(api) as client:
         traces = client.iter_traces(FROM, TO)
@@ -179,7 +179,7 @@ async def test_an_error_in_the_middle_never_ends_a_listing() -> None:
 
 
 async def test_refused_connection() -> None:
-    """A port that nobody listens on: tried again, then one clear line."""
+    """A port without a listener is tried again, then reported in one clear line."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -204,7 +204,7 @@ async def test_unknown_host_name() -> None:
 @pytest.mark.parametrize("bytes_sent", [0, 9, 40, 200])
 @pytest.mark.parametrize("end", ["reset", "close"])
 async def test_reset_and_closed_connections(bytes_sent: int, end: Any) -> None:
-    """A connection that ends before, in, or after the head of an answer: the request is made again."""
+    """A request is sent again if its connection ends before, in, or after the head of the answer."""
     whole = json_reply(PAGE)
     got, requests = await read([Reply(whole.raw[:bytes_sent], end=end), Reply(whole.raw[:bytes_sent], end=end), whole])
     assert len(got.spans) == 2
@@ -213,7 +213,7 @@ async def test_reset_and_closed_connections(bytes_sent: int, end: Any) -> None:
 
 @pytest.mark.parametrize("bytes_sent", [0, 30, 150], ids=["nothing", "in the head", "in the body"])
 async def test_time_out(bytes_sent: int) -> None:
-    """A server that stops in head or body: the deadline ends the attempt, and the next one is read."""
+    """If a server stops in head or body, the deadline ends the attempt, and the next one succeeds."""
     whole = json_reply(PAGE)
     got, requests = await read([Reply(whole.raw[:bytes_sent], end="hang"), whole], timeout=0.2)
     assert len(got.spans) == 2
@@ -236,7 +236,7 @@ async def test_not_http() -> None:
 
 
 async def test_truncated_json_is_read_again() -> None:
-    """JSON that ends early inside a sound HTTP answer is refused whole and asked for again."""
+    """JSON that ends early inside a complete HTTP answer is discarded and requested again."""
     body = json.dumps(PAGE).encode()
     cuts = [reply(body[:size]) for size in (0, 1, len(body) // 2, len(body) - 1)]
     got, requests = await read([*cuts, reply(body)])
@@ -245,14 +245,14 @@ async def test_truncated_json_is_read_again() -> None:
 
 
 async def test_truncated_json_to_the_end() -> None:
-    """JSON cut every time is an unavailable Netra, not an empty page."""
+    """JSON that is truncated every time means that Netra is unavailable, not that the page is empty."""
     error, requests = await fail([reply(b'{"data": {"data": [')], NetraUnavailable)
     assert len(requests) == 6
     assert "not JSON to its end" in str(error)
 
 
 async def test_short_body_is_read_again() -> None:
-    """Fewer bytes than Content-Length says: the page is refused whole and asked for again."""
+    """A page with fewer bytes than its Content-Length is discarded and requested again."""
     body = json.dumps(PAGE).encode()
     got, requests = await read([reply(body, length=len(body) + 5, end="close"), reply(body)])
     assert len(got.spans) == 2
@@ -260,14 +260,14 @@ async def test_short_body_is_read_again() -> None:
 
 
 async def test_gzip_is_asked_for_and_read() -> None:
-    """gzip is the one encoding asked for."""
+    """Only gzip is requested."""
     got, requests = await read([gzip_reply(PAGE)])
     assert len(got.spans) == 2
     assert requests[0].headers["accept-encoding"] == "gzip"
 
 
 async def test_gzip_cut_anywhere_is_read_again() -> None:
-    """A gzip body cut at any byte, in its trailer too, is refused whole; the rest of HTTP being sound."""
+    """A gzip body cut at any byte, even in its trailer, is discarded, although the HTTP answer is complete."""
     packed = gzip.compress(json.dumps(PAGE).encode(), mtime=0)
     whole = reply(packed, headers={"Content-Encoding": "gzip"})
     cuts = iter(range(len(packed)))
@@ -285,7 +285,7 @@ async def test_gzip_cut_anywhere_is_read_again() -> None:
 
 
 async def test_gzip_with_a_wrong_checksum_is_read_again() -> None:
-    """A trailer that does not fit its data is a damaged body."""
+    """A trailer that does not match its data means a damaged body."""
     packed = bytearray(gzip.compress(json.dumps(PAGE).encode()))
     packed[-6] ^= 1
     _, requests = await read([reply(bytes(packed), headers={"Content-Encoding": "gzip"}), json_reply(PAGE)])
@@ -307,42 +307,42 @@ async def test_gzip_with_a_wrong_checksum_is_read_again() -> None:
         ({"data": {"data": {}, "pageInfo": {"hasNextPage": False}}}, "$.data.data is an object"),
         ({"data": {"data": []}}, "$.data.pageInfo is missing"),
         ({"data": {"data": [], "pageInfo": {}}}, "$.data.pageInfo.hasNextPage is missing"),
-        ({"data": {"data": [], "pageInfo": {"hasNextPage": "false"}}}, "$.data.pageInfo.hasNextPage is a text"),
+        ({"data": {"data": [], "pageInfo": {"hasNextPage": "false"}}}, "$.data.pageInfo.hasNextPage is a string"),
         ({"data": {"data": [], "pageInfo": {"hasNextPage": None}}}, "$.data.pageInfo.hasNextPage is null"),
         ({"data": {"data": [], "pageInfo": {"hasNextPage": 0}}}, "$.data.pageInfo.hasNextPage is a number"),
         ({"error": "internal", "code": 7}, "$.data is missing"),
     ],
 )
 async def test_wrong_shape_of_a_page(body: Any, where: str) -> None:
-    """A page of the wrong shape: a few tries, then an error that names the JSON path. Never an empty page."""
+    """A page of the wrong shape is an error with the JSON path after a few attempts, never an empty page."""
     error, requests = await fail([json_reply(body)], NetraSchemaError)
     assert len(requests) == 3
     assert where in str(error)
 
 
 async def test_wrong_shape_that_passes() -> None:
-    """A wrong shape for a moment, as in a deployment, is lived through."""
+    """A wrong shape for a moment, as during a deployment, is survived."""
     got, _ = await read([json_reply({"data": None}), json_reply(PAGE)])
     assert len(got.spans) == 2
 
 
 async def test_wrong_shape_of_an_item() -> None:
-    """An item that is no span is reported with its place; those beside it are kept."""
+    """An item that is not a span is reported with its path; the other items are kept."""
     items = [span(number) for number in range(1, 20)]
     got, _ = await read([json_reply(page([*items[:3], "poison", *items[3:]]))])
     assert [item.id for item in got.spans] == [item["id"] for item in items]
-    assert [(bad.path, bad.reason) for bad in got.unreadable] == [("$.data.data[3]", "it is a text, not an object")]
+    assert [(bad.path, bad.reason) for bad in got.unreadable] == [("$.data.data[3]", "it is a string, not an object")]
 
 
 async def test_more_than_a_tenth_of_bad_items() -> None:
-    """More than 10 % bad items: the API has changed, and the page is refused."""
+    """More than 10 % bad items: the API has changed, and the page is rejected."""
     items = [span(1), span(2), span(3), {"name": "no id"}, None]
     error, _ = await fail([json_reply(page(items))], NetraSchemaError)
     assert "2 of 5 items cannot be read, first $.data.data[3]" in str(error)
 
 
 async def test_unknown_extras_are_ignored() -> None:
-    """Fields that nobody knows, anywhere, are no error; not even one with a name of ours."""
+    """Unknown fields are not an error anywhere, not even one named like a field of ours."""
     body = page([span(1, flavour={"a": [1]}, unreadable=["id"])])
     body["data"]["pageInfo"]["total"] = 7
     body["trace"] = None
@@ -363,14 +363,14 @@ async def test_cursor_cycle(length: int) -> None:
         return json_reply(page([trace(1 + int(cursor[1:]) % length)], more=True))
 
     async with ScriptedApi(script) as api, make_client(api) as client:
-        with pytest.raises(PaginationLoop, match="a cursor it had given before"):
+        with pytest.raises(PaginationLoop, match="repeated an earlier cursor"):
             async for _ in client.iter_traces(FROM, TO):
                 pass
         assert len(api.requests) == length + 1
 
 
 async def test_cursor_that_stays_where_the_caller_began() -> None:
-    """The cursor that the caller began with counts as used."""
+    """The caller's first cursor counts as used."""
     async with ScriptedApi([json_reply(page([trace(5)], more=True))]) as api, make_client(api) as client:
         with pytest.raises(PaginationLoop):
             async for _ in client.iter_traces(FROM, TO, cursor="c5"):
@@ -380,7 +380,7 @@ async def test_cursor_that_stays_where_the_caller_began() -> None:
 
 @pytest.mark.parametrize("status", [400, 410, 422])
 async def test_cursor_refused(status: int) -> None:
-    """A cursor of this listing that is refused is its own error, so that the window can start again."""
+    """A rejected cursor of this listing is its own error, so that the window can be listed again."""
     expired = json_reply({"message": "cursor expired"}, status=status)
     async with ScriptedApi([json_reply(page([trace(1)], more=True)), expired]) as api, make_client(api) as client:
         with pytest.raises(NetraCursorRefused, match="cursor expired") as caught:
@@ -391,7 +391,7 @@ async def test_cursor_refused(status: int) -> None:
 
 
 async def test_request_refused() -> None:
-    """Another 4xx is the request's own fault: one attempt, the server's words in one bounded line."""
+    """Any other 4xx is the request's fault: one attempt, and the server's message in one bounded line."""
     words = "bad \x1b[31mfield\r\n" + "x" * 500
     error, requests = await fail([json_reply({"message": [words]}, status=400)], NetraRejected)
     assert not isinstance(error, NetraCursorRefused)
@@ -404,7 +404,7 @@ async def test_request_refused() -> None:
 
 
 async def test_has_next_page_with_an_empty_page() -> None:
-    """Empty, and more promised: not the end and not a spin, but three tries with back-off, then an error."""
+    """An empty page that promises more is neither the end nor a busy loop: three attempts with back-off, then an error."""
     clock = FakeClock()
     first = json_reply(page([trace(1)], more=True))
     async with ScriptedApi([first, json_reply(page([], more=True))]) as api, make_client(api, clock) as client:
@@ -417,7 +417,7 @@ async def test_has_next_page_with_an_empty_page() -> None:
 
 
 async def test_empty_page_that_fills() -> None:
-    """An empty page that promises more and then keeps its word is waited for."""
+    """An empty page that promises more is requested again until the items are there."""
     pages = [page([], more=True), page([], more=True), page([trace(1)], more=True), page([], more=False)]
     async with ScriptedApi([json_reply(body) for body in pages]) as api, make_client(api) as client:
         got = [item.id async for item in client.iter_traces(FROM, TO)]
@@ -425,7 +425,7 @@ async def test_empty_page_that_fills() -> None:
 
 
 async def test_has_next_page_missing_or_a_string() -> None:
-    """A full page without a readable hasNextPage is neither the last nor followed: a few tries, then an error."""
+    """A full page without a readable hasNextPage is neither last nor followed: a few attempts, then an error."""
     for info in ({}, {"hasNextPage": "true"}):
         body = {"data": {"data": [trace(1)], "pageInfo": info}}
         async with ScriptedApi([json_reply(body)]) as api, make_client(api) as client:
@@ -436,7 +436,7 @@ async def test_has_next_page_missing_or_a_string() -> None:
 
 
 async def test_last_item_without_a_cursor() -> None:
-    """More promised, and no cursor to ask with: an error, not the end."""
+    """A page that promises more without a cursor is an error, not the end."""
     body = page([trace(1), trace(2, cursor=None)], more=True)
     async with ScriptedApi([json_reply(body)]) as api, make_client(api) as client:
         traces = client.iter_traces(FROM, TO)
@@ -451,7 +451,7 @@ async def test_last_item_without_a_cursor() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_unauthorized(status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """The key is refused: one request, its own exit code, and the key in nothing that is printed."""
+    """A rejected key takes one request and has its own exit code, and nothing printed shows the key."""
     caplog.set_level(logging.DEBUG)
     body = json_reply({"message": f"key {KEY} is not valid"}, status=status)
     async with ScriptedApi([body]) as api, make_client(api, headers={"Authorization": "Bearer s3cr3t"}) as client:
@@ -469,7 +469,7 @@ async def test_unauthorized(status: int, caplog: pytest.LogCaptureFixture) -> No
 
 @pytest.mark.parametrize("bad", [Reply(b"junk\r\n\r\n", end="close"), Reply(b"", end="reset")])
 async def test_errors_carry_no_request(bad: Reply) -> None:
-    """aiohttp's errors hold the request's headers; ours do not refer to them."""
+    """Our errors do not refer to aiohttp's, which contain the request's headers."""
     error, _ = await fail([bad], NetraUnavailable, backoff=Backoff(attempts=1))
     assert error.__cause__ is None
     assert error.__context__ is None
@@ -479,7 +479,7 @@ async def test_errors_carry_no_request(bad: Reply) -> None:
 
 
 async def test_a_byte_at_a_time() -> None:
-    """A body that drips is ended by the deadline over the whole request; a read time-out would never fire."""
+    """The deadline of the whole request ends a dripping body; a read timeout would never fire."""
     drip = Reply(json_reply(PAGE).raw, step=1, pause_s=0.1)
     began = time.monotonic()
     await fail([drip], NetraUnavailable, timeout=0.3, backoff=Backoff(attempts=1))
@@ -491,7 +491,7 @@ async def test_a_byte_at_a_time() -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_gzip_bomb(encoding: str) -> None:
-    """A body that inflates a thousandfold is refused at the cap, with memory flat, and asked for once."""
+    """A body that inflates a thousandfold is rejected at the cap, with flat memory, and requested once."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(300)) + packer.flush()
     tracemalloc.start()
@@ -508,13 +508,13 @@ async def test_gzip_bomb(encoding: str) -> None:
 
 
 async def test_huge_body_by_its_length() -> None:
-    """A Content-Length beyond the cap is refused before it is read."""
+    """A body with a Content-Length beyond the cap is rejected unread."""
     await fail([reply(b"{", length=1 << 40, end="hang")], NetraResponseTooLarge)
 
 
 @pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Connection: close"])
 async def test_endless_body(framing: str) -> None:
-    """A body without an end is refused at the cap."""
+    """An endless body is rejected at the cap."""
     piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n" if "chunked" in framing else b" " * 0x10000
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode()
     await fail([Reply(head + piece * 64, end="hang")], NetraResponseTooLarge, max_response_bytes=1 << 20)
@@ -522,14 +522,14 @@ async def test_endless_body(framing: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
 async def test_unasked_encoding(encoding: str) -> None:
-    """An encoding that was not asked for is an error that names it."""
+    """An encoding that was not requested is an error that names it."""
     error, requests = await fail([reply(b"\x00", headers={"Content-Encoding": encoding})], NetraUnavailable)
     assert len(requests) == 1
     assert repr(encoding) in str(error)
 
 
 async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones() -> None:
-    """A page beyond the cap is asked for again with a quarter of the items, down to one; a larger item is an error."""
+    """A page beyond the cap is requested again with a quarter of the items, down to one; a larger item is an error."""
 
     def script(request: Request) -> Reply:
         limit = int(request.target.rpartition("limit=")[2])
@@ -550,7 +550,7 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_not_followed(status: int) -> None:
-    """The key is not carried to where a redirect points."""
+    """The key is not sent to the target of a redirect."""
     async with ScriptedApi([json_reply(PAGE)]) as other:
         location = {"Location": f"{other.url}/login?token=t0ps3cret"}
         error, requests = await fail([reply(status=status, headers=location)], NetraNotFound)
@@ -561,7 +561,7 @@ async def test_redirects_are_not_followed(status: int) -> None:
 
 
 async def test_plain_http_to_another_host() -> None:
-    """The key travels in the clear over loopback, or where that is allowed in so many words; else nowhere."""
+    """Plain http is accepted for loopback, and elsewhere only with ``allow_insecure``."""
     for host in ("netra.example", "10.0.0.1", "127.0.0.1.evil.example", "localhost.evil.example"):
         with pytest.raises(ConfigurationError, match="plain http") as caught:
             AsyncNetraClient(api_key=KEY, endpoint=f"http://{host}/telemetry")
@@ -572,7 +572,7 @@ async def test_plain_http_to_another_host() -> None:
 
 
 async def test_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proxy variables of the environment, set for other programs, do not see the key."""
+    """The environment's proxies, meant for other programs, do not receive the key."""
     async with ScriptedApi([json_reply(page([]))]) as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
@@ -591,7 +591,7 @@ async def test_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_not_the_api(status: int, content_type: str, body: bytes) -> None:
-    """A web page, 404 or 405: something else answers; one attempt, and the hint names the setting."""
+    """A web page, 404 or 405 is from something else: one attempt, and the hint names the setting."""
     error, requests = await fail([reply(body, status=status, content_type=content_type)], NetraNotFound)
     assert len(requests) == 1
     assert "NETRA_OTLP_ENDPOINT" in error.hint
@@ -599,7 +599,7 @@ async def test_not_the_api(status: int, content_type: str, body: bytes) -> None:
 
 
 async def test_ids_cannot_reach_another_path() -> None:
-    """An id is one quoted path segment; one with the parts of a relative path is refused unsent."""
+    """An id is one quoted path segment; one with parts of a relative path is rejected before sending."""
     async with ScriptedApi([json_reply(PAGE)]) as api, make_client(api) as client:
         await client.list_spans_by_trace_id("a/b?c=d#e%2F \udc80é..")
         for bad in ("..", ".", "../x", "a/../../usage", "a\\..\\b", ""):
@@ -614,7 +614,7 @@ async def test_ids_cannot_reach_another_path() -> None:
 
 
 async def test_tls_with_a_known_authority() -> None:
-    """https works with the authorities that are given."""
+    """https works with the given certificate authorities."""
     ca = trustme.CA()
     async with (
         ScriptedApi([json_reply(PAGE)], tls=server_tls(ca, "127.0.0.1")) as api,
@@ -631,7 +631,7 @@ async def test_tls_with_a_known_authority() -> None:
     ],
 )
 async def test_tls_untrusted(context: Callable[[trustme.CA], ssl.SSLContext | None], cause: str) -> None:
-    """A certificate that is not accepted is configuration: one attempt, one clear line."""
+    """An untrusted certificate is a configuration error: one attempt, one clear line."""
     ca = trustme.CA()
     async with (
         ScriptedApi([json_reply(PAGE)], tls=server_tls(ca, "127.0.0.1")) as api,
@@ -645,7 +645,7 @@ async def test_tls_untrusted(context: Callable[[trustme.CA], ssl.SSLContext | No
 
 
 async def test_tls_for_another_host() -> None:
-    """A certificate of another host is not accepted."""
+    """A certificate of another host is rejected."""
     ca = trustme.CA()
     async with (
         ScriptedApi([json_reply(PAGE)], tls=server_tls(ca, "other.example")) as api,
@@ -700,7 +700,7 @@ def client_tls(ca: trustme.CA) -> ssl.SSLContext:
     ],
 )
 async def test_odd_values(field: str, raw: bytes, value: object) -> None:
-    """What strict parsers refuse, or what has another type, is read where it can be and named where it cannot."""
+    """Values that strict parsers reject, or of another type, are read if possible and named otherwise."""
     plain = json.dumps(page([span(1), span(2, **{field: "PLACE"})])).encode()
     got, _ = await read([reply(plain.replace(b'"PLACE"', raw))])
     assert [item.id for item in got.spans] == [span(1)["id"], span(2)["id"]]
@@ -709,7 +709,7 @@ async def test_odd_values(field: str, raw: bytes, value: object) -> None:
 
 
 async def test_deep_nesting() -> None:
-    """Nesting beyond what Python reads is a schema error, not a crash."""
+    """Nesting too deep for Python is a schema error, not a crash."""
     body = b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     error, _ = await fail([reply(body)], NetraSchemaError)
     assert "nested too deeply" in str(error)

@@ -114,7 +114,7 @@ STOCK_CANNOT_TELL: dict[str, type] = {
     "a span with a zero trace id, Tempo 1.5": Retry,
     "more between its parts than Tempo 1.5 takes": Retry,
 }
-"""Rows that the stock HTTP exporter, which shows the status and not the body, hands on as something else."""
+"""Rows that the stock HTTP exporter, which passes on the status and not the body, reports as something else."""
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def stock(fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("transport", "row"), CASES, ids=IDS)
 async def test_an_answer_is_mapped_at_once_and_without_retries(fake: FakeDestination, transport: str, row: Row) -> None:
-    """Each means one outcome, with the server's words; exactly one request was made for it, and the next batch passes."""
+    """Each answer means one outcome, with the words of the server, after exactly one request; the next batch passes."""
     fake.script(row.decision())
     destination = direct(fake, transport)
     begun = time.monotonic()
@@ -157,7 +157,7 @@ async def test_an_answer_is_mapped_at_once_and_without_retries(fake: FakeDestina
 async def test_the_stock_exporters_answer_alike_where_they_can_tell(
     fake: FakeDestination, transport: str, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over gRPC all; over HTTP what the status alone says. Nothing that the server refused is taken for delivered."""
+    """Over gRPC all agree; over HTTP as far as the status tells. No rejected span counts as delivered."""
     fake.script(*[row.decision()] * 8)
     destination = stock(fake, transport, monkeypatch)
     answer = await destination.send(BATCH)
@@ -170,7 +170,7 @@ async def test_the_stock_exporters_answer_alike_where_they_can_tell(
 async def test_what_the_stock_exporters_hide(
     fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Partial success, and over HTTP a redirect and a web page: SUCCESS. Our own sender tells each of them.
+    """They return SUCCESS for a partial success, and over HTTP for a redirect and a web page. Our own sender notices each.
 
     A redirect is followed by version 1.41, which answers for what is there.
     """
@@ -192,7 +192,7 @@ async def test_what_the_stock_exporters_hide(
 
 
 def test_the_documentation_says_what_the_stock_exporters_cannot_tell() -> None:
-    """Each row of the table above stands in docs/answers.md, and so does what they hide."""
+    """docs/answers.md has each row of the table above, and what the exporters hide."""
     text = " ".join((Path(__file__).parents[2] / "docs" / "answers.md").read_text().split())
     for row in STOCK_CANNOT_TELL:
         assert row in text, row
@@ -201,7 +201,7 @@ def test_the_documentation_says_what_the_stock_exporters_cannot_tell() -> None:
 
 
 async def test_exhausted_without_a_word_is_too_large_where_the_size_says_so() -> None:
-    """Beyond the 4 MiB of gRPC's default, silence means the size; words about a rate still mean to wait."""
+    """Above the default 4 MiB of gRPC, an answer without words means the size; words about a rate still mean to wait."""
     large = batch_of((make_span(1, attributes={"input": "x" * (5 << 20)}),))
     with FakeDestination(max_message_bytes=8 << 20) as fake:
         destination = direct(fake, "grpc")
@@ -217,7 +217,7 @@ async def test_exhausted_without_a_word_is_too_large_where_the_size_says_so() ->
     "content_type", ["text/plain; charset=utf-8", "application/json", "application/x-protobuf", ""]
 )
 async def test_http_errors_of_any_content_are_read(fake: FakeDestination, content_type: str) -> None:
-    """A status in protobuf, plain words as proxies write them, and a body that is not what its type says."""
+    """A status in protobuf, the plain words of proxies, and a body that does not match its type are read."""
     headers = {"Content-Type": content_type} if content_type else {}
     fake.script(
         Raw(400, b"http: request body too large\n", headers),

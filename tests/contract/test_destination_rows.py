@@ -31,8 +31,8 @@ from netra_otel_bridge.deliver import (
     Destination,
     ExporterDestination,
     Sender,
+    dead_letter_of,
     encode_span,
-    letter,
     open_destination,
     span_of,
 )
@@ -67,7 +67,7 @@ def opened(fake: FakeDestination, transport: str, timeout_s: float = 5.0) -> Des
 
 
 class Lane:
-    """A sender and what it told; ``clock`` moves only by its waits."""
+    """A sender and its reports; ``clock`` moves only by its delays."""
 
     def __init__(self, destination: Destination, *, patient: bool = False, attempts: int = 4) -> None:
         self.destination = destination
@@ -109,7 +109,7 @@ def dead(answer: Answer[None]) -> list[ReadableSpan]:
 
 @both
 async def test_down_a_lane_that_waits_delivers_when_the_server_comes_up(transport: str) -> None:
-    """On the real clock: refused connections are waited for, and what waits is delivered within seconds of the start."""
+    """On the real clock, a lane waits for refused connections, and delivers within seconds of the start of the server."""
     with FakeDestination() as before:
         ports = {"grpc_port": before.grpc_port, "http_port": before.http_port}
         where = before.grpc_url if transport == "grpc" else before.http_url
@@ -140,7 +140,7 @@ async def test_down_a_lane_that_waits_delivers_when_the_server_comes_up(transpor
 
 @both
 async def test_hanging_each_call_has_a_deadline_and_the_batch_is_kept(fake: FakeDestination, transport: str) -> None:
-    """No answer within the time-out is a wait; the next try delivers the same batch."""
+    """No answer within the timeout means to wait; the next attempt delivers the same batch."""
     fake.script(Hang(), Hang())
     async with Lane(opened(fake, transport, timeout_s=0.2)) as lane:
         answer = await lane.send(spans(3))
@@ -154,7 +154,7 @@ async def test_hanging_each_call_has_a_deadline_and_the_batch_is_kept(fake: Fake
 async def test_partial_success_is_counted_shown_and_not_retried(
     fake: FakeDestination, transport: str, counts: list[int]
 ) -> None:
-    """Odd counts, all of a batch, and a warning with 0: each batch goes once, and all of its spans are answered.
+    """With odd counts, all of a batch, or a warning with 0, each batch is sent once, and all of its spans are answered.
 
     Where all are refused it is known which: they are dead.
     """
@@ -168,14 +168,14 @@ async def test_partial_success_is_counted_shown_and_not_retried(
     assert answer.refused == sum(count for count in counts if count < 10)
     assert [dead.reason for dead in answer.dead] == ["quota 10"] * 10 * counts.count(10)
     assert len(answer.accepted) + len(answer.dead) == 10 * len(counts)
-    shown = [f"{count} of 10 spans of a batch were refused: quota {count}" for count in counts if 0 < count < 10]
+    shown = [f"{count} of 10 spans of a batch were rejected: quota {count}" for count in counts if 0 < count < 10]
     assert [one for one in answer.problems if "of a batch" in one] == shown
     assert lane.warnings == ["quota 0"] * counts.count(0)
 
 
 @both
 async def test_too_large_batches_are_split_before_sending(fake: FakeDestination, transport: str) -> None:
-    """By encoded size: a server with gRPC's default limit of 4 MiB has nothing to refuse."""
+    """They are split by encoded size: a server with the default limit of gRPC, 4 MiB, rejects nothing."""
     members = spans(60, attributes={"input": "x" * 200_000})
     batcher: Batcher[None] = Batcher()
     async with Lane(opened(fake, transport)) as lane:
@@ -191,7 +191,7 @@ async def test_too_large_batches_are_split_before_sending(fake: FakeDestination,
 
 @both
 async def test_too_large_is_halved_on_refusal_and_learnt(transport: str) -> None:
-    """By a server with a smaller limit, and never by a retry loop: one refused request a size, then none."""
+    """A server with a smaller limit rejects one request of each size, then none; nothing is retried in a loop."""
     members = spans(200, attributes={"input": "x" * 1000})
     with FakeDestination(max_message_bytes=30_000) as fake:
         async with Lane(opened(fake, transport)) as lane:
@@ -209,7 +209,7 @@ async def test_too_large_is_halved_on_refusal_and_learnt(transport: str) -> None
 
 @both
 async def test_too_large_a_single_span_is_trimmed(transport: str) -> None:
-    """Its largest content goes, its other content, ids and times stay, and it says what was cut."""
+    """Its largest content is cut and named; its other content, ids and times stay."""
     large = make_span(2, attributes={"input": "x" * 300_000, "user": "u-1"})
     with FakeDestination(max_message_bytes=100_000) as fake:
         async with Lane(opened(fake, transport)) as lane:
@@ -233,7 +233,7 @@ async def test_too_large_a_single_span_is_trimmed(transport: str) -> None:
 
 @both
 async def test_too_large_a_single_span_without_long_content_is_dead_lettered(transport: str) -> None:
-    """It cannot be made to fit; the others arrive, and the letter holds it whole."""
+    """It cannot be made to fit; the others arrive, and the dead letter has it whole."""
     wide = make_span(2, attributes={f"key {n}": n for n in range(10_000)})
     with FakeDestination(max_message_bytes=100_000) as fake:
         async with Lane(opened(fake, transport)) as lane:
@@ -247,7 +247,7 @@ async def test_too_large_a_single_span_without_long_content_is_dead_lettered(tra
 @both
 @pytest.mark.parametrize("http", [429, 503])
 async def test_throttled_waits_as_told_with_the_same_batch(fake: FakeDestination, transport: str, http: int) -> None:
-    """RetryInfo and Retry-After: as long as asked, at most the cap; nothing is dead-lettered for it, nothing divided."""
+    """RetryInfo and Retry-After delay as long as asked, at most the cap; nothing is dead-lettered or split."""
     said = "received message larger than max, slow down"
     fake.script(*[Reject(StatusCode.RESOURCE_EXHAUSTED, http, said, retry_after_s=wait) for wait in (5, 86_400, 0)])
     async with Lane(opened(fake, transport)) as lane:
@@ -259,7 +259,7 @@ async def test_throttled_waits_as_told_with_the_same_batch(fake: FakeDestination
 
 @both
 async def test_throttled_without_a_wait_nothing_is_given_up(fake: FakeDestination, transport: str) -> None:
-    """Tempo 1.5 says RATE_LIMITED without RetryInfo, over HTTP as a 500: tried again, then the lane ends whole."""
+    """Tempo 1.5 answers RATE_LIMITED without RetryInfo, over HTTP as a 500: it is retried, then the lane ends without loss."""
     text = "RATE_LIMITED: ingestion rate limit (15000000 bytes) exceeded while adding 3000000 bytes"
     fake.script(*[Reject(StatusCode.RESOURCE_EXHAUSTED, 500, text)] * 4)
     async with Lane(opened(fake, transport), attempts=4) as lane:
@@ -276,7 +276,7 @@ def refuses(bad: Callable[[Received], bool], decision: Decision) -> JudgingDesti
 @both
 @pytest.mark.parametrize("http", [400, 500])
 async def test_invalid_argument_bisects_to_the_poison_and_delivers_the_rest(transport: str, http: int) -> None:
-    """One poisoned span fails its whole request: it alone is dead, and its letter is sent again by whoever mends it."""
+    """One poisoned span fails its whole request: it alone is dead, and its dead letter can be sent again after a repair."""
     members = spans(300)
     poison = {7, 8, 260}
     names = {f"{number:016x}" for number in poison}
@@ -290,14 +290,14 @@ async def test_invalid_argument_bisects_to_the_poison_and_delivers_the_rest(tran
             assert {"trace ids must be 128 bit" in one.reason for one in answer.dead} == {True}
             assert len(fake.received) < 60
             fake.rule = lambda received: None
-            letters = [letter(one.span, one.reason) for one in answer.dead]
+            letters = [dead_letter_of(one.span, one.reason) for one in answer.dead]
             await lane.send([span_of(one) for one in letters])
             assert sorted(fake.stored_ids()) == ids(members)
 
 
 @both
 async def test_one_trace_too_large_takes_no_other_with_it(transport: str) -> None:
-    """TRACE_TOO_LARGE: what fits of the trace is delivered, the rest is dead, in few requests; other traces arrive."""
+    """After TRACE_TOO_LARGE, what fits of the trace is delivered, the rest is dead in few requests; other traces arrive."""
     full = Reject(StatusCode.FAILED_PRECONDITION, 500, "TRACE_TOO_LARGE: max size of trace (5000000) exceeded")
     members = spans(2000, traces=4)
     trace = f"{3:032x}"
@@ -331,7 +331,7 @@ def _traces(received: Received) -> list[str]:
 
 
 async def test_an_exporter_that_raises_bisects_to_the_poison() -> None:
-    """An exception is one span's fault until it is shown whose: the others arrive, each once."""
+    """An exception is treated as the fault of one span until that span is found: the others arrive, each once."""
 
     class Fragile(ScriptedExporter):
         def export(self, batch: object) -> SpanExportResult:
@@ -349,7 +349,7 @@ async def test_an_exporter_that_raises_bisects_to_the_poison() -> None:
 
 @both
 async def test_more_than_a_fifth_refused_stops(transport: str) -> None:
-    """The destination does not want this kind of span: the lane ends before it loses more."""
+    """If the destination does not accept this kind of span, the lane ends before it loses more."""
     bad = Reject(StatusCode.INVALID_ARGUMENT, 400, "no")
     with refuses(lambda received: any(int(name, 16) % 3 == 0 for name in span_ids(received)), bad) as fake:
         async with Lane(opened(fake, transport)) as lane:
@@ -377,7 +377,7 @@ CASES = [
 async def test_misconfigured_holds_and_nothing_is_dead_lettered(
     fake: FakeDestination, transport: str, decision: Decision, error: type
 ) -> None:
-    """A lane that may end does so at once; a patient one asks again at its longest wait until somebody mended it."""
+    """A lane that may end does so at once; a patient one asks again after its longest delay until it is repaired."""
     fake.script(decision)
     async with Lane(opened(fake, transport)) as lane:
         with pytest.raises(error):
@@ -396,7 +396,7 @@ async def test_misconfigured_holds_and_nothing_is_dead_lettered(
 async def test_misconfigured_tls_holds_and_never_falls_back_to_plain_text(
     transport: str, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Untrusted, expired, wrong host: the lane ends with the cause, and nothing was sent in any form."""
+    """For an untrusted or expired certificate or a wrong host, the lane ends with the cause, and nothing was sent."""
     authority = trustme.CA()
     (trustme.CA() if fault == "untrusted" else authority).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
@@ -413,7 +413,7 @@ async def test_misconfigured_tls_holds_and_never_falls_back_to_plain_text(
 
 @both
 async def test_reply_lost_after_storing_repeats_that_batch_alone(fake: FakeDestination, transport: str) -> None:
-    """At most what was under way comes again, with the same ids and bytes; batches before and after come once."""
+    """At most the batch in flight comes again, with the same ids and bytes; batches before and after come once."""
     members = spans(30)
     fake.script(Reject(text="wait"), CutAfterStoring())
     async with Lane(opened(fake, transport)) as lane:
@@ -427,7 +427,7 @@ async def test_reply_lost_after_storing_repeats_that_batch_alone(fake: FakeDesti
 
 
 async def test_an_exporter_that_hangs_is_waited_for_and_never_called_twice_at_once() -> None:
-    """What it answers in the end counts, so that nothing is sent twice."""
+    """Its final answer counts, so nothing is sent twice."""
     wake = threading.Event()
     exporter = ScriptedExporter(waits_for(wake))
     lane = Lane(ExporterDestination("mine", exporter, deadline_s=0.05), attempts=50)
@@ -441,7 +441,7 @@ async def test_an_exporter_that_hangs_is_waited_for_and_never_called_twice_at_on
 
 
 async def test_an_exporter_that_returns_none_holds() -> None:
-    """It can never say that spans arrived: nothing moves on, and no span is to blame."""
+    """It can never say that spans arrived: nothing is recorded, and no span is at fault."""
     lane = Lane(ExporterDestination("mine", ScriptedExporter(lambda: None)))
     with pytest.raises(DestinationMisconfigured, match="returned None"):
         await lane.send(spans(3))
@@ -450,7 +450,7 @@ async def test_an_exporter_that_returns_none_holds() -> None:
 
 
 async def test_an_exporter_that_keeps_references_gets_spans_that_never_change() -> None:
-    """What it looks at later is what it was given, also where the batch was divided and a span trimmed meanwhile."""
+    """What it reads later is what it received, even if the batch was split and a span trimmed meanwhile."""
     exporter = ScriptedExporter(ValueError("request too large"), ValueError("no"))
     members = spans(8, attributes={"input": "x" * 5_000})
     before = [encode_span(span) for span in members]
@@ -464,7 +464,7 @@ async def test_an_exporter_that_keeps_references_gets_spans_that_never_change() 
 async def test_a_reason_shows_no_credential(
     fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor does a dead letter, a problem, an error or the log, although the server repeats the key everywhere."""
+    """A dead letter, a problem, an error or the log does not either, although the server repeats the key everywhere."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
     said = "canary-4711 may not"
@@ -480,7 +480,7 @@ async def test_a_reason_shows_no_credential(
         fake.script(Reject(StatusCode.UNAUTHENTICATED, 401, said))
         with pytest.raises(DestinationUnauthorized) as raised:
             await lane.send(spans(1))
-    letters = [letter(one.span, one.reason) for one in lane.answer.dead]
+    letters = [dead_letter_of(one.span, one.reason) for one in lane.answer.dead]
     everything = repr([lane.answer.problems, letters, lane.reasons, raised.value.message, str(raised.value)])
     assert "***" in everything
     assert "canary" not in everything + caplog.text

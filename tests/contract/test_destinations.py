@@ -1,4 +1,4 @@
-"""What holds for every destination, and for OTLP over both transports, against a real server on loopback."""
+"""Rules for every destination, and for OTLP over both transports, against a real server on loopback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fake() -> Iterator[FakeDestination]:
 
 @pytest.fixture
 def opened(fake: FakeDestination, tmp_path: Path) -> Opener:
-    """Opens each kind of destination against something that takes everything."""
+    """Open each kind of destination against a receiver that accepts everything."""
 
     def open_kind(kind: str) -> Destination:
         match kind:
@@ -67,7 +67,7 @@ def batch(*numbers: int) -> SpanBatch:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_batch_that_is_taken_is_delivered_whatever_its_number(opened: Opener, kind: str) -> None:
-    """Every destination answers `Delivered` again and again, and to batches sent at the same time."""
+    """Every destination returns `Delivered` repeatedly, and for batches sent at the same time."""
     destination = opened(kind)
     assert destination.name
     assert await destination.send(batch(1)) == Delivered()
@@ -88,7 +88,7 @@ async def test_a_closed_destination_takes_nothing(opened: Opener, kind: str) -> 
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_what_arrives_is_what_was_sent(fake: FakeDestination, transport: str) -> None:
-    """The request is the one that the stock encoder makes of the batch, byte for byte in content."""
+    """The request has exactly the content that the stock encoder makes of the batch."""
     destination = open_destination(url(fake, transport))
     sent = batch(1, 2, 3)
     assert await destination.send(sent) == Delivered()
@@ -103,7 +103,7 @@ async def test_what_arrives_is_what_was_sent(fake: FakeDestination, transport: s
     [Reject(StatusCode.UNAUTHENTICATED, 401, "no key"), Reject(StatusCode.PERMISSION_DENIED, 403, "not you")],
 )
 async def test_refused_credentials_are_told_apart(fake: FakeDestination, transport: str, decision: Reject) -> None:
-    """401, 403, UNAUTHENTICATED and PERMISSION_DENIED say that it is the credentials."""
+    """401, 403, UNAUTHENTICATED and PERMISSION_DENIED mean wrong credentials."""
     fake.script(decision)
     destination = open_destination(url(fake, transport))
     answer = await destination.send(batch())
@@ -114,7 +114,7 @@ async def test_refused_credentials_are_told_apart(fake: FakeDestination, transpo
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_a_wait_that_is_asked_for_is_handed_on(fake: FakeDestination, transport: str) -> None:
-    """RetryInfo and Retry-After arrive as seconds, also where the words alone would say "too large"."""
+    """RetryInfo and Retry-After become seconds, even if the words alone would mean "too large"."""
     fake.script(Reject(StatusCode.RESOURCE_EXHAUSTED, 429, "request too large for the rate", retry_after_s=7))
     destination = open_destination(url(fake, transport))
     answer = await destination.send(batch())
@@ -124,7 +124,7 @@ async def test_a_wait_that_is_asked_for_is_handed_on(fake: FakeDestination, tran
 
 
 async def test_a_binary_header_is_bytes(fake: FakeDestination, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What gRPC calls binary metadata, by its name, is sent as the bytes of its text."""
+    """Metadata whose name marks it as binary for gRPC is sent as the bytes of its text."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-scope-bin=team%20a")
     destination = open_destination(url(fake, "grpc"))
     assert await destination.send(batch()) == Delivered()
@@ -134,7 +134,7 @@ async def test_a_binary_header_is_bytes(fake: FakeDestination, monkeypatch: pyte
 
 @pytest.mark.parametrize("kind", ["file"])
 async def test_a_span_that_cannot_be_encoded_is_refused(opened: Opener, fake: FakeDestination, kind: str) -> None:
-    """It is the span's fault and will stay it: nothing is sent, and the next batch passes."""
+    """It is the fault of the span and stays so: nothing is sent, and the next batch passes."""
     destination = opened(kind)
     poison = ReadableSpan("without ids")
     answer = await destination.send(SpanBatch((make_span(1), poison), (b"", b""), 100))
@@ -146,7 +146,7 @@ async def test_a_span_that_cannot_be_encoded_is_refused(opened: Opener, fake: Fa
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_a_servers_own_size_limit_is_too_large(transport: str) -> None:
-    """What a real gRPC server, and an HTTP server as the Collector's, answer to a message beyond their limit."""
+    """A real gRPC server, and an HTTP server like that of the Collector, reject a message above their limit."""
     with FakeDestination(max_message_bytes=10_000) as fake:
         destination = open_destination(url(fake, transport))
         large = batch_of((make_span(1, attributes={"input": "x" * 20_000}),))
@@ -157,7 +157,7 @@ async def test_a_servers_own_size_limit_is_too_large(transport: str) -> None:
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_a_server_that_hangs_or_is_down_is_waited_for(fake: FakeDestination, transport: str) -> None:
-    """No answer within the request's time-out, a lost answer, and no server at all are each `Retry`."""
+    """No answer within the timeout, a lost answer, and no server at all are each `Retry`."""
     fake.script(Hang())
     destination = open_destination(url(fake, transport), timeout_s=0.3)
     assert isinstance(await destination.send(batch()), Retry)
@@ -171,7 +171,7 @@ async def test_a_server_that_hangs_or_is_down_is_waited_for(fake: FakeDestinatio
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_an_answer_lost_after_storing_repeats_only_that_batch(fake: FakeDestination, transport: str) -> None:
-    """The batch counts as not taken; what is stored twice is that batch alone, with the same ids."""
+    """The batch counts as not accepted; only that batch is stored twice, with the same ids."""
     fake.script(CutAfterStoring(), CutAfterStoring())
     destination = open_destination(url(fake, transport))
     sent = batch(1, 2)
@@ -185,7 +185,7 @@ async def test_an_answer_lost_after_storing_repeats_only_that_batch(fake: FakeDe
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_a_partial_success_is_counted_and_not_repeated(fake: FakeDestination, transport: str) -> None:
-    """What the server refused is said with its number and reason; with none refused it is a warning."""
+    """The number of rejected spans and the reason are reported; with none rejected it is a warning."""
     fake.script(PartialSuccess(1, "one span was too old"), PartialSuccess(0, "names are long"))
     destination = open_destination(url(fake, transport))
     assert await destination.send(batch(1, 2)) == PartlyRefused(1, "one span was too old")
@@ -200,7 +200,7 @@ PAGE = Raw(200, b"<html>Sign in</html>", {"Content-Type": "text/html; charset=ut
 
 @pytest.mark.parametrize("answer", [REDIRECT, PAGE, Raw(308, b"", {"Location": "https://127.0.0.1:9/v1/traces"})])
 async def test_a_redirect_and_a_web_page_are_not_success(fake: FakeDestination, answer: Raw) -> None:
-    """A login page where the server should be is a misconfiguration; no redirect is followed."""
+    """A login page in place of the server is a misconfiguration; no redirect is followed."""
     fake.script(answer)
     destination = open_destination(fake.http_url)
     assert isinstance(await destination.send(batch()), Misconfigured)
@@ -209,7 +209,7 @@ async def test_a_redirect_and_a_web_page_are_not_success(fake: FakeDestination, 
 
 
 async def test_a_path_is_taken_as_given(fake: FakeDestination) -> None:
-    """Another path than the server's is answered with 404, which no waiting repairs."""
+    """A wrong path is answered with 404, which no waiting repairs."""
     destination = open_destination(f"{fake.http_url}/api/otlp")
     answer = await destination.send(batch())
     assert isinstance(answer, Misconfigured)
@@ -218,7 +218,7 @@ async def test_a_path_is_taken_as_given(fake: FakeDestination) -> None:
 
 
 async def test_the_wrong_protocol_on_a_port_is_never_success(fake: FakeDestination) -> None:
-    """gRPC spoken to an HTTP port and HTTP to a gRPC port deliver nothing, and say so."""
+    """gRPC to an HTTP port, or HTTP to a gRPC port, delivers nothing, and the reason says so."""
     swapped = [f"otlp+grpc://127.0.0.1:{fake.http_port}", f"otlp+http://127.0.0.1:{fake.grpc_port}"]
     for where in swapped:
         destination = open_destination(where, timeout_s=1)
@@ -231,7 +231,7 @@ async def test_the_wrong_protocol_on_a_port_is_never_success(fake: FakeDestinati
 async def test_otlp_reads_the_standard_variables(
     fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``otlp`` takes protocol, endpoint and headers from the environment, and a header's value is never shown."""
+    """``otlp`` reads protocol, endpoint and headers from the environment, and no header value is ever shown."""
     port = fake.grpc_port if transport == "grpc" else fake.http_port
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc" if transport == "grpc" else "http/protobuf")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
@@ -269,7 +269,7 @@ async def test_tls_delivers_to_a_server_that_is_trusted(
 async def test_a_certificate_that_does_not_hold_is_a_misconfiguration(
     transport: str, fault: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Nothing is sent to a server that is not who it should be, and waiting does not help."""
+    """Nothing is sent to a server with a wrong identity, and waiting does not help."""
     trusted = trustme.CA() if fault == "untrusted" else authority
     trusted.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
@@ -296,7 +296,7 @@ async def test_tls_to_a_plain_port_is_a_misconfiguration(fake: FakeDestination, 
 
 
 async def test_an_answer_in_json_is_read(fake: FakeDestination) -> None:
-    """Some servers answer JSON to protobuf: it says the same, partial success included; anything else in it is no OTLP."""
+    """Some servers answer protobuf with JSON: it means the same, partial success included; other content is not OTLP."""
     kind = {"Content-Type": "application/json"}
     partial = b'{"partialSuccess": {"rejectedSpans": "2", "errorMessage": "quota"}}'
     fake.script(Raw(200, b"{}", kind), Raw(200, partial, kind), Raw(200, b"[1]", kind))
@@ -308,7 +308,7 @@ async def test_an_answer_in_json_is_read(fake: FakeDestination) -> None:
 
 
 async def test_plain_http_to_a_tls_port_is_a_misconfiguration(fake: FakeDestination) -> None:
-    """What a server written in Go answers is no refusal of the spans."""
+    """The answer of a server written in Go is not a rejection of the spans."""
     fake.script(Raw(400, b"Client sent an HTTP request to an HTTPS server.", {"Content-Type": "text/plain"}))
     destination = open_destination(fake.http_url)
     assert isinstance(await destination.send(batch()), Misconfigured)
@@ -333,7 +333,7 @@ async def test_a_warning_shows_no_credential(
 async def test_gzip_is_read_by_the_server(
     fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With compression configured, what arrives is still what was sent."""
+    """With compression configured, the same spans arrive."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
     destination = open_destination(url(fake, transport))
     sent = batch(1, 2, 3)

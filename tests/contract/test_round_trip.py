@@ -1,4 +1,4 @@
-"""What an application recorded comes out again: into the emulator, through the bridge, equal in every field."""
+"""Spans sent to the emulator and replayed by the bridge are equal in every field."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.netra_spans import recordable_spans
 
 RECORDING = Path(__file__).parents[1] / "support" / "data" / "netra-sdk-1.2.2-spans.otlp.json"
 NOT_IN_NETRA = ("scope", "scope_schema", "resource_schema", "trace_state", "dropped", "flags")
-"""What Netra's span has no field for (``docs/mapping.md``)."""
+"""Parts of a span that Netra has no field for (``docs/mapping.md``)."""
 
 
 async def bridged(request: bytes, path: Path, **settings: Any) -> tuple[dict[str, Any], ReplayReport]:
-    """Ingest OTLP protobuf, replay all of it to a file; the file's spans as one ``TracesData``, and the report."""
+    """Ingest OTLP protobuf and replay it to a file; return the file's spans as one ``TracesData``, and the report."""
     async with Emulator(EmulatorOptions(port=0)) as netra:
         assert netra.store.ingest(request) == []
         return await replayed(netra, path, **settings)
@@ -41,7 +41,7 @@ async def replayed(netra: Emulator, path: Path, **settings: Any) -> tuple[dict[s
 
 
 async def test_the_recording_of_the_real_sdk_comes_out_as_it_was(tmp_path: Path) -> None:
-    """Profile raw, the recording of netra-sdk 1.2.2: ids, parents, times, attributes, events, status, resource."""
+    """Profile raw preserves the recording of netra-sdk 1.2.2: ids, times, attributes, events, status, resource."""
     recorded = json.loads(RECORDING.read_text())
     async with Emulator(EmulatorOptions(port=0, load=(RECORDING,))) as netra:
         received, report = await replayed(netra, tmp_path / "out.jsonl", profile="raw")
@@ -53,7 +53,7 @@ async def test_the_recording_of_the_real_sdk_comes_out_as_it_was(tmp_path: Path)
 
 @pytest.mark.parametrize("profile", ["genai", "openinference", "both"])
 async def test_other_profiles_only_add(profile: str, tmp_path: Path) -> None:
-    """Every recorded attribute is still there, with its value and type; status, events, times and ids are the same."""
+    """Every recorded attribute keeps its value and type; status, events, times and ids are the same."""
     expected = spans_by_id(json.loads(RECORDING.read_text()))
     async with Emulator(EmulatorOptions(port=0, load=(RECORDING,))) as netra:
         received, _ = await replayed(netra, tmp_path / "out.jsonl", profile=profile)
@@ -69,7 +69,7 @@ async def test_other_profiles_only_add(profile: str, tmp_path: Path) -> None:
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_recording_comes_out_as_it_was(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Arbitrary traces, with every type of value that OTLP has, through JSON in strings and back."""
+    """Arbitrary traces with all OTLP value types are preserved through JSON in strings."""
     spans: list[ReadableSpan] = data.draw(recordable_spans())
     request = encode_request(spans, [encode_span(span) for span in spans])
     path = tmp_path_factory.mktemp("round") / "out.jsonl"
@@ -80,7 +80,7 @@ def test_any_recording_comes_out_as_it_was(tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("windowing", ["traces", "spans"])
 async def test_windows_deliver_each_trace_once(windowing: Any, tmp_path: Path) -> None:
-    """Long traces that lie across many windows come once, whole, however Netra reads a range."""
+    """Long traces across many windows come once and complete, however Netra applies a range."""
     options = EmulatorOptions(port=0, seed=5, traces=60, spans_per_trace=9, range_ns=600 * 10**9, windowing=windowing)
     async with Emulator(options) as netra:
         whole, _ = await replayed(netra, tmp_path / "one.jsonl")

@@ -15,6 +15,7 @@ from tests.support.fake_destination import FakeDestination, Hang
 from tests.support.judging_destination import JudgingDestination
 from tests.support.oracle import MS, happened, stored_by
 from tests.support.rig import Rig, recorded, running_rig
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.faults
 
@@ -65,7 +66,7 @@ def test_a_second_signal(rig: Rig, command: str) -> None:
             began = time.monotonic()
             child.signal(signal.SIGTERM)
             ended = child.wait()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 6, "as long as a first signal waits for the answer: 8 s"
         assert ended.code == 75
 
 
@@ -125,7 +126,7 @@ def test_a_million_spans_in_little(tmp_path: Path) -> None:
                 str(rig.state),
                 "--json",
             )
-            ended = run(*arguments, directory=directory, env=rig.environment())
+            ended = run(*arguments, directory=directory, env=rig.environment(), timeout_s=4 * DEADLINE_S)
         assert ended.code == 0, ended.err
         assert ended.lane["delivered"] == 30 * traces
         used.append((ended, (directory / "state" / "state.db").stat().st_size))

@@ -79,7 +79,7 @@ def test_jaeger_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, tr
     limit_bytes, least_bytes = (MIB_4, 4_100_000) if transport == "otlp_grpc" else (20 << 20, 12_000_000)
     with Jaeger() as server:
         usual = checked(netra, getattr(server, transport))
-        assert (usual["ok"], usual["said"]) == (True, "it takes a request of 3.5 MB without spans")
+        assert (usual["ok"], usual["said"]) == (True, "it accepts a request of 3.5 MB without spans")
         large = checked(netra, getattr(server, transport), batch_bytes=24_000_000)
         assert (large["ok"], large["exit_code"]) == (True, 0)
         assert least_bytes - 200_000 < large["took_bytes"] < limit_bytes
@@ -92,11 +92,11 @@ def test_jaeger_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, tr
 def test_tempo_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, transport: str) -> None:
     """What goes through its HTTP door without a span says little of spans, and is not said to."""
     with Tempo() as server:
-        assert checked(netra, getattr(server, transport))["said"] == "it takes a request of 3.5 MB without spans"
+        assert checked(netra, getattr(server, transport))["said"] == "it accepts a request of 3.5 MB without spans"
         large = checked(netra, getattr(server, transport), batch_bytes=5_000_000)
         assert large["ok"]
         assert (large["took_bytes"] < MIB_4) == (transport == "otlp_grpc")
-        assert "whether it takes large or old spans" in large["unknown"]
+        assert "whether it accepts large or old spans" in large["unknown"]
         assert server.metric("tempo_distributor_spans_received_total") == 0
         assert server.metric("tempo_ingester_traces_created_total") == 0
 
@@ -108,7 +108,7 @@ def test_jaeger_keeps_the_span(
 ) -> None:
     """It is there whole, by its id and by its age: what the line names as unknown can be looked up with what it says."""
     one = checked(netra, getattr(jaeger, transport), "--send", "--since", since)
-    assert one["said"] == f"it takes a request of 3.5 MB without spans; took a span of 3.5 MB, {age}"
+    assert one["said"] == f"it accepts a request of 3.5 MB without spans; accepted a span of 3.5 MB, {age}"
     assert one["trace_id"] in one["unknown"]
     ((_, span),) = spans_by_id(jaeger.trace(one["trace_id"])).items()
     start_ns = SystemClock().now_ns() - hours * HOUR_NS
@@ -126,7 +126,7 @@ def test_tempo_says_with_a_span_what_it_does_not_say_without(
     before = tempo.metric("tempo_ingester_traces_created_total")
     one = checked(netra, getattr(tempo, transport), "--send", batch_bytes=5_000_000)
     assert one["ok"]
-    assert "took a span of 4.1 MB, 24 h old" in one["said"]
+    assert "accepted a span of 4.1 MB, 24 h old" in one["said"]
     assert "none of 5.0 MB (" in one["said"]
     assert len(spans_by_id(tempo.trace(one["trace_id"]))) == 1
     assert tempo.metric("tempo_ingester_traces_created_total") == before + 1
@@ -145,8 +145,8 @@ def test_what_is_wrong_with_each_address_is_said_and_hides_nothing(netra: Thread
         jaeger.query_url.replace("http:", "otlp+http:"): (78, "a web page"),
         f"otlp+grpc://127.0.0.1:{nobody}": (69, "Connection refused"),
         f"otlp+http://127.0.0.1:{nobody}": (69, "Connection refused"),
-        grpc: (0, "it takes a request"),
-        http: (0, "it takes a request"),
+        grpc: (0, "it accepts a request"),
+        http: (0, "it accepts a request"),
     }
     result = check(netra, *(part for to in expected for part in ("--to", to)))
     assert result.code == 78

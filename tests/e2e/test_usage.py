@@ -191,7 +191,7 @@ class Dated(Fault):
 
 def spoil(netra: ThreadedEmulator, fault: Fault) -> None:
     in_force = Faults(("fault",), {"fault": FaultEntry("", lambda _: fault)})
-    netra.call(lambda: setattr(netra.emulator._handler, "faults", in_force))
+    netra.call(lambda: netra.emulator.use_faults(in_force))
 
 
 async def test_a_month_ends_under_prometheus(calls: Calls, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +27,7 @@ from tests.support.fake_destination import (
 from tests.support.judging_destination import JudgingDestination, span_ids
 from tests.support.oracle import happened, stored_by
 from tests.support.proxy import CLEAR, Link, Proxy
-from tests.support.rig import Rig
+from tests.support.rig import Rig, recorded
 from tests.support.waiting import afterwards
 
 MIB = 1 << 20
@@ -80,10 +79,8 @@ def test_down_for_a_while(rig: Rig, fake: FakeDestination, transport: str) -> No
     """It recovers within the back-off, and everything arrives once."""
     with Proxy(port(fake, transport)) as proxy:
         proxy.refuse()
-        again = threading.Timer(0.5, proxy.listen)
-        again.start()
-        result = rig.replay(proxy.instead_of(url(fake, transport)), NETRA_BRIDGE_ATTEMPTS="20")
-        again.join()
+        with afterwards(lambda: rig.calls() > len(rig.oracle.trace_ids), proxy.listen, wait_s=0.5):
+            result = rig.replay(proxy.instead_of(url(fake, transport)), NETRA_BRIDGE_ATTEMPTS="20")
         happened("a connection after the refusals", proxy.counts.connections)
     assert result.json["seconds"] >= 0.4
     assert_whole(rig, result, fake)
@@ -116,6 +113,16 @@ def test_hanging_without_end_holds(rig: Rig, fake: FakeDestination, transport: s
     result = rig.replay(url(fake, transport), OTEL_EXPORTER_OTLP_TIMEOUT="0.3")
     assert_held(rig, result, fake, 69)
     assert len(fake.received) <= 4
+
+
+@TRANSPORTS
+def test_down_to_the_end_records_nothing(rig: Rig, fake: FakeDestination, transport: str) -> None:
+    """A batch without an answer does not count as delivered: the next replay sends everything, once."""
+    fake.script(Reject(), Reject())
+    to, state = url(fake, transport), ("--state", str(rig.state))
+    assert_held(rig, rig.replay(to, *state), fake, 69)
+    assert recorded(rig.state, rig.oracle.trace_ids) == {}
+    assert_whole(rig, rig.replay(to, *state), fake)
 
 
 # partial success

@@ -1,4 +1,4 @@
-"""Conversion against every value that JSON has: it never raises, loses nothing, and what it makes can be sent."""
+"""Conversion of any JSON never raises and loses nothing, and its spans can be sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ POLICIES = (Privacy(), Privacy(content="drop", user="drop"), Privacy(pii="drop-c
 INT64 = st.integers(-(2**63), 2**63 - 1)
 HUGE = 10**100_000
 huge_integers = st.sampled_from([1, -1]).map(lambda sign: sign * 10**5000)
-"""More digits than Python writes. Not sampled as they are, because Hypothesis writes its strategies out."""
+"""More digits than Python prints. Not sampled directly, because Hypothesis prints its strategies."""
 INTERESTING_KEYS = (
     "a", "", "input", "output", "gen_ai.system", "gen_ai.prompt.0.content", "gen_ai.prompt.0.role", "netra.span.type",
     "gen_ai.completion.0.finish_reason", "gen_ai.completion.0.tool_calls.0.arguments", "gen_ai.input.messages",
@@ -94,7 +94,7 @@ odd_spans = st.builds(TraceSpan, **SHAPES)
 
 @contextmanager
 def no_log_record() -> Iterator[None]:
-    """Fail on any log record at all: the stock encoder swallows what it cannot encode, and logs it."""
+    """Fail on any log record: the stock encoder drops what it cannot encode, and logs it."""
     records: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage()[:200])  # type: ignore[method-assign]
@@ -107,7 +107,7 @@ def no_log_record() -> Iterator[None]:
 
 
 def allowed(value: Any, depth: int = 0) -> bool:
-    """Whether a value is of a type that OTLP has, no deeper than any parser reads."""
+    """Return whether a value has an OTLP type, no deeper than parsers allow."""
     if isinstance(value, tuple):
         return depth < 20 and all(allowed(item, depth + 1) for item in value)
     if isinstance(value, dict):
@@ -121,7 +121,7 @@ def allowed(value: Any, depth: int = 0) -> bool:
 
 
 def check(span: ReadableSpan) -> None:
-    """All that holds of any span that conversion makes."""
+    """Assert what holds for any converted span."""
     assert 0 <= span.start_time <= span.end_time <= 2**63 - 1  # type: ignore[operator]  # both are set
     assert 0 < span.context.trace_id < 2**128
     assert 0 < span.context.span_id < 2**64
@@ -149,7 +149,7 @@ def check(span: ReadableSpan) -> None:
 def test_any_json_in_every_column_makes_a_span_that_can_be_sent(
     span: TraceSpan, profile: Profile, privacy: Privacy
 ) -> None:
-    """Never raises, same input same span, and the stock encoder takes it without a word."""
+    """Conversion never raises, is deterministic, and its spans are encoded without a log record."""
     one, two = (SpanConverter(profile, privacy, usage_cost=True).convert(span) for _ in range(2))
     check(one)
     assert encode_line([one]) == encode_line([two])
@@ -193,7 +193,7 @@ EXTREMES = {
 @pytest.mark.parametrize("column", ["attributes", "events", "links", "resources", "metadata", "pii_actions", "status"])
 @pytest.mark.parametrize("name", EXTREMES)
 def test_extremes_in_each_column(column: str, name: str) -> None:
-    """Depth, length and number beyond all reason, in every column that takes JSON."""
+    """Extreme depths, lengths and numbers are handled in every JSON column."""
     columns: dict[str, Any] = {"id": SPAN_ID, "trace_id": TRACE_ID, "start_time_ms": START_MS, column: EXTREMES[name]}
     for profile in ("raw", "both"):
         check(SpanConverter(profile).convert(TraceSpan(**columns)))  # type: ignore[arg-type]  # literals
@@ -215,7 +215,7 @@ plain_values = plain_scalar | plain_lists.flatmap(lambda kind: st.lists(kind, ma
 def test_nothing_with_an_attribute_type_is_lost_or_changed(
     recorded: dict[str, Any], profile: Profile, text: bool
 ) -> None:
-    """Each attribute of a well-formed span comes out equal, with its type; profile raw adds none."""
+    """Each attribute of a well-formed span is preserved with its type; profile raw adds none."""
     column = json.dumps(recorded) if text else recorded
     span = TraceSpan(id=SPAN_ID, trace_id=TRACE_ID, start_time_ms=START_MS, latency_ms=1, attributes=column, resources=column,
                      kind="GENERATION", session_id="s", user_id="u", total_cost=1.0, environment="e", metadata={"a": 1})  # fmt: skip
@@ -230,7 +230,7 @@ def test_nothing_with_an_attribute_type_is_lost_or_changed(
 
 @st.composite
 def any_values(draw: st.DrawFn, depth: int = 0) -> tuple[dict[str, Any], Any]:
-    """An OTLP ``AnyValue`` in JSON, in either spelling, and the Python value that it is."""
+    """An OTLP ``AnyValue`` in JSON, in either spelling, and its Python value."""
     kind = draw(
         st.sampled_from(("string", "bool", "int", "double", "bytes", "array", "kvlist")[: 5 if depth > 3 else 7])
     )
@@ -262,7 +262,7 @@ def any_values(draw: st.DrawFn, depth: int = 0) -> tuple[dict[str, Any], Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, and of the same types all the way down."""
+    """Return whether values and all nested types are equal."""
     if type(one) is not type(other):
         return False
     if isinstance(one, tuple):
@@ -275,7 +275,7 @@ def same(one: Any, other: Any) -> bool:
 @QUICK
 @given(recorded=st.dictionaries(plain_text, any_values(), max_size=5), text=st.booleans())
 def test_otlp_of_every_type_is_equal_after_conversion(recorded: dict[str, Any], text: bool) -> None:
-    """The lossless form of the column loses nothing: attributes, events, links and resource, all types at all depths."""
+    """The OTLP form preserves attributes, events, links and resource, all types at all depths."""
     otlp = [{"key": key, "value": given} for key, (given, _) in recorded.items()]
     expected = {key: value for key, (_, value) in recorded.items()}
     events = [{"name": "e", "time_unix_nano": "1", "attributes": otlp}]
@@ -294,7 +294,7 @@ def test_otlp_of_every_type_is_equal_after_conversion(recorded: dict[str, Any], 
 @QUICK
 @given(column=containers | containers.map(as_text))
 def test_a_column_in_any_form_is_kept_somewhere(column: Any) -> None:
-    """Each key of an object is an attribute, unless it is null; what is no attributes at all is kept whole."""
+    """Each key of an object becomes an attribute unless null; any other value is kept as text."""
     span = SpanConverter("raw").convert(
         TraceSpan(id=SPAN_ID, trace_id=TRACE_ID, start_time_ms=START_MS, end_time_ms=START_MS, attributes=column)
     )

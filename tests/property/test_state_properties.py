@@ -1,4 +1,4 @@
-"""A state against a model of it: whatever is done in whatever order, also closing and crashing, it remembers the same."""
+"""A state compared with a model after any sequence of operations, closes and crashes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.fake_clock import FakeClock
 
 IDS = ("a", "b", "c", "", "\ud800", "é", "a\0")
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Where syncing takes no time: this test is not about the disk."""
+"""A directory in memory: this test is not about the disk."""
 DESTINATIONS, QUERIES = ("jaeger", "tempo"), ("", "tenant")
 instants = st.integers(-3, 40)
 ids = st.sampled_from(IDS)
@@ -54,14 +54,14 @@ progresses = st.builds(
 
 @dataclass
 class Query:
-    """What is remembered of a query of a lane: finished windows by their borders, with when they were finished."""
+    """Model of one query of a lane: finished windows with their finish times."""
 
     windows: dict[tuple[int, int], int] = field(default_factory=dict)
     since_ns: int | None = None
     watermark_ns: int | None = None
 
     def join(self, before_ns: int) -> None:
-        """Windows that ended and were finished before, made one where they touch."""
+        """Join windows that ended and were finished before, where they touch."""
         old = sorted(it for it in self.windows.items() if it[0][1] <= before_ns and it[1] < before_ns)
         merged: list[list[int]] = []
         for (start_ns, end_ns), finished_ns in old:
@@ -74,7 +74,7 @@ class Query:
             self.windows[start_ns, end_ns] = finished_ns
 
     def forget(self, from_ns: int | None) -> int:
-        """What a reset does; returns how many windows ended after it."""
+        """Apply a reset; return the number of windows that ended after it."""
         gone = {key: at for key, at in self.windows.items() if from_ns is None or key[1] > from_ns}
         for key in gone:
             del self.windows[key]
@@ -91,7 +91,7 @@ class Query:
 
 @dataclass
 class Lane:
-    """What is remembered of a destination."""
+    """Model of one destination."""
 
     traces: dict[str, tuple[TraceRecord, int]] = field(default_factory=dict)
     letters: dict[int, tuple[DeadLetter, int]] = field(default_factory=dict)
@@ -182,7 +182,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule()
     def crash_and_open(self) -> None:
-        """What a killed bridge leaves: its files as they are, without the index of the log."""
+        """Leave what a killed bridge leaves: its files without the index of the log."""
         self.generation += 1
         crashed = self.root / str(self.generation)
         shutil.copytree(self.directory, crashed, ignore=shutil.ignore_patterns("state.db-shm"))
@@ -241,7 +241,7 @@ class StateMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("chunk", [2, 5000])
 def test_it_remembers_what_a_model_remembers(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    """Commits, prunes, resets, restarts and crashes in any order: state, status and model agree after each."""
+    """State, status and model agree after each commit, prune, reset, restart and crash, in any order."""
     monkeypatch.setattr(lane, "_CHUNK", chunk)
     run_state_machine_as_test(
         StateMachine,

@@ -1,4 +1,4 @@
-"""A stream of spans, cut anywhere and taken up again: what all its lives sent together."""
+"""A stream of spans, cut anywhere and resumed: what all its parts sent together."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ streams = settings(deadline=None, max_examples=examples(50))
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Traces by the number of their spans and how long after the one before they start; and how they are read."""
+    """Traces, each by its number of spans and its start after the one before, and how they are read."""
 
     traces: tuple[tuple[int, int], ...]
     page: int
@@ -69,7 +69,7 @@ traffic = st.builds(
 async def lives(
     netra: StreamedNetra, plan: Traffic, *, cut_in: set[str] | None = None, **options: Any
 ) -> list[SpanChunk]:
-    """What arrives when the stream is cut after each of the plan's numbers of chunks, and whenever Netra fails.
+    """Return what arrives if the stream is cut after each of the plan's numbers of chunks, and whenever Netra fails.
 
     ``cut_in`` gets the traces of the spans that came last before a cut.
     """
@@ -94,7 +94,7 @@ async def lives(
 
 
 def tied(store: Store) -> set[str]:
-    """Traces that start in the same millisecond as another one: Netra's summaries tell no more."""
+    """Return the traces that start in the same millisecond as another one, which is as exact as summaries are."""
     traces = list(store.starting_in(WINDOW.start_ns, WINDOW.end_ns))
     starts = Counter(trace.start_ns // MS for trace in traces)
     return {trace.id for trace in traces if starts[trace.start_ns // MS] > 1}
@@ -103,7 +103,7 @@ def tied(store: Store) -> set[str]:
 @streams
 @given(traffic)
 def test_cut_anywhere_and_resumed_it_is_the_whole_in_order_once(plan: Traffic) -> None:
-    """Whatever the pages, the chunks and the cuts: all spans of all traces, in order, each once, as they were issued."""
+    """Whatever the pages, chunks and cuts, all spans of all traces arrive in order, once, as they were issued."""
     oracle = plan.issued()
     store = stored(oracle)
     with small(page=plan.page, chunk=plan.chunk):
@@ -115,7 +115,7 @@ def test_cut_anywhere_and_resumed_it_is_the_whole_in_order_once(plan: Traffic) -
 @streams
 @given(traffic, st.integers(0, 40))
 def test_an_error_of_netra_loses_and_repeats_nothing(plan: Traffic, fails_in: int) -> None:
-    """Whichever call fails: what came before it, and what the last token leads to, are the whole."""
+    """Whichever call fails, the chunks before it and those after the last token are the whole."""
     oracle = plan.issued()
     store = stored(oracle)
     netra = StreamedNetra(store, plan.windowing)
@@ -129,9 +129,9 @@ def test_an_error_of_netra_loses_and_repeats_nothing(plan: Traffic, fails_in: in
 @streams
 @given(traffic, st.sets(st.integers(1, 25), max_size=8))
 def test_cursors_that_expire_lose_nothing(plan: Traffic, refused: set[int]) -> None:
-    """Whichever cursors are refused: all comes. Again come only traces that start together with another one.
+    """Whichever cursors are rejected, everything arrives. Only traces that start together with another one may repeat.
 
-    And with them a trace that a cut went through: it was finished before the listing began again.
+    If there are such traces, so may a trace that was cut: it was finished before the listing was repeated.
     """
     oracle = plan.issued()
     store = stored(oracle)
@@ -144,12 +144,12 @@ def test_cursors_that_expire_lose_nothing(plan: Traffic, refused: set[int]) -> N
     verdict = oracle.verdict(sent(chunks))
     assert not verdict.missing, str(verdict)
     assert not verdict.invented + verdict.altered, str(verdict)
-    together = tied(store)
-    assert {trace_id for trace_id, _ in verdict.repeated} <= (together | cut_in if together else together)
+    simultaneous = tied(store)
+    assert {trace_id for trace_id, _ in verdict.repeated} <= (simultaneous | cut_in if simultaneous else simultaneous)
 
 
 def shuffled(page: Any, seed: int) -> Any:
-    """A page of traces whose items stand in some other order, always the same, the last still carrying its cursor."""
+    """Put the traces of a page in another order, always the same; the last one still carries the cursor."""
     if not isinstance(page, TracesPage) or not page.traces:
         return page
     traces = sorted(page.traces, key=lambda trace: trace.id[seed:])
@@ -160,7 +160,7 @@ def shuffled(page: Any, seed: int) -> Any:
 @streams
 @given(traffic, st.integers(0, 3), st.sets(st.integers(1, 25), max_size=4))
 def test_pages_in_disorder_lose_nothing(plan: Traffic, seed: int, refused: set[int]) -> None:
-    """Netra may give the traces of a page in any order: each comes once, or again if a cursor expires meanwhile."""
+    """Netra may list the traces of a page in any order: each arrives once, or again if a cursor expires meanwhile."""
     oracle = plan.issued()
     store = stored(oracle)
     netra = StreamedNetra(store, plan.windowing)
@@ -179,7 +179,7 @@ def test_pages_in_disorder_lose_nothing(plan: Traffic, seed: int, refused: set[i
 def test_what_is_there_from_the_beginning_comes_whatever_is_added(
     plan: Traffic, growth: Sequence[tuple[int, int, int]]
 ) -> None:
-    """Traces that appear before, at and behind the place, and spans that come late, push nothing out of the stream."""
+    """Traces that appear before, at and after the resume point, and late spans, push nothing out of the stream."""
     oracle = plan.issued()
     store = stored(oracle)
     due = list(oracle.issued)
@@ -205,7 +205,7 @@ def test_what_is_there_from_the_beginning_comes_whatever_is_added(
 @streams
 @given(traffic, st.lists(st.integers(0, 13), min_size=1, max_size=5))
 def test_of_the_traces_that_are_named_each_comes_once(plan: Traffic, numbers: list[int]) -> None:
-    """Named traces come in the order of their names, however often they are named; unknown ones are told, once."""
+    """Traces arrive in the order of the ids in the query, however often an id is repeated; unknown ones are reported once."""
     oracle = plan.issued()
     store = stored(oracle)
     names = [oracle.trace_ids[number] if number < len(plan.traces) else f"{number:032x}" for number in numbers]
@@ -214,8 +214,8 @@ def test_of_the_traces_that_are_named_each_comes_once(plan: Traffic, numbers: li
         chunks = asyncio.run(lives(StreamedNetra(store, plan.windowing), plan, query=query))
     known = [name for name in dict.fromkeys(names) if name in oracle.trace_ids]
     assert keys(chunks) == [key for name in known for key in listed(store) if key[0] == name]
-    told = [problem for chunk in chunks for problem in chunk.problems]
-    assert [line.split(":")[0] for line in told] == [
+    reported = [problem for chunk in chunks for problem in chunk.problems]
+    assert [line.split(":")[0] for line in reported] == [
         f"trace {name}" for name in dict.fromkeys(names) if name not in known
     ]
 
@@ -229,20 +229,20 @@ points = st.builds(
 
 @given(points)
 def test_a_token_is_its_place(one: ResumePoint) -> None:
-    """What a token says is the place it was made of, whatever the ids and cursors look like."""
+    """A token decodes to its resume point, whatever the ids and cursors look like."""
     assert decode_token(encode_token(one), STREAM_ID) == one
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_what_is_no_token_is_said_to_be_none(text: str) -> None:
-    """Any text but a token is a mistake of the caller."""
+    """Any text that is not a token is an error of the caller."""
     with pytest.raises(UsageError):
         decode_token(text, STREAM_ID)
 
 
 @given(points, st.data())
 def test_a_token_that_was_changed_is_none(one: ResumePoint, data: st.DataObject) -> None:
-    """A character that is another one, missing or added makes it no token."""
+    """A token with a character changed, missing or added is not a token."""
     whole = encode_token(one)
     at = data.draw(st.integers(0, len(whole) - 1))
     other = data.draw(st.characters(max_codepoint=0x17F).filter(lambda new: new != whole[at]))
@@ -255,14 +255,14 @@ def test_a_token_that_was_changed_is_none(one: ResumePoint, data: st.DataObject)
 
 @given(points)
 def test_a_token_of_another_request_is_refused(one: ResumePoint) -> None:
-    """A stream goes on with its own tokens only."""
+    """A stream resumes with its own tokens only."""
     with pytest.raises(UsageError, match="another request"):
         decode_token(encode_token(one), "other")
 
 
 @given(st.integers(), st.integers())
 def test_a_token_whose_times_no_calendar_has_is_none(start_ns: int, end_ns: int) -> None:
-    """Whoever makes up a token gets a place that can be read, or the answer that it is none."""
+    """A forged token decodes to a valid resume point, or is rejected."""
     try:
         found = decode_token(encode_token(start_point(STREAM_ID, Window(start_ns, end_ns))), STREAM_ID)
     except UsageError:

@@ -20,6 +20,7 @@ from unittest.mock import patch
 import typer.main
 
 from netra_otel_bridge.cli import main
+from tests.support.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 CANARY = "nk-canary-7e21"
@@ -90,7 +91,7 @@ def start(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.P
 def ended(process: subprocess.Popen[str]) -> Result:
     """Wait for a process; one that does not end is killed, and the test fails."""
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

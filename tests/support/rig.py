@@ -88,7 +88,7 @@ class Rig:
         """Put faults of the test's own in force, in place of those before."""
         table = {str(number): FaultEntry("", lambda _, fault=fault: fault) for number, fault in enumerate(faults)}
         in_force = Faults(tuple(table), table)
-        self.netra.call(lambda: setattr(self.netra.emulator._handler, "faults", in_force))
+        self.netra.call(lambda: self.netra.emulator.use_faults(in_force))
 
     def calls(self) -> int:
         """Calls of the API so far."""

@@ -16,6 +16,7 @@ from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import LaneState, StateStore
 from tests.support import strace
 from tests.support.fake_clock import FakeClock
+from tests.support.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 SOURCE, DESTINATION = "https://api.eu.getnetra.ai", "jaeger"
@@ -101,7 +102,7 @@ def command(code: str, directory: Path, before: Sequence[str] = ()) -> list[str]
 
 def run(code: str, directory: Path, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """Run ``code`` in a child to its end."""
-    return subprocess.run(command(code, directory, before), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command(code, directory, before), capture_output=True, text=True, timeout=DEADLINE_S)
 
 
 def instants(code: str, directory: Path, log: Path, calls: Iterable[str] = CALLS) -> list[strace.Point]:

@@ -1,4 +1,4 @@
-"""Streams of spans in this process: the real stream on a client whose calls a test may refuse, change and count."""
+"""Streams of spans in this process: the real stream on a client whose calls a test may reject, change and count."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STREAM_ID = "test"
 class StreamedNetra(Netra):
     """Counts ``calls`` (``traces`` and ``spans``) and those ``under_way``; what it answers passes through the test.
 
-    ``before`` is told of each call with its cursor, and may raise or change the store. ``pages`` may change a page.
+    ``before`` gets each call with its cursor, and may raise or change the store. ``pages`` may change a page.
     Calls do not answer while ``gate`` is closed. Of the calls with a cursor, those whose numbers are in ``refused`` fail.
     """
 
@@ -82,13 +82,13 @@ def stream(
     window: Window = WINDOW,
     ahead: int = 8,
 ) -> SpanStream:
-    """A new stream, from the beginning or from where ``token`` leads."""
+    """Return a new stream, from the beginning or from ``token`` on."""
     start = decode_token(token, STREAM_ID) if token else start_point(STREAM_ID, window)
     return SpanStream(netra, SpanConverter("raw"), query or TraceQuery(), start, trace_id=trace_id, ahead=ahead)
 
 
 async def read(source: SpanStream, count: int | None = None, into: list[SpanChunk] | None = None) -> list[SpanChunk]:
-    """The first ``count`` chunks of a stream, which is closed then; ``into`` has those that came before an error."""
+    """Return the first ``count`` chunks of a stream, then close it. ``into`` gets the chunks before an error."""
     chunks = [] if into is None else into
     if count == 0:
         return chunks
@@ -102,20 +102,20 @@ async def read(source: SpanStream, count: int | None = None, into: list[SpanChun
 
 @contextmanager
 def small(*, page: int = 3, chunk: int = 4) -> Iterator[None]:
-    """Pages of so many items, and chunks of so many spans."""
+    """Use small pages and chunks."""
     with patch.object(paging, "PAGE_LIMIT", page), patch.object(cutting, "CHUNK_SPANS", chunk):
         yield
 
 
 def stored(oracle: Oracle) -> Store:
-    """A store with all that was issued."""
+    """Return a store with all spans that were issued."""
     store = Store()
     oracle.feed(store, list(oracle.issued))
     return store
 
 
 def listed(store: Store, window: Window = WINDOW) -> list[Key]:
-    """All spans of the traces that start in a window, in the order of traces and spans."""
+    """Return all spans of the traces that start in a window, in the order of traces and spans."""
     return [
         (trace.id, row.span_id)
         for trace in store.starting_in(window.start_ns, window.end_ns)
@@ -124,15 +124,15 @@ def listed(store: Store, window: Window = WINDOW) -> list[Key]:
 
 
 def keys(chunks: Sequence[SpanChunk]) -> list[Key]:
-    """The spans of chunks, in order."""
+    """Return the keys of the spans in chunks, in order."""
     return [key for chunk in chunks for key in keys_of(chunk.batch)]
 
 
 def problems(chunks: Sequence[SpanChunk]) -> list[str]:
-    """The problems of chunks, in order."""
+    """Return the problems in chunks, in order."""
     return [problem for chunk in chunks for problem in chunk.problems]
 
 
 def sent(chunks: Sequence[SpanChunk]) -> Sent:
-    """Chunks as the oracle judges them."""
+    """Return chunks in the form that the oracle judges."""
     return Sent(tuple(tuple(sent_by_id(chunk.spans).items()) for chunk in chunks))

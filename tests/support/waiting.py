@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 """Longest wait for an event. Long, because only a test that fails waits for its end."""
-SOON_S = 30.0
-"""Upper bound of what takes no time: half of `DEADLINE_S`, so that waiting for a deadline is told from not waiting."""
+SOON_S = 25.0
+"""Upper bound of what takes no time: less than the longest back-off, 30 s, and far less than `DEADLINE_S`."""
 
 
 def wait_until(holds: Callable[[], object], *, every_s: float = 0.01) -> None:

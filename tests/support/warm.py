@@ -21,8 +21,9 @@ import typer
 import typer.main
 
 from tests.support.cli import ROOT, Result, checked
+from tests.support.waiting import DEADLINE_S
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = DEADLINE_S
 
 
 class Warm:

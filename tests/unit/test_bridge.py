@@ -305,7 +305,7 @@ async def test_a_check_wants_destinations_as_a_replay_does(sample: ThreadedEmula
     bridge, mine = bridge_to(sample), InMemorySpanExporter()
     with pytest.raises(ConfigurationError, match="no destination"):
         await check(bridge, [])
-    with pytest.raises(UsageError, match="handed in twice"):
+    with pytest.raises(UsageError, match="passed twice"):
         await check(bridge, [mine, mine])
     with pytest.raises(UsageError, match="not of type datetime"):
         await check(bridge, mine, send_since=datetime.now(UTC))  # type: ignore[arg-type]
@@ -733,7 +733,7 @@ def test_an_interrupt_ends_a_replay_in_order(sample: ThreadedEmulator, tmp_path:
     assert replaying.stdout is not None
     assert replaying.stdout.readline() == b"20\n"
     replaying.send_signal(signal.SIGINT)
-    rest, _ = replaying.communicate(timeout=30)
+    rest, _ = replaying.communicate(timeout=DEADLINE_S)
     assert (replaying.returncode, rest) == (3, b"")
     done = subprocess.run(
         [*command, "0"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, check=True, timeout=60

@@ -27,7 +27,7 @@ EVER = ("--from", "2020-01-01", "--until", "2100-01-01")
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    """The recording of netra-sdk, and a trace whose names are markup and control characters."""
+    """Serve the recording of netra-sdk, and a trace whose names are markup and control characters."""
     with running_emulator(EmulatorOptions(port=0, load=(RECORDING,), api_key=CANARY)) as emulator:
         odd = [
             otlp_span(
@@ -42,7 +42,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 
 
 def test_names_that_look_like_emoji_are_printed_as_they_are(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A tenant and a file with ``:smile:`` and ``:x:`` in their names, in a title, a line and a tree."""
+    """Names such as ``:smile:`` and ``:x:`` stay as they are in a title, a line and a tree."""
     span = otlp_span(0xE, 1, attributes={"netra.tenant_id": "acme:smile:1"}, name="a:x:b")
     assert netra.call(lambda: netra.emulator.store.ingest(read_document(otlp_document(span)))) == []
     assert "tenant acme:smile:1" in ask(netra, "usage", "tenant", "acme:smile:1", *EVER).out
@@ -57,7 +57,7 @@ def ask(netra: ThreadedEmulator, *arguments: str, **env: str) -> Result:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help(command: tuple[str, ...]) -> None:
-    """On stdout, exit 0; commands, not groups, list the flags that all of them share."""
+    """Help goes to stdout with exit 0. Commands, but not groups, list the shared flags."""
     result = run(*command, "--help")
     assert (result.code, result.err) == (0, "")
     if command not in (("usage",), ("traces",), ("config",)):
@@ -67,7 +67,7 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", [(), ("state",), ("usage",), ("traces",), ("config",)], ids=" ".join)
 def test_a_group_alone_is_answered_with_its_help(command: tuple[str, ...]) -> None:
-    """On stderr, because nothing was done; exit 2."""
+    """A group without a command prints its help on stderr and exits with 2, because nothing was done."""
     result = run(*command)
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("Usage: netra-otel-bridge")
@@ -77,7 +77,7 @@ def test_a_group_alone_is_answered_with_its_help(command: tuple[str, ...]) -> No
     "arguments", [("frobnicate",), ("usage", "tenant"), ("traces", "list", "--limit", "0"), ("traces", "show")]
 )
 def test_bad_arguments_name_themselves(arguments: tuple[str, ...]) -> None:
-    """Exit 2, and one line that says which argument and where its help is."""
+    """The command exits with 2 and one line that names the argument and where its help is."""
     result = run(*arguments)
     assert (result.code, result.out) == (2, "")
     assert result.err.count("\n") == 1
@@ -86,7 +86,7 @@ def test_bad_arguments_name_themselves(arguments: tuple[str, ...]) -> None:
 
 
 def test_usage_of_a_tenant(netra: ThreadedEmulator) -> None:
-    """A small table, or the SDK's field names in one document."""
+    """Usage is printed as a small table, or as one document with the SDK's field names."""
     result = ask(netra, "usage", "tenant", "AceTech", *EVER)
     assert (result.code, result.err) == (0, "")
     assert "tenant AceTech" in result.out
@@ -100,7 +100,7 @@ def test_usage_of_a_tenant(netra: ThreadedEmulator) -> None:
 
 
 def test_usage_of_a_session(netra: ThreadedEmulator) -> None:
-    """The same for a session."""
+    """A session's usage is printed the same way."""
     result = ask(netra, "usage", "session", "sess-0001", *EVER)
     assert result.code == 0
     assert "134" in result.out
@@ -111,7 +111,7 @@ def test_usage_of_a_session(netra: ThreadedEmulator) -> None:
 
 @pytest.mark.parametrize("what", ["tenant", "session"])
 def test_usage_of_nobody(netra: ThreadedEmulator, what: str) -> None:
-    """An unknown id is an error that says so, not a row of zeros."""
+    """An unknown id is an error, not a row of zeros."""
     result = ask(netra, "usage", what, "nobody", *EVER, "--json")
     assert result.code == 1
     assert result.json["error"]["type"] == "NotKnown"
@@ -119,7 +119,7 @@ def test_usage_of_nobody(netra: ThreadedEmulator, what: str) -> None:
 
 
 def test_a_list_of_traces(netra: ThreadedEmulator) -> None:
-    """Every trace a row, the newest first; as JSON the summaries as Netra gives them."""
+    """Each trace is a row, newest first; the document has the summaries as Netra returns them."""
     document = ask(netra, "traces", "list", *EVER, "--json").json
     starts = [trace["start_time"] for trace in document["traces"]]
     assert starts == sorted(starts, reverse=True)
@@ -131,7 +131,7 @@ def test_a_list_of_traces(netra: ThreadedEmulator) -> None:
 
 
 def test_a_list_is_filtered_sorted_and_limited(netra: ThreadedEmulator) -> None:
-    """The flags reach the query."""
+    """Filter, sort, order and limit reach the query."""
     first = ask(netra, "traces", "list", *EVER, "--limit", "1", "--sort", "latency_ms", "--json").json["traces"]
     every = ask(netra, "traces", "list", *EVER, "--order", "asc", "--json").json["traces"]
     assert len(first) == 1
@@ -147,7 +147,7 @@ def test_a_list_is_filtered_sorted_and_limited(netra: ThreadedEmulator) -> None:
 
 
 def test_a_trace_is_drawn_as_a_tree(netra: ThreadedEmulator) -> None:
-    """Parents before children, errors and lost parents named, markup shown as it is."""
+    """Parents come before children, errors and missing parents are named, and markup is printed as it is."""
     result = ask(netra, "traces", "show", f"{0xBAD:032x}")
     assert (result.code, result.err) == (0, "")
     title, root, child, orphan = result.out.splitlines()[:4]
@@ -159,7 +159,7 @@ def test_a_trace_is_drawn_as_a_tree(netra: ThreadedEmulator) -> None:
 
 
 def test_the_recording_is_drawn_whole(netra: ThreadedEmulator) -> None:
-    """Every span of the largest trace is a line, and the document holds them all."""
+    """Every span of the largest trace has a line, and the document has them all."""
     trace = json.loads(RECORDING.read_text())["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"]
     document = ask(netra, "traces", "show", trace, "--json").json
     lines = ask(netra, "traces", "show", trace).out.splitlines()
@@ -169,7 +169,7 @@ def test_the_recording_is_drawn_whole(netra: ThreadedEmulator) -> None:
 
 
 def test_a_trace_nobody_knows(netra: ThreadedEmulator) -> None:
-    """Exit 1 with what to do; a path in place of an id is a mistake."""
+    """An unknown trace exits with 1 and a next step; a path in place of an id is a usage error."""
     result = ask(netra, "traces", "show", "f" * 32)
     assert (result.code, result.out) == (1, "")
     assert "traces list" in result.said
@@ -199,7 +199,7 @@ READERS = [
 def test_commands_that_read_netra_exit_by_the_same_codes(
     netra: ThreadedEmulator, command: tuple[str, ...], change: dict[str, str], code: int
 ) -> None:
-    """One line on stderr, nothing on stdout; with ``--json`` one document there."""
+    """An error is one line on stderr and nothing on stdout, where ``--json`` adds one document."""
     plain, as_json = (ask(netra, *command, *flags, **change) for flags in ((), ("--json",)))
     assert (plain.code, plain.out) == (code, "")
     assert as_json.code == as_json.json["exit_code"] == code
@@ -214,7 +214,7 @@ def test_commands_that_read_netra_exit_by_the_same_codes(
 def test_commands_that_read_netra_do_not_take_a_fault_for_an_answer(
     netra: ThreadedEmulator, command: tuple[str, ...], fault: str, code: int
 ) -> None:
-    """Not "nothing found": an error."""
+    """A fault is an error, never an empty result."""
     netra.set_faults(fault)
     try:
         result = ask(netra, *command)
@@ -224,7 +224,7 @@ def test_commands_that_read_netra_do_not_take_a_fault_for_an_answer(
 
 
 def test_config_show_says_where_each_value_came_from(tmp_path: Path) -> None:
-    """Every setting, with its origin; secrets and credentials in URLs as stars, in the table and the document."""
+    """Every setting is shown with its origin. Secrets and credentials in URLs are masked, in table and document."""
     file = tmp_path / "bridge.yaml"
     file.write_text(f"attempts: 3\nredact: ['x']\ndestinations:\n  a: otlp+http://me:{CANARY}@host:1\n")
     env = environment(
@@ -246,7 +246,7 @@ def test_config_show_says_where_each_value_came_from(tmp_path: Path) -> None:
 
 
 def test_a_bad_file_is_one_line(tmp_path: Path) -> None:
-    """File, line and key; exit 78."""
+    """The error names file, line and key, and exits with 78."""
     file = tmp_path / "bridge.yaml"
     file.write_text(f"api_key: {CANARY}: x\n")
     result = run("config", "show", "--config", str(file))
@@ -271,14 +271,14 @@ def test_a_bad_file_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_an_emulator_that_cannot_start(flags: tuple[str, ...], code: int, message: str) -> None:
-    """It says why, in one line, and does not listen."""
+    """The emulator says why in one line and does not listen."""
     result = run("emulator", "--port", "0", *flags)
     assert (result.code, result.out) == (code, "")
     assert message in result.said
 
 
 def test_a_port_that_is_taken(netra: ThreadedEmulator) -> None:
-    """Exit 78 with the address."""
+    """A port in use exits with 78 and the address."""
     port = netra.url.rpartition(":")[2]
     result = run("emulator", "--port", port)
     assert result.code == 78
@@ -289,7 +289,7 @@ def test_a_port_that_is_taken(netra: ThreadedEmulator) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_the_emulator_says_where_it_is_and_ends_on_a_signal(number: signal.Signals, as_json: bool) -> None:
-    """One line when it is ready, or one document; exit 0 on SIGINT and SIGTERM."""
+    """It prints one line or one document when it is ready, and exits with 0 on SIGINT and SIGTERM."""
     process = cli.start("emulator", "--port", "0", "--seed", "1", "--traces", "2", *(("--json",) if as_json else ()))
     assert process.stdout is not None
     first = "".join(iter(process.stdout.readline, "}\n")) + "}" if as_json else process.stdout.readline()
@@ -303,7 +303,7 @@ def test_the_emulator_says_where_it_is_and_ends_on_a_signal(number: signal.Signa
 
 @pytest.mark.faults
 def test_the_demo_needs_nothing(tmp_path: Path) -> None:
-    """No account, no setting: the report with a trace and a tenant, everything delivered, exit 0."""
+    """Without account or settings, the demo delivers everything and reports a trace and a tenant; exit 0."""
     env = environment(TMPDIR=str(tmp_path))
     result = cli.ended(cli.start("demo", "--json", env=env))
     assert (result.code, result.err) == (0, "")
@@ -317,7 +317,7 @@ def test_the_demo_needs_nothing(tmp_path: Path) -> None:
 
 
 def test_the_demo_shows_each_step(tmp_path: Path) -> None:
-    """For people: four steps and where to look."""
+    """The demo prints four steps and where to look."""
     result = run("demo", "--to", f"otlp-file:{tmp_path}/out.jsonl", "--seed", "5")
     assert (result.code, result.err) == (0, "")
     for step in ("1. A local Netra", "2. replay --since 25h", "3. traces show", "4. usage tenant", "Where to look"):
@@ -327,7 +327,7 @@ def test_the_demo_shows_each_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("target", "code"), [("otlp+grpc://127.0.0.1:9", 69), ("nowhere", 2), ("console", 2)])
 def test_a_demo_that_cannot_deliver_says_so(target: str, code: int) -> None:
-    """With ``--json`` still one document."""
+    """A demo that fails still prints one document with ``--json``."""
     result = run("demo", "--to", target, "--json")
     assert result.code == code
     document: Any = result.json
@@ -335,5 +335,5 @@ def test_a_demo_that_cannot_deliver_says_so(target: str, code: int) -> None:
 
 
 def test_a_range_before_the_year_one() -> None:
-    """Bad flags, not a defect: exit 2."""
+    """A range before the year one is a usage error, not a defect."""
     assert run("traces", "list", "--since", "999999d", env=environment("http://127.0.0.1:9")).code == 2

@@ -1,4 +1,4 @@
-"""Logs: one record, one line, in both forms; no secret in any; repeats at most once a minute."""
+"""Logs: one line for each record in both forms, no secret in any, repeats at most once a minute."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRET = 'se"cret\\key'
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """Puts back the process's logging."""
+    """Restore the process's logging."""
     logger = logging.getLogger(logs.PACKAGE)
     before = (logger.handlers, logger.level, logger.propagate, logging.lastResort)
     yield
@@ -46,7 +46,7 @@ def record(message: object, *args: object, level: int = logging.WARNING, **field
 
 
 class Awkward:
-    """Cannot be shown."""
+    """Raises when it is printed."""
 
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -61,7 +61,7 @@ def logged(form: Form, **how: Any) -> tuple[io.StringIO, logging.Logger]:
 
 
 def test_text_is_level_and_message() -> None:
-    """What is below the level is left out."""
+    """Records below the level are dropped."""
     stream, log = logged("text")
     log.warning("traces page %d: slow", 3)
     log.debug("left out")
@@ -69,20 +69,20 @@ def test_text_is_level_and_message() -> None:
 
 
 def test_text_of_a_service_has_the_time_in_front() -> None:
-    """ISO 8601, UTC, to the millisecond."""
+    """The time is ISO 8601, UTC, to the millisecond."""
     stream, log = logged("text", stamped=True)
     log.info("ready")
     assert re.fullmatch(rf"{STAMP} info: ready\n", stream.getvalue())
 
 
 def test_a_message_cannot_draw_on_the_terminal_or_make_a_second_line() -> None:
-    """Control characters, also of a server's answer, are shown as escapes; a lone surrogate has a form, too."""
+    """Control characters, even from a server's response, are escaped; a lone surrogate is printable too."""
     line = TextLine(Redactor())(record("a\nb\x1b[2J\x85\u2028\ud800é"))
     assert line == r"warning: a\nb\x1b[2J\x85\u2028\ud800é"
 
 
 def test_text_goes_above_the_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a stream, the console that draws the bar prints it; nothing in it is taken for markup or emoji."""
+    """Without a stream, the console that draws the progress bar prints the line, without reading markup or emoji in it."""
     screen = io.StringIO()
     monkeypatch.setattr(logs, "err", Console(file=screen, force_terminal=True, width=40, color_system="standard"))
     configure(logging.INFO)
@@ -92,7 +92,7 @@ def test_text_goes_above_the_progress_bar(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_json_is_an_object_a_line_with_the_fields_that_were_given() -> None:
-    """``time``, ``level``, ``logger`` and ``message`` are always there, and cannot be replaced."""
+    """``time``, ``level``, ``logger`` and ``message`` are always there and cannot be replaced."""
     stream, log = logged("json")
     log.warning("held %s", "up", extra={"netra": {"destination": "jaeger", "lag_s": 1.5, "level": "fatal"}})
     log.info("two\nlines")
@@ -110,7 +110,7 @@ def test_json_is_an_object_a_line_with_the_fields_that_were_given() -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_an_exception_is_part_of_the_line(form: Form) -> None:
-    """Its type and text; never a traceback."""
+    """An exception is logged as its type and text, never as a traceback."""
     stream, log = logged(form)
     try:
         raise ValueError("bad\nvalue")
@@ -134,7 +134,7 @@ ODD = st.recursive(
 
 @given(st.text(st.characters(codec=None)), ODD, st.text(min_size=1))
 def test_any_value_comes_out_as_one_line_of_json_without_secrets(message: str, value: object, name: str) -> None:
-    """Odd values never raise; a secret is gone wherever it stood, also where JSON writes it in another way."""
+    """No value raises. A secret is masked wherever it appears, even where JSON escapes it."""
     line = JsonLine(Redactor([SECRET]))(record(f"{message}{SECRET}", **{name: value}))
     assert not re.search(r"[\r\n]", line)
     assert json.loads(line)["message"] == clean_text(message) + "***"
@@ -144,7 +144,7 @@ def test_any_value_comes_out_as_one_line_of_json_without_secrets(message: str, v
 
 @given(st.text(st.characters(codec=None)), ODD)
 def test_any_message_comes_out_as_one_line_of_text_without_secrets(message: str, value: object) -> None:
-    """Also where the values do not fit the message's form."""
+    """A secret is masked even if the arguments do not fit the message."""
     line = TextLine(Redactor([SECRET]))(record(f"{message}{SECRET} %s", value))
     assert len(line.splitlines()) == 1
     assert SECRET not in line
@@ -152,7 +152,7 @@ def test_any_message_comes_out_as_one_line_of_text_without_secrets(message: str,
 
 
 def test_values_without_end_come_out() -> None:
-    """A list that holds itself, one nested deeply, a long integer, what cannot be shown, values that do not fit."""
+    """A list that contains itself, deep nesting, a long integer, an unprintable value and wrong arguments are logged."""
     endless: list[object] = []
     endless.append(endless)
     deep: object = 1
@@ -166,7 +166,7 @@ def test_values_without_end_come_out() -> None:
 
 
 def test_secrets_may_be_added_and_short_ones_are_none() -> None:
-    """The longest goes first, so that nothing of it is left where it begins with another."""
+    """The longest secret is replaced first, so that nothing of it remains if it begins with another."""
     redact = Redactor(["key-1"])
     redact.add("key-1-and-more")
     redact.add("k")
@@ -175,7 +175,7 @@ def test_secrets_may_be_added_and_short_ones_are_none() -> None:
 
 
 def test_a_stream_that_is_closed_stops_nobody() -> None:
-    """There is nobody to tell."""
+    """A closed stream is ignored: nobody is left to tell."""
     stream, log = logged("json")
     stream.close()
     log.warning("into the void")
@@ -204,7 +204,7 @@ def said(form: str, environ: Mapping[str, str], stderr: int = subprocess.PIPE) -
 
 
 def test_a_process_writes_nothing_but_its_form() -> None:
-    """Also what other libraries warn of, and that once a minute."""
+    """Warnings of other libraries are masked too, and appear once a minute."""
     lines = [json.loads(line) for line in said("json", {})]
     assert [(line["logger"], line["message"]) for line in lines] == [
         ("netra_otel_bridge.x", "with ***"),
@@ -215,7 +215,7 @@ def test_a_process_writes_nothing_but_its_form() -> None:
 
 @pytest.mark.faults
 def test_the_journal_gets_priorities_and_puts_its_own_times() -> None:
-    """``JOURNAL_STREAM`` is the device and inode of what the journal reads; for another stream it says nothing."""
+    """``JOURNAL_STREAM`` is the device and inode of the journal's stream; any other stream is not the journal."""
     reading, writing = os.pipe()
     status = os.fstat(writing)
     said("text", {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, writing)
@@ -227,7 +227,7 @@ def test_the_journal_gets_priorities_and_puts_its_own_times() -> None:
 
 
 def test_a_line_that_repeats_comes_once_a_minute_with_its_count() -> None:
-    """The first at once; each key by itself; the count is of the lines since the last that was seen."""
+    """The first line passes at once. Each key counts separately, and the count covers the lines since the last one seen."""
     clock = FakeClock()
     limiter = LogLimit(clock)
     stream, log = logged("json")
@@ -256,7 +256,7 @@ def test_a_line_that_repeats_comes_once_a_minute_with_its_count() -> None:
 
 
 def test_a_line_below_the_level_is_not_the_first() -> None:
-    """What nobody sees does not hold back what somebody would."""
+    """A line below the level does not suppress one that would be seen."""
     limiter = LogLimit(FakeClock())
     stream, log = logged("text")
     limiter.log(log, logging.DEBUG, "key", "unseen")
@@ -265,7 +265,7 @@ def test_a_line_below_the_level_is_not_the_first() -> None:
 
 
 def test_the_keys_that_are_remembered_are_bounded() -> None:
-    """A year of ids does not fill the memory: the key that was silent for longest is forgotten."""
+    """A year of ids does not fill the memory: the key that was silent longest is forgotten."""
     limiter = LogLimit(FakeClock())
     for key in range(MAX_KEYS + 1):
         assert limiter.due(key) == ""

@@ -30,7 +30,7 @@ def shared() -> Iterator[ThreadedEmulator]:
 
 @pytest.fixture
 def netra(shared: ThreadedEmulator) -> Iterator[ThreadedEmulator]:
-    """A Netra without faults; those that a test asks for end with it."""
+    """Serve a Netra without faults; faults that a test sets end with it."""
     yield shared
     shared.set_faults()
 
@@ -41,7 +41,7 @@ def replay(netra: ThreadedEmulator, target: Path | str, *more: str, **env: str) 
 
 
 def test_a_replay_delivers_everything_and_says_so(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A table on stdout, nothing on stderr, exit 0, and as many spans in the file as Netra holds."""
+    """A table on stdout, nothing on stderr, exit 0, and every span of Netra in the file."""
     result = replay(netra, tmp_path / "out.jsonl")
     assert (result.code, result.err) == (0, "")
     assert len(set(spans_in(tmp_path / "out.jsonl"))) == len(spans_in(tmp_path / "out.jsonl")) == SPANS
@@ -50,7 +50,7 @@ def test_a_replay_delivers_everything_and_says_so(netra: ThreadedEmulator, tmp_p
 
 
 def test_json_is_one_document_of_the_documented_shape(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """The keys of ``docs/cli.md``, and nothing else on stdout."""
+    """The document has the keys of ``docs/cli.md``, and nothing else is on stdout."""
     result = replay(netra, tmp_path / "out.jsonl", "--json")
     report = result.json
     assert (result.code, result.err) == (0, "")
@@ -73,7 +73,7 @@ def test_json_is_one_document_of_the_documented_shape(netra: ThreadedEmulator, t
 
 
 def test_the_program_itself_runs(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """As a child process: the same exit code, streams and file."""
+    """A child process has the same exit code, streams and file."""
     to = f"otlp-file:{tmp_path}/out.jsonl"
     result = cli.ended(cli.start("replay", "--since", "25h", "--to", to, "--json", env=environment(netra.endpoint)))
     assert (result.code, result.err) == (0, "")
@@ -81,12 +81,12 @@ def test_the_program_itself_runs(netra: ThreadedEmulator, tmp_path: Path) -> Non
 
 
 def test_verbose_adds_to_stderr_alone(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """``-v`` leaves the document on stdout as it is."""
+    """``-v`` does not change the document on stdout."""
     assert replay(netra, tmp_path / "out.jsonl", "--json", "-v").json["destinations"][0]["delivered"] == SPANS
 
 
 def test_a_dry_run_sends_nothing(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """It says what it would cost, and makes no file."""
+    """A dry run prints an estimate and creates no file."""
     result = replay(netra, tmp_path / "out.jsonl", "--dry-run", "--json")
     assert result.code == 0
     assert result.json.items() >= {"dry_run": True, "traces": TRACES, "spans": SPANS, "exit_code": 0}.items()
@@ -95,7 +95,7 @@ def test_a_dry_run_sends_nothing(netra: ThreadedEmulator, tmp_path: Path) -> Non
 
 
 def test_filters_choose_traces(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A filter that nothing matches delivers nothing and says so; one that all match delivers all."""
+    """A filter that matches nothing delivers nothing and says so; one that matches all delivers all."""
     none = replay(netra, tmp_path / "none.jsonl", "--filter", "environment=nowhere")
     assert none.code == 0
     assert "Netra has no traces" in none.out
@@ -106,7 +106,7 @@ def test_filters_choose_traces(netra: ThreadedEmulator, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("profile", ["raw", "genai", "openinference", "both"])
 def test_the_profile_is_the_one_asked_for(netra: ThreadedEmulator, tmp_path: Path, profile: str) -> None:
-    """Its attributes are in the file, others are not."""
+    """The attributes of the profile are in the file, others are not."""
     assert replay(netra, tmp_path / "out.jsonl", "--profile", profile).code == 0
     text = (tmp_path / "out.jsonl").read_text()
     assert ("netra.cost.total" in text) == (profile != "raw")
@@ -114,7 +114,7 @@ def test_the_profile_is_the_one_asked_for(netra: ThreadedEmulator, tmp_path: Pat
 
 
 def test_a_wrong_key(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Exit 77, one line that says what to check, never the key."""
+    """A rejected key exits with 77 and one line that says what to check and never contains the key."""
     netra_key = environment(netra.endpoint, NETRA_API_KEY=f"{CANARY}-other")
     result = run("replay", "--since", "25h", "--to", f"otlp-file:{tmp_path}/out", env=netra_key)
     assert result.code == 77
@@ -123,7 +123,7 @@ def test_a_wrong_key(netra: ThreadedEmulator, tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_revoked_on_the_way(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Exit 77 with the report of what was done; less than all is never exit 0."""
+    """A key that is revoked midway exits with 77 and a report; an incomplete replay never exits with 0."""
     netra.set_faults("unauthorized-after=30")
     result = replay(netra, tmp_path / "out.jsonl", "--json")
     (lane,) = result.json["destinations"]
@@ -133,7 +133,7 @@ def test_a_key_that_is_revoked_on_the_way(netra: ThreadedEmulator, tmp_path: Pat
 
 
 def test_a_wrong_port(tmp_path: Path) -> None:
-    """Nothing listens there: exit 69."""
+    """An address where nothing listens exits with 69."""
     result = run(
         "replay", "--since", "1h", "--to", f"otlp-file:{tmp_path}/o", env=environment("http://127.0.0.1:9/telemetry")
     )
@@ -142,7 +142,7 @@ def test_a_wrong_port(tmp_path: Path) -> None:
 
 
 def test_a_wrong_path(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Something else answers: exit 78, and the endpoint is named as the thing to look at."""
+    """Another service at the endpoint exits with 78 and names the endpoint to check."""
     result = run(
         "replay", "--since", "1h", "--to", f"otlp-file:{tmp_path}/o", env=environment(f"{netra.url}/elsewhere")
     )
@@ -151,7 +151,7 @@ def test_a_wrong_path(netra: ThreadedEmulator, tmp_path: Path) -> None:
 
 
 def test_a_web_page(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A login page with status 200 is no data: exit 78."""
+    """A login page with status 200 is not data: exit 78."""
     netra.set_faults("html")
     result = replay(netra, tmp_path / "out.jsonl")
     assert result.code == 78
@@ -161,7 +161,7 @@ def test_a_web_page(netra: ThreadedEmulator, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("variable", ["NETRA_API_KEY", "NETRA_OTLP_ENDPOINT"])
 def test_a_missing_setting(variable: str, tmp_path: Path) -> None:
-    """Exit 78, and the line names the variable."""
+    """A bad setting exits with 78 and names the variable."""
     env = {name: value for name, value in environment("http://127.0.0.1:9/telemetry").items() if name != variable}
     result = run("replay", "--since", "1h", "--to", f"otlp-file:{tmp_path}/o", env=env)
     assert result.code == 78
@@ -194,7 +194,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     ("flags", "message"), WRONG, ids=[" ".join(flags).encode("ascii", "replace").decode() for flags, _ in WRONG]
 )
 def test_bad_flags(netra: ThreadedEmulator, flags: tuple[str, ...], message: str) -> None:
-    """Exit 2, one line on stderr, and the same as one document with ``--json``."""
+    """Bad flags exit with 2, one line on stderr, and the same as one document with ``--json``."""
     result = run("replay", *flags, "--json", env=environment(netra.endpoint))
     assert result.code == 2
     assert message in result.said
@@ -204,7 +204,7 @@ def test_bad_flags(netra: ThreadedEmulator, flags: tuple[str, ...], message: str
 
 
 def test_a_named_destination_that_is_the_console_is_refused_with_json(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A name from the file does not hide it."""
+    """A name from the configuration file does not hide the console."""
     (tmp_path / "c.yaml").write_text("destinations: {screen: console}\nto: [screen]\n")
     result = run("replay", "--since", "1h", "--json", "--config", f"{tmp_path}/c.yaml", env=environment(netra.endpoint))
     assert result.code == 2
@@ -217,7 +217,7 @@ BROKEN = ["truncated-json", "wrong-shape", "cut-body", "empty-page-has-next", "c
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_broken_answers_are_never_the_end_of_the_data(netra: ThreadedEmulator, tmp_path: Path, fault: str) -> None:
-    """Exit 69, one line that says what Netra did, and nothing is called done."""
+    """A fault of Netra exits with 69 and one line that says what Netra did; nothing is called done."""
     netra.set_faults(fault)
     result = replay(netra, tmp_path / "out.jsonl", "--json")
     (lane,) = result.json["destinations"]
@@ -238,7 +238,7 @@ def test_a_fault_that_ends_costs_nothing(netra: ThreadedEmulator, tmp_path: Path
 
 
 def test_items_that_are_no_spans_are_counted(tmp_path: Path) -> None:
-    """Two odd items on pages of 60: they are named, the rest is delivered, exit 3."""
+    """Two odd items on pages of 60 are named, the rest is delivered, and the replay exits with 3."""
     options = EmulatorOptions(port=0, seed=1, traces=60, spans_per_trace=60, api_key=CANARY)
     with running_emulator(options) as netra:
         netra.set_faults("bad-item")
@@ -251,7 +251,7 @@ def test_items_that_are_no_spans_are_counted(tmp_path: Path) -> None:
 
 
 def test_too_many_odd_items_stop_the_replay(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """More than a tenth of a page: the API has changed, and guessing on is no use."""
+    """If more than a tenth of a page is unreadable, the API has changed, and the replay stops."""
     netra.set_faults("bad-item")
     result = replay(netra, tmp_path / "out.jsonl")
     assert result.code == 69
@@ -260,7 +260,7 @@ def test_too_many_odd_items_stop_the_replay(netra: ThreadedEmulator, tmp_path: P
 
 @pytest.mark.parametrize("target", ["otlp+grpc://127.0.0.1:9", "otlp+http://127.0.0.1:9"])
 def test_a_destination_that_is_down(netra: ThreadedEmulator, target: str) -> None:
-    """Exit 69, and the line names the destination."""
+    """An unreachable destination exits with 69 and is named."""
     result = replay(netra, target, "--json")
     (lane,) = result.json["destinations"]
     assert result.code == lane["exit"] == 69
@@ -283,7 +283,7 @@ def test_a_destination_that_is_down(netra: ThreadedEmulator, target: str) -> Non
 def test_what_a_destination_answers(
     netra: ThreadedEmulator, protocol: str, decision: Any, code: int, delivered: int
 ) -> None:
-    """Refusals are counted and exit 3, credentials 77, another service 78, no room 69; never called success."""
+    """Rejected spans exit with 3, credentials with 77, another service with 78, no room with 69; none is called success."""
     with FakeDestination() as server:
         server.script(*[decision] * (1 if isinstance(decision, PartialSuccess) else 200))
         result = replay(netra, server.grpc_url if protocol == "grpc" else server.http_url, "--json")
@@ -294,7 +294,7 @@ def test_what_a_destination_answers(
 
 
 def test_a_destination_that_refuses_everything(netra: ThreadedEmulator) -> None:
-    """Each span is kept as a dead letter, none is delivered, and it exits 3."""
+    """Each span becomes a dead letter, none is delivered, and the replay exits with 3."""
     with FakeDestination() as server:
         server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "no")] * 400)
         result = replay(netra, server.grpc_url, "--json")
@@ -304,7 +304,7 @@ def test_a_destination_that_refuses_everything(netra: ThreadedEmulator) -> None:
 
 
 def test_one_destination_fails_the_other_gets_everything(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Two ``--to``: both are in the report, the exit code is the failed one's."""
+    """With two ``--to``, both are in the report and the exit code is that of the failed one."""
     result = replay(netra, tmp_path / "out.jsonl", "--to", "otlp+grpc://127.0.0.1:9", "--json")
     file, down = result.json["destinations"]
     assert (file["delivered"], file["exit"], down["exit"]) == (SPANS, 0, 69)
@@ -313,14 +313,14 @@ def test_one_destination_fails_the_other_gets_everything(netra: ThreadedEmulator
 
 
 def test_a_file_that_cannot_be_written(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Exit 78 before anything is read, with the path."""
+    """The replay exits with 78 and the path before anything is read."""
     result = replay(netra, tmp_path / "none" / "out.jsonl")
     assert result.code == 78
     assert f"{tmp_path}/none" in result.said
 
 
 def test_names_with_brackets_are_printed_as_they_are(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """What looks like markup is text."""
+    """Text that looks like markup is printed as text."""
     (tmp_path / "[").mkdir()
     result = replay(netra, tmp_path / "[" / "red]x")
     assert result.code == 0
@@ -328,7 +328,7 @@ def test_names_with_brackets_are_printed_as_they_are(netra: ThreadedEmulator, tm
 
 
 def test_the_console_is_a_destination(netra: ThreadedEmulator) -> None:
-    """Spans on stdout, for people."""
+    """The console prints spans on stdout for people."""
     result = replay(netra, "console", "--filter", "has_error=true")
     assert result.code == 0
 
@@ -337,7 +337,7 @@ def test_the_console_is_a_destination(netra: ThreadedEmulator) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_signal_ends_a_replay_with_one_line(tmp_path: Path, number: signal.Signals, as_json: bool) -> None:
-    """Exit 75, one line on stderr, with ``--json`` one document on stdout; no traceback, nothing called done."""
+    """Exit 75, one line on stderr, one document on stdout with ``--json``; no traceback, and nothing is called done."""
     options = EmulatorOptions(port=0, seed=3, traces=5, api_key=CANARY)
     with running_emulator(options) as netra:
         netra.set_faults("hang")
@@ -356,7 +356,7 @@ def test_a_signal_ends_a_replay_with_one_line(tmp_path: Path, number: signal.Sig
 
 @pytest.mark.faults
 def test_a_background_job_of_a_shell_ends_on_sigterm(tmp_path: Path) -> None:
-    """A shell that starts it with ``&`` has SIGINT ignored; SIGTERM still ends it with exit 75 and one line."""
+    """A shell starts it with ``&`` and SIGINT ignored; SIGTERM still ends it with exit 75 and one line."""
     with running_emulator(EmulatorOptions(port=0, seed=3, traces=5, api_key=CANARY)) as netra:
         netra.set_faults("hang")
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -375,7 +375,7 @@ def test_a_background_job_of_a_shell_ends_on_sigterm(tmp_path: Path) -> None:
 
 
 def _until_asked(netra: ThreadedEmulator, process: subprocess.Popen[str]) -> None:
-    """Wait until the emulator has been asked, which is when the replay is under way."""
+    """Wait until the emulator has received a call, which means that the replay has begun."""
     while not netra.call(lambda: netra.emulator.calls.total()):
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.02)

@@ -1,4 +1,4 @@
-"""What commands remember: replays that resume, states that are reset, dead letters that are seen, sent again, removed."""
+"""State across commands: replays resume, state is reset, and dead letters are listed, sent again and removed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def replay(netra: ThreadedEmulator, home: Path, to: str, *more: str, **env: str)
 
 
 def test_with_a_state_nothing_is_sent_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """The second time all is skipped, no span is fetched, and the hint says how to send it again."""
+    """The second run skips everything, fetches no span, and says how to send it again."""
     to, state = f"otlp-file:{tmp_path}/out.jsonl", str(tmp_path / "state")
     first = replay(netra, home, to, "--state", state, "--json").json
     second = replay(netra, home, to, "--state", state, "--json").json
@@ -62,7 +62,7 @@ def test_with_a_state_nothing_is_sent_twice(netra: ThreadedEmulator, home: Path,
 
 
 def test_a_reset_sends_again_from_a_time_on(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """What starts later is forgotten and delivered again, the rest is not; another destination is untouched."""
+    """Later traces are reset and delivered again, earlier ones are not, and another destination is untouched."""
     to, other, state = f"otlp-file:{tmp_path}/out.jsonl", f"otlp-file:{tmp_path}/other.jsonl", str(tmp_path / "state")
     replay(netra, home, to, "--to", other, "--state", state)
     reset = run(netra, home, "state", "reset", "--to", to, "--from", "12h", "--state", state, "--json").json
@@ -86,7 +86,7 @@ def test_a_reset_sends_again_from_a_time_on(netra: ThreadedEmulator, home: Path,
 def test_a_reset_that_makes_no_sense(
     netra: ThreadedEmulator, home: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    """It says what is missing, or which destinations there are, and changes nothing."""
+    """The error says what is missing or which destinations exist, and nothing changes."""
     state = str(tmp_path / "state")
     replay(netra, home, f"otlp-file:{tmp_path}/out.jsonl", "--state", state)
     result = run(netra, home, "state", "reset", *arguments, "--state", state)
@@ -95,7 +95,7 @@ def test_a_reset_that_makes_no_sense(
 
 
 def test_a_damaged_state_is_refused_until_it_is_put_aside(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """Exit 78 with the two ways on; after ``state reset --all`` the next replay is a first one, and nothing is deleted."""
+    """Exit 78 names both ways out. After ``state reset --all`` the next replay is a first one, and nothing is deleted."""
     to, state = f"otlp-file:{tmp_path}/out.jsonl", tmp_path / "state"
     replay(netra, home, to, "--state", str(state))
     (state / "state.db").write_bytes(b"")
@@ -110,7 +110,7 @@ def test_a_damaged_state_is_refused_until_it_is_put_aside(netra: ThreadedEmulato
 
 
 def test_without_a_state_a_finished_replay_is_forgotten(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """The same command copies everything again, and leaves no folder behind."""
+    """The same command copies everything again and leaves no folder behind."""
     to = f"otlp-file:{tmp_path}/out.jsonl"
     for _ in range(2):
         assert replay(netra, home, to, "--json").json["destinations"][0]["delivered"] == SPANS
@@ -118,7 +118,7 @@ def test_without_a_state_a_finished_replay_is_forgotten(netra: ThreadedEmulator,
 
 
 def test_without_a_state_an_unfinished_replay_goes_on(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """Ended by a destination that went away, the same command sends the rest and no more; another one is its own."""
+    """After the destination failed, the same command sends only the rest; another destination has its own progress."""
     with FakeDestination() as server:
         server.script(Accept(), *[Reject(grpc.StatusCode.UNAVAILABLE, 503, "gone")] * 2)
         batches = {"NETRA_BRIDGE_BATCH_SPANS": "20"}
@@ -135,7 +135,7 @@ def test_without_a_state_an_unfinished_replay_goes_on(netra: ThreadedEmulator, h
 
 
 def test_verify_reads_everything_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """Where nothing was missing nothing is sent, and the report says how much was compared."""
+    """If nothing was missing, nothing is sent, and the report says how much was compared."""
     to = f"otlp-file:{tmp_path}/out.jsonl"
     report = replay(netra, home, to, "--verify", "--json").json
     (lane,) = report["destinations"]
@@ -145,7 +145,7 @@ def test_verify_reads_everything_twice(netra: ThreadedEmulator, home: Path, tmp_
 
 
 def test_dead_letters_are_seen_sent_again_and_removed(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """A refused batch is kept span by span with the reason; taken later, or removed, they are dead letters no more."""
+    """A rejected batch is dead-lettered span by span with the reason. Once accepted or removed, it is no longer listed."""
     state = str(tmp_path / "state")
     few = {"NETRA_BRIDGE_BATCH_SPANS": "4"}
     with FakeDestination() as server:
@@ -179,7 +179,7 @@ def test_dead_letters_are_seen_sent_again_and_removed(netra: ThreadedEmulator, h
 
 
 def test_dead_letters_of_a_replay_without_a_state_stay(netra: ThreadedEmulator, home: Path) -> None:
-    """The report prints the commands that show them and send them again."""
+    """The report prints the commands that list dead letters and send them again."""
     with FakeDestination() as server:
         server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "no")] * 3)
         said = " ".join(replay(netra, home, server.grpc_url, NETRA_BRIDGE_BATCH_SPANS="2").out.split())
@@ -197,7 +197,7 @@ def test_dead_letters_of_a_replay_without_a_state_stay(netra: ThreadedEmulator, 
 
 
 def test_a_replay_that_goes_on_says_what_was_refused_before(netra: ThreadedEmulator, home: Path) -> None:
-    """The same command again, after another end, is no success while spans are missing; delivered, they are kept no more."""
+    """A second run with another failure is no success while spans are missing; once delivered, they are no longer listed."""
     few = {"NETRA_BRIDGE_BATCH_SPANS": "4"}
     refused = Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "not these")
     with FakeDestination() as server:
@@ -216,7 +216,7 @@ def test_a_replay_that_goes_on_says_what_was_refused_before(netra: ThreadedEmula
 
 
 def test_what_is_refused_again_is_kept_once(netra: ThreadedEmulator, home: Path) -> None:
-    """The report counts it with what is new."""
+    """The report counts a dead letter once, with the new ones."""
     with FakeDestination() as server:
         for _ in range(2):
             server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "not these")] * 3)
@@ -227,7 +227,7 @@ def test_what_is_refused_again_is_kept_once(netra: ThreadedEmulator, home: Path)
 
 
 def test_a_checkpoint_is_that_of_one_command(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """A finished replay of another range leaves a broken one's alone; a file that is gone is written anew, whole."""
+    """A finished replay of another range keeps the progress of an interrupted one; a deleted file is written again, whole."""
     out = tmp_path / "out.jsonl"
     batches = {"NETRA_BRIDGE_BATCH_SPANS": "20"}
     with FakeDestination() as server:
@@ -248,7 +248,7 @@ def test_a_checkpoint_is_that_of_one_command(netra: ThreadedEmulator, home: Path
 def test_a_file_is_the_same_from_every_folder(
     netra: ThreadedEmulator, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is remembered of a relative path is remembered of the file, not of the words."""
+    """Progress on a relative path belongs to the file, however the path is written."""
     state = str(tmp_path / "state")
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -261,7 +261,7 @@ def test_a_file_is_the_same_from_every_folder(
 def test_refusals_that_end_the_work_are_sent_again_afterwards(
     netra: ThreadedEmulator, home: Path, tmp_path: Path
 ) -> None:
-    """Nobody knows which of the batch were refused; once the destination is repaired, none is taken for delivered."""
+    """Nobody knows which spans of the batch were rejected; once the destination is repaired, none is taken for delivered."""
     few = EmulatorOptions(port=0, seed=4, traces=60, spans_per_trace=5, api_key=CANARY)
     with running_emulator(few) as many, FakeDestination() as server:
         server.script(PartialSuccess(250, "quota"))
@@ -274,7 +274,7 @@ def test_refusals_that_end_the_work_are_sent_again_afterwards(
 
 
 def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Peers that accept a connection and never answer are asked at the same time, for a bounded time."""
+    """Peers that accept a connection and never respond are tested at the same time, for a bounded time."""
     monkeypatch.setattr("netra_otel_bridge.bridge.check.CHECK_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
@@ -287,7 +287,7 @@ def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pyte
 
 
 def test_check_does_not_wait_where_netra_asks_to(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """A rate limit is what it says, at once, with the exit code of one."""
+    """A rate limit is reported as one, at once, with its exit code."""
     netra.set_faults("status-429=9", "retry-after=60")
     begun = time.monotonic()
     try:
@@ -302,7 +302,7 @@ def test_check_does_not_wait_where_netra_asks_to(netra: ThreadedEmulator, tmp_pa
 
 
 def test_check_says_what_is_wrong_with_each(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """One line each; the exit code is that of the first that failed."""
+    """Each destination has one line; the exit code is that of the first that failed."""
     with FakeDestination() as server:
         good = run(netra, home, "check", "--to", server.grpc_url, "--to", f"otlp-file:{tmp_path}/out.jsonl", "--json")
         assert (good.code, [one["ok"] for one in good.json["checks"]]) == (0, [True, True, True])
@@ -321,7 +321,7 @@ def test_check_says_what_is_wrong_with_each(netra: ThreadedEmulator, home: Path,
 
 
 def test_check_sends_a_span_where_that_is_asked_for(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """Of the age that ``--since`` says, and as large as a batch may be; the console prints a short one."""
+    """The test span has the age of ``--since`` and the size of a full batch; the console prints a short one."""
     to = ("--to", f"otlp-file:{tmp_path}/out.jsonl")
     with FakeDestination() as server:
         arguments = ("check", "--to", server.grpc_url, "--to", server.http_url, *to, "--send")
@@ -354,7 +354,7 @@ def test_check_sends_a_span_where_that_is_asked_for(netra: ThreadedEmulator, hom
 def test_a_check_that_makes_no_sense(
     netra: ThreadedEmulator, home: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    """It is refused before anything is sent."""
+    """The flags are rejected before anything is sent."""
     result = run(netra, home, "check", "--to", f"otlp-file:{tmp_path}/out.jsonl", *arguments)
     assert result.code == 2
     assert words in result.said
@@ -362,7 +362,7 @@ def test_a_check_that_makes_no_sense(
 
 
 def test_what_cannot_be_set_up_hides_nothing_else(netra: ThreadedEmulator, home: Path) -> None:
-    """No key, no folder, no exporter: a line each, and the others are asked."""
+    """No key, no folder, no exporter: each has one line, and the others are still tested."""
     with FakeDestination() as server:
         destinations = ["otlp-file:/no/such/place", "exporter:nobody", server.grpc_url]
         to = [part for one in destinations for part in ("--to", one)]
@@ -370,12 +370,12 @@ def test_what_cannot_be_set_up_hides_nothing_else(netra: ThreadedEmulator, home:
     assert result.code == 78
     found = [(one["exit_code"], one["said"]) for one in result.json["checks"]]
     assert [code for code, _ in found] == [78, 78, 78, 0]
-    expected = ("NETRA_API_KEY is not set", "no directory /no/such", "no traces exporter", "it takes")
+    expected = ("NETRA_API_KEY is not set", "no directory /no/such", "no traces exporter", "it accepts")
     assert all(words in said for words, (_, said) in zip(expected, found, strict=True)), found
 
 
 def test_a_text_that_is_no_destination_hides_nothing_else(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """Netra and the file get their lines, the text one with its message, and no password in it is shown."""
+    """Netra and the file each have a line, the bad text has one with its message, and no password is shown."""
     bad = "bogus://user:hunter2@x"
     result = run(netra, home, "check", "--to", f"otlp-file:{tmp_path}/a.jsonl", "--to", "bogus://x", "--to", bad)
     assert (result.code, result.err) == (2, "")
@@ -385,7 +385,7 @@ def test_a_text_that_is_no_destination_hides_nothing_else(netra: ThreadedEmulato
 
 
 def test_a_refusal_of_what_holds_no_span_is_no_plain_ok(netra: ThreadedEmulator, home: Path) -> None:
-    """It may take spans and may not: the line says so, and what to run to know."""
+    """A destination that may or may not accept spans has a line that says so and which command would tell."""
     with FakeDestination() as server:
         for status in (400, 413, 422):
             server.script(*[Reject(grpc.StatusCode.INVALID_ARGUMENT, status, "never")] * 2)
@@ -401,7 +401,7 @@ def test_a_refusal_of_what_holds_no_span_is_no_plain_ok(netra: ThreadedEmulator,
 
 
 async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmulator) -> None:
-    """A destination of somebody's own may raise anything, of an empty batch too: that is no ok."""
+    """A user's own destination may raise anything, even for an empty batch: that is not ok."""
 
     class Raises:
         name = "theirs"
@@ -410,7 +410,7 @@ async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmula
             raise KeyError(CANARY)
 
         async def aclose(self) -> None:
-            """Nothing is held."""
+            """Holds nothing."""
 
     with FakeDestination() as server:
         bridge = Bridge(environ=cli.environment(netra.endpoint))
@@ -421,7 +421,7 @@ async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmula
 
 
 async def test_a_defect_in_asking_hides_nothing_else(netra: ThreadedEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is a line, without the words, which may be a secret."""
+    """The error has a line without its words, which may be a secret."""
 
     async def broken(destination: Destination, *arguments: Any) -> ProbeResult:
         if destination.name == "console":

@@ -1,4 +1,4 @@
-"""Settings: which source wins, what an error says, and what never prints."""
+"""Settings: the precedence of sources, the content of errors, and values that never print."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
 
 
 def test_the_table_covers_every_setting() -> None:
-    """No setting is without a test of its sources."""
+    """The table above lists every setting."""
     assert VALUES.keys() == {setting.name for setting in SETTINGS}
 
 
@@ -107,7 +107,7 @@ def test_flag_over_environment_over_file_over_default(name: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["api_key", "grpc_token"])
 def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
-    """It is read where none is set, without its line end; the origin is the file, and nothing of it is ever shown."""
+    """The file is read if the secret is not set, without its line end; the origin is the file, and no content is shown."""
     variable = next(one.variable for one in SETTINGS if one.name == name)
     key = file(tmp_path, "nk-secret\n")
     for flags, environ in (({f"{name}_file": str(key)}, {}), ({}, {f"{variable}_FILE": str(key)})):
@@ -123,14 +123,14 @@ def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
 
 
 def test_the_stronger_source_really_wins(tmp_path: Path) -> None:
-    """Three sources with three values."""
+    """Of three sources with different values, the strongest wins."""
     path = file(tmp_path, "concurrency: 1\nattempts: 1\nprofile: raw\n")
     settings = load({"concurrency": 3}, {"NETRA_BRIDGE_CONCURRENCY": "2", "NETRA_BRIDGE_ATTEMPTS": "2"}, path)
     assert (settings.concurrency, settings.attempts, settings.profile) == (3, 2, "raw")
 
 
 def test_a_file_may_hold_yaml_values(tmp_path: Path) -> None:
-    """Numbers, lists and maps are given as such, and the file is found through its variable too."""
+    """The file may contain YAML numbers, lists and maps, and its variable may name it."""
     path = file(
         tmp_path,
         "concurrency: 8\ntimeout: 2.5\nallow_insecure: true\nwindow: 90m\nto: [console, screen]\n"
@@ -176,7 +176,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("key", "value", "rule"), WRONG)
 def test_an_error_names_the_variable_or_the_file_line_and_key(key: str, value: str, rule: str, tmp_path: Path) -> None:
-    """Where the value stands, and what was expected; a flag is the caller's mistake."""
+    """The error names the source of the value and what was expected; for a flag it is a `UsageError`."""
     setting = next(one for one in SETTINGS if one.key == key)
     with pytest.raises(ConfigurationError, match=rule) as error:
         load({}, {setting.variable: value})
@@ -191,7 +191,7 @@ def test_an_error_names_the_variable_or_the_file_line_and_key(key: str, value: s
 
 
 def test_an_error_of_the_library_names_the_argument(tmp_path: Path) -> None:
-    """There are no flags in a program, and most settings have none on the command line either."""
+    """A program passes arguments, so errors do not name flags."""
     for key, value, _ in WRONG:
         with pytest.raises(UsageError) as usage:
             Bridge(environ={}, **{key: value})
@@ -234,7 +234,7 @@ def _quoted(value: str) -> str:
     ],
 )  # fmt: skip
 def test_a_yaml_value_of_a_wrong_type_is_a_configuration_error(text: str, line: int, key: str, tmp_path: Path) -> None:
-    """Whatever YAML can hold: the file, the line and the key, and no other exception."""
+    """For any YAML value the error names the file, the line and the key, and there is no other exception."""
     path = file(tmp_path, text)
     with pytest.raises(ConfigurationError) as error:
         load({}, {}, path)
@@ -260,7 +260,7 @@ def test_a_yaml_value_of_a_wrong_type_is_a_configuration_error(text: str, line: 
     ],
 )
 def test_a_file_that_cannot_be_used_says_where(text: str, message: str, tmp_path: Path) -> None:
-    """Unknown and doubled settings, other documents, and what is not YAML: one line that names the file."""
+    """Unknown and repeated settings, other documents and invalid YAML give a one-line error that names the file."""
     path = file(tmp_path, text)
     with pytest.raises(ConfigurationError) as error:
         load({}, {}, path)
@@ -270,7 +270,7 @@ def test_a_file_that_cannot_be_used_says_where(text: str, message: str, tmp_path
 
 
 def test_a_file_that_is_not_there_or_not_text_says_so(tmp_path: Path) -> None:
-    """The reason is the system's."""
+    """The error contains the system's reason."""
     with pytest.raises(ConfigurationError, match="No such file"):
         load({}, {}, tmp_path / "none.yaml")
     with pytest.raises(ConfigurationError, match="directory"):
@@ -296,7 +296,7 @@ def test_a_file_that_is_not_there_or_not_text_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_an_error_about_a_file_never_shows_the_key(text: str, tmp_path: Path) -> None:
-    """Not in the message, nor in a cause that a traceback would print."""
+    """Neither the message contains the key, nor a cause that a traceback would print."""
     with pytest.raises(ConfigurationError) as error:
         load({}, {}, file(tmp_path, text))
     assert CANARY not in str(error.value)
@@ -304,7 +304,7 @@ def test_an_error_about_a_file_never_shows_the_key(text: str, tmp_path: Path) ->
 
 
 def test_secrets_never_print() -> None:
-    """``repr``, ``str`` and formatting show three stars; so do the settings that hold them."""
+    """``repr``, ``str`` and formatting show three stars, also for the settings that contain a secret."""
     settings = load(
         {}, {"NETRA_API_KEY": CANARY, "NETRA_HEADERS": f"x-token={CANARY}", "NETRA_BRIDGE_GRPC_TOKEN": CANARY}
     )
@@ -334,37 +334,37 @@ def test_secrets_never_print() -> None:
     ],
 )
 def test_headers_are_read_as_correlation_context(text: str, headers: dict[str, str]) -> None:
-    """``k=v,k2=v2`` with percent-encoded values, white space around, names in lower case."""
+    """``k=v,k2=v2`` with percent-encoded values, surrounding white space removed, and names in lower case."""
     assert revealed(parse_headers(text)) == headers
 
 
 @pytest.mark.parametrize("text", ["a", "=b", "a b=c", "a:b", "a=x%0d%0aEvil: 1", "ü=b", "a=%00"])
 def test_headers_that_cannot_be_sent_are_refused(text: str) -> None:
-    """No name, a name that is no token, or a value that would start another header."""
+    """A header needs a name that is a token, and a value that cannot start another header."""
     with pytest.raises(ValueError, match="expected"):
         parse_headers(text)
 
 
 def test_redacting_needs_something_to_redact() -> None:
-    """``content: redact`` alone would let everything through."""
+    """``content: redact`` without an expression is an error: it would let everything through."""
     with pytest.raises(ConfigurationError, match="redact"):
         load({"content": "redact"}, {})
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:
-    """A misspelt argument is not ignored."""
+    """A misspelled argument is an error."""
     with pytest.raises(UsageError, match="there is no setting concurency"):
         load({"concurency": 3}, {})
 
 
 def test_destinations_come_from_the_file_alone() -> None:
-    """A map has no form in a variable."""
+    """The variable is not read, because it has no form for a map."""
     assert load({}, {"NETRA_BRIDGE_DESTINATIONS": "a=b"}).destinations == {}
 
 
 @pytest.mark.parametrize(("key", "what"), [("api_key", "key"), ("grpc_token", "token")])
 def test_an_empty_file_holds_nothing_and_the_message_says_what(tmp_path: Path, key: str, what: str) -> None:
-    """A key or a token, and what to put there."""
+    """The error says whether a key or a token is missing, and what the file must contain."""
     (tmp_path / "empty").touch()
     with pytest.raises(ConfigurationError, match=f"holds no {what} .*the {what} and nothing else"):
         load({f"{key}_file": str(tmp_path / "empty")}, {})

@@ -74,7 +74,7 @@ def test_none_is_dropped_and_zero_is_not() -> None:
     ],
 )
 def test_what_has_no_attribute_type_becomes_text(value: Any, expected: str) -> None:
-    """Nested and mixed values as JSON text, integers beyond 64 bits and lone surrogates as text."""
+    """Nested and mixed values become JSON text; integers beyond 64 bits and lone surrogates become text."""
     assert attributes(convert("raw", attributes={"k": value})) == {"k": expected}
 
 
@@ -91,14 +91,14 @@ def test_what_has_no_attribute_type_becomes_text(value: Any, expected: str) -> N
     ],
 )
 def test_what_has_an_attribute_type_keeps_it(value: Any, expected: Any) -> None:
-    """The bounds of 64 bits, lists of one type, and NUL go through."""
+    """The bounds of 64 bits, lists of one type, and NUL are kept."""
     found = attributes(convert("raw", attributes=json.dumps({"k": value})))["k"]
     assert found == expected
     assert type(found) is type(expected)
 
 
 def test_integers_of_any_length_keep_their_digits() -> None:
-    """10^5 digits come out as they went in, decoded or in text, alone, in a list or as an OTLP double."""
+    """10^5 digits are preserved, decoded or in text, alone, in a list or as an OTLP double."""
     digits = "1" + "0" * 100_000
     big = 10**100_000
     assert attributes(convert("raw", attributes={"k": big})) == {"k": digits}
@@ -146,7 +146,7 @@ def test_integers_of_any_length_keep_their_digits() -> None:
     ],
 )  # fmt: skip
 def test_otlp_values_are_kept_to_the_letter_and_what_is_none_as_it_stands(value: Any, expected: Any) -> None:
-    """Each ``AnyValue`` keeps its type; a value that is no ``AnyValue`` is kept, never emptied."""
+    """Each ``AnyValue`` keeps its type; a value that is not an ``AnyValue`` is kept."""
     found = attributes_of([{"key": "k", "value": value}])
     assert found == {"k": expected}
     assert type(found["k"]) is type(expected)
@@ -161,7 +161,7 @@ def test_otlp_keys_that_are_no_text_become_text() -> None:
     "column", ["{broken", "not json", "42", '"text"', "[1, 2]", '[{"value": {"intValue": "1"}}]', [["key", "k"]]]
 )
 def test_a_column_that_is_neither_form_is_kept_whole_and_marked(column: Any) -> None:
-    """Broken JSON is no reason to drop a span: the text stays, noted and counted."""
+    """Broken JSON does not drop a span: the text is kept, noted and counted."""
     converter = SpanConverter("raw")
     span = converter.convert(netra_span(attributes=column, metadata=column))
     kept = attributes(span)["netra.bridge.original.attributes"]
@@ -172,7 +172,7 @@ def test_a_column_that_is_neither_form_is_kept_whole_and_marked(column: Any) -> 
 
 
 def test_recorded_notes_are_not_overwritten() -> None:
-    """A span that went through a bridge before keeps what that bridge said of it."""
+    """A span that went through a bridge before keeps the notes of that bridge."""
     recorded = {"netra.bridge.notes": ["span_id_derived"], "netra.bridge.original.span_id": "first"}
     found = attributes(convert("genai", id="second", attributes=recorded))
     assert found["netra.bridge.notes"] == ("span_id_derived",)
@@ -195,7 +195,7 @@ def test_recorded_notes_are_not_overwritten() -> None:
 @pytest.mark.parametrize("form", [OTLP, PLAIN, json.dumps(PLAIN)], ids=["otlp", "object", "str"])
 @pytest.mark.parametrize("text", [False, True])
 def test_events_in_either_spelling_with_attributes_in_any_form(time: dict[str, Any], form: Any, text: bool) -> None:
-    """Snake or camel case, OTLP or flat attributes, any form of time; as text or decoded."""
+    """Events in snake or camel case, with OTLP or flat attributes and any form of time, as text or decoded."""
     events = [{"name": "chunk", **time, "attributes": form}, {"name": "bare", **time}]
     span = convert("raw", start_time_ms="0", events=json.dumps(events) if text else events)
     assert [(event.name, event.timestamp) for event in span.events] == [("chunk", START_NS), ("bare", START_NS)]
@@ -204,7 +204,7 @@ def test_events_in_either_spelling_with_attributes_in_any_form(time: dict[str, A
 
 
 def test_an_event_without_a_time_gets_its_spans_start() -> None:
-    """Nothing better is known, and nothing was recorded that would be lost."""
+    """An event without a time gets the start of its span, without a note."""
     (event,) = convert("raw", events=[{"name": "e"}]).events
     assert event.timestamp == START_NS
     assert attributes(convert("raw", events=[{"name": "e"}])) == {}
@@ -223,7 +223,7 @@ def test_an_event_without_a_time_gets_its_spans_start() -> None:
     ],
 )
 def test_events_that_cannot_be_read_are_kept_as_text(events: Any, left: int) -> None:
-    """What is an event stays one; the column is kept whole beside it, marked."""
+    """Readable events are kept; the whole column is kept beside them and noted."""
     span = convert("raw", events=events)
     assert len(span.events) == left
     kept = attributes(span)["netra.bridge.original.events"]
@@ -243,7 +243,7 @@ def test_events_that_cannot_be_read_are_kept_as_text(events: Any, left: int) -> 
 )
 @pytest.mark.parametrize("form", [OTLP, PLAIN], ids=["otlp", "object"])
 def test_links_in_either_spelling_with_attributes_in_either_form(link: dict[str, Any], form: Any) -> None:
-    """Ids stay as they were, and so do the attributes."""
+    """Links keep their ids and attributes."""
     for links in ([{**link, "attributes": form}], json.dumps([{**link, "attributes": form}])):
         span = convert("raw", links=links)
         (found,) = span.links
@@ -257,7 +257,7 @@ def test_links_in_either_spelling_with_attributes_in_either_form(link: dict[str,
     "bad", [7, {}, {"trace_id": TRACE_ID}, {"trace_id": "t", "span_id": "s"}, {"trace_id": TRACE_ID, "span_id": "0" * 16}]
 )  # fmt: skip
 def test_a_link_with_a_bad_id_is_dropped_and_counted(bad: Any) -> None:
-    """No id is invented for a link: the others stay, the column is kept as text."""
+    """A link with a bad id is dropped; the others stay, and the column is kept as text."""
     good = {"trace_id": TRACE_ID, "span_id": "00f067aa0ba902b7"}
     converter = SpanConverter("raw")
     span = converter.convert(netra_span(links=[bad, good]))
@@ -270,12 +270,12 @@ def test_a_link_with_a_bad_id_is_dropped_and_counted(bad: Any) -> None:
     "given", [PLAIN, OTLP, json.dumps(PLAIN), json.dumps(OTLP)], ids=["object", "otlp", "str", "otlp-str"]
 )
 def test_resources_in_every_form_are_as_recorded(given: Any) -> None:
-    """The same four forms hold for the resource, and raw adds nothing to it."""
+    """The resource has the same four forms, and profile raw adds nothing to it."""
     assert dict(convert("raw", resources=given).resource.attributes) == EXPECTED
 
 
 def test_one_resource_for_each_distinct_content() -> None:
-    """Spans of one resource share one object, whatever the form of their column was built from."""
+    """Spans of one resource share one object."""
     converter = SpanConverter()
     one, same, other = (
         converter.convert(netra_span(resources=json.dumps({"service.name": name}))).resource for name in ("a", "a", "b")
@@ -287,7 +287,7 @@ def test_one_resource_for_each_distinct_content() -> None:
 
 
 def test_a_resource_that_cannot_be_read_is_kept_and_counted() -> None:
-    """The text stays on the resource, as the columns of a span do on the span."""
+    """An unreadable text is kept on the resource."""
     converter = SpanConverter("raw")
     resource = converter.convert(netra_span(resources="{broken")).resource
     assert dict(resource.attributes) == {"netra.bridge.original.resources": "{broken"}
@@ -295,7 +295,7 @@ def test_a_resource_that_cannot_be_read_is_kept_and_counted() -> None:
 
 
 def test_the_service_is_as_recorded_else_the_traces_else_netra() -> None:
-    """``service.name`` is never made up beyond the word ``netra``."""
+    """Without a service name, ``service.name`` is ``netra``."""
     trace = TraceSummary(id=TRACE_ID, service="shop")
     named = {"service.name": "own"}
     assert convert(resources=named, trace=trace).resource.attributes["service.name"] == "own"
@@ -305,7 +305,7 @@ def test_the_service_is_as_recorded_else_the_traces_else_netra() -> None:
 
 
 def test_columns_of_the_resource() -> None:
-    """Organisation, project and environment are added, and what was recorded is neither moved nor overwritten."""
+    """Organization, project and environment are added; recorded values are neither moved nor overwritten."""
     columns = {"organisation_id": "org", "project_id": "proj", "environment": "prod"}
     recorded = {"deployment.environment": "old", "service.name": "s"}
     assert dict(convert("genai", resources=recorded, **columns).resource.attributes) == {
@@ -322,7 +322,7 @@ def test_columns_of_the_resource() -> None:
 
 
 def test_the_scope_is_the_instrumentation_that_was_recorded() -> None:
-    """``netra.instrumentation.NAME`` where the attribute is there, else ``netra``; version from ``library.version``."""
+    """The scope is ``netra.instrumentation.NAME`` if recorded, else ``netra``, with ``library.version``."""
     scope = convert(
         attributes={"netra.instrumentation.name": "openai", "library.version": "1.2.2"}
     ).instrumentation_scope
@@ -334,7 +334,7 @@ def test_the_scope_is_the_instrumentation_that_was_recorded() -> None:
 
 
 def test_the_name_is_unchanged() -> None:
-    """Only a lone surrogate, which UTF-8 cannot carry, is written as its escape."""
+    """Only a lone surrogate, which UTF-8 cannot encode, becomes its escape."""
     assert convert("raw", name=" odd\x00 ü ").name == " odd\x00 ü "
     assert convert("raw", name="a\ud800").name == "a\\ud800"
     assert convert("raw", name=None).name == ""

@@ -1,4 +1,4 @@
-"""Which spans sums go over, what they add up to, and that whatever Netra holds, finding out never raises."""
+"""Metered spans and their sums; no data of Netra makes them raise."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def span(**columns: Any) -> TraceSpan:
 
 
 def reference(one: TraceSpan) -> bool:
-    """The rule itself, with everything decoded."""
+    """The rule itself, with all attributes decoded."""
     attributes = attributes_of(read_container(one.attributes)[0]) or {}
     kind = semconv.effective_kind(fields.span_kind(one.kind)[1], attributes)
     return kind in METERED_KINDS or bool(attributes.get("netra.usage"))
@@ -62,13 +62,13 @@ def reference(one: TraceSpan) -> bool:
 @example("SPAN", '{"input": {"netra.span.type": "TOOL"}, "netra.span.type"  : "Usage"}')
 @example(None, '[{"key": "netra.span.type", "value": {"stringValue": "GENERATION"}}]')
 def test_what_is_not_decoded_would_not_have_decided(kind: Any, attributes: Any) -> None:
-    """A look at the text spares decoding, and never changes the answer."""
+    """Looking at the text avoids decoding, and never changes the result."""
     one = span(kind=kind, attributes=attributes)
     assert is_metered(one) == reference(one)
 
 
 def test_most_spans_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the type decides, or no name stands in the text that could, attributes stay text."""
+    """Attributes are not decoded if the type decides, or if their text has no relevant name."""
     monkeypatch.setattr("netra_otel_bridge.convert.costs.read_container", lambda _: pytest.fail("decoded"))
     text = json.dumps({"netra.span.type": "SPAN", "input": "what is netra.usage?", "netra.usage.total_tokens": 3})
     metered = {kind: is_metered(span(kind=kind, attributes=text)) for kind in ("GENERATION", "TOOL", "SPAN", None, 3)}
@@ -89,7 +89,7 @@ counts = st.none() | st.integers() | st.floats() | st.integers(-(10**14), 10**14
     )
 )  # fmt: skip
 def test_whatever_netra_holds_adds_up(spans: list[TraceSpan]) -> None:
-    """Nothing raises, no sum is infinite or no number, and every metered span of a tenant is one request."""
+    """Nothing raises, every sum is finite, and every metered span of a tenant is one request."""
     found = span_costs(spans, SpanConverter("raw").convert_trace(None, spans))
     hours = hour_costs(found, ())
     assert sum(hour.requests for hour in hours) == sum(bool(one.tenant_id) and is_metered(one) for one in spans)
@@ -111,13 +111,13 @@ def test_whatever_netra_holds_adds_up(spans: list[TraceSpan]) -> None:
     ],
 )
 def test_what_one_span_adds(columns: dict[str, Any], tokens: int, cost: float) -> None:
-    """The total, else its parts; what is unknown, or no number that can be meant, is 0."""
+    """Tokens are the total, else its parts; unknown or absurd values are 0."""
     one = span(kind="GENERATION", tenant_id="acme", **columns)
     assert span_costs([one], SpanConverter().convert_trace(None, [one])) == [SpanCost(0xAA, "acme", HOUR, tokens, cost)]
 
 
 def test_sums_are_by_tenant_and_hour() -> None:
-    """Without the spans that the destination does not have."""
+    """Spans that the destination does not have are left out."""
     spans = [
         SpanCost(1, "acme", HOUR, 5, 0.5),
         SpanCost(2, "globex", HOUR, 6, 0.25),

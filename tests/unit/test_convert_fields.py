@@ -27,7 +27,7 @@ def notes(span: Any) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("text", [TRACE_ID, TRACE_ID.upper(), UUID])
 def test_trace_ids_of_32_hex_digits_and_uuids_are_the_applications_own(text: str) -> None:
-    """A trace id in hex of either case, or as a UUID, is that number; nothing is marked."""
+    """A trace id in hex of either case, or as a UUID, is kept without a note."""
     span = convert("raw", trace_id=text)
     assert span.context.trace_id == int(TRACE_ID, 16)
     assert attributes(span) == {}
@@ -35,7 +35,7 @@ def test_trace_ids_of_32_hex_digits_and_uuids_are_the_applications_own(text: str
 
 @pytest.mark.parametrize("text", ["trace-1", "0" * 32, "ab" * 8, "ü" * 32, "0" * 31 + "g"])
 def test_other_trace_ids_are_derived_and_the_original_is_kept(text: str) -> None:
-    """Anything else, zeros too, becomes the first 16 bytes of its SHA-256, with the text beside it."""
+    """Any other trace id, zeros too, becomes the first 16 bytes of its SHA-256; the text is kept."""
     span = convert("raw", trace_id=text)
     assert span.context.trace_id == derived(text, 16)
     assert attributes(span)["netra.bridge.original.trace_id"] == text
@@ -52,7 +52,7 @@ def test_other_span_ids_are_derived_and_the_original_is_kept(text: str) -> None:
 
 
 def test_a_derived_parent_is_the_derived_span() -> None:
-    """The parent column goes through the same rule as the id column, so the tree holds together."""
+    """Parent ids follow the same rule as span ids, so the tree stays connected."""
     parent, child = SpanConverter("raw").convert_trace(
         None, [netra_span(id="root"), netra_span(id="leaf", parent_span_id="root")]
     )
@@ -64,7 +64,7 @@ def test_a_derived_parent_is_the_derived_span() -> None:
 
 @pytest.mark.parametrize("text", [None, "", "0" * 16, "00000000-0000-0000-0000-000000000000"])
 def test_no_parent_in_any_spelling_is_a_root(text: str | None) -> None:
-    """Absent, empty and zero parents are roots, and nothing to mark."""
+    """Absent, empty and zero parents mean a root, without a note."""
     span = convert("raw", parent_span_id=text)
     assert span.parent is None
     assert is_no_id(text)
@@ -72,7 +72,7 @@ def test_no_parent_in_any_spelling_is_a_root(text: str | None) -> None:
 
 
 def test_a_span_that_is_its_own_parent_is_a_root_and_marked() -> None:
-    """A self parent would be a ring of one: it is cut, kept as text and noted."""
+    """A span that is its own parent becomes a root; the parent is kept as text and noted."""
     span = convert("raw", parent_span_id=SPAN_ID.upper())
     assert span.parent is None
     assert attributes(span)["netra.bridge.original.parent_span_id"] == SPAN_ID.upper()
@@ -80,7 +80,7 @@ def test_a_span_that_is_its_own_parent_is_a_root_and_marked() -> None:
 
 
 def test_a_missing_parent_is_kept_and_counted() -> None:
-    """A parent that the trace does not hold stays the parent; the converter counts it."""
+    """A parent missing from the trace stays the parent; the converter counts it."""
     converter = SpanConverter("raw")
     (span,) = converter.convert_trace(None, [netra_span(parent_span_id="00f067aa0ba902b7")])
     assert span.parent is not None
@@ -90,7 +90,7 @@ def test_a_missing_parent_is_kept_and_counted() -> None:
 
 
 def test_a_span_context_is_sampled_and_local() -> None:
-    """Ids travel in a sampled, local context, parents too."""
+    """Spans and parents have a sampled, local context."""
     span = convert("raw", parent_span_id="00f067aa0ba902b7")
     for context in (span.context, span.parent):
         assert context is not None
@@ -138,14 +138,14 @@ def test_every_documented_time_is_read_to_the_nanosecond(value: Any, expected: i
 
 
 def test_start_and_end_come_out_as_they_were() -> None:
-    """Both ends of the span are exact, and nothing is marked."""
+    """Start and end are exact, without a note."""
     span = convert("raw", end_time_ms="1763251200001.123457")
     assert (span.start_time, span.end_time) == (START_NS, START_NS + 1_000_001)
     assert attributes(span) == {}
 
 
 def test_latency_is_used_only_where_the_end_is_missing() -> None:
-    """``latency_ms`` stands in for a missing end, and never replaces one that is there."""
+    """``latency_ms`` replaces a missing end, and only a missing one."""
     assert convert("raw", end_time_ms=None, latency_ms=1.5).end_time == START_NS + 1_500_000
     assert convert("raw", end_time_ms="", latency_ms=2).end_time == START_NS + 2_000_000
     assert convert("raw", latency_ms=7).end_time == START_NS
@@ -153,14 +153,14 @@ def test_latency_is_used_only_where_the_end_is_missing() -> None:
 
 @pytest.mark.parametrize("latency", [None, -1, float("nan"), 10**30])
 def test_without_end_and_latency_a_span_ends_where_it_starts_and_says_so(latency: Any) -> None:
-    """No duration is made up."""
+    """Without end and latency, the duration is 0."""
     span = convert("raw", end_time_ms=None, latency_ms=latency)
     assert span.end_time == START_NS
     assert notes(span) == ("end_time_missing",)
 
 
 def test_an_end_before_the_start_is_clamped_and_marked() -> None:
-    """The span then lasts no time, and the end that was given is kept."""
+    """An end before the start gives a duration of 0; the recorded end is kept as text."""
     span = convert("raw", end_time_ms="1763251199999")
     assert span.end_time == span.start_time == START_NS
     assert attributes(span)["netra.bridge.original.end_time_ms"] == "1763251199999"
@@ -172,7 +172,7 @@ def test_an_end_before_the_start_is_clamped_and_marked() -> None:
     [("-5", 0), ("99999999999999999999", 2**63 - 1), (-1, 0), ("9999-12-31T00:00:00Z", 2**63 - 1)],
 )
 def test_times_that_otlp_cannot_hold_are_clamped_and_marked(value: Any, expected: int) -> None:
-    """Negative times and those beyond 64 bits go to the nearest bound, with the original beside them."""
+    """Negative times and those beyond 64 bits become the nearest bound; the original is kept."""
     span = convert("raw", start_time_ms=value, end_time_ms=None, latency_ms=0)
     assert span.start_time == expected
     assert attributes(span)["netra.bridge.original.start_time_ms"] == str(value)
@@ -180,7 +180,7 @@ def test_times_that_otlp_cannot_hold_are_clamped_and_marked(value: Any, expected
 
 
 def test_an_unreadable_start_is_reckoned_from_the_end() -> None:
-    """End less latency is the start; the text that could not be read is kept."""
+    """The start is end minus latency; the unreadable text is kept."""
     span = convert("raw", start_time_ms="noon", latency_ms=3)
     assert (span.start_time, span.end_time) == (START_NS - 3_000_000, START_NS)
     assert attributes(span)["netra.bridge.original.start_time_ms"] == "noon"
@@ -188,7 +188,7 @@ def test_an_unreadable_start_is_reckoned_from_the_end() -> None:
 
 
 def test_a_span_without_times_takes_its_traces_start() -> None:
-    """The trace's start, else ``created_at``, else the epoch: always marked, never the present."""
+    """A missing start is the trace's start, else ``created_at``, else the epoch: always noted, never now."""
     trace = TraceSummary(id=TRACE_ID, start_time="2025-11-16T00:00:00Z")
     lost: dict[str, Any] = {"start_time_ms": None, "end_time_ms": None, "latency_ms": 2}
     assert convert("raw", trace=trace, **lost).start_time == 1_763_251_200_000_000_000
@@ -223,7 +223,7 @@ def test_a_span_without_times_takes_its_traces_start() -> None:
     ],
 )
 def test_every_kind_in_any_case_or_as_otlps_number(value: Any, kind: SpanKind, netra: str | None) -> None:
-    """Netra's types map as the table says; OTel's kinds, by name or OTLP number, are themselves."""
+    """Netra's types map as in the table; OTel's kinds are kept, by name or OTLP number."""
     assert span_kind(value) == (kind, netra)
     assert convert("raw", kind=value).kind is kind
     assert attributes(convert("raw", kind=value)) == {}
@@ -231,7 +231,7 @@ def test_every_kind_in_any_case_or_as_otlps_number(value: Any, kind: SpanKind, n
 
 @pytest.mark.parametrize("value", ["WORKFLOW", 6, -1, pytest.param(10**5000, id="huge")])
 def test_an_unknown_kind_is_internal_and_kept(value: Any) -> None:
-    """A word nobody knows is no reason to lose it."""
+    """An unknown kind is kept as text and noted."""
     span = convert("raw", kind=value)
     assert span.kind is SpanKind.INTERNAL
     assert notes(span) == ("kind_unknown",)
@@ -263,7 +263,7 @@ def test_an_unknown_kind_is_internal_and_kept(value: Any) -> None:
     ],
 )
 def test_every_form_of_the_status(value: Any, code: StatusCode, message: str | None) -> None:
-    """Words, numbers and objects, as text or decoded, say the same; nothing is marked."""
+    """Words, numbers and objects, as text or decoded, mean the same, without a note."""
     for profile in ("raw", "genai"):
         span = convert(profile, status=value)  # type: ignore[arg-type]  # the two literals
         assert span.status.status_code is code
@@ -275,7 +275,7 @@ def test_every_form_of_the_status(value: Any, code: StatusCode, message: str | N
     "value", ["maybe", 7, {"code": "maybe"}, {"weather": "fair"}, [1], '{"code": ', {"code": True}, "true"]
 )
 def test_an_unknown_status_is_unset_and_kept(value: Any) -> None:
-    """A status that cannot be read is no status, and its text is kept."""
+    """An unreadable status is UNSET, and its text is kept."""
     span = convert("raw", status=value)
     assert span.status.status_code is StatusCode.UNSET
     assert notes(span) == ("status_unknown",)
@@ -284,7 +284,7 @@ def test_an_unknown_status_is_unset_and_kept(value: Any) -> None:
 
 
 def test_a_message_without_an_error_is_kept() -> None:
-    """OpenTelemetry gives a description to errors alone; the recorded message does not get lost."""
+    """OpenTelemetry allows a description only for errors; another recorded message is kept as text."""
     span = convert("raw", status={"code": "OK", "message": "all good"})
     assert span.status.status_code is StatusCode.OK
     assert span.status.description is None
@@ -296,14 +296,14 @@ EXCEPTION = [{"name": "exception", "attributes": {"exception.type": "ValueError"
 
 @pytest.mark.parametrize("status", ["OK", "UNSET", "ERROR", None])
 def test_has_error_makes_an_error(status: str | None) -> None:
-    """ERROR if either the column or the status says so."""
+    """The status is ERROR if the column or the status says so."""
     span = convert("genai", status=status, has_error=True)
     assert span.status.status_code is StatusCode.ERROR
     assert attributes(span)["error.type"] == "_OTHER"
 
 
 def test_the_error_message_comes_from_status_then_attribute_then_exception() -> None:
-    """The description is what was recorded first in that order, and the error's type is the exception's."""
+    """The description is the first recorded one in this order; the error's type is the exception's."""
     told: dict[str, Any] = {"has_error": True, "events": EXCEPTION}
     attribute = {"netra.error_message": "no weather"}
     assert convert(status={"code": 2, "message": "told"}, attributes=attribute, **told).status.description == "told"
@@ -315,12 +315,12 @@ def test_the_error_message_comes_from_status_then_attribute_then_exception() -> 
 
 
 def test_an_exception_event_alone_is_no_error() -> None:
-    """A decorated function that raises leaves its span UNSET: so it stays, unless Netra says otherwise."""
+    """The span of a decorated function that raises stays UNSET, unless Netra reports an error."""
     span = convert(events=EXCEPTION, status="UNSET", has_error=False)
     assert span.status.status_code is StatusCode.UNSET
     assert "error.type" not in attributes(span)
 
 
 def test_fields_that_the_client_could_not_read_are_noted() -> None:
-    """What the schema set to ``None`` for its type is named on the span."""
+    """A column that the schema set to ``None`` because of its type is noted on the span."""
     assert notes(convert("raw", unreadable=("model_name",))) == ("unreadable:model_name",)

@@ -1,4 +1,4 @@
-"""What a span adds to the GenAI histograms: from which spans, which values, under which labels."""
+"""Values of a span for the GenAI histograms: which spans, values and labels."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def measured(trace: TraceSummary | None = None, **columns: Any) -> list[Measurem
 
 
 def values(**columns: Any) -> dict[str, float]:
-    """By token type, or ``duration``."""
+    """Return the values by token type, or ``duration``."""
     return {found.attributes.get(TOKENS_TYPE, "duration"): found.value for found in measured(**columns)}
 
 
 def labels(**columns: Any) -> dict[str, str]:
-    """Those of the duration."""
+    """Return the labels of the duration."""
     (found,) = (found for found in measured(**columns) if found.instrument == OPERATION_DURATION)
     return found.attributes
 
 
 def test_a_call_to_a_model_gives_its_tokens_and_its_duration() -> None:
-    """Two counts of tokens by type and the seconds, under the labels of the conventions and Netra's two."""
+    """A call gives two token counts and its seconds, with the conventions' labels and Netra's two."""
     assert measured(**CALL) == [
         Measurement(TOKENS_USED, 42, {**LABELS, TOKENS_TYPE: "input"}),
         Measurement(TOKENS_USED, 12, {**LABELS, TOKENS_TYPE: "output"}),
@@ -88,7 +88,7 @@ def test_what_is_not_known_is_not_zero() -> None:
     ],
 )
 def test_the_duration_is_end_minus_start_else_the_latency(columns: dict[str, Any], seconds: float | None) -> None:
-    """Times first, then Netra's own figure; a start of 0 or an end before the start says nothing."""
+    """The duration comes from the times, else from Netra's latency; a start of 0 or an end before it is ignored."""
     assert values(kind="EMBEDDING", **columns).get("duration") == seconds
 
 
@@ -128,13 +128,13 @@ def test_only_calls_to_a_model_are_measured(columns: dict[str, Any]) -> None:
     ],
 )
 def test_the_operation_is_found_as_conversion_finds_it(columns: dict[str, Any], operation: str) -> None:
-    """By Netra's type in its column or attribute, or by what the instrumentation recorded."""
+    """A call is recognized by Netra's type in column or attribute, or by the recorded operation."""
     assert labels(**columns)["gen_ai.operation.name"] == operation
     assert may_be_measured(netra_span(**columns))
 
 
 def test_labels_are_what_the_delivered_span_carries() -> None:
-    """For each call that netra-sdk recorded: the attributes of the converted span, by name and value."""
+    """For each call that netra-sdk recorded, labels equal the attributes of the converted span."""
     calls = [span for span in recorded_spans() if measurements(TraceSummary(id="t"), span)]
     assert len(calls) > 2
     for span in calls:
@@ -148,7 +148,7 @@ def test_labels_are_what_the_delivered_span_carries() -> None:
 
 
 def test_a_recorded_name_comes_before_netras_column_and_that_before_other_attributes() -> None:
-    """The model asked for is what the application said it was; Netra's column may name the model that answered."""
+    """The request model is the recorded one; Netra's column may have the response model."""
     recorded = '{"gen_ai.request.model": "asked", "netra.model": "other"}'
     assert labels(kind="GENERATION", model_name="column", attributes=recorded)["gen_ai.request.model"] == "asked"
     other = '{"netra.model": "other"}'
@@ -157,7 +157,7 @@ def test_a_recorded_name_comes_before_netras_column_and_that_before_other_attrib
 
 
 def test_tokens_are_netras_before_those_recorded() -> None:
-    """What is billed is counted; an attribute of any dialect stands in where Netra has no count."""
+    """Billed tokens are counted; without Netra's count, an attribute of any dialect is used."""
     recorded = '{"gen_ai.usage.prompt_tokens": 1, "gen_ai.usage.output_tokens": 2}'
     assert values(**{**CALL, "completion_tokens": None, "attributes": recorded}) == {
         "input": 42,
@@ -178,7 +178,7 @@ def test_tokens_are_netras_before_those_recorded() -> None:
     ],
 )
 def test_the_type_of_an_error_is_a_label_of_the_duration_alone(columns: dict[str, Any], error_type: str | None) -> None:
-    """Of a call that failed: what was recorded, else the exception's type; the conventions do not count tokens by it."""
+    """The error type is the recorded one, else the exception's; token counts have no error type."""
     found = measured(kind="GENERATION", prompt_tokens=1, **columns)
     assert [("error.type" in one.attributes, one.attributes.get("error.type")) for one in found] == [
         (False, None),
@@ -187,7 +187,7 @@ def test_the_type_of_an_error_is_a_label_of_the_duration_alone(columns: dict[str
 
 
 def test_the_trace_lends_its_environment_and_not_its_tenant() -> None:
-    """A trace has one environment, and may hold spans of several tenants."""
+    """The trace supplies a missing environment, but no tenant."""
     trace = TraceSummary(id="t", environment="staging", tenant_id="acme")
     assert labels(trace=trace, kind="GENERATION") == {
         "gen_ai.operation.name": "chat",
@@ -204,7 +204,7 @@ def test_labels_are_short_and_can_be_written() -> None:
 
 
 def test_the_buckets_are_those_of_the_conventions() -> None:
-    """Powers of four from 1 token, powers of two from 10 ms."""
+    """Bucket bounds are powers of four from 1 token, and of two from 10 ms."""
     tokens, seconds = HISTOGRAMS
     assert list(tokens.boundaries) == [
         1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
@@ -216,7 +216,7 @@ def test_the_buckets_are_those_of_the_conventions() -> None:
 
 @st.composite
 def any_spans(draw: st.DrawFn) -> TraceSpan:
-    """A span of any JSON at all, more often than not a call to a model, sometimes as it comes over the wire."""
+    """A span of any JSON, usually a call to a model, sometimes as Netra sends it."""
     columns = {name: draw(shape) for name, shape in SHAPES.items()}
     columns["kind"] = draw(st.sampled_from(["GENERATION", "embedding", "SPAN", None]) | st.just(columns["kind"]))
     return TraceSpan(**columns)
@@ -225,7 +225,7 @@ def any_spans(draw: st.DrawFn) -> TraceSpan:
 @QUICK
 @given(span=any_spans())
 def test_no_json_makes_it_raise(span: TraceSpan) -> None:
-    """Whatever a span holds: labels are short texts that UTF-8 can carry, values are not negative, spans metered."""
+    """For any span, labels are short UTF-8 texts, values are not negative, and only metered spans have any."""
     found = measurements(TraceSummary(id="t"), span)
     for one in found:
         assert one.value >= 0
@@ -246,7 +246,7 @@ TYPES = st.sampled_from(["GENERATION", "embedding", "TOOL", "SPAN", "chat", "emb
     ),
 )
 def test_the_quick_look_misses_no_call(kind: str | int | None, recorded: dict[str, str]) -> None:
-    """Whatever layout its attributes have: a span that it passes over has nothing to measure."""
+    """A span that the check rules out has no values, in any layout of attributes."""
     otlp = [{"key": key, "value": {"stringValue": value}} for key, value in recorded.items()]
     for layout in (recorded, otlp):
         for column in (layout, json.dumps(layout), json.dumps(layout, indent=4)):

@@ -1,4 +1,4 @@
-"""What a policy drops is nowhere in what leaves: not under another name, in an event, a link, a resource or a note."""
+"""Dropped content leaves nowhere: not under another name, in an event, link, resource or note."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ NESTED = {
 
 
 def everything(span: ReadableSpan) -> str:
-    """All that leaves with a span, as one text."""
+    """Return everything that leaves with a span, as one text."""
     return str(encode_spans([span]))
 
 
 def laden(canary: str) -> dict[str, Any]:
-    """Columns with a text in every place where content can stand."""
+    """Columns with a text in every place where content can be."""
     content = dict.fromkeys(CONTENT, f"say {canary}") | dict.fromkeys(BESIDES, "kept")
     return {
         "kind": "GENERATION",
@@ -88,13 +88,13 @@ def laden(canary: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", CONTENT)
 def test_keys_of_content(key: str) -> None:
-    """Prompts, completions, inputs, outputs and tool arguments are content in every dialect known."""
+    """Prompts, completions, inputs, outputs and tool arguments are content in every known dialect."""
     assert CONTENT_KEYS.fullmatch(key)
 
 
 @pytest.mark.parametrize("key", BESIDES)
 def test_keys_that_are_no_content(key: str) -> None:
-    """Models, roles, reasons, counts and names are not."""
+    """Models, roles, reasons, counts and names are not content."""
     assert not CONTENT_KEYS.fullmatch(key)
 
 
@@ -111,13 +111,13 @@ def test_keys_that_are_no_content(key: str) -> None:
     ],
 )
 def test_a_policy_that_would_keep_what_was_not_meant_is_refused(wrong: dict[str, Any]) -> None:
-    """Another word, or nothing that can be redacted with: before anything is converted."""
+    """An unknown word, or redaction without an expression, fails before any conversion."""
     with pytest.raises(UsageError, match=next(reversed(wrong))):
         Privacy(**wrong)
 
 
 def test_a_converter_has_a_profile_and_a_policy() -> None:
-    """Its profile is one of four, which the message names."""
+    """An unknown profile is an error that names the four profiles."""
     with pytest.raises(UsageError, match="profile must be one of raw, genai, openinference, both, not 'nope'"):
         SpanConverter("nope")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"give a Privacy\(...\)"):
@@ -134,7 +134,7 @@ def test_content_is_kept_by_default(profile: Any) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("policy", [Privacy(content="drop"), Privacy(pii="drop-content")])
 def test_dropped_content_is_nowhere(profile: Any, policy: Privacy) -> None:
-    """Attributes, events, links, metadata and what profiles derive from them: the text is in none; the rest stays."""
+    """The text is in no attribute, event, link, metadata or derived attribute; everything else stays."""
     converter = SpanConverter(profile, policy)
     columns = laden("canary") | ({"resources": None} if policy.pii == "drop-content" else {})
     span = converter.convert(netra_span(has_pii=True, **columns))
@@ -146,14 +146,14 @@ def test_dropped_content_is_nowhere(profile: Any, policy: Privacy) -> None:
 
 @pytest.mark.parametrize("has_pii", [False, None])
 def test_pii_drops_the_content_of_its_spans_alone(has_pii: bool | None) -> None:
-    """Where Netra found no PII, ``drop-content`` drops nothing."""
+    """If Netra found no PII, ``drop-content`` drops nothing."""
     found = attributes(convert(privacy=Privacy(pii="drop-content"), has_pii=has_pii, **laden("canary")))
     assert found["input"] == "say canary"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_dropped_content_is_not_among_the_originals(profile: Any) -> None:
-    """A column that could not be read is kept as text, and that text may hold a prompt."""
+    """An unreadable column kept as text may contain a prompt, so it is dropped too."""
     broken = '{"input": "canary'
     columns = {"attributes": broken, "events": broken, "links": broken, "metadata": broken, "resources": broken}
     span = convert(profile, privacy=Privacy(content="drop"), **columns)
@@ -164,13 +164,13 @@ def test_dropped_content_is_not_among_the_originals(profile: Any) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_nested_objects_do_not_carry_content_past_the_policy(profile: Any) -> None:
-    """A nested object becomes one attribute of JSON text: under its outer name the content is dropped too."""
+    """A nested object becomes one attribute of JSON text, which is dropped by its outer name."""
     assert "canary" not in everything(convert(profile, privacy=Privacy(content="drop"), attributes=NESTED))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_redacted_content_is_nowhere(profile: Any) -> None:
-    """What an expression matches is replaced in content of every type; the words around it stay."""
+    """Matches are replaced in content of every type; the text around them stays."""
     converter = SpanConverter(
         profile, Privacy(content="redact", redact=(re.compile(r"4111\d{12}"), re.compile("canary")))
     )
@@ -193,7 +193,7 @@ def test_redacted_content_is_nowhere(profile: Any) -> None:
 
 
 def test_bytes_and_lists_of_pairs_are_redacted_too() -> None:
-    """The policy holds for every OTLP type; bytes that are no UTF-8 come through whole."""
+    """The policy applies to every OTLP type; bytes that are not UTF-8 stay complete."""
     values = [
         {"key": "input", "value": {"bytesValue": "Y2FuYXJ5/w=="}},
         {"key": "output", "value": {"kvlistValue": {"values": [{"key": "a", "value": {"stringValue": "canary"}}]}}},
@@ -204,7 +204,7 @@ def test_bytes_and_lists_of_pairs_are_redacted_too() -> None:
 
 
 def users(user: str) -> dict[str, Any]:
-    """Columns with a user id in every place where one can stand."""
+    """Columns with a user id in every place where one can be."""
     recorded = {
         "netra.user_id": user,
         "user.id": user,
@@ -233,14 +233,14 @@ def test_a_user_who_is_hashed_or_dropped_is_nowhere(profile: Any, policy: Any) -
 
 
 def test_a_hash_is_the_same_for_the_same_user() -> None:
-    """SHA-256, 32 hex digits: traces of one user can still be told together, recorded or from the column."""
+    """User ids become 32 hex digits of SHA-256, so traces of one user can still be correlated."""
     expected = hashlib.sha256(b"ada").hexdigest()[:32]
     found = attributes(convert(privacy=Privacy(user="hash"), user_id="ada", attributes={"netra.user_id": "ada"}))
     assert found["user.id"] == found["netra.user_id"] == expected
 
 
 def test_a_dropped_user_leaves_no_key() -> None:
-    """Not even an empty one; the rest of the span stays."""
+    """No user id is left, not even an empty one; the rest of the span stays."""
     found = attributes(convert(privacy=Privacy(user="drop"), **users("ada")))
     assert not [key for key in found if "user" in key]
     assert found["netra.metadata.plan"] == "gold"
@@ -250,7 +250,7 @@ def test_a_dropped_user_leaves_no_key() -> None:
 
 @pytest.mark.parametrize("policy", ["hash", "drop"])
 def test_a_user_is_not_among_the_originals(policy: Any) -> None:
-    """Nobody can say where in a broken text a user id stands, so the text goes."""
+    """A broken text may have a user id anywhere, so the text is dropped."""
     broken = '{"netra.user_id": "ada@example.com'
     columns = {"attributes": broken, "events": broken, "links": broken, "metadata": broken, "resources": broken}
     span = convert("both", privacy=Privacy(user=policy), **columns)
@@ -274,7 +274,7 @@ def test_a_user_is_not_among_the_originals(policy: Any) -> None:
     ],
 )
 def test_types_of_pii_leave_and_its_text_never(entities: Any, expected: tuple[str, ...] | None) -> None:
-    """Only words that name a type; whatever may be what was found is ``_OTHER``."""
+    """Only words that name a type are kept; anything that may be PII becomes ``_OTHER``."""
     for profile in ("genai", "both"):
         span = convert(profile, has_pii=True, pii_entities=entities)
         assert attributes(span).get("netra.pii.entities") == expected
@@ -282,7 +282,7 @@ def test_types_of_pii_leave_and_its_text_never(entities: Any, expected: tuple[st
 
 
 def test_actions_on_pii_hold_no_text_either() -> None:
-    """Keys, values and numbers of any depth."""
+    """Keys, values and numbers at any depth are replaced."""
     actions = {"EMAIL": [{"action": "MASK", "text": "canary", "number": 4111111111111111}], "Canary": True}
     span = convert(has_pii=True, pii_actions=actions)
     assert not re.search("canary|4111", everything(span), re.IGNORECASE)
@@ -290,7 +290,7 @@ def test_actions_on_pii_hold_no_text_either() -> None:
 
 
 def test_violations_are_named() -> None:
-    """Their types are free words, with a dash or an underscore in them."""
+    """Violation types are any words, with dashes or underscores."""
     found = attributes(
         convert(has_violation=True, violations=["toxicity", {"name": "prompt-injection"}, "no such text"])
     )
@@ -299,7 +299,7 @@ def test_violations_are_named() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_no_content_of_the_recording_survives_a_drop(profile: Any) -> None:
-    """What netra-sdk 1.2.2 really records: no prompt, answer, argument, result or user is left."""
+    """Of a recording of netra-sdk 1.2.2, no prompt, answer, argument, result or user id is left."""
     converter = SpanConverter(profile, Privacy(content="drop", user="drop"))
     left = str(encode_spans(converter.convert_trace(None, recorded_spans())))
     for told in ("You are terse", "Lagos", "sky", "31C", "a cat", "user-42"):

@@ -92,7 +92,7 @@ OPENINFERENCE = {
     ],
 )
 def test_each_profile_adds_its_columns_and_nothing_else(profile: Any, expected: dict[str, Any]) -> None:
-    """Every column set: exactly the keys and values of the table, no more."""
+    """With every column set, a span has exactly the keys and values of the table."""
     found = attributes(convert(profile, **EVERY_COLUMN))
     assert found == expected
     assert {key: type(value) for key, value in found.items()} == {key: type(value) for key, value in expected.items()}
@@ -100,7 +100,7 @@ def test_each_profile_adds_its_columns_and_nothing_else(profile: Any, expected: 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_columns_that_are_absent_add_nothing(profile: Any) -> None:
-    """``None`` is not ``0``: a span with no columns gets no attribute but its OpenInference kind."""
+    """``None`` is not ``0``: a span without columns gets only its OpenInference kind."""
     expected = {"openinference.span.kind": "CHAIN"} if profile in ("openinference", "both") else {}
     assert attributes(convert(profile)) == expected
 
@@ -119,7 +119,7 @@ def test_zero_is_a_value() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_what_was_recorded_is_never_overwritten(profile: Any) -> None:
-    """Every name that a profile would add keeps its recorded value when there is one."""
+    """A recorded value is kept under every name that a profile would add."""
     recorded = dict.fromkeys(NETRA | GENAI | OPENINFERENCE | {"gen_ai.usage.cost": 1}, "mine")
     recorded["netra.span.type"] = "GENERATION"
     found = attributes(convert(profile, usage_cost=True, attributes=recorded, **EVERY_COLUMN))
@@ -127,7 +127,7 @@ def test_what_was_recorded_is_never_overwritten(profile: Any) -> None:
 
 
 def test_the_cost_convention_is_written_on_request() -> None:
-    """``gen_ai.usage.cost`` is nobody's convention: only where it is asked for."""
+    """``gen_ai.usage.cost`` is not part of any convention, so it is added only on request."""
     assert "gen_ai.usage.cost" not in attributes(convert(total_cost=0.35))
     assert attributes(convert(total_cost=0.35, usage_cost=True))["gen_ai.usage.cost"] == 0.35
 
@@ -147,7 +147,7 @@ def test_the_cost_convention_is_written_on_request() -> None:
 def test_the_type_of_a_span_in_both_vocabularies(
     kind: str, operation: str | None, name_key: str | None, openinference: str, where: str
 ) -> None:
-    """From the column, or under an OTel kind from ``netra.span.type``."""
+    """The type comes from the column, or, if that is an OTel kind, from ``netra.span.type``."""
     columns: dict[str, Any] = (
         {"kind": kind} if where == "column" else {"kind": "SERVER", "attributes": {"netra.span.type": kind}}
     )
@@ -166,13 +166,13 @@ def test_the_type_of_a_span_in_both_vocabularies(
     ("request_type", "operation"), [("chat", "chat"), ("completion", "text_completion"), ("embedding", "embeddings")]
 )
 def test_the_operation_comes_from_the_request_type(request_type: str, operation: str) -> None:
-    """``llm.request.type`` says more than the kind does."""
+    """``llm.request.type`` is more exact than the kind."""
     found = attributes(convert(kind="GENERATION", attributes={"llm.request.type": request_type}))
     assert found["gen_ai.operation.name"] == operation
 
 
 def test_an_agent_is_called_as_it_was_recorded() -> None:
-    """``netra.agent.name``, else the span's name."""
+    """The agent's name is ``netra.agent.name``, else the span's name."""
     found = attributes(convert("both", kind="AGENT", attributes={"netra.agent.name": "planner"}))
     assert found["gen_ai.agent.name"] == found["agent.name"] == "planner"
 
@@ -203,20 +203,20 @@ def test_the_provider_is_normalised_and_never_guessed(recorded: str, provider: s
 
 
 def test_an_embedding_names_its_model() -> None:
-    """OpenInference has a name of its own for it."""
+    """OpenInference has its own name for the embedding model."""
     found = attributes(convert("openinference", kind="EMBEDDING", model_name="e-3"))
     assert found["embedding.model_name"] == "e-3"
     assert "llm.model_name" not in found
 
 
 def test_the_request_model_as_recorded_comes_before_the_column() -> None:
-    """The column fills in only what is absent."""
+    """The column is used only if nothing was recorded."""
     found = attributes(convert(kind="GENERATION", model_name="priced", attributes={"gen_ai.request.model": "asked"}))
     assert found["gen_ai.request.model"] == "asked"
 
 
 def test_older_dialects_appear_under_todays_names_too() -> None:
-    """Tokens come from Netra's column, then from any dialect that was recorded; the old names stay."""
+    """Tokens come from Netra's column, else from any recorded dialect; old names stay."""
     recorded = {
         "gen_ai.usage.prompt_tokens": 42,
         "gen_ai.usage.completion_tokens": 12,
@@ -233,7 +233,7 @@ def test_older_dialects_appear_under_todays_names_too() -> None:
 
 @pytest.mark.parametrize("kind", ["AGENT", "SPAN", "TOOL"])
 def test_only_spans_that_count_carry_openinference_sums(kind: str) -> None:
-    """A parent that repeats its children's tokens must not be summed by a view that adds every span up."""
+    """A parent that repeats its children's tokens gets no counts that a view would add up."""
     found = attributes(convert("openinference", kind=kind, prompt_tokens=42, total_cost=0.3))
     assert not [key for key in found if key.startswith(("llm.token_count", "llm.cost"))]
 
@@ -283,7 +283,7 @@ def test_todays_messages_become_openinference() -> None:
 
 @pytest.mark.parametrize("reason", [7, b"x", "", 1.5])
 def test_a_finish_reason_that_is_no_text_is_left_where_it_is(reason: Any) -> None:
-    """The convention is a list of texts."""
+    """Finish reasons are a list of texts."""
     value = {"bytesValue": "eA=="} if isinstance(reason, bytes) else reason
     found = attributes(
         convert(
@@ -302,7 +302,7 @@ def test_a_finish_reason_that_is_no_text_is_left_where_it_is(reason: Any) -> Non
     ("text", "mime"), [('{"a": 1}', "application/json"), ("[1]", "application/json"), ("{a}", "text/plain"), ("hi", "text/plain")]
 )  # fmt: skip
 def test_input_and_output_as_openinference_values(text: str, mime: str) -> None:
-    """``input`` and ``output`` with the type of their content; empty ones are not values."""
+    """``input`` and ``output`` get the type of their content; empty ones are not values."""
     found = attributes(convert("openinference", attributes={"input": text, "output": ""}))
     assert (found["input.value"], found["input.mime_type"]) == (text, mime)
     assert found["input"] == text
@@ -310,14 +310,14 @@ def test_input_and_output_as_openinference_values(text: str, mime: str) -> None:
 
 
 def test_invocation_parameters_are_what_the_request_asked_for() -> None:
-    """The ``gen_ai.request.*`` attributes but the model, as JSON."""
+    """Invocation parameters are the ``gen_ai.request.*`` attributes except the model, as JSON."""
     recorded = {"gen_ai.request.model": "m", "gen_ai.request.temperature": 0.5, "gen_ai.request.max_tokens": 64}
     found = attributes(convert("openinference", kind="GENERATION", attributes=recorded))
     assert json.loads(found["llm.invocation_parameters"]) == {"temperature": 0.5, "max_tokens": 64}
 
 
 def test_columns_with_lone_surrogates_become_escapes() -> None:
-    """Wherever a column lands, UTF-8 can carry it."""
+    """Every converted column can be encoded as UTF-8."""
     bad = "a\ud800"
     texts = dict.fromkeys(
         ("session_id", "tenant_id", "user_id", "model_name", "name", "environment", "created_at"), bad
@@ -357,7 +357,7 @@ def test_the_recording_of_netra_sdk_comes_out_again(profile: Any) -> None:
 
 
 def _plain(sent: list[dict[str, Any]]) -> dict[str, Any]:
-    """Attributes of the recording, which holds scalars alone."""
+    """Return attributes of the recording, which has only scalars."""
     result = {}
     for item in sent:
         ((kind, value),) = item["value"].items()
@@ -374,7 +374,7 @@ def test_the_same_span_is_the_same_twice() -> None:
 
 
 def test_conversion_leaves_its_input_alone() -> None:
-    """Decoded columns are the caller's, and stay as they were."""
+    """Decoded columns belong to the caller, and are not changed."""
     column = {"user.id": "ada", "input": "secret", "n": {"a": [1]}}
     before = json.dumps(column)
     SpanConverter("both").convert(netra_span(attributes=column, metadata=column))

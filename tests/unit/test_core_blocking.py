@@ -1,4 +1,4 @@
-"""Blocking methods have the signatures of the asynchronous ones, and cross to the event loop as seldom as they can."""
+"""Blocking methods have the signatures of the asynchronous ones, and take one step of the event loop a page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Numbers:
 
 
 class CountingLoop(LoopThread):
-    """Counts what is handed to it."""
+    """Counts the steps that it runs."""
 
     steps = 0
 
@@ -85,7 +85,7 @@ def test_items_cross_the_threads_once_a_page(loop: CountingLoop) -> None:
 
 
 def test_an_error_without_a_running_loop_is_the_only_one() -> None:
-    """A traceback shows nothing of the look for a running event loop."""
+    """The check for a running event loop leaves no exception in the traceback."""
     bridge = Bridge(environ={})
     for call in (lambda: bridge.estimate(since="1h"), lambda: next(bridge.read_spans(since="1h"))):
         with pytest.raises(ConfigurationError) as raised:

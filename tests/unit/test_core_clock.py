@@ -1,4 +1,4 @@
-"""Durations and times that people type; waits are tested in ``test_source_waits.py``."""
+"""Durations and times as people type them; ``test_source_waits.py`` tests waits."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ NOW_NS = 1_763_251_200_000_000_000  # 2025-11-16T00:00:00Z
     ],
 )
 def test_durations_that_people_type(text: str, ns: int) -> None:
-    """A number and a unit, one or several after each other, in either case."""
+    """A duration is one or several numbers with units, in upper or lower case."""
     assert parse_duration_ns(text) == ns
 
 
 @pytest.mark.parametrize("text", ["", "7", "h", "1y", "-1h", "1 h", "1h x", "1h,2m", "1h30", "1..5h", "²h", "nan"])
 def test_what_is_no_duration_is_refused_with_what_to_write(text: str) -> None:
-    """The error shows the text and a form that is read."""
+    """The error shows the text and a valid form."""
     with pytest.raises(UsageError, match="30s, 90m, 24h or 7d") as error:
         parse_duration_ns(text)
     assert repr(text) in str(error.value)
@@ -77,7 +77,7 @@ def test_fractions_of_a_unit_are_exact(text: str, ns: int) -> None:
     ],
 )
 def test_times_are_iso_or_relative_and_utc_unless_they_say_otherwise(text: str, ns: int) -> None:
-    """All forms of ``--since``, ``--from`` and ``--until``."""
+    """All forms of ``--since``, ``--from`` and ``--until`` are read."""
     assert parse_time_ns(text, NOW_NS) == ns
 
 
@@ -85,7 +85,7 @@ def test_times_are_iso_or_relative_and_utc_unless_they_say_otherwise(text: str, 
     "text", ["", "yesterday", "2025-02-30", "25:00", "1763251200000", "2025-11-16T00:00:00 CET", "3x"]
 )
 def test_what_is_no_time_is_refused_with_what_to_write(text: str) -> None:
-    """The error shows the text and forms that are read."""
+    """The error shows the text and valid forms."""
     with pytest.raises(UsageError, match="2026-05-01T12:00:00Z") as error:
         parse_time_ns(text, NOW_NS)
     assert repr(text) in str(error.value)
@@ -93,7 +93,7 @@ def test_what_is_no_time_is_refused_with_what_to_write(text: str) -> None:
 
 @given(st.integers(0, 253_402_300_799_999_999_999))
 def test_iso_rounds_down_to_the_millisecond(ns: int) -> None:
-    """What Netra is asked for reads back as the same millisecond; what is later than 64 bits hold is the last they do."""
+    """A time written for Netra reads back as the same millisecond; a time beyond 64 bits becomes the last one."""
     assert parse_time_ns(iso_ms(ns), NOW_NS) == min(ns // NS_PER_MS * NS_PER_MS, LAST_NS)
 
 

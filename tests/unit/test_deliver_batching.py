@@ -1,4 +1,4 @@
-"""Batches: bounded by number and by encoded size, which is worked out and never too small."""
+"""Batches are bounded by number and by an encoded size that is computed and never too small."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def gather(batcher: Batcher[None], members: list[ReadableSpan]) -> list[SpanBatc
 @settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), min_size=1, max_size=5))
 def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpan]) -> None:
-    """Resource and scope included, the bound holds and is close: some bytes for each span, resource and scope."""
+    """The bound includes resource and scope, holds, and exceeds the size by a few bytes for each span, resource and scope."""
     batch = batch_of(tuple(members))
     encoded = encode_spans(members).ByteSize()
     frames = len({id(s.resource) for s in members}) + len(
@@ -42,7 +42,7 @@ def test_a_request_is_never_larger_than_its_batch_says(members: list[ReadableSpa
 def test_every_span_is_in_one_batch_in_order_and_within_the_limits(
     lengths: list[int], max_spans: int, max_bytes: int
 ) -> None:
-    """Nothing is lost, doubled or moved; only a span larger than the limit makes a larger batch, alone."""
+    """No span is lost, duplicated or reordered; only a single span larger than the limit makes a larger batch."""
     members = [make_span(i + 1, attributes={"input": "x" * n}) for i, n in enumerate(lengths)]
     batches = gather(Batcher(max_spans, max_bytes), members)
     assert [span for batch in batches for span in batch.spans] == members
@@ -53,7 +53,7 @@ def test_every_span_is_in_one_batch_in_order_and_within_the_limits(
 
 
 def test_a_batch_is_given_out_as_soon_as_its_number_is_reached() -> None:
-    """The span that fills it by number is in it; nothing waits for one more."""
+    """A batch includes the span that completes it, and does not wait for the next one."""
     batcher: Batcher[None] = Batcher(max_spans=2)
     assert batcher.add(Item(make_span(1), b"1", None)) is None
     full = batcher.add(Item(make_span(2), b"2", None))
@@ -63,7 +63,7 @@ def test_a_batch_is_given_out_as_soon_as_its_number_is_reached() -> None:
 
 
 def test_a_span_larger_than_the_limit_travels_alone() -> None:
-    """What was gathered before it goes first; it fills a batch of its own at once if nothing was."""
+    """Earlier spans go first in their own batch; without any, the large span is a batch at once."""
     large = make_span(2, attributes={"input": "x" * 5000})
     batcher: Batcher[None] = Batcher(max_bytes=2000)
     alone = batcher.add(item(large))
@@ -80,7 +80,7 @@ def test_a_span_larger_than_the_limit_travels_alone() -> None:
 
 
 def test_a_limit_never_makes_batches_larger_than_at_first() -> None:
-    """Nothing learnt changes nothing, the latest limit holds, and one that no server has is not kept."""
+    """No limit changes nothing, the latest limit holds, and a limit that no server has is ignored."""
     members = [make_span(number, attributes={"input": "x" * 900}) for number in range(1, 41)]
 
     def largest(*limits: int | None) -> int:
@@ -99,7 +99,7 @@ def test_a_limit_never_makes_batches_larger_than_at_first() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3000)), min_size=2, max_size=30))
 def test_halves_hold_every_span_once_and_its_bytes(shapes: list[tuple[int, int]]) -> None:
-    """Neither half is empty; halves by trace divide no trace where there is more than one."""
+    """Neither half is empty; halves by trace divide no trace if there is more than one."""
     members = [
         make_span(number, trace_id=trace, attributes={"input": "x" * length})
         for number, (trace, length) in enumerate(shapes, 1)

@@ -1,4 +1,4 @@
-"""Dead letters: a span as a line of OTLP JSON, and that line as the span again, with every field."""
+"""A dead letter is a span as a line of OTLP JSON, and can be read back with every field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opentelemetry.trace import Link
 from opentelemetry.util.types import AttributeValue
 
 from netra_otel_bridge.core.model.outcome import DeadLetter
-from netra_otel_bridge.deliver import batch_of, encode_span, letter, span_of
+from netra_otel_bridge.deliver import batch_of, dead_letter_of, encode_span, span_of
 from netra_otel_bridge.deliver.otlp.encode import encode_request
 from netra_otel_bridge.deliver.span_copy import RebuiltSpan
 from tests.support.compare import differences, sent_by_id
@@ -65,14 +65,14 @@ def spans_that_dropped(draw: st.DrawFn) -> ReadableSpan:
 @settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spans() | spans_that_dropped())
 def test_a_letter_read_back_is_the_span(span: ReadableSpan) -> None:
-    """In every field, and byte for byte as it is sent; written again it is the same letter."""
-    dead = letter(span, "poisoned")
+    """It has every field and exactly the bytes that are sent; written again it is the same letter."""
+    dead = dead_letter_of(span, "poisoned")
     again = span_of(dead)
     assert differences(sent_by_id([span]), sent_by_id([again])) == []
     if '"NaN"' not in dead.document:  # of which there are many, and JSON has one
         assert encode_span(again) == encode_span(span)
         assert encode_request([again], [encode_span(again)]) == encode_request([span], [encode_span(span)])
-    assert letter(again, "poisoned") == dead
+    assert dead_letter_of(again, "poisoned") == dead
     assert (dead.trace_id, dead.span_id) == (f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}")
     assert (dead.reason, dead.is_span) == ("poisoned", True)
     assert "\n" not in dead.document
@@ -81,12 +81,12 @@ def test_a_letter_read_back_is_the_span(span: ReadableSpan) -> None:
 @settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spans() | spans_that_dropped())
 def test_a_letter_holds_what_was_there_before_others_changed_the_span(span: ReadableSpan) -> None:
-    """Byte for byte as it was to be sent, whatever is left of the span itself."""
+    """The letter has the bytes that were to be sent, whatever foreign code did to the span."""
     encoded = encode_span(span)
-    whole = letter(span, "no")
-    assert letter(span, "no", encoded) == whole
+    whole = dead_letter_of(span, "no")
+    assert dead_letter_of(span, "no", encoded) == whole
     span._context = span._attributes = span._status = None  # type: ignore[assignment]
-    dead = letter(span, "no", encoded)
+    dead = dead_letter_of(span, "no", encoded)
     assert (dead.trace_id, dead.span_id) == (whole.trace_id, whole.span_id)
     again = span_of(dead)
     if '"NaN"' not in dead.document:  # of which there are many, and JSON has one
@@ -96,8 +96,8 @@ def test_a_letter_holds_what_was_there_before_others_changed_the_span(span: Read
 @settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans(), max_size=5))
 def test_spans_of_letters_are_sent_as_the_spans_were(members: list[ReadableSpan]) -> None:
-    """In one batch: resources that are equal count as one, and the stock encoder makes the same of them too."""
-    again = [span_of(letter(span, "no")) for span in members]
+    """In one batch, equal resources count as one, for the stock encoder too."""
+    again = [span_of(dead_letter_of(span, "no")) for span in members]
     assert str(encode_spans(again)) == str(encode_spans(members))
     assert len(encode_request(again, batch_of(again).encoded)) == len(
         encode_request(members, batch_of(members).encoded)
@@ -105,38 +105,38 @@ def test_spans_of_letters_are_sent_as_the_spans_were(members: list[ReadableSpan]
 
 
 def test_values_keep_their_types() -> None:
-    """1, 1.0, True and "1", bytes, nothing, lists and maps are what they were, and so are the edges of 64 bits."""
+    """1, 1.0, True and "1", bytes, None, lists, maps and the limits of 64 bits keep their types and values."""
     values: dict[str, Any] = {
         "int": 1, "double": 1.0, "bool": True, "text": "1", "bytes": b"\x00\xff", "none": None, "empty": (), "map": {},
         "low": -(2**63), "high": 2**63 - 1, "zero": -0.0, "inf": float("-inf"), "list": (1, 1.0, True, ("x", {"k": b""})),
     }  # fmt: skip
-    again = dict(span_of(letter(make_span(1, attributes=values), "")).attributes or {})
+    again = dict(span_of(dead_letter_of(make_span(1, attributes=values), "")).attributes or {})
     assert again == values
     assert {key: type(value) for key, value in again.items()} == {key: type(value) for key, value in values.items()}
     assert str(again["zero"]) == "-0.0"
     nan = make_span(1, attributes={"nan": float("nan")})
-    assert encode_span(span_of(letter(nan, ""))) == encode_span(nan)
+    assert encode_span(span_of(dead_letter_of(nan, ""))) == encode_span(nan)
 
 
 def test_a_span_read_back_is_one_for_any_exporter() -> None:
-    """What exporters ask of a span beside its fields works too: the console's JSON is the same."""
+    """The methods that exporters call on a span work too: the console prints the same JSON."""
     span = make_span(
         1,
         attributes={"input": "x", "n": (1, 2)},
         events=[Event("e", {"k": "v"}, 5)],
         links=[Link(context(1, 2), {"a": 1})],
     )
-    assert json.loads(span_of(letter(span, "no")).to_json()) == json.loads(span.to_json())
+    assert json.loads(span_of(dead_letter_of(span, "no")).to_json()) == json.loads(span.to_json())
 
 
 def test_a_resource_keeps_values_that_the_sdk_drops_and_counts_as_one() -> None:
     """Bytes and nested values of a resource come back, and two letters of it make one group in a request."""
     resource = Resource({"service.name": "a"}, "https://opentelemetry.io/schemas/1.41.0")
-    first, second = (span_of(letter(make_span(n, resource=resource), "no")) for n in (1, 2))
+    first, second = (span_of(dead_letter_of(make_span(n, resource=resource), "no")) for n in (1, 2))
     assert first.resource == second.resource
     assert hash(first.resource) == hash(second.resource)
     assert first.resource.schema_url == resource.schema_url
-    nested = json.loads(letter(make_span(1), "no").document)
+    nested = json.loads(dead_letter_of(make_span(1), "no").document)
     nested["resourceSpans"][0]["resource"]["attributes"] = [
         {"key": "raw", "value": {"bytesValue": "/w=="}},
         {"key": "map", "value": {"kvlistValue": {"values": [{"key": "k", "value": {"intValue": "1"}}]}}},
@@ -162,8 +162,8 @@ def test_a_resource_keeps_values_that_the_sdk_drops_and_counts_as_one() -> None:
     ],
 )
 def test_what_is_no_letter_of_a_span_is_said_to_be_none(document: str) -> None:
-    """A damaged line, a value of a kind that is not known, or an item of Netra's: an error that names it, not a guess."""
-    with pytest.raises(ValueError, match=r"span ab of trace cd holds no span") as raised:
+    """A damaged line, a value of unknown type, or an item from Netra is an error that names the letter."""
+    with pytest.raises(ValueError, match=r"span ab of trace cd contains no span") as raised:
         span_of(DeadLetter("cd", "ab", "why", document))
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 200

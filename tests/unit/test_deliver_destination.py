@@ -1,4 +1,4 @@
-"""``DEST``: every form of the command line, and what is said to one that is wrong."""
+"""Every form of ``DEST`` is read, and a wrong one is explained."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from tests.support.spans import make_span
     ],
 )
 def test_an_otlp_url_says_protocol_address_and_tls(text: str, protocol: str, endpoint: str, tls: bool) -> None:
-    """A path is taken as given, none is ``/v1/traces``; a port left out is OTLP's own, or 443 with TLS."""
+    """A path is used as given, the default is ``/v1/traces``; the default port is that of OTLP, or 443 with TLS."""
     assert parse_destination(text) == OtlpSpec(text, protocol, endpoint, tls)  # type: ignore[arg-type]
 
 
 def test_the_other_forms() -> None:
-    """Console, file and exporters by name; the text is the name."""
+    """Console, file and exporters are recognized, and the text is the name."""
     assert parse_destination(" console ") == ExporterSpec("console", "console")
     assert parse_destination("exporter:otlp_proto_grpc") == ExporterSpec("exporter:otlp_proto_grpc", "otlp_proto_grpc")
     assert parse_destination("otlp-file:a b.jsonl") == FileSpec("otlp-file:a b.jsonl", Path("a b.jsonl"))
@@ -55,7 +55,7 @@ def test_the_other_forms() -> None:
     ],
 )
 def test_otlp_takes_its_protocol_from_the_environment(variables: dict[str, str], protocol: str) -> None:
-    """The variable for traces wins over the general one; an empty one counts as absent."""
+    """The variable for traces overrides the general one; an empty one counts as unset."""
     assert read_settings(variables).protocol == protocol
 
 
@@ -81,7 +81,7 @@ def test_anything_else_is_a_usage_error_that_says_what_to_write(text: str) -> No
      "otlp+udp://me:canary@h:1", "https://me:canary@h/x"],
 )  # fmt: skip
 def test_a_url_with_credentials_is_refused_without_repeating_them(text: str) -> None:
-    """A destination's text is shown in logs and kept in the state."""
+    """The text of a destination appears in logs and in the state."""
     with pytest.raises(UsageError) as raised:
         parse_destination(text)
     assert "canary" not in str(raised.value)
@@ -121,7 +121,7 @@ def _only(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
 
 
 async def test_any_exporter_of_the_group_is_made_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that brings an entry point is a destination, with no code of ours."""
+    """A package with an entry point is a destination without any code of ours."""
     _only(monkeypatch, "tests.support.exporters:ScriptedExporter")
     destination = open_destination("exporter:own", name="mine")
     assert destination.name == "mine"
@@ -132,9 +132,9 @@ async def test_any_exporter_of_the_group_is_made_without_arguments(monkeypatch: 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("no.such.module:Exporter", "cannot be loaded"),
+        ("no.such.module:Exporter", "failed to load"),
         (f"{__name__}:Unwilling", "WIDGET_URL is not set"),
-        ("builtins:dict", "does not make a span exporter"),
+        ("builtins:dict", "does not create a span exporter"),
     ],
 )
 def test_an_exporter_that_cannot_be_made_is_a_configuration_error(
@@ -189,7 +189,7 @@ ENVIRONMENTS: list[tuple[dict[str, str], str, str, bool]] = [
 def test_the_environment_says_where_as_for_the_sdk(
     variables: dict[str, str], protocol: str, endpoint: str, tls: bool
 ) -> None:
-    """The general endpoint is a base for HTTP, the one for traces is taken as it is; a scheme decides about TLS."""
+    """For HTTP the general endpoint is a base URL, the one for traces is used as given; the scheme decides about TLS."""
     settings = read_settings(variables)
     assert (settings.protocol, settings.endpoint, settings.tls) == (protocol, endpoint, tls)
 
@@ -214,7 +214,7 @@ def test_a_setting_that_cannot_be_used_is_a_configuration_error(variables: dict[
 
 
 def test_the_rest_of_the_settings_is_read() -> None:
-    """Headers are decoded, names in lower case; time-out, compression and certificates as the SDK takes them."""
+    """Headers are decoded with names in lower case; timeout, compression and certificates are read as the SDK does."""
     settings = read_settings(
         {
             "OTEL_EXPORTER_OTLP_HEADERS": "X-Scope=team%20a, Authorization=Bearer%20canary",

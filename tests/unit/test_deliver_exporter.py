@@ -1,4 +1,4 @@
-"""The adapter from any `SpanExporter` to an `Outcome`: what it says, raises, forgets and withholds."""
+"""What any `SpanExporter` returns, logs and raises becomes an `Outcome`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def answer_to(step: object) -> Outcome:
 
 
 async def test_an_in_memory_exporter_gets_the_spans_themselves() -> None:
-    """Any exporter works, and is given the batch's own spans in their order."""
+    """Any exporter works, and receives the spans of the batch in order."""
     exporter = InMemorySpanExporter()
     destination = ExporterDestination("memory", exporter)
     assert await destination.send(BATCH) == Delivered()
@@ -69,7 +69,7 @@ async def test_an_in_memory_exporter_gets_the_spans_themselves() -> None:
     ],
 )
 async def test_a_failure_means_what_the_exporter_logged(words: str, outcome: type) -> None:
-    """FAILURE alone says nothing; the log tells waiting from splitting from giving up, and is the reason shown."""
+    """FAILURE has no reason; the log tells whether to wait, split or give up, and is shown as the reason."""
     answer = await answer_to(fails_saying("%s", words))
     assert isinstance(answer, outcome)
     assert not isinstance(answer, Delivered)
@@ -77,14 +77,14 @@ async def test_a_failure_means_what_the_exporter_logged(words: str, outcome: typ
 
 
 async def test_a_failure_without_a_word_is_tried_again() -> None:
-    """Nothing is given up for an unknown reason."""
+    """An unknown reason means to retry."""
     assert isinstance(await answer_to(SpanExportResult.FAILURE), Retry)
 
 
 async def test_the_exporters_log_stays_off_the_applications_handlers(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What the exporter says becomes the reason, once; other threads' records of the same logger pass."""
+    """The log of the exporter becomes the reason, once; records of other threads reach the handlers."""
     logger = logging.getLogger("opentelemetry.exporter.test")
     await answer_to(fails_saying("UNAVAILABLE, the %s time", "hundredth"))
     assert caplog.records == []
@@ -94,7 +94,7 @@ async def test_the_exporters_log_stays_off_the_applications_handlers(
 
 
 async def test_what_is_said_on_success_is_a_warning_without_values() -> None:
-    """An exporter that drops an attribute and answers SUCCESS is not silent, and no content gets into the log."""
+    """If an exporter drops an attribute and returns SUCCESS, that is logged without content."""
 
     def step() -> SpanExportResult:
         logging.getLogger("opentelemetry.exporter.test").error("Failed to encode key %s: %s", "input", "a prompt")
@@ -105,7 +105,7 @@ async def test_what_is_said_on_success_is_a_warning_without_values() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("bad\nspan"), KeyError("x"), SystemExit(3), KeyboardInterrupt()])
 async def test_an_exporter_that_raises_refuses(error: BaseException) -> None:
-    """One span may be to blame: the reason is the exception's text, on one line."""
+    """One span may be at fault: the reason is the text of the exception, on one line."""
     answer = await answer_to(error)
     assert isinstance(answer, Refused)
     assert type(error).__name__ in answer.reason
@@ -114,20 +114,20 @@ async def test_an_exporter_that_raises_refuses(error: BaseException) -> None:
 
 @pytest.mark.parametrize("error", [ConnectionResetError("reset"), TimeoutError("slow"), OSError(28, "No space left")])
 async def test_an_exporter_whose_surroundings_fail_is_tried_again(error: OSError) -> None:
-    """No span is to blame for a connection or a disk."""
+    """A broken connection or disk is no fault of a span."""
     assert isinstance(await answer_to(error), Retry)
 
 
 @pytest.mark.parametrize("result", [None, True, 0, "SUCCESS"])
 async def test_an_exporter_that_does_not_say_is_misconfigured(result: object) -> None:
-    """Without a `SpanExportResult` nothing is known of the spans: nothing moves on, nothing is dead-lettered."""
+    """Without a `SpanExportResult` the fate of the spans is unknown: nothing is recorded or dead-lettered."""
     answer = await answer_to(lambda: result)
     assert isinstance(answer, Misconfigured)
     assert "SpanExportResult" in answer.reason
 
 
 async def test_two_exports_never_run_at_once() -> None:
-    """Batches sent at the same time go one after another, on one thread that is the destination's own."""
+    """Batches that are sent at the same time go one after another, on one thread of the destination."""
     exporter = ScriptedExporter()
     destination = ExporterDestination("turns", exporter)
     answers = await asyncio.gather(*(destination.send(batch_of((make_span(n),))) for n in range(1, 21)))
@@ -138,11 +138,11 @@ async def test_two_exports_never_run_at_once() -> None:
 
 
 async def test_a_batch_after_one_that_hangs_waits_and_never_runs_beside_it() -> None:
-    """A hanging export is `Retry` after the deadline; another batch waits for it, then has its own turn."""
+    """A hanging export is `Retry` after the deadline; another batch waits for it first."""
     release = threading.Event()
     exporter = ScriptedExporter(waits_for(release))
     destination = ExporterDestination("slow", exporter, deadline_s=0.05)
-    assert await destination.send(BATCH) == Retry("the exporter did not answer in 0.05 s")
+    assert await destination.send(BATCH) == Retry("the exporter did not return in 0.05 s")
     assert isinstance(await destination.send(OTHER), Retry)
     assert exporter.calls == [BATCH.spans]
     release.set()
@@ -153,7 +153,7 @@ async def test_a_batch_after_one_that_hangs_waits_and_never_runs_beside_it() -> 
 
 
 async def test_the_late_answer_counts_for_the_same_batch() -> None:
-    """An exporter slower than the deadline gets through, and the batch is not sent twice."""
+    """An exporter slower than the deadline delivers, and the batch is not sent twice."""
     release = threading.Event()
     exporter = ScriptedExporter(waits_for(release))
     destination = ExporterDestination("slow", exporter, deadline_s=0.05)
@@ -165,7 +165,7 @@ async def test_the_late_answer_counts_for_the_same_batch() -> None:
 
 
 async def test_a_cancelled_send_leaves_its_export_the_running_one() -> None:
-    """Cancelling (a stop, a time-out outside) does not start a second export either."""
+    """A cancelled `send` (a stop, an outer timeout) does not start a second export either."""
     release = threading.Event()
     begun = threading.Event()
 
@@ -187,7 +187,7 @@ async def test_a_cancelled_send_leaves_its_export_the_running_one() -> None:
 
 
 async def test_closing_flushes_and_shuts_down_once() -> None:
-    """The exporter is ended on its thread, once, whatever its methods do."""
+    """The exporter is shut down once, on its thread, whatever its methods do."""
     exporter = ScriptedExporter()
     destination = ExporterDestination("once", exporter)
     await destination.aclose()
@@ -202,14 +202,14 @@ async def test_closing_flushes_and_shuts_down_once() -> None:
 
 
 async def test_an_exporter_that_is_somebody_elses_is_only_flushed() -> None:
-    """``shut_down=False``: its owner goes on using it."""
+    """With ``shut_down=False`` its owner can still use it."""
     exporter = ScriptedExporter()
     await ExporterDestination("lent", exporter, shut_down=False).aclose()
     assert (exporter.flushed, exporter.shut_down) == (1, 0)
 
 
 async def test_exports_are_not_traced_themselves() -> None:
-    """In an instrumented application, the exporter's own requests must not make spans."""
+    """In an instrumented application, requests of the exporter create no spans."""
     seen: list[object] = []
 
     def step() -> SpanExportResult:
@@ -221,7 +221,7 @@ async def test_exports_are_not_traced_themselves() -> None:
 
 
 async def test_a_reason_never_holds_a_secret_nor_a_page() -> None:
-    """What a server repeats of the key is masked, and a web page is cut to a line."""
+    """A key that a server repeats is masked, and a web page is cut to a line."""
     exporter = ScriptedExporter(fails_saying("key canary-4711 is unknown " + "x" * 5000))
     destination = ExporterDestination("masked", exporter, secrets=["canary-4711"])
     answer = await destination.send(BATCH)

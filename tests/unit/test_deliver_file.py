@@ -1,4 +1,4 @@
-"""The OTLP JSON file: whole lines, on the disk before they are answered for, private, and repaired after a crash."""
+"""The OTLP JSON file has whole lines, on disk before they count as delivered; it is private, and repaired after a crash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def names(path: Path) -> list[list[str]]:
-    """The span names of each line."""
+    """Return the span names of each line."""
     return [
         [span["name"] for scope in json.loads(line)["resourceSpans"][0]["scopeSpans"] for span in scope["spans"]]
         for line in path.read_text().splitlines()
@@ -41,7 +41,7 @@ async def write(path: Path, number: int) -> None:
 
 
 async def test_each_batch_is_a_line_and_what_is_there_stays(path: Path) -> None:
-    """Appending over two runs: one TracesData a line, every line ended."""
+    """Two runs append: one TracesData a line, and every line is ended."""
     await write(path, 1)
     await write(path, 2)
     assert names(path) == [["span 1"], ["span 2"]]
@@ -49,7 +49,7 @@ async def test_each_batch_is_a_line_and_what_is_there_stays(path: Path) -> None:
 
 
 async def test_the_file_is_made_for_its_owner_alone(path: Path) -> None:
-    """Prompts are in it; the mode of a file that is there stays as somebody set it."""
+    """A new file is private, because it contains prompts; an existing file keeps its mode."""
     await write(path, 1)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.chmod(0o640)
@@ -82,7 +82,7 @@ async def test_a_batch_is_synced_before_it_is_delivered(path: Path, monkeypatch:
     ],
 )
 async def test_a_torn_last_line_is_cut_off(path: Path, left: bytes, kept: bytes) -> None:
-    """After a crash the file holds whole lines again; nothing that was whole is lost."""
+    """After a crash the file has whole lines again, and no whole line is lost."""
     path.write_bytes(left)
     await write(path, 1)
     assert path.read_bytes().startswith(kept + b'{"resourceSpans"')
@@ -94,7 +94,7 @@ async def test_a_torn_last_line_is_cut_off(path: Path, left: bytes, kept: bytes)
 async def test_a_disk_that_refuses_stops_the_lane_and_leaves_whole_lines(
     path: Path, monkeypatch: pytest.MonkeyPatch, code: int, call: str
 ) -> None:
-    """The message names the path and what to do; half a line is taken back; with room again it goes on."""
+    """The message names the path and what to do; half a line is removed; with room again, writing resumes."""
     await write(path, 1)
     destination = OtlpFileDestination("file", path)
     real = os.write
@@ -119,7 +119,7 @@ async def test_a_disk_that_refuses_stops_the_lane_and_leaves_whole_lines(
 
 
 async def test_a_file_that_was_moved_away_is_made_anew(path: Path) -> None:
-    """Log rotation: the next batch goes to the path, not into the file that was renamed or removed."""
+    """After log rotation the next batch goes to the path, not into the file that was renamed or removed."""
     destination = OtlpFileDestination("file", path)
     await destination.send(BATCH)
     path.rename(path.with_suffix(".1"))
@@ -132,7 +132,7 @@ async def test_a_file_that_was_moved_away_is_made_anew(path: Path) -> None:
 
 
 async def test_a_file_is_opened_at_the_first_batch(path: Path) -> None:
-    """A destination that gets no batch makes no file, and leaves one that is there as it is."""
+    """A destination without a batch creates no file and does not change an existing one."""
     path.write_bytes(b'{"torn')
     for target in (path, path.with_suffix(".new")):
         await OtlpFileDestination("file", target).aclose()
@@ -141,7 +141,7 @@ async def test_a_file_is_opened_at_the_first_batch(path: Path) -> None:
 
 
 def test_a_path_that_can_never_be_written_is_a_configuration_error(tmp_path: Path) -> None:
-    """No directory, or a directory itself: said at once, with the path."""
+    """A missing directory, or a path that is one, is an error at once, with the path."""
     with pytest.raises(ConfigurationError, match="no directory"):
         open_destination(f"otlp-file:{tmp_path}/missing/spans.jsonl")
     with pytest.raises(ConfigurationError, match="is a directory"):
@@ -149,7 +149,7 @@ def test_a_path_that_can_never_be_written_is_a_configuration_error(tmp_path: Pat
 
 
 async def test_a_named_pipe_is_written_to_and_waited_for(path: Path) -> None:
-    """Without a reader it is `Retry`, in time; with one the same batch arrives, once."""
+    """Without a reader it is `Retry`, in time; with a reader the same batch arrives once."""
     os.mkfifo(path)
     destination = OtlpFileDestination("pipe", path, deadline_s=0.05)
     assert isinstance(await destination.send(BATCH), Retry)
@@ -170,7 +170,7 @@ async def test_a_named_pipe_is_written_to_and_waited_for(path: Path) -> None:
 
 
 async def test_dev_null_and_stdout_work(capfd: pytest.CaptureFixture[str]) -> None:
-    """What is not a regular file is neither cut nor synced."""
+    """Only a regular file is truncated or synced."""
     for where in ("/dev/null", "/dev/stdout"):
         destination = open_destination(f"otlp-file:{where}")
         assert await destination.send(BATCH) == Delivered()
@@ -179,7 +179,7 @@ async def test_dev_null_and_stdout_work(capfd: pytest.CaptureFixture[str]) -> No
 
 
 async def test_a_home_directory_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``otlp-file:~/x`` comes from a shell that does not expand it there."""
+    """``otlp-file:~/x`` is expanded, because a shell does not expand it there."""
     monkeypatch.setenv("HOME", str(tmp_path))
     destination = open_destination("otlp-file:~/spans.jsonl")
     assert await destination.send(BATCH) == Delivered()

@@ -1,4 +1,4 @@
-"""What a caller hands in: functions and processors, what they raise, how long they take, and what they are called."""
+"""Objects of a program as destinations: functions, processors and others, their exceptions, deadlines and names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,15 @@ from netra_otel_bridge.core.model.outcome import (
     Retry,
     SpanBatch,
 )
-from netra_otel_bridge.deliver import Answer, Destination, ExporterDestination, Named, Sender, batch_of, own_destination
+from netra_otel_bridge.deliver import (
+    Answer,
+    Destination,
+    ExporterDestination,
+    Named,
+    Sender,
+    batch_of,
+    destination_from,
+)
 from netra_otel_bridge.deliver.adapters.callback import CallbackDestination
 from netra_otel_bridge.deliver.adapters.processor import ProcessorDestination
 from tests.support.batches import whole
@@ -52,7 +60,7 @@ Spans = Sequence[ReadableSpan]
 
 
 class Processor(SpanProcessor):
-    """Records what it is called with; ``poison`` spans raise, and the flush answers what the script says."""
+    """Records its calls; ``poison`` spans raise, and the flush returns what the script says."""
 
     def __init__(self, poison: Callable[[ReadableSpan], BaseException | None] = lambda _: None, *flushes: Any) -> None:
         self.ended: list[ReadableSpan] = []
@@ -89,7 +97,7 @@ async def answer_to(callback: Any, deadline_s: float = 1.0) -> Outcome:
 
 
 async def test_a_plain_function_is_called_on_a_thread_of_its_own() -> None:
-    """It gets the spans of the batch, is not traced, and whatever it returns they are delivered."""
+    """It receives the spans of the batch, is not traced, and they are delivered whatever it returns."""
     seen: list[tuple[Spans, int, object]] = []
 
     def take(spans: Spans) -> bool:
@@ -104,7 +112,7 @@ async def test_a_plain_function_is_called_on_a_thread_of_its_own() -> None:
 
 
 class Awaited:
-    """An object that is called, and awaited."""
+    """A callable object whose result is awaited."""
 
     async def __call__(self, spans: Spans) -> None:
         assert threading.current_thread() is threading.main_thread()
@@ -113,7 +121,7 @@ class Awaited:
 
 
 async def test_an_async_function_is_awaited_in_the_loop() -> None:
-    """So is an object whose call is ``async``, and what a plain function gives to be awaited."""
+    """An object with an ``async`` call is awaited, and so is an awaitable that a plain function returns."""
     awaited = Awaited()
     assert await answer_to(awaited) == Delivered()
     assert awaited.spans is BATCH.spans
@@ -124,7 +132,7 @@ async def test_an_async_function_is_awaited_in_the_loop() -> None:
 
 
 async def test_a_function_is_never_called_twice_at_once() -> None:
-    """Batches that are sent at the same time take turns, in a thread and in the loop."""
+    """Batches that are sent at the same time go one after another, in a thread and in the loop."""
     at_once: list[int] = [0, 0]
 
     def plain(_: Spans) -> None:
@@ -161,13 +169,13 @@ def caused(by: BaseException) -> BaseException:
 
 RAISED: list[tuple[BaseException, Outcome]] = [
     (ValueError("not this one"), Refused("WHO raised ValueError: not this one")),
-    (SystemExit(3), Refused("WHO raised SystemExit: 3")),
+    (SystemExit(3), Refused("WHO raised SystemExit: 3", "defect")),
     (ConnectionRefusedError("no"), Retry("ConnectionRefusedError: no")),
     (TimeoutError("slow"), Retry("TimeoutError: slow")),
     (grpc.RpcError("gone"), Retry("RpcError: gone")),
     (caused(OSError("down")), Retry("OSError: down")),
     (ssl.SSLError("CERTIFICATE_VERIFY_FAILED"), Misconfigured("SSLError: ('CERTIFICATE_VERIFY_FAILED',)")),
-    (BrokenPipeError(), Misconfigured("whoever read what WHO writes has gone away")),
+    (BrokenPipeError(), Misconfigured("the reader of what WHO writes has gone away")),
     (DestinationUnavailable("full", hint="wait"), Retry("full (wait)")),
     (DestinationMisconfigured("wrong topic"), Misconfigured("wrong topic")),
     (DestinationUnauthorized("no token"), Misconfigured("no token", unauthorized=True)),
@@ -176,7 +184,7 @@ RAISED: list[tuple[BaseException, Outcome]] = [
 
 @pytest.mark.parametrize(("error", "outcome"), RAISED, ids=[type(error).__name__ for error, _ in RAISED])
 async def test_what_is_raised_says_what_follows(error: BaseException, outcome: Outcome) -> None:
-    """The same for a plain function, an async one and a processor: wait, stop, or look for the span to blame."""
+    """A plain function, an async one and a processor alike: wait, stop, or look for the span at fault."""
 
     def plain(_: Spans) -> None:
         raise error
@@ -193,7 +201,7 @@ async def test_what_is_raised_says_what_follows(error: BaseException, outcome: O
     assert await answer_to(plain) == told("the callback")
     assert await answer_to(awaited) == told("the callback")
     for send in (plain, awaited):
-        own = own_destination(SimpleNamespace(name="mine", send=send, aclose=send))
+        own = destination_from(SimpleNamespace(name="mine", send=send, aclose=send))
         assert await own.send(BATCH) == told("its send")
         await own.aclose()
     processing = ProcessorDestination("test", Processor(lambda _: error))
@@ -202,7 +210,7 @@ async def test_what_is_raised_says_what_follows(error: BaseException, outcome: O
 
 
 async def test_a_destination_of_ones_own_answers_for_itself() -> None:
-    """Its name and its outcomes are kept; no outcome is a mistake, and an error of the bridge goes through."""
+    """Its name and its outcomes are kept; anything but an outcome is an error, and an error of the bridge is raised."""
     answers: list[Any] = [Delivered("slow"), Retry("later"), None, True, StateNotWritten("disk full")]
 
     async def send(batch: SpanBatch) -> Any:
@@ -212,7 +220,7 @@ async def test_a_destination_of_ones_own_answers_for_itself() -> None:
             raise answers.pop(0)
         return answers.pop(0)
 
-    own = own_destination(SimpleNamespace(name="mine", send=send, aclose=None.__class__))
+    own = destination_from(SimpleNamespace(name="mine", send=send, aclose=None.__class__))
     assert own.name == "mine"
     assert await own.send(BATCH) == Delivered("slow")
     assert await own.send(BATCH) == Retry("later")
@@ -223,15 +231,15 @@ async def test_a_destination_of_ones_own_answers_for_itself() -> None:
 
 
 async def test_an_exporters_own_method_is_no_callback() -> None:
-    """One that returns FAILURE would lose spans: it is refused, and SUCCESS is as good as anything."""
+    """A function that returns FAILURE would lose spans, so it is misconfigured; SUCCESS counts like any other value."""
     assert await answer_to(lambda _: SpanExportResult.SUCCESS) == Delivered()
     outcome = await answer_to(lambda _: SpanExportResult.FAILURE)
     assert isinstance(outcome, Misconfigured)
-    assert "hand in the exporter itself" in outcome.reason
+    assert "pass the exporter itself" in outcome.reason
 
 
 async def test_a_slow_function_is_waited_for_and_not_called_again() -> None:
-    """After the deadline the answer is "not now"; the same batch then takes the answer of the call that still runs."""
+    """After the deadline it is `Retry`; the same batch then gets the answer of the call that still runs."""
     go_on, calls = threading.Event(), []
 
     def slow(spans: Spans) -> None:
@@ -248,7 +256,7 @@ async def test_a_slow_function_is_waited_for_and_not_called_again() -> None:
 
 
 async def test_a_slow_async_function_is_cancelled() -> None:
-    """After the deadline it is cancelled, and the batch comes again; a time-out of its own is its own."""
+    """After the deadline it is cancelled and the batch is sent again; a timeout of its own is its own exception."""
     ends = []
 
     async def slow(_: Spans) -> None:
@@ -262,7 +270,7 @@ async def test_a_slow_async_function_is_cancelled() -> None:
 
 
 async def test_who_cancels_is_told_apart() -> None:
-    """A function that ends as cancelled by itself is tried again; cancelling the bridge cancels the function."""
+    """A function that cancels itself is tried again; cancelling the bridge cancels the function."""
     begun = asyncio.Event()
 
     async def cancels_itself(_: Spans) -> None:
@@ -281,7 +289,7 @@ async def test_who_cancels_is_told_apart() -> None:
 
 
 async def test_what_cancels_the_task_it_runs_in_cancels_itself_alone() -> None:
-    """Of a function and of a destination the batch comes again; who called them is not cancelled."""
+    """The batch of a function or destination is sent again, and their caller is not cancelled."""
 
     async def cancels_its_task(_: object) -> None:
         task = asyncio.current_task()
@@ -289,7 +297,7 @@ async def test_what_cancels_the_task_it_runs_in_cancels_itself_alone() -> None:
         task.cancel()
         await asyncio.sleep(1)
 
-    own = own_destination(
+    own = destination_from(
         cast(Destination, SimpleNamespace(name="own", send=cancels_its_task, aclose=cancels_its_task))
     )
     assert await answer_to(cancels_its_task) == Retry("the callback was cancelled")
@@ -297,7 +305,7 @@ async def test_what_cancels_the_task_it_runs_in_cancels_itself_alone() -> None:
 
 
 async def test_what_others_say_is_one_printable_line() -> None:
-    """Whether raised or returned: no escape sequence, no text that runs backwards."""
+    """A raised or returned text contains no escape sequence and no bidi mark."""
     nasty = "\x1b]0;owned\x07\x1b[2J\nok \u202edesrever"
     plain = r"\x1b]0;owned\x07\x1b[2J ok \u202edesrever"
 
@@ -311,11 +319,11 @@ async def test_what_others_say_is_one_printable_line() -> None:
             return fails(self.answer)(()) if isinstance(self.answer, Exception) else self.answer
 
         async def aclose(self) -> None:
-            """Nothing is held."""
+            """There is nothing to release."""
 
-    assert await own_destination(Says(Refused(nasty))).send(BATCH) == Refused(plain)
-    assert await own_destination(Says(Delivered(nasty))).send(BATCH) == Delivered(plain)
-    assert await own_destination(Says(DestinationUnauthorized(nasty))).send(BATCH) == Misconfigured(plain, True)
+    assert await destination_from(Says(Refused(nasty))).send(BATCH) == Refused(plain)
+    assert await destination_from(Says(Delivered(nasty))).send(BATCH) == Delivered(plain)
+    assert await destination_from(Says(DestinationUnauthorized(nasty))).send(BATCH) == Misconfigured(plain, True)
     assert await answer_to(fails(ValueError(nasty))) == Refused(f"the callback raised ValueError: {plain}")
     exporter = ExporterDestination("mine", ScriptedExporter(ValueError(nasty)))
     assert await exporter.send(BATCH) == Refused(f"the exporter raised ValueError: {plain}")
@@ -323,7 +331,7 @@ async def test_what_others_say_is_one_printable_line() -> None:
 
 
 async def test_a_processor_gets_each_span_and_is_flushed() -> None:
-    """On one thread that is not the loop's, and is not shut down afterwards."""
+    """It runs on one thread that is not that of the loop, and is not shut down afterwards."""
     processor = Processor()
     destination = ProcessorDestination("test", processor)
     assert [await destination.send(batch) for batch in (BATCH, OTHER)] == [Delivered()] * 2
@@ -335,7 +343,7 @@ async def test_a_processor_gets_each_span_and_is_flushed() -> None:
 
 
 async def test_a_flush_that_fails_is_done_again_alone() -> None:
-    """Whether it answers False or raises: no span goes to ``on_end`` twice."""
+    """If the flush returns False or raises, no span goes to ``on_end`` twice."""
     processor = Processor(lambda _: None, False, ConnectionError("down"), ValueError("odd"))
     destination = ProcessorDestination("test", processor)
     answers = [await destination.send(BATCH) for _ in range(4)]
@@ -346,11 +354,11 @@ async def test_a_flush_that_fails_is_done_again_alone() -> None:
 
 
 async def test_the_sdks_own_processors_are_destinations() -> None:
-    """What is delivered has left a BatchSpanProcessor for its exporter; one that is shut down delivers nothing."""
+    """A delivered span has reached the exporter of a BatchSpanProcessor; one that is shut down delivers nothing."""
     for processor_of in (BatchSpanProcessor, SimpleSpanProcessor):
         memory = InMemorySpanExporter()
         processor: SpanProcessor = processor_of(memory)
-        destination = own_destination(processor)
+        destination = destination_from(processor)
         assert await destination.send(BATCH) == Delivered()
         assert memory.get_finished_spans() == BATCH.spans
         processor.shutdown()
@@ -358,7 +366,7 @@ async def test_the_sdks_own_processors_are_destinations() -> None:
         several = SynchronousMultiSpanProcessor()
         several.add_span_processor(processor)
         for ended in (processor, several):
-            destination = own_destination(ended)
+            destination = destination_from(ended)
             assert await destination.send(BATCH) == Misconfigured("the processor is shut down")
             await destination.aclose()
 
@@ -366,7 +374,7 @@ async def test_the_sdks_own_processors_are_destinations() -> None:
 @pytest.mark.parametrize("room", [1, 7, 100, 2048])
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_no_queue_overflows(room: int, wrapped: bool) -> None:
-    """A ``BatchSpanProcessor`` with any room, alone or among others, hands all spans of a large batch on."""
+    """A ``BatchSpanProcessor`` with a queue of any size, alone or among others, passes on all spans of a large batch."""
     memory = InMemorySpanExporter()
     processor: Any = BatchSpanProcessor(memory, max_queue_size=room, max_export_batch_size=room)
     if wrapped:
@@ -374,7 +382,7 @@ async def test_no_queue_overflows(room: int, wrapped: bool) -> None:
         several.add_span_processor(Processor())
         several.add_span_processor(processor)
         processor, inner = several, processor
-    destination = own_destination(processor)
+    destination = destination_from(processor)
     batch = batch_of(tuple(make_span(number) for number in range(500)))
     assert await destination.send(batch) == Delivered()
     assert memory.get_finished_spans() == batch.spans
@@ -383,7 +391,7 @@ async def test_no_queue_overflows(room: int, wrapped: bool) -> None:
 
 
 async def test_a_flush_between_that_fails_goes_on_behind_it() -> None:
-    """The spans that were handed over stay so; the others follow when the flush is answered."""
+    """Spans that were passed on are not repeated; the others follow when the flush has returned."""
     processor = Processor(lambda _: None, True, False, ConnectionError("down"))
     destination = ProcessorDestination("test", processor)
     batch = batch_of(tuple(make_span(number) for number in range(200)))
@@ -411,7 +419,7 @@ POISON = st.sets(st.integers(0, 29))
 @settings(max_examples=examples(30), deadline=None)
 @given(POISON, st.integers(1, 30))
 def test_a_processor_gets_each_span_once_whatever_is_poison(poison: set[int], count: int) -> None:
-    """Exactly the poisonous spans are dead, all others are delivered, and each went to ``on_end`` exactly once."""
+    """Exactly the poisonous spans are dead, all others are delivered, and each went to ``on_end`` once."""
     processor = Processor(lambda span: ValueError("poison") if span.context.span_id in poison else None)
     answer = run_sender(ProcessorDestination("test", processor), count)
     dead = {dead.span.context.span_id for dead in answer.dead}
@@ -435,7 +443,7 @@ def test_a_function_that_takes_all_or_nothing_gets_the_rest(poison: set[int], co
     async def awaited(spans: Spans) -> None:
         take(spans)
 
-    answer = run_sender(own_destination(take if plain else awaited), count)
+    answer = run_sender(destination_from(take if plain else awaited), count)
     assert {dead.span.context.span_id for dead in answer.dead} == poison & set(range(count))
     assert sorted(taken) == sorted(set(range(count)) - poison)
 
@@ -450,7 +458,7 @@ def take(spans: Spans) -> None:
 
 
 async def test_each_kind_is_told_apart_and_named() -> None:
-    """By class, or by the function, unless it is named."""
+    """The name is that of the class or the function, unless `Named` gives one."""
 
     def inner(spans: Spans) -> None:
         """Nothing."""
@@ -460,26 +468,26 @@ async def test_each_kind_is_told_apart_and_named() -> None:
         "<lambda>": lambda spans: None, "Processor": Processor(), "InMemorySpanExporter": InMemorySpanExporter(),
     }  # fmt: skip
     for name, given_ in {**named, "take ": functools.partial(functools.partial(take))}.items():
-        destination = own_destination(given_)
+        destination = destination_from(given_)
         assert destination.name == name.strip()
         kind = {"Processor": ProcessorDestination, "InMemorySpanExporter": ExporterDestination}
         assert type(destination) is kind.get(name, CallbackDestination)
         await destination.aclose()
         with pytest.raises(RuntimeError, match="closed"):
             await destination.send(BATCH)
-        assert own_destination(Named("mine", given_)).name == "mine"
+        assert destination_from(Named("mine", given_)).name == "mine"
 
 
 @pytest.mark.parametrize(
     ("given_", "match"),
     [
         (InMemorySpanExporter, "is a class"),
-        (Method(), "type Method takes no spans"),
+        (Method(), "type Method accepts no spans"),
         (7, "type int"),
-        (Named("", take), "names no destination"),
-        (Named("two\nlines", take), "names no destination"),
-        (Named("a", Named("b", take)), "has a name already"),
-        (Named("a", "otlp"), "has a name already"),
+        (Named("", take), "is not a name for a destination"),
+        (Named("two\nlines", take), "is not a name for a destination"),
+        (Named("a", Named("b", take)), "given to something that has a name"),
+        (Named("a", "otlp"), "given to something that has a name"),
         (Named("a", 7), "type int"),
         (SimpleNamespace(name="a", send=take), "has no method aclose"),
         (SimpleNamespace(name="a", send=7, aclose=take), "has no method send"),
@@ -488,13 +496,13 @@ async def test_each_kind_is_told_apart_and_named() -> None:
     ],
 )
 def test_what_takes_no_spans_is_refused(given_: Any, match: str) -> None:
-    """A class instead of its instance, and anything else, before anything is read."""
+    """A class instead of its instance, or any other object, is rejected before anything is read."""
     with pytest.raises(UsageError, match=match):
-        own_destination(given_)
+        destination_from(given_)
 
 
 def test_a_name_that_cannot_be_read_is_refused() -> None:
-    """Whatever it raises."""
+    """Any exception of the property becomes a `UsageError`."""
 
     class Nameless:
         send = aclose = take
@@ -504,12 +512,12 @@ def test_a_name_that_cannot_be_read_is_refused() -> None:
             raise RuntimeError("no name yet")
 
     with pytest.raises(UsageError, match="RuntimeError: no name yet"):
-        own_destination(cast(Destination, Nameless()))
+        destination_from(cast(Destination, Nameless()))
 
 
 @pytest.mark.parametrize("refused", [-5, 4, "1", None])
 async def test_a_partial_refusal_counts_spans_of_the_batch(refused: Any) -> None:
-    """Anything else is no answer, and says so."""
+    """Any other number is not an answer, and the reason says so."""
 
     class Own:
         name = "own"
@@ -520,18 +528,18 @@ async def test_a_partial_refusal_counts_spans_of_the_batch(refused: Any) -> None
         async def aclose(self) -> None:
             """Nothing."""
 
-    given = await own_destination(Own()).send(batch_of([make_span(number) for number in range(1, 4)]))
+    given = await destination_from(Own()).send(batch_of([make_span(number) for number in range(1, 4)]))
     assert isinstance(given, Misconfigured)
     assert "PartlyRefused" in given.reason
 
 
 async def test_causes_that_go_round_end() -> None:
-    """An exception that is, in the end, its own cause."""
+    """An exception can be its own cause in the end."""
 
     def goes_round(_: object) -> None:
         one, other = ValueError("one"), ValueError("other")
         one.__cause__, other.__cause__ = other, one
         raise one
 
-    given = await asyncio.wait_for(own_destination(goes_round).send(batch_of([make_span(1)])), 5)
+    given = await asyncio.wait_for(destination_from(goes_round).send(batch_of([make_span(1)])), 5)
     assert isinstance(given, Refused)

@@ -1,4 +1,4 @@
-"""OTLP JSON says what the stock protobuf encoder says, and has the form that the Collector reads."""
+"""OTLP JSON has the content of the stock protobuf encoder, in the form that the Collector reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECORDING = Path(__file__).parents[1] / "support" / "data" / "netra-sdk-1.2.2-sp
 
 
 def parse(line: bytes) -> TracesData:
-    """OTLP JSON through protobuf's own JSON reader, which wants ids in base64."""
+    """Read OTLP JSON with the JSON reader of protobuf, which expects ids in base64."""
 
     def ids(fields: dict[str, Any]) -> dict[str, Any]:
         hexes = {"traceId", "spanId", "parentSpanId"} & fields.keys()
@@ -35,7 +35,7 @@ def parse(line: bytes) -> TracesData:
 
 
 def comparable(message: Any) -> str:
-    """A message as text: NaN is not equal to itself, its text is."""
+    """Return a message as text, because NaN is not equal to itself and its text is."""
     return str(message)
 
 
@@ -99,12 +99,12 @@ def test_equal_resources_share_a_group_although_they_are_two_objects() -> None:
     ],
 )
 def test_values_at_the_edges(value: object, expected: dict[str, Any]) -> None:
-    """Numbers that JSON has no form for are texts; an integer beyond 64 bits is kept as text instead of lost."""
+    """Numbers that JSON cannot express are texts; an integer beyond 64 bits is kept as text."""
     assert value_json(value) == expected
 
 
 def test_lone_surrogates_are_replaced() -> None:
-    """Conversion removes them; a span built elsewhere may hold one and must not stop the file."""
+    """Conversion removes lone surrogates; a span built elsewhere may contain one and must not stop the file."""
     line = encode_line([make_span(1, name="a\ud800b", attributes={"k\udfff": "v", "t": ("x\ud800",), "ok": "😀"})])
     span = json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
     assert span["name"] == "a?b"

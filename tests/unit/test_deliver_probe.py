@@ -1,4 +1,4 @@
-"""`probe`: what a destination says to nothing, to size and to one made-up span, and what that leaves unknown."""
+"""`probe` asks a destination with no span, with size and with one made-up span, and says what remains unknown."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.errors import ConfigurationError, DestinationUnavailable
 from netra_otel_bridge.core.model.outcome import (
     Delivered,
+    Inspection,
     Outcome,
     PartlyRefused,
     Refused,
+    Retry,
     SpanBatch,
     TooLarge,
 )
@@ -35,14 +37,14 @@ from netra_otel_bridge.deliver import (
     ExporterDestination,
     ProbeResult,
     batch_of,
-    hints,
+    destination_from,
     open_destination,
-    own_destination,
     probe,
 )
+from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, http_outcome, words_outcome
 from netra_otel_bridge.deliver.batching import MIN_BYTES
-from netra_otel_bridge.deliver.otlp.encode import encode_request
-from netra_otel_bridge.deliver.probe import Sample, made_up_span, spanless_request
+from netra_otel_bridge.deliver.otlp.encode import encode_empty_request, encode_request
+from netra_otel_bridge.deliver.probe import Sample, made_up_span
 from tests.support.cutting import cutting_server
 from tests.support.exporters import ScriptedExporter, fails_saying
 from tests.support.fake_destination import (
@@ -93,7 +95,7 @@ async def probed(
 
 
 def spans(received: Received) -> list[tuple[str, int]]:
-    """The name and the start of each span of a request."""
+    """Return the name and the start of each span of a request."""
     return [
         (span.name, span.start_time_unix_nano)
         for resource in received.request.resource_spans
@@ -104,15 +106,15 @@ def spans(received: Received) -> list[tuple[str, int]]:
 
 @both
 async def test_an_otlp_server_is_asked_with_nothing_and_then_with_size(fake: FakeDestination, transport: str) -> None:
-    """It is reached, speaks OTLP, takes the credentials and a full batch; no span is sent, what is not known is said."""
+    """It is reachable, speaks OTLP, accepts the credentials and a full batch; no span is sent, and the unknown is named."""
     result = await probed(url(fake, transport))
     assert (result.ok, result.exit_code) == (True, 0)
-    assert result.said == "it takes a request of 3.5 MB without spans"
+    assert result.said == "it accepts a request of 3.5 MB without spans"
     assert "large or old spans" in result.unknown
     empty, full = fake.received
     assert empty.size_bytes == 0
     assert FULL_BYTES - 200 < full.size_bytes <= FULL_BYTES
-    assert result.took_bytes == full.size_bytes
+    assert result.took_bytes == FULL_BYTES
     assert fake.stored_ids() == []
 
 
@@ -120,7 +122,7 @@ async def test_an_otlp_server_is_asked_with_nothing_and_then_with_size(fake: Fak
     ("transport", "least_bytes", "most_bytes"), [("grpc", 984_375, 984_375), ("http", 500_000, 1_000_000)]
 )
 async def test_a_limit_is_found_and_is_no_failure(transport: str, least_bytes: int, most_bytes: int) -> None:
-    """What is named or found by halving is what the bridge will send; that is said with what becomes of spans."""
+    """The size that is named or found by halving is what the bridge will send; the line says what happens to larger spans."""
     with FakeDestination(max_message_bytes=1_000_000) as server:
         result = await probed(url(server, transport))
         assert (result.ok, result.exit_code) == (True, 0)
@@ -140,7 +142,7 @@ async def test_a_limit_is_found_and_is_no_failure(transport: str, least_bytes: i
 @pytest.mark.parametrize(
     ("decision", "code", "said"),
     [
-        (Reject(StatusCode.PERMISSION_DENIED, 403, "a firewall"), 77, "refuses the credentials: "),
+        (Reject(StatusCode.PERMISSION_DENIED, 403, "a firewall"), 77, "rejects the credentials: "),
         (Reject(StatusCode.UNIMPLEMENTED, 404, "not here"), 78, "not here"),
         (Reject(StatusCode.RESOURCE_EXHAUSTED, 429, "RATE_LIMITED"), 69, "(try again later)"),
         (Hang(), 69, ""),
@@ -149,29 +151,29 @@ async def test_a_limit_is_found_and_is_no_failure(transport: str, least_bytes: i
 async def test_a_size_that_would_hold_a_lane_is_a_failure(
     fake: FakeDestination, transport: str, decision: Decision, code: int, said: str
 ) -> None:
-    """A server that takes an empty request and nothing of a batch's size is not one to be worked with."""
+    """A server that accepts an empty request and fails for the size of a batch is a failed check."""
     fake.script(Accept(), decision)
     result = await probed(url(fake, transport), sample=DAY_OLD, timeout_s=0.5)
     assert (result.ok, result.exit_code) == (False, code)
-    assert result.said.startswith("it takes an empty request; a request of 3.5 MB without spans: ")
+    assert result.said.startswith("it accepts an empty request; a request of 3.5 MB without spans: ")
     assert said in result.said
     assert len(fake.received) == 2
 
 
 @both
 async def test_a_refusal_of_what_holds_no_span_says_nothing_of_spans(fake: FakeDestination, transport: str) -> None:
-    """Some servers want a span in each resource: it is no limit, and what it means is not known."""
+    """Some servers require a span in each resource: that is no limit, and its meaning is unknown."""
     fake.script(Accept(), Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
     result = await probed(url(fake, transport))
     assert (result.ok, result.sure, result.took_bytes) == (True, False, None)
-    assert "refuses a request of 3.5 MB without spans (" in result.said
-    assert "whether it takes spans at all" in result.unknown
+    assert "rejects a request of 3.5 MB without spans (" in result.said
+    assert "whether it accepts spans at all" in result.unknown
 
 
 async def test_what_is_compressed_is_not_easily_compressed(
     fake: FakeDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With gzip, too, the server gets something of the size that is spoken of."""
+    """With gzip the server also receives a request of about the size that is named."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
     assert (await probed(fake.http_url)).ok
     assert int(fake.received[1].headers["content-length"]) > FULL_BYTES / 2
@@ -180,10 +182,10 @@ async def test_what_is_compressed_is_not_easily_compressed(
 
 @both
 async def test_one_span_is_sent_where_that_is_wanted(fake: FakeDestination, transport: str) -> None:
-    """A new trace, the bridge's own name, the age that was asked for, and the size of a full batch."""
+    """It has a new trace, the name of the bridge, the requested age, and the size of a full batch."""
     first, second = [await probed(url(fake, transport), sample=DAY_OLD) for _ in range(2)]
     assert first.ok
-    assert first.said == "it takes a request of 3.5 MB without spans; took a span of 3.5 MB, 24 h old"
+    assert first.said == "it accepts a request of 3.5 MB without spans; accepted a span of 3.5 MB, 24 h old"
     assert first.trace_id in first.unknown
     assert [trace for trace, _ in fake.stored_ids()] == [first.trace_id, second.trace_id]
     assert first.trace_id != second.trace_id
@@ -206,7 +208,7 @@ async def test_one_span_is_sent_where_that_is_wanted(fake: FakeDestination, tran
     ],
 )
 async def test_a_span_that_is_refused_is_sent_smaller(transport: str, decision: Decision) -> None:
-    """Until one is taken; both sizes are said. Only that one is kept."""
+    """Smaller spans are sent until one is accepted; both sizes are named, and only that span is kept."""
 
     def rule(received: Received) -> Decision | None:
         return decision if spans(received) and received.size_bytes > 400_000 else None
@@ -216,7 +218,7 @@ async def test_a_span_that_is_refused_is_sent_smaller(transport: str, decision: 
         taken = [one.size_bytes for one in server.received if spans(one)]
         assert [rule(one) is None for one in server.received if spans(one)] == [False] * 4 + [True]
     assert (result.ok, result.exit_code) == (True, 0)
-    assert "took a span of 218.7 kB, 24 h old, and none of 3.5 MB (" in result.said
+    assert "accepted a span of 218.7 kB, 24 h old, and none of 3.5 MB (" in result.said
     assert result.took_bytes is not None
     assert 0 <= result.took_bytes - taken[-1] < 30
 
@@ -227,7 +229,7 @@ async def test_a_span_that_is_refused_is_sent_smaller(transport: str, decision: 
     [Reject(StatusCode.INVALID_ARGUMENT, 400, "too far in the past"), PartialSuccess(1, "too far in the past")],
 )
 async def test_a_span_that_is_refused_for_its_age(transport: str, decision: Decision) -> None:
-    """Smaller ones are refused as well, and one of now is taken: it is the age, and what is sent would be dead letters."""
+    """Smaller ones are rejected too, and one of now is accepted: the cause is the age, and real spans would be dead letters."""
 
     def rule(received: Received) -> Decision | None:
         return decision if any(start_ns < NOW_NS - HOUR_NS for _, start_ns in spans(received)) else None
@@ -237,14 +239,14 @@ async def test_a_span_that_is_refused_for_its_age(transport: str, decision: Deci
         kept = [one for one in server.received if spans(one) and rule(one) is None]
     assert (result.ok, result.exit_code) == (False, 3)
     assert "even a span of 4.1 kB, 24 h old (" in result.said
-    assert "too far in the past): it does not take spans that old, and took one of now" in result.said
+    assert "too far in the past): it does not accept spans that old, and accepted one of now" in result.said
     assert [spans(one) for one in kept] == [[("netra-otel-bridge check", NOW_NS)]]
     assert result.trace_id == kept[0].request.resource_spans[0].scope_spans[0].spans[0].trace_id.hex()
 
 
 @both
 async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) -> None:
-    """The exit code is that of a lane whose spans are refused."""
+    """The exit code is that of a lane whose spans are rejected."""
 
     def rule(received: Received) -> Decision | None:
         return Reject(StatusCode.INVALID_ARGUMENT, 400, "no tenant") if spans(received) else None
@@ -253,7 +255,7 @@ async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) 
         result = await probed(url(server, transport), sample=DAY_OLD)
         assert server.stored_ids() == []
     assert (result.ok, result.exit_code, result.trace_id) == (False, 3, None)
-    assert "no tenant): it does not take spans like these" in result.said
+    assert "no tenant): it does not accept spans like these" in result.said
     assert ("OTEL_EXPORTER_OTLP_HEADERS" in result.said) == (transport == "http")
 
 
@@ -265,7 +267,7 @@ async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) 
 async def test_an_answer_to_the_span_that_ends_the_probe(
     fake: FakeDestination, transport: str, decision: Decision, code: int
 ) -> None:
-    """It is sent once; whether it arrived where no answer came is not known."""
+    """It is sent once; without an answer it is unknown whether it arrived."""
     fake.script(Accept(), Accept(), decision)
     result = await probed(url(fake, transport), sample=DAY_OLD, answer_s=1)
     assert (result.ok, result.exit_code) == (False, code)
@@ -274,7 +276,7 @@ async def test_an_answer_to_the_span_that_ends_the_probe(
 
 
 class Picky:
-    """A destination of somebody's own that takes spans up to a size and an age, and keeps them."""
+    """A destination of a program that accepts spans up to a size and an age, and keeps them."""
 
     name = "picky"
 
@@ -290,7 +292,7 @@ class Picky:
         return self._refusal
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 @given(
@@ -302,7 +304,7 @@ class Picky:
 async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
     size_bytes: int, limit_bytes: int, oldest_ns: int, refusal: Outcome
 ) -> None:
-    """Whatever the limits: a span that is old enough and at least half as large as possible, or none of that age."""
+    """Whatever the limits, a span that is old enough and at least half as large as possible is accepted, or none of that age."""
     picky = Picky(limit_bytes, oldest_ns, refusal)
     result = await probe(picky, size_bytes, DAY_OLD)
     assert len(picky.kept) == (result.trace_id is not None)
@@ -317,8 +319,8 @@ async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
 
 @given(st.integers(1_000, 300_000))
 def test_what_is_made_up_has_the_size_that_is_asked_for(size_bytes: int) -> None:
-    """Never more, and hardly less; the request without spans has none."""
-    request, batch = spanless_request(size_bytes), made_up_span(NOW_NS, size_bytes)
+    """It is never larger and hardly smaller; the request without spans has none."""
+    request, batch = encode_empty_request(size_bytes), made_up_span(NOW_NS, size_bytes)
     assert size_bytes - 100 < len(request) <= size_bytes
     assert size_bytes - 100 < len(encode_request(batch.spans, batch.encoded)) <= batch.size_bytes <= size_bytes
     (resource,) = ExportTraceServiceRequest.FromString(request).resource_spans
@@ -327,13 +329,13 @@ def test_what_is_made_up_has_the_size_that_is_asked_for(size_bytes: int) -> None
 
 @both
 async def test_a_certificate_that_is_not_trusted(transport: str) -> None:
-    """It is said so, with the variable that makes it trusted; with it set, all is well."""
+    """The line says so and names the variable that makes it trusted; with it set, the check passes."""
     authority = trustme.CA()
     with FakeDestination(certificate=authority.issue_cert("127.0.0.1")) as server:
         result = await probed(url(server, transport))
         assert (result.ok, result.exit_code) == (False, 78)
         assert "CERTIFICATE_VERIFY_FAILED" in result.said
-        assert "OTEL_EXPORTER_OTLP_CERTIFICATE names" in result.said
+        assert "set OTEL_EXPORTER_OTLP_CERTIFICATE to" in result.said
         with authority.cert_pem.tempfile() as path, pytest.MonkeyPatch.context() as patch:
             patch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", path)
             assert (await probed(url(server, transport), sample=DAY_OLD)).ok
@@ -341,12 +343,12 @@ async def test_a_certificate_that_is_not_trusted(transport: str) -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("days", "host", "hint"), [(-1, "127.0.0.1", "renews it"), (1, "127.0.0.2", "for another host")]
+    ("days", "host", "hint"), [(-1, "127.0.0.1", "renew it"), (1, "127.0.0.2", "for another host")]
 )
 async def test_a_certificate_that_no_authority_would_mend(
     transport: str, days: int, host: str, hint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Expired, or of another host: the hint is about that."""
+    """The hint says that it has expired or is for another host."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
@@ -360,7 +362,7 @@ async def test_a_certificate_that_no_authority_would_mend(
 
 
 async def test_a_grpc_server_that_wants_a_client_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It only closes the connection; that is found out, and with a certificate all is well up to the answer."""
+    """It only closes the connection; the cause is found, and with a certificate the request is answered."""
     authority = trustme.CA()
     server_is, client_is = authority.issue_cert("127.0.0.1"), authority.issue_cert("client@example.org")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -387,7 +389,7 @@ async def test_a_grpc_server_that_wants_a_client_certificate(monkeypatch: pytest
 
 
 async def test_a_tls_server_that_only_closes_is_waited_for() -> None:
-    """A proxy with nothing behind it closes as well, after the handshake in every version: that passes."""
+    """A proxy without a server also closes, after the handshake in every version: that is `Retry`."""
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
@@ -406,7 +408,7 @@ async def test_a_tls_server_that_only_closes_is_waited_for() -> None:
 
 @both
 def test_an_authority_that_is_no_pem(transport: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It is said when the destination is made, whichever way is sent."""
+    """The error comes when the destination is created, for both transports."""
     (tmp_path / "ca.pem").write_text("not a certificate")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
     with pytest.raises(ConfigurationError, match=r"certificates for .* cannot be used"):
@@ -423,7 +425,7 @@ def test_an_authority_that_is_no_pem(transport: str, monkeypatch: pytest.MonkeyP
 async def test_headers_in_plain_text_to_another_machine_are_warned_of(
     where: str, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once, when the destination is made, without the key; without headers never."""
+    """It is logged once, when the destination is created, without the key; never without headers."""
     await open_destination(where).aclose()
     assert caplog.messages == []
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
@@ -436,7 +438,7 @@ async def test_headers_in_plain_text_to_another_machine_are_warned_of(
 @pytest.mark.parametrize(
     ("decision", "code", "said"),
     [
-        (Reject(StatusCode.UNAUTHENTICATED, 401, "no key"), 77, "refuses the credentials"),
+        (Reject(StatusCode.UNAUTHENTICATED, 401, "no key"), 77, "rejects the credentials"),
         (Reject(StatusCode.PERMISSION_DENIED, 403, "not you"), 77, "not you"),
         (Reject(StatusCode.UNIMPLEMENTED, 404, "unknown service"), 78, "unknown service"),
         (Reject(StatusCode.UNAVAILABLE, 503, "draining"), 69, "draining"),
@@ -447,7 +449,7 @@ async def test_headers_in_plain_text_to_another_machine_are_warned_of(
 async def test_what_is_wrong_is_said_with_the_exit_code_that_a_lane_would_have(
     fake: FakeDestination, transport: str, decision: Reject | Hang, code: int, said: str
 ) -> None:
-    """One line, one request, no second try."""
+    """There is one line, one request, and no second attempt."""
     fake.script(decision)
     result = await probed(url(fake, transport), timeout_s=0.3)
     assert (result.ok, result.exit_code) == (False, code)
@@ -459,14 +461,14 @@ async def test_what_is_wrong_is_said_with_the_exit_code_that_a_lane_would_have(
 
 @both
 async def test_nothing_listens(transport: str) -> None:
-    """Not reached is not available: try again later."""
+    """A server that cannot be reached is unavailable: exit code 69."""
     result = await probed(f"otlp+{transport}://127.0.0.1:9")
     assert (result.ok, result.exit_code) == (False, 69)
     assert "refused" in result.said
 
 
 async def test_a_login_page_is_not_ok(fake: FakeDestination) -> None:
-    """A web page and a redirect answer every request, also one without spans."""
+    """A web page or a redirect also answers a request without spans."""
     fake.script(Raw(200, b"<html>", {"Content-Type": "text/html"}), Raw(302, b"", {"Location": "/login"}))
     for said in ("web page", "redirect"):
         result = await probed(fake.http_url)
@@ -478,12 +480,12 @@ async def test_a_login_page_is_not_ok(fake: FakeDestination) -> None:
 async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_unknown(
     fake: FakeDestination, transport: str
 ) -> None:
-    """It answered and did not refuse the credentials; whether it takes spans cannot be told without any."""
+    """It answered and did not reject the credentials; only a span would tell whether it accepts spans."""
     fake.script(Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
     result = await probed(url(fake, transport))
     assert (result.ok, result.sure) == (True, False)
     assert "no spans" in result.said
-    assert "whether it takes spans at all" in result.unknown
+    assert "whether it accepts spans at all" in result.unknown
 
 
 @both
@@ -491,7 +493,7 @@ async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_u
 async def test_a_key_that_is_repeated_by_the_server_is_not_shown(
     fake: FakeDestination, transport: str, before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is printed passes through the same mask as every reason, whichever question is answered so."""
+    """The printed line is masked like every reason, whichever request is answered so."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
     fake.script(*[Accept()] * before, Reject(StatusCode.UNAUTHENTICATED, 401, "canary-4711 is not known"))
     result = await probed(url(fake, transport), sample=DAY_OLD)
@@ -501,7 +503,7 @@ async def test_a_key_that_is_repeated_by_the_server_is_not_shown(
 
 
 async def test_a_file_is_looked_at_and_neither_made_nor_repaired(tmp_path: Path) -> None:
-    """Probing leaves no file where there was none, and a torn end as it is; both would be mended by the first batch."""
+    """Probing creates no file and leaves a torn end alone; the first batch repairs both."""
     fresh, torn = tmp_path / "fresh.jsonl", tmp_path / "torn.jsonl"
     torn.write_bytes(b'{"resourceSp')
     for path in (fresh, torn):
@@ -513,7 +515,7 @@ async def test_a_file_is_looked_at_and_neither_made_nor_repaired(tmp_path: Path)
 
 
 async def test_a_directory_that_went_away_is_said(tmp_path: Path) -> None:
-    """A destination that was good when it was opened is looked at again."""
+    """A destination that was good when it was opened is inspected again."""
     (tmp_path / "there").mkdir()
     destination = open_destination(f"otlp-file:{tmp_path}/there/spans.jsonl")
     (tmp_path / "there").rmdir()
@@ -524,7 +526,7 @@ async def test_a_directory_that_went_away_is_said(tmp_path: Path) -> None:
 
 
 async def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
-    """A reader that waits would see it end; so whether there is one is not known, and that is no plain ok."""
+    """A waiting reader would see it end, so it is unknown whether there is one: the result is not sure."""
     os.mkfifo(tmp_path / "pipe")
     result = await probed(f"otlp-file:{tmp_path}/pipe")
     assert (result.ok, result.sure) == (True, False)
@@ -533,7 +535,7 @@ async def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="there is no /proc")
 async def test_a_place_where_no_file_can_be_made() -> None:
-    """The mode of the directory allows it, to root, and the file system does not."""
+    """The mode of the directory permits it, for root, but the file system does not."""
     result = await probed("otlp-file:/proc/x.jsonl")
     assert (result.ok, result.exit_code) == (False, 78)
 
@@ -542,7 +544,7 @@ async def test_a_place_where_no_file_can_be_made() -> None:
 async def test_a_file_is_tried_where_the_system_has_none_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unnamed: bool
 ) -> None:
-    """It is made and removed again."""
+    """The file is created and removed again."""
     if not unnamed:
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     assert (await probed(f"otlp-file:{tmp_path}/spans.jsonl")).ok
@@ -550,7 +552,7 @@ async def test_a_file_is_tried_where_the_system_has_none_without_a_name(
 
 
 async def test_success_of_an_exporter_is_no_proof() -> None:
-    """It was handed nothing and may not even have connected: that is said, and it is still in use afterwards."""
+    """It received no span and may not have connected: the line says so, and it can still be used."""
     exporter = ScriptedExporter()
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination)
@@ -564,11 +566,11 @@ async def test_success_of_an_exporter_is_no_proof() -> None:
 
 
 async def test_a_span_through_an_exporter_is_no_proof_either() -> None:
-    """It is handed over, and the trace to look for is said."""
+    """The span is passed on, and the line names the trace to look for."""
     exporter = ScriptedExporter()
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination, 10_000, DAY_OLD)
-    assert result.said == "it answers SUCCESS to a span of 10.0 kB, 24 h old, which is no proof"
+    assert result.said == "it returns SUCCESS for a span of 10.0 kB, 24 h old, which is no proof"
     assert result.trace_id is not None
     assert result.trace_id in result.unknown
     assert [len(call) for call in exporter.calls] == [0, 1]
@@ -576,7 +578,7 @@ async def test_a_span_through_an_exporter_is_no_proof_either() -> None:
 
 
 async def test_an_exporter_that_fails_with_a_span_is_found_out() -> None:
-    """What it never noticed of an empty batch it does of a span."""
+    """It fails for a span, and did not for an empty batch."""
     exporter = ScriptedExporter(SpanExportResult.SUCCESS, fails_saying("Failed to export: UNAVAILABLE"))
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination, 10_000, DAY_OLD)
@@ -585,25 +587,25 @@ async def test_an_exporter_that_fails_with_a_span_is_found_out() -> None:
 
 
 async def test_a_span_in_a_file_is_its_last_line(tmp_path: Path) -> None:
-    """Asked for, it is appended, whole; what was there stays."""
+    """The span is appended whole, and the content of the file stays."""
     path = tmp_path / "spans.jsonl"
     path.write_text("{}\n")
     result = await probed(f"otlp-file:{path}", 10_000, DAY_OLD)
-    assert result.said == "it may be written; took a span of 10.0 kB, 24 h old, as its last line"
+    assert result.said == "it may be written; accepted a span of 10.0 kB, 24 h old"
     first, last = path.read_text().splitlines()
     assert first == "{}"
     assert json.loads(last)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] == result.trace_id
 
 
 async def test_a_file_that_cannot_take_the_span_is_found_out() -> None:
-    """A full disk shows only when something is written."""
+    """A full disk is noticed only when something is written."""
     result = await probed("otlp-file:/dev/full", 10_000, DAY_OLD)
     assert (result.ok, result.exit_code) == (False, 69)
     assert "No space left" in result.said
 
 
 async def test_the_console_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing was handed over."""
+    """No span was passed on."""
     assert (await probed("console")).ok
     assert capfd.readouterr().out == ""
 
@@ -623,7 +625,7 @@ async def test_the_console_prints_nothing(capfd: pytest.CaptureFixture[str]) -> 
     ],
 )
 async def test_an_exporter_that_fails_on_nothing_says_why(step: object, ok: bool, code: int) -> None:
-    """A failure is a finding; an exception that may be about the empty batch itself is not one."""
+    """A failure is reported; an exception that an empty batch may have caused leaves the result unsure."""
 
     class Returns(ScriptedExporter):
         def export(self, spans: object) -> SpanExportResult:  # type: ignore[override]  # any answer, None included
@@ -640,11 +642,11 @@ async def test_an_exporter_that_fails_on_nothing_says_why(step: object, ok: bool
     [
         (None, False, 78, "its send returned NoneType"),
         (ConnectionRefusedError("away"), False, 69, "away"),
-        (IndexError("no spans"), True, 0, "takes no request without spans"),
+        (IndexError("no spans"), True, 0, "accepts no request without spans"),
     ],
 )
 async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, ok: bool, code: int, said: str) -> None:
-    """Whatever its ``send`` does."""
+    """The line says what its ``send`` did."""
 
     class Odd:
         name = "odd"
@@ -655,32 +657,52 @@ async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, 
             return answer  # type: ignore[return-value]
 
         async def aclose(self) -> None:
-            """Nothing to give back."""
+            """There is nothing to release."""
 
-    result = await probe(own_destination(Odd()))
+    result = await probe(destination_from(Odd()))
     assert (result.ok, result.exit_code) == (ok, code)
     assert said in result.said
 
 
 @pytest.mark.parametrize(
-    ("hint", "words"),
+    ("answer", "words"),
     [
-        (hints.of_retry("HTTP 502: bad gateway"), "it answers, and fails"),
-        (hints.of_retry("HTTP 503"), "try again later"),
-        (hints.of_retry("no connection to h:1: Connection refused"), "is it running"),
-        (hints.of_misconfigured("the exporter returned None instead of a SpanExportResult"), "its export must return"),
-        (hints.of_misconfigured("HTTP 404: not here"), "check the address"),
-        (hints.of_misconfigured("UNAVAILABLE: certificate has expired"), "is not valid now"),
-        (hints.of_refused("HTTP 422: x-mlflow-experiment-id is required"), "OTEL_EXPORTER_OTLP_HEADERS"),
+        (http_outcome(502, b"bad gateway", ""), "it answers, and fails"),
+        (http_outcome(503, b"", ""), "try again later"),
+        (grpc_outcome(StatusCode.RESOURCE_EXHAUSTED, ""), "try again later"),
+        (connection_outcome("no connection to h:1: Connection refused", connected=False), "is it running"),
+        (words_outcome("Failed to export, UNAVAILABLE"), "is it running"),
+        (http_outcome(404, b"not here", ""), "check the address"),
+        (grpc_outcome(StatusCode.UNAVAILABLE, "certificate has expired"), "is not valid now"),
+        (http_outcome(422, b"x-mlflow-experiment-id is required", ""), "OTEL_EXPORTER_OTLP_HEADERS"),
+        (http_outcome(401, b"no key", ""), "OTEL_EXPORTER_OTLP_HEADERS"),
     ],
 )
-def test_a_hint_fits_the_answer(hint: str, words: str) -> None:
-    """Who is to look where."""
-    assert words in hint
+def test_a_hint_fits_the_answer(answer: Outcome, words: str) -> None:
+    """It says who has to look where."""
+    assert not isinstance(answer, Delivered)
+    assert words in answer.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "connected", "cut"),
+    [
+        ("ServerDisconnectedError: Server disconnected", True, True),
+        ("ClientOSError: [Errno 104] Connection reset by peer", True, True),
+        ("no connection to h:1: Connection reset by peer", False, False),
+        ("UNAVAILABLE: failed to connect to all addresses; recvmsg:Connection reset by peer", True, False),
+        ("TimeoutError: ", True, False),
+    ],
+)
+def test_only_a_connection_that_was_there_is_cut(words: str, connected: bool, cut: bool) -> None:
+    """A server that cannot be reached says nothing about the size of a request."""
+    answer = connection_outcome(words, connected=connected)
+    assert isinstance(answer, Retry)
+    assert answer.cut == cut
 
 
 async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
-    """It is no failure, as batches are halved; what is taken is named, and what to set."""
+    """It is no failure, because batches are halved; the line names the accepted size, and the setting."""
     async with cutting_server(1_000_000) as (where, _):
         found = await probed(where)
     assert (found.ok, found.sure, found.exit_code) == (True, True, 0)
@@ -691,3 +713,70 @@ async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
     async with cutting_server(0) as (where, asked):
         cut = await probed(where)
     assert (cut.ok, cut.exit_code, len(asked)) == (False, 69, 20)
+
+
+class Queue:
+    """A destination of a program whose server answers requests without spans, up to a size."""
+
+    name = "queue"
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self.asked: list[int] = []
+
+    async def send(self, batch: SpanBatch) -> Outcome:
+        fits = batch.size_bytes <= self._limit_bytes
+        return Delivered() if fits else TooLarge("beyond its quota", self._limit_bytes)
+
+    async def send_empty(self, size_bytes: int) -> Outcome:
+        self.asked.append(size_bytes)
+        return Delivered() if size_bytes <= self._limit_bytes else TooLarge("beyond its quota", self._limit_bytes)
+
+    async def aclose(self) -> None:
+        """There is nothing to release."""
+
+
+class Shelf(Queue):
+    """A destination of a program that can be looked at."""
+
+    def __init__(self, found: object) -> None:
+        super().__init__(FULL_BYTES)
+        self._found = found
+
+    async def inspect(self) -> Inspection:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found  # type: ignore[return-value]
+
+
+async def test_a_destination_of_a_program_that_answers_empty_requests_is_asked_as_otlp_is() -> None:
+    """Its largest request is found, and with a span its answer counts."""
+    given = Queue(1_000_000)
+    destination = destination_from(given)
+    result = await probe(destination)
+    assert (result.ok, result.exit_code, result.took_bytes) == (True, 0, 1_000_000 - 1_000_000 // 64)
+    assert given.asked == [0, 3_500_000, 1_000_000 - 1_000_000 // 64]
+    assert "it accepts a request of 984.4 kB without spans, and none of 3.5 MB (beyond its quota)" in result.said
+    sent = await probe(destination, sample=DAY_OLD)
+    assert "; accepted a span of 984.4 kB, 24 h old" in sent.said
+    assert "no proof" not in sent.said
+
+
+@pytest.mark.parametrize(
+    ("found", "ok", "sure", "code", "said"),
+    [
+        (Inspection("it has room", "for how long"), True, True, 0, "it has room"),
+        (Inspection("it is locked", sure=False), True, False, 0, "it is locked"),
+        (DestinationUnavailable("it is full", hint="make room"), False, True, 69, "it is full (make room)"),
+        (ValueError("odd"), False, True, 78, "its inspect raised ValueError: odd"),
+        (None, False, True, 78, "its inspect returned NoneType; return an Inspection"),
+    ],
+)
+async def test_a_destination_of_a_program_that_can_be_inspected_is_not_sent_to(
+    found: object, ok: bool, sure: bool, code: int, said: str
+) -> None:
+    """What it finds is shown; a failure has the exit code of its error."""
+    shelf = Shelf(found)
+    result = await probe(destination_from(shelf))
+    assert (result.ok, result.sure, result.exit_code, result.said) == (ok, sure, code, said)
+    assert shelf.asked == []

@@ -1,4 +1,4 @@
-"""A span that is too large: its longest texts are shortened as far as is needed, everything else stays, and it is said."""
+"""The longest texts of a span that is too large are shortened as far as necessary and noted; all else stays."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, Status, StatusCode
+from opentelemetry.trace import Link, Status
+from opentelemetry.trace import StatusCode as SpanStatus
 
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.clock import Backoff
@@ -21,6 +23,7 @@ from netra_otel_bridge.core.model.outcome import (
     TooLarge,
 )
 from netra_otel_bridge.deliver import Answer, Sender, encode_span
+from netra_otel_bridge.deliver.answers import grpc_outcome
 from netra_otel_bridge.deliver.trim import KEEP_BYTES, trim
 from tests.support.batches import whole
 from tests.support.compare import sent_by_id
@@ -40,7 +43,7 @@ contents = st.recursive(
 
 
 def untrimmed(span: ReadableSpan) -> dict[str, Any]:
-    """Everything of a span that trimming may not touch; of values, their types and number alone."""
+    """Return everything of a span that trimming must not change; of values, only their types and number."""
     (normal,) = sent_by_id([span]).values()
     attributes = {key: shape(value) for key, value in normal.pop("attributes").items() if key != NOTES}
     events = [(time, name, shape(values), dropped) for time, name, values, dropped in normal.pop("events")]
@@ -70,7 +73,7 @@ def shape(value: Any) -> Any:
 def test_only_long_values_lose_anything_and_enough_of_it(
     whole: ReadableSpan, attributes: dict[str, Any], said: Any, excess: int
 ) -> None:
-    """As much is saved as was asked for, unless nothing is left that is long; ids, names, times and types are the same."""
+    """It saves as much as requested, unless no long text is left; ids, names, times and types stay the same."""
     attributes = {key: value for key, value in attributes.items() if key != NOTES}
     whole = make_span(
         whole.context.span_id,
@@ -80,7 +83,7 @@ def test_only_long_values_lose_anything_and_enough_of_it(
         links=whole.links,
         start_ns=whole.start_time or 0,
         end_ns=whole.end_time,
-        status=Status(StatusCode.ERROR, "y" * (excess % 3000)),
+        status=Status(SpanStatus.ERROR, "y" * (excess % 3000)),
         resource=whole.resource,
         scope=whole.scope if hasattr(whole, "scope") else whole.instrumentation_scope,
     )
@@ -118,7 +121,7 @@ def lengths(value: Any) -> list[int]:
 
 
 def test_the_longest_is_cut_first_and_named() -> None:
-    """A prompt goes before a short answer does; what is cut ends with an ellipsis and stands in the notes."""
+    """A prompt is cut before a short answer; a cut text ends with an ellipsis and is named in the notes."""
     span = make_span(1, attributes={"input": "i" * 50_000, "output": "o" * 9_000, "n": 7, NOTES: ("kind_unknown",)})
     trimmed = trim(span, 30_000)
     assert trimmed is not None
@@ -131,14 +134,14 @@ def test_the_longest_is_cut_first_and_named() -> None:
 
 
 def test_texts_everywhere_are_cut_and_named_by_where_they_are() -> None:
-    """In lists and maps, events, links and the status message: everything but ids, names and keys."""
+    """Texts are cut in lists, maps, events, links and the status message: everywhere but in ids, names and keys."""
     big = "x" * 20_000
     span = make_span(
         1,
         attributes={"list": ("short", big), "map": {"deep": {"er": big}}, "bytes": b"b" * 20_000},
         events=[Event("message", {"content": big}, 1)],
         links=[Link(context(1, 2), {"why": big})],
-        status=Status(StatusCode.ERROR, big),
+        status=Status(SpanStatus.ERROR, big),
     )
     trimmed = trim(span, 110_000)
     assert trimmed is not None
@@ -151,7 +154,7 @@ def test_texts_everywhere_are_cut_and_named_by_where_they_are() -> None:
 
 
 def test_a_text_is_cut_between_characters() -> None:
-    """What is left is valid text, although the limit lies within a character."""
+    """The rest is valid text, although the limit is within a character."""
     for excess in range(1, 9):
         trimmed = trim(make_span(1, attributes={"input": "😀" * 5_000}), 15_000 + excess)
         assert trimmed is not None
@@ -160,12 +163,12 @@ def test_a_text_is_cut_between_characters() -> None:
 
 
 def test_nothing_long_is_left_to_cut() -> None:
-    """Ten thousand short attributes are not made useless: the span is not trimmed at all."""
+    """A span with ten thousand short attributes is not trimmed, because that would only make them useless."""
     assert trim(make_span(1, attributes={f"key {n}": "x" * 200 for n in range(10_000)}), 1_000_000) is None
 
 
 def test_notes_stay_few_and_are_never_doubled() -> None:
-    """Many long texts do not make a long list, nor does trimming twice, nor is another's value under this key lost."""
+    """The list of notes stays short for many texts and after trimming twice, and a foreign value under its key is kept."""
     span = make_span(1, attributes={NOTES: "not ours", **{f"{n} {'k' * 90}": "x" * (9_000 + n) for n in range(90)}})
     once = trim(span, 400_000)
     assert once is not None
@@ -178,7 +181,7 @@ def test_notes_stay_few_and_are_never_doubled() -> None:
 
 
 def test_notes_are_not_content() -> None:
-    """What was noted before is neither cut nor a reason to trim."""
+    """Earlier notes are neither cut nor a reason to trim."""
     long = "unreadable:" + "x" * 5_000
     trimmed = trim(make_span(1, attributes={NOTES: (long,), "input": "x" * 9_000}), 6_000)
     assert trimmed is not None
@@ -187,11 +190,11 @@ def test_notes_are_not_content() -> None:
 
 
 class Limited:
-    """A destination that takes requests up to a size, and says what is given about larger ones."""
+    """A destination that accepts requests up to a size and answers larger ones as given."""
 
     name = "limited"
 
-    def __init__(self, limit_bytes: int, said: Callable[[int], str], refuses: bool = False) -> None:
+    def __init__(self, limit_bytes: int, said: Callable[[int], Outcome], refuses: bool = False) -> None:
         self._limit_bytes = limit_bytes
         self._said = said
         self._refuses = refuses
@@ -201,14 +204,14 @@ class Limited:
     async def send(self, batch: SpanBatch) -> Outcome:
         self.requests.append(batch.size_bytes)
         if batch.size_bytes > self._limit_bytes:
-            return TooLarge(self._said(batch.size_bytes))
+            return self._said(batch.size_bytes)
         if self._refuses:
             return Refused("and poisoned")
         self.stored += batch.spans
         return Delivered()
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 async def sent_to(limited: Limited, span: ReadableSpan) -> Answer[None]:
@@ -221,19 +224,27 @@ async def sent_to(limited: Limited, span: ReadableSpan) -> Answer[None]:
 
 LIMIT = 4 << 20
 SAID = [
-    lambda size: f"RESOURCE_EXHAUSTED: grpc: received message larger than max ({size} vs. {LIMIT})",
-    lambda size: f"RESOURCE_EXHAUSTED: grpc: received message after decompression larger than max {LIMIT}",
-    lambda size: f"RESOURCE_EXHAUSTED: gRPC message exceeds maximum size {LIMIT}: {size}",
-    lambda size: (
-        f"OUT_OF_RANGE: Error, decoded message length too large: found {size} bytes, the limit is: {LIMIT} bytes"
+    lambda size: grpc_outcome(
+        StatusCode.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {LIMIT})"
     ),
-    lambda size: f"RATE_LIMITED: ingestion rate limit ({LIMIT} bytes) exceeded while adding {size} bytes",
+    lambda size: grpc_outcome(
+        StatusCode.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {LIMIT}"
+    ),
+    lambda size: grpc_outcome(StatusCode.RESOURCE_EXHAUSTED, f"gRPC message exceeds maximum size {LIMIT}: {size}"),
+    lambda size: grpc_outcome(
+        StatusCode.OUT_OF_RANGE,
+        f"Error, decoded message length too large: found {size} bytes, the limit is: {LIMIT} bytes",
+    ),
+    lambda size: grpc_outcome(
+        StatusCode.RESOURCE_EXHAUSTED,
+        f"RATE_LIMITED: ingestion rate limit ({LIMIT} bytes) exceeded while adding {size} bytes",
+    ),
 ]
 
 
 @pytest.mark.parametrize("said", SAID)
-async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], str]) -> None:
-    """The words of each gRPC implementation: the second request fits, and is not much smaller than it may be."""
+async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], Outcome]) -> None:
+    """For the words of each gRPC implementation, the second request fits and is hardly smaller than allowed."""
     span = make_span(1, attributes={"input": "x" * 25_000_000, "user": "u-1"})
     limited = Limited(LIMIT, said)
     answer = await sent_to(limited, span)
@@ -248,14 +259,14 @@ async def test_a_limit_that_is_named_is_met_with_one_trim(said: Callable[[int], 
 
 
 async def test_a_limit_that_is_not_named_is_found_by_halving() -> None:
-    """413 without a word: each time half, at most six times."""
+    """After a 413 without words, half is tried each time, at most six times."""
     span = make_span(1, attributes={"input": "x" * 2_000_000})
-    limited = Limited(100_000, lambda size: "HTTP 413")
+    limited = Limited(100_000, lambda size: TooLarge("HTTP 413"))
     answer = await sent_to(limited, span)
     assert answer.trimmed == 1
     assert len(limited.requests) == 6
     assert 50_000 < limited.requests[-1] <= 100_000
-    hopeless = Limited(10, lambda size: "HTTP 413")
+    hopeless = Limited(10, lambda size: TooLarge("HTTP 413"))
     answer = await sent_to(hopeless, span)
     assert len(hopeless.requests) == 7
     assert (answer.delivered, answer.trimmed) == (0, 0)
@@ -263,9 +274,9 @@ async def test_a_limit_that_is_not_named_is_found_by_halving() -> None:
 
 
 async def test_a_span_that_stays_too_large_is_dead_as_it_was() -> None:
-    """Nothing long is left: the dead letter holds the whole span, not what trimming made of it."""
+    """If no long text is left, the dead letter has the whole span, not the trimmed one."""
     span = make_span(1, attributes={"input": "x" * 9_000, **{f"key {n}": "x" * 200 for n in range(1_000)}})
-    limited = Limited(100_000, lambda size: "HTTP 413")
+    limited = Limited(100_000, lambda size: TooLarge("HTTP 413"))
     answer = await sent_to(limited, span)
     assert len(limited.requests) == 2
     assert answer.dead[0].span is span
@@ -274,8 +285,8 @@ async def test_a_span_that_stays_too_large_is_dead_as_it_was() -> None:
 
 
 async def test_a_trimmed_span_that_is_refused_for_itself_is_dead_as_it_was() -> None:
-    """Its size was not all that was wrong with it."""
+    """A span can be too large and rejected for another reason."""
     span = make_span(1, attributes={"input": "x" * 9_000})
-    answer = await sent_to(Limited(5_000, lambda size: "HTTP 413", refuses=True), span)
+    answer = await sent_to(Limited(5_000, lambda size: TooLarge("HTTP 413"), refuses=True), span)
     assert [(one.span is span, one.reason) for one in answer.dead] == [(True, "and poisoned")]
     assert answer.trimmed == 0

@@ -1,4 +1,4 @@
-"""Waiting: what a patient sender does for as long as it takes, and how a wait or a request ends when the lane stops."""
+"""A patient sender waits for as long as it takes; delays and requests end when the lane stops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CAP_S = 30.0
 
 
 class Outcomes:
-    """A destination that answers with a list, then `Delivered`; ``slow_s`` is what an answer takes."""
+    """A destination that answers with a list, then `Delivered`; an answer takes ``slow_s``."""
 
     name = "fake"
 
@@ -45,11 +45,11 @@ class Outcomes:
         return self.left.pop(0) if self.left else Delivered()
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 class Told:
-    """What a sender told its caller."""
+    """The calls that a sender made to its caller."""
 
     def __init__(self) -> None:
         self.waits: list[tuple[str, float]] = []
@@ -70,7 +70,7 @@ class Told:
 
 
 async def test_a_patient_sender_never_gives_up_and_waits_no_longer_than_the_cap() -> None:
-    """A night without a destination: the same batch again and again, each wait told, and one recovery."""
+    """If the destination is down overnight, the same batch is retried, each delay is reported, and one recovery."""
     night = Outcomes([Retry("down")] * 3000)
     told, clock, answer = Told(), FakeClock(), Answer()
     await told.sender(night, clock).send(BATCH, answer)
@@ -83,7 +83,7 @@ async def test_a_patient_sender_never_gives_up_and_waits_no_longer_than_the_cap(
 
 
 async def test_a_wait_that_is_asked_for_is_kept_up_to_the_cap() -> None:
-    """Retry-After counts where it is longer than the back-off, and an enormous one does not stop the lane for a day."""
+    """Retry-After counts if it is longer than the back-off, and a huge one does not stop the lane for a day."""
     told = Told()
     await told.sender(Outcomes([Retry("slow", 7.0), Retry("slow", 86_400.0), Retry("slow", 0.0)])).send(BATCH, Answer())
     assert [delay_s for _, delay_s in told.waits] == [7.0, CAP_S, 2.0]
@@ -91,18 +91,18 @@ async def test_a_wait_that_is_asked_for_is_kept_up_to_the_cap() -> None:
 
 @pytest.mark.parametrize("unauthorized", [False, True])
 async def test_a_misconfiguration_is_waited_for_at_the_longest_back_off(unauthorized: bool) -> None:
-    """Somebody has to mend it; nothing is dead-lettered, nothing skipped, and the wait says what to look at."""
-    fake = Outcomes([Misconfigured("no such path", unauthorized=unauthorized)] * 5 + [Retry("starting")])
+    """Someone has to fix it; nothing is dead-lettered or skipped, and the reason of the delay includes the hint."""
+    fake = Outcomes([Misconfigured("no such path", unauthorized, hint="check the address")] * 5 + [Retry("starting")])
     told, answer = Told(), Answer()
     await told.sender(fake).send(BATCH, answer)
     assert (answer.delivered, answer.dead, told.recovered) == (2, [], 1)
     assert [delay_s for _, delay_s in told.waits] == [CAP_S] * 5 + [16.0]
-    assert all(reason.startswith("no such path (") for reason, _ in told.waits[:5])
+    assert all(reason == "no such path (check the address)" for reason, _ in told.waits[:5])
     assert told.waits[5][0] == "starting"
 
 
 async def test_recovery_is_told_once_for_each_wait_that_ended_and_never_without_one() -> None:
-    """A batch that passes at once recovers nothing; an answer that is a refusal ends a wait too."""
+    """A batch that passes at once is no recovery; a rejection ends a delay too."""
     told = Told()
     sender = told.sender(Outcomes([Delivered(), Retry("a"), Retry("b"), Refused("no"), Refused("no"), Retry("c")]))
     await sender.send(BATCH, Answer())
@@ -114,7 +114,7 @@ async def test_recovery_is_told_once_for_each_wait_that_ended_and_never_without_
 
 
 async def test_a_patient_sender_still_stops_where_too_much_is_refused() -> None:
-    """Waiting does not make a destination want what it refuses."""
+    """A patient sender also stops if the destination rejects too much."""
     fake = Outcomes([Refused("no")] * 1000)
     with pytest.raises(DestinationRefuses):
         await Told().sender(fake).send(whole([make_span(n) for n in range(1, 301)]), Answer())
@@ -123,7 +123,7 @@ async def test_a_patient_sender_still_stops_where_too_much_is_refused() -> None:
 async def test_a_full_disk_is_waited_for_and_whole_lines_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that cannot be written holds its lane alone; with room again the same batch is there, once."""
+    """A file that cannot be written stops only its own lane; with room again the same batch is written once."""
     path = tmp_path / "spans.jsonl"
     destination = open_destination(f"otlp-file:{path}")
     told, answer = Told(), Answer()
@@ -147,7 +147,7 @@ async def test_a_full_disk_is_waited_for_and_whole_lines_are_written(
 
 
 async def test_a_back_off_wait_ends_at_once_when_its_task_is_cancelled() -> None:
-    """On the real clock: a stop is not held up by a wait of half a minute."""
+    """On the real clock, a stop does not wait for a delay of half a minute."""
     told = Told()
     task = asyncio.create_task(told.sender(Outcomes([Retry("down", CAP_S)] * 9), SystemClock()).send(BATCH, Answer()))
     await until(lambda: told.waits)
@@ -159,7 +159,7 @@ async def test_a_back_off_wait_ends_at_once_when_its_task_is_cancelled() -> None
 
 
 async def test_draining_takes_the_answer_of_the_request_that_is_under_way_and_asks_nothing_more() -> None:
-    """What was answered counts; the half that was still to be sent is not answered. What is sent later is not drained."""
+    """Answered items count; the half that was still to be sent does not. A later `send` is not drained."""
     fake, answer = Outcomes([Refused("one is bad"), Delivered()], slow_s=0.05), Answer()
     sender = Told().sender(fake, SystemClock())
     sending = asyncio.create_task(sender.send(BATCH, answer))
@@ -174,7 +174,7 @@ async def test_draining_takes_the_answer_of_the_request_that_is_under_way_and_as
 
 
 async def test_draining_lets_a_last_request_end_the_batch() -> None:
-    """A batch whose only request is answered in time is answered."""
+    """If its only request is answered in time, the batch is answered."""
     fake, answer = Outcomes([], slow_s=0.05), Answer()
     sender = Told().sender(fake, SystemClock())
     sending = asyncio.create_task(sender.send(BATCH, answer))
@@ -196,7 +196,7 @@ async def test_draining_lets_a_last_request_end_the_batch() -> None:
 async def test_draining_waits_no_longer_than_it_may_and_not_at_all_for_a_back_off(
     fake: Outcomes, seconds: float
 ) -> None:
-    """A destination that hangs, one that is being waited for, and one that says "wait" meanwhile hold nothing up."""
+    """No destination delays the drain: one that hangs, one in back-off, or one that answers "wait" meanwhile."""
     answer, told = Answer(), Told()
     sender = told.sender(fake, SystemClock())
     sending = asyncio.create_task(sender.send(BATCH, answer))
@@ -209,7 +209,7 @@ async def test_draining_waits_no_longer_than_it_may_and_not_at_all_for_a_back_of
 
 
 async def test_draining_a_batch_that_failed_meanwhile_raises_nothing() -> None:
-    """How the batch ended is in its task; the lane is ending anyway."""
+    """The error of the batch stays in its task, because the lane is ending anyway."""
     sender = Told().sender(Outcomes([Retry("down")]), patient=False)
     sending = asyncio.create_task(_fail())
     await sender.drain(sending, 1)

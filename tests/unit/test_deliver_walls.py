@@ -1,4 +1,4 @@
-"""Code of others, from being loaded to being handed spans: whatever it does stays in its own lane."""
+"""Whatever foreign code does, from import to export, affects only its own lane."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.outcome import Delivered
 from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
-from netra_otel_bridge.deliver import batch_of, opened, sender
+from netra_otel_bridge.deliver import batch_of, open_async, sender
 from netra_otel_bridge.deliver.adapters import entry_points as stock
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support.emulator import ThreadedEmulator, running_emulator
@@ -79,7 +79,7 @@ class Threaded(ScriptedExporter):
 
 @pytest.fixture
 def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes a name of this module what ``exporter:own`` loads."""
+    """Make ``exporter:own`` load a name of this module."""
 
     def install(name: str) -> None:
         found = EntryPoint("own", name if ":" in name else f"{__name__}:{name}", stock.GROUP)
@@ -91,15 +91,15 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Exits", "cannot be set up: SystemExit: 3"),
-        ("Interrupts", "cannot be set up: KeyboardInterrupt"),
-        ("tests.support.data.exits:Exporter", "cannot be loaded: SystemExit: no licence"),
+        ("Exits", "failed to start: SystemExit: 3"),
+        ("Interrupts", "failed to start: KeyboardInterrupt"),
+        ("tests.support.data.exits:Exporter", "failed to load: SystemExit: no licence"),
     ],
 )
 async def test_an_exporter_that_ends_the_process_is_a_configuration_error(
     netra: ThreadedEmulator, entry: Callable[[str], None], name: str, words: str
 ) -> None:
-    """With its name and what it raised, from a replay and as a line of a check."""
+    """The error has its name and what it raised, in a replay and as a line of a check."""
     entry(name)
     bridge = bridge_to(netra)
     with pytest.raises(ConfigurationError, match=words):
@@ -112,12 +112,12 @@ async def test_an_exporter_that_ends_the_process_is_a_configuration_error(
 async def test_an_exporter_that_is_never_made_holds_nobody_up(
     entry: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has a deadline, the loop runs on meanwhile, and whoever waits for it may be cancelled."""
+    """It has a deadline, the loop keeps running meanwhile, and its caller can be cancelled."""
     entry("Hangs")
     begun = time.monotonic()
     with pytest.raises(ConfigurationError, match=r"'own' was not set up in 0\.1 s"):
-        await opened("exporter:own", deadline_s=0.1)
-    opening = asyncio.create_task(opened("exporter:own", deadline_s=DEADLINE_S))
+        await open_async("exporter:own", deadline_s=0.1)
+    opening = asyncio.create_task(open_async("exporter:own", deadline_s=DEADLINE_S))
     await asyncio.sleep(0.05)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -129,7 +129,7 @@ async def test_an_exporter_that_is_never_made_holds_nobody_up(
 async def test_an_exporter_is_made_where_it_exports(entry: Callable[[str], None]) -> None:
     """On one thread, which is not the loop's."""
     entry("Threaded")
-    destination = await opened("exporter:own", name="mine")
+    destination = await open_async("exporter:own", name="mine")
     assert await destination.send(batch_of((make_span(1),))) == Delivered()
     await destination.aclose()
     assert Threaded.made_on == ["export mine"] * 2
@@ -148,7 +148,7 @@ class Changes(SpanExporter):
         raise ValueError("no")
 
     def shutdown(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 def replayed(bridge: Bridge, *to: Any) -> tuple[BridgeError, ReplayReport]:

@@ -42,6 +42,7 @@ from netra_otel_bridge.emulator import FAULTS, EmulatorOptions
 from netra_otel_bridge.state import StateStore, dead_letters
 from tests.support import outputs, reference
 from tests.support.emulator import ThreadedEmulator, running_emulator
+from tests.support.waiting import DEADLINE_S
 
 ROOT, PAGES = outputs.ROOT, outputs.PAGES
 SHOWN = [one for page in PAGES for one in outputs.shown(page.read_text("utf-8"))]
@@ -187,7 +188,7 @@ def test_each_command_runs(
     try:
         if serves:
             stop_when_ready(shell)
-        stdout, stderr = shell.communicate(timeout=60)
+        stdout, stderr = shell.communicate(timeout=DEADLINE_S)
     finally:
         shell.kill()
         shell.communicate()
@@ -242,7 +243,9 @@ def test_maintenance_of_the_service_works(place: Path) -> None:
         steps = steps.replace(old, new)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("NETRA_")}
     clean["XDG_STATE_HOME"] = str(place / "root")
-    done = subprocess.run(["bash", "-e", "-c", steps], cwd=place, env=clean, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-e", "-c", steps], cwd=place, env=clean, capture_output=True, text=True, timeout=DEADLINE_S
+    )
     assert done.returncode == 0, done.stderr
     assert "4bf92f3577b34da6a3ce929d0e0e4736" in (place / INSTEAD.partition(":")[2]).read_text()
     left = {letter.destination for letter in dead_letters(place / "delivered")}
@@ -294,7 +297,7 @@ def grpc_service(place: Path) -> Iterator[str]:
         else:
             pytest.fail(f"it ended before it served: {said}")
         service.send_signal(signal.SIGTERM)
-        rest = service.communicate(timeout=60)[1]
+        rest = service.communicate(timeout=DEADLINE_S)[1]
         assert service.returncode == 0, rest
         assert [line for line in rest.splitlines() if not UNREMARKABLE.fullmatch(line)] == []
     finally:

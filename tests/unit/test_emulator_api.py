@@ -114,7 +114,7 @@ async def test_unknown_is_null_and_not_zero(client: Client) -> None:
     ],
 )
 async def test_filters(client: Client, condition: dict[str, object], expected: list[str]) -> None:
-    """Every documented field and operator selects what it says."""
+    """Every documented field and operator selects the right traces."""
     page = await client.traces(filters=[condition], sortOrder="asc")
     assert [trace["name"] for trace in page["data"]] == expected
 
@@ -133,7 +133,7 @@ async def test_filters(client: Client, condition: dict[str, object], expected: l
     ],
 )
 async def test_sort_fields_in_both_orders(client: Client, field: str, expected: list[str]) -> None:
-    """Ascending puts nulls last; descending is its exact reverse, and is the default."""
+    """Ascending order puts nulls last; descending, the default, is its exact reverse."""
     ascending = await client.traces(sortField=field, sortOrder="asc")
     assert [trace["name"] for trace in ascending["data"]] == expected
     default = await client.traces(sortField=field)
@@ -141,7 +141,7 @@ async def test_sort_fields_in_both_orders(client: Client, field: str, expected: 
 
 
 async def test_the_window_is_half_open_and_goes_by_the_first_span(client: Client) -> None:
-    """A trace is listed where it starts: at startTime it is in, at endTime it is not."""
+    """A trace that starts at startTime is listed; one that starts at endTime is not."""
     window = {"startTime": "2026-11-22T12:08:20.000Z", "endTime": "2026-11-22T12:09:20.000Z"}
     assert [trace["name"] for trace in (await client.traces(window=window))["data"]] == ["agent"]
     window = {"startTime": "2026-11-22T12:08:20.500Z", "endTime": "2026-11-22T12:09:20.001Z"}
@@ -173,13 +173,13 @@ async def test_the_window_is_half_open_and_goes_by_the_first_span(client: Client
     ],
 )
 async def test_a_request_that_makes_no_sense_is_refused(client: Client, body: object) -> None:
-    """400, with the message where the SDKs look for it."""
+    """Invalid requests get 400, with the message where the SDKs look for it."""
     answer = await client.json("POST", "/sdk/traces", json=body, status=400)
     assert answer["error"]["message"]
 
 
 async def test_spans_come_whole_and_can_be_searched(client: Client) -> None:
-    """By start; by part of a name or of a kind; nothing for a trace that is not there."""
+    """Spans are ordered by start and filtered by part of a name or kind; an unknown trace has none."""
     trace_id = f"{1:032x}"
     assert [span["name"] for span in (await client.spans(trace_id))["data"]] == ["agent", "chat"]
     assert [span["name"] for span in (await client.spans(trace_id, spanName="CHA"))["data"]] == ["chat"]
@@ -190,14 +190,14 @@ async def test_spans_come_whole_and_can_be_searched(client: Client) -> None:
 
 
 async def test_one_span(client: Client) -> None:
-    """The same item as in the list; 404 for one that is not there."""
+    """One span is the same item as in the list; an unknown one is 404."""
     listed = (await client.spans(f"{1:032x}"))["data"][1]
     assert (await client.json("GET", f"/sdk/traces/spans/{2:016x}"))["data"] == listed
     await client.json("GET", f"/sdk/traces/spans/{99:016x}", status=404)
 
 
 async def test_usage_of_a_session_and_a_tenant(client: Client) -> None:
-    """Requests are the calls that cost; sessions are those with a span in the range."""
+    """Requests count spans with a cost; sessions count those with a span in the range."""
     session = await client.json("GET", "/usage/sessions/s-1", params=EVER)
     assert session == {"data": {"session_id": "s-1", "tokenCount": 1100, "requestsCount": 1, "totalCost": 0.003}}
     tenant = await client.json("GET", "/usage/tenants/Acme", params=EVER)
@@ -212,7 +212,7 @@ async def test_usage_of_a_session_and_a_tenant(client: Client) -> None:
 
 
 async def test_usage_counts_spans_that_start_in_the_range(client: Client) -> None:
-    """A known session without use in the range has zeros and its id; an unknown one comes without its id."""
+    """A known session without usage in the range has zeros and its id; an unknown one has no id."""
     window = {"startTime": "2026-11-22T12:08:20.000Z", "endTime": "2026-11-22T12:08:20.500Z"}
     session = await client.json("GET", "/usage/sessions/s-1", params=window)
     assert session["data"] == {"session_id": "s-1", "tokenCount": 0, "requestsCount": 0, "totalCost": 0.0}
@@ -222,14 +222,14 @@ async def test_usage_counts_spans_that_start_in_the_range(client: Client) -> Non
 
 
 async def test_unknown_paths_and_methods(client: Client) -> None:
-    """404 and 405, in JSON."""
+    """Unknown paths and wrong methods get 404 and 405 in JSON."""
     for path in ("/", "/public/dashboard/query", "/sdk/traces/a/b/spans", "/sdk/models/a", "/usage/tenants/"):
         await client.json("POST", path, status=404)
     await client.json("GET", "/sdk/traces", status=405)
 
 
 async def test_the_key_guards_every_call() -> None:
-    """401 in JSON for reads, ingest and paths that do not exist; ingest takes the key as a bearer token too."""
+    """Without the key every path is 401 in JSON; ingestion accepts the key as a bearer token too."""
     async with Emulator(EmulatorOptions(port=0, api_key="s3cret")) as emulator:
         async with Client(emulator.url, {"x-api-key": "wrong"}) as client:
             for method, path in (("POST", "/sdk/traces"), ("POST", "/telemetry/v1/traces"), ("GET", "/nowhere")):
@@ -243,7 +243,7 @@ async def test_the_key_guards_every_call() -> None:
 
 
 async def test_spans_windowing_lists_a_trace_in_each_window_that_it_touches() -> None:
-    """Listing by spans, a trace that straddles a bound is summed, in each window, from its spans inside."""
+    """Listed by spans, a trace that crosses a bound has, in each window, the totals of its spans inside."""
     async with Emulator(EmulatorOptions(port=0, windowing="spans")) as emulator, Client(emulator.url) as client:
         await client.send(
             otlp_span(1, 1, name="root", attributes=LLM),
@@ -263,7 +263,7 @@ async def test_spans_windowing_lists_a_trace_in_each_window_that_it_touches() ->
 
 
 async def test_calls_and_statuses_are_counted() -> None:
-    """A test can say how many calls a pass cost; ingest is not among them."""
+    """API calls are counted by name; ingestion is not counted."""
     async with Emulator() as emulator, Client(emulator.url) as client:
         await client.send(otlp_span(1, 1))
         await client.traces()

@@ -1,4 +1,4 @@
-"""The dashboard calls of the emulator: their shapes, measures, filters, and what is refused."""
+"""The dashboard calls of the emulator: shapes, measures, filters, and rejected queries."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ async def client() -> AsyncIterator[Client]:
 
 
 async def data(client: Client, measure: str, aggregation: str, **how: Any) -> Any:
-    """The data of a query's answer."""
+    """Return the data in a query's answer."""
     answer = await client.json("POST", QUERY, json=asked(measure, aggregation, **how))
     assert answer["timeRange"] == how.get("window", DAY)
     return answer["data"]
 
 
 async def test_a_series_has_the_steps_that_have_a_value(client: Client) -> None:
-    """Each step is named by its beginning, in UTC; a step with nothing in it is left out."""
+    """Each step is named by its start in UTC; an empty step is left out."""
     series = await data(client, "Total Cost", "Sum", chart="Line Time Series")
     assert series == [
         {"date": "2026-11-22T12:00:00.000Z", "value": COST},
@@ -45,7 +45,7 @@ async def test_a_series_has_the_steps_that_have_a_value(client: Client) -> None:
 
 
 async def test_a_series_by_dimension(client: Client) -> None:
-    """What has no environment stands under the empty one."""
+    """Spans without environment appear under the empty one."""
     assert await data(client, "Total Cost", "Total Count", chart="Line Time Series", dimension="environment") == {
         "timeSeries": [
             {"date": "2026-11-22T12:00:00.000Z", "values": [{"dimension": "prod", "value": COST}]},
@@ -58,7 +58,7 @@ async def test_a_series_by_dimension(client: Client) -> None:
 
 @pytest.mark.parametrize("chart", ["Horizontal Bar", "Vertical Bar", "Pie"])
 async def test_bars_and_pies(client: Client, chart: str) -> None:
-    """The largest first."""
+    """Bars are ordered by value, largest first."""
     assert await data(client, "Total Cost", "Sum", chart=chart, dimension="model_name") == [
         {"dimension": "r", "value": 0.5},
         {"dimension": "gpt-4o", "value": 2 * COST},
@@ -92,13 +92,13 @@ async def test_bars_and_pies(client: Client, chart: str) -> None:
     ],
 )
 async def test_every_measure(client: Client, scope: str, measure: str, aggregation: str, expected: float) -> None:
-    """What is not known is in no average; a trace's first token counts from the trace's start."""
+    """Unknown values are in no average; a trace's first token counts from the start of the trace."""
     answer = await data(client, measure, aggregation, scope=scope)
     assert answer == {"value": pytest.approx(expected)}
 
 
 async def test_the_first_chunk_of_a_stream_tells_its_first_token(client: Client) -> None:
-    """Where the span carries no figure."""
+    """Without a recorded time to the first token, the first chunk counts."""
     chunks = [
         {"name": "llm.content.completion.chunk", "timeUnixNano": str(NOON_NS + after_ms * MS)} for after_ms in (80, 90)
     ]
@@ -108,7 +108,7 @@ async def test_the_first_chunk_of_a_stream_tells_its_first_token(client: Client)
 
 
 async def test_nothing_at_all(client: Client) -> None:
-    """Of nothing the sum is 0, and there is no average."""
+    """Without values the sum is 0 and the average is null."""
     empty = {"startTime": "2026-11-21T00:00:00.000Z", "endTime": "2026-11-22T00:00:00.000Z"}
     assert await data(client, "Total Tokens", "Sum", window=empty) == {"value": 0}
     assert await data(client, "Latency", "p95", window=empty) == {"value": None}
@@ -138,12 +138,12 @@ async def test_nothing_at_all(client: Client) -> None:
     ],
 )
 async def test_filters(client: Client, scope: str, condition: dict[str, Any], expected: int) -> None:
-    """Every field of the documentation, on spans or on traces."""
+    """Every documented field filters spans or traces."""
     assert await data(client, "Request Count", "Total Count", scope=scope, filters=[condition]) == {"value": expected}
 
 
 async def test_a_trace_that_crosses_a_bound_is_its_spans_inside(client: Client) -> None:
-    """In both windows, with different sums and another latency."""
+    """A trace that crosses a bound is in both windows, with different sums and latencies."""
     early = {"startTime": DAY["startTime"], "endTime": "2026-11-22T13:00:00.000Z"}
     late = {"startTime": "2026-11-22T13:00:00.000Z", "endTime": "2026-11-22T14:00:00.000Z"}
     for window, tokens, latency in ((early, 1100, 4000), (late, 1100, 1000), (DAY, 2200, 4000)):
@@ -155,7 +155,7 @@ async def test_a_trace_that_crosses_a_bound_is_its_spans_inside(client: Client) 
 
 
 async def test_a_trace_stands_under_each_of_its_models(client: Client) -> None:
-    """And a step holds the traces that begin in it."""
+    """A trace belongs to the step in which it starts."""
     traces = await data(client, "Total Tokens", "Sum", scope="Traces", chart="Line Time Series", dimension="model_name")
     assert traces["timeSeries"] == [
         {"date": "2026-11-22T12:00:00.000Z", "values": [{"dimension": "gpt-4o", "value": 2200}]}
@@ -196,14 +196,14 @@ SOUND = asked("Total Cost", "Sum", chart="Line Time Series")
     ],
 )
 async def test_a_query_that_makes_no_sense_is_refused(client: Client, wrong: dict[str, Any]) -> None:
-    """400, with a reason where the SDKs look for it."""
+    """Invalid queries get 400, with the reason where the SDKs look for it."""
     await client.json("POST", QUERY, json=SOUND)
     answer = await client.json("POST", QUERY, json={**SOUND, **wrong}, status=400)
     assert answer["error"]["message"]
 
 
 async def test_prices(client: Client) -> None:
-    """All, or the entry that a model is priced by: its tokens at these prices are its cost."""
+    """The price list has all entries or that of one model; tokens at these prices give the cost."""
     everything = (await client.json("GET", "/sdk/models"))["data"]
     assert "gpt-4o-mini" in [entry["name"] for entry in everything]
     (entry,) = (await client.json("GET", "/sdk/models", params={"name": "gpt-4o-2024-08-06"}))["data"]
@@ -214,7 +214,7 @@ async def test_prices(client: Client) -> None:
 
 
 async def test_methods_keys_and_counts() -> None:
-    """As with all calls: 405 for another method, 401 without the key, and each is counted by its name."""
+    """Dashboard calls check method (405) and key (401) like all others, and are counted by name."""
     calls = {
         QUERY: ("POST", "query_data"),
         STATS: ("POST", "session_stats"),

@@ -1,4 +1,4 @@
-"""The dashboard's figures are those of the usage calls, whatever the spans are."""
+"""Sums of the dashboard equal those of the usage calls, for any spans."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions, Store
 from netra_otel_bridge.emulator.api import Api
+from netra_otel_bridge.emulator.api_format import ApiError
 from netra_otel_bridge.emulator.dashboard import Dashboard
 from netra_otel_bridge.emulator.measures import percentile
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.emulator.sessions import Sessions
-from netra_otel_bridge.emulator.wire import ApiError
 from tests.support.dashboards import DAY, HOUR, MS, NOON_NS, asked
 from tests.support.emulator import otlp_attributes, otlp_document, otlp_span
 
@@ -42,7 +42,7 @@ SPANS = st.lists(
 
 
 def stored(spans: Iterable[tuple[Any, ...]], *, one_tenant: bool = False) -> Store:
-    """A store of these spans; with ``one_tenant``, all spans of a trace are of the same."""
+    """A store of these spans; with ``one_tenant``, all spans of a trace have the same tenant."""
     store = Store()
     scopes = []
     for number, (trace, after_ns, latency_ms, tenant, session, model, tokens, failed, kind) in enumerate(spans, 1):
@@ -58,7 +58,7 @@ def stored(spans: Iterable[tuple[Any, ...]], *, one_tenant: bool = False) -> Sto
 
 
 def answered(store: Store, **query: Any) -> Any:
-    """The data of a query's answer."""
+    """Return the data in a query's answer."""
     return json.loads(Dashboard(store).query(json.dumps(asked(**query)).encode()))["data"]
 
 
@@ -73,7 +73,7 @@ MEASURED = {"Total Cost": "totalCost", "Total Tokens": "tokenCount", "Request Co
 def test_the_sum_over_steps_is_the_usage_of_the_range(
     spans: list[tuple[Any, ...]], step: str, dimension: str | None
 ) -> None:
-    """Of each tenant, in each step, split or not: whatever the spans are."""
+    """Steps, split by dimension or not, add up to the usage of each tenant."""
     store = stored(spans)
     for tenant in TENANTS:
         usage = json.loads(Api(store).tenant_usage(tenant, DAY))["data"]
@@ -108,7 +108,7 @@ def test_each_step_is_the_usage_of_its_own_range(spans: list[tuple[Any, ...]]) -
 
 @given(SPANS)
 def test_traces_and_spans_cost_the_same(spans: list[tuple[Any, ...]]) -> None:
-    """Where a trace is one tenant's."""
+    """Sums over traces equal the usage if each trace has one tenant."""
     store = stored(spans, one_tenant=True)
     for measure in ("Total Cost", "Total Tokens"):
         for tenant in TENANTS:
@@ -120,7 +120,7 @@ def test_traces_and_spans_cost_the_same(spans: list[tuple[Any, ...]]) -> None:
 
 @given(SPANS)
 def test_sessions_cost_what_their_usage_says(spans: list[tuple[Any, ...]]) -> None:
-    """In the list, in the sum, and in the traces of each."""
+    """Sessions equal their usage in the list, in the summary, and in their traces."""
     store = stored(spans)
     sessions = Sessions(store)
     items = json.loads(sessions.stats(json.dumps(DAY).encode()))["data"]["sessions"]
@@ -137,14 +137,14 @@ def test_sessions_cost_what_their_usage_says(spans: list[tuple[Any, ...]]) -> No
 
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=200))
 def test_percentiles_are_those_of_the_standard_library(values: list[int]) -> None:
-    """The inclusive method: the least value is the 0th percentile, the greatest the 100th."""
+    """Percentiles use the inclusive method: the minimum is the 0th, the maximum the 100th."""
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     for percent in (50, 90, 95, 99):
         assert percentile(values, percent / 100) == pytest.approx(cuts[percent - 1])
 
 
 def test_what_is_kept_follows_the_store() -> None:
-    """A session that grows between two listings is listed as it is."""
+    """A session that grows between two listings is listed with its new values."""
     store = stored([(1, 0, 5, "Acme", "s-1", "gpt-4o", 1000, False, "GENERATION")])
     sessions, body = Sessions(store), json.dumps(DAY).encode()
     (before,) = json.loads(sessions.stats(body))["data"]["sessions"]
@@ -169,7 +169,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(NAMES), JSON))
 def test_a_query_is_answered_or_refused(parts: dict[str, Any]) -> None:
-    """Whatever stands in the place of its parts."""
+    """Any JSON in place of a part of the query gives 400 or an answer."""
     body = json.dumps({**asked("Total Cost", "Sum"), **parts}).encode()
     try:
         status = 200 if Dashboard(Store()).query(body) else 500
@@ -179,7 +179,7 @@ def test_a_query_is_answered_or_refused(parts: dict[str, Any]) -> None:
 
 
 async def test_a_month_by_the_hour_is_quick() -> None:
-    """Well under a second for 100,000 spans, with a filter and a dimension: here a fifth of both."""
+    """A query over 100,000 spans takes well under a second; here a fifth of both."""
     options = EmulatorOptions(
         port=0, seed=1, traces=2000, end_ns=NOON_NS + 12 * HOUR, range_ns=30 * 24 * HOUR, warm=True
     )

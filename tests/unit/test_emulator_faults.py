@@ -1,4 +1,4 @@
-"""Every fault in the table does what its row says, and only to reads of the API."""
+"""Every fault does what its row in the table says, and only to reading calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPANS = f"/sdk/traces/{TRACE}/spans"
 
 @asynccontextmanager
 async def faulty(*faults: str) -> AsyncIterator[Client]:
-    """An emulator with these faults, holding one trace of 25 spans."""
+    """An emulator with these faults and one trace of 25 spans."""
     async with Emulator(EmulatorOptions(port=0, faults=faults)) as emulator, Client(emulator.url) as client:
         await client.send(*(otlp_span(1, n, start_ns=START_NS + n) for n in range(1, 26)))
         yield client
@@ -31,13 +31,13 @@ async def faulty(*faults: str) -> AsyncIterator[Client]:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 429, 500, 502, 503, 504])
 async def test_the_first_n_calls_get_an_error_status(status: int) -> None:
-    """Then all is well; ingest was never touched."""
+    """After N calls the fault ends; ingestion is never affected."""
     async with faulty(f"status-{status}=2") as client:
         assert [(await client.raw("GET", SPANS))[0] for _ in range(3)] == [status, status, 200]
 
 
 async def test_faults_apply_in_the_order_given() -> None:
-    """Each counts the calls that reach it."""
+    """Each fault counts the calls that reach it."""
     async with faulty("status-500=1", "status-429=2", "retry-after=-7 weeks") as client:
         answers = [await client.raw("GET", SPANS) for _ in range(4)]
         assert [answer[0] for answer in answers] == [500, 429, 429, 200]
@@ -45,13 +45,13 @@ async def test_faults_apply_in_the_order_given() -> None:
 
 
 async def test_a_key_can_be_revoked() -> None:
-    """After so many calls, for good."""
+    """After N calls every call is 401."""
     async with faulty("unauthorized-after=1") as client:
         assert [(await client.raw("GET", SPANS))[0] for _ in range(3)] == [200, 401, 401]
 
 
 async def test_not_the_api_at_all() -> None:
-    """A login page with status 200; a redirect elsewhere."""
+    """A login page with status 200; a redirect to another address."""
     async with faulty("html=1", "redirect=http://127.0.0.1:1/login") as client:
         status, headers, body = await client.raw("GET", SPANS)
         assert (status, headers["Content-Type"]) == (200, "text/html")
@@ -61,7 +61,7 @@ async def test_not_the_api_at_all() -> None:
 
 
 async def test_truncated_json_is_sound_http() -> None:
-    """The length is right, the document is not."""
+    """The length is right, but the document is cut."""
     async with faulty("truncated-json=1") as client:
         status, _, body = await client.raw("GET", SPANS)
         assert status == 200
@@ -71,7 +71,7 @@ async def test_truncated_json_is_sound_http() -> None:
 
 
 async def test_a_connection_breaks_in_the_body_or_before_it() -> None:
-    """Half a body of the length announced; a reset."""
+    """Half a body of the announced length; a reset connection."""
     async with faulty("cut-body=1") as client:
         with pytest.raises(aiohttp.ClientPayloadError):
             await client.raw("GET", SPANS)
@@ -82,7 +82,7 @@ async def test_a_connection_breaks_in_the_body_or_before_it() -> None:
 
 
 async def walk(client: Client, pages: int) -> tuple[list[str], list[str]]:
-    """Ids and page cursors of so many pages."""
+    """Return ids and cursors of this many pages."""
     ids: list[str] = []
     cursors: list[str] = []
     for _ in range(pages):
@@ -95,7 +95,7 @@ async def walk(client: Client, pages: int) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("length", [1, 2, 3])
 async def test_cursors_cycle(length: int) -> None:
-    """With that period, and the list never ends."""
+    """Cursors repeat with this period, and the list never ends."""
     async with faulty(f"cursor-loop={length}") as client:
         _, cursors = await walk(client, 9)
         assert len(set(cursors)) == length
@@ -103,7 +103,7 @@ async def test_cursors_cycle(length: int) -> None:
 
 
 async def test_a_cursor_expires_once() -> None:
-    """The second request with a cursor is refused, the third is not."""
+    """The second request with a cursor is rejected, the third is not."""
     async with faulty("cursor-expired=2") as client:
         cursor = (await client.spans(TRACE, limit=5))["data"][-1]["cursor"]
         statuses = [(await client.raw("GET", SPANS, params={"cursor": cursor}))[0] for _ in range(3)]
@@ -119,7 +119,7 @@ async def test_a_cursor_expires_once() -> None:
     ],
 )
 async def test_paging_information_is_wrong(fault: str, expected: dict[str, Any]) -> None:
-    """On the first page only, as asked; traces and spans alike."""
+    """Only the first page is changed, of traces and of spans."""
     async with faulty(f"{fault}=1") as client:
         first = await client.spans(TRACE)
         assert {key: first[key] for key in expected} == expected
@@ -129,7 +129,7 @@ async def test_paging_information_is_wrong(fault: str, expected: dict[str, Any])
 
 
 async def test_shapes_are_wrong() -> None:
-    """``data`` as a list; items that are no objects before the real ones; items in reverse."""
+    """``data`` as a list; a number and a text before the items; items reversed."""
     async with faulty("wrong-shape") as client:
         assert isinstance((await client.json("GET", SPANS))["data"], list)
     async with faulty("bad-item") as client:
@@ -141,7 +141,7 @@ async def test_shapes_are_wrong() -> None:
 
 
 async def test_every_tenth_span_has_broken_attributes() -> None:
-    """The same ones each time."""
+    """The same spans are broken each time."""
     async with faulty("bad-span-json") as client:
         for _ in range(2):
             items = (await client.spans(TRACE, limit=100))["data"]
@@ -149,7 +149,7 @@ async def test_every_tenth_span_has_broken_attributes() -> None:
 
 
 async def test_compression_and_its_accidents() -> None:
-    """Compressed when accepted; cut in the middle or in the trailer; an encoding that nobody asked for."""
+    """Compressed if accepted; cut in the middle or in the trailer; an encoding that was not accepted."""
     async with (
         faulty("gzip=1", "gzip-cut=1", "gzip-trailer-cut=1") as client,
         aiohttp.ClientSession(auto_decompress=False) as plain,
@@ -182,7 +182,7 @@ async def test_a_gzip_bomb_is_small_and_valid() -> None:
 
 
 async def test_a_huge_body_has_the_size_asked_for_or_no_end() -> None:
-    """It is for the reader to stop."""
+    """An endless body ends only when the reader closes the connection."""
     async with faulty("huge-body=300000") as client:
         assert 300_000 <= len((await client.raw("GET", SPANS))[2]) < 400_000
     async with (
@@ -195,7 +195,7 @@ async def test_a_huge_body_has_the_size_asked_for_or_no_end() -> None:
 
 
 async def test_slow_and_silent_answers() -> None:
-    """Bytes one at a time; nothing at all."""
+    """One byte at a time; no answer at all."""
     async with faulty("slow-body=0.001") as client:
         assert json.loads((await client.raw("GET", SPANS, params={"limit": "1"}))[2])["data"]
     async with faulty("hang=1") as client:
@@ -206,7 +206,7 @@ async def test_slow_and_silent_answers() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 async def test_the_dashboard_can_be_refused(status: int) -> None:
-    """All of it, with 403 if not said otherwise, and nothing else."""
+    """All dashboard calls are rejected, with 403 by default, and no other calls."""
     async with faulty("no-dashboard" if status == 403 else f"no-dashboard={status}") as client:
         for path in ("query-data", "sessions/stats", "sessions/summary"):
             answer = await client.json("POST", f"/public/dashboard/{path}", json={}, status=status)
@@ -218,7 +218,7 @@ async def test_the_dashboard_can_be_refused(status: int) -> None:
 
 
 async def test_usage_can_shrink_and_grow() -> None:
-    """Tokens and requests stay whole numbers; the dashboard says what was used; a refusal is left alone."""
+    """Tokens and requests stay whole numbers; dashboard answers and errors are not changed."""
     llm = {"netra.span.type": "GENERATION", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.prompt_tokens": 1001}
     owner = {"netra.session_id": "s", "netra.tenant_id": "t"}
     body = {
@@ -246,7 +246,7 @@ async def test_usage_can_shrink_and_grow() -> None:
 
 
 async def test_faults_can_be_changed_while_running() -> None:
-    """A fault begins and ends when a test says so."""
+    """`set_faults` starts and ends faults at any time."""
     async with Emulator() as emulator, Client(emulator.url) as client:
         emulator.set_faults("status-503")
         await client.traces(status=503)
@@ -270,13 +270,13 @@ async def test_faults_can_be_changed_while_running() -> None:
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(fault: str) -> None:
-    """With the name of the fault."""
+    """The error has the name of the fault."""
     with pytest.raises(UsageError, match=fault.partition("=")[0]):
         Emulator(EmulatorOptions(port=0, faults=(fault,)))
 
 
 async def test_every_fault_is_documented_and_leaves_ingest_alone() -> None:
-    """The table is what `--help` shows."""
+    """Every fault has a help text for `--help`."""
     arguments = {"redirect": "=http://127.0.0.1:1", "retry-after": "=1", "gzip-bomb": "=1", "usage-factor": "=2"}
     for name, entry in FAULTS.items():
         assert entry.doc

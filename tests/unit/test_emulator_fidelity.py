@@ -20,7 +20,7 @@ STATUS = {"UNSET": 0, "OK": 1, "ERROR": 2}
 
 
 def attributes(value: Any) -> list[dict[str, Any]]:
-    """Back to OTLP key/values."""
+    """Convert attributes back to OTLP key/values."""
     if isinstance(value, list):
         return value
     return [{"key": key, "value": otlp_value(entry)} for key, entry in value.items()]
@@ -31,7 +31,7 @@ def nanoseconds(text: str) -> str:
 
 
 def rebuilt(item: dict[str, Any]) -> dict[str, Any]:
-    """The span as it was recorded, from the API's item."""
+    """Rebuild the recorded span from an item of the API."""
     status = json.loads(item["status"]) if item["status"].startswith("{") else {"code": item["status"]}
     return {
         "traceId": item["trace_id"],
@@ -52,7 +52,7 @@ def rebuilt(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def recorded() -> dict[str, dict[str, Any]]:
-    """The spans of the recording by id, in the form of `rebuilt`."""
+    """Return the spans of the recording by id, in the form of `rebuilt`."""
     spans = {}
     for resource_spans in json.loads(RECORDING.read_text())["resourceSpans"]:
         for scope_spans in resource_spans["scopeSpans"]:

@@ -1,4 +1,4 @@
-"""What comes in over OTLP, or from a file, can be rebuilt from what the API says."""
+"""Spans sent over OTLP or loaded from a file can be rebuilt from the API's answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAN = float("nan")
 
 
 def shown(document: dict[str, Any], span: int = 1) -> dict[str, Any]:
-    """The item that the API shows for a span of ``document``."""
+    """Return the API's item for a span of ``document``."""
     store = Store()
     assert store.ingest(read_document(document)) == []
     return json.loads(Api(store).span(f"{span:016x}"))["data"]
@@ -34,7 +34,7 @@ def shown(document: dict[str, Any], span: int = 1) -> dict[str, Any]:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("as_json", [False, True])
 async def test_ingest_in_both_encodings(path: str, compressed: bool, as_json: bool) -> None:
-    """Protobuf and JSON, compressed or not; answered in the encoding of the request."""
+    """Protobuf and JSON are accepted, compressed or not, and answered in the encoding of the request."""
     document = otlp_document(otlp_span(1, 1))
     body = json.dumps(document).encode() if as_json else read_document(document).SerializeToString()
     content_type = "application/json" if as_json else "application/x-protobuf"
@@ -48,7 +48,7 @@ async def test_ingest_in_both_encodings(path: str, compressed: bool, as_json: bo
 
 
 async def test_what_is_not_otlp_is_refused() -> None:
-    """400 with a status message in the request's encoding; 415 for any other encoding."""
+    """Invalid OTLP gets 400 with a status in the request's encoding; other encodings get 415."""
     async with Emulator() as emulator, Client(emulator.url) as client:
         for content_type in ("application/json", "application/x-protobuf"):
             headers = {"Content-Type": content_type}
@@ -60,7 +60,7 @@ async def test_what_is_not_otlp_is_refused() -> None:
 
 
 async def test_a_span_without_valid_ids_is_a_partial_success() -> None:
-    """The others are taken; the answer says how many were not, and why."""
+    """Spans with invalid ids are rejected and counted in the answer; the others are accepted."""
     bad = otlp_span(0, 7)
     async with Emulator() as emulator, Client(emulator.url) as client:
         answer = await client.json("POST", "/v1/traces", json=otlp_document(otlp_span(1, 1), bad))
@@ -69,7 +69,7 @@ async def test_a_span_without_valid_ids_is_a_partial_success() -> None:
 
 
 def test_times_are_exact_to_the_nanosecond() -> None:
-    """Epoch milliseconds with six decimals, by integer arithmetic; none where the time is whole."""
+    """Times are epoch milliseconds with six decimals, exact; whole milliseconds have none."""
     item = shown(otlp_document(otlp_span(1, 1, start_ns=1_795_349_300_072_557_212, duration_ns=442_788)))
     assert item["start_time_ms"] == "1795349300072.557212"
     assert item["end_time_ms"] == "1795349300073"
@@ -93,7 +93,7 @@ def test_times_are_exact_to_the_nanosecond() -> None:
     ],
 )
 def test_the_kind_leads_back_to_the_recorded_kind(attributes: dict[str, Any], kind: int, expected: str) -> None:
-    """The type where it implies the OTel kind, else the OTel kind itself."""
+    """The kind is the type if it implies the OTel kind, else the OTel kind."""
     assert shown(otlp_document(otlp_span(1, 1, kind=kind, attributes=attributes)))["kind"] == expected
 
 
@@ -107,7 +107,7 @@ def test_the_kind_leads_back_to_the_recorded_kind(attributes: dict[str, Any], ki
     ],
 )
 def test_status_keeps_its_message(status: dict[str, Any], expected: str, has_error: bool) -> None:
-    """A word, or JSON when there is a message; an error is what has status ERROR."""
+    """A status is a word, or JSON if it has a message; only ERROR is an error."""
     item = shown(otlp_document(otlp_span(1, 1, status=status)))
     assert (item["status"], item["has_error"]) == (expected, has_error)
 
@@ -136,7 +136,7 @@ def test_plain_attributes_are_a_flat_object() -> None:
     ],
 )
 def test_what_plain_json_cannot_say_turns_the_list_into_otlp(value: dict[str, Any]) -> None:
-    """The whole list is then OTLP key/values, as it came."""
+    """The whole list is then written as OTLP key/values, unchanged."""
     given = [{"key": "n", "value": {"intValue": "5"}}, {"key": "odd", "value": value}]
     span = otlp_span(1, 1) | {"attributes": given}
     document = {"resourceSpans": [{"resource": {"attributes": given}, "scopeSpans": [{"spans": [span]}]}]}
@@ -146,13 +146,13 @@ def test_what_plain_json_cannot_say_turns_the_list_into_otlp(value: dict[str, An
 
 
 def test_a_key_that_comes_twice_is_kept_twice() -> None:
-    """As OTLP key/values; a flat object could hold only one."""
+    """Repeated keys are written as OTLP key/values: an object could hold only one."""
     given = [{"key": "k", "value": {"stringValue": "a"}}, {"key": "k", "value": {"stringValue": "b"}}]
     assert json.loads(shown(otlp_document(otlp_span(1, 1) | {"attributes": given}))["attributes"]) == given
 
 
 def test_events_and_links_are_complete() -> None:
-    """Times in nanoseconds as text, ids in hex, attributes by the rule above."""
+    """Events and links have times in nanoseconds as text and ids in hex."""
     odd = [{"key": "odd", "value": {"bytesValue": "AAE="}}]
     span = otlp_span(
         1,
@@ -172,7 +172,7 @@ def test_events_and_links_are_complete() -> None:
 
 
 def test_a_span_that_comes_again_replaces_the_one_before() -> None:
-    """And the trace's summary follows."""
+    """A span sent again replaces the earlier one, also in the trace's summary."""
     store = Store()
     for name in ("before", "after"):
         store.ingest(read_document(otlp_document(otlp_span(1, 1, name=name))))
@@ -183,7 +183,7 @@ def test_a_span_that_comes_again_replaces_the_one_before() -> None:
 
 
 def test_a_request_in_bytes_can_be_put_in_directly() -> None:
-    """Tests feed the store without HTTP."""
+    """The store accepts spans without HTTP."""
     store = Store()
     request: ExportTraceServiceRequest = read_document(otlp_document(otlp_span(1, 1), otlp_span(1, 2)))
     assert store.ingest(request.SerializeToString()) == []
@@ -193,7 +193,7 @@ def test_a_request_in_bytes_can_be_put_in_directly() -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_files_hold_one_document_or_many(tmp_path: Path, compressed: bool, indent: int | None) -> None:
-    """Pretty-printed or a line each, compressed or not."""
+    """Files can be pretty-printed or one document per line, compressed or not."""
     documents = [otlp_document(otlp_span(number, number)) for number in (1, 2)]
     text = "\n".join(json.dumps(document, indent=indent) for document in documents) + "\n"
     path = tmp_path / ("spans.json" + (".gz" if compressed else ""))
@@ -217,7 +217,7 @@ def test_files_hold_one_document_or_many(tmp_path: Path, compressed: bool, inden
     ],
 )
 def test_a_bad_file_is_named_with_its_line(tmp_path: Path, content: bytes, where: str) -> None:
-    """One line that says which file, where, and what is wrong."""
+    """The error is one line with file, line and reason."""
     path = tmp_path / "bad.json"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -226,7 +226,7 @@ def test_a_bad_file_is_named_with_its_line(tmp_path: Path, content: bytes, where
 
 
 async def test_a_missing_file_stops_the_emulator(tmp_path: Path) -> None:
-    """Before it listens."""
+    """A file that cannot be loaded fails before the emulator listens."""
     with pytest.raises(ConfigurationError, match="cannot be read"):
         async with Emulator(EmulatorOptions(port=0, load=(tmp_path / "nothing.json",))):
             pass

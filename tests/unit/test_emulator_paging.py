@@ -1,4 +1,4 @@
-"""Paging loses nothing and repeats nothing, whatever the order, the direction, the page size, or what arrives meanwhile."""
+"""Paging loses and repeats nothing in any order, direction and page size, also while spans arrive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from netra_otel_bridge.emulator import Store
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.emulator.query import SORT_FIELDS
+from netra_otel_bridge.emulator.trace_query import SORT_FIELDS
 from tests.support.emulator import EVER, START_NS, otlp_document, otlp_span
 
 LIMITS = st.integers(1, 7)
@@ -33,7 +33,7 @@ TRACES = st.lists(st.tuples(st.integers(0, 5), st.none() | st.integers(0, 3)), m
 
 
 class Walk:
-    """Pages through a list to its end."""
+    """Read all pages of a list."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -55,7 +55,7 @@ class Walk:
 def test_every_trace_comes_once(
     traces: list[tuple[int, int | None]], limit: int, direction: str, field: str, order: str
 ) -> None:
-    """In any order; and `up` is `down` backwards."""
+    """Every item comes once in any order; `up` is `down` backwards."""
     store = Store()
     for number, (start, tokens) in enumerate(traces, start=1):
         put(store, trace(number, start, tokens))
@@ -75,7 +75,7 @@ def test_every_trace_comes_once(
 def test_traces_that_arrive_between_pages_shift_nothing(
     traces: list[tuple[int, int | None]], limit: int, direction: str, order: str, data: st.DataObject
 ) -> None:
-    """What was there at the start comes exactly once; what is new comes at most once."""
+    """Items present at the start come exactly once; new ones at most once."""
     store = Store()
     for number, (start, tokens) in enumerate(traces, start=1):
         put(store, trace(number, start, tokens))
@@ -96,7 +96,7 @@ def test_traces_that_arrive_between_pages_shift_nothing(
 def test_every_span_comes_once_also_while_the_trace_grows(
     starts: list[int], limit: int, direction: str, data: st.DataObject
 ) -> None:
-    """The same for the spans of a trace."""
+    """Paging through the spans of a trace does the same."""
     store = Store()
     put(store, *(otlp_span(1, n, start_ns=START_NS + start) for n, start in enumerate(starts, start=1)))
     api, walk, number = Api(store), Walk(), 1000

@@ -24,7 +24,7 @@ SERVE = "from netra_otel_bridge.emulator import EmulatorOptions, serve; serve(Em
 @pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_when_it_is_ready_and_ends_on_a_signal(number: signal.Signals) -> None:
-    """One line on stdout with the address; exit code 0."""
+    """The emulator prints one line with its address, and ends with exit code 0."""
     process = subprocess.Popen([sys.executable, "-c", SERVE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -38,7 +38,7 @@ def test_it_says_when_it_is_ready_and_ends_on_a_signal(number: signal.Signals) -
 
 
 async def test_a_port_in_use_is_a_configuration_error() -> None:
-    """It names the address, and the way out."""
+    """A used port is an error with the address and what to do."""
     async with Emulator() as first:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(ConfigurationError, match=rf"cannot listen on 127\.0\.0\.1:{port}.*--port"):
@@ -47,7 +47,7 @@ async def test_a_port_in_use_is_a_configuration_error() -> None:
 
 
 async def test_latency_does_not_limit_concurrency() -> None:
-    """Forty calls at once take less than one after the other."""
+    """Forty concurrent calls take less time than in sequence."""
     async with Emulator(EmulatorOptions(port=0, latency_s=0.1)) as emulator, Client(emulator.url) as client:
         began = time.monotonic()
         await asyncio.gather(*(client.spans("none") for _ in range(40)))
@@ -55,7 +55,7 @@ async def test_latency_does_not_limit_concurrency() -> None:
 
 
 async def test_the_rate_limit_answers_429_with_a_wait() -> None:
-    """A second's worth at once, then a whole number of seconds to wait."""
+    """One second's worth of calls passes, then 429 with whole seconds to wait."""
     async with Emulator(EmulatorOptions(port=0, rate_limit=3)) as emulator, Client(emulator.url) as client:
         answers = [await client.raw("GET", "/sdk/traces/none/spans") for _ in range(5)]
         assert [answer[0] for answer in answers] == [200, 200, 200, 429, 429]
@@ -64,7 +64,7 @@ async def test_the_rate_limit_answers_429_with_a_wait() -> None:
 
 
 def test_it_runs_in_a_thread_for_tests_without_a_loop() -> None:
-    """Spans can be put in from the test's own thread."""
+    """A test can add spans from its own thread."""
     with running_emulator() as emulator:
         assert emulator.ingest(read_document(otlp_document(otlp_span(1, 1)))) == []
         with urllib.request.urlopen(f"{emulator.url}/sdk/traces/{1:032x}/spans", timeout=5) as response:
@@ -72,7 +72,7 @@ def test_it_runs_in_a_thread_for_tests_without_a_loop() -> None:
 
 
 async def test_traffic_needs_sensible_numbers() -> None:
-    """A trace has a span at least."""
+    """A sample trace has at least one span."""
     with pytest.raises(UsageError, match="spans-per-trace"):
         async with Emulator(EmulatorOptions(port=0, seed=1, spans_per_trace=0)):
             pass

@@ -1,4 +1,4 @@
-"""The session calls of the dashboard: listed page by page, summed, and one with its traces."""
+"""The session calls of the dashboard: list with pages, summary, and one session with its traces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def client() -> AsyncIterator[Client]:
 
 
 async def listed(client: Client, **query: Any) -> list[dict[str, Any]]:
-    """All sessions, one a page."""
+    """Return all sessions, reading one per page."""
     sessions: list[dict[str, Any]] = []
     while True:
         paging = {"limit": 1, **({"cursor": sessions[-1]["cursor"]} if sessions else {})}
@@ -35,7 +35,7 @@ async def listed(client: Client, **query: Any) -> list[dict[str, Any]]:
 
 
 async def test_sessions_are_listed_page_by_page(client: Client) -> None:
-    """Each with its own part of a trace that two sessions share; the latest first."""
+    """A shared trace counts in each session by its own spans; the latest session is first."""
     bob, alice = await listed(client)
     assert {**alice, "cursor": ""} == {
         "session_id": "s-1",
@@ -51,7 +51,7 @@ async def test_sessions_are_listed_page_by_page(client: Client) -> None:
 
 
 async def test_sessions_are_sorted(client: Client) -> None:
-    """By each field, in both orders, and stably: the id decides."""
+    """Sessions are sorted by each field in both orders; ties are ordered by id."""
     await client.send(otlp_span(3, 9, start_ns=NOON_NS, attributes={**RERANK, "netra.session_id": "a"}))
     await client.send(otlp_span(4, 10, start_ns=NOON_NS, attributes={**LLM, "netra.session_id": "a"}))
     expected = {
@@ -80,7 +80,7 @@ async def test_sessions_are_sorted(client: Client) -> None:
     ],
 )
 async def test_a_listing_of_sessions_that_makes_no_sense_is_refused(client: Client, wrong: dict[str, Any]) -> None:
-    """A cursor of another order, too."""
+    """A cursor of another order is rejected too."""
     assert (await client.json("POST", STATS, json={**DAY, **wrong}, status=400))["error"]["message"]
 
 
@@ -101,7 +101,7 @@ async def test_sessions_are_summed(client: Client) -> None:
 
 
 async def test_one_session(client: Client) -> None:
-    """Its spans alone, put together as traces; either bound may be missing; an unknown one is null."""
+    """A session has only its own spans, as traces; bounds are optional; an unknown session is null."""
     path = "/public/dashboard/session/s-1"
     whole = (await client.json("GET", path))["data"]
     assert whole["sessionId"] == "s-1"

@@ -10,7 +10,7 @@ import pytest
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions, Store
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.emulator.synthetic import Traffic
+from netra_otel_bridge.emulator.sample_traffic import Traffic
 from tests.support.emulator import EVER, START_NS, Client, otlp_document, otlp_span
 
 HOUR_NS = 3_600_000_000_000
@@ -32,7 +32,7 @@ def items(store: Store) -> list[dict[str, Any]]:
 
 
 def test_the_same_seed_makes_the_same_bytes() -> None:
-    """Also when the spans are made again; another seed makes others."""
+    """The same seed gives the same spans, also when they are made again; another seed gives others."""
     first = traffic()
     assert bodies(first) == bodies(traffic())
     assert not {item["id"] for item in items(first)} & {item["id"] for item in items(traffic(seed=8))}
@@ -44,7 +44,7 @@ def test_the_same_seed_makes_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("spans", [1, 2, 3, 10, 37])
 def test_traces_have_the_shape_asked_for(spans: int) -> None:
-    """So many spans, one root, known parents, all inside the range, children inside their trace."""
+    """The number of spans, one root, known parents, all times in the range, children inside their trace."""
     store = traffic(spans=spans)
     assert store.span_count == 60 * spans
     for trace in store.starting_in(0, START_NS):
@@ -59,7 +59,7 @@ def test_traces_have_the_shape_asked_for(spans: int) -> None:
 
 
 def test_the_traffic_is_varied() -> None:
-    """Types, tenants, sessions, models, errors, events and links are all there; a span has the recording's size."""
+    """All types, tenants, sessions, models, errors, events and links occur; span size equals the recording's."""
     found = items(traffic(traces=400))
     assert {item["kind"] for item in found} == {"SPAN", "AGENT", "EMBEDDING", "CLIENT", "TOOL", "GENERATION"}
     assert len({item["tenant_id"] for item in found}) > 2
@@ -72,7 +72,7 @@ def test_the_traffic_is_varied() -> None:
 
 
 async def test_every_span_can_be_asked_for_by_its_id() -> None:
-    """The id leads back to the trace without an index."""
+    """A span's trace is computed from its id, without an index."""
     options = EmulatorOptions(port=0, seed=3, traces=5, spans_per_trace=4)
     async with Emulator(options) as emulator, Client(emulator.url) as client:
         for trace in (await client.traces())["data"]:
@@ -83,7 +83,7 @@ async def test_every_span_can_be_asked_for_by_its_id() -> None:
 
 
 def test_usage_of_sample_traffic_is_the_sum_of_its_traces() -> None:
-    """Tenant by tenant."""
+    """The usage of a tenant is the sum of its traces."""
     store = traffic()
     api = Api(store)
     query = {**EVER, "pagination": {"limit": 100}}
@@ -97,7 +97,7 @@ def test_usage_of_sample_traffic_is_the_sum_of_its_traces() -> None:
 
 
 def test_a_sample_trace_can_grow() -> None:
-    """A span sent for it joins those that were made."""
+    """A span sent to a sample trace is added to its spans."""
     store = traffic(traces=2)
     trace = next(store.starting_in(0, START_NS))
     late = otlp_span(int(trace.id, 16), 99, start_ns=trace.start_ns + 5)
@@ -107,7 +107,7 @@ def test_a_sample_trace_can_grow() -> None:
 
 
 def test_the_cache_is_bounded() -> None:
-    """Spans beyond it are made again; the answers stay the same."""
+    """Spans beyond the cache are made again, and answers stay the same."""
     store = traffic(traces=50)
     whole = sum(map(len, bodies(store)))
     bounded = Store(cache_bytes=whole // 5)

@@ -26,7 +26,7 @@ from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, r
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 SPANS = 30 * 7
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The cap on bytes held: a limit that is respected, and never a reason to stop."""
+"""The memory budget: the limit holds, and never blocks a lane."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.waiting import DEADLINE_S
 
 
 async def settled() -> None:
-    """Let every task run as far as it can: nothing here waits for time."""
+    """Let every task run as far as it can; nothing here waits for time."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def test_nobody_waits_below_the_limit() -> None:
-    """Room is there until the bytes held reach the limit."""
+    """There is room until the bytes held reach the limit."""
     budget = MemoryBudget(100)
     first, second = budget.reserve(), budget.reserve()
     first.add(60)
@@ -30,7 +30,7 @@ async def test_nobody_waits_below_the_limit() -> None:
 
 
 async def test_at_the_limit_all_wait_but_the_oldest() -> None:
-    """The oldest reservation goes on past the limit; the others stay until there is room."""
+    """The oldest reservation may exceed the limit; the others wait for room."""
     budget = MemoryBudget(100)
     oldest, younger = budget.reserve(), budget.reserve()
     younger.add(100)
@@ -43,7 +43,7 @@ async def test_at_the_limit_all_wait_but_the_oldest() -> None:
 
 
 async def test_while_the_sender_has_work_all_wait_for_it() -> None:
-    """Nobody exceeds the limit as long as answers will free room; the oldest goes on once the sender has nothing to do."""
+    """No trace exceeds the limit while answers will free room; the oldest continues once the sender is idle."""
     budget = MemoryBudget(100)
     oldest, younger = budget.reserve(), budget.reserve()
     younger.add(100)
@@ -56,7 +56,7 @@ async def test_while_the_sender_has_work_all_wait_for_it() -> None:
 
 
 async def test_a_share_that_is_read_whole_hands_on_its_turn() -> None:
-    """What waits in a batch that is not full yet is not the one to be waited for."""
+    """A trace that waits in an incomplete batch does not keep the others waiting."""
     budget = MemoryBudget(100)
     oldest, next_oldest = budget.reserve(), budget.reserve()
     oldest.add(100)
@@ -81,7 +81,7 @@ async def test_room_is_given_when_bytes_are_released() -> None:
 
 
 async def test_a_release_that_frees_too_little_wakes_nobody_for_good() -> None:
-    """Whoever is woken looks again: still full means still waiting."""
+    """A reservation that is woken while the budget is still full keeps waiting."""
     budget = MemoryBudget(100)
     oldest, small, youngest = budget.reserve(), budget.reserve(), budget.reserve()
     oldest.add(120)
@@ -95,7 +95,7 @@ async def test_a_release_that_frees_too_little_wakes_nobody_for_good() -> None:
 
 
 async def test_a_share_gives_back_what_it_held_once() -> None:
-    """Releasing twice frees once."""
+    """Releasing twice frees the memory once."""
     budget = MemoryBudget(100)
     oldest, twice, youngest = budget.reserve(), budget.reserve(), budget.reserve()
     oldest.add(90)
@@ -110,7 +110,7 @@ async def test_a_share_gives_back_what_it_held_once() -> None:
 
 
 async def test_a_cancelled_wait_leaves_the_budget_whole() -> None:
-    """A stop wakes a waiter, and the others are served as before."""
+    """Cancelling one waiting trace leaves the others as they were."""
     budget = MemoryBudget(10)
     oldest, stopped, youngest = budget.reserve(), budget.reserve(), budget.reserve()
     oldest.add(10)
@@ -131,7 +131,7 @@ sizes = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=4), min_size=
 def test_every_trace_gets_through_and_only_one_exceeds_the_limit(
     traces: list[list[int]], limit: int, workers: int
 ) -> None:
-    """Any traces through any limit: no deadlock, and never more held than the limit, a page a worker, and one trace."""
+    """Any traces pass any limit: no deadlock, and never more held than the limit, a page for each worker, and one trace."""
     asyncio.run(_read_all(traces, limit, workers))
 
 
@@ -162,7 +162,7 @@ async def _read_all(traces: list[list[int]], limit: int, workers: int) -> None:
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 80))
 def test_streams_that_go_on_all_get_through_a_pool(sizes: list[int], at_once: int) -> None:
-    """What they hold together stays near the limit, whatever their traces take; nothing is held in the end."""
+    """Together they hold about the limit, whatever the size of their traces, and nothing in the end."""
 
     async def main() -> None:
         shared, most = SharedBudget(1000), 0
@@ -195,7 +195,7 @@ def test_streams_that_go_on_all_get_through_a_pool(sizes: list[int], at_once: in
 
 
 def full_pool() -> tuple[SharedBudget, MemoryBudget]:
-    """One that is full, with what fills it."""
+    """Return a full shared budget, and the budget that fills it."""
     shared = SharedBudget(40 * 2**20)
     budget = MemoryBudget(10**9, shared)
     for _ in range(2):
@@ -207,7 +207,7 @@ def full_pool() -> tuple[SharedBudget, MemoryBudget]:
 
 
 async def test_who_takes_nothing_makes_room_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only while one waits, and only if much is held for it; the one with most first."""
+    """A blocked client is ended only while another waits and only if much is held for it, the one with most first."""
     monkeypatch.setattr(budget_module, "BLOCKED_S", 0.2)
     monkeypatch.setattr(budget_module, "LOOK_S", 0.05)
     shared, budget = full_pool()

@@ -1,4 +1,4 @@
-"""Progress: what is recorded can be asked for at once, is stored in groups, and is durable after a flush."""
+"""The recorder: records are readable at once, stored in groups, and durable after a flush."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def record(name: str, *spans: int, digest: bytes | None = b"12345678") -> TraceR
 
 @given(st.dictionaries(st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1)))
 def test_spans_come_back(spans: dict[int, int]) -> None:
-    """Twelve bytes a span, and the same again."""
+    """A span takes twelve bytes, and unpacking returns it."""
     packed = pack_spans(spans)
     assert len(packed) == len(spans) * TraceRecord.ENTRY_BYTES
     assert unpack_spans(packed) == spans
@@ -64,7 +64,7 @@ def test_spans_come_back(spans: dict[int, int]) -> None:
 
 @given(st.lists(st.tuples(DIGESTS, st.booleans()), min_size=1, max_size=8))
 def test_digests(seen: list[tuple[bytes, bool]]) -> None:
-    """The latest are held, whole, and whether the last reading confirmed them; a part of two is none."""
+    """The latest digests are found, and whether the last reading confirmed them; parts of two digests are not found."""
     digests: bytes | None = None
     for digest, confirmed in seen:
         digests = with_digest(digests, digest, confirmed=confirmed)
@@ -80,7 +80,7 @@ def test_digests(seen: list[tuple[bytes, bool]]) -> None:
 async def test_what_is_recorded_is_known_at_once_and_durable_after_a_flush(
     store: StateStore, writer: ThreadPoolExecutor
 ) -> None:
-    """Before any transaction this recorder knows it and the state does not; then both do."""
+    """Before any transaction the recorder knows it and the state does not; afterwards both do."""
     recorder = Recorder(lane(store), writer, SystemClock())
     recorder.answered([record("a", 1, 2)], 2, 0, 100)
     recorder.finished(Window(0, 5))
@@ -97,7 +97,7 @@ async def test_what_is_recorded_is_known_at_once_and_durable_after_a_flush(
 async def test_answers_that_come_during_a_transaction_go_into_the_next(
     store: StateStore, writer: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many come, they are one transaction, and nothing of the first is lost or written twice."""
+    """However many answers arrive, they are one transaction, and nothing of the first one is lost or repeated."""
     written: list[list[str]] = []
     begun, go = threading.Event(), threading.Event()
     commit = LaneState.commit
@@ -127,7 +127,7 @@ async def test_answers_that_come_during_a_transaction_go_into_the_next(
 async def test_a_flush_that_is_cancelled_ends_first(
     store: StateStore, writer: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stop that comes while one transaction is written does not leave behind what was answered meanwhile."""
+    """A stop during a transaction does not lose what was answered meanwhile."""
     begun, go = threading.Event(), threading.Event()
     commit = LaneState.commit
 
@@ -156,7 +156,7 @@ async def test_a_flush_that_is_cancelled_ends_first(
 async def test_sending_waits_for_the_disk(
     store: StateStore, writer: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is answered and not stored is bounded."""
+    """Answered spans that are not stored yet are bounded."""
     begun, go = threading.Event(), threading.Event()
     commit = LaneState.commit
 
@@ -179,8 +179,8 @@ async def test_sending_waits_for_the_disk(
     await recorder.flush()
 
 
-async def test_a_transaction_that_fails_is_told_once_and_for_all(store: StateStore, writer: ThreadPoolExecutor) -> None:
-    """The task ends with it, and so does every flush after it."""
+async def test_after_a_failed_transaction_every_flush_raises(store: StateStore, writer: ThreadPoolExecutor) -> None:
+    """The task ends with the error, and so does every later flush."""
     recorder = Recorder(lane(store), writer, SystemClock())
     running = asyncio.create_task(recorder.run())
     (store.directory / "state.db").unlink()

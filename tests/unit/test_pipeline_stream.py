@@ -1,4 +1,4 @@
-"""Streams of spans: what comes after a cut, what is told of what is not there, how far is read ahead, how it ends."""
+"""Streams of spans: resuming after a cut, reporting what is missing, reading ahead, and ending."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ from tests.support.waiting import DEADLINE_S
 
 
 def issued(traces: int = 10, spans: int = 4, **options: Any) -> tuple[Oracle, StreamedNetra]:
-    """So many traces, and a Netra that holds them."""
+    """Issue traces, and return them with a Netra that holds them."""
     oracle = Oracle()
     oracle.traces(traces, spans, **options)
     return oracle, StreamedNetra(stored(oracle))
 
 
 def failing(call: str, error: Exception) -> Callable[[str, str | None], None]:
-    """What lets every call of this name fail."""
+    """Return a hook that fails every call of this name."""
 
     def fail(name: str, _cursor: str | None) -> None:
         if name == call:
@@ -64,7 +64,7 @@ def failing(call: str, error: Exception) -> Callable[[str, str | None], None]:
 
 
 def edited(edit: Callable[[SpansPage], SpansPage], trace_id: str) -> Callable[[Any], Any]:
-    """What changes the pages of this trace's spans."""
+    """Return a hook that edits the pages of this trace's spans."""
 
     def pages(page: Any) -> Any:
         mine = isinstance(page, SpansPage) and page.spans and page.spans[0].trace_id == trace_id
@@ -76,8 +76,8 @@ def edited(edit: Callable[[SpansPage], SpansPage], trace_id: str) -> Callable[[A
 # after a cut
 
 
-def test_a_trace_that_grew_behind_what_was_sent_goes_on() -> None:
-    """Spans that came late are sent with the rest, and nothing again."""
+def test_a_trace_that_grew_after_what_was_sent_is_continued() -> None:
+    """Late spans are sent with the rest, and nothing is repeated."""
     oracle, netra = issued(3, 10)
     with small(chunk=4):
         first = asyncio.run(read(stream(netra), 4))
@@ -87,7 +87,7 @@ def test_a_trace_that_grew_behind_what_was_sent_goes_on() -> None:
 
 
 def test_a_trace_that_grew_before_what_was_sent_comes_again() -> None:
-    """Where the spans that were sent are not the first any more, the trace is sent whole."""
+    """If the spans that were sent are no longer the first ones, the whole trace is sent."""
     oracle, netra = issued(3, 10)
     middle = oracle.trace_ids[1]
     with small(chunk=4):
@@ -101,7 +101,7 @@ def test_a_trace_that_grew_before_what_was_sent_comes_again() -> None:
 
 @pytest.mark.parametrize("before_s", [1, 3, 100_000])
 def test_a_trace_whose_root_came_late_is_finished(before_s: int) -> None:
-    """A trace that starts before the place by now, or before the range, is no longer listed behind it, and goes on."""
+    """A trace that now starts before the resume point, or before the range, is no longer listed, and is continued all the same."""
     oracle, netra = issued(6, 10)
     middle = oracle.trace_ids[3]
     with small(page=2, chunk=4):
@@ -115,7 +115,7 @@ def test_a_trace_whose_root_came_late_is_finished(before_s: int) -> None:
 
 
 def test_a_trace_that_lost_the_spans_that_were_sent_comes_whole() -> None:
-    """Fewer spans than were sent are not the same spans."""
+    """A trace with fewer spans than were sent is sent whole."""
     oracle, netra = issued(2, 10)
     with small(page=100, chunk=4):
         first = asyncio.run(read(stream(netra), 2))
@@ -125,26 +125,26 @@ def test_a_trace_that_lost_the_spans_that_were_sent_comes_whole() -> None:
 
 
 def test_at_the_end_nothing_comes() -> None:
-    """The last token leads behind everything."""
+    """The last token resumes after everything."""
     _, netra = issued(5)
     chunks = asyncio.run(read(stream(netra)))
     assert asyncio.run(read(stream(netra, chunks[-1].resume_token))) == []
 
 
-def test_traces_added_behind_the_place_come_and_before_it_do_not() -> None:
-    """A stream goes in one direction."""
+def test_traces_added_after_the_resume_point_arrive_and_before_it_do_not() -> None:
+    """A stream only moves forward."""
     oracle, netra = issued(6, 4)
     with small(page=2, chunk=4):
         first = asyncio.run(read(stream(netra), 3))
         before = oracle.traces(1, 4, start_ns=START_NS + NS_PER_S // 2)
-        behind = oracle.traces(1, 4, start_ns=START_NS + 60 * NS_PER_S)
-        oracle.feed(netra.store, before + behind)
+        after = oracle.traces(1, 4, start_ns=START_NS + 60 * NS_PER_S)
+        oracle.feed(netra.store, before + after)
         rest = asyncio.run(read(stream(netra, first[-1].resume_token)))
     assert keys(first) + keys(rest) == [key for key in listed(netra.store) if key not in before]
 
 
 def test_a_cursor_that_expired_before_resuming_is_done_without() -> None:
-    """The range is listed again, and what was sent is left out."""
+    """The range is listed again without what was sent."""
     _, netra = issued(9, 4)
     with small():
         first = asyncio.run(read(stream(netra), 6))
@@ -156,7 +156,7 @@ def test_a_cursor_that_expired_before_resuming_is_done_without() -> None:
 
 @pytest.mark.parametrize("cut", range(1, 6))
 def test_a_page_that_is_in_disorder_and_listed_again_loses_nothing(cut: int) -> None:
-    """Of a page whose last traces come first, only what starts before all that is left counts as sent."""
+    """If a page lists its last traces first, only traces that start before all remaining ones count as sent."""
     _, netra = issued(8, 1)
 
     def reverse(page: Any) -> Any:
@@ -171,8 +171,8 @@ def test_a_page_that_is_in_disorder_and_listed_again_loses_nothing(cut: int) -> 
     assert netra.cursors > 1
 
 
-def test_a_page_that_changed_meanwhile_goes_on_behind_the_place() -> None:
-    """A trace that appears among those that were sent shifts the page, and nothing is sent twice or left out."""
+def test_a_page_that_changed_meanwhile_resumes_after_the_last_trace() -> None:
+    """A new trace among those that were sent shifts the page; nothing is repeated or left out."""
     oracle, netra = issued(6, 4)
     with small(page=100, chunk=4):
         first = asyncio.run(read(stream(netra), 3))
@@ -183,7 +183,7 @@ def test_a_page_that_changed_meanwhile_goes_on_behind_the_place() -> None:
 
 
 def test_a_slow_reader_outlives_any_number_of_cursors() -> None:
-    """Cursors that expire whenever the reader rests are no end, as long as each new listing leads further."""
+    """Cursors may expire whenever the client pauses, as long as each new listing gets further."""
     _, netra = issued(30, 2)
     fresh: set[str | None] = {None}
     refusals = 0
@@ -215,7 +215,7 @@ def test_a_slow_reader_outlives_any_number_of_cursors() -> None:
 
 @pytest.mark.parametrize("every_ns", [0, NS_PER_S])
 def test_cursors_that_are_never_taken_are_an_error(every_ns: int) -> None:
-    """Where listing again leads no further, it ends after some tries; the first page came."""
+    """If listing again gets no further, the stream ends after some tries; the first page arrived."""
     _, netra = issued(9, 2, every_ns=every_ns)
     netra.refused = set(range(1, 1000))
     chunks: list[SpanChunk] = []
@@ -226,7 +226,7 @@ def test_cursors_that_are_never_taken_are_an_error(every_ns: int) -> None:
 
 
 def test_a_request_that_is_refused_is_not_repeated() -> None:
-    """A refusal without a cursor is about the request."""
+    """A rejection without a cursor is about the request itself."""
     _, netra = issued(1)
     netra.before = failing("traces", NetraRejected("no such filter", status=400))
     with pytest.raises(NetraRejected, match="no such filter"):
@@ -235,7 +235,7 @@ def test_a_request_that_is_refused_is_not_repeated() -> None:
 
 
 def test_an_item_that_is_listed_twice_comes_once() -> None:
-    """Where pages overlap because the data moved, the trace at the seam is not sent twice."""
+    """If pages overlap because the data moved, the trace on both is not sent twice."""
     oracle, netra = issued(9, 1)
     last: list[Any] = []
 
@@ -251,7 +251,7 @@ def test_an_item_that_is_listed_twice_comes_once() -> None:
 
 
 def test_all_before_an_error_comes_and_the_token_leads_on() -> None:
-    """The traces before the one that fails are handed out, then the error; later the stream goes on there."""
+    """The traces before the failing one arrive, then the error; a later stream resumes there."""
     oracle, netra = issued(10, 3)
     netra.before = failing(f"spans {oracle.trace_ids[6]}", NetraUnavailable("down"))
     chunks: list[SpanChunk] = []
@@ -266,8 +266,8 @@ def test_all_before_an_error_comes_and_the_token_leads_on() -> None:
 # what is not there
 
 
-def test_a_trace_that_is_gone_is_told_and_the_rest_comes() -> None:
-    """A 404 for a trace that was listed is a line, at its place."""
+def test_a_trace_that_is_gone_is_reported_and_the_rest_arrives() -> None:
+    """A 404 for a listed trace is reported as a problem, in order."""
     oracle, netra = issued(5, 4)
     gone = oracle.trace_ids[2]
     netra.before = failing(f"spans {gone}", NetraNotFound("none", status=404))
@@ -275,12 +275,12 @@ def test_a_trace_that_is_gone_is_told_and_the_rest_comes() -> None:
         chunks = asyncio.run(read(stream(netra)))
     assert keys(chunks) == [key for key in listed(netra.store) if key[0] != gone]
     assert [chunk.problems for chunk in chunks if chunk.problems] == [
-        (f"trace {gone}: it is gone since Netra listed it",)
+        (f"trace {gone}: it was deleted after Netra listed it",)
     ]
 
 
 def test_a_trace_that_is_too_large_to_read_stops_no_other() -> None:
-    """It is a line, at its place; asked for by its id, it is an error."""
+    """It is reported as a problem, in order; requested by its id, it is an error."""
     oracle, netra = issued(5, 4)
     large = oracle.trace_ids[2]
     netra.before = failing(f"spans {large}", NetraResponseTooLarge("more than the cap"))
@@ -296,7 +296,7 @@ def test_a_trace_that_is_too_large_to_read_stops_no_other() -> None:
 
 @pytest.mark.parametrize(("traces", "status"), [(12, 404), (1, 302)])
 def test_where_traces_are_gone_in_numbers_it_is_not_the_api(traces: int, status: int) -> None:
-    """More than ten, and more than a tenth of those listed; or one that is no 404: an error."""
+    """More than ten of them, and more than a tenth of those listed, are an error; so is one that is not a 404."""
     oracle, netra = issued(traces, 1)
 
     def gone(call: str, cursor: str | None) -> None:
@@ -309,21 +309,21 @@ def test_where_traces_are_gone_in_numbers_it_is_not_the_api(traces: int, status:
     assert len(oracle.trace_ids) == traces
 
 
-def test_a_trace_without_spans_is_told_and_left_behind() -> None:
-    """The token of the chunk before it leads behind it, so it is told once."""
+def test_a_trace_without_spans_is_reported_once() -> None:
+    """The token of the chunk resumes after the problem, so it is reported once."""
     oracle, netra = issued(3, 4)
     empty = oracle.trace_ids[1]
     netra.pages = edited(lambda page: msgspec.structs.replace(page, spans=[]), empty)
     with small(page=100, chunk=8):
         chunks = asyncio.run(read(stream(netra)))
         rest = asyncio.run(read(stream(netra, chunks[0].resume_token)))
-    assert problems(chunks) == [f"trace {empty}: Netra lists it, and holds no span of it"]
+    assert problems(chunks) == [f"trace {empty}: Netra lists it but has no spans of it"]
     assert keys(rest) == keys(chunks[1:])
     assert problems(rest) == problems(chunks[1:])
 
 
 def test_many_problems_come_in_several_chunks() -> None:
-    """Traces without spans, one after the other, do not gather without a bound; and the place goes on."""
+    """Problems of many traces without spans are sent in bounded chunks, and the resume point advances."""
     _, netra = issued(450, 1)
     netra.pages = lambda page: msgspec.structs.replace(page, spans=[]) if isinstance(page, SpansPage) else page
     chunks = asyncio.run(read(stream(netra)))
@@ -333,7 +333,7 @@ def test_many_problems_come_in_several_chunks() -> None:
 
 
 def unreadable(page: Any) -> Any:
-    """A page with one item that is none, always the same one for the same page."""
+    """Add an unreadable item to a page, always the same for the same page."""
     first = page.traces if isinstance(page, TracesPage) else page.spans
     item = UnreadableItem("$.data.data[0]", "it is a number", f"{first[0].id}" if first else "0")
     return msgspec.structs.replace(page, unreadable=(item,))
@@ -341,8 +341,8 @@ def unreadable(page: Any) -> Any:
 
 @pytest.mark.parametrize("padding", [0, 300_000])
 @pytest.mark.parametrize("cut", range(1, 9))
-def test_what_is_unreadable_is_told_once_at_its_place(cut: int, padding: int) -> None:
-    """Whatever the cut: the lines of both lives are those of one; told with what they stand beside."""
+def test_an_unreadable_item_is_reported_once_in_order(cut: int, padding: int) -> None:
+    """Whatever the cut, both streams together report each problem once, beside the spans it belongs to."""
     _, netra = issued(7, 5, padding=padding)
     netra.pages = unreadable
     with small(page=3, chunk=4):
@@ -353,8 +353,8 @@ def test_what_is_unreadable_is_told_once_at_its_place(cut: int, padding: int) ->
     assert len(whole) == 3 + 7 * 2
 
 
-def test_what_is_unreadable_is_told_once_though_pages_are_read_again() -> None:
-    """A cursor that expires begins a listing, or a trace, again."""
+def test_an_unreadable_item_is_reported_once_though_pages_are_read_again() -> None:
+    """A listing, or a trace, that is read again because a cursor expired reports nothing twice."""
     _, netra = issued(7, 5)
     netra.pages = unreadable
     with small(page=3):
@@ -368,18 +368,18 @@ def test_what_is_unreadable_is_told_once_though_pages_are_read_again() -> None:
 
 
 def test_named_traces_that_are_all_read_are_not_asked_for_again() -> None:
-    """Behind the last name nothing is left, though the last one is unknown."""
+    """Nothing remains after the last trace id, even if that one is unknown."""
     oracle, netra = issued(3, 2)
     query = TraceQuery(trace_ids=(oracle.trace_ids[1], "ab" * 16))
     chunks = asyncio.run(read(stream(netra, query=query)))
-    assert problems(chunks) == [f"trace {'ab' * 16}: Netra lists none with this id in the range"]
+    assert problems(chunks) == [f"trace {'ab' * 16}: Netra has no trace with this id in the range"]
     netra.calls.clear()
     assert asyncio.run(read(stream(netra, chunks[-1].resume_token, query=query))) == []
     assert netra.calls == []
 
 
 def test_a_query_is_asked_of_netra() -> None:
-    """Only the traces that the query means are read."""
+    """Only the traces that the query selects are read."""
     oracle, netra = issued(20, 2)
     tenant = f"tenant-{oracle.trace_ids[0][0]}"
     chunks = asyncio.run(read(stream(netra, query=TraceQuery(tenant_id=tenant))))
@@ -388,7 +388,7 @@ def test_a_query_is_asked_of_netra() -> None:
 
 @pytest.mark.faults
 def test_a_trace_of_5000_spans_goes_on_in_its_middle() -> None:
-    """One trace, with ids far from any range; each cut leaves exactly the rest, and at the end nothing is asked."""
+    """One trace, far from any range: each cut leaves exactly the rest, and resuming at the end calls nothing."""
     oracle, netra = issued(1, 5000, start_ns=START_NS - 10**18)
     (trace_id,) = oracle.trace_ids
     chunks = asyncio.run(read(stream(netra, trace_id=trace_id)))
@@ -404,7 +404,7 @@ def test_a_trace_of_5000_spans_goes_on_in_its_middle() -> None:
 
 @pytest.mark.parametrize("has_listing", [True, False])
 def test_one_trace_is_read_with_and_without_its_summary(has_listing: bool) -> None:
-    """The summary is looked for where the spans are; a trace that is not listed is read all the same."""
+    """The summary is looked for at the time of the spans; a trace that is not listed is read all the same."""
     oracle, netra = issued(3, 4)
     trace_id = oracle.trace_ids[1]
     if not has_listing:
@@ -415,7 +415,7 @@ def test_one_trace_is_read_with_and_without_its_summary(has_listing: bool) -> No
 
 
 def test_one_trace_without_times_is_not_looked_for() -> None:
-    """Where no span says when it was, there is no range to look in."""
+    """If no span has a time, there is no range in which to look for the summary."""
     store = Store()
     store.ingest(read_document(otlp_document(otlp_span(1, 1))))
     netra = StreamedNetra(store)
@@ -432,7 +432,7 @@ def test_one_trace_without_times_is_not_looked_for() -> None:
 
 @pytest.mark.parametrize("status", [None, 404])
 def test_a_trace_that_netra_does_not_hold_is_not_known(status: int | None) -> None:
-    """No spans, or a 404: there is no such trace."""
+    """No spans, or a 404, mean that there is no such trace."""
     _, netra = issued(1)
     if status:
         netra.before = failing(f"spans {'ab' * 16}", NetraNotFound("none", status=status))
@@ -441,7 +441,7 @@ def test_a_trace_that_netra_does_not_hold_is_not_known(status: int | None) -> No
 
 
 def test_what_is_no_netra_at_all_knows_every_trace_as_little() -> None:
-    """Where everything is a 404, it is the address that is wrong, and not the trace that is gone."""
+    """If every call answers 404, the address is wrong, not the trace."""
     _, netra = issued(1)
 
     def nothing_here(call: str, _: str | None) -> None:
@@ -456,7 +456,7 @@ def test_what_is_no_netra_at_all_knows_every_trace_as_little() -> None:
 
 
 async def settled(netra: StreamedNetra) -> int:
-    """How many calls there were when no more come."""
+    """Wait until no more calls arrive; return their number."""
     count = -1
     while count != len(netra.calls):
         count = len(netra.calls)
@@ -466,7 +466,7 @@ async def settled(netra: StreamedNetra) -> int:
 
 
 def test_a_reader_that_stops_stops_the_reading() -> None:
-    """No more traces are read than may be ahead, until the reader goes on; then all of it comes."""
+    """While the client pauses, no more traces are read than may be ahead; then everything arrives."""
     _, netra = issued(100, 4)
 
     async def story() -> list[SpanChunk]:
@@ -485,7 +485,7 @@ def test_a_reader_that_stops_stops_the_reading() -> None:
 
 
 def test_what_is_read_ahead_is_bounded_in_bytes() -> None:
-    """Beside the trace that is sent, each trace holds a page at most once the cap is reached."""
+    """Once the cap is reached, each trace read ahead holds at most one page."""
     _, netra = issued(10, 30, padding=100_000)
 
     async def story() -> list[SpanChunk]:
@@ -502,7 +502,7 @@ def test_what_is_read_ahead_is_bounded_in_bytes() -> None:
 
 
 def test_a_slow_reader_gets_all_of_it() -> None:
-    """What was read while the reader was busy is handed out, though nothing more happens."""
+    """Traces that were read while the client was busy arrive, though nothing else happens."""
     _, netra = issued(40, 2)
 
     async def story() -> list[SpanChunk]:
@@ -519,7 +519,7 @@ def test_a_slow_reader_gets_all_of_it() -> None:
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_stream_that_is_closed_leaves_nothing_behind(is_open: bool) -> None:
-    """No task and no request, whether it was closed between two chunks or cancelled while it waited."""
+    """It leaves no task and no request, whether closed between two chunks or cancelled while waiting."""
     _, netra = issued(100, 4)
 
     async def story() -> None:
@@ -546,7 +546,7 @@ def test_a_stream_that_is_closed_leaves_nothing_behind(is_open: bool) -> None:
 
 
 def test_a_token_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not taken for damaged, and not read as if it were of this version."""
+    """It is neither reported as damaged nor read as if it were of this version."""
     monkeypatch.setattr(resume, "_VERSION", 0)
     old = encode_token(start_point(STREAM_ID, WINDOW))
     monkeypatch.undo()
@@ -555,7 +555,7 @@ def test_a_token_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_token_keeps_the_window_of_the_first_call() -> None:
-    """Who resumes goes on in the range as it was meant then."""
+    """A resumed stream keeps the range of the first call."""
     oracle, netra = issued(4, 4)
     end_ns = START_NS + 2 * NS_PER_S
     with small():

@@ -1,4 +1,4 @@
-"""Windows of a range, and which of them a poll covers."""
+"""The windows of a range, and which of them a poll covers."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ LOOKBACK = Lookback(settle_ns=30 * S, longest_ns=DAY_NS)
     ],
 )
 def test_split(whole: Window, size: int, windows: list[Window]) -> None:
-    """The windows follow on each other and fill the range."""
+    """The windows are adjacent and fill the range."""
     assert list(split(whole, size)) == windows
 
 
 def test_windows_within_one_that_is_done_are_left_out() -> None:
-    """Those that only touch it, or reach beyond it, are not."""
+    """Windows that only touch a finished one, or reach beyond it, stay."""
     windows = list(split(Window(0, 100), 10))
     assert without(windows, [Window(10, 30), Window(55, 95)]) == [
         Window(0, 10), Window(30, 40), Window(40, 50), Window(50, 60), Window(90, 100)
@@ -53,7 +53,7 @@ WINDOWS = st.tuples(st.integers(0, 40), st.integers(1, 12)).map(lambda it: Windo
 
 @given(st.integers(1, 9), st.lists(WINDOWS, max_size=8))
 def test_what_several_have_done_together_is_left_out_too(size: int, done: list[Window]) -> None:
-    """A window stays exactly if a moment of it is in none of those done."""
+    """A window stays exactly if some moment of it is in no finished window."""
     windows = list(split(Window(0, 50), size))
     covered = {moment for one in done for moment in range(one.start_ns, one.end_ns)}
     left = [it for it in windows if not covered.issuperset(range(it.start_ns, it.end_ns))]
@@ -61,7 +61,7 @@ def test_what_several_have_done_together_is_left_out_too(size: int, done: list[W
 
 
 def test_a_life_of_hours_is_gone_through_at_once() -> None:
-    """Fifty years by the hour, finished by the hour: no matter of minutes."""
+    """Fifty years of hourly windows take seconds, not minutes."""
     windows = list(split(Window(0, 50 * 8766 * HOUR_NS), HOUR_NS))
     began = time.process_time()
     assert without(windows, windows[:-1]) == windows[-1:]
@@ -69,7 +69,7 @@ def test_a_life_of_hours_is_gone_through_at_once() -> None:
 
 
 def test_polls_go_back_a_little_each_time_and_far_seldom() -> None:
-    """The first poll, and each `FAR_POLLS`th, goes back a day; the tenth an hour; the others five minutes."""
+    """The first poll, and each `FAR_POLLS`th, looks back a day, each tenth an hour, the others five minutes."""
     backs = []
     for poll in range(FAR_POLLS + 1):
         window = LOOKBACK.window(poll, NOW_NS, NOW_NS - 30 * S, 0)
@@ -86,7 +86,7 @@ def test_polls_go_back_a_little_each_time_and_far_seldom() -> None:
 
 
 def test_what_was_not_followed_yet_is_covered_whatever_the_poll() -> None:
-    """After a night in which nothing could be delivered, the window starts behind the watermark."""
+    """After a night without deliveries, the window still starts before the watermark."""
     watermark = NOW_NS - 9 * HOUR_NS
     window = LOOKBACK.window(1, NOW_NS, watermark, 0)
     assert window is not None
@@ -95,7 +95,7 @@ def test_what_was_not_followed_yet_is_covered_whatever_the_poll() -> None:
 
 @pytest.mark.parametrize("off_ns", [-DAY_NS, -HOUR_NS, HOUR_NS, DAY_NS])
 def test_a_clock_that_jumped(off_ns: int) -> None:
-    """Whichever way the watermark is off, what lies within the lookback of the present end is covered."""
+    """Whichever way the watermark is off, the lookback before the present end is covered."""
     window = LOOKBACK.window(1, NOW_NS, NOW_NS - 30 * S + off_ns, 0)
     assert window is not None
     assert window.end_ns == NOW_NS - 30 * S
@@ -103,7 +103,7 @@ def test_a_clock_that_jumped(off_ns: int) -> None:
 
 
 def test_nothing_lies_before_the_beginning() -> None:
-    """Following starts where it was told to, and not before; until something has settled there is nothing to cover."""
+    """Following never starts before its start time; until something has settled, there is nothing to cover."""
     since = NOW_NS - 10 * S
     assert LOOKBACK.window(0, NOW_NS, since, since) is None
     assert LOOKBACK.window(0, since + 30 * S, since, since) is None
@@ -112,7 +112,7 @@ def test_nothing_lies_before_the_beginning() -> None:
 
 
 def test_bounds_stay_while_the_minute_does() -> None:
-    """Netra may cut summaries at the bounds: asked with the same start, it answers with the same sums."""
+    """Netra may compute summaries within the bounds, so the same start gives the same sums."""
     starts = set()
     for second in range(120):
         window = LOOKBACK.window(1, NOW_NS + second * S, NOW_NS + second * S - 30 * S, 0)

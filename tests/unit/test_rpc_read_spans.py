@@ -248,17 +248,19 @@ async def test_a_reader_that_stops_holds_up_the_reading_of_netra(tmp_path: Path)
     """Netra is read only a little ahead; the stalled stream ends at the limit; its token resumes there."""
     with running_rig(tmp_path) as rig:
         rig.feed(150, 4, padding=20_000)
-        async with serving(rig, grpc_stall="1s") as served:
+        async with serving(rig, grpc_stall="2s") as served:
             options = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
             async with grpc.aio.insecure_channel(served.address, options) as channel:
                 request = pb.ReadSpansRequest(range=EVER)
                 call = BridgeServiceStub(channel).ReadSpans(request, metadata=CREDENTIALS)
                 got = [await call.read()]
-                await asyncio.sleep(0.5)
-                before = rig.calls()
-                assert before < 100
-                await asyncio.sleep(1)
-                assert rig.calls() == before
+                calls = [0, rig.calls()]
+                while calls[-1] != calls[-2]:
+                    await asyncio.sleep(0.5)
+                    calls.append(rig.calls())
+                assert calls[-1] < 100
+                await asyncio.sleep(2)
+                assert rig.calls() == calls[-1]
                 given = await refusal_of(_rest(call, got))
             assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")
             keep(rig.oracle, got + await read(served, range=EVER, resume_token=got[-1].resume_token))

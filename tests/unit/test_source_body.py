@@ -1,4 +1,4 @@
-"""Inflation piece by piece: the same bytes as at once, never more than the cap, never less than the whole."""
+"""Inflation piece by piece: the same bytes as at once, never more than the cap, never an incomplete body."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def inflate(packed: bytes, *, encoding: str = "gzip", piece: int = 1 << 16, cap:
     st.integers(1, 600),
 )
 def test_inflates_whatever_the_pieces(data: bytes, encoding: str, piece: int, step: int) -> None:
-    """However a stream is cut into pieces on the way, and however little is inflated at a time, all of it is read."""
+    """The whole stream is read, however it is cut into pieces and however little is inflated at a time."""
     packed = gzip.compress(data) if encoding == "gzip" else zlib.compress(data)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(body, "_STEP_BYTES", step)
@@ -37,7 +37,7 @@ def test_inflates_whatever_the_pieces(data: bytes, encoding: str, piece: int, st
 
 @given(st.binary(max_size=200), st.data())
 def test_a_cut_stream_is_never_whole(data: bytes, draw: st.DataObject) -> None:
-    """Any proper prefix of a stream is refused."""
+    """Any proper prefix of a stream is rejected."""
     packed = gzip.compress(data)
     with pytest.raises(CutAnswer):
         inflate(packed[: draw.draw(st.integers(0, len(packed) - 1))])
@@ -45,7 +45,7 @@ def test_a_cut_stream_is_never_whole(data: bytes, draw: st.DataObject) -> None:
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])
 def test_several_members_are_one_body(piece: int) -> None:
-    """A gzip body may be several streams in a row (RFC 1952, 2.2); a cut last one is still a cut body."""
+    """A gzip body may be several streams in a row (RFC 1952, 2.2); if the last one is truncated, so is the body."""
     packed = gzip.compress(b"one ") + gzip.compress(b"two")
     assert inflate(packed, piece=piece) == b"one two"
     with pytest.raises(CutAnswer):
@@ -55,7 +55,7 @@ def test_several_members_are_one_body(piece: int) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @pytest.mark.parametrize("rest", [b"\0", b"garbage", b"\x1f\x8b"])
 def test_bytes_after_the_end(encoding: str, rest: bytes) -> None:
-    """Bytes after the end of a stream, which are no further stream, are a damaged body."""
+    """Bytes after the end of a stream that do not start another stream are a damaged body."""
     packed = gzip.compress(b"data") if encoding == "gzip" else zlib.compress(b"data")
     with pytest.raises(CutAnswer):
         inflate(packed + rest, encoding=encoding)

@@ -1,4 +1,4 @@
-"""The budget of requests: how many at once, how many a second, and none before the time asked for."""
+"""The budget of requests: in flight, per second, and none before the requested time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_budget(clock: FakeClock, *, most: int = 4, rate_per_s: float | None = N
 
 
 async def test_no_more_at_once_than_allowed() -> None:
-    """Of many callers only ``max_concurrency`` hold a permit at any time, and all get one."""
+    """At most ``max_concurrency`` of many callers hold a permit at any time, and all get one."""
     budget = make_budget(FakeClock())
     running = most = served = 0
 
@@ -35,7 +35,7 @@ async def test_no_more_at_once_than_allowed() -> None:
 
 
 async def test_a_cancelled_wait_loses_no_permit() -> None:
-    """Callers cancelled in the queue, also just after they were let in, leave the permits whole."""
+    """Callers that are cancelled in the queue, or just after they got a permit, do not lose permits."""
     budget = make_budget(FakeClock(), most=1)
     await budget.acquire()
     waiting = [asyncio.create_task(budget.acquire()) for _ in range(3)]
@@ -50,7 +50,7 @@ async def test_a_cancelled_wait_loses_no_permit() -> None:
 
 
 async def test_a_cancelled_pause_loses_no_permit() -> None:
-    """A caller cancelled while all calls are paused gives its permit back."""
+    """A caller that is cancelled while all calls are paused returns its permit."""
 
     class StuckClock(FakeClock):
         async def sleep(self, seconds: float) -> None:
@@ -69,7 +69,7 @@ async def test_a_cancelled_pause_loses_no_permit() -> None:
 
 
 async def test_a_pause_holds_all_and_is_never_shortened() -> None:
-    """Nothing is sent before the latest time asked for."""
+    """Nothing is sent before the latest requested time."""
     clock = FakeClock()
     budget = make_budget(clock)
     budget.pause(20)
@@ -89,7 +89,7 @@ async def test_rate() -> None:
 
 
 async def test_throttling_narrows_once_a_burst_and_widens_again() -> None:
-    """Many 429 to requests of one burst halve the width once; successes bring it back, never beyond the maximum."""
+    """Many 429 answers to one burst halve the limit once; successes restore it, never above the maximum."""
     budget = make_budget(FakeClock(), most=16)
     tokens = [await budget.acquire() for _ in range(8)]
     for token in tokens:

@@ -1,4 +1,4 @@
-"""The client's surface: what it sends, which arguments it takes, and that they are the SDK's."""
+"""The client's interface: its requests, and its arguments, which are the SDK's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SDK_ARGUMENTS = {
     "cursor=None direction='down' sort_field=None sort_order=None",
     "iter_spans_by_trace_id": "trace_id cursor=None direction='down' limit=None span_name=None",
 }
-"""Of ``Netra.usage`` in netra-sdk 1.2.2."""
+"""The arguments of ``Netra.usage`` in netra-sdk 1.2.2."""
 
 
 @pytest.mark.parametrize("client", [AsyncNetraClient, NetraClient])
@@ -44,7 +44,7 @@ def test_arguments_are_the_sdks(client: type, name: str) -> None:
 
 
 async def sent(method: str, *args: Any, answer: Reply, **options: Any) -> Request:
-    """The request that a call makes."""
+    """Return the request that a call makes."""
     async with (
         ScriptedApi([answer]) as api,
         AsyncNetraClient(api_key="k", endpoint=api.endpoint, headers={"x-team": "a"}, clock=FakeClock()) as client,
@@ -87,7 +87,7 @@ async def test_span_requests() -> None:
 
 
 async def test_usage_requests() -> None:
-    """Usage takes ISO text as it is, and datetimes as UTC, the end rounded up to the millisecond."""
+    """Usage calls send ISO text unchanged, and datetimes in UTC with the end rounded up to the millisecond."""
     answer = json_reply({"data": {}})
     request = await sent("get_session_usage", "s/1", FROM, TO, answer=answer)
     times = "startTime=2026-04-30T00%3A00%3A00.000Z&endTime=2026-05-01T00%3A00%3A00.000Z"
@@ -99,7 +99,7 @@ async def test_usage_requests() -> None:
 
 
 async def test_a_span_that_is_not_there() -> None:
-    """404 with JSON is "there is none"; with a web page it is not the API."""
+    """A 404 with JSON means that there is no span; with a web page it is not from the API."""
     gone = json_reply({"message": "not found"}, status=404)
     page_404 = reply(b"<html>", status=404, content_type="text/html")
     async with (
@@ -127,7 +127,7 @@ async def test_a_span_that_is_not_there() -> None:
     ],
 )
 async def test_arguments_that_make_no_sense(options: dict[str, Any]) -> None:
-    """What Netra would refuse is refused before it is sent."""
+    """Arguments that Netra would reject are rejected before anything is sent."""
     async with ScriptedApi([]) as api, AsyncNetraClient(api_key="k", endpoint=api.endpoint) as client:
         with pytest.raises(UsageError):
             await client.list_traces(FROM, TO, **options)
@@ -154,7 +154,7 @@ async def test_stats_count_what_was_asked() -> None:
 
 
 async def test_after_closing() -> None:
-    """A closed client says so, and may be closed again."""
+    """Calls of a closed client raise an error that says so; it may be closed again."""
     async with ScriptedApi([json_reply(page([]))]) as api:
         client = AsyncNetraClient(api_key="k", endpoint=api.endpoint)
         await client.list_spans_by_trace_id("t")
@@ -176,7 +176,7 @@ async def test_after_closing() -> None:
     ],
 )
 def test_base_url(endpoint: str, base: str) -> None:
-    """``/telemetry`` and slashes at the end are taken off, as netra-sdk does."""
+    """``/telemetry`` and slashes at the end are removed, as in netra-sdk."""
     assert base_url(endpoint, allow_insecure=False) == base
 
 
@@ -210,21 +210,21 @@ def test_base_url(endpoint: str, base: str) -> None:
     ],
 )
 def test_configuration_errors(options: dict[str, Any], setting: str) -> None:
-    """Each names the setting, and none shows a value that may be secret."""
+    """Each error names the setting, and none shows a value that may be secret."""
     with pytest.raises(ConfigurationError, match=setting) as caught:
         AsyncNetraClient(**{"api_key": "k", "endpoint": "https://netra.example", **options})
     assert "canary" not in str(caught.value)
 
 
 def test_a_back_off_is_a_back_off() -> None:
-    """A number of attempts is not taken for one."""
+    """A number of attempts is not accepted as a back-off."""
     for wrong in (3, 0):
         with pytest.raises(UsageError, match=r"give a Backoff\(...\)"):
             AsyncNetraClient(api_key="k", endpoint="https://netra.example", backoff=wrong)  # type: ignore[arg-type]
 
 
 async def test_our_headers_win() -> None:
-    """NETRA_HEADERS can neither replace the key nor ask for another encoding."""
+    """NETRA_HEADERS can neither replace the key nor request another encoding."""
     async with (
         ScriptedApi([json_reply(page([]))]) as api,
         AsyncNetraClient(
@@ -237,15 +237,15 @@ async def test_our_headers_win() -> None:
 
 
 def test_redactor() -> None:
-    """Lines are printable, bounded and free of secrets, also where a cut would leave half of one."""
+    """Lines are printable, bounded and free of secrets, even if truncation would leave half of one."""
     redactor = Redactor("secret", "Bearer secret-longer", "a")
-    assert redactor.line("a\r\n\x1b[0m secret-longer\u202e secret") == "a [0m *** ***"
+    assert redactor.line("a\r\n\x1b[0m secret-longer\u202e secret") == r"a \x1b[0m ***\u202e ***"
     assert "sec" not in redactor.line("x" * 297 + "secret")
     assert len(redactor.line("x" * 1000)) == 300
 
 
 async def test_part_of_a_client_leaves_the_rest_to_others() -> None:
-    """`within` bounds the calls of all that use it together; the client itself is not held up by them."""
+    """`within` bounds the calls of all its users together, and does not delay the client itself."""
     held = reply(b"{", length=100, end="hang")
     async with (
         ScriptedApi(lambda request: held if b"behind" in request.body else json_reply(page([]))) as api,

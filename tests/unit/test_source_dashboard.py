@@ -1,4 +1,4 @@
-"""The dashboard calls: what goes over the wire, what is made of the answers, and what a refusal means."""
+"""The dashboard calls: their requests, the values made from answers, and the meaning of a rejection."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def make_client(api: ScriptedApi, **options: Any) -> AsyncNetraClient:
 async def ask(
     answer: Any, chart_type: ChartType = "Number", by: Dimension | None = None, asked: FilterConfig = DAY
 ) -> tuple[DashboardData, Request]:
-    """A chart from a server that answers this, and the request that it took."""
+    """Return the chart from a server with this answer, and the request for it."""
     async with ScriptedApi([json_reply(answer)]) as api, make_client(api) as client:
         return await client.dashboard.query_data("Spans", chart_type, COST, asked, by), api.requests[-1]
 
 
 def sessions(*ids: str, more: bool = False, **fields: Any) -> dict[str, Any]:
-    """A page of sessions; each has its id for a cursor."""
+    """Return a page of sessions, each with its id as its cursor."""
     items = [{"session_id": one, "totalRequests": 3, "totalCost": 0.25, "cursor": f"c-{one}", **fields} for one in ids]
     return {"data": {"sessions": items, "pageInfo": {"hasNextPage": more}}}
 
@@ -85,7 +85,7 @@ def sessions(*ids: str, more: bool = False, **fields: Any) -> dict[str, Any]:
 
 
 async def test_query_on_the_wire() -> None:
-    """A query without extras holds what the SDK sends, and nothing else."""
+    """A query without options contains what the SDK sends, and nothing else."""
     _, request = await ask({"data": {"value": 1}})
     assert (request.method, request.target) == ("POST", "/public/dashboard/query-data")
     assert request.headers["x-api-key"] == KEY
@@ -98,7 +98,7 @@ async def test_query_on_the_wire() -> None:
 
 
 async def test_query_with_everything() -> None:
-    """Conditions, a named metric, a dimension of one's own, and datetimes rounded outwards to milliseconds."""
+    """Conditions, a named metric, a custom dimension, and datetimes rounded outwards to milliseconds."""
     start = datetime(2026, 4, 30, 12, 0, 0, 1, tzinfo=UTC)
     asked = FilterConfig(
         start, start, "day", [TraceFilter("tenant_id", "acme"), TraceFilter("metadata", "a", type="object", key="k")]
@@ -124,7 +124,7 @@ async def test_query_with_everything() -> None:
 
 
 async def test_enumerations_of_the_sdk_pass_as_their_texts() -> None:
-    """A script that still holds the SDK's enumerations, which are texts, asks the same."""
+    """A script with the SDK's enumerations, which are strings, sends the same request."""
 
     class Word(str, Enum):  # noqa: UP042  as the SDK declares them
         SCOPE, CHART, STEP, SUM = "Traces", "Number", "day", "Sum"
@@ -140,7 +140,7 @@ async def test_enumerations_of_the_sdk_pass_as_their_texts() -> None:
 
 
 async def test_arguments_that_make_no_sense_are_not_sent() -> None:
-    """Words outside of fixed sets, empty times and ids, and texts that are not Unicode are refused here."""
+    """Words outside fixed sets, empty times and ids, and text that is not Unicode are rejected before sending."""
     wrong: Any = "Tuples"
     async with ScriptedApi([json_reply({})]) as api, make_client(api) as client:
         board = client.dashboard
@@ -200,7 +200,7 @@ async def test_each_shape_however_wrapped(wrapped: Any) -> None:
 
 
 async def test_nothing_is_not_null() -> None:
-    """Empty lists are empty charts; a null or NaN value is none; a range that is missing is none."""
+    """Empty lists are empty charts; a null or NaN value is ``None``, and so is a missing range."""
     assert (await ask({"data": []}, "Line Time Series"))[0] == DashboardData(series=[])
     assert (await ask({"data": []}, "Line Time Series", Dimension("service")))[0] == DashboardData(dimension_series={})
     assert (await ask({"data": []}, "Pie"))[0] == DashboardData(bars=[])
@@ -215,28 +215,28 @@ async def test_nothing_is_not_null() -> None:
         ({"data": None}, "Number", r"\$\.data is null"),
         ({"data": []}, "Number", r"\$\.data is a list"),
         ({"message": "no"}, "Number", r"\$\.value is missing"),
-        ({"data": {"value": "12 ms"}}, "Number", r"\$\.data\.value is a text, where a number"),
-        ({"data": {"data": {"value": True}}}, "Number", r"\$\.data\.data\.value is a truth value"),
+        ({"data": {"value": "12 ms"}}, "Number", r"\$\.data\.value is a string, where a number"),
+        ({"data": {"data": {"value": True}}}, "Number", r"\$\.data\.data\.value is a boolean"),
         ({"data": None}, "Pie", r"\$\.data is null, where a list"),
         ({"data": SERIES}, "Pie", r"\$\.data\[0\]\.dimension is missing"),
         ({"data": {"value": 1}}, "Pie", r"\$\.data is an object, where a list"),
-        ({"data": [{"dimension": {}, "value": 1}]}, "Pie", r"\$\.data\[0\]\.dimension is an object, where a text"),
+        ({"data": [{"dimension": {}, "value": 1}]}, "Pie", r"\$\.data\[0\]\.dimension is an object, where a string"),
         ({"data": [{"dimension": "a"}]}, "Pie", r"\$\.data\[0\]\.value is missing"),
-        ({"data": ["a"]}, "Pie", r"\$\.data\[0\] is a text, where an object"),
+        ({"data": ["a"]}, "Pie", r"\$\.data\[0\] is a string, where an object"),
         ({"data": BARS}, "Line Time Series", r"\$\.data\[0\]\.date is missing"),
-        ({"data": [{"date": "", "value": 1}]}, "Line Time Series", r"\$\.data\[0\]\.date is a text, where a time"),
+        ({"data": [{"date": "", "value": 1}]}, "Line Time Series", r"\$\.data\[0\]\.date is a string, where a time"),
         ({"data": LINES}, "Line Time Series", r"\$\.data\.timeSeries\[0\]\.value is missing"),
         ({"data": {"error": 1}}, "Line Time Series", r"\$\.data\.timeSeries is missing"),
     ],
 )
 async def test_another_shape_is_an_error(answer: Any, chart_type: ChartType, path: str) -> None:
-    """What is not the chart that was asked for is an error that names the place, after three attempts."""
+    """After three attempts, any other shape than the requested chart is an error that names the place."""
     with pytest.raises(NetraSchemaError, match=path):
         await ask(answer, chart_type)
 
 
 async def test_a_plain_series_is_no_series_by_dimension() -> None:
-    """Where a dimension was asked for and is not there, that is said."""
+    """A requested dimension that is missing is an error that says so."""
     with pytest.raises(NetraSchemaError, match=r"\$\.data\[0\]\.values is missing"):
         await ask({"data": SERIES}, "Line Time Series", Dimension("service"))
 
@@ -248,7 +248,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 @given(st.lists(st.tuples(DATES, st.lists(st.tuples(st.none() | TEXTS, NUMBERS, st.booleans())))))
 def test_every_point_of_every_dimension_is_read(steps: list[tuple[str, list[tuple[str | None, Any, bool]]]]) -> None:
-    """Whatever the dimensions and however numbers are written, no point is lost, moved or changed."""
+    """No point is lost, moved or changed, for any dimensions and any form of numbers."""
     rows = [
         {
             "date": date,
@@ -282,7 +282,7 @@ JSON = st.recursive(
 
 @given(JSON, st.sampled_from(["Number", "Pie", "Line Time Series"]), st.booleans())
 def test_whatever_comes_is_read_or_refused(value: object, chart_type: ChartType, by_dimension: bool) -> None:
-    """Any JSON is a chart of the type asked for, or the one typed error."""
+    """Any JSON gives a chart of the requested type, or the one typed error."""
     try:
         got = decode_chart(json.dumps(value).encode(), chart_type, by_dimension)
     except (NetraSchemaError, CutAnswer):
@@ -296,7 +296,7 @@ def test_whatever_comes_is_read_or_refused(value: object, chart_type: ChartType,
 
 
 async def test_a_page_of_sessions() -> None:
-    """The wire as the SDK has it, with pages of 20 by default; odd fields are named, and items without an id set aside."""
+    """Requests are the SDK's, with pages of 20 by default; odd fields are named, and items without an id set aside."""
     answer = sessions("a", session_start_time=FROM, session_duration=4200, unknown=1)
     answer["data"]["sessions"] += [{"session_id": "b", "totalCost": "0.5", "totalRequests": []}, {"totalCost": 1}]
     async with ScriptedApi([json_reply(answer)]) as api, make_client(api) as client:
@@ -336,7 +336,7 @@ async def test_a_page_of_sessions() -> None:
 
 
 async def test_all_sessions() -> None:
-    """Cursors are followed to the end that Netra states, and a cursor that comes back ends the listing."""
+    """Cursors are followed to the end that Netra reports, and a repeated cursor ends the listing."""
 
     def three(request: Request) -> Reply:
         at = request.json["pagination"].get("cursor", "c-0")
@@ -358,7 +358,7 @@ async def test_all_sessions() -> None:
 
 
 async def test_sessions_summed() -> None:
-    """The summary is Netra's own object, whatever is in it; no object is an error."""
+    """The summary is Netra's own object, whatever it contains; anything but an object is an error."""
     summary = {"totalSessions": 4, "costByModel": [{"model": "o3", "cost": 1}]}
     script = [json_reply({"data": summary}), json_reply({"data": []})]
     asked = SessionFilterConfig(FROM, TO, [TraceFilter("service", ["web"], "any_of", "arrayOptions")])
@@ -373,7 +373,7 @@ async def test_sessions_summed() -> None:
 
 
 async def test_one_session() -> None:
-    """A session has its id and its traces as they came; one that Netra does not know is none; bounds may be left out."""
+    """A session has its id and its traces as received; an unknown one is ``None``; bounds may be left out."""
     known = {"data": {"sessionId": "a/b", "traces": [{"id": "t", "tools": []}], "more": 1}}
     script = [
         json_reply(known),
@@ -395,7 +395,7 @@ async def test_one_session() -> None:
 
 
 async def test_prices() -> None:
-    """The price list, whole or of one model, as it came."""
+    """The price list of all models or of one, as received."""
     prices = [{"name": "gpt-4o", "prices": []}]
     async with ScriptedApi([json_reply({"data": prices})]) as api, make_client(api) as client:
         assert await client.dashboard.get_model_pricing() == prices
@@ -417,7 +417,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
 async def test_a_refusal_is_of_the_call_and_not_of_the_key(refusal: Reply) -> None:
-    """What refuses a dashboard call is asked once, is an error of its own, and says what to do instead."""
+    """A rejected dashboard call is sent once, and raises its own error, which says what to do instead."""
     async with ScriptedApi([refusal]) as api, make_client(api) as client:
         board = client.dashboard
         for call in (
@@ -429,7 +429,7 @@ async def test_a_refusal_is_of_the_call_and_not_of_the_key(refusal: Reply) -> No
             board.get_model_pricing(),
         ):
             before = len(api.requests)
-            with pytest.raises(NetraNotAllowed, match="the usage calls do without") as caught:
+            with pytest.raises(NetraNotAllowed, match="the usage calls do not need them") as caught:
                 await call
             assert len(api.requests) == before + 1
             assert (caught.value.exit_code, caught.value.retryable) == (77, False)
@@ -441,7 +441,7 @@ async def test_a_refusal_is_of_the_call_and_not_of_the_key(refusal: Reply) -> No
 
 
 async def test_a_refusal_in_the_middle_of_a_listing() -> None:
-    """A right that is taken away between two pages is told as such, not as a cursor that was refused."""
+    """A permission revoked between two pages is reported as such, not as a rejected cursor."""
     script: Script = [json_reply(sessions("a", more=True)), REFUSALS["403"]]
     async with ScriptedApi(script) as api, make_client(api) as client:
         listing = client.dashboard.iter_session_stats(FROM, TO)
@@ -452,7 +452,7 @@ async def test_a_refusal_in_the_middle_of_a_listing() -> None:
 
 @pytest.mark.parametrize("failure", [reply(status=500), reply(status=429), Reply(b"", end="reset"), reply(b'{"dat')])
 async def test_failures_that_pass_are_tried_again(failure: Reply) -> None:
-    """A dashboard call is tried again as any other."""
+    """A dashboard call is retried like any other."""
     script = [failure, failure, json_reply({"data": {"value": 1}})]
     async with ScriptedApi(script) as api, make_client(api) as client:
         assert (await client.dashboard.query_data("Spans", "Number", COST, DAY)).number == 1
@@ -461,7 +461,7 @@ async def test_failures_that_pass_are_tried_again(failure: Reply) -> None:
 
 
 async def test_a_deadline_of_its_own() -> None:
-    """A dashboard call may take longer than the others, and not for ever; the hint names what helps."""
+    """A dashboard call may take longer than others, but not forever; the hint names the remedy."""
     answer = json_reply({"data": {"value": 1}, "session_id": None})
     slow = Reply(answer.raw, step=len(answer.raw) // 2, pause_s=0.15)
     once = Backoff(attempts=1)
@@ -475,7 +475,7 @@ async def test_a_deadline_of_its_own() -> None:
 
 
 async def test_one_budget() -> None:
-    """Dashboard calls wait for each other and for the rest of the client's calls."""
+    """Dashboard calls share the budget with each other and with the client's other calls."""
     async with ScriptedApi([json_reply({"data": {"value": 1}})]) as api, make_client(api, max_concurrency=2) as client:
         await asyncio.gather(*(client.dashboard.query_data("Spans", "Number", COST, DAY) for _ in range(20)))
         assert api.connections <= 2
@@ -500,7 +500,7 @@ def everything(request: Request) -> Reply:
 
 
 async def test_synchronously() -> None:
-    """Each call of the asynchronous dashboard, from a thread that blocks; errors are raised there."""
+    """Each call of the asynchronous dashboard works from a blocking thread, and raises its errors there."""
     async with ScriptedApi(everything) as api:
 
         def use() -> None:

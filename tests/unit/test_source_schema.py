@@ -1,4 +1,4 @@
-"""JSON to values: nothing lost, nothing invented, and for no JSON at all another error than Netra's."""
+"""JSON to values: nothing lost, nothing invented, and no error but Netra's for any input."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def encode(value: Any) -> bytes:
 @example({"session_id": "s", "tokenCount": 1, "requestsCount": 1, "totalCost": 10**400})
 @example({"data": {"tenant_id": "t", "tokenCount": "1" * 5000, "requestsCount": 1, "totalCost": 0}})
 def test_any_json_is_read_or_a_netra_error(value: Any) -> None:
-    """Whatever JSON comes, the answer is a value or a `NetraError`."""
+    """Any JSON gives a value or a `NetraError`."""
     for decode in DECODERS:
         with contextlib.suppress(NetraError):
             decode(encode(value))
@@ -63,7 +63,7 @@ def test_any_json_is_read_or_a_netra_error(value: Any) -> None:
 @example(b"\xef\xbb\xbf{}")
 @example(b"\xff\xfe{\x00}\x00")
 def test_any_bytes_are_read_or_a_netra_error(body: bytes) -> None:
-    """Whatever bytes come, the answer is a value or a `NetraError`."""
+    """Any bytes give a value or a `NetraError`."""
     for decode in DECODERS:
         with contextlib.suppress(NetraError):
             decode(body)
@@ -71,7 +71,7 @@ def test_any_bytes_are_read_or_a_netra_error(body: bytes) -> None:
 
 @given(st.lists(odd_spans, min_size=1, max_size=5))
 def test_ids_and_values_survive(items: list[dict[str, Any]]) -> None:
-    """A span with an id is never lost, whatever else it holds; each field is kept, coerced, or named."""
+    """A span with an id is never lost, whatever else it contains; each field is kept, coerced, or named."""
     for number, item in enumerate(items):
         item["id"] = f"id-{number}"
     got = schema.decode_spans(encode(page(items)), TRACE)
@@ -98,7 +98,7 @@ def test_a_poison_item_is_named_with_its_place(place: int, poison: Any) -> None:
 
 
 def test_regular_pages_and_odd_pages_read_alike() -> None:
-    """The item-by-item path gives exactly what the typed decode gives."""
+    """The item-by-item path gives exactly the values of the typed decode."""
     items = [span(number, metadata={"k": [1, 2.5, None]}, total_cost=0.5, has_pii=False) for number in range(3)]
     fast = schema.decode_spans(encode(page(items)), TRACE)
     slow = schema.decode_spans(encode(page([*items, span(3, latency_ms="12")])), TRACE)
@@ -115,7 +115,7 @@ def test_the_inner_object_bare_is_a_page(decode: Any) -> None:
 
 
 def test_the_cursor_is_the_last_readable_items() -> None:
-    """An unreadable last item costs nothing: the next page begins with it again."""
+    """An unreadable last item is not lost: the next page begins with it."""
     items = [*(span(number) for number in range(12)), None]
     got = schema.decode_spans(encode(page(items, more=True)), TRACE)
     assert got.next_cursor == "c11"
@@ -134,13 +134,13 @@ def test_a_trace_that_cannot_be_asked_for_is_reported(bad: str) -> None:
     """A trace whose id would reach another path is an unreadable item, not a request."""
     got = schema.decode_traces(encode(page([trace(1), {"id": bad}])))
     assert [item.reason for item in got.unreadable] == [
-        "its id has the parts of a relative path, and cannot be asked for"
+        "its id contains parts of a relative path, and cannot be requested"
     ]
     assert len(got.traces) == 1
 
 
 def test_one_span() -> None:
-    """One span comes wrapped or bare; null says that there is none; what is no span is an error."""
+    """One span is read wrapped or bare; null means that there is none; anything but a span is an error."""
     for body in ({"data": span(1)}, span(1)):
         read = schema.decode_span(encode(body))
         assert read is not None
@@ -190,14 +190,14 @@ def test_failed_usage_is_never_unknown(body: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"data": {"data": [{"id": "a', b"{} {}", b"\xff"])
 def test_what_does_not_parse_is_cut(body: bytes) -> None:
-    """A body that is not JSON to its end may be whole the next time."""
+    """A body that is not complete JSON may be complete at the next attempt."""
     for decode in DECODERS:
         with pytest.raises(CutAnswer):
             decode(body)
 
 
 def test_not_a_number_stays_out_of_numbers_and_in_free_json() -> None:
-    """NaN and infinities are no numbers for a field that is one; inside metadata they are kept."""
+    """NaN and infinities are not accepted in a number field; inside metadata they are kept."""
     body = encode(page([span(1, latency_ms=math.nan, metadata={"score": math.inf})]))
     got = schema.decode_spans(body, TRACE).spans[0]
     assert got.unreadable == ("latency_ms",)

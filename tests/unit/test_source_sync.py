@@ -1,4 +1,4 @@
-"""The synchronous client: the same answers and errors, from any thread, and nothing left behind."""
+"""The blocking client: the same answers and errors, from any thread, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FROM, TO = "2026-04-30T00:00:00.000Z", "2026-05-01T00:00:00.000Z"
 
 
 class ServerThread:
-    """A scripted API on a thread of its own, for clients that block."""
+    """A scripted API on a thread of its own, for blocking clients."""
 
     def __init__(self, script: Script) -> None:
         self.api = ScriptedApi(script)
@@ -42,7 +42,7 @@ class ServerThread:
 
 
 def three_pages(request: Request) -> Reply:
-    """Traces 1 to 3, one a page; spans 1 to 3 likewise; usage and single spans."""
+    """Answer with traces 1 to 3, one a page; spans 1 to 3 likewise; usage and single spans."""
     if request.target.startswith("/usage/sessions"):
         return json_reply({"data": {"session_id": "s", "tokenCount": 1, "requestsCount": 1, "totalCost": 1}})
     if request.target.startswith("/usage/tenants"):
@@ -66,7 +66,7 @@ def api() -> Iterator[ScriptedApi]:
 
 
 def test_every_call(api: ScriptedApi) -> None:
-    """Each call of the asynchronous client, synchronously; the iterators are plain generators."""
+    """Each call of the asynchronous client works without asyncio; the iterators are plain generators."""
     with NetraClient(api_key="k", endpoint=api.endpoint) as client:
         usage = client.get_session_usage("s", FROM, TO)
         assert usage is not None
@@ -85,7 +85,7 @@ def test_every_call(api: ScriptedApi) -> None:
 
 
 def test_from_several_threads(api: ScriptedApi) -> None:
-    """Calls of many threads share one client and one budget."""
+    """Calls from many threads share one client and one budget."""
     with NetraClient(api_key="k", endpoint=api.endpoint, max_concurrency=4) as client, ThreadPoolExecutor(16) as pool:
         got = list(pool.map(lambda _: len(list(client.iter_spans_by_trace_id("t"))), range(64)))
     assert got == [3] * 64
@@ -93,13 +93,13 @@ def test_from_several_threads(api: ScriptedApi) -> None:
 
 
 async def test_under_a_running_loop() -> None:
-    """Inside a coroutine it blocks, and works."""
+    """Inside a coroutine it blocks, and still works."""
     with ServerThread(three_pages) as server, NetraClient(api_key="k", endpoint=server.endpoint) as client:
         assert len(client.list_traces(FROM, TO).traces) == 1
 
 
 def test_errors_are_raised_in_the_caller() -> None:
-    """A failure is the same `NetraError`, also out of an iterator."""
+    """A failure is the same `NetraError`, also from an iterator."""
     with (
         ServerThread([json_reply(page([span(1)], more=True)), reply(status=500)]) as server,
         NetraClient(api_key="k", endpoint=server.endpoint, backoff=Backoff(attempts=1)) as client,
@@ -111,7 +111,7 @@ def test_errors_are_raised_in_the_caller() -> None:
 
 
 def test_closing(api: ScriptedApi) -> None:
-    """Closing ends the thread, may be repeated, and later calls say so; a half-read iterator does not mind."""
+    """Closing ends the thread and may be repeated; later calls raise, also those of a half-read iterator."""
     client = NetraClient(api_key="k", endpoint=api.endpoint)
     traces = client.iter_traces(FROM, TO)
     next(traces)
@@ -172,7 +172,7 @@ print(client.stats.statuses, flush=True)
 
 @pytest.mark.faults
 def test_a_forked_child_ends_and_leaves_the_client_of_its_parent_alone(api: ScriptedApi) -> None:
-    """A child is told to make a client of its own; the parent's next call is answered on the connection that it has."""
+    """A child is told to make its own client; the parent's next call uses its existing connection."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, api.endpoint]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     refused = "this client was made in another process (make one in each process)"

@@ -1,4 +1,4 @@
-"""How long the client waits: the back-off's bounds, and what ``Retry-After`` can say."""
+"""The client's waits: the bounds of the back-off, and the values of ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW_NS = int(NOW.timestamp()) * 1_000_000_000
 
 @given(st.integers(0, 10_000), st.none() | st.floats(-1e9, 1e300), st.floats(0.001, 10), st.floats(10, 3600))
 def test_back_off_stays_in_bounds(attempt: int, asked_s: float | None, first_s: float, max_s: float) -> None:
-    """A wait is never negative, never beyond the maximum, and at least what was asked, up to the maximum."""
+    """A wait is never negative, never above the maximum, and at least the requested wait, up to the maximum."""
     delay_s = Backoff(first_s=first_s, max_s=max_s).delay_s(attempt, asked_s)
     assert min(asked_s or 0.0, max_s) <= delay_s <= max_s
     assert delay_s >= 0
@@ -27,7 +27,7 @@ def test_back_off_stays_in_bounds(attempt: int, asked_s: float | None, first_s: 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"attempts": 1.5}, {"first_s": -1}, {"max_s": float("nan")}])
 def test_a_back_off_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
-    """At least one attempt, and waits in seconds."""
+    """A back-off needs at least one attempt, and waits in seconds."""
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Backoff(**wrong)  # type: ignore[arg-type]
 
@@ -40,7 +40,7 @@ def test_back_off_doubles() -> None:
 
 @given(st.text())
 def test_any_header_is_read_or_ignored(header: str) -> None:
-    """Whatever the header holds, it is a wait of zero or more seconds, or none."""
+    """Any header gives a wait of zero or more seconds, or none."""
     asked_s = parse_retry_after(header, NOW_NS)
     assert asked_s is None or asked_s >= 0
 
@@ -62,5 +62,5 @@ def test_any_header_is_read_or_ignored(header: str) -> None:
     ],
 )
 def test_retry_after(header: str | None, asked_s: float | None) -> None:
-    """Seconds and dates are waits from now; the past is 0; junk is as good as absent."""
+    """Seconds and dates are waits from now; the past is 0; an unreadable header counts as absent."""
     assert parse_retry_after(header, NOW_NS) == asked_s

@@ -1,4 +1,4 @@
-"""How a state is made, and what is refused when one is opened."""
+"""Making a state, and the checks when one is opened."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def refusal(directory: Path) -> str:
-    """What opening says; nothing is altered by a refusal."""
+    """Return the error of opening; check that the rejected state is unchanged."""
     before = {path.name: path.read_bytes() for path in directory.iterdir() if path.name in ("state.db", "generation")}
     with pytest.raises(StateUnusable) as refused:
         StateStore.open(directory, FakeClock())
@@ -58,7 +58,7 @@ def alter(path: Path, change: Callable[[bytearray], None]) -> None:
 
 
 def execute(directory: Path, *statements: str) -> None:
-    """Change the database behind the bridge's back, as after a crash: without a sum."""
+    """Change the database without the bridge, as after a crash: there is no checksum."""
     with closing(sqlite3.connect(directory / "state.db", isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -82,14 +82,14 @@ def test_the_first_run_makes_a_private_state(directory: Path) -> None:
 
 
 def test_what_was_committed_is_there_at_the_next_start(directory: Path) -> None:
-    """Closed in order or killed, everything committed is known again."""
+    """Everything committed is known again after closing and after a kill."""
     filled(directory, steps=3)
     assert steps(directory) == 3
     assert steps(directory) == 3
 
 
 def test_a_killed_bridge_has_lost_nothing(directory: Path) -> None:
-    """What a transaction stored is there though nothing was closed; the lock is free, and the log is read."""
+    """After a kill, committed transactions are read from the log and the lock is free."""
     killed(directory, steps=3)
     assert (directory / "state.db-wal").stat().st_size > 0
     assert not (directory / "sum").exists()
@@ -98,7 +98,7 @@ def test_a_killed_bridge_has_lost_nothing(directory: Path) -> None:
 
 
 def test_a_database_that_is_gone_is_no_first_run(directory: Path) -> None:
-    """The marker without its database is a loss, not a start."""
+    """A marker without its database means a loss, not a first start."""
     filled(directory)
     (directory / "state.db").unlink()
     assert "state.db is missing" in refusal(directory)
@@ -112,7 +112,7 @@ def test_an_emptied_database_is_no_first_run(directory: Path) -> None:
 
 
 def test_a_marker_that_is_gone_is_no_first_run(directory: Path) -> None:
-    """A database without the marker may be anybody's."""
+    """A database without the marker may belong to another program."""
     filled(directory)
     (directory / "generation").unlink()
     assert f"the marker {directory / 'generation'} is missing" in refusal(directory)
@@ -120,14 +120,14 @@ def test_a_marker_that_is_gone_is_no_first_run(directory: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"netra-otel-bridge state \n", b"something else\n"])
 def test_a_marker_that_says_nothing_is_refused(directory: Path, content: bytes) -> None:
-    """The marker is whole or the state is not used."""
+    """A damaged marker stops the start."""
     filled(directory)
     (directory / "generation").write_bytes(content)
     assert "is not a valid marker" in refusal(directory)
 
 
 def test_a_leftover_of_a_state_is_no_first_run(directory: Path) -> None:
-    """A log without its database would spoil a new one; a sum says that there was one."""
+    """A log without its database would damage a new one; a checksum shows that there was a database."""
     for left in ("state.db-wal", "sum"):
         killed(directory) if left == "state.db-wal" else filled(directory)
         for path in directory.iterdir():
@@ -140,7 +140,7 @@ def test_a_leftover_of_a_state_is_no_first_run(directory: Path) -> None:
 @pytest.mark.parametrize("clean", [True, False])
 @pytest.mark.parametrize("size", [20, 99, 4096, 20000])
 def test_a_truncated_database_is_refused(directory: Path, size: int, clean: bool) -> None:
-    """Cut anywhere, with a sum or without."""
+    """A truncated database is found at any size, with a checksum or without."""
     filled(directory)
     if not clean:
         (directory / "sum").unlink()
@@ -149,7 +149,7 @@ def test_a_truncated_database_is_refused(directory: Path, size: int, clean: bool
 
 
 def test_a_database_truncated_beside_its_log_is_refused(directory: Path) -> None:
-    """After a kill the log holds the latest pages; where the others are gone, the check of the whole finds it."""
+    """After a kill the log has the latest pages. If older ones are missing, the integrity check finds it."""
     filled(directory, steps=500)
     with StateStore.open(directory, FakeClock()) as store:
         store.lane(SOURCE, DESTINATION).commit(progress(500), 1)
@@ -159,7 +159,7 @@ def test_a_database_truncated_beside_its_log_is_refused(directory: Path) -> None
 
 
 def test_a_file_that_is_no_database_is_refused(directory: Path) -> None:
-    """Another kind of file is told by its first bytes."""
+    """Another kind of file is recognized by its first bytes."""
     filled(directory)
     (directory / "state.db").write_bytes(b"%PDF-1.7 and so on" * 100)
     (directory / "sum").unlink()
@@ -167,7 +167,7 @@ def test_a_file_that_is_no_database_is_refused(directory: Path) -> None:
 
 
 def test_a_directory_in_the_place_of_the_database_is_refused(tmp_path: Path) -> None:
-    """What is no file at all is named as such."""
+    """The message says that the database is not a file."""
     directory = tmp_path / "state"
     filled(directory)
     (directory / "state.db").unlink()
@@ -177,7 +177,7 @@ def test_a_directory_in_the_place_of_the_database_is_refused(tmp_path: Path) -> 
 
 
 def test_another_programs_database_is_refused(directory: Path) -> None:
-    """A database without the bridge's mark is left alone."""
+    """A database without the bridge's application id is not changed."""
     filled(directory)
     (directory / "state.db").unlink()
     execute(directory, "CREATE TABLE bookmarks (url)")
@@ -185,7 +185,7 @@ def test_another_programs_database_is_refused(directory: Path) -> None:
 
 
 def test_a_newer_bridges_state_is_refused(directory: Path) -> None:
-    """An older bridge does not touch what it does not understand, and says what to install."""
+    """An older bridge does not change a newer schema, and says what to install."""
     filled(directory)
     execute(directory, f"PRAGMA user_version = {schema.newest() + 1}")
     assert "written by a newer netra-otel-bridge: install that version" in refusal(directory)
@@ -199,7 +199,7 @@ def test_a_state_without_a_version_is_refused(directory: Path) -> None:
 
 
 def test_another_states_database_is_refused(directory: Path, tmp_path: Path) -> None:
-    """A database that was copied in from elsewhere is of another generation."""
+    """A database copied from another state has a different generation."""
     for place in (directory, tmp_path / "other"):
         filled(place)
     shutil.copy(tmp_path / "other" / "state.db", directory / "state.db")
@@ -208,7 +208,7 @@ def test_another_states_database_is_refused(directory: Path, tmp_path: Path) -> 
 
 
 def test_an_altered_database_is_refused(directory: Path) -> None:
-    """A single bit that flipped since the bridge was closed is found, wherever it is."""
+    """A single flipped bit in a closed database is found, wherever it is."""
     filled(directory, steps=50)
     content = (directory / "state.db").read_bytes()
     for offset in (150, len(content) // 2, len(content) - 1):
@@ -220,14 +220,14 @@ def test_an_altered_database_is_refused(directory: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"blake2b", b"blake2b 12 many\n", b"\0\0"])
 def test_a_sum_that_says_nothing_is_refused(directory: Path, content: bytes) -> None:
-    """The sum is whole or the state is not used."""
+    """A damaged checksum file stops the start."""
     filled(directory)
     (directory / "sum").write_bytes(content)
     assert "is not a valid checksum" in refusal(directory)
 
 
 def test_a_log_beside_a_state_that_was_closed_is_refused(directory: Path, tmp_path: Path) -> None:
-    """A log that a backup was put back beside would be written over it."""
+    """SQLite would apply the log of a newer state to a restored backup."""
     filled(directory, steps=2)
     backup = shutil.copytree(directory, tmp_path / "backup")
     killed(directory, steps=1)
@@ -237,7 +237,7 @@ def test_a_log_beside_a_state_that_was_closed_is_refused(directory: Path, tmp_pa
 
 
 def test_a_damaged_database_is_refused_without_a_sum(directory: Path) -> None:
-    """After a crash there is no sum; the check of the whole database finds pages that make no sense."""
+    """After a crash there is no checksum; the integrity check finds damaged pages."""
     filled(directory, steps=300)
     (directory / "sum").unlink()
 
@@ -250,14 +250,14 @@ def test_a_damaged_database_is_refused_without_a_sum(directory: Path) -> None:
 
 
 def test_tables_that_are_gone_are_refused(directory: Path) -> None:
-    """A database with the right mark and the wrong tables is no state."""
+    """A database with the right application id but the wrong tables is rejected."""
     filled(directory)
     execute(directory, "DROP TABLE meta")
     assert "no such table" in refusal(directory)
 
 
 def test_a_refused_state_is_not_locked(directory: Path) -> None:
-    """After a refusal nobody owns the state: the backup can be put back and used at once."""
+    """A failed start releases the lock, so a restored backup can be used at once."""
     filled(directory)
     whole = (directory / "generation").read_bytes()
     (directory / "generation").write_bytes(b"")
@@ -267,7 +267,7 @@ def test_a_refused_state_is_not_locked(directory: Path) -> None:
 
 
 def test_a_backup_can_be_put_back(directory: Path, tmp_path: Path) -> None:
-    """The first of the two ways on: an earlier copy of the whole directory works."""
+    """The first way out in the message: an earlier copy of the whole directory works."""
     filled(directory, steps=2)
     backup = shutil.copytree(directory, tmp_path / "backup")
     with StateStore.open(directory, FakeClock()) as store:
@@ -281,7 +281,7 @@ def test_a_backup_can_be_put_back(directory: Path, tmp_path: Path) -> None:
     "left", [(), ("state.db.new",), ("generation.new", "state.db.new"), ("sum.new",), ("state.db.new-wal",)]
 )
 def test_a_start_that_was_killed_early_starts_again(directory: Path, left: tuple[str, ...]) -> None:
-    """Before the marker stands there is no state: what was begun is built again."""
+    """Without a marker there is no state: an unfinished one is made again."""
     directory.mkdir()
     for name in (*left, "lock"):
         (directory / name).write_bytes(b"half")
@@ -290,7 +290,7 @@ def test_a_start_that_was_killed_early_starts_again(directory: Path, left: tuple
 
 
 def test_a_start_that_was_killed_late_is_finished(directory: Path) -> None:
-    """When the marker stands the database is whole, and only its name is missing."""
+    """With a marker the database is complete, and only its rename is missing."""
     with StateStore.open(directory, FakeClock()):
         pass
     generation = (directory / "generation").read_bytes()
@@ -303,7 +303,7 @@ def test_a_start_that_was_killed_late_is_finished(directory: Path) -> None:
 
 
 def test_what_is_not_finished_does_not_replace_what_is_lost(directory: Path, tmp_path: Path) -> None:
-    """A leftover of another state under the unfinished name is not taken for this one."""
+    """An unfinished database of another state is not used for this one."""
     for place in (directory, tmp_path / "other"):
         filled(place)
         (place / "sum").unlink()
@@ -314,7 +314,7 @@ def test_what_is_not_finished_does_not_replace_what_is_lost(directory: Path, tmp
 
 
 def test_an_older_schema_is_brought_up_to_date(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each version leads to the next, once, with everything that was remembered."""
+    """Each migration runs once, and keeps all progress."""
     filled(directory)
     killed_too = directory.with_name("killed")
     killed(killed_too, steps=3)
@@ -330,7 +330,7 @@ def test_an_older_schema_is_brought_up_to_date(directory: Path, monkeypatch: pyt
 
 
 def test_a_migration_that_fails_leaves_the_older_schema(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step is taken whole or not at all."""
+    """A migration step is applied completely or not at all."""
     filled(directory)
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("DROP TABLE finished", "DROP TABLE no_such")))
@@ -340,7 +340,7 @@ def test_a_migration_that_fails_leaves_the_older_schema(directory: Path, monkeyp
 
 
 def test_a_second_bridge_is_turned_away(directory: Path) -> None:
-    """The one that has the state is named, with the time since when; it is not disturbed."""
+    """The error names the owner and since when it has the state; the owner is not disturbed."""
     with StateStore.open(directory, FakeClock()) as store:
         with pytest.raises(StateBusy) as busy:
             StateStore.open(directory, FakeClock())
@@ -352,7 +352,7 @@ def test_a_second_bridge_is_turned_away(directory: Path) -> None:
 
 
 def test_a_link_to_a_directory_is_followed(directory: Path, tmp_path: Path) -> None:
-    """The state may lie on another disk."""
+    """The state directory may be a link to another disk."""
     (tmp_path / "disk").mkdir()
     directory.symlink_to(tmp_path / "disk")
     filled(directory)
@@ -360,7 +360,7 @@ def test_a_link_to_a_directory_is_followed(directory: Path, tmp_path: Path) -> N
 
 
 def test_a_name_with_odd_characters_is_a_name(tmp_path: Path) -> None:
-    """No character of a path means anything to SQLite or to the shell line in a message."""
+    """Special characters in a path are safe for SQLite and in the suggested command."""
     directory = tmp_path / "a?b=c#d %41 e'f"
     filled(directory)
     (directory / "generation").unlink()
@@ -370,7 +370,7 @@ def test_a_name_with_odd_characters_is_a_name(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unprivileged() -> Iterator[Path]:
-    """A directory that everybody may enter, seen by a user whom file modes concern."""
+    """A directory that everybody may enter, for tests as a user to whom file modes apply."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         is_root = os.geteuid() == 0
@@ -395,7 +395,7 @@ def not_written(directory: Path) -> str:
 
 
 def test_a_directory_that_may_not_be_written_is_named(unprivileged: Path) -> None:
-    """Rights that are missing are told from damage: the path, and what to do."""
+    """Missing permissions are not reported as damage: the error has the path and what to do."""
     unprivileged.chmod(0o555)
     leave_rights()
     assert "Permission denied" in not_written(unprivileged / "state")
@@ -403,7 +403,7 @@ def test_a_directory_that_may_not_be_written_is_named(unprivileged: Path) -> Non
 
 
 def test_a_database_that_may_not_be_written_is_named(unprivileged: Path) -> None:
-    """Also where only the database is another user's."""
+    """The same if only the database belongs to another user."""
     filled(unprivileged)
     for path in unprivileged.iterdir():
         path.chmod(0o444 if path.name == "state.db" else 0o666)
@@ -414,7 +414,7 @@ def test_a_database_that_may_not_be_written_is_named(unprivileged: Path) -> None
 
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_who_may_not_look_is_told_so(unprivileged: Path, mode: int) -> None:
-    """Another user's state is not taken for none: the one who looks is told whose right it takes."""
+    """Another user's state is not reported as missing: the error says which user may read it."""
     directory = unprivileged / "state"
     filled(directory)
     directory.chmod(mode if os.geteuid() == 0 else 0)
@@ -425,7 +425,7 @@ def test_who_may_not_look_is_told_so(unprivileged: Path, mode: int) -> None:
 
 @pytest.mark.parametrize("name", ["file", "file/state"])
 def test_a_path_that_can_be_no_directory_is_named(tmp_path: Path, name: str) -> None:
-    """A file where the directory should be is said to be one."""
+    """A file in place of the directory is an error that asks for a directory."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StateNotWritten, match="name a directory"):
         StateStore.open(tmp_path / name, FakeClock())
@@ -435,13 +435,13 @@ def test_a_path_that_can_be_no_directory_is_named(tmp_path: Path, name: str) -> 
     ("number", "to_do"), [(28, "make room"), (122, "make room"), (30, "right to write"), (5, "look at the disk")]
 )
 def test_what_the_system_says_comes_with_what_to_do(tmp_path: Path, number: int, to_do: str) -> None:
-    """No room, no quota, a read-only file system, a failing disk."""
+    """Full disk, exceeded quota, read-only file system, failing disk."""
     with pytest.raises(StateError, match=to_do), explained(tmp_path):
         raise OSError(number, os.strerror(number), str(tmp_path / "sum"))
 
 
 def test_a_state_can_be_looked_at_before_and_after(directory: Path) -> None:
-    """Opening and closing leave the files as a look needs them."""
+    """The status can be read before and after the state is opened."""
     filled(directory)
     assert read_status(directory).lanes[0].windows == 3
     assert steps(directory) == 3
@@ -449,7 +449,7 @@ def test_a_state_can_be_looked_at_before_and_after(directory: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root works in a directory of somebody else")
 def test_what_root_leaves_in_the_directory_of_a_service_is_the_services(directory: Path) -> None:
-    """Or the service could not start again."""
+    """Otherwise the service could not start again."""
     directory.mkdir(mode=0o700)
     os.chown(directory, 61234, 61235)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What the spans cost that a destination has: the sums always say what the traces say of which they are made."""
+"""Costs of delivered spans: the sums always equal those of the traces they are made of."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Where syncing takes no time: this test is not about the disk."""
+"""A directory in memory: this test is not about the disk."""
 LANES, TENANTS, HOURS = ("jaeger", "tempo"), ("acme", "é"), 3
 ALL = Window(0, HOURS * HOUR_NS)
 instants = st.integers(0, HOURS * 2 - 1).map(lambda half: half * HOUR_NS // 2)
@@ -45,7 +45,7 @@ Sums = Counter[tuple[str, int, str]]
 
 @st.composite
 def records(draw: st.DrawFn) -> TraceRecord:
-    """A trace with figures whose sums are exact; no hour lies before its start."""
+    """A trace with costs whose sums are exact; no hour is before its start."""
     start_ns = draw(instants)
     keys = draw(st.lists(st.tuples(st.sampled_from(TENANTS), st.integers(0, 2)), max_size=3, unique=True))
     hours = tuple(
@@ -58,8 +58,8 @@ def records(draw: st.DrawFn) -> TraceRecord:
         )
         for tenant, later in keys
     )
-    untaken = draw(st.lists(st.sampled_from([0, 7, 2**64 - 1]), max_size=2, unique=True))
-    return TraceRecord(draw(st.sampled_from("abcde")), start_ns, None, b"", TraceCost(hours, tuple(untaken)))
+    not_accepted = draw(st.lists(st.sampled_from([0, 7, 2**64 - 1]), max_size=2, unique=True))
+    return TraceRecord(draw(st.sampled_from("abcde")), start_ns, None, b"", TraceCost(hours, tuple(not_accepted)))
 
 
 def sums_of(hours: list[HourCost]) -> Sums:
@@ -71,7 +71,7 @@ def sums_of(hours: list[HourCost]) -> Sums:
 
 
 class Spending(RuleBasedStateMachine):
-    """The real state, and beside it every trace that it was told of and has not been told to forget."""
+    """The real state, and a model: every trace recorded and not forgotten."""
 
     @initialize()
     def start(self) -> None:
@@ -93,7 +93,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(LANES), traces=st.lists(records(), max_size=4), later=st.integers(0, 2))
     def read(self, name: str, traces: list[TraceRecord], later: int) -> None:
-        """Traces that are new, grew, changed, or are read again as they were; one perhaps twice."""
+        """Traces that are new, grew, changed, or are read again unchanged; one possibly twice."""
         self.now_ns += later * HOUR_NS
         self.lanes[name].commit(Progress(traces=traces), self.now_ns)
         self.known[name] |= {trace.trace_id: (trace, self.now_ns) for trace in traces}
@@ -160,7 +160,7 @@ class Spending(RuleBasedStateMachine):
 
 
 def test_sums_are_those_of_the_traces() -> None:
-    """Read, grown, changed, read again, pruned, reset, forgotten, in any order: no trace counts twice or not at all."""
+    """Whatever the order of reads, changes, prunes and resets, every trace counts exactly once."""
     run_state_machine_as_test(
         Spending,
         settings=settings(
@@ -179,7 +179,7 @@ def reconciliation(tenant_id: str, **figures: float) -> Reconciliation:
 
 
 def test_sums_of_long_ago_are_forgotten(tmp_path: Path) -> None:
-    """What no comparison can ask for any more takes no room; two months stay."""
+    """Sums older than two months are deleted, because no comparison needs them."""
     now_ns = costs.KEPT_NS + 10 * HOUR_NS
     hours = [HourCost("acme", at_ns, 1, 1, 0.5) for at_ns in (9 * HOUR_NS, 10 * HOUR_NS, now_ns)]
     with StateStore.open(tmp_path / "state", FakeClock()) as store:
@@ -203,7 +203,7 @@ def test_sums_of_long_ago_are_forgotten(tmp_path: Path) -> None:
     ],
 )
 def test_a_reset_takes_out_what_will_be_read_again(tmp_path: Path, from_ns: int | None, left: list[int]) -> None:
-    """Traces that start there or later, and in whole hours from there on those that were forgotten by age."""
+    """A reset removes traces that start later, and from whole hours also traces deleted for their age."""
 
     def hours(*tokens: int) -> list[HourCost]:
         return [HourCost("acme", hour * HOUR_NS, count, 1, 0.5) for hour, count in enumerate(tokens) if count]
@@ -223,7 +223,7 @@ def test_a_reset_takes_out_what_will_be_read_again(tmp_path: Path, from_ns: int 
 
 
 def test_reconciliations_are_those_of_the_last_time(tmp_path: Path) -> None:
-    """They are kept in one transaction, are seen by whoever looks on, and a reset forgets them."""
+    """Reconciliations are stored in one transaction, appear in the status, and are deleted by a reset."""
     directory = tmp_path / "state"
     first = [reconciliation("acme"), reconciliation("globex", reported_tokens=2**70)]
     with StateStore.open(directory, FakeClock()) as store:
@@ -242,7 +242,7 @@ def test_reconciliations_are_those_of_the_last_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("reported", "agrees"), [(0.5 + 4e-7, True), (0.5 + 6e-7, False), (0.0, False)])
 def test_figures_agree_but_for_rounding(reported: float, agrees: bool) -> None:
-    """A millionth is rounding, in tokens or cost; nothing and almost nothing are the same."""
+    """A difference of one millionth is rounding, in tokens or cost; 0 and almost 0 agree."""
     assert reconciliation("acme", reported_cost=reported).agrees == agrees
     assert reconciliation("acme", replayed_cost=1e-17, reported_cost=0).agrees
     assert not reconciliation("acme", reported_tokens=6).agrees
@@ -250,7 +250,7 @@ def test_figures_agree_but_for_rounding(reported: float, agrees: bool) -> None:
 
 @pytest.fixture
 def version_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state as version 1 left it: two traces delivered to jaeger, a window finished."""
+    """A state of schema version 1: two traces delivered to jaeger, one window finished."""
     directory = tmp_path / "state"
     with monkeypatch.context() as older:
         older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
@@ -276,7 +276,7 @@ def execute(directory: Path, *statements: str) -> None:
 
 
 def test_a_state_of_version_one_is_read_before_it_is_brought_up_to_date(version_one: Path) -> None:
-    """``status`` changes nothing: without a start of the new bridge it says what there is."""
+    """``status`` does not migrate: it shows an older state as it is."""
     before = (version_one / "state.db").read_bytes()
     jaeger, _ = read_status(version_one).lanes
     assert (jaeger.delivered, jaeger.traces, jaeger.reconciled) == (7, 2, ())
@@ -292,7 +292,7 @@ def test_a_state_of_version_one_is_read_before_it_is_brought_up_to_date(version_
     ],
 )
 def test_what_version_one_delivered_is_not_in_the_sums(version_one: Path, more: str, expected_ns: int) -> None:
-    """Sums begin an hour behind all that was delivered before there were any; nothing that was known is lost."""
+    """Sums begin one hour after everything that an older version delivered; no progress is lost."""
     execute(version_one, more)
 
     def summed_from_ns(destination: str) -> int | None:

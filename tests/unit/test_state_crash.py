@@ -19,7 +19,7 @@ pytestmark = pytest.mark.faults
 
 STEPS, TRACES = 3, 20
 SAMPLE = 12
-"""Instants per test, unless all are asked for."""
+"""Number of instants per test, unless all are requested."""
 
 WRITE = f"""
 with StateStore.open(directory, clock) as store:
@@ -72,13 +72,13 @@ def acknowledged(child: subprocess.CompletedProcess[str]) -> int:
 
 
 def steps(directory: Path) -> int:
-    """How many steps are there, each whole; opening never refuses what a crash left."""
+    """Return the number of complete steps; opening never rejects what a crash left."""
     with StateStore.open(directory, FakeClock()) as store:
         return steps_of(store.lane(SOURCE, DESTINATION), store, TRACES)
 
 
 def killed_at(code: str, directory: Path, points: Sequence[strace.Point], template: Path | None = None) -> None:
-    """Run ``code`` for each point, on a state of its own, killed there; asserts that some of them were killed."""
+    """Run ``code`` once for each point on its own state, killed there; assert that some were killed."""
     kills = 0
     for point in points:
         child = run(code, fresh(directory, template), strace.killing(point))
@@ -91,7 +91,7 @@ def killed_at(code: str, directory: Path, points: Sequence[strace.Point], templa
 
 
 def test_killed_while_it_is_made_and_written_and_closed(traced: None, tmp_path: Path) -> None:
-    """Whatever was acknowledged is there, at most the transaction in hand beside it, whole, and never a refusal."""
+    """All acknowledged steps are there, plus at most the one in progress, complete; the start never fails."""
     directory = tmp_path / "state"
     points = instants(WRITE, directory, tmp_path / "log")
     calls = {point.call for point in points}
@@ -101,7 +101,7 @@ def test_killed_while_it_is_made_and_written_and_closed(traced: None, tmp_path: 
 
 
 def test_killed_while_a_crash_is_recovered(traced: None, tmp_path: Path) -> None:
-    """A second crash, while what the first one left is read, written on and closed, costs nothing either."""
+    """A second crash while recovering from the first loses nothing either."""
     template = tmp_path / "template"
     killed(template, steps=STEPS)
     code = "StateStore.open(directory, clock).close()\n"
@@ -113,7 +113,7 @@ def test_killed_while_a_crash_is_recovered(traced: None, tmp_path: Path) -> None
 
 
 def test_killed_while_the_schema_is_brought_up_to_date(traced: None, tmp_path: Path) -> None:
-    """An older state is either still the older one or the newer one, and what it remembers is there."""
+    """After a kill during migration, the state has the older or the newer schema, with all progress."""
     template = tmp_path / "template"
     killed(template, steps=STEPS)
     directory = fresh(tmp_path / "state", template)
@@ -125,7 +125,7 @@ def test_killed_while_the_schema_is_brought_up_to_date(traced: None, tmp_path: P
 
 
 def test_killed_while_it_is_reset(traced: None, tmp_path: Path) -> None:
-    """A reset is there whole or not at all."""
+    """After a kill, a reset is complete or did not happen."""
     template = tmp_path / "template"
     killed(template, steps=STEPS)
     directory = fresh(tmp_path / "state", template)
@@ -143,7 +143,7 @@ def test_killed_while_it_is_reset(traced: None, tmp_path: Path) -> None:
 
 
 def test_killed_while_it_is_put_aside(traced: None, tmp_path: Path) -> None:
-    """Nothing is ever deleted; where it was killed halfway, doing it again finishes it."""
+    """Discarding deletes nothing; after a kill, repeating it finishes it."""
     template = tmp_path / "template"
     killed(template, steps=STEPS)
     content = {path.name: path.read_bytes() for path in template.iterdir() if path.name != "lock"}
@@ -161,7 +161,7 @@ def test_killed_while_it_is_put_aside(traced: None, tmp_path: Path) -> None:
 
 
 def test_what_is_acknowledged_is_synced(traced: None, tmp_path: Path) -> None:
-    """A power failure is not tested here, but its order is: each step is on the disk before the next one relies on it."""
+    """The order of syncs protects from power failures: each step is durable before the next relies on it."""
     log = tmp_path / "log"
     made = run(WRITE, tmp_path / "state", strace.counting(("fdatasync", "fsync", "rename", "write", "mkdir"), log))
     assert made.returncode == 0, made.stderr
@@ -186,7 +186,7 @@ def test_what_is_acknowledged_is_synced(traced: None, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("call", "error"), [("pwrite64", "ENOSPC"), ("pwrite64", "EIO"), ("fdatasync", "EIO")])
 def test_a_disk_that_fails_stops_it(traced: None, tmp_path: Path, call: str, error: str) -> None:
-    """From any write on: one line with the path, nothing is written any more, and all that was acknowledged is there.
+    """After a failed write: one line with the path, no further writes, and all acknowledged steps are there.
 
     What the disk failed to sync may be there too: the system does not say.
     """
@@ -208,7 +208,7 @@ def test_a_disk_that_fails_stops_it(traced: None, tmp_path: Path, call: str, err
 
 
 def test_a_disk_without_room_stops_it_until_there_is_room(tmp_path: Path) -> None:
-    """A file that may not grow: the commit fails with what to do, and the next start goes on where it was."""
+    """If a file cannot grow, the commit fails and says what to do; the next start resumes."""
     directory = tmp_path / "state"
     filled(directory, steps=0)
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"

@@ -1,4 +1,4 @@
-"""What is forgotten, on purpose or by age, and what somebody who looks on sees."""
+"""Deleting progress, on purpose or by age, and reading a state that is in use."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def owner(directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """A bridge in another process that works with the state."""
+    """A bridge in another process that uses the state."""
     code = f"""
 lane = StateStore.open(directory, clock).lane({SOURCE!r}, {DESTINATION!r})
 lane.commit(step(0), 1)
@@ -71,7 +71,7 @@ def listing(directory: Path) -> list[str]:
 
 
 def test_pruning_forgets_what_is_old_both_ways(tmp_path: Path) -> None:
-    """A trace is forgotten that started before and was last recorded before: what is sent now is not forgotten soon."""
+    """Only traces that started and were last recorded before the limit are deleted."""
     with StateStore.open(tmp_path, FakeClock()) as store:
         jaeger, tempo = store.lane(SOURCE, "jaeger"), store.lane(SOURCE, "tempo")
         tempo.commit(Progress(traces=traces(1)), 5)
@@ -85,7 +85,7 @@ def test_pruning_forgets_what_is_old_both_ways(tmp_path: Path) -> None:
 
 
 def test_pruning_joins_windows_that_touch(tmp_path: Path) -> None:
-    """Old windows become one, which counts as finished when the first was; gaps and what is recent stay."""
+    """Old windows are joined, finished when the first of them was; gaps and recent windows stay."""
     with StateStore.open(tmp_path, FakeClock()) as store:
         jaeger, tenant = store.lane(SOURCE, "jaeger"), store.lane(SOURCE, "jaeger", "tenant")
         jaeger.commit(Progress(windows=[Window(0, 10), Window(20, 30)]), 40)
@@ -98,7 +98,7 @@ def test_pruning_joins_windows_that_touch(tmp_path: Path) -> None:
 
 
 def test_pruning_goes_by_small_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much there is, no transaction is long; the result is the same."""
+    """Large amounts are pruned in several short transactions, with the same result."""
     monkeypatch.setattr(lane, "_CHUNK", 3)
     with StateStore.open(tmp_path, FakeClock()) as store:
         jaeger = store.lane(SOURCE, "jaeger")
@@ -110,7 +110,7 @@ def test_pruning_goes_by_small_steps(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_reset_forgets_from_a_time_on(directory: Path) -> None:
-    """Traces and windows behind it go, a window across it is cut, the watermark goes back; dead letters stay."""
+    """A reset deletes later traces and windows, cuts a window and moves the watermark; dead letters stay."""
     with StateStore.open(directory, FakeClock()) as store:
         for source in (SOURCE, "https://other"):
             jaeger = store.lane(source, "jaeger")
@@ -133,7 +133,7 @@ def test_a_reset_forgets_from_a_time_on(directory: Path) -> None:
 
 
 def test_a_reset_of_everything_follows_again_from_the_start(directory: Path) -> None:
-    """Without a time all that a destination has had is forgotten, and where following began is not."""
+    """Without a time, all progress of a destination is deleted, but not where following began."""
     with StateStore.open(directory, FakeClock()) as store:
         jaeger = store.lane(SOURCE, "jaeger")
         jaeger.follow_from(3)
@@ -146,7 +146,7 @@ def test_a_reset_of_everything_follows_again_from_the_start(directory: Path) -> 
 
 
 def test_a_reset_to_before_the_start_follows_from_there(directory: Path) -> None:
-    """A lane that is set back to before it began has begun there."""
+    """After a reset to before its start, a lane starts there."""
     with StateStore.open(directory, FakeClock()) as store:
         jaeger = store.lane(SOURCE, "jaeger")
         jaeger.follow_from(30)
@@ -158,7 +158,7 @@ def test_a_reset_to_before_the_start_follows_from_there(directory: Path) -> None
 
 
 def test_windows_that_a_reset_cuts_alike_count_from_the_last(directory: Path) -> None:
-    """What two windows said of the same range is true of it from the later one on."""
+    """If two windows are cut to the same range, the later finish time stays."""
     with StateStore.open(directory, FakeClock()) as store:
         for end_ns, now_ns in ((15, 7), (20, 9), (30, 5)):
             store.lane(SOURCE, "jaeger").commit(Progress(windows=[Window(10, end_ns)]), now_ns)
@@ -183,7 +183,7 @@ def test_a_reset_of_an_unknown_destination_names_the_known_ones(directory: Path)
 
 
 def test_where_there_is_no_state_nothing_is_made(directory: Path) -> None:
-    """Looking, resetting and discarding say that there is none, and leave the disk as it is."""
+    """Reading, resetting and discarding report that there is no state, and do not change the disk."""
     for make in (False, True):
         if make:
             directory.mkdir()
@@ -201,7 +201,7 @@ def test_where_there_is_no_state_nothing_is_made(directory: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["state.db", "generation", "sum", None])
 def test_discarding_puts_everything_aside(directory: Path, damage: str | None) -> None:
-    """The second of the two ways on: nothing is deleted, whatever is damaged, and the next start is a first one."""
+    """The second way out: nothing is deleted, whatever is damaged, and the next start is a first one."""
     filled(directory)
     if damage is not None:
         (directory / damage).write_bytes(b"")
@@ -216,7 +216,7 @@ def test_discarding_puts_everything_aside(directory: Path, damage: str | None) -
 
 
 def test_what_was_put_aside_can_be_put_back(directory: Path) -> None:
-    """Also what a killed bridge left: the log goes with the database."""
+    """Files of a killed bridge too: the log moves with the database."""
     killed(directory, steps=3)
     aside = discard(directory, FakeClock())
     assert listing(directory) == [aside.name, "lock"]
@@ -228,7 +228,7 @@ def test_what_was_put_aside_can_be_put_back(directory: Path) -> None:
 
 
 def test_a_state_that_is_worked_with_is_not_touched(directory: Path, owner: subprocess.Popen[str]) -> None:
-    """While a bridge works with it, nobody else opens, resets or discards it; its pid is named."""
+    """While a bridge uses a state, nobody else can open, reset or discard it; the error has its pid."""
     for act in (
         lambda: StateStore.open(directory, FakeClock()),
         lambda: reset(directory, DESTINATION, None, FakeClock()),
@@ -241,7 +241,7 @@ def test_a_state_that_is_worked_with_is_not_touched(directory: Path, owner: subp
 
 
 def test_the_status_is_read_while_a_bridge_works(directory: Path, owner: subprocess.Popen[str]) -> None:
-    """Looking on needs no lock, and says who works with the state."""
+    """Reading a state needs no lock, and returns the pid of its owner."""
     for _ in range(3):
         status = read_status(directory)
         assert (status.owner, status.directory) == (owner.pid, directory)
@@ -250,7 +250,7 @@ def test_the_status_is_read_while_a_bridge_works(directory: Path, owner: subproc
 
 
 def test_a_killed_bridge_owns_nothing(directory: Path, owner: subprocess.Popen[str]) -> None:
-    """``kill -9`` frees the lock though its pid still stands in the file; all that was stored is seen."""
+    """``kill -9`` releases the lock although the file still has the pid; all progress is visible."""
     owner.kill()
     owner.wait()
     assert str(owner.pid) in (directory / "lock").read_text()
@@ -262,7 +262,7 @@ def test_a_killed_bridge_owns_nothing(directory: Path, owner: subprocess.Popen[s
 
 
 def test_looking_on_alters_nothing(directory: Path) -> None:
-    """A state at rest is the same afterwards, file by file."""
+    """Reading a state that nobody uses changes none of its files."""
     filled(directory)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     read_status(directory)
@@ -271,7 +271,7 @@ def test_looking_on_alters_nothing(directory: Path) -> None:
 
 
 def test_a_bridge_is_not_turned_away_by_a_look(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks for the owner shares the lock for an instant; a bridge that starts right then tries again."""
+    """Asking for the owner shares the lock for an instant; a bridge that starts meanwhile tries again."""
     filled(directory)
     try_, tries = lock._try, count(1)
     with (directory / "lock").open() as look:
@@ -287,7 +287,7 @@ def test_a_bridge_is_not_turned_away_by_a_look(directory: Path, monkeypatch: pyt
 
 
 def test_bridges_start_while_others_look_on(directory: Path) -> None:
-    """However often somebody asks for the owner, starting works."""
+    """A bridge can start while others keep asking for the owner."""
     killed(directory)
     code = """
 from netra_otel_bridge.state import lock
@@ -325,7 +325,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_all_dead_letters_can_be_read(directory: Path) -> None:
-    """Many, of several destinations, in order; those of one where one is named."""
+    """Many dead letters of several destinations come in order, or those of one destination."""
     with StateStore.open(directory, FakeClock()) as store:
         for number in range(25):
             for name in ("jaeger", "tempo"):
@@ -340,7 +340,7 @@ def test_all_dead_letters_can_be_read(directory: Path) -> None:
     ("name", "content"), [("state.db", b""), ("state.db", None), ("state.db", b"junk" * 2000), ("generation", b"")]
 )
 def test_a_damaged_state_is_not_looked_at(directory: Path, name: str, content: bytes | None) -> None:
-    """What cannot be read is refused with the two ways on, like at a start."""
+    """A damaged state is reported with the two ways out, as at a start."""
     filled(directory)
     (directory / name).unlink()
     if content is not None:
@@ -352,7 +352,7 @@ def test_a_damaged_state_is_not_looked_at(directory: Path, name: str, content: b
 @pytest.mark.parametrize("gone", ["state.db", "state.db-wal", "generation", "lock"])
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_file_that_goes_while_a_bridge_works_stops_it(directory: Path, gone: str, replaced: bool) -> None:
-    """What would be written to a file that nobody finds again is not called durable; the file is named."""
+    """Nothing is committed to a file that was deleted; the error names the file."""
     with StateStore.open(directory, FakeClock()) as store:
         jaeger = store.lane(SOURCE, DESTINATION)
         jaeger.commit(progress(0), 1)
@@ -370,7 +370,7 @@ def test_a_file_that_goes_while_a_bridge_works_stops_it(directory: Path, gone: s
 
 
 def test_a_directory_that_goes_while_a_bridge_works_stops_it(directory: Path) -> None:
-    """The directory moved away, and another one put in its place."""
+    """The directory was moved away and replaced by another."""
     with StateStore.open(directory, FakeClock()) as store:
         jaeger = store.lane(SOURCE, DESTINATION)
         jaeger.commit(progress(0), 1)
@@ -384,7 +384,7 @@ def test_a_directory_that_goes_while_a_bridge_works_stops_it(directory: Path) ->
 
 
 def test_a_database_that_is_cut_while_a_bridge_works_stops_it(directory: Path) -> None:
-    """Emptied in place is as lost as deleted; the next start refuses it."""
+    """A file truncated in place is as lost as a deleted one; the next start rejects it."""
     with StateStore.open(directory, FakeClock()) as store:
         jaeger = store.lane(SOURCE, DESTINATION)
         os.truncate(directory / "state.db", 0)

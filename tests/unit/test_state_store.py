@@ -1,4 +1,4 @@
-"""What a state remembers."""
+"""Progress in a state: traces, windows, watermark, counts, dead letters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def letter(trace_id: str = "t", document: str = "{}", reason: str = "refused") -
 
 
 def test_a_trace_is_known_with_its_digest_and_its_spans(jaeger: LaneState) -> None:
-    """What was committed of a trace is what is known of it; others are not known."""
+    """A committed trace is known, with digest and spans; other traces are not."""
     jaeger.commit(Progress(traces=[trace("a", spans=2), trace("b", digest=None, spans=0)]), 1)
     assert jaeger.known(["a", "b", "c"]) == {"a": KnownTrace(b"digest", 2, 1), "b": KnownTrace(None, 0, 1)}
     assert jaeger.spans("a") == bytes(range(12)) * 2
@@ -53,7 +53,7 @@ def test_a_trace_is_known_with_its_digest_and_its_spans(jaeger: LaneState) -> No
 
 
 def test_a_later_record_replaces_the_row_of_a_trace(store: StateStore, jaeger: LaneState) -> None:
-    """The last record of a trace is the whole truth about it, also within one transaction; it is counted once."""
+    """The last record of a trace replaces earlier ones, also within one transaction; the trace counts once."""
     jaeger.commit(Progress(traces=[trace("a"), trace("a", digest=None, spans=3)]), 1)
     assert jaeger.known(["a"]) == {"a": KnownTrace(None, 3, 1)}
     jaeger.commit(Progress(traces=[trace("a", digest=b"new"), trace("b")]), 2)
@@ -62,7 +62,7 @@ def test_a_later_record_replaces_the_row_of_a_trace(store: StateStore, jaeger: L
 
 
 def test_many_ids_are_looked_up_at_once(jaeger: LaneState) -> None:
-    """There is no limit to how many ids one call asks about."""
+    """One call can ask for any number of ids."""
     ids = [f"{number:032x}" for number in range(2500)]
     jaeger.commit(Progress(traces=[trace(trace_id) for trace_id in ids[::2]]), 1)
     assert set(jaeger.known(ids)) == set(ids[::2])
@@ -77,7 +77,7 @@ def test_destinations_do_not_know_each_others_traces(store: StateStore, jaeger: 
 
 
 def test_queries_share_traces_and_not_windows(store: StateStore, jaeger: LaneState) -> None:
-    """A trace had under one query is known under each; windows, watermark and start belong to one query."""
+    """Traces are shared by all queries of a lane; windows, watermark and start belong to one query."""
     jaeger.follow_from(3)
     jaeger.commit(Progress(traces=[trace("a")], windows=[Window(0, 1)], watermark_ns=5, dead_letters=[letter()]), 7)
     tenant = store.lane(SOURCE, DESTINATION, '{"tenant_id":"acme"}')
@@ -97,7 +97,7 @@ def test_a_lane_is_found_again(store: StateStore, jaeger: LaneState) -> None:
 
 
 def test_following_begins_once_and_never_goes_back(jaeger: LaneState) -> None:
-    """The first start is remembered; a watermark only rises."""
+    """The first start stays; a watermark never goes back."""
     for since_ns in (10, 20):
         jaeger.follow_from(since_ns)
     for watermark_ns in (30, 25):
@@ -106,14 +106,14 @@ def test_following_begins_once_and_never_goes_back(jaeger: LaneState) -> None:
 
 
 def test_a_window_finished_again_has_the_later_time(jaeger: LaneState) -> None:
-    """Windows come in order, each with the time it was last finished at."""
+    """Windows are in order, each with the time of its last finish."""
     jaeger.commit(Progress(windows=[Window(10, 20), Window(0, 10)]), 100)
     jaeger.commit(Progress(windows=[Window(10, 20)]), 200)
     assert jaeger.finished() == [FinishedWindow(Window(0, 10), 100), FinishedWindow(Window(10, 20), 200)]
 
 
 def test_counts_add_up_over_the_life_of_a_lane(store: StateStore, jaeger: LaneState) -> None:
-    """The status of a lane sums all transactions; letters that were delivered after all stay counted."""
+    """The status sums all transactions; dead letters that were delivered later stay counted."""
     jaeger.commit(Progress(delivered=5, refused=1, size_bytes=100, dead_letters=[letter(), letter(reason="big")]), 1)
     jaeger.commit(Progress(delivered=2, size_bytes=50, dead_letters=[letter()], resolved=[1], watermark_ns=9), 2)
     (status,) = store.lanes()
@@ -124,7 +124,7 @@ def test_counts_add_up_over_the_life_of_a_lane(store: StateStore, jaeger: LaneSt
 
 
 def test_the_status_shows_the_watermark_that_moved_last(store: StateStore, jaeger: LaneState) -> None:
-    """A query that nobody follows any more does not show as lag, and a replay's does not hide the one that is followed."""
+    """The status shows no lag of a query that is no longer followed; a replay does not hide the followed query."""
     tenant, once = store.lane(SOURCE, DESTINATION, "acme"), store.lane(SOURCE, DESTINATION, "once")
     jaeger.commit(Progress(watermark_ns=100), 1)
     tenant.commit(Progress(watermark_ns=50), 2)
@@ -133,7 +133,7 @@ def test_the_status_shows_the_watermark_that_moved_last(store: StateStore, jaege
 
 
 def test_a_problem_keeps_the_time_it_began(store: StateStore, jaeger: LaneState) -> None:
-    """The same text keeps its time, another starts a new one, "" clears, ``None`` leaves it as it is."""
+    """The same problem keeps its time, another one starts anew, "" clears it, ``None`` changes nothing."""
     seen = []
     for now_ns, problem in enumerate(("down", "down", None, "full", "", None), start=1):
         jaeger.commit(Progress(problem=problem), now_ns)
@@ -143,7 +143,7 @@ def test_a_problem_keeps_the_time_it_began(store: StateStore, jaeger: LaneState)
 
 
 def test_reasons_are_bounded(store: StateStore, jaeger: LaneState) -> None:
-    """Reasons that all differ do not fill the state: beyond a number they are counted together."""
+    """Distinct reasons are limited: beyond the limit they are counted together."""
     jaeger.commit(Progress(dead_letters=[letter(reason=f"{n} bytes") for n in range(rows.MAX_REASONS + 7)]), 1)
     reasons = dict(store.lanes()[0].reasons)
     assert reasons[rows.OTHER_REASONS] == 7
@@ -151,7 +151,7 @@ def test_reasons_are_bounded(store: StateStore, jaeger: LaneState) -> None:
 
 
 def test_dead_letters_are_read_page_by_page(jaeger: LaneState) -> None:
-    """Dead letters come whole, in the order of keeping, from any point on."""
+    """Dead letters are complete, oldest first, starting after any id."""
     letters = [DeadLetter(f"t{n}", "s", "why", "{}" * n, is_span=n % 2 == 0) for n in range(5)]
     jaeger.commit(Progress(dead_letters=letters), 42)
     first = jaeger.dead_letters(limit=2)
@@ -161,7 +161,7 @@ def test_dead_letters_are_read_page_by_page(jaeger: LaneState) -> None:
 
 
 def test_a_resolved_letter_is_gone_and_its_id_is_not_given_again(store: StateStore, jaeger: LaneState) -> None:
-    """Only letters of the lane itself are resolved; a later letter never gets an id that somebody may still hold."""
+    """A lane resolves only its own dead letters; ids are never reused."""
     jaeger.commit(Progress(dead_letters=[letter("a"), letter("b")]), 1)
     store.lane(SOURCE, "tempo").commit(Progress(resolved=[1]), 2)
     assert len(jaeger.dead_letters()) == 2
@@ -173,7 +173,7 @@ def test_a_resolved_letter_is_gone_and_its_id_is_not_given_again(store: StateSto
 
 
 def test_dead_letters_have_a_cap(jaeger: LaneState, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transaction that takes dead letters beyond the cap is not stored, and says how to look at them."""
+    """A transaction that exceeds the cap of dead letters fails, and says how to look at them."""
     monkeypatch.setattr(lane, "DEAD_LETTER_BYTES", 1000)
     jaeger.commit(Progress(dead_letters=[letter(document="x" * 900)]), 1)
     jaeger.commit(Progress(dead_letters=[letter(document="x" * 900)], resolved=[1]), 2)
@@ -184,7 +184,7 @@ def test_dead_letters_have_a_cap(jaeger: LaneState, monkeypatch: pytest.MonkeyPa
 
 
 def test_after_a_failure_nothing_is_stored_any_more(jaeger: LaneState, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transaction that failed ends all writing: a later one could leave a hole."""
+    """After a failed transaction nothing more is written: a later one could leave a gap."""
     monkeypatch.setattr(lane, "DEAD_LETTER_BYTES", 0)
     with pytest.raises(StateNotWritten) as first:
         jaeger.commit(Progress(dead_letters=[letter()]), 1)
@@ -217,7 +217,7 @@ def test_any_text_and_any_time_can_be_kept(tmp_path: Path) -> None:
 
 
 def test_a_trace_is_first_listed_once_a_pass(store: StateStore, jaeger: LaneState) -> None:
-    """A trace that two windows list counts once, for this object and this pass; nothing of it is durable."""
+    """A trace in two windows is new once per object and pass; this is not durable."""
     other = store.lane(SOURCE, DESTINATION)
     assert jaeger.first_listed(["a", "b", "a"]) == {"a", "b"}
     assert jaeger.first_listed(["b", "c"]) == {"c"}
@@ -228,7 +228,7 @@ def test_a_trace_is_first_listed_once_a_pass(store: StateStore, jaeger: LaneStat
 
 
 def test_one_thread_reads_while_another_writes(jaeger: LaneState) -> None:
-    """Reading sees whole transactions only, while they are written."""
+    """Reading sees only complete transactions while others are written."""
     steps = 200
     failures: list[str] = []
 
@@ -249,7 +249,7 @@ def test_one_thread_reads_while_another_writes(jaeger: LaneState) -> None:
 
 
 def test_finished_replays_leave_dead_letters_and_nothing_else(tmp_path: Path) -> None:
-    """What is forgotten is gone for good; dead letters stay with their lane, reasons and number."""
+    """Forgotten progress stays deleted; dead letters keep their lane, reasons and count."""
     with StateStore.open(tmp_path, FakeClock()) as store:
         for name, letters in (("jaeger", [letter()]), ("tempo", [])):
             lane_ = store.lane(SOURCE, name)
@@ -275,7 +275,7 @@ def test_finished_replays_leave_dead_letters_and_nothing_else(tmp_path: Path) ->
 
 
 def test_forgetting_without_dead_letters_leaves_no_lane(store: StateStore, jaeger: LaneState) -> None:
-    """A replay that ended well leaves nothing to look at."""
+    """A replay without dead letters leaves no lane."""
     jaeger.commit(Progress(delivered=1), 1)
     store.forget_progress()
     assert store.lanes() == []
@@ -283,7 +283,7 @@ def test_forgetting_without_dead_letters_leaves_no_lane(store: StateStore, jaege
 
 
 def test_a_temporary_state_is_private_and_gone_when_closed() -> None:
-    """A library call without a state remembers like any other, in a directory that nobody else may read."""
+    """A temporary state works like any other, in a private directory that closing deletes."""
     store = StateStore.temporary(FakeClock())
     assert store.is_temporary
     assert store.directory.stat().st_mode & 0o777 == 0o700
@@ -296,7 +296,7 @@ def test_a_temporary_state_is_private_and_gone_when_closed() -> None:
 
 
 def test_what_is_closed_cannot_be_used(tmp_path: Path) -> None:
-    """Closing twice is fine; using a closed state is a mistake of the caller's."""
+    """Closing twice is allowed; using a closed state is an error."""
     store = StateStore.open(tmp_path, FakeClock())
     lane_ = store.lane(SOURCE, DESTINATION)
     for _ in range(2):
@@ -307,7 +307,7 @@ def test_what_is_closed_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_a_log_that_another_program_holds_back_has_a_cap(jaeger: LaneState, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk is not filled in silence: beyond a size of the log nothing is written, and the cause is named."""
+    """Beyond a size of the log nothing is written, and the error names the cause."""
     monkeypatch.setattr(database, "LOG_BYTES", 50_000)
     jaeger.commit(Progress(traces=[trace("a", spans=10_000)]), 1)
     with pytest.raises(StateNotWritten, match=r"state\.db-wal: it has grown to \d+ bytes \(close programs that read"):
@@ -323,7 +323,7 @@ def test_the_log_stays_small(store: StateStore, jaeger: LaneState) -> None:
 
 
 def test_a_forked_child_leaves_the_state_of_its_parent_alone(tmp_path: Path) -> None:
-    """It may not use it, and closing it there changes nothing."""
+    """A forked child cannot use the state, and closing it there changes nothing."""
     directory = tmp_path / "state"
     with StateStore.open(directory, FakeClock()) as store:
         mine = store.lane(SOURCE, DESTINATION)

@@ -1,4 +1,4 @@
-"""The unit file: systemd takes it, and it agrees with the program."""
+"""The unit file: systemd accepts it, and it agrees with the program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRACE_S = 10
 
 
 def settings() -> dict[str, list[str]]:
-    """The unit's settings by name, each with its values in order."""
+    """Return the unit's settings by name, each with its values in order."""
     found: dict[str, list[str]] = {}
     for name, value in re.findall(r"^(\w+)=(.*)$", UNIT.read_text("utf-8"), flags=re.MULTILINE):
         found.setdefault(name, []).append(value)
@@ -27,7 +27,7 @@ def settings() -> dict[str, list[str]]:
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    """Each section, setting and value is known; only the program's place is another here."""
+    """systemd knows each section, setting and value; only the program's path differs here."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not here")
@@ -39,7 +39,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 
 
 def test_exit_codes_that_need_somebody_are_not_tried_again() -> None:
-    """Those of wrong flags and a wrong configuration; for another key the service waits by itself."""
+    """Wrong flags and a wrong configuration are not retried. For a new key the service itself waits."""
     codes = {str(error.exit_code) for error in (UsageError, ConfigurationError)}
     assert set(settings()["RestartPreventExitStatus"][0].split()) == codes
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
@@ -48,12 +48,12 @@ def test_exit_codes_that_need_somebody_are_not_tried_again() -> None:
 
 
 def test_it_is_given_longer_to_stop_than_it_takes() -> None:
-    """systemd kills nothing that is still within the bridge's own grace."""
+    """systemd waits longer than the bridge's own grace period before it kills."""
     assert int(settings()["TimeoutStopSec"][0]) >= 2 * GRACE_S
 
 
 def test_the_state_is_its_own_and_the_key_in_no_environment() -> None:
-    """The key is handed over as a credential."""
+    """The state directory is private, and the key is passed as a credential, not in the environment."""
     unit = settings()
     assert unit["StateDirectoryMode"] == ["0700"]
     assert unit["ExecStart"][0].endswith("netra-otel-bridge run --state ${STATE_DIRECTORY}")
@@ -63,7 +63,7 @@ def test_the_state_is_its_own_and_the_key_in_no_environment() -> None:
 
 
 def test_the_variables_in_its_files_are_the_programs() -> None:
-    """A variable that is misspelt would be ignored without a word."""
+    """Each variable is one of the program's: a misspelled one would be ignored silently."""
     known = {setting.variable for setting in SETTINGS}
     sample = (FOLDER / "netra-otel-bridge.env").read_text("utf-8")
     named = set(re.findall(r"^#?([A-Z][A-Z_]+)=", sample, flags=re.MULTILINE)) | {"NETRA_API_KEY_FILE"}

@@ -399,7 +399,7 @@ class Failing(Fault):
 
 def spoil(netra: ThreadedEmulator, *faults: Fault) -> None:
     table = {str(number): FaultEntry("", lambda _, fault=fault: fault) for number, fault in enumerate(faults)}
-    netra.call(lambda: setattr(netra.emulator._handler, "faults", Faults(tuple(table), table)))
+    netra.call(lambda: netra.emulator.use_faults(Faults(tuple(table), table)))
 
 
 async def test_one_tenant_that_cannot_be_had_holds_up_no_other(

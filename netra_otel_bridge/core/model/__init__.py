@@ -1,1 +1,1 @@
-"""Values that cross a border between rooms."""
+"""The values that rooms pass to each other, by subject: Netra's answers, queries, outcomes, progress, reports, health."""

@@ -1,7 +1,7 @@
-"""The values of Netra's dashboard calls: what is asked for, in Netra's own words, and what comes back.
+"""Arguments and answers of Netra's dashboard calls.
 
-Names are those of ``netra.dashboard`` in netra-sdk 1.2.2, and its enumerations are plain texts here. Conditions are
-`netra_otel_bridge.model.TraceFilter`; those on sessions take ``operator="any_of"``, ``type="arrayOptions"`` and a list.
+The names are those of ``netra.dashboard`` in netra-sdk 1.2.2, whose enumerations are plain strings here. Conditions are
+`netra_otel_bridge.TraceFilter`; those on sessions use ``operator="any_of"``, ``type="arrayOptions"`` and a list.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SessionSort = Literal["session_id", "start_time", "totalRequests", "totalCost"]
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What to compute. ``metric_name`` names the metric where the measure is ``Custom``."""
+    """The measure to compute. ``metric_name`` names the metric if the measure is ``Custom``."""
 
     measure: Measure
     aggregation: Aggregation
@@ -40,9 +40,9 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class FilterConfig:
-    """Of what to compute it: a range of time, the step of a series, and conditions that must all hold.
+    """The data to compute it from: a range of time, the step of a series, and conditions that must all hold.
 
-    A time is ISO 8601 text, sent as it is, or a datetime with a zone.
+    A time is ISO 8601 text, which is sent unchanged, or a datetime with a zone.
     """
 
     start_time: str | datetime
@@ -53,7 +53,7 @@ class FilterConfig:
 
 @dataclass(frozen=True, slots=True)
 class SessionFilterConfig:
-    """Which sessions to sum: a range of time, and conditions that must all hold."""
+    """The sessions to sum: a range of time, and conditions that must all hold."""
 
     start_time: str | datetime
     end_time: str | datetime
@@ -62,21 +62,21 @@ class SessionFilterConfig:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """What to split by: ``environment``, ``service``, ``model_name``, or ``custom`` with the ``name`` of a field."""
+    """The dimension to split by: ``environment``, ``service``, ``model_name``, or ``custom`` with the ``name`` of a field."""
 
     field: str
     name: str | None = None
 
 
 class TimeRange(msgspec.Struct, frozen=True, kw_only=True):
-    """The range that Netra says it answered for, in its own text."""
+    """The range that Netra answered for, in its own text."""
 
     start_time: str | None = None
     end_time: str | None = None
 
 
 class Point(msgspec.Struct, frozen=True):
-    """The value of one step of time; ``date`` is Netra's own text. ``None`` where it gives no value (null, NaN)."""
+    """The value of one step of time; ``date`` is Netra's own text. ``None`` if Netra gives no value (null, NaN)."""
 
     date: Instant
     value: Number | None
@@ -90,11 +90,11 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class DashboardData(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to `query_data`. The chart type decides which one of the four is there; the others are ``None``.
+    """The answer to `query_data`. The chart type decides which of the four fields is set; the others are ``None``.
 
-    ``series`` answers time series; ``dimension_series``, by dimension in Netra's order, those with a dimension;
-    ``bars`` bars and pies; ``number`` numbers, and is ``None`` where Netra gives no value. Units are Netra's: US
-    dollars, tokens, requests, milliseconds of latency.
+    ``series`` is a time series. ``dimension_series`` holds one for each dimension, in Netra's order. ``bars`` is for bars
+    and pies, ``number`` for numbers, where ``None`` also means that Netra gives no value. Units are Netra's: US dollars,
+    tokens, requests, milliseconds of latency.
     """
 
     time_range: TimeRange | None = None
@@ -107,7 +107,7 @@ class DashboardData(msgspec.Struct, frozen=True, kw_only=True):
 class SessionStats(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One session in a range of time. ``total_cost`` is in US dollars; times and durations are Netra's own text.
 
-    ``unreadable`` names the fields whose value had a type that no rule covers; they are ``None`` here.
+    ``unreadable`` names the fields whose value had a type that no rule covers; these fields are ``None``.
     """
 
     session_id: str
@@ -129,7 +129,7 @@ class SessionStatsPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """One session with its traces, each as Netra sent it: their fields are not documented."""
+    """One session with its traces, in Netra's undocumented form."""
 
     session_id: str
     traces: list[dict[str, Any]]

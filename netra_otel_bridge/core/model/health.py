@@ -1,4 +1,4 @@
-"""How the service is doing."""
+"""The health of the service."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneHealth:
-    """How one destination of the service is doing now. Counts are since the service started, times 0 where there is none.
+    """The health of one destination. Counts begin with the start of the service; times are 0 if there is none.
 
-    ``problem`` is what holds the lane up ("" for nothing) since ``problem_since_ns``; a lane that is ``stopped`` needs
-    somebody. ``watermark_ns`` says how far live traffic was followed, ``checkpoint_ns`` when progress was last stored.
+    ``problem`` is what delays the lane, "" for nothing, since ``problem_since_ns``. A ``stopped`` lane needs manual
+    intervention. ``watermark_ns`` is the time up to which live traffic was followed, ``checkpoint_ns`` the time when
+    progress was last stored.
     """
 
     destination: str
@@ -30,8 +31,10 @@ class LaneHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageHealth:
-    """How the usage lane is doing now. It works since ``started_ns``; ``polled_ns`` is when all that was due was last asked
-    for, 0 for never yet."""
+    """The health of the usage lane, which started at ``started_ns``.
+
+    ``polled_ns`` is when all usage that was due was last requested, 0 for never.
+    """
 
     started_ns: int
     problem: str
@@ -41,9 +44,9 @@ class UsageHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceHealth:
-    """How the service is doing now. ``api_calls`` counts Netra's answers by HTTP status; 0 stands for no answer.
+    """The health of the service. ``api_calls`` counts Netra's answers by HTTP status; 0 stands for no answer.
 
-    There are no ``lanes`` where no traces are followed, and no ``usage`` where it is not polled.
+    There are no ``lanes`` if no traces are followed, and there is no ``usage`` if it is not polled.
     """
 
     now_ns: int
@@ -54,6 +57,6 @@ class ServiceHealth:
 
     @property
     def ready(self) -> bool:
-        """Whether each lane has done all of its work at least once, and nothing holds one up."""
+        """Return whether each lane has finished a pass at least once and nothing delays one."""
         usage_ready = self.usage is None or bool(self.usage.polled_ns and not self.usage.problem)
         return usage_ready and all(lane.passes and not lane.problem for lane in self.lanes)

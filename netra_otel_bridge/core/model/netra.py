@@ -1,4 +1,9 @@
-"""Values that Netra returns."""
+"""Netra's answers to usage and trace calls.
+
+The names are those of ``Netra.usage`` in netra-sdk 1.2.2 (``TraceSummary``, ``TraceSpan``, ``TracesPage`` ...), so that a
+script can switch by changing an import. Field types are as wide as the API is known to be: see "Not known: be lenient"
+in ``docs/netra-api.md``.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,11 @@ Number = int | float
 Instant = str | int | float
 """A time as Netra writes it: epoch milliseconds or ISO 8601, as text or number."""
 JsonText = str | dict[str, Any] | list[Any]
-"""JSON in a string, or already decoded."""
+"""JSON in a string, or decoded."""
 
 
 class SessionUsageData(msgspec.Struct, frozen=True, kw_only=True):
-    """What one session used in a range of time. ``total_cost`` is in US dollars."""
+    """The usage of one session in a range of time. ``total_cost`` is in US dollars."""
 
     session_id: str
     token_count: Number
@@ -23,7 +28,7 @@ class SessionUsageData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TenantUsageData(msgspec.Struct, frozen=True, kw_only=True):
-    """What one tenant used in a range of time. ``total_cost`` is in US dollars."""
+    """The usage of one tenant in a range of time. ``total_cost`` is in US dollars."""
 
     tenant_id: str
     organisation_id: str | None
@@ -34,10 +39,10 @@ class TenantUsageData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TraceSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One trace as the trace list shows it. It holds no count of spans.
+    """One trace as the trace list shows it, without a count of spans.
 
     ``start_time`` and ``end_time`` are Netra's own text; costs are in US dollars, ``latency_ms`` in milliseconds.
-    ``unreadable`` names the fields whose value had a type that no rule covers; they are ``None`` here.
+    ``unreadable`` names the fields whose value had a type that no rule covers; these fields are ``None``.
     """
 
     id: str
@@ -75,7 +80,7 @@ class TraceSpan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One span as Netra stores it. ``attributes``, ``events``, ``links`` and ``resources`` are JSON in a string.
 
     Times are epoch milliseconds as text, with a fraction down to the nanosecond where Netra kept it; costs are in
-    US dollars. ``unreadable`` names the fields whose value had a type that no rule covers; they are ``None`` here.
+    US dollars. ``unreadable`` names the fields whose value had a type that no rule covers; these fields are ``None``.
     """
 
     id: str
@@ -120,7 +125,7 @@ class TraceSpan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class UnreadableItem(msgspec.Struct, frozen=True):
-    """An item of a page that is not a trace or a span at all: where it stood, why, and its JSON as it came."""
+    """An item of a page that is not a trace or a span: its JSON path, the reason, and its JSON as received."""
 
     path: str
     reason: str

@@ -1,9 +1,9 @@
-"""Batches of spans and what a destination answers to them."""
+"""Batches of spans, and the answers of destinations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class SpanBatch:
     """Spans that travel in one request.
 
-    ``encoded`` holds each span's OTLP protobuf (`deliver.wire.encode_span`); ``size_bytes`` is an upper bound of the
-    whole request's.
+    ``encoded`` holds the OTLP protobuf of each span (`deliver.otlp.encode.encode_span`). ``size_bytes`` is an upper bound
+    of the size of the whole request.
     """
 
     spans: tuple[ReadableSpan, ...]
@@ -26,7 +26,7 @@ class SpanBatch:
 class SpanChunk:
     """A part of a stream of spans.
 
-    ``resume_token`` leads behind these spans. ``problems`` says, a line each, what could not be read and is not there.
+    ``resume_token`` resumes after these spans. ``problems`` has a line for each item that could not be read.
     """
 
     batch: SpanBatch
@@ -39,60 +39,93 @@ class SpanChunk:
         return self.batch.spans
 
 
+RejectionCause = Literal["span", "full trace", "defect"]
+"""Why spans are rejected: one of them may be at fault; their trace has no room left at the destination; or the code of
+an exporter, processor or function raised an exception that no span needs to have caused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The destination answered that it took the whole batch; ``warning`` is what it said about it, if anything."""
+    """The destination accepted the whole batch; ``warning`` is what it said about it, if anything."""
 
     warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PartlyRefused:
-    """The destination took the batch but for ``refused`` spans, without saying which (OTLP partial success)."""
+    """The destination accepted the batch except ``refused`` spans, without saying which (OTLP partial success)."""
 
     refused: int
     reason: str
+    cause: RejectionCause = "span"
+    hint: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not taken this time; ``after_s`` is the wait the destination asked for."""
+    """The destination did not accept the batch this time.
+
+    ``after_s`` is the delay in seconds that it asked for. ``cut`` says that an open connection ended without an answer,
+    which is how some proxies reject a request that is too large for them.
+    """
 
     reason: str
     after_s: float | None = None
+    cut: bool = False
+    hint: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """The request is larger than the destination takes; a smaller one may pass."""
+    """The request is larger than the destination accepts; a smaller one may pass.
+
+    ``limit_bytes`` is the largest request that it accepts, if it says so.
+    """
 
     reason: str
+    limit_bytes: int | None = None
+    hint: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The destination will never take this batch as it is; one span in it may be to blame."""
+    """The destination will never accept this batch as it is; one span in it may be at fault."""
 
     reason: str
+    cause: RejectionCause = "span"
+    hint: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Misconfigured:
-    """No batch will be taken until somebody changes the configuration."""
+    """The destination accepts no batch until someone changes the configuration; ``unauthorized`` if credentials are wrong."""
 
     reason: str
     unauthorized: bool = False
+    hint: str = field(default="", compare=False)
 
 
 Outcome = Delivered | PartlyRefused | Retry | TooLarge | Refused | Misconfigured
-"""What a destination answered to one batch."""
+"""A destination's answer to one batch. ``hint`` says what a person can do about it, where the reason does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The result of looking at a destination without sending to it: what was found, as a line, and what is unknown.
+
+    ``sure`` is false if only a span would tell whether the destination accepts spans.
+    """
+
+    found: str
+    unknown: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A span that a destination will not take, or an item of Netra's that is none.
+    """A span that a destination never accepts, or an item from Netra that is not a span (``is_span`` is false).
 
-    ``document`` is one line: the span as OTLP JSON (``TracesData``), or the item as Netra sent it (``is_span`` false).
+    ``document`` is one line: the span as OTLP JSON (``TracesData``), or the item as Netra sent it.
     """
 
     trace_id: str

@@ -1,4 +1,4 @@
-"""What the state remembers of a destination."""
+"""Progress of a destination, as the state stores it, and what is derived from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netra_otel_bridge.core.model.query import Window
 
 
 class HourCost(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the metered spans of a tenant that start in one UTC hour used: tokens, spans, and cost in US dollars."""
+    """The usage of a tenant's metered spans that start in one UTC hour: tokens, spans, and cost in US dollars."""
 
     tenant_id: str
     hour_ns: int
@@ -24,22 +24,22 @@ class HourCost(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TraceCost(msgspec.Struct, frozen=True, array_like=True):
-    """What the spans of a trace cost that one destination has.
+    """The cost of those spans of a trace that one destination has.
 
-    ``hours`` are the sums of when all spans were last answered. ``untaken`` are the ids of spans that were answered and
-    that the destination has not taken, or may not have: it refused some of a batch without saying which.
+    ``hours`` are the sums as of the last time that all spans were answered. ``not_accepted`` are the ids of answered
+    spans that the destination rejected, or may have rejected: it did not say which spans of a batch it rejected.
     """
 
     hours: tuple[HourCost, ...] = ()
-    untaken: tuple[int, ...] = ()
+    not_accepted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
-    """What one destination has had of one trace.
+    """The spans of one trace that one destination has answered.
 
-    ``digest`` holds those of the summaries under which every span was answered (`progress`); ``None``: not yet.
-    ``spans`` holds 12 bytes for each span that was answered: its id (8) and the CRC-32 of its encoding (4), big endian.
+    ``digest`` holds the digests of the summaries under which every span was answered; ``None`` before that. ``spans``
+    holds 12 bytes for each answered span: its id (8) and the CRC-32 of its encoding (4), big endian.
     """
 
     trace_id: str
@@ -52,7 +52,7 @@ class TraceRecord:
 
 
 class KnownTrace(NamedTuple):
-    """What is remembered of a trace, in short: `TraceRecord.digest`, the number of spans answered, and since when."""
+    """A `TraceRecord` in short: its digest, the number of answered spans, and when it was recorded."""
 
     digest: bytes | None
     spans: int
@@ -60,7 +60,7 @@ class KnownTrace(NamedTuple):
 
 
 class FinishedWindow(NamedTuple):
-    """A window that was listed to the end with every trace in it answered, and when that was."""
+    """A window that was listed to the end with every trace in it answered, and when it was finished."""
 
     window: Window
     finished_ns: int
@@ -68,11 +68,11 @@ class FinishedWindow(NamedTuple):
 
 @dataclass(slots=True)
 class Progress:
-    """What one transaction makes durable, for one destination.
+    """The changes of one destination that one transaction makes durable.
 
-    ``windows`` are finished: listed to the end, and every trace in them answered. ``watermark_ns`` says how far live
-    traffic was followed. ``resolved`` are dead letters that were delivered after all. ``problem`` is what holds the
-    lane up ("" for nothing); ``None`` leaves what is known.
+    ``windows`` are finished: listed to the end, with every trace in them answered. ``watermark_ns`` is the time up to
+    which live traffic was followed. ``resolved`` are dead letters that were delivered later. ``problem`` is what delays
+    the lane, "" for nothing; ``None`` keeps the stored one.
     """
 
     traces: list[TraceRecord] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStatus:
-    """What the state knows of one destination; counts are those of its whole life. Times are 0 where there is none."""
+    """The stored status of one destination. Counts cover its whole life; times are 0 if there is none."""
 
     source: str
     destination: str
@@ -108,7 +108,7 @@ class LaneStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """What the spans that a destination has cost a tenant, and what Netra's usage call reports for the same hours.
+    """The cost of a tenant's spans at a destination, and the usage that Netra reports for the same hours.
 
     Costs are in US dollars. Netra was asked at ``asked_ns``.
     """
@@ -123,7 +123,7 @@ class Reconciliation:
 
     @property
     def agrees(self) -> bool:
-        """Whether both figures are the same, but for the rounding of sums."""
+        """Return whether both sides are equal, except for the rounding of sums."""
         return _same(self.replayed_tokens, self.reported_tokens) and _same(self.replayed_cost, self.reported_cost)
 
 

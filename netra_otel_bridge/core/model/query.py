@@ -9,7 +9,7 @@ from netra_otel_bridge.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class TraceFilter:
-    """A condition on traces, as the trace query takes it.
+    """A condition on traces, in the form of the trace query.
 
     ``operator`` and ``type`` are the service's words (``equals``, ``any_of`` ...; ``string``, ``number``,
     ``boolean``, ``arrayOptions``, ``object``); ``key`` names the entry of ``metadata`` to look at.
@@ -32,9 +32,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
-    """Which traces of a range are meant; conditions are joined with "and", the trace ids among themselves with "or".
+    """Conditions on the traces of a range, joined with "and"; several trace ids are joined with "or".
 
-    Raises `UsageError` for what is of another type.
+    Raises `UsageError` for a value of another type.
     """
 
     tenant_id: str | None = None
@@ -47,11 +47,11 @@ class TraceQuery:
         for name in ("tenant_id", "session_id", "user_id"):
             if not isinstance(getattr(self, name), str | None):
                 raise UsageError(
-                    f"{name} of a query is of type {type(getattr(self, name)).__name__}", hint="give a text"
+                    f"{name} of a query is of type {type(getattr(self, name)).__name__}", hint="pass a string"
                 )
         for name, kind in (("trace_ids", str), ("filters", TraceFilter)):
             given = getattr(self, name)
             if not isinstance(given, tuple | list) or not all(isinstance(one, kind) for one in given):
-                what = "texts" if kind is str else "TraceFilter"
-                raise UsageError(f"{name} of a query is no tuple of {what}", hint=f"write {name}=(...,)")
+                what = "strings" if kind is str else "TraceFilter"
+                raise UsageError(f"{name} of a query is not a tuple of {what}", hint=f"write {name}=(...,)")
             object.__setattr__(self, name, tuple(given))

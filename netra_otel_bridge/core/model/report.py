@@ -1,9 +1,4 @@
-"""The values that cross a border between the parts of the bridge.
-
-What Netra answers carries the names of ``Netra.usage`` in netra-sdk 1.2.2 (``TraceSummary``, ``TraceSpan``,
-``TracesPage`` ...), so that a script moves over by changing an import. Field types are as wide as what is known
-of the API: see "Not known: be lenient" in ``docs/netra-api.md``.
-"""
+"""Reports of a replay: of each destination, of the whole, and an estimate beforehand."""
 
 from __future__ import annotations
 
@@ -13,20 +8,24 @@ from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.query import Window
 
 MAX_PROBLEMS = 20
+"""Lines about single spans that a report keeps."""
 
 
 @dataclass(slots=True)
 class LaneReport:
-    """What one destination got, counted in spans but for ``traces``, ``listed`` and ``windows``.
+    """The results of one destination. All counts are of spans, unless stated otherwise.
 
-    ``spans`` are those of the traces that were listed. Each is ``delivered``, ``refused`` (the destination did not say
-    which), ``dead_lettered`` (it did: kept in the state with the reason), ``skipped`` (it had it before) or, when the
-    lane ended with ``error``, none of these. ``changed`` of them were sent again because their content changed,
-    ``trimmed`` were cut because the destination takes no more. ``unreadable`` items of Netra's pages are no spans or
-    traces at all and are dead-lettered beside them; ``missing`` traces were asked for and are not there. ``size_bytes`` is
-    the encoded size of what was delivered, ``retries`` counts batches that were sent again. ``final_windows`` were
-    finished so long ago that they were not listed again. ``verified`` spans were read a second time. ``kept`` are dead
-    letters of the same traces that were there before, and still are.
+    ``spans`` counts the spans of the listed traces. Each is ``delivered``; ``refused``, if the destination rejected it
+    without naming it; ``dead_lettered``, if the destination rejected it by name, and kept in the state with the reason; or
+    ``skipped``, if the destination had it before. When the lane ended with ``error``, a span may be none of these.
+    ``changed`` spans were sent again because their content changed. ``trimmed`` spans were cut to what the destination
+    accepts. ``verified`` spans were read a second time.
+
+    ``traces``, ``listed`` and ``windows`` count traces, listed traces and windows. ``final_windows`` were finished so long
+    ago that they were not listed again. ``missing`` traces were requested by id and do not exist. ``unreadable`` counts
+    items of Netra's pages that are not spans or traces; they become dead letters too. ``kept`` counts dead letters of the
+    same traces from before. ``size_bytes`` is the encoded size of the delivered spans, and ``retries`` counts batches that
+    were sent again.
     """
 
     name: str
@@ -52,7 +51,7 @@ class LaneReport:
 
     @property
     def exit_code(self) -> int:
-        """0 done; 3 something was refused, now or before, unreadable or missing; else that of ``error``."""
+        """0 for success; 3 if anything was rejected, now or before, unreadable or missing; else the code of ``error``."""
         if self.error is not None:
             return self.error.exit_code
         return 3 if self.refused or self.dead_lettered or self.kept or self.unreadable or self.missing else 0
@@ -63,7 +62,7 @@ class LaneReport:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def verified_by(self, second: LaneReport) -> None:
-        """Take in a second reading of the same range: what it sent was missing from the first."""
+        """Add a second reading of the same range, which sent the spans that the first one missed."""
         for name in _SENT:
             setattr(self, name, getattr(self, name) + getattr(second, name))
         self.spans += second.spans - second.skipped
@@ -73,7 +72,7 @@ class LaneReport:
         self.error = second.error
 
     def note(self, problem: str) -> None:
-        """Keep a line about something that was refused or unreadable; after `MAX_PROBLEMS` they are only counted."""
+        """Keep a line about a rejected or unreadable item; after `MAX_PROBLEMS` lines, such items are only counted."""
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
 
@@ -94,9 +93,10 @@ _COUNTS = tuple(one.name for one in fields(LaneReport) if one.type == "int")
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a replay did; ``window`` is ``None`` where dead letters were sent again.
+    """The results of a replay; ``window`` is ``None`` if it sent dead letters again.
 
-    ``retries`` are those of calls to Netra and of batches. ``notes`` counts what conversion had to mark or drop, by the words of ``netra.bridge.notes``.
+    ``retries`` counts those of calls to Netra and of batches. ``notes`` counts the values that conversion marked or
+    dropped, by the words of ``netra.bridge.notes``.
     """
 
     window: Window | None
@@ -108,14 +108,14 @@ class ReplayReport:
 
     @property
     def exit_code(self) -> int:
-        """0 done; 3 something was refused or unreadable; else the code of the first destination that failed."""
+        """0 for success; 3 if anything was rejected or unreadable; else the code of the first destination that failed."""
         codes = [lane.exit_code for lane in self.destinations]
         return next((code for code in codes if code not in (0, 3)), max(codes, default=0))
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayEstimate:
-    """What a replay would cost. ``traces`` is counted; the rest is reckoned from ``sampled_traces`` that were read."""
+    """The cost of a replay. ``traces`` is counted; the rest is estimated from ``sampled_traces``, which were read."""
 
     window: Window
     traces: int

@@ -1,1 +1,1 @@
-"""Destinations made of other people's code: exporters, processors, functions."""
+"""Destinations that wrap code of others: exporters, processors, functions, objects."""

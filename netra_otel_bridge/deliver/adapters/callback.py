@@ -1,4 +1,4 @@
-"""A function of the caller's own as a destination: it is called with the spans of one batch."""
+"""A function as a destination: it is called with the spans of one batch."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from netra_otel_bridge.core.errors import DestinationMisconfigured, DestinationU
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Retry, SpanBatch
 from netra_otel_bridge.deliver.adapters.exporter_log import error_outcome
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.answers import Verdict, outcome, raised
+from netra_otel_bridge.deliver.answers import Verdict, defect_outcome, outcome
 
 SpanCallback = Callable[[Sequence[ReadableSpan]], object]
-"""A function, plain or ``async``, that takes the spans of one batch. To return is to have taken all of them."""
+"""A function, plain or ``async``, that is called with the spans of one batch. By returning it accepts all of them."""
 
 
 class CallbackDestination:
-    """Hands each batch to a function. Returning is `Delivered`, whatever it returns.
+    """Passes each batch to a function. If it returns, the batch is `Delivered`, whatever the return value.
 
     - A plain function runs on a thread of its own, an ``async`` one in the event loop; never twice at once. A call that
-      has not come back within ``deadline_s`` is `Retry`: a plain one runs on, and its answer is taken when the same
-      batch is sent again; an ``async`` one is cancelled.
-    - An exception is what `raised_outcome` makes of it.
-    - ``SpanExportResult.FAILURE`` is `Misconfigured`: the function belongs to an exporter, which can be handed in itself.
+      has not returned within ``deadline_s`` is `Retry`: a plain function keeps running, and its answer counts when the
+      same batch is sent again; an ``async`` one is cancelled.
+    - An exception is read by `raised_outcome`.
+    - ``SpanExportResult.FAILURE`` is `Misconfigured`: the function belongs to an exporter; pass the exporter itself.
     """
 
     def __init__(self, name: str, callback: SpanCallback, deadline_s: float = 60.0) -> None:
@@ -42,7 +42,7 @@ class CallbackDestination:
         self._closed = False
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Call the function with one batch and say what became of it. Never raises for what the function does."""
+        """Call the function with one batch and return the outcome. Never raises for what the function does."""
         if self._closed:
             raise RuntimeError(f"the destination {self.name} is closed")
         try:
@@ -58,11 +58,11 @@ class CallbackDestination:
         except (Exception, SystemExit) as error:  # noqa: BLE001  the wall around foreign code
             return raised_outcome(error, "the callback")
         if result is SpanExportResult.FAILURE:
-            return outcome(Verdict.MISCONFIGURED, "the callback returned FAILURE; hand in the exporter itself")
+            return outcome(Verdict.MISCONFIGURED, "the callback returned FAILURE; pass the exporter itself")
         return Delivered()
 
     async def aclose(self) -> None:
-        """Let the thread end; a call that hangs is left behind."""
+        """Let the thread end; a call that hangs is abandoned."""
         self._closed = True
         self._calls.close()
 
@@ -74,23 +74,23 @@ class CallbackDestination:
                 return awaited
         try:
             async with asyncio.timeout(self._deadline_s) as deadline:
-                return await in_task(lambda: self._callback(spans) if self._in_loop else awaited)
+                return await run_in_task(lambda: self._callback(spans) if self._in_loop else awaited)
         except TimeoutError:
             if deadline.expired():
                 raise StillRunning from None
             raise
 
     def _call_here(self, spans: Sequence[ReadableSpan]) -> object:
-        with unobserved():
+        with without_instrumentation():
             return self._callback(spans)
 
 
 def raised_outcome(error: BaseException, who: str) -> Outcome:
-    """What an exception of the caller's own code means: whether to wait, to stop, or to look for the span to blame.
+    """Return the outcome of an exception of the caller's code: wait, stop, or look for the span at fault.
 
-    `DestinationUnavailable`, and what is about the connection (`OSError`, a time-out included, and ``grpc.RpcError``,
-    or an exception raised ``from`` one), is `Retry`. `DestinationMisconfigured` and `DestinationUnauthorized` are
-    `Misconfigured`, and so are a failed TLS handshake and a closed standard output. Anything else is `Refused`.
+    `DestinationUnavailable`, and an exception about the connection (`OSError`, timeouts included, ``grpc.RpcError``, or
+    one raised ``from`` these), is `Retry`. `DestinationMisconfigured` and `DestinationUnauthorized` are `Misconfigured`,
+    and so are a failed TLS handshake and a closed standard output. Anything else is `Refused`.
     """
     match error:
         case DestinationUnavailable():
@@ -100,20 +100,20 @@ def raised_outcome(error: BaseException, who: str) -> Outcome:
         case DestinationMisconfigured():
             return outcome(Verdict.MISCONFIGURED, str(error))
         case BrokenPipeError():
-            return outcome(Verdict.MISCONFIGURED, f"whoever read what {who} writes has gone away")
+            return outcome(Verdict.MISCONFIGURED, f"the reader of what {who} writes has gone away")
     cause: BaseException | None = error
     seen: set[int] = set()
     while cause is not None and not isinstance(cause, OSError | grpc.RpcError):
         seen.add(id(cause))
         cause = cause.__cause__ if id(cause.__cause__) not in seen else None
     known = error_outcome(cause) if cause is not None else None
-    return known or outcome(Verdict.REFUSED, f"{who} raised {raised(error)}")
+    return known or defect_outcome(who, error)
 
 
-async def in_task(work: Callable[[], object]) -> object:
-    """What ``work()`` gives, or what comes of awaiting that, unobserved and in a task of its own.
+async def run_in_task(work: Callable[[], object]) -> object:
+    """Return the result of ``work()``, awaited if necessary, without instrumentation and in a task of its own.
 
-    So what it cancels, if it cancels the task that it is in, is itself alone. Raises what ``work`` raises.
+    If the work cancels the task that it is in, it cancels only itself. Raises what ``work`` raises.
     """
 
     async def run() -> tuple[object, SystemExit | None]:
@@ -123,7 +123,7 @@ async def in_task(work: Callable[[], object]) -> object:
         except SystemExit as error:  # raised in a task, it would end the event loop
             return None, error
 
-    with unobserved():
+    with without_instrumentation():
         task = asyncio.create_task(run())
     result, error = await task
     if error is not None:
@@ -132,8 +132,8 @@ async def in_task(work: Callable[[], object]) -> object:
 
 
 @contextmanager
-def unobserved() -> Iterator[None]:
-    """No instrumentation makes spans of what is done in here: the next replay would copy them."""
+def without_instrumentation() -> Iterator[None]:
+    """Suppress instrumentation, whose spans the next replay would copy."""
     token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
     try:
         yield
@@ -142,5 +142,5 @@ def unobserved() -> Iterator[None]:
 
 
 def _is_async(callback: SpanCallback) -> bool:
-    """Whether calling it gives a coroutine; so does an object whose ``__call__`` is ``async``."""
+    """Return whether calling it returns a coroutine, as an object does whose ``__call__`` is ``async``."""
     return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(getattr(callback, "__call__", None))  # noqa: B004

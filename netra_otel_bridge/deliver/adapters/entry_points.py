@@ -1,8 +1,9 @@
-"""The stock exporters, found through their entry points."""
+"""Load exporters of other packages through their entry points, and create them."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -10,51 +11,81 @@ from typing import Any
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.deliver.adapters.exporter_log import overhear
-from netra_otel_bridge.deliver.answers import one_line, raised
+from netra_otel_bridge.core.outside_text import error_line, one_line
+from netra_otel_bridge.deliver.adapters.exporter_log import capture_log
 
 _log = logging.getLogger(__name__)
 GROUP = "opentelemetry_traces_exporter"
 
 
-def exporter_class(name: str) -> Callable[..., SpanExporter]:
-    """What the ``opentelemetry_traces_exporter`` entry point ``name`` stands for.
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name."""
+    return {entry.name: entry for entry in entry_points(group=group)}
 
-    Raises `ConfigurationError` naming those that are installed, or saying why this one does not load.
-    """
-    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in found:
-        raise ConfigurationError(
-            f"there is no traces exporter named {name!r}",
-            hint=f"installed here: {', '.join(sorted(found)) or 'none'}; install the package that brings {name!r}",
-        )
+
+def load(entry: EntryPoint, what: str) -> Callable[..., Any]:
+    """Import the class or function of an entry point. ``what`` begins the message of the `ConfigurationError`."""
     try:
-        loaded: Callable[..., SpanExporter] = found[name].load()
+        loaded: Callable[..., Any] = entry.load()
     except BaseException as error:
+        if _is_ctrl_c(error):
+            raise
         raise ConfigurationError(
-            f"the traces exporter {name!r} ({found[name].value}) cannot be loaded: {raised(error)}",
-            hint="reinstall the package that brings it",
+            f"{what} ({entry.value}) failed to load: {error_line(error)}",
+            hint="reinstall the package that provides it",
         ) from error
     return loaded
 
 
-def new_exporter(name: str, **arguments: Any) -> SpanExporter:
-    """An exporter made by its entry point. Raises `ConfigurationError` where it cannot be made from its settings.
+def create(
+    make: Callable[..., Any],
+    name: str,
+    what: str,
+    arguments: dict[str, Any] | None = None,
+    describe: Callable[[BaseException], str] = error_line,
+) -> Any:
+    """Call ``make`` with the ``arguments``. ``what`` begins the message of the `ConfigurationError` if it raises.
 
-    Whatever it raises is its own, `KeyboardInterrupt` included: call this on a thread that gets no signals. What it
-    logs meanwhile is repeated without values: of a header that cannot be read it would show the key.
+    Log messages of the exporter are repeated under its ``name`` and without values, which could be the key in a header
+    that it cannot read.
     """
-    make = exporter_class(name)
     try:
-        with overhear(("opentelemetry",)) as heard:
-            exporter = make(**arguments)
+        with capture_log(("opentelemetry",)) as log:
+            made = make(**(arguments or {}))
     except BaseException as error:
+        if _is_ctrl_c(error):
+            raise
         raise ConfigurationError(
-            f"the traces exporter {name!r} cannot be set up: {raised(error)}",
-            hint="look at its environment variables (OTEL_EXPORTER_...)",
+            f"{what} failed to start: {describe(error)}", hint="check its environment variables (OTEL_EXPORTER_...)"
         ) from error
-    for form in heard.forms:
-        _log.warning("%s: while it was set up, the exporter said: %s", name, one_line(form))
-    if not callable(getattr(exporter, "export", None)):
-        raise ConfigurationError(f"the entry point {name!r} of {GROUP} does not make a span exporter")
+    for template in log.templates:
+        _log.warning("%s: the exporter logged at its start: %s", name, one_line(template))
+    return made
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Return whether a user interrupts the command; on any other thread it is the code that raises it."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def exporter_class(name: str) -> Callable[..., SpanExporter]:
+    """Load the ``opentelemetry_traces_exporter`` entry point called ``name``.
+
+    Raises `ConfigurationError`, which lists the installed ones or says why this one does not load.
+    """
+    found = installed(GROUP)
+    if name not in found:
+        raise ConfigurationError(
+            f"there is no traces exporter named {name!r}",
+            hint=f"installed here: {', '.join(sorted(found)) or 'none'}; install the package that provides {name!r}",
+        )
+    return load(found[name], f"the traces exporter {name!r}")
+
+
+def new_exporter(name: str, **arguments: Any) -> SpanExporter:
+    """Create the traces exporter called ``name``. Raises `ConfigurationError` if its settings do not allow that."""
+    made = create(exporter_class(name), name, f"the traces exporter {name!r}", arguments)
+    if not callable(getattr(made, "export", None)):
+        raise ConfigurationError(f"the entry point {name!r} of {GROUP} does not create a span exporter")
+    exporter: SpanExporter = made
     return exporter

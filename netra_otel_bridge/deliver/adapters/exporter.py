@@ -1,4 +1,4 @@
-"""Any OpenTelemetry `SpanExporter` as a destination: its calls, its silence and its log mapped to an `Outcome`."""
+"""A `SpanExporter` as a destination: its return value, its log and its silence become an `Outcome`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Retry, SpanBatch
-from netra_otel_bridge.deliver.adapters.exporter_log import STOCK, Overheard, error_outcome, overhear
+from netra_otel_bridge.core.model.outcome import Delivered, Outcome, SpanBatch
+from netra_otel_bridge.core.outside_text import one_line
+from netra_otel_bridge.deliver.adapters.exporter_log import STOCK_LOGGERS, LogCapture, capture_log, error_outcome
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.answers import Verdict, masked, one_line, outcome, raised
+from netra_otel_bridge.deliver.answers import Verdict, defect_outcome, masked, no_answer, outcome
 
 CLOSE_DEADLINE_S = 5.0
-"""What an exporter gets to flush and shut down; a process that ends does not wait longer for it."""
+"""Seconds within which an exporter must flush and shut down; a process that ends does not wait longer."""
 _log = logging.getLogger(__name__)
 
 
 class ExporterDestination:
     """Sends batches through an exporter, called directly on a thread of its own.
 
-    - Never two ``export`` calls at once on one instance. One that has not answered within ``deadline_s`` is `Retry`;
-      the next `send` waits for it first, and takes its answer if it carried the same batch.
-    - ``SUCCESS`` is `Delivered`. ``FAILURE`` is what the exporter logged meanwhile, read by `answers`; its records
-      stay off the application's log handlers. What it logs on success is repeated without values.
-    - An exception is `Refused` with its text: one span may be to blame. Exceptions about the connection or the
+    - There are never two ``export`` calls at once on one instance. A call that has not returned within ``deadline_s`` is
+      `Retry`; the next `send` waits for it first, and uses its answer if it was for the same batch.
+    - ``SUCCESS`` is `Delivered`. For ``FAILURE``, `answers` reads what the exporter logged during the call; these records
+      do not reach the log handlers of the application. What it logs on success is repeated without values.
+    - An exception is `Refused` with its text, because one span may be at fault. Exceptions about the connection or the
       machine (`OSError`, `grpc.RpcError`) are read by `answers`.
-    - ``None``, or anything else that is not a `SpanExportResult`, is `Misconfigured`: this exporter can never say that
-      spans arrived, so nothing may move on, and no span is to blame.
+    - ``None``, or anything else but a `SpanExportResult`, is `Misconfigured`: such an exporter never says that spans
+      arrived, so the lane cannot go on, and no span is at fault.
 
-    ``shut_down`` says whether the exporter ends with the destination; one that its owner goes on using is only flushed.
-    ``secrets`` are texts that are replaced by ``***`` in every reason. ``calls`` is the thread on which it was made.
+    ``shut_down`` says whether the exporter ends with the destination; an exporter that its owner still uses is only
+    flushed. ``secrets`` are replaced by ``***`` in every reason. ``calls`` is the thread on which the exporter was created.
     """
 
     def __init__(
@@ -56,52 +57,52 @@ class ExporterDestination:
         self._closed = False
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Hand one batch to the exporter and say what became of it. Never raises for what the exporter does."""
+        """Pass one batch to the exporter and return the outcome. Never raises for what the exporter does."""
         if self._closed:
             raise RuntimeError(f"the destination {self.name} is closed")
         try:
             answer = await self._calls.call(batch.spans, lambda: self._export(batch.spans), self._deadline_s)
         except StillRunning:
-            return Retry(f"the exporter did not answer in {self._deadline_s:g} s")
+            return no_answer("the exporter did not return", self._deadline_s)
         return masked(answer, self._secrets)
 
     async def aclose(self) -> None:
-        """Flush and shut down the exporter, within `CLOSE_DEADLINE_S`; one that hangs is left behind."""
+        """Flush and shut down the exporter, within `CLOSE_DEADLINE_S`; one that hangs is abandoned."""
         if self._closed:
             return
         self._closed = True
         try:
             await self._calls.call(object(), self._shut_down, CLOSE_DEADLINE_S)
         except StillRunning:
-            _log.warning("%s: the exporter did not shut down in %g s and is left behind", self.name, CLOSE_DEADLINE_S)
+            _log.warning("%s: the exporter did not shut down in %g s and is abandoned", self.name, CLOSE_DEADLINE_S)
         finally:
             self._calls.close()
 
     def _export(self, spans: Sequence[ReadableSpan]) -> Outcome:
-        """One ``export`` call, on the exporter's thread."""
+        """Call ``export`` once, on the thread of the exporter."""
         token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         try:
-            with overhear(self._loggers) as heard:
+            with capture_log(self._loggers) as log:
                 result: object = self._exporter.export(spans)
         except BrokenPipeError:
-            return outcome(Verdict.MISCONFIGURED, "whoever read what the exporter writes has gone away")
+            return outcome(Verdict.MISCONFIGURED, "the reader of what the exporter writes has gone away")
         except BaseException as error:  # noqa: BLE001  the wall around foreign code, `SystemExit` included
-            known = error_outcome(error)
-            return known or outcome(Verdict.REFUSED, f"the exporter raised {raised(error)}")
+            return error_outcome(error) or defect_outcome("the exporter", error)
         finally:
             detach(token)
-        return self._outcome(result, heard)
+        return self._outcome(result, log)
 
-    def _outcome(self, result: object, heard: Overheard) -> Outcome:
+    def _outcome(self, result: object, log: LogCapture) -> Outcome:
         if result is SpanExportResult.SUCCESS:
-            return Delivered(one_line("; ".join(heard.forms)))
+            return Delivered(one_line("; ".join(log.templates)))
         if result is SpanExportResult.FAILURE:
-            return heard.outcome()
+            return log.outcome()
         kind = "None" if result is None else f"a {type(result).__name__}"
-        return outcome(Verdict.MISCONFIGURED, f"the exporter returned {kind} instead of a SpanExportResult")
+        reason = f"the exporter returned {kind} instead of a SpanExportResult"
+        return outcome(Verdict.MISCONFIGURED, reason, hint="its export must return a SpanExportResult")
 
     def _shut_down(self) -> Outcome:
-        """``force_flush`` and ``shutdown``; neither can take the bridge down."""
+        """Call ``force_flush`` and ``shutdown``; neither can end the bridge."""
         steps: list[tuple[str, Callable[[], object]]] = [
             ("force_flush", lambda: self._exporter.force_flush(int(CLOSE_DEADLINE_S * 1000)))
         ]
@@ -109,7 +110,7 @@ class ExporterDestination:
             steps.append(("shutdown", lambda: self._exporter.shutdown()))
         for name, step in steps:
             try:
-                with overhear(self._loggers):
+                with capture_log(self._loggers):
                     step()
             except BaseException as error:  # noqa: BLE001  the wall around foreign code
                 _log.warning("%s: the exporter's %s raised %s", self.name, name, type(error).__name__)
@@ -117,7 +118,7 @@ class ExporterDestination:
 
 
 def _loggers_of(exporter: SpanExporter) -> tuple[str, ...]:
-    """The beginnings of the logger names to listen to: the stock exporters', and the exporter's own package."""
+    """Return the prefixes of the loggers to capture: the stock exporters, and the package of this exporter."""
     module = type(exporter).__module__
     package = module.partition(".")[0]
-    return (STOCK, module if package == "opentelemetry" else package)
+    return (STOCK_LOGGERS, module if package == "opentelemetry" else package)

@@ -1,4 +1,4 @@
-"""What an exporter says while it exports: stock exporters answer SUCCESS or FAILURE and log the reason."""
+"""Read the reason of a failure from the log: stock exporters return SUCCESS or FAILURE, and log why."""
 
 from __future__ import annotations
 
@@ -12,58 +12,59 @@ from dataclasses import dataclass, field
 import grpc
 
 from netra_otel_bridge.core.model.outcome import Outcome
-from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, retry_info_s, words_outcome
+from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, words_outcome
+from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
-STOCK = "opentelemetry.exporter"
-"""The loggers of the stock exporters all begin so."""
-_ENCODER = f"{STOCK}.otlp.proto.common"
+STOCK_LOGGERS = "opentelemetry.exporter"
+"""The names of the loggers of all stock exporters begin with this."""
+_ENCODER = f"{STOCK_LOGGERS}.otlp.proto.common"
 """The stock encoder, whose log repeats the attribute values that it drops."""
 
 
 @dataclass(slots=True)
-class Overheard:
-    """What was said in one ``export`` call.
+class LogCapture:
+    """What was logged in one ``export`` call.
 
-    ``answer`` is the last answer that is known by its code or its exception; ``words`` are the log records' texts,
-    ``forms`` the same without the values in them, which may be content of spans.
+    ``answer`` is the last answer that is known by its code or its exception. ``messages`` are the texts of the log
+    records, ``templates`` the same texts without the values in them, which may be content of spans.
     """
 
     answer: Outcome | None = None
-    words: list[str] = field(default_factory=list)
-    forms: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    templates: list[str] = field(default_factory=list)
 
     def outcome(self) -> Outcome:
-        """The outcome of a call that ended in FAILURE."""
+        """Return the outcome of a call that ended in FAILURE."""
         if self.answer is not None:
             return self.answer
-        return words_outcome("; ".join(self.words) or "the exporter failed and did not say why")
+        return words_outcome("; ".join(self.messages) or "the exporter failed and did not say why")
 
 
-class _Listener(logging.Filter):
-    """Takes the records of a thread that listens, and lets those of all others pass.
+class _CaptureFilter(logging.Filter):
+    """Captures the records of a thread in `capture_log`, and lets those of all other threads pass.
 
-    A filter of the logger itself and the first one, because the stock exporters' own ``DuplicateFilter`` drops what
+    It is the first filter of the logger itself, because the ``DuplicateFilter`` of the stock exporters drops what
     repeats within 20 seconds before any handler sees it.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        heard: Overheard | None = getattr(_thread, "heard", None)
-        if heard is None:
+        capture: LogCapture | None = getattr(_thread, "capture", None)
+        if capture is None:
             return True
         if record.levelno < logging.WARNING:
             return False
-        heard.words.append(str(record.msg) if record.name.startswith(_ENCODER) else record.getMessage())
-        heard.forms.append(str(record.msg))
+        capture.messages.append(str(record.msg) if record.name.startswith(_ENCODER) else record.getMessage())
+        capture.templates.append(str(record.msg))
         answer = _known(record)
         if answer is not None:
-            heard.answer = answer
+            capture.answer = answer
         return False
 
 
 def _known(record: logging.LogRecord) -> Outcome | None:
-    """The outcome that the exception says: the one being handled while the record is made, or one logged as a value.
+    """Return the outcome of the exception being handled while the record is made, or of one logged as a value.
 
-    The exporter of 1.41 logs the gRPC code without its details; the exception at hand has both.
+    The exporter of 1.41 logs the gRPC code without its details; the exception has both.
     """
     errors = [sys.exception(), *(record.args if isinstance(record.args, tuple) else ())]
     known = (error_outcome(error) for error in errors if isinstance(error, BaseException))
@@ -71,9 +72,9 @@ def _known(record: logging.LogRecord) -> Outcome | None:
 
 
 def error_outcome(error: BaseException) -> Outcome | None:
-    """The outcome of an exception about the connection; ``None`` for any other exception.
+    """Return the outcome of an exception about the connection, ``None`` for any other exception.
 
-    ``requests``' exceptions are `OSError`: the surroundings are at fault, not the spans.
+    The exceptions of ``requests`` are `OSError`: the environment is at fault, not the spans.
     """
     if isinstance(error, grpc.Call):
         metadata = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416  as in `otlp`
@@ -87,28 +88,28 @@ def error_outcome(error: BaseException) -> Outcome | None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """What really happened: ``requests`` and ``urllib3`` wrap it in up to four exceptions, each with a longer text."""
+    """Return the original exception: ``requests`` and ``urllib3`` wrap it in up to four, each with a longer text."""
     inner = (*error.args, getattr(error, "reason", None), error.__cause__)
     wrapped = next((item for item in inner if isinstance(item, BaseException)), None)
     return error if wrapped is None else _innermost(wrapped)
 
 
 _thread = threading.local()
-_listener = _Listener()
+_filter = _CaptureFilter()
 
 
 @contextmanager
-def overhear(prefixes: tuple[str, ...]) -> Iterator[Overheard]:
-    """Collect what loggers under ``prefixes`` say in this thread; none of it reaches a handler.
+def capture_log(prefixes: tuple[str, ...]) -> Iterator[LogCapture]:
+    """Capture what loggers whose names begin with ``prefixes`` log in this thread; none of it reaches a handler.
 
-    A logger that is made only during the call is heard from the next call on.
+    A logger that is created during the call is captured from the next call on.
     """
     for name, logger in tuple(logging.root.manager.loggerDict.items()):
-        if name.startswith(prefixes) and isinstance(logger, logging.Logger) and _listener not in logger.filters:
-            logger.filters.insert(0, _listener)
-    heard = Overheard()
-    _thread.heard = heard
+        if name.startswith(prefixes) and isinstance(logger, logging.Logger) and _filter not in logger.filters:
+            logger.filters.insert(0, _filter)
+    capture = LogCapture()
+    _thread.capture = capture
     try:
-        yield heard
+        yield capture
     finally:
-        _thread.heard = None
+        _thread.capture = None

@@ -1,10 +1,10 @@
-"""What a caller hands in as a destination, the adapter for each kind, and what each is called."""
+"""Make a destination of an object that a program passes in, and give it a name."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from types import BuiltinMethodType, MethodType
 from typing import cast
@@ -19,65 +19,91 @@ from netra_otel_bridge.core.errors import (
     DestinationUnavailable,
     UsageError,
 )
-from netra_otel_bridge.core.model.outcome import Outcome, PartlyRefused, Retry, SpanBatch
-from netra_otel_bridge.deliver.adapters.callback import CallbackDestination, SpanCallback, in_task, raised_outcome
+from netra_otel_bridge.core.model.outcome import Inspection, Outcome, PartlyRefused, Retry, SpanBatch
+from netra_otel_bridge.core.outside_text import error_line, one_line
+from netra_otel_bridge.deliver.adapters.callback import CallbackDestination, SpanCallback, raised_outcome, run_in_task
 from netra_otel_bridge.deliver.adapters.exporter import ExporterDestination
 from netra_otel_bridge.deliver.adapters.processor import ProcessorDestination
-from netra_otel_bridge.deliver.answers import Verdict, outcome, raised, shown
-from netra_otel_bridge.deliver.destination import Destination, identity
+from netra_otel_bridge.deliver.answers import Verdict, outcome, shown
+from netra_otel_bridge.deliver.destination import AnswersEmpty, Destination, Inspects, identity
 
-Own = SpanExporter | SpanProcessor | SpanCallback | Destination
-"""An object of the caller's that takes spans."""
+SpanObject = SpanExporter | SpanProcessor | SpanCallback | Destination
+"""An object of a program that accepts spans."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An object that takes spans, ``to``, and what it is called in the state, in reports and in messages.
+    """An object that accepts spans, ``to``, and its ``name`` in the state, in reports and in messages.
 
-    What was delivered is remembered under ``name``: one name is one destination, in every call with the same state.
+    The state remembers under ``name`` what was delivered: in every call with the same state, one name must mean one
+    destination.
     """
 
     name: str
-    to: Own
+    to: SpanObject
 
 
-To = str | Own | Named
-"""Where spans go: a ``DEST`` of the command line, an exporter, a processor or a function of one's own, a `Destination`,
-and each of the latter four with a name, `Named`."""
+To = str | SpanObject | Named
+"""Where spans go: a ``DEST`` of the command line, an exporter, a processor, a function, or a `Destination`; each of the
+latter four may be `Named`."""
 
 
-class OwnDestination:
-    """A `Destination` of the caller's behind a wall: whatever its ``send`` does is an `Outcome` of its own lane.
+class GuardedDestination:
+    """A `Destination` of a program behind a wall: whatever its ``send`` does becomes an `Outcome` of its own lane.
 
-    An exception is what `raised_outcome` makes of it; a `BridgeError` about something else than a destination is raised
-    as it is. To answer with anything but an `Outcome` is `Misconfigured`. The object is never closed.
+    An exception is read by `raised_outcome`; a `BridgeError` that is not about a destination is raised unchanged. A
+    return value that is not an `Outcome` is `Misconfigured`. The object is never closed. It offers `AnswersEmpty` and
+    `Inspects` if the object does.
     """
 
     def __init__(self, name: str, given: Destination) -> None:
         self.name = name
         self._given = given
+        if isinstance(given, AnswersEmpty):
+            self.send_empty: Callable[[int], Awaitable[Outcome]] = partial(self._send_empty, given)
+        if isinstance(given, Inspects):
+            self.inspect: Callable[[], Awaitable[Inspection]] = partial(self._inspect, given)
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Hand one batch over and say what became of it. Raises the `BridgeError` that ``send`` raised, if any."""
+        """Pass one batch on and return the outcome. Raises the `BridgeError` that ``send`` raised, if any."""
+        return await self._guarded("send", lambda: self._given.send(batch), len(batch.spans))
+
+    async def _send_empty(self, given: AnswersEmpty, size_bytes: int) -> Outcome:
+        return await self._guarded("send_empty", lambda: given.send_empty(size_bytes), 0)
+
+    async def _inspect(self, given: Inspects) -> Inspection:
         try:
-            answer = await in_task(lambda: self._given.send(batch))
+            found = await run_in_task(given.inspect)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, BridgeError):
+                raise
+            raise DestinationMisconfigured(f"its inspect raised {error_line(error)}") from error
+        if not isinstance(found, Inspection):
+            raise DestinationMisconfigured(f"its inspect returned {type(found).__name__}; return an Inspection")
+        return replace(found, found=one_line(found.found), unknown=one_line(found.unknown))
+
+    async def _guarded(self, method: str, work: Callable[[], object], spans: int) -> Outcome:
+        try:
+            answer = await run_in_task(work)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return Retry("its send was cancelled")
+            return Retry(f"its {method} was cancelled")
         except (Exception, SystemExit) as error:
             if isinstance(error, BridgeError) and not isinstance(error, _ANSWERS):
                 raise
-            return raised_outcome(error, "its send")
-        if isinstance(answer, PartlyRefused) and not _counts(answer.refused, len(batch.spans)):
-            return outcome(Verdict.MISCONFIGURED, f"its send returned PartlyRefused of {answer.refused!r:.40} spans")
+            return raised_outcome(error, f"its {method}")
+        if isinstance(answer, PartlyRefused) and not _counts(answer.refused, spans):
+            return outcome(
+                Verdict.MISCONFIGURED, f"its {method} returned PartlyRefused of {answer.refused!r:.40} spans"
+            )
         if isinstance(answer, Outcome):
             return shown(answer)
-        return outcome(Verdict.MISCONFIGURED, f"its send returned {type(answer).__name__}; return an Outcome")
+        return outcome(Verdict.MISCONFIGURED, f"its {method} returned {type(answer).__name__}; return an Outcome")
 
     async def aclose(self) -> None:
-        """Nothing: the object is its owner's to close."""
+        """Do nothing: the owner closes the object."""
 
 
 def _counts(value: object, most: int) -> bool:
@@ -87,62 +113,62 @@ def _counts(value: object, most: int) -> bool:
 _ANSWERS = (DestinationUnavailable, DestinationUnauthorized, DestinationMisconfigured)
 
 
-def own_destination(given: Own | Named) -> Destination:
-    """An adapter for what a caller handed in, which stays the caller's to shut down or to close.
+def destination_from(given: SpanObject | Named) -> Destination:
+    """Return an adapter for an object, which its owner still has to shut down or close.
 
-    It is called as `Named` says, else after the class, the function, or the ``name`` of a `Destination`. Raises
-    `UsageError` for what is nothing of the kind.
+    Its name is that of `Named`, else that of the class, the function, or the `Destination`. Raises `UsageError` for an
+    object that accepts no spans.
     """
     name, one = (given.name, given.to) if isinstance(given, Named) else (None, given)
     if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable()):
-        raise UsageError(f"{name!r:.80} names no destination", hint="give Named a text of one line")
+        raise UsageError(f"{name!r:.80} is not a name for a destination", hint="give Named one printable line")
     if isinstance(one, str | Named):
-        raise UsageError(f"what is called {name!r:.80} has a name already", hint="hand in a DEST without Named")
+        raise UsageError(f"{name!r:.80} is given to something that has a name", hint="pass a DEST without Named")
     if isinstance(one, type):
-        raise UsageError(f"{one.__name__} is a class", hint=f"hand in one of its instances: {one.__name__}(...)")
+        raise UsageError(f"{one.__name__} is a class", hint=f"pass one of its instances: {one.__name__}(...)")
     kind = type(one).__name__
     if hasattr(one, "export"):
         return ExporterDestination(name or kind, cast(SpanExporter, one), shut_down=False)
     if hasattr(one, "on_end"):
         return ProcessorDestination(name or kind, cast(SpanProcessor, one))
     if hasattr(one, "send"):
-        return _walled(name, cast(Destination, one))
+        return _guarded(name, cast(Destination, one))
     if callable(one):
         return CallbackDestination(name or _name_of(one), one)
     raise UsageError(
-        f"an object of type {kind} takes no spans",
-        hint="hand in a DEST, a SpanExporter, a SpanProcessor, a function that takes spans, or a Destination",
+        f"an object of type {kind} accepts no spans",
+        hint="pass a DEST, a SpanExporter, a SpanProcessor, a function that accepts spans, or a Destination",
     )
 
 
-def check_handed_in_once(targets: Sequence[To]) -> None:
+def check_passed_once(targets: Sequence[To]) -> None:
     """Raise `UsageError` if two of them are one destination: one text, one object, or the same method of one."""
     for number, one in enumerate(targets):
         if not any(_is_same(one, other) for other in targets[:number]):
             continue
         if isinstance(one, str):
             raise UsageError(f"the destination {one} is named twice")
-        raise UsageError(f"the same {type(_unnamed(one)).__name__} is handed in twice", hint="hand each object in once")
+        raise UsageError(f"the same {type(_unnamed(one)).__name__} is passed twice", hint="pass each object once")
 
 
 def check_names(targets: Sequence[To], destinations: Sequence[Destination], environ: Mapping[str, str]) -> None:
-    """Raise `UsageError` unless what a state remembers of ``targets`` by name is found again by that name.
+    """Raise `UsageError` unless a state finds again by its name what it remembers of each of ``targets``.
 
-    ``destinations`` are what was opened for ``targets``, in the same order.
+    ``destinations`` were opened for ``targets``, in the same order.
     """
     names = [identity(one.name, environ) for one in destinations]
     for target, destination, name in zip(targets, destinations, names, strict=True):
         if isinstance(target, str):
             continue
-        if _says_too_little(target):
+        if _is_ambiguous(target):
             raise UsageError(
-                f"a state remembers by name, and {destination.name} is not the name of this one alone",
-                hint=f"hand in Named('...', {destination.name}), with the same name each time",
+                f"a state remembers by name, and other objects may be called {destination.name}, too",
+                hint=f"pass Named('...', {destination.name}), with the same name each time",
             )
         if names.count(name) > 1:
             raise UsageError(
                 f"a state remembers by name, and {names.count(name)} destinations are called {destination.name}",
-                hint="hand in each as Named('...', ...), with a name of its own",
+                hint="pass each as Named('...', ...), with a name of its own",
             )
 
 
@@ -157,11 +183,11 @@ def _is_same(one: To, other: To) -> bool:
     return first is second
 
 
-def _says_too_little(given: Own | Named) -> bool:
-    """Whether two different objects are easily called what this one is: progress kept by that name would be mixed up.
+def _is_ambiguous(given: SpanObject | Named) -> bool:
+    """Return whether different objects easily have the name of this one, so that their progress would be mixed up.
 
-    So it is for a ``lambda``, a function that was defined inside another, a built-in method such as ``list.extend``,
-    and an instance of a class of OpenTelemetry's own.
+    That is true of a ``lambda``, a function defined inside another, a built-in method such as ``list.extend``, and an
+    instance of a class of OpenTelemetry.
     """
     if isinstance(given, Named):
         return False
@@ -174,7 +200,7 @@ def _says_too_little(given: Own | Named) -> bool:
     return (getattr(given, "__module__", None) or "").partition(".")[0] == "opentelemetry"
 
 
-def _walled(name: str | None, given: Destination) -> OwnDestination:
+def _guarded(name: str | None, given: Destination) -> GuardedDestination:
     kind = type(given).__name__
     for method in ("send", "aclose"):
         if not callable(getattr(given, method, None)):
@@ -182,14 +208,16 @@ def _walled(name: str | None, given: Destination) -> OwnDestination:
     try:
         name = name or getattr(given, "name", None)
     except Exception as error:
-        raise UsageError(f"the name of the destination {kind} cannot be read: {raised(error)}") from error
+        raise UsageError(f"the name of the destination {kind} cannot be read: {error_line(error)}") from error
     if not isinstance(name, str) or not name:
-        raise UsageError(f"the destination {kind} has no name", hint="give it a text called name, or use Named(...)")
-    return OwnDestination(name, given)
+        raise UsageError(
+            f"the destination {kind} has no name", hint="give it a str attribute called name, or use Named(...)"
+        )
+    return GuardedDestination(name, given)
 
 
 def _name_of(callback: SpanCallback) -> str:
-    """A function's own name, with its class where it is a method; else the class of what can be called."""
+    """Return the name of a function, with its class if it is a method; else the class of the callable."""
     callback = _innermost(callback)
     name: str = getattr(callback, "__qualname__", type(callback).__name__)
     return name.rpartition("<locals>.")[2]

@@ -1,4 +1,4 @@
-"""A `SpanProcessor` of the caller's own as a destination: each span goes to ``on_end``, as a tracer's would."""
+"""A `SpanProcessor` as a destination: each span goes to ``on_end``, as that of a tracer would."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Refused, Retry, SpanBatch
-from netra_otel_bridge.deliver.adapters.callback import raised_outcome, unobserved
+from netra_otel_bridge.core.outside_text import error_line
+from netra_otel_bridge.deliver.adapters.callback import raised_outcome, without_instrumentation
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.answers import Verdict, outcome, raised
+from netra_otel_bridge.deliver.answers import Verdict, no_answer, outcome
 
 FLUSH_MILLIS = 30_000
 SLICE_SPANS = 64
-"""How many spans go to ``on_end`` before a flush, where the processor's queue is not known to be shorter."""
+"""Spans that go to ``on_end`` before a flush, unless the queue of the processor is known to be shorter."""
 
 
 class ProcessorDestination:
-    """Hands the spans of a batch to a processor one by one, and flushes it after each slice, on a thread of its own.
+    """Passes the spans of a batch to a processor one by one, and flushes it after each slice, on a thread of its own.
 
-    - `Delivered` is a batch that the processor took and flushed. What its exporter answered, a processor does not say:
-      ``BatchSpanProcessor`` drops what it has no room for, and drops what the exporter refuses. A slice is `SLICE_SPANS`
-      spans, or as many as its ``max_queue_size`` where that is less.
+    - `Delivered` is a batch that the processor accepted and flushed. A processor does not tell what its exporter
+      answered: ``BatchSpanProcessor`` drops what it has no room for, and what the exporter rejects. A slice is
+      `SLICE_SPANS` spans, or its ``max_queue_size`` if that is less.
     - A span for which ``on_end`` raises is `Refused`, unless the exception is about the connection (`raised_outcome`).
-      Whatever part of the batch comes again, no span goes to ``on_end`` twice.
-    - A ``force_flush`` that answers ``False`` or raises is `Retry`: only the flush is done again. Not to answer within
-      ``deadline_s`` is `Retry` too; the same batch then takes the answer of that call.
+      No span goes to ``on_end`` twice, whatever part of the batch is sent again.
+    - If ``force_flush`` returns ``False`` or raises, that is `Retry`, and only the flush is repeated. A call that does
+      not return within ``deadline_s`` is `Retry` too; its answer counts when the same batch is sent again.
 
-    A processor of the SDK's that was shut down is `Misconfigured`. The processor is never shut down: its owner goes on using it.
+    A processor of the SDK that was shut down is `Misconfigured`. The bridge never shuts the processor down, because its
+    owner still uses it.
     """
 
     def __init__(self, name: str, processor: SpanProcessor, deadline_s: float = 60.0) -> None:
@@ -37,21 +39,21 @@ class ProcessorDestination:
         self._calls: OneAtATime[Outcome] = OneAtATime(f"on_end {name}")
         self._batch: Sequence[ReadableSpan] = ()
         self._answers: dict[int, Refused | None] = {}
-        """Of the spans of ``_batch`` that ``on_end`` was called with, by ``id``."""
+        """The answers of ``on_end`` for spans of ``_batch``, by ``id``: a batch keeps its spans alive."""
         self._unflushed = 0
         self._closed = False
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Hand one batch over and say what became of it. Never raises for what the processor does."""
+        """Pass one batch on and return the outcome. Never raises for what the processor does."""
         if self._closed:
             raise RuntimeError(f"the destination {self.name} is closed")
         try:
             return await self._calls.call(batch.spans, lambda: self._take(batch.spans), self._deadline_s)
         except StillRunning:
-            return Retry(f"the processor did not answer in {self._deadline_s:g} s")
+            return no_answer("the processor did not return", self._deadline_s)
 
     async def aclose(self) -> None:
-        """Let the thread end; every batch was flushed when it was answered."""
+        """Let the thread end: every batch was flushed when it was answered."""
         self._closed = True
         self._calls.close()
 
@@ -62,7 +64,7 @@ class ProcessorDestination:
         if not all(id(span) in known for span in spans):
             self._batch, self._answers = spans, {}
         slice_spans = min(SLICE_SPANS, _room(self._processor))
-        with unobserved():
+        with without_instrumentation():
             for span in spans:
                 if id(span) not in self._answers:
                     if self._unflushed >= slice_spans and not isinstance(flushed := self._flush(), Delivered):
@@ -85,15 +87,15 @@ class ProcessorDestination:
         try:
             flushed: object = self._processor.force_flush(FLUSH_MILLIS)
         except BaseException as error:  # noqa: BLE001  the wall around foreign code
-            return outcome(Verdict.RETRY, f"the processor's force_flush raised {raised(error)}")
+            return outcome(Verdict.RETRY, f"the processor's force_flush raised {error_line(error)}")
         if flushed is False:
-            return Retry("the processor's force_flush answered False")
+            return Retry("the processor's force_flush returned False")
         self._unflushed = 0
         return Delivered()
 
 
 def _is_shut_down(processor: SpanProcessor) -> bool:
-    """Whether one of the SDK's, or what exports for it, is known to drop what it gets: ``on_end`` does not say so."""
+    """Return whether a processor of the SDK, or its exporter, drops every span because it was shut down."""
     parts = getattr(processor, "_span_processors", ())
     if isinstance(parts, tuple) and any(map(_is_shut_down, parts)):
         return True
@@ -104,7 +106,7 @@ def _is_shut_down(processor: SpanProcessor) -> bool:
 
 
 def _room(processor: SpanProcessor) -> int:
-    """How many spans the queue of a ``BatchSpanProcessor`` holds, the shortest one of several; else `SLICE_SPANS`."""
+    """Return the size of the queue of a ``BatchSpanProcessor``, the shortest one of several, else `SLICE_SPANS`."""
     parts = getattr(processor, "_span_processors", ())
     sizes = [_room(one) for one in parts] if isinstance(parts, tuple) else []
     size = getattr(getattr(processor, "_batch_processor", processor), "_max_queue_size", None)

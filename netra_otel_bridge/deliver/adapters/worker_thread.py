@@ -1,4 +1,4 @@
-"""Blocking calls made from asyncio: one at a time, on a thread of their own, never waited for without end."""
+"""Make blocking calls from asyncio: one at a time, on a thread of their own, each with a deadline."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class StillRunning(Exception):
-    """The call has not come back within its deadline; it still runs."""
+    """The call has not returned within its deadline; it still runs."""
 
 
 class OneAtATime(Generic[T]):
-    """Runs calls one after another on one daemon thread, so that a call that hangs cannot hold the process at exit.
+    """Runs calls one after another on one daemon thread, so that a call that hangs cannot keep the process from exiting.
 
-    A call that outlives its deadline stays *the* running call: no other starts beside it. Asking again for the same
-    ``key`` (by identity) takes that call's answer instead of making it twice: an exporter slower than the deadline
+    A call that exceeds its deadline remains *the* running call: no other starts beside it. A later call for the same
+    ``key`` (by identity) returns the answer of that one instead of repeating it: an exporter slower than the deadline
     still gets through, and what it sent is not sent again.
     """
 
@@ -33,27 +33,27 @@ class OneAtATime(Generic[T]):
         self._running: tuple[object, Future[T]] | None = None
 
     async def call(self, key: object, function: Callable[[], T], deadline_s: float) -> T:
-        """What ``function()`` returns or raises; `StillRunning` once the ``deadline_s`` seconds are over.
+        """Return or raise what ``function()`` does; raise `StillRunning` after ``deadline_s`` seconds.
 
-        The deadline covers the wait for a call that still runs, and starts when this call's turn has come.
+        The deadline includes the wait for a call that still runs, and starts when it is this call's turn.
         """
         async with self._turn:
             try:
                 async with asyncio.timeout(deadline_s):
                     if self._running is not None and self._running[0] is not key:
-                        await self._come_back(self._running[1])
+                        await self._wait_for(self._running[1])
                         self._running = None
                     if self._running is None:
                         self._running = (key, self._start(function))
                     future = self._running[1]
-                    await self._come_back(future)
+                    await self._wait_for(future)
             except TimeoutError:
                 raise StillRunning from None
             self._running = None
             return future.result()
 
     def close(self) -> None:
-        """Let the thread end after what it is doing; it is not waited for."""
+        """Let the thread end after its present call, without waiting for it."""
         if self._thread is not None:
             self._todo.put(None)
 
@@ -66,8 +66,8 @@ class OneAtATime(Generic[T]):
         return future
 
     @staticmethod
-    async def _come_back(future: Future[T]) -> None:
-        """Wait until the call has ended, well or badly; being cancelled here leaves it running."""
+    async def _wait_for(future: Future[T]) -> None:
+        """Wait until the call has returned or raised; if this is cancelled, the call keeps running."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
@@ -83,7 +83,7 @@ class OneAtATime(Generic[T]):
             function, future = task
             try:
                 result = function()
-            except BaseException as error:  # noqa: BLE001  the wall: whatever a foreign exporter raises reaches the caller
+            except BaseException as error:  # noqa: BLE001  the wall: whatever foreign code raises reaches the caller
                 future.set_exception(error)
             else:
                 future.set_result(result)

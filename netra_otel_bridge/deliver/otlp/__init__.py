@@ -1,1 +1,1 @@
-"""OTLP: the client, its settings, the encoding, JSON and files."""
+"""OTLP: the client, its settings, encoding as protobuf and JSON, and files."""

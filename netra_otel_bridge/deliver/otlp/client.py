@@ -1,8 +1,8 @@
-"""OTLP, over gRPC and over HTTP: one request a batch, and the server's answer told in full.
+"""Send OTLP over gRPC and over HTTP: one request a batch, and an `Outcome` for each answer.
 
 The stock exporters hide partial success, follow or swallow redirects, retry what is too large, and spend most of the
-processor's time on encoding (ADR 0007). These send the bytes that `wire` made, never retry by themselves, follow no
-redirect, and turn each answer into an `Outcome`.
+processor's time on encoding (ADR 0007). These two send the bytes that `encode` made, never retry by themselves, and
+follow no redirect.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ from yarl import URL
 
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Retry, SpanBatch
+from netra_otel_bridge.core.model.outcome import Delivered, Outcome, SpanBatch
+from netra_otel_bridge.core.outside_text import header_secrets
 from netra_otel_bridge.core.time_text import parse_retry_after
 from netra_otel_bridge.deliver.answers import (
     connection_outcome,
     grpc_outcome,
-    header_secrets,
     http_outcome,
     masked,
+    no_answer,
     not_otlp_outcome,
     partial_outcome,
-    retry_info_s,
     web_page_outcome,
 )
-from netra_otel_bridge.deliver.otlp.encode import encode_request
+from netra_otel_bridge.deliver.otlp.encode import encode_empty_request, encode_request
 from netra_otel_bridge.deliver.otlp.settings import OtlpSettings
+from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _ANSWER_BYTES = 64 * 1024
 _CLOSED = re.compile(r"failed to connect.*(socket closed|connection reset)", re.I)
-"""All that gRPC says where a server ends the connection after the handshake, as it does to refuse a certificate."""
+"""All that gRPC says if a server ends the connection after the handshake, as it does to reject a certificate."""
 _LOOK_S = 2.0
 _CHANNEL = (
     ("grpc.max_send_message_length", -1),
@@ -72,11 +73,15 @@ class OtlpGrpcDestination:
         self._channel: grpc.aio.Channel | None = None
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """One ``Export`` call, within the configured time-out."""
-        return await self.send_request(encode_request(batch.spans, batch.encoded), len(batch.spans))
+        """Make one ``Export`` call, within the configured timeout."""
+        return await self._export(encode_request(batch.spans, batch.encoded), len(batch.spans))
 
-    async def send_request(self, body: bytes, spans: int) -> Outcome:
-        """The same for an ``ExportTraceServiceRequest`` that is encoded already and holds so many ``spans``."""
+    async def send_empty(self, size_bytes: int) -> Outcome:
+        """Make one ``Export`` call of about ``size_bytes`` without spans."""
+        return await self._export(encode_empty_request(size_bytes), 0)
+
+    async def _export(self, body: bytes, spans: int) -> Outcome:
+        """Send an ``ExportTraceServiceRequest`` that is encoded already and has this number of ``spans``."""
         export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._open().unary_unary(METHOD)
         try:
             answer: bytes = await export(body, timeout=self._settings.timeout_s, metadata=self._metadata)
@@ -90,7 +95,7 @@ class OtlpGrpcDestination:
         return masked(_read_protobuf(answer, spans, self._secrets), self._secrets)
 
     async def aclose(self) -> None:
-        """Close the connection; nothing is waited for."""
+        """Close the connection at once."""
         self._closed = True
         if self._channel is not None:
             await self._channel.close()
@@ -127,26 +132,30 @@ class OtlpHttpDestination:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """One POST, within the configured time-out."""
-        return await self.send_request(encode_request(batch.spans, batch.encoded), len(batch.spans))
+        """Make one POST, within the configured timeout."""
+        return await self._export(encode_request(batch.spans, batch.encoded), len(batch.spans))
 
-    async def send_request(self, body: bytes, spans: int) -> Outcome:
-        """The same for an ``ExportTraceServiceRequest`` that is encoded already and holds so many ``spans``."""
+    async def send_empty(self, size_bytes: int) -> Outcome:
+        """Make one POST of about ``size_bytes`` without spans."""
+        return await self._export(encode_empty_request(size_bytes), 0)
+
+    async def _export(self, body: bytes, spans: int) -> Outcome:
+        """Send an ``ExportTraceServiceRequest`` that is encoded already and has this number of ``spans``."""
         if self._settings.gzip:
             body = await asyncio.to_thread(gzip.compress, body, 6)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 outcome = await self._post(body, spans)
         except TimeoutError:
-            return Retry(f"no answer in {self._settings.timeout_s:g} s")
+            return no_answer("no answer", self._settings.timeout_s)
         except aiohttp.ClientResponseError as error:
             outcome = not_otlp_outcome(f"no HTTP: {error.message}".encode())
         except (aiohttp.ClientError, OSError) as error:
-            outcome = connection_outcome(_words(error))
+            outcome = connection_outcome(_words(error), connected=not isinstance(error, aiohttp.ClientConnectorError))
         return masked(outcome, self._secrets)
 
     async def aclose(self) -> None:
-        """Close the connections; nothing is waited for."""
+        """Close the connections at once."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
@@ -179,12 +188,12 @@ class OtlpHttpDestination:
 
 
 def _metadatum(key: str, value: str) -> tuple[str, str | bytes]:
-    """A header as gRPC takes it: the value of one whose name ends in ``-bin`` is bytes, in base64 on the wire."""
+    """Return a header as gRPC expects it: if the name ends in ``-bin``, the value is bytes, in base64 on the wire."""
     return key, value.encode() if key.endswith("-bin") else value
 
 
 def _words(error: aiohttp.ClientError | OSError) -> str:
-    """What failed, in the system's own words where there was no connection."""
+    """Say what failed, in the words of the system if there was no connection."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"no TLS with {error.host}:{error.port}: {error.certificate_error}"
     if not isinstance(error, aiohttp.ClientConnectorError):
@@ -197,24 +206,26 @@ def _words(error: aiohttp.ClientError | OSError) -> str:
 
 
 async def _tls_refusal(settings: OtlpSettings) -> Outcome | None:
-    """Whether a gRPC server that ends new connections does so for want of a client certificate that it takes.
+    """Return the outcome if a gRPC server ends new connections because it lacks a client certificate that it accepts.
 
-    Some send an alert. Others close: with TLS 1.3 after the handshake, as one that is about to stop may, but with TLS 1.2
-    within it.
+    Some servers send an alert. Others close: with TLS 1.3 after the handshake, as one that is about to stop may do, but
+    with TLS 1.2 during it.
     """
     where = settings.endpoint
     try:
         if await _ends(settings, ssl.TLSVersion.MAXIMUM_SUPPORTED) and await _ends(settings, ssl.TLSVersion.TLSv1_2):
-            return connection_outcome(f"no TLS with {where}: CERTIFICATE_REQUIRED, or the client's is refused")
+            return connection_outcome(
+                f"no TLS with {where}: CERTIFICATE_REQUIRED, or the client's is rejected", connected=False
+            )
     except ssl.SSLError as error:
-        return connection_outcome(f"no TLS with {where}: {error}")
+        return connection_outcome(f"no TLS with {where}: {error}", connected=False)
     except (OSError, ValueError, ConfigurationError):
         return None
     return None
 
 
 async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
-    """Whether a connection that says nothing is ended at once; with TLS 1.2, within the handshake."""
+    """Return whether the server ends a connection that sends nothing at once; with TLS 1.2, during the handshake."""
     context = settings.ssl_context()
     if context is None:
         return False
@@ -240,7 +251,7 @@ async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
 
 
 async def _read_some(response: aiohttp.ClientResponse) -> bytes:
-    """The first bytes of an answer, decoded: more than `_ANSWER_BYTES` say nothing that is needed."""
+    """Read the first `_ANSWER_BYTES` of an answer, decoded: nothing that is needed comes after them."""
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
@@ -258,7 +269,7 @@ def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
 
 
 def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
-    """A yes, or how many spans of it were refused (``ExportTracePartialSuccess``)."""
+    """Read a yes, with the number of spans that were rejected (``ExportTracePartialSuccess``)."""
     try:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
@@ -267,7 +278,7 @@ def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome
 
 
 def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
-    """The same from a server that answers JSON to protobuf, which the specification forbids and some do."""
+    """Read a yes of a server that answers protobuf with JSON, which the specification forbids and some do."""
     try:
         response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)
     except json_format.ParseError:
@@ -278,6 +289,6 @@ def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
 
 
 def refuse_if_closed(closed: bool, name: str) -> None:
-    """Sending after closing is a mistake of the caller."""
+    """Raise ``RuntimeError`` for a `send` after `aclose`, which is a mistake of the caller."""
     if closed:
         raise RuntimeError(f"the destination {name} is closed")

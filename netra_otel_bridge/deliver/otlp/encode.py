@@ -1,13 +1,14 @@
-"""OTLP protobuf, written directly: what the stock encoder makes, at a fraction of its cost.
+"""Write OTLP protobuf directly: the output of the stock encoder, at a fraction of its cost.
 
-`encode_span` gives the bytes of one ``opentelemetry.proto.trace.v1.Span``; `encode_request` frames many of them by
-resource and scope into an ``ExportTraceServiceRequest``. Parsed, they equal what ``encode_spans`` of
-``opentelemetry-exporter-otlp-proto-common`` makes, field by field (tests/property/test_encode.py). The tag bytes below
-are ``field number << 3 | wire type`` of opentelemetry-proto 1.x, whose numbers never change.
+`encode_span` returns the bytes of one ``opentelemetry.proto.trace.v1.Span``; `encode_request` frames many of them by
+resource and scope into an ``ExportTraceServiceRequest``. Parsed, they equal the output of ``encode_spans`` of
+``opentelemetry-exporter-otlp-proto-common``, field by field (tests/property/test_encode.py). The tag bytes below are
+``field number << 3 | wire type`` of opentelemetry-proto 1.x, whose numbers never change.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,10 @@ _DOUBLE = struct.Struct("<d").pack
 _FIXED64 = struct.Struct("<Q").pack
 _SPAN_FLAGS_HAS_IS_REMOTE = 0x100
 _SPAN_FLAGS_IS_REMOTE = 0x200
+CHECK_SERVICE, CHECK_FILLING = "netra-otel-bridge", "netra.bridge.check.filling"
+"""The service of what ``check`` sends, and the attribute that gives it its size."""
+_EMPTY_REQUEST_BYTES = len(CHECK_SERVICE) + len(CHECK_FILLING) + 48
+"""An upper bound of what a request without spans takes beside its filling."""
 _MAX_CACHED = 20_000
 _MAX_CACHED_TEXT = 48
 _KINDS = {
@@ -46,12 +51,12 @@ _VARINTS = tuple(_varint(value) for value in range(_SMALL))
 
 
 def varint(value: int) -> bytes:
-    """An unsigned integer below 2**64, base 128, the low group first."""
+    """Encode an unsigned integer below 2**64 in base 128, the low group first."""
     return _VARINTS[value] if value < _SMALL else _varint(value)
 
 
 def _field(tag: bytes, body: bytes) -> bytes:
-    """A length-delimited field."""
+    """Encode a length-delimited field."""
     return b"%b%b%b" % (tag, varint(len(body)), body)
 
 
@@ -60,7 +65,7 @@ def _utf8(text: str) -> bytes:
 
 
 def _any_value(value: Any) -> bytes:
-    """The body of an ``AnyValue``. Raises ``TypeError`` for what has no form in OTLP."""
+    """Encode the body of an ``AnyValue``. Raises ``TypeError`` for a value that OTLP cannot express."""
     if isinstance(value, str):
         return _field(b"\x0a", _utf8(value))
     if isinstance(value, bool):
@@ -81,13 +86,13 @@ def _any_value(value: Any) -> bytes:
 
 
 def _key_value(tag: bytes, key: str, value: Any) -> bytes:
-    """One ``KeyValue`` as a field with this tag."""
+    """Encode one ``KeyValue`` as a field with this tag."""
     body = _field(b"\x0a", _utf8(key)) + _field(b"\x12", _any_value(value))
     return _field(tag, body)
 
 
 class _Key:
-    """An attribute's key as it is written, and the whole fields of short texts under it."""
+    """The encoded key of an attribute, and the whole encoded fields of short texts under it."""
 
     __slots__ = ("head", "texts")
 
@@ -97,7 +102,7 @@ class _Key:
 
 
 class _Attributes:
-    """Writes the attributes of one message type; keys, and short texts under them, are written once and kept."""
+    """Encodes the attributes of one message type; keys, and short texts under them, are encoded once and kept."""
 
     __slots__ = ("_kept", "_keys", "_tag")
 
@@ -155,7 +160,7 @@ _LINK_ATTRIBUTES = _Attributes(b"\x22")
 
 
 def encode_span(span: ReadableSpan) -> bytes:
-    """The body of one ``Span`` message. Raises ``TypeError`` for an attribute that OTLP cannot express."""
+    """Encode the body of one ``Span`` message. Raises ``TypeError`` for an attribute that OTLP cannot express."""
     context = span.get_span_context()
     if context is None:
         raise TypeError("a span without ids has no form in OTLP")
@@ -198,7 +203,7 @@ def encode_span(span: ReadableSpan) -> bytes:
 
 
 def ids_of(encoded: bytes) -> tuple[int, int]:
-    """The trace id and the span id in what `encode_span` made, which holds them at fixed places."""
+    """Read the trace id and the span id from the bytes of `encode_span`, where they have fixed positions."""
     return int.from_bytes(encoded[2:18]), int.from_bytes(encoded[20:28])
 
 
@@ -226,9 +231,9 @@ def _flags(context: SpanContext | None) -> int:
 
 
 def encode_request(spans: Sequence[ReadableSpan], encoded: Sequence[bytes]) -> bytes:
-    """An ``ExportTraceServiceRequest`` (which is a ``TracesData``) of spans whose bodies are ``encoded``, in this order.
+    """Encode an ``ExportTraceServiceRequest`` (which is a ``TracesData``) of spans whose bodies are ``encoded``.
 
-    Spans stand below their resource and scope, each written once, in the order of their first span.
+    Spans are grouped by resource and scope, each written once, in the order of their first span.
     """
     grouped: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
     for span, body in zip(spans, encoded, strict=True):
@@ -247,13 +252,30 @@ def encode_request(spans: Sequence[ReadableSpan], encoded: Sequence[bytes]) -> b
     return b"".join(resource_spans)
 
 
+def encode_empty_request(size_bytes: int) -> bytes:
+    """Encode an ``ExportTraceServiceRequest`` without spans, of about ``size_bytes`` and no more.
+
+    Its resource is filled with random digits, which do not compress well: neither do images in a prompt.
+    """
+    if size_bytes <= 0:
+        return b""
+    digits = random_digits(size_bytes - _EMPTY_REQUEST_BYTES)
+    resource = encode_resource(Resource({"service.name": CHECK_SERVICE, CHECK_FILLING: digits}))
+    return _field(b"\x0a", resource)
+
+
+def random_digits(count: int) -> str:
+    """Return a text of this number of hexadecimal digits."""
+    return os.urandom((max(count, 0) + 1) // 2).hex()[: max(count, 0)]
+
+
 def encode_resource(resource: Resource) -> bytes:
-    """The ``resource`` field of a ``ResourceSpans``."""
+    """Encode the ``resource`` field of a ``ResourceSpans``."""
     return _field(b"\x0a", b"".join([_key_value(b"\x0a", key, value) for key, value in resource.attributes.items()]))
 
 
 def encode_scope(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
-    """The ``scope`` and the ``schema_url`` field of a ``ScopeSpans``."""
+    """Encode the ``scope`` and the ``schema_url`` field of a ``ScopeSpans``."""
     if scope is None:
         return _field(b"\x0a", b""), b""
     parts = [_field(b"\x0a", _utf8(scope.name))] if scope.name else []

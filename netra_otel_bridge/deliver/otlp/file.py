@@ -1,12 +1,12 @@
-"""OTLP JSON in a file: one ``TracesData`` a line, a batch a line.
+"""Write OTLP JSON to a file: a batch is one line with one ``TracesData``.
 
 - A batch is written whole and is on the disk (``fsync``) before it is `Delivered`. If that fails, what was written of
-  it is taken back, and the lane stops: `DestinationUnavailable` names the path and what to do.
-- The file is opened at the first batch. A crash can leave a last line that is torn: on opening, a last line without its end is cut off if it is not JSON and
-  ended if it is; its batch was not answered, so it comes again.
-- The file is made for its owner alone (0600), because prompts are in it; the mode of one that is there stays.
-- A file that was moved away (log rotation) is made anew, at the next batch.
-- What is not a regular file (``/dev/stdout``, a named pipe) is written to, and nothing else.
+  it is removed again, and the lane stops: `DestinationUnavailable` names the path and what to do.
+- The file is opened at the first batch. A crash can leave a torn last line: on opening, a last line without its end is
+  removed if it is not JSON, and ended if it is. Its batch was not answered, so it comes again.
+- A new file is readable for its owner alone (0600), because it contains prompts; an existing file keeps its mode.
+- A file that was moved away (log rotation) is created again at the next batch.
+- Anything but a regular file (``/dev/stdout``, a named pipe) is only written to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from netra_otel_bridge.core.errors import ConfigurationError, DestinationUnavailable
-from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Refused, Retry, SpanBatch
+from netra_otel_bridge.core.model.outcome import Delivered, Inspection, Outcome, Refused, Retry, SpanBatch
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.otlp.json import encode_line
 
@@ -38,33 +38,35 @@ class OtlpFileDestination:
         self._closed = False
         _check(path)
 
-    def check(self) -> bool:
-        """Raises `ConfigurationError` where the file cannot be written; what it holds is not touched, and none is left.
+    async def inspect(self) -> Inspection:
+        """Look whether the file can be written, without changing its content or leaving a new file.
 
-        ``False`` for a named pipe, which is not opened: its reader would see it end.
+        A named pipe is not opened: its reader would see it end. Raises `ConfigurationError`.
         """
         _check(self._path)
         if self._path.is_fifo():
-            return False
+            unknown = "whether anyone reads it (check --send sends a span)"
+            return Inspection("a named pipe, which is not opened: its reader would see it end", unknown, sure=False)
         try:
             _try(self._path)
         except OSError as error:
             raise ConfigurationError(
                 f"otlp-file: {self._path} cannot be written: {error.strerror or error}", hint="name another path"
             ) from error
-        return True
+        return Inspection("it may be written", "whether there is room for what will be written")
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Append one line. Raises `DestinationUnavailable` where the file system refuses; `Retry` if no one reads."""
+        """Append one line. Raises `DestinationUnavailable` if the file system fails; `Retry` if nobody reads a pipe."""
         if self._closed:
             raise RuntimeError(f"the destination {self.name} is closed")
         try:
             return await self._calls.call(batch.spans, lambda: self._append(batch), self._deadline_s)
         except StillRunning:
-            return Retry(f"{self._path} did not take a batch in {self._deadline_s:g} s")
+            hint = "is the disk slow, or does nobody read the pipe?"
+            return Retry(f"{self._path} did not accept a batch in {self._deadline_s:g} s", hint=hint)
 
     async def aclose(self) -> None:
-        """Close the file; a pipe that nobody reads is left behind."""
+        """Close the file; a pipe that nobody reads is abandoned."""
         if self._closed:
             return
         self._closed = True
@@ -98,7 +100,7 @@ class OtlpFileDestination:
         return Delivered()
 
     def _current(self) -> int:
-        """The open file that stands at the path now."""
+        """Return the open file that is at the path now."""
         if self._file is not None and _is_regular(self._file) and not _same_file(self._file, self._path):
             self._close()
         if self._file is None:
@@ -113,22 +115,22 @@ class OtlpFileDestination:
 
 
 def _check(path: Path) -> None:
-    """The mistakes that no waiting repairs."""
+    """Raise `ConfigurationError` for a path at which no file can ever be written."""
     if path.is_dir():
         raise ConfigurationError(f"otlp-file: {path} is a directory", hint="name a file in it")
     if not path.parent.is_dir():
         raise ConfigurationError(
-            f"otlp-file: there is no directory {path.parent}", hint="make it, or name another path"
+            f"otlp-file: there is no directory {path.parent}", hint="create it, or name another path"
         )
     target, access = (path, os.W_OK) if path.exists() else (path.parent, os.W_OK | os.X_OK)
     if not os.access(target, access):
         raise ConfigurationError(
-            f"otlp-file: {target} may not be written", hint="change its mode, or name another path"
+            f"otlp-file: no permission to write {target}", hint="change its mode, or name another path"
         )
 
 
 def _try(path: Path) -> None:
-    """Open the file without writing; where there is none, make one for a moment: without a name if that can be."""
+    """Open the file without writing; if there is none, create one for a moment, without a name if possible."""
     if path.exists():
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
         return
@@ -140,7 +142,7 @@ def _try(path: Path) -> None:
 
 
 def _open(path: Path) -> int:
-    """Open for appending, make the file if it is not there, and repair a torn end."""
+    """Open for appending, create the file if it does not exist, and repair a torn end."""
     made = not path.exists()
     writable_only = not made and not _is_regular(path)
     file = os.open(path, (os.O_WRONLY if writable_only else os.O_RDWR) | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -156,7 +158,7 @@ def _open(path: Path) -> int:
 
 
 def _repair(file: int) -> None:
-    """Cut a torn last line off, or end one that only lacks its line break."""
+    """Remove a torn last line, or end one that only lacks its line break."""
     size = os.fstat(file).st_size
     start = _last_line(file, size)
     if start == size:
@@ -170,7 +172,7 @@ def _repair(file: int) -> None:
 
 
 def _last_line(file: int, size: int) -> int:
-    """Where the bytes after the last line break begin."""
+    """Return the position after the last line break."""
     position = size
     while position > 0:
         begin = max(0, position - _BLOCK_BYTES)
@@ -188,7 +190,7 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Make a new file's name last as long as its content."""
+    """Make the name of a new file as durable as its content."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)

@@ -1,8 +1,8 @@
-"""OTLP as JSON: the encoding of the OTLP specification, which the Collector's ``otlpjsonfile`` receiver reads.
+"""Write OTLP as JSON: the encoding of the OTLP specification, which the ``otlpjsonfile`` receiver of the Collector reads.
 
-It differs from protobuf's own JSON in two points: trace and span ids are lowercase hex instead of base64, and enums
-are numbers. As there, integers of 64 bits are texts, ``NaN`` and the infinities are texts, bytes are base64, and
-empty fields are left out. The content equals what the stock protobuf encoder makes of the same spans.
+It differs from the JSON of protobuf in two points: trace and span ids are lowercase hex instead of base64, and enums
+are numbers. As there, integers of 64 bits, ``NaN`` and the infinities are texts, bytes are base64, and empty fields are
+left out. The content equals the output of the stock protobuf encoder for the same spans.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode_line(spans: Sequence[ReadableSpan]) -> bytes:
-    """One ``TracesData`` in UTF-8, without a line break in it or after it. Lone surrogates become ``?``."""
+    """Encode one ``TracesData`` in UTF-8, without a line break in it or after it. Lone surrogates become ``?``."""
     data = traces_data(spans)
     try:
         return _encoder.encode(data)
@@ -36,7 +36,7 @@ def encode_line(spans: Sequence[ReadableSpan]) -> bytes:
 
 
 def traces_data(spans: Sequence[ReadableSpan]) -> Json:
-    """Spans as a ``TracesData``, grouped by resource and scope in the order in which they first come."""
+    """Return spans as a ``TracesData``, grouped by resource and scope in the order of their first span."""
     groups: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[Json]]]] = {}
     equal: dict[Resource, int] = {}
     for span in spans:
@@ -51,7 +51,7 @@ def traces_data(spans: Sequence[ReadableSpan]) -> Json:
 
 
 def span_json(span: ReadableSpan) -> Json:
-    """One span."""
+    """Return one span as JSON."""
     context = span.get_span_context()
     if context is None:
         raise ValueError(f"the span {span.name!r} has no context, so no ids")
@@ -95,7 +95,7 @@ def span_json(span: ReadableSpan) -> Json:
 
 
 def attributes_json(attributes: Mapping[str, object]) -> list[Json]:
-    """Attributes as a list of ``KeyValue``."""
+    """Return attributes as a list of ``KeyValue``."""
     return [
         {"key": key, "value": {"stringValue": value} if type(value) is str else value_json(value)}
         for key, value in attributes.items()
@@ -103,7 +103,7 @@ def attributes_json(attributes: Mapping[str, object]) -> list[Json]:
 
 
 def value_json(value: object) -> Json:
-    """A value as an ``AnyValue``; an integer beyond 64 bits, and what OTLP has no form for, as its text."""
+    """Return a value as an ``AnyValue``; an integer beyond 64 bits, or a value that OTLP cannot express, as its text."""
     if value is None:
         return {}
     if isinstance(value, str):
@@ -145,7 +145,7 @@ def _with_attributes(attributes: Mapping[str, object] | None, dropped: int) -> J
 
 
 def _some(**fields: object) -> Json:
-    """The fields that are not empty."""
+    """Return the fields that are not empty."""
     return {name: value for name, value in fields.items() if value}
 
 
@@ -158,7 +158,7 @@ def _not_finite(value: float) -> str:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """The same JSON with every lone surrogate replaced: UTF-8 has no form for it."""
+    """Return the same JSON with every lone surrogate replaced: UTF-8 cannot express it."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""``OTEL_EXPORTER_OTLP_*``: the settings of an OTLP destination, read as the OpenTelemetry SDK for Python reads them.
+"""Read ``OTEL_EXPORTER_OTLP_*``, the settings of an OTLP destination, as the OpenTelemetry SDK for Python does.
 
-A variable for traces (``OTEL_EXPORTER_OTLP_TRACES_...``) wins over the general one. Time-outs are in seconds, as in the
-SDK for Python (the specification's default of 10,000 milliseconds is its 10). What a ``DEST`` says wins over both.
+A variable for traces (``OTEL_EXPORTER_OTLP_TRACES_...``) overrides the general one, and a ``DEST`` overrides both.
+Timeouts are in seconds, as in the SDK for Python (10 is the specification's default of 10,000 milliseconds).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _HEADER_VALUE = re.compile(r"[\t -~]*")
 class OtlpSettings:
     """Where and how to send.
 
-    ``endpoint`` is ``HOST:PORT`` for gRPC and a URL for HTTP. ``headers`` hold credentials, so they are in no repr.
-    ``ca``, ``key`` and ``certificate`` are PEM; without ``ca`` the system's authorities are trusted.
+    ``endpoint`` is ``HOST:PORT`` for gRPC and a URL for HTTP. ``headers`` contain credentials, so no repr shows them.
+    ``ca``, ``key`` and ``certificate`` are PEM; without ``ca`` the authorities of the system are trusted.
     """
 
     protocol: OtlpProtocol
@@ -55,7 +55,7 @@ class OtlpSettings:
         return not is_loopback(host) and not host.endswith(".localhost")
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS settings for HTTP, and for a look at a gRPC server; ``None`` for plain text. Raises `ConfigurationError`."""
+        """Return the TLS context for HTTP, and for examining a gRPC server; ``None`` for plain text. Raises `ConfigurationError`."""
         if not self.tls:
             return None
         try:
@@ -76,9 +76,9 @@ def read_settings(
     endpoint: str | None = None,
     tls: bool | None = None,
 ) -> OtlpSettings:
-    """The settings from ``environ``; what is given as an argument (from a ``DEST``) comes first.
+    """Read the settings from ``environ``; arguments (from a ``DEST``) override it.
 
-    Raises `ConfigurationError` naming the variable, never its value.
+    Raises `ConfigurationError`, which names the variable and never its value.
     """
     chosen = protocol or _protocol(environ)
     if endpoint is None:
@@ -102,7 +102,7 @@ def read_settings(
 
 
 def _variable(environ: Mapping[str, str], suffix: str) -> tuple[str, str] | None:
-    """The variable that is set for traces, else the general one, with its value."""
+    """Return the name and value of the variable for traces, else of the general one."""
     for name in (f"OTEL_EXPORTER_OTLP_TRACES_{suffix}", f"OTEL_EXPORTER_OTLP_{suffix}"):
         value = environ.get(name, "").strip()
         if value:
@@ -123,20 +123,20 @@ def _endpoint(environ: Mapping[str, str], protocol: OtlpProtocol) -> tuple[str, 
     name, value = _variable(environ, "ENDPOINT") or ("", _DEFAULT_ENDPOINTS[protocol])
     if "@" in value.partition("://")[2].partition("/")[0]:
         raise ConfigurationError(
-            f"{name} holds a user name or password", hint="put credentials into OTEL_EXPORTER_OTLP_HEADERS"
+            f"{name} contains a user name or password", hint="put credentials into OTEL_EXPORTER_OTLP_HEADERS"
         )
     if "://" not in value:
         if protocol == "http/protobuf":
-            raise ConfigurationError(f"{name} is no URL", hint="write http://HOST:PORT")
+            raise ConfigurationError(f"{name} is not a URL", hint="write http://HOST:PORT")
         insecure = _variable(environ, "INSECURE")
         return value, not (insecure is not None and insecure[1].lower() == "true")
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"{name} is no URL: {error}", hint="write http://HOST:PORT") from None
+        raise ConfigurationError(f"{name} is not a URL: {error}", hint="write http://HOST:PORT") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{name} is no URL", hint="write http://HOST:PORT or https://HOST:PORT")
+        raise ConfigurationError(f"{name} is not a URL", hint="write http://HOST:PORT or https://HOST:PORT")
     tls = parts.scheme == "https"
     if protocol == "grpc":
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -147,7 +147,7 @@ def _endpoint(environ: Mapping[str, str], protocol: OtlpProtocol) -> tuple[str, 
 
 
 def read_headers(environ: Mapping[str, str]) -> dict[str, str]:
-    """The headers to send, with their values decoded. Raises `ConfigurationError`, which repeats none of them."""
+    """Return the headers to send, with decoded values. Raises `ConfigurationError`, which repeats none of them."""
     found = _variable(environ, "HEADERS")
     if found is None:
         return {}
@@ -193,7 +193,7 @@ def _pem(environ: Mapping[str, str], suffix: str) -> bytes | None:
 
 
 def _load_chain(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """`ssl` takes a client certificate from files only."""
+    """Load a client certificate into a context; `ssl` reads one only from files."""
     with tempfile.NamedTemporaryFile(suffix=".pem") as both:
         both.write(key + b"\n" + certificate)
         both.flush()

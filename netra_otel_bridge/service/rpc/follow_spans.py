@@ -70,7 +70,8 @@ class Subscriber:
             if len(batch.spans) == 1:
                 smaller, problem = messages.fitted(batch, self._limit_bytes - _FRAME_BYTES)
             if smaller is None:
-                return TooLarge(f"received message larger than max ({batch.size_bytes} vs. {self._limit_bytes})")
+                reason = f"a batch of {batch.size_bytes} bytes; max_message_bytes is {self._limit_bytes}"
+                return TooLarge(reason, self._limit_bytes)
             batch = smaller
         if self._gone:
             return Retry("the client has gone")

@@ -1,8 +1,8 @@
-"""What Netra computes from a span's attributes: its type, who and what it belongs to, tokens and cost.
+"""The columns that Netra computes from a span's attributes: type, session, user, tenant, model, tokens and cost.
 
 Two rules hold throughout. ``None`` is not ``0``: what was not recorded stays unknown. And only GENERATION, EMBEDDING
-and USAGE spans, and the entries of ``netra.usage``, carry cost: an agent that repeats its children's tokens adds
-nothing to a sum.
+and USAGE spans, and entries of ``netra.usage``, have a cost: an agent that repeats its children's tokens adds nothing
+to a sum.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ _CHUNK = "llm.content.completion.chunk"
 
 
 class Columns(msgspec.Struct, frozen=True, gc=False):
-    """The columns of one span. ``counted`` says whether its tokens and cost belong in sums; ``first_token_ms`` is from
-    its start to the first token, where the span tells."""
+    """The columns of one span.
+
+    ``counted`` says whether its tokens and cost belong in sums. ``first_token_ms`` is the time from its start to the first
+    token, if recorded.
+    """
 
     type: str
     kind: str
@@ -60,8 +63,8 @@ class Columns(msgspec.Struct, frozen=True, gc=False):
     first_token_ms: float | None
 
 
-def columns(span: Span) -> Columns:
-    """The columns of ``span``."""
+def derive_columns(span: Span) -> Columns:
+    """Compute the columns of ``span``."""
     found = span.attributes.plain
     resource = span.resource.attributes.plain
     kind_of = span_type(found)
@@ -110,7 +113,7 @@ def columns(span: Span) -> Columns:
 
 
 def span_type(found: Plain) -> str:
-    """``netra.span.type``, else what the GenAI attributes say, else SPAN."""
+    """Return ``netra.span.type``, else the type that the GenAI attributes imply, else SPAN."""
     stated = found.get("netra.span.type")
     if isinstance(stated, str) and stated.upper() in TYPES:
         return stated.upper()
@@ -122,7 +125,7 @@ def span_type(found: Plain) -> str:
 
 @lru_cache(maxsize=64)
 def shown_kind(netra_type: str, otel_kind: int) -> str:
-    """The API's ``kind``: the type where it implies the recorded OTel kind (``docs/mapping.md``), else that kind.
+    """Return the API's ``kind``: the type if it implies the recorded OTel kind (``docs/mapping.md``), else that kind.
 
     GENERATION and EMBEDDING imply CLIENT, the others INTERNAL; an unspecified kind is INTERNAL (OTLP: "may assume").
     """
@@ -154,7 +157,7 @@ def _count(found: Plain, *keys: str) -> int | None:
 
 
 def _stated_usage(text: str) -> tuple[float | None, list[str]]:
-    """The cost that ``netra.usage`` states, and its models; a text that is not such a list states nothing."""
+    """Return the cost and the models in ``netra.usage``; nothing if the text is not such a list."""
     try:
         entries = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
@@ -168,7 +171,7 @@ def _stated_usage(text: str) -> tuple[float | None, list[str]]:
 
 
 def _first_token_ms(span: Span) -> float | None:
-    """What netra-sdk records, in seconds; else the time of the first chunk that a streaming instrumentation noted."""
+    """Return the time that netra-sdk records; else the time to the first chunk of a streaming instrumentation."""
     stated = span.attributes.plain.get("gen_ai.performance.time_to_first_token")
     if _is_amount(stated):
         return float(stated) * 1000
@@ -186,7 +189,7 @@ def _metadata(found: Plain) -> dict[str, Any] | None:
 
 
 def _finding(found: Plain, flag: str, names: str) -> list[Any] | None:
-    """``None`` when nothing was found, else what was found (perhaps unnamed)."""
+    """Return what was found, possibly without names; ``None`` if nothing was found."""
     named = found.get(names)
     listed: list[Any] = named if isinstance(named, list) else [named] if isinstance(named, str) and named else []
     return listed if listed or found.get(flag) is True else None

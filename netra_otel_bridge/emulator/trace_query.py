@@ -1,12 +1,12 @@
-"""The trace query: which traces, in which order, from where on.
+"""The trace query: which traces, in which order, starting where.
 
-A cursor holds the sort key and the id of the item it came with. Paging on from it finds its place by comparison, so
-items that arrive between two pages never shift what was still to come. Going ``up`` walks the same order backwards;
-its first page starts at the end.
+A cursor contains the sort key and the id of the item it came with. The next page starts at the first item that compares
+greater, so items that arrive between two pages never shift the rest. Direction ``up`` walks the same order backwards,
+starting at the end.
 
-``windowing`` says what the range applies to. With ``traces``, a trace is listed where its first span starts, and summed
-whole. With ``spans``, it is listed wherever any of its spans starts, and summed from the spans inside the range alone
-(``docs/netra-api.md``, "Dashboard calls"). The range is half open either way.
+``windowing`` says what the range applies to. With ``traces``, a trace is listed in the window where its first span
+starts, with the totals of all its spans. With ``spans``, it is listed in every window where one of its spans starts,
+with the totals of the spans inside (``docs/netra-api.md``, "Dashboard calls"). The range is half open either way.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from netra_otel_bridge.emulator.api_format import ApiError, pack_cursor, to_json_bytes, unpack_cursor
 from netra_otel_bridge.emulator.arguments import Page
 from netra_otel_bridge.emulator.filters import Condition
-from netra_otel_bridge.emulator.kept import Kept
+from netra_otel_bridge.emulator.result_cache import ResultCache
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.emulator.summary import Summary
-from netra_otel_bridge.emulator.wire import ApiError, pack_cursor, to_json_bytes, unpack_cursor
 
 Windowing = Literal["traces", "spans"]
 Key = tuple[bool, Any, str]
-"""``(is null, value, id)``: nulls stand after all values in ascending order."""
+"""``(is null, value, id)``: in ascending order, nulls come after all values."""
 
 SORT_FIELDS = frozenset(
     {
@@ -38,7 +38,7 @@ SORT_FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
-    """One trace query, checked. Times in nanoseconds, the range half open."""
+    """A valid trace query. Times are in nanoseconds, the range is half open."""
 
     start_ns: int
     end_ns: int
@@ -49,7 +49,7 @@ class TraceQuery:
 
 
 def slice_page(keys: list[Any], after: Any | None, *, forward: bool, limit: int) -> tuple[range, bool]:
-    """Indices of the items of a page of the ascending list ``keys``, in walking order, and whether more follow."""
+    """Return the indices of a page of the ascending list ``keys``, in walking order, and whether more items follow."""
     if forward:
         low = 0 if after is None else bisect_right(keys, after)
         high = min(low + limit, len(keys))
@@ -60,15 +60,15 @@ def slice_page(keys: list[Any], after: Any | None, *, forward: bool, limit: int)
 
 
 class Listing:
-    """Answers trace queries over one store; recent listings are kept until the store changes."""
+    """Answers trace queries from one store; recent listings are cached until the store changes."""
 
     def __init__(self, store: Store, windowing: Windowing) -> None:
         self._store = store
         self._windowing = windowing
-        self._kept: Kept[list[Key]] = Kept(store)
+        self._cache: ResultCache[list[Key]] = ResultCache(store)
 
     def page(self, query: TraceQuery) -> tuple[list[bytes], bool]:
-        """The items of the page as JSON, and whether more follow. Raises `ApiError` on a cursor not of this query."""
+        """Return a page's items as JSON, and whether more follow. Raises `ApiError` for another query's cursor."""
         keys = self._keys(query)
         after = self._cursor_key(query) if query.page.cursor is not None else None
         forward = query.ascending == query.page.down
@@ -80,7 +80,7 @@ class Listing:
 
     def _keys(self, query: TraceQuery) -> list[Key]:
         name = (query.start_ns, query.end_ns, repr(query.conditions), query.sort_field)
-        return self._kept.get(name, lambda: self._list(query))
+        return self._cache.get(name, lambda: self._list(query))
 
     def _list(self, query: TraceQuery) -> list[Key]:
         window = (query.start_ns, query.end_ns)
@@ -95,7 +95,7 @@ class Listing:
         )
 
     def _summary(self, trace_id: str, start_ns: int, end_ns: int) -> Summary | None:
-        """The trace's summary: whole, or of its spans inside the window alone; ``None`` when it has none there."""
+        """Return the summary of the whole trace, or of its spans inside the window; ``None`` without spans there."""
         trace = self._store.get(trace_id)
         if trace is None:
             return None

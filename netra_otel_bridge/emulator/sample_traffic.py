@@ -1,9 +1,9 @@
-"""Sample traffic: what an assistant built on LLM calls sends, the same for the same seed.
+"""Sample traffic of an assistant that calls LLMs; the same seed gives the same traffic.
 
-Each trace is a recipe. Its ids, start, session and tenant follow from its number alone, so a listing of 100,000 traces
-makes no span; the spans are made when they are asked for. A trace is a workflow with an agent in it, and in the
-agent rounds of retrieval (embedding, re-ranking), tools and chat, as in the recording of netra-sdk 1.2.2. Conversations
-of a few traces are sessions; a session has one user and one tenant. A few calls fail, some stream.
+Each trace is a recipe. Its ids, start, session and tenant follow from its number alone, so listing 100,000 traces makes
+no span; spans are made when they are read. A trace is a workflow that contains an agent, and the agent does rounds of
+retrieval (embedding, re-ranking), tools and chat, as in the recording of netra-sdk 1.2.2. A session is a conversation
+of a few traces, with one user and one tenant. A few calls fail, some stream.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netra_otel_bridge.emulator import samples
+from netra_otel_bridge.emulator import sample_steps
+from netra_otel_bridge.emulator.api_format import to_json
 from netra_otel_bridge.emulator.spans import Attributes, Event, Link, Plain, Span
-from netra_otel_bridge.emulator.wire import to_json
 
 _MASK = (1 << 64) - 1
 _ODD = 0x9E3779B97F4A7C15
@@ -27,7 +27,7 @@ _OK, _ERROR = 1, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """How much sample traffic, and when: ``traces`` spread over ``[end_ns - range_ns, end_ns)``."""
+    """Amount and time of sample traffic: ``traces`` are spread over ``[end_ns - range_ns, end_ns)``."""
 
     seed: int
     traces: int
@@ -36,7 +36,7 @@ class Traffic:
     range_ns: int
 
     def recipes(self) -> Iterator[SampleTrace]:
-        """The traces, oldest first."""
+        """Yield the traces, oldest first."""
         extent = min(_MAX_EXTENT_NS, self.range_ns // 4)
         step = (self.range_ns - extent) // max(self.traces, 1)
         first = self.end_ns - self.range_ns
@@ -45,17 +45,17 @@ class Traffic:
             yield SampleTrace(number, first + number * step + jitter, extent, self)
 
     def locate(self, span_id: str) -> str | None:
-        """The id of the trace that a span id belongs to, computed back from it."""
+        """Return the id of the trace with this span id, computed from the span id, or ``None``."""
         try:
-            place = _unmix(int(span_id, 16), self.seed)
+            position = _unmix(int(span_id, 16), self.seed)
         except ValueError:
             return None
-        number = (place - 1) // self.spans_per_trace
-        return trace_id(number, self.seed) if 0 < place <= self.traces * self.spans_per_trace else None
+        number = (position - 1) // self.spans_per_trace
+        return trace_id(number, self.seed) if 0 < position <= self.traces * self.spans_per_trace else None
 
 
 def _mix(number: int, seed: int) -> int:
-    """A bijection on 64 bits that spreads neighbours far apart."""
+    """Map 64-bit numbers one to one, spreading neighbors far apart."""
     return ((number * _ODD) & _MASK) ^ ((seed * 0xD1342543DE82EF95 + 0x2545F4914F6CDD1D) & _MASK)
 
 
@@ -64,13 +64,13 @@ def _unmix(mixed: int, seed: int) -> int:
 
 
 def trace_id(number: int, seed: int) -> str:
-    """The id of trace ``number``: 32 hex digits."""
+    """Return the id of trace ``number``: 32 hex digits."""
     return f"{_mix(number + 1, seed):016x}{_mix(number + 1, seed + 1):016x}"
 
 
 @dataclass(frozen=True, slots=True)
 class SampleTrace:
-    """Recipe of one trace (see `store.Recipe`)."""
+    """The recipe of one trace (see `store.Recipe`)."""
 
     number: int
     start_ns: int
@@ -99,26 +99,26 @@ class SampleTrace:
 
     @property
     def tenant_id(self) -> str:
-        return samples.TENANTS[_mix(self.session + 1, self.traffic.seed) % len(samples.TENANTS)]
+        return sample_steps.TENANTS[_mix(self.session + 1, self.traffic.seed) % len(sample_steps.TENANTS)]
 
     def spans(self) -> list[Span]:
-        """The spans, the root first."""
+        """Return the spans, the root first."""
         return _Maker(self).make()
 
 
 class _Maker:
-    """Makes the spans of one trace; ``_now`` walks through its time."""
+    """Makes the spans of one trace; ``_now`` moves through its time."""
 
     def __init__(self, trace: SampleTrace) -> None:
         self._trace = trace
         self._random = random.Random(trace.traffic.seed * 1_000_003 + trace.number)  # noqa: S311  (not a secret)
         self._trace_id = trace.trace_id
-        self._first_place = trace.number * trace.traffic.spans_per_trace + 1
+        self._first_position = trace.number * trace.traffic.spans_per_trace + 1
         self._now = trace.start_ns
-        # Gaps and durations are drawn below this; two of each make a span's share of the trace's extent.
+        # Upper limit of random gaps and durations; two of each fit into a span's share of the trace's extent.
         self._longest_ns = max(trace.extent_ns // (2 * trace.count + 2), 2)
-        self._resource = samples.RESOURCES[trace.session % len(samples.RESOURCES)]
-        self._question = samples.QUESTIONS[self._random.randrange(len(samples.QUESTIONS))]
+        self._resource = sample_steps.RESOURCES[trace.session % len(sample_steps.RESOURCES)]
+        self._question = sample_steps.QUESTIONS[self._random.randrange(len(sample_steps.QUESTIONS))]
         self._spans: list[Span] = []
         self._workflow = self._resource.attributes.plain["service.name"] + "-turn"
         self._common: Plain = {
@@ -136,21 +136,28 @@ class _Maker:
         root, agent = self._id(0), self._id(1)
         below = agent if count > 2 else root
         self._now += self._gap()
-        steps = (samples.EMBEDDING, samples.RERANK, samples.CHAT, samples.TOOL, samples.CHAT, samples.TOOL)
-        for place in range(2 if count > 2 else 1, count):
-            step = samples.CHAT if place == count - 1 else steps[(place - 2) % len(steps)]
-            self._step(step, self._id(place), below)
+        steps = (
+            sample_steps.EMBEDDING,
+            sample_steps.RERANK,
+            sample_steps.CHAT,
+            sample_steps.TOOL,
+            sample_steps.CHAT,
+            sample_steps.TOOL,
+        )
+        for position in range(2 if count > 2 else 1, count):
+            step = sample_steps.CHAT if position == count - 1 else steps[(position - 2) % len(steps)]
+            self._step(step, self._id(position), below)
             self._now += self._gap()
         end = self._now
         failed = any(span.status_code == _ERROR for span in self._spans)
-        answer = "" if failed else samples.ANSWERS[self._question]
+        answer = "" if failed else sample_steps.ANSWERS[self._question]
         if count > 2:
-            self._spans.insert(0, self._parent(agent, root, samples.AGENT, "AGENT", "agent", end, answer))
+            self._spans.insert(0, self._parent(agent, root, sample_steps.AGENT, "AGENT", "agent", end, answer))
         self._spans.insert(0, self._parent(root, "", self._workflow, "SPAN", "workflow", end + 40_000, answer))
         return self._spans
 
-    def _id(self, place: int) -> str:
-        return f"{_mix(self._first_place + place, self._trace.traffic.seed):016x}"
+    def _id(self, position: int) -> str:
+        return f"{_mix(self._first_position + position, self._trace.traffic.seed):016x}"
 
     def _gap(self) -> int:
         return self._random.randrange(self._longest_ns // 50 + 1)
@@ -169,7 +176,7 @@ class _Maker:
             attributes["netra.trace.llm.call"] = True
             if self._trace.number % _TRACES_PER_SESSION and self._random.random() < 0.1:
                 links = (self._previous_turn(),)
-        events = () if answer else (samples.failure(end - 20_000),)
+        events = () if answer else (sample_steps.failure(end - 20_000),)
         return self._span(span_id, parent, name, _INTERNAL, start, end, attributes, events=events, links=links)
 
     def _previous_turn(self) -> Link:
@@ -180,8 +187,8 @@ class _Maker:
     def _step(self, step: str, span_id: str, parent: str) -> None:
         start = self._now
         self._now += self._longest_ns // 8 + self._random.randrange(self._longest_ns)
-        made = samples.step(step, self._random, self._question, start, self._now)
-        attributes = {**self._common, "netra.agent.name": samples.AGENT, **made.attributes}
+        made = sample_steps.step(step, self._random, self._question, start, self._now)
+        attributes = {**self._common, "netra.agent.name": sample_steps.AGENT, **made.attributes}
         self._spans.append(
             self._span(
                 span_id,

@@ -1,12 +1,12 @@
-"""The words and figures of the sample traffic: models, questions, answers, and one function a kind of step."""
+"""Content of the sample traffic: models, questions, answers, and a function for each kind of agent step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
 
+from netra_otel_bridge.emulator.api_format import to_json
 from netra_otel_bridge.emulator.spans import Attributes, Event, Plain, Resource
-from netra_otel_bridge.emulator.wire import to_json
 
 EMBEDDING, RERANK, TOOL, CHAT = "embedding", "rerank", "tool", "chat"
 AGENT = "trip-agent"
@@ -70,7 +70,7 @@ _TRACEBACK = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of an agent puts on its span; ``error`` is the status message of one that failed."""
+    """Span content of one agent step; ``error`` is the status message if it failed."""
 
     name: str
     client: bool
@@ -80,7 +80,7 @@ class Step:
 
 
 def failure(time_ns: int) -> Event:
-    """The exception event of a call that the provider refused."""
+    """Return the exception event of a call that the provider rejected."""
     return Event(
         "exception",
         time_ns,
@@ -96,7 +96,7 @@ def failure(time_ns: int) -> Event:
 
 
 def step(kind: str, draw: Random, question: str, start_ns: int, end_ns: int) -> Step:
-    """One step of ``kind`` about ``question``."""
+    """Return a step of ``kind`` about ``question``."""
     if kind == EMBEDDING:
         return _embedding(draw, question, end_ns - start_ns)
     if kind == RERANK:
@@ -208,5 +208,5 @@ def _chat(draw: Random, question: str, start_ns: int, end_ns: int) -> Step:
         return Step(f"{system}.chat", True, attributes)
     attributes["llm.is_streaming"] = True
     chunk = (end_ns - start_ns) // 6
-    events = tuple(Event("llm.content.completion.chunk", start_ns + chunk * place) for place in range(1, 6))
+    events = tuple(Event("llm.content.completion.chunk", start_ns + chunk * number) for number in range(1, 6))
     return Step(f"{system}.chat", True, attributes, events)

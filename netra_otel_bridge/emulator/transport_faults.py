@@ -1,4 +1,4 @@
-"""Faults in how an answer is sent: cut, slow, endless, compressed, or not at all."""
+"""Faults in sending an answer: cut, slow, endless, compressed, or not sent at all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from netra_otel_bridge.emulator.faults import Answer, Call, Fault, FaultEntry, FirstN, whole_number
+from netra_otel_bridge.emulator.faults import Answer, Call, Fault, FirstN
 
-_SLOW_S = 0.4
 _HANG_S = 3600.0
 _MIB = 1 << 20
-_BOMB_MIB = 1024
 _FILLER = b'"' + b"x" * 65_533 + b'",'
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -29,7 +27,7 @@ def _stream(answer: Answer, length: int | None = None) -> web.StreamResponse:
 
 
 class CutBody(FirstN):
-    """Announces the whole length, sends half, closes the connection."""
+    """Announces the whole length, sends half, and closes the connection."""
 
     async def send(self, call: Call, answer: Answer, /) -> web.StreamResponse | None:
         if not self.strikes():
@@ -43,7 +41,7 @@ class CutBody(FirstN):
 
 
 class Reset(FirstN):
-    """A TCP reset in the place of an answer."""
+    """Resets the TCP connection instead of answering."""
 
     async def send(self, call: Call, answer: Answer, /) -> web.StreamResponse | None:
         if not self.strikes():
@@ -56,7 +54,7 @@ class Reset(FirstN):
 
 
 class Hang(FirstN):
-    """No answer for an hour."""
+    """Does not answer for an hour."""
 
     async def send(self, _call: Call, answer: Answer, /) -> web.StreamResponse | None:
         if not self.strikes():
@@ -66,7 +64,7 @@ class Hang(FirstN):
 
 
 class SlowBody(Fault):
-    """A byte at a time."""
+    """Sends one byte at a time, with a pause after each."""
 
     def __init__(self, pause_s: float) -> None:
         self._pause_s = pause_s
@@ -74,14 +72,14 @@ class SlowBody(Fault):
     async def send(self, call: Call, answer: Answer, /) -> web.StreamResponse | None:
         response = _stream(answer, len(answer.body))
         await response.prepare(call.request)
-        for place in range(len(answer.body)):
-            await response.write(answer.body[place : place + 1])
+        for offset in range(len(answer.body)):
+            await response.write(answer.body[offset : offset + 1])
             await asyncio.sleep(self._pause_s)
         return response
 
 
 class HugeBody(Fault):
-    """A document that opens well and then goes on, for so many bytes or for ever."""
+    """Sends a document that starts correctly and continues for ``size`` bytes, or endlessly."""
 
     def __init__(self, size: int | None) -> None:
         self._size = size
@@ -98,7 +96,7 @@ class HugeBody(Fault):
 
 
 class Gzip(FirstN):
-    """Compressed for clients that accept it, whole or with an end missing."""
+    """Compresses answers for clients that accept it, whole or cut."""
 
     def __init__(self, n: int | None, *, cut_half: bool = False, cut_trailer: bool = False) -> None:
         super().__init__(n)
@@ -119,7 +117,7 @@ class Gzip(FirstN):
 
 
 class Encoding(Fault):
-    """Claims an encoding that nobody asked for."""
+    """Claims an encoding that the client did not accept."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -129,7 +127,7 @@ class Encoding(Fault):
 
 
 class GzipBomb(Fault):
-    """Some MiB of spaces in a thousandth of the bytes: a valid gzip member."""
+    """Sends a small, valid gzip member that expands to ``size_mib`` MiB of spaces."""
 
     def __init__(self, size_mib: int) -> None:
         self._bomb = bomb(size_mib)
@@ -139,7 +137,7 @@ class GzipBomb(Fault):
 
 
 def bomb(size_mib: int) -> bytes:
-    """``size_mib`` MiB of spaces as gzip. One flushed block is compressed, and repeated as it is."""
+    """Return ``size_mib`` MiB of spaces as gzip: one compressed, flushed block, repeated."""
     blank = b" " * _MIB
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     block = packer.compress(blank) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -148,25 +146,3 @@ def bomb(size_mib: int) -> bytes:
         checksum = zlib.crc32(blank, checksum)
     header = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
     return header + block * size_mib + packer.flush() + struct.pack("<II", checksum, (size_mib * _MIB) & 0xFFFFFFFF)
-
-
-def _seconds(argument: str | None) -> float:
-    return _SLOW_S if argument is None else float(argument)
-
-
-FAULTS: dict[str, FaultEntry] = {
-    "cut-body": FaultEntry("=N: the connection closes in the middle of the body", lambda a: CutBody(whole_number(a))),
-    "reset": FaultEntry("=N: the connection is reset before the answer", lambda a: Reset(whole_number(a))),
-    "hang": FaultEntry("=N: no answer at all", lambda a: Hang(whole_number(a))),
-    "slow-body": FaultEntry("=SECONDS: a byte every 0.4 s (or so many seconds)", lambda a: SlowBody(_seconds(a))),
-    "huge-body": FaultEntry("=BYTES: a body of that size, or without end", lambda a: HugeBody(whole_number(a))),
-    "gzip": FaultEntry("=N: answers compressed for clients that accept it", lambda a: Gzip(whole_number(a))),
-    "gzip-cut": FaultEntry("=N: compressed, and cut in the middle", lambda a: Gzip(whole_number(a), cut_half=True)),
-    "gzip-trailer-cut": FaultEntry(
-        "=N: compressed, without the last four bytes", lambda a: Gzip(whole_number(a), cut_trailer=True)
-    ),
-    "gzip-bomb": FaultEntry(
-        "=MIB: so many MiB (1024) of blanks, compressed", lambda a: GzipBomb(whole_number(a, _BOMB_MIB) or 1)
-    ),
-    "encoding": FaultEntry("=NAME: claims that Content-Encoding (br)", lambda a: Encoding(a or "br")),
-}

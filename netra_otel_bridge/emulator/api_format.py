@@ -1,4 +1,4 @@
-"""JSON and the other small forms that the API is written in."""
+"""Formats of the API: JSON, times, cursors and errors."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON text. A float keeps its fraction (``1.0``), so that it reads back as a float."""
+    """Return compact JSON text. A float keeps its fraction (``1.0``), so that it reads back as a float."""
     return _ENCODER.encode(value).decode()
 
 
 def to_json_bytes(value: Any) -> bytes:
-    """Compact JSON, UTF-8."""
+    """Return compact JSON in UTF-8."""
     return _ENCODER.encode(value)
 
 
 def epoch_ms(ns: int) -> str:
-    """Epoch milliseconds as text, exact to the nanosecond: ``1795349300072.557212``; no fraction when there is none."""
+    """Return epoch milliseconds as text, exact to the ns (``1795349300072.557212``), without a fraction of zero."""
     ms, rest = divmod(ns, 1_000_000)
     return f"{ms}.{rest:06d}" if rest else str(ms)
 
 
 def epoch_iso(ms: int) -> str:
-    """ISO 8601 UTC with milliseconds, as the API writes its times; ``9999`` is the last year that can be written."""
+    """Return ISO 8601 UTC with milliseconds, as the API writes its times; 9999 is the last possible year."""
     seconds, rest = divmod(ms, 1000)
     try:
         return f"{_second(seconds)}.{rest:03d}Z"
@@ -44,12 +44,12 @@ def _second(seconds: int) -> str:
 
 
 def pack_cursor(parts: list[Any]) -> str:
-    """An opaque cursor: URL-safe base64 of a JSON list."""
+    """Return an opaque cursor: URL-safe base64 of a JSON list."""
     return base64.urlsafe_b64encode(_ENCODER.encode(parts)).decode().rstrip("=")
 
 
 def unpack_cursor(text: str) -> list[Any] | None:
-    """What `pack_cursor` was given, or ``None`` when the text is no such cursor."""
+    """Return the list that `pack_cursor` was given, or ``None`` if the text is not such a cursor."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         parts = msgspec.json.decode(raw)
@@ -59,7 +59,7 @@ def unpack_cursor(text: str) -> list[Any] | None:
 
 
 class ApiError(Exception):
-    """An answer that is an error, in the shape that the SDKs read: ``{"error": {"code", "message"}}``."""
+    """An error answer, in the shape that the SDKs read: ``{"error": {"code", "message"}}``."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

@@ -1,0 +1,107 @@
+"""`--version` and `--help`: what they print, and that they load only what they need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+from netra_otel_bridge.cli.app import COMMANDS, app
+from netra_otel_bridge.cli.groups import Command, Group
+from netra_otel_bridge.version import __version__
+from tests.support.cli import ROOT, environment, run
+
+HEAVY = (
+    "aiohttp", "asyncio", "google", "grpc", "netra_otel_bridge.bridge", "netra_otel_bridge.emulator",
+    "netra_otel_bridge.service", "netra_otel_bridge.state", "opentelemetry", "prometheus_client", "rich", "sqlite3", "yaml",
+)  # fmt: skip
+WIDTH = 80
+
+
+def entries(commands: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command | Group]]:
+    """Yield every group and command of the table, with its full name."""
+    for name, entry in commands.items():
+        yield (*path, name), entry
+        if isinstance(entry, Group):
+            yield from entries(dict(entry.commands), (*path, name))
+
+
+ENTRIES = list(entries(COMMANDS))
+GROUPS = [(), *(path for path, entry in ENTRIES if isinstance(entry, Group))]
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the modules that a command has imported when it ends."""
+    program = (
+        "import sys\n"
+        "from netra_otel_bridge.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT, env=environment(), check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("usage", "--help")], ids=" ".join)
+def test_version_and_help_load_no_command(arguments: tuple[str, ...]) -> None:
+    """They need none of the dependencies that make a start slow, and no module of a command."""
+    loaded = loaded_by(*arguments)
+    assert "netra_otel_bridge.cli.app" in loaded
+    assert loaded.isdisjoint(HEAVY)
+    modules = {entry.path.partition(":")[0] for _, entry in ENTRIES if isinstance(entry, Command)}
+    assert loaded.isdisjoint(f"netra_otel_bridge.cli.{module}" for module in modules)
+
+
+def test_a_command_loads_no_other_command() -> None:
+    """``replay`` needs neither the service with its gRPC interface nor the emulator."""
+    loaded = loaded_by("replay", "--help")
+    assert {"netra_otel_bridge.cli.replay", "netra_otel_bridge.bridge.bridge"} <= loaded
+    unwanted = ("netra_otel_bridge.service", "netra_otel_bridge.v1", "netra_otel_bridge.emulator", "prometheus_client")
+    assert [name for name in loaded if name.startswith(unwanted)] == []
+    assert {name for name in loaded if name.startswith("netra_otel_bridge.cli.")} <= {
+        f"netra_otel_bridge.cli.{name}"
+        for name in ("app", "checkpoint", "errors", "groups", "json_output", "logs", "numbers", "options", "output",
+                     "replay", "reports", "signals")
+    }  # fmt: skip
+
+
+def test_the_version() -> None:
+    """One line with the name of the program and its version."""
+    result = run("--version")
+    assert (result.code, result.out, result.err) == (0, f"netra-otel-bridge {__version__}\n", "")
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=" ".join)
+def test_a_group_lists_its_commands_in_whole_sentences(path: tuple[str, ...]) -> None:
+    """Each is one line of at most 80 columns with a short sentence that is not cut, in the order of the table."""
+    result = run(*path, "--help", env={**environment(), "COLUMNS": str(WIDTH)})
+    assert (result.code, result.err) == (0, "")
+    listed = [line.split(maxsplit=1) for line in result.out.partition("Commands:\n")[2].splitlines()]
+    assert listed == [[one[-1], entry.summary] for one, entry in ENTRIES if one[:-1] == path]
+    assert all(len(line) <= WIDTH for line in result.out.splitlines())
+    for _, summary in listed:
+        assert summary[0].isupper()
+        assert summary.endswith(".")
+        assert not summary.endswith("..")
+
+
+@pytest.mark.parametrize(("path", "entry"), [pytest.param(*pair, id=" ".join(pair[0])) for pair in ENTRIES])
+def test_a_summary_is_how_the_help_of_its_command_begins(path: tuple[str, ...], entry: Command | Group) -> None:
+    """The table says the same as the command, which is found under its name."""
+    command: Any = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    assert command.name == path[-1]
+    assert command.help.partition("\n\n")[0] == entry.summary
+    for parameter in command.params:
+        assert parameter.param_type_name == "argument" or parameter.help.endswith((".", "..."))
