@@ -307,7 +307,7 @@ async def test_a_check_wants_destinations_as_a_replay_does(sample: ThreadedEmula
         await check(bridge, [])
     with pytest.raises(UsageError, match="passed twice"):
         await check(bridge, [mine, mine])
-    with pytest.raises(UsageError, match="not of type datetime"):
+    with pytest.raises(UsageError, match="is of type datetime"):
         await check(bridge, mine, send_since=datetime.now(UTC))  # type: ignore[arg-type]
 
 
@@ -332,7 +332,7 @@ def test_a_range_is_rounded_outwards_to_the_millisecond(given: dict[str, str], s
 def test_a_time_that_is_no_text_is_refused() -> None:
     """A ``datetime`` says how to write it."""
     for name in ("since", "from_"):
-        with pytest.raises(UsageError, match=r"not of type datetime \(write .* isoformat"):
+        with pytest.raises(UsageError, match=r"is of type datetime \(pass .* isoformat"):
             Bridge(environ={}).window(**{name: datetime.now(UTC)})  # type: ignore[arg-type]
 
 
@@ -786,7 +786,7 @@ async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> 
         await afollow(Taking(), bridge=bridge_to(sample), poll="1s")
     with pytest.raises(UsageError, match="in the future"):
         await afollow(Taking(), since="2100-01-01", bridge=bridge_to(sample))
-    with pytest.raises(UsageError, match=r"not of type datetime \(write .* isoformat"):
+    with pytest.raises(UsageError, match=r"is of type datetime \(pass .* isoformat"):
         await afollow(Taking(), since=datetime.now(UTC), bridge=bridge_to(sample))  # type: ignore[arg-type]
 
 

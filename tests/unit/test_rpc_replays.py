@@ -133,7 +133,7 @@ async def test_to_start_the_same_again_finds_it(rig: Rig) -> None:
 
 async def test_cancelled_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """When CancelReplay returns, progress is recorded and watchers know; nothing is sent twice."""
-    monkeypatch.setattr("netra_otel_bridge.pipeline.lane.DRAIN_S", 0.2)
+    monkeypatch.setattr("netra_otel_bridge.pipeline.delivering.DRAIN_S", 0.2)
     with Pausing() as fake:
         async with serving(rig, to=fake.grpc_url, batch_spans=4) as served:
             replay = await start(served)
@@ -153,7 +153,7 @@ async def test_cancelled_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.M
 
 async def test_after_a_restart_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restarted server does not know the replay but has its checkpoint: started again, it resumes under the same id."""
-    monkeypatch.setattr("netra_otel_bridge.pipeline.lane.DRAIN_S", 0.2)
+    monkeypatch.setattr("netra_otel_bridge.pipeline.delivering.DRAIN_S", 0.2)
     with Pausing() as fake:
         async with serving(rig, to=fake.grpc_url, batch_spans=4) as served:
             replay = await start(served)

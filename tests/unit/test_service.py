@@ -443,7 +443,7 @@ async def test_a_stop_while_a_destination_is_made(tmp_path: Path, netra: Threade
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(wiring, "opened", never)
+    monkeypatch.setattr(wiring, "open_async", never)
     stop = asyncio.Event()
     task = asyncio.create_task(Service(bridge_to(netra, tmp_path / "state", to=["console"])).run(stop))
     await begun.wait()

@@ -224,7 +224,7 @@ def test_what_cannot_be_used_is_an_error_of_the_configuration(environ: dict[str,
 
 def test_otlp_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the package to install: the stock OTLP exporters are separate."""
-    monkeypatch.setattr(metric_exporters, "entry_points", lambda group: ())
+    monkeypatch.setattr("netra_otel_bridge.deliver.adapters.entry_points.entry_points", lambda group: ())
     with pytest.raises(ConfigurationError, match="install opentelemetry-exporter-otlp-proto-http") as error:
         metric_readers({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
     assert "installed: none, prometheus;" in str(error.value)
@@ -253,7 +253,7 @@ def makes_nothing() -> None:
 def stands_for(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Install an entry point ``mine`` for ``value``."""
     mine = EntryPoint("mine", value, metric_exporters.GROUP)
-    monkeypatch.setattr(metric_exporters, "entry_points", lambda group: (mine,))
+    monkeypatch.setattr("netra_otel_bridge.deliver.adapters.entry_points.entry_points", lambda group: (mine,))
 
 
 @pytest.mark.parametrize(
