@@ -15,6 +15,7 @@ from netra_otel_bridge.cli.output import err
 from netra_otel_bridge.core.clock import NS_PER_S, Clock, SystemClock
 from netra_otel_bridge.core.json_text import clean_text, write_json
 from netra_otel_bridge.core.log_limit import LogLimit
+from netra_otel_bridge.core.outside_text import mask
 from netra_otel_bridge.core.time_text import iso_ms
 
 Form = Literal["text", "json"]
@@ -32,7 +33,6 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
         for secret in secrets:
             self.add(secret)
 
@@ -40,11 +40,9 @@ class Redactor:
         """Replace this text too from now on, if it has at least `MIN_SECRET` characters."""
         if len(secret) >= MIN_SECRET:
             self._secrets.add(secret)
-            longest_first = sorted(self._secrets, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def __call__(self, text: str) -> str:
-        return self._pattern.sub("***", text) if self._pattern is not None else text
+        return mask(text, self._secrets)
 
 
 def configure(
