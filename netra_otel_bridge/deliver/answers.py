@@ -31,7 +31,7 @@ from netra_otel_bridge.deliver.rpc_status import rpc_status
 
 
 class Verdict(Enum):
-    """What to do after an answer that is not a yes."""
+    """The consequence of an answer that is not a yes."""
 
     RETRY = auto()
     TOO_LARGE = auto()
@@ -59,7 +59,7 @@ _GRPC = {
     StatusCode.PERMISSION_DENIED: Verdict.UNAUTHORIZED,
 }
 _MAYBE_TOO_LARGE = (StatusCode.RESOURCE_EXHAUSTED, StatusCode.OUT_OF_RANGE)
-"""What gRPC answers to a large message; ``OUT_OF_RANGE`` in Rust."""
+"""The codes with which gRPC rejects a large message; ``OUT_OF_RANGE`` in Rust."""
 _HTTP = {
     400: Verdict.REFUSED,
     401: Verdict.UNAUTHORIZED,
@@ -82,7 +82,7 @@ _BUSY_STATUS = (408, 425, 429, 503)
 GRPC_MESSAGE_BYTES = 4 << 20
 """The size of a message that a gRPC server accepts by default."""
 TOO_MANY_TRACES_S = 5.0
-"""Tempo 1.5 holds so many traces at a time, each for 10 to 20 s; the default five waits are to outlast that."""
+"""The delay if Tempo 1.5 holds too many traces, each for 10 to 20 s: the default five delays must outlast that."""
 
 _TOO_LARGE = re.compile(
     r"larger than (the )?(max|limit)|(message|body|request|payload|entity)( length)?( is)? too large"
@@ -119,7 +119,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|timed? ?out|refused|connection", re.I), Verdict.RETRY),
     (re.compile(r"INVALID_ARGUMENT|FAILED_PRECONDITION|TRACE_TOO_LARGE|\b(code|status)\W{1,3}400\b"), Verdict.REFUSED),
 )  # fmt: skip
-"""How the log of an exporter is read, whose verdict is in its words alone (ADR 0021)."""
+"""Read the log of an exporter, which has its verdict in words alone (ADR 0021)."""
 _BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED")
 _CERTIFICATE_HINTS = (
     (
@@ -143,10 +143,10 @@ UNREACHABLE_HINT = "is it running, is this its address, does it want TLS?"
 BUSY_HINT = "try again later"
 _FAILS_HINT = "it answers, and fails: see its log"
 _ADDRESS_HINT = "check the address, the protocol (grpc or http), and TLS"
-CREDENTIALS_HINT = "set OTEL_EXPORTER_OTLP_HEADERS, or ask whoever runs it for access"
+CREDENTIALS_HINT = "set OTEL_EXPORTER_OTLP_HEADERS, or ask its operator for access"
 _HEADER_HINT = "it does not accept spans like these, or requires a header that OTEL_EXPORTER_OTLP_HEADERS can set"
 _WANTS_SPANS = (IndexError, ValueError, TypeError, ZeroDivisionError, AssertionError, StopIteration)
-"""What code may raise just because it was given no span."""
+"""Exceptions that code may raise only because it received no span."""
 
 
 def outcome(verdict: Verdict, reason: str, after_s: float | None = None, *, hint: str = "") -> Outcome:

@@ -108,7 +108,7 @@ class Batcher(Generic[Owner]):
         return batch
 
     def _surroundings_bytes(self, resource: Resource, scope: InstrumentationScope | None) -> int:
-        """Return what a resource and a scope add to the batch: 0 if it holds them. Identity tells them apart, at no cost."""
+        """Return the bytes that a resource and a scope add to the batch, 0 if it has them. Comparing by identity is free."""
         self._resource, self._scope = resource, scope
         key = (id(resource), id(scope))
         if key in self._seen:

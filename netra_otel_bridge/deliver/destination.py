@@ -1,4 +1,4 @@
-"""Where spans go: the `Destination` protocol, what a destination may offer beyond it, and the texts (``DEST``) that name one.
+"""Define what a destination is and may offer (`Destination`, `AnswersEmpty`, `Inspects`), and open one by its ``DEST``.
 
     otlp                           the server that OTEL_EXPORTER_OTLP_* name
     otlp+grpc://HOST:PORT          OTLP over gRPC, plain text; otlp+grpcs:// with TLS

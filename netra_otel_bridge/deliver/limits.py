@@ -1,4 +1,4 @@
-"""What a `Sender` learns from answers: the size that a destination accepts, and whether it rejects too much."""
+"""Learn from answers: the size that a destination accepts, and whether it rejects too much."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WINDOW_SPANS = 10_000
 class SizeLimit:
     """The largest request that a destination accepts, as far as its answers tell; ``limit_bytes`` is ``None`` at first.
 
-    A limit that was only inferred from cut connections is raised again: they may have had another reason, which passed.
+    A limit that was only inferred from cut connections is raised again, because the connections may have been cut for another, temporary reason.
     """
 
     def __init__(self) -> None:

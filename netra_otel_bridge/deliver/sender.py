@@ -71,7 +71,7 @@ class Dead(Generic[Owner]):
 
 @dataclass(slots=True)
 class Answer(Generic[Owner]):
-    """What became of one batch, as far as it was answered.
+    """The result of one batch, as far as it was answered.
 
     ``accepted`` and ``dead`` are the very items of the batch; each that got an answer is in one of them. ``delivered``
     and ``size_bytes`` count what was accepted, ``trimmed`` of these spans shortened; ``refused`` counts those of a

@@ -23,7 +23,7 @@ _ENCODER = f"{STOCK_LOGGERS}.otlp.proto.common"
 
 @dataclass(slots=True)
 class LogCapture:
-    """What was logged in one ``export`` call.
+    """The log of one ``export`` call.
 
     ``answer`` is the last answer that is known by its code or its exception. ``messages`` are the texts of the log
     records, ``templates`` the same texts without the values in them, which may be content of spans.

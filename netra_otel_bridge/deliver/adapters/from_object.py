@@ -44,7 +44,7 @@ class Named:
 
 
 To = str | SpanObject | Named
-"""Where spans go: a ``DEST`` of the command line, an exporter, a processor, a function, or a `Destination`; each of the
+"""A target of spans: a ``DEST`` of the command line, an exporter, a processor, a function, or a `Destination`; each of the
 latter four may be `Named`."""
 
 

@@ -31,7 +31,7 @@ _HEADER_VALUE = re.compile(r"[\t -~]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtlpSettings:
-    """Where and how to send.
+    """The address of an OTLP server, and how to send to it.
 
     ``endpoint`` is ``HOST:PORT`` for gRPC and a URL for HTTP. ``headers`` contain credentials, so no repr shows them.
     ``ca``, ``key`` and ``certificate`` are PEM; without ``ca`` the authorities of the system are trusted.
@@ -48,7 +48,7 @@ class OtlpSettings:
     certificate: bytes | None = field(default=None, repr=False)
 
     def in_the_clear(self) -> bool:
-        """Whether headers are sent in plain text to another machine: neither ``localhost`` nor a loopback address."""
+        """Return whether headers are sent in plain text to another machine, not to ``localhost`` or a loopback address."""
         if self.tls or not self.headers:
             return False
         host = urlsplit(self.endpoint if "://" in self.endpoint else f"//{self.endpoint}").hostname or ""
