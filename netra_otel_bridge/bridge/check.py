@@ -119,7 +119,7 @@ async def _check_destination(wiring: Wiring, stack: AsyncExitStack, to: To, samp
         found = await probe(one, size_bytes, sample, CHECK_S)
     except Exception as error:  # noqa: BLE001  the boundary between destinations: what one raises hides no other
         _log.debug("%s raised", one.name, exc_info=True)
-        said = f"raised {type(error).__name__} (a defect of it or of the bridge; -v shows where)"
+        said = f"raised {type(error).__name__} (this is a bug in it or in the bridge; -v shows where)"
         return Check(one.name, False, said, "", BridgeError.exit_code)
     return Check(
         one.name, found.ok, found.said, found.unknown, found.exit_code, found.sure, found.took_bytes, found.trace_id

@@ -396,7 +396,7 @@ async def test_request_refused() -> None:
     error, requests = await fail([json_reply({"message": [words]}, status=400)], NetraRejected)
     assert not isinstance(error, NetraCursorRefused)
     assert len(requests) == 1
-    assert "HTTP 400: bad [31mfield xxx" in str(error)
+    assert "HTTP 400: bad \\x1b[31mfield xxx" in str(error)
     assert len(str(error)) < 420
 
 

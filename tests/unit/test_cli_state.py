@@ -433,5 +433,5 @@ async def test_a_defect_in_asking_hides_nothing_else(netra: ThreadedEmulator, mo
         *others, console = await check(Bridge(environ=cli.environment(netra.endpoint)), [server.grpc_url, "console"])
     assert [one.ok for one in others] == [True] * 2
     assert (console.name, console.exit_code) == ("console", 1)
-    assert console.said.startswith("raised KeyError (this is a defect")
+    assert console.said.startswith("raised KeyError (this is a bug")
     assert CANARY not in console.said
