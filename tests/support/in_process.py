@@ -111,7 +111,7 @@ TAKEN = Delivered()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of one request: whether its spans are stored, the answer (``None``: the process dies), and whether
+    """The fate of one request: whether its spans are stored, the answer (``None``: the process dies), and whether
     that answer is lost on the way."""
 
     outcome: Outcome | None = TAKEN
@@ -314,7 +314,7 @@ class Life:
 
 
 def _stacks() -> str:
-    """Where each task of the loop waits."""
+    """Return the place where each task of the loop waits."""
     text = io.StringIO()
     for task in asyncio.all_tasks():
         task.print_stack(limit=4, file=text)
