@@ -46,7 +46,7 @@ class Wiring:
     """One configuration, and what is made of it."""
 
     given_as: Literal["flag", "argument"] = "argument"
-    """What messages call a setting that was given by name."""
+    """The word that messages use for a setting that was given by name."""
 
     def __init__(
         self,

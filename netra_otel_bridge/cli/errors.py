@@ -1,4 +1,4 @@
-"""How a command reports that it failed."""
+"""Report that a command failed: the message, the hint and the exit code."""
 
 from __future__ import annotations
 

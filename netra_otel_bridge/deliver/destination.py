@@ -58,7 +58,7 @@ _SCHEMES: dict[str, tuple[OtlpProtocol, bool, int]] = {
 class Destination(Protocol):
     """Accepts batches of spans. `AnswersEmpty` and `Inspects` are what it may offer in addition.
 
-    `send` returns an `Outcome` for everything that the destination does; it raises a `BridgeError` only where to go on
+    `send` returns an `Outcome` for everything that the destination does; it raises a `BridgeError` only where continuing
     would be unsafe (a disk that is full). Batches that are sent at the same time are handled one after another or at
     once, as the destination prefers. `aclose` may be called twice; after it, nothing is sent.
     """

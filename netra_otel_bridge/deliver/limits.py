@@ -59,7 +59,7 @@ class RejectionRate:
         self.rejected = 0
 
     def add(self, answered: int, rejected: int) -> bool:
-        """Count an answer, and return whether the destination rejects too much to go on."""
+        """Count an answer, and return whether the destination rejects too much to continue."""
         self.answered += answered
         self.rejected += rejected
         if self.rejected >= REJECTED_AT_LEAST and self.rejected > REJECTED_SHARE * self.answered:

@@ -183,7 +183,7 @@ class Sender:
                     waiting += [_Part(half, half.request) for half in reversed(halves_by_trace(part.whole))]
 
     async def drain(self, sending: asyncio.Future[None], seconds: float) -> None:
-        """Give the `send` in flight at most ``seconds`` to have its present request answered, then end it.
+        """Give the `send` in flight at most ``seconds`` to have its current request answered, then end it.
 
         A delay ends at once, and that `send` makes no other request. How it ended is not raised.
         """

@@ -1,4 +1,4 @@
-"""What cannot be delivered: keep it as dead letters, report what is missing or unreadable, send dead letters again."""
+"""Keep what cannot be delivered as dead letters, report what is missing or unreadable, send dead letters again."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 DRAIN_S = 8.0
-"""How long a request in flight may wait for its answer when the lane is stopped."""
+"""The longest wait for the answer to a request in flight when the lane is stopped."""
 
 
 class SpanToSend(NamedTuple):
-    """What the answer to a span is recorded under: its trace, its id, and the CRC-32 of its encoding."""
+    """A span as its answer is recorded: under its trace, its id, and the CRC-32 of its encoding."""
 
     trace: TraceInFlight
     span_id: int

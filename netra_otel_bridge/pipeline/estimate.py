@@ -79,7 +79,7 @@ class _Sample:
             self.traces[position] = trace
 
     def mark(self) -> None:
-        """Remember the present state for `rewind`."""
+        """Remember the current state for `rewind`."""
         self._marked = self.seen, list(self.traces), self._random.getstate()
 
     def rewind(self) -> None:

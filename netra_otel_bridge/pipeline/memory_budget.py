@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 BLOCKED_S = 5.0
-"""How long a stream's client may accept nothing while other streams wait for the memory held for it."""
+"""The longest time that a stream's client may accept nothing while other streams wait for the memory held for it."""
 BLOCKED_BYTES = 2**20
 """A blocked client is cut off only if at least this much is held for it."""
 SMALL_BYTES = 2**18
 """After a trace of at most this size, a stream that holds nothing begins its next trace without waiting."""
 WAIT_S = 2.0
-"""How long a stream that holds nothing waits for room at most. Several such streams wait one after the other."""
+"""The longest wait for room of a stream that holds nothing. Several such streams wait one after the other."""
 LOOK_S = 0.5
-"""How often a waiting stream looks for blocked clients."""
+"""The interval at which a waiting stream looks for blocked clients."""
 
 
 class Reservation:

@@ -1,4 +1,4 @@
-"""Poll at a steady pace; after a failure wait, longer each time, or until there is another API key."""
+"""Poll at a steady pace, for lanes and for usage; after a failure wait, longer each time, or until there is another API key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netra_otel_bridge.pipeline.watch import FollowerWatch
 HOLD = Backoff(first_s=1.0, max_s=30.0)
 """Waits while Netra cannot be read. Its client has retried several times before that."""
 KEY_LOOK_S = 5.0
-"""How often the API key is read again while Netra rejects the present one."""
+"""The interval at which the API key is read again while Netra rejects the current one."""
 
 
 class PollLoop:

@@ -1,4 +1,4 @@
-"""Makes the progress of one lane durable. What is answered during one transaction goes into the next."""
+"""Make the progress of one lane durable. Answers that arrive during one transaction go into the next."""
 
 from __future__ import annotations
 
@@ -101,13 +101,13 @@ class Recorder:
         self._recorded.set()
 
     def resolved(self, letter_ids: Iterable[int]) -> None:
-        """Record that these dead letters are settled: they were delivered, or replaced."""
+        """Record that these dead letters are resolved: they were delivered, or replaced."""
         self._pending.resolved.extend(letter_ids)
         self._recorded.set()
 
     @property
     def has_dead_letters(self) -> bool:
-        """Whether any span was a dead letter when the pass began and has not been answered since."""
+        """Return whether any span was a dead letter when the pass began and has not been answered since."""
         return bool(self._dead_letters)
 
     def answered_again(self, trace_id: str, span_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Where a stream of spans resumes: the resume point, and the token that carries it to the client and back."""
+"""The point where a stream of spans resumes, and the token that carries it to the client and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ResumePoint(msgspec.Struct, frozen=True, array_like=True):
-    """How far a stream was sent. ``stream_id`` tells streams apart, ``start_ns`` and ``end_ns`` are its window.
+    """The part of a stream that was sent. ``stream_id`` tells streams apart, ``start_ns`` and ``end_ns`` are its window.
 
     ``part`` counts the entries of ``TraceQuery.trace_ids`` that are done. ``cursor`` is that of the current page; its
     first ``passed`` traces, whose ids are hashed in ``passed_ids``, were sent whole. ``last_id`` is the trace that was

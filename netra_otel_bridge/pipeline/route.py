@@ -1,4 +1,4 @@
-"""The way from Netra to one destination: what all passes of a lane share."""
+"""The route from Netra to one destination: the parts and bounds that all passes of a lane share."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from netra_otel_bridge.source import AsyncNetraClient
 READ_AHEAD = 16
 """Traces that are read ahead of the one being sent, at most."""
 FIRST_READ_AHEAD = 4
-"""The same at the beginning, while the size of traces is unknown."""
+"""Traces that are read ahead at the beginning, while the size of traces is unknown."""
 HELD_BYTES = 4 * 2**20
 
 

@@ -1,4 +1,4 @@
-"""What a lane tells while it works: to its caller, in the log at most a line a minute, in its health and in the state.
+"""Report what a lane does: to its caller, to the log (at most a line a minute), in its health and in the state.
 
 LaneWatch            logs retries and warnings
 +- FollowerWatch     also keeps why the lane waits or stopped, for its health and the state

@@ -17,7 +17,7 @@ from netra_otel_bridge.core.errors import NetraError, NetraRejected
 from netra_otel_bridge.core.model.query import Window
 
 NEAR_NS = 5 * MINUTE_NS
-"""How far every poll looks back."""
+"""The lookback of every poll."""
 MIDDLE_NS, MIDDLE_POLLS = HOUR_NS, 10
 FAR_POLLS = 120
 """With a poll every 30 s: look back an hour every five minutes, and the longest lookback every hour."""

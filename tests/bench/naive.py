@@ -1,4 +1,4 @@
-"""What a user would write instead of the bridge: a loop over netra-sdk's iterators, and the stock OTLP exporter.
+"""A program to write instead of the bridge: a loop over netra-sdk's iterators, and the stock OTLP exporter.
 
 Runs in the environment of netra-sdk, knows nothing of the bridge, and prints one JSON document with what it moved.
 """

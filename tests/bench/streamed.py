@@ -1,4 +1,4 @@
-"""The same range as a stream of spans, handed to nobody; prints one JSON document with what came."""
+"""Read the range as a stream of spans, and hand them to nobody; print one JSON document with what came."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What real servers answer ("What they answer" in docs/backends.md), row by row, over each way to send.
+"""The answers of real servers ("What they answer" in docs/backends.md), row by row, over each way to send.
 
 The stock exporters run the same rows. Where they cannot tell what the server said, ``STOCK_CANNOT_TELL`` has what is
 made of it, and docs/answers.md says so to users.

@@ -450,7 +450,7 @@ async def test_an_exporter_that_returns_none_holds() -> None:
 
 
 async def test_an_exporter_that_keeps_references_gets_spans_that_never_change() -> None:
-    """What it reads later is what it received, even if the batch was split and a span trimmed meanwhile."""
+    """A span that it reads later is as it was received, even if the batch was split or the span trimmed meanwhile."""
     exporter = ScriptedExporter(ValueError("request too large"), ValueError("no"))
     members = spans(8, attributes={"input": "x" * 5_000})
     before = [encode_span(span) for span in members]

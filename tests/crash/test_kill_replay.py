@@ -99,7 +99,7 @@ def test_kill_9_at_every_instant(replays: Replays) -> None:
 
 
 def test_kill_9_at_random_moments_again_and_again(replays: Replays) -> None:
-    """The same work, killed up to four times before it may end."""
+    """A replay that is killed up to four times before it may end."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)

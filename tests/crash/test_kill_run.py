@@ -32,7 +32,7 @@ MOST = 40
 """Kill points of a run, unless all are asked for."""
 BATCH_SPANS = 8
 ANSWER_S = 0.04
-"""How long a slow destination takes for a request: longer than a transaction takes."""
+"""The time that a slow destination takes for a request: longer than a transaction takes."""
 MOST_UNRECORDED = 12
 """Requests to a slow destination that may be answered and not recorded at a kill: one in flight, and those that were
 answered while one transaction was written, on a disk that takes half a second for it."""
@@ -56,7 +56,7 @@ class Lives:
         self.rig.feed(traces, spans, start_ns=time.time_ns() - 60_000 * MS, every_ns=10 * MS)
 
     def more(self) -> None:
-        """What comes while it runs: a new trace, a late span of an old one, another version of a span."""
+        """Add what arrives while it runs: a new trace, a late span of an old one, another version of a span."""
         oracle, netra = self.rig.oracle, self.rig.netra
         ids = oracle.trace_ids
         self._rounds += 1
@@ -65,7 +65,7 @@ class Lives:
         oracle.feed(netra, oracle.change([oracle.span_ids(ids[-self._rounds % len(ids)])[1]]))
 
     def is_whole(self) -> bool:
-        """Whether the destination has the newest version of everything."""
+        """Return whether the destination has the newest version of everything."""
         look = len(self.fake.stored), self.rig.oracle.step
         if look != self._looked:
             self._looked = look
@@ -100,7 +100,7 @@ class Lives:
         return result.code
 
     def unrecorded(self) -> set[tuple[Key, int]]:
-        """What the destination has and the state does not know of, and how often it has it."""
+        """Return what the destination has and the state does not know of, and how often it has it."""
         versions: dict[Key, list[int]] = {}
         for request in list(self.fake.stored):
             for resource in request.resource_spans:
@@ -178,7 +178,7 @@ def test_run_kill_9_and_sigterm_at_random_moments(warm: Warm, tmp_path: Path) ->
 
 
 def traffic_until(story: Lives, seconds: float) -> Callable[[], bool]:
-    """Whether ``seconds`` are over since its first call to Netra; until then there is more every 50 ms."""
+    """Return a condition: ``seconds`` have passed since its first call to Netra. Until then it adds data every 50 ms."""
     calls = story.rig.calls()
     began: list[float] = []
     fed = iter(range(1, 1000))

@@ -264,7 +264,7 @@ class Story(RuleBasedStateMachine):
         assert not verdict.altered, f"the checkpoint is at {end_ns}\n{verdict}"
 
     def listed_at_ns(self, key: Key) -> int:
-        """Where a list shows that this span is there: at its own start, or at that of its trace."""
+        """Return the time at which a listing shows this span: its own start, or that of its trace."""
         return self.oracle.start_ns(key if self.windowing == "spans" else self.oracle.span_ids(key[0])[0])
 
     # helpers
@@ -294,7 +294,7 @@ class Story(RuleBasedStateMachine):
 
 
 class ListedBySpans(Story):
-    """The same with a Netra that lists a trace wherever any of its spans starts, and sums up that part alone."""
+    """A Netra that lists a trace wherever any of its spans starts, and summarizes that part alone."""
 
     windowing = "spans"
 

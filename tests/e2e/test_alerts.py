@@ -54,7 +54,7 @@ def replayed(done: float, missing: float) -> dict[str, str]:
 
 PREVIOUS = 'netra_usage_period_cost_USD{netra_tenant_id="acme",netra_usage_period="previous"}'
 STEADY, DAILY = f"0+0.2x{3 * DAY // SLOW}", 28.8
-"""What is spent at a steady pace, each `SLOW` minutes, and a day."""
+"""Steady spend: a series with a value each `SLOW` minutes, and the amount of a day."""
 CASES = (
     Case("NetraBudgetNearlyUsed", spent("acme", "80+0x60", 100), {4: False, 5: True}),
     Case("NetraBudgetNearlyUsed", spent("acme", "79+0x60", 100), {30: False}),

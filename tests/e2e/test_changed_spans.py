@@ -1,4 +1,4 @@
-"""What real servers show of a span that came twice: what the page of the limits says of them."""
+"""Real servers show a span that came twice as ``docs/limits.md`` says."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def sent(address: str, trace_id: int, *versions: str) -> None:
 
 
 def shown(trace: dict[str, Any]) -> Counter[str]:
-    """How often each version of the span is in a trace."""
+    """Return how often each version of the span is in a trace."""
     return Counter(
         attribute["value"]["stringValue"]
         for resource in trace.get("resourceSpans") or trace["batches"]
@@ -49,7 +49,7 @@ def tempo() -> Iterator[Tempo]:
 
 
 async def test_jaeger_shows_both_versions(jaeger: Jaeger) -> None:
-    """Of its memory: a repeat once, a changed span beside the first, with a warning."""
+    """Jaeger's memory shows a repeat once, and a changed span beside the first, with a warning."""
     await sent(jaeger.otlp_grpc, 0xC10, "first", "first")
     repeated = jaeger.trace(0xC10)
     await sent(jaeger.otlp_grpc, 0xC11, "first", "second")

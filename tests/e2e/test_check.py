@@ -49,13 +49,13 @@ def check(netra: ThreadedEmulator, *arguments: str, batch_bytes: int = 3_500_000
 
 
 def checked(netra: ThreadedEmulator, to: str, *arguments: str, batch_bytes: int = 3_500_000) -> dict[str, Any]:
-    """What is said of the one destination."""
+    """Return what is said of the one destination."""
     found: dict[str, Any] = check(netra, "--to", to, *arguments, batch_bytes=batch_bytes).json["checks"][1]
     return found
 
 
 def services(jaeger: Jaeger) -> list[str]:
-    """What Jaeger has heard of so far."""
+    """Return the services that Jaeger has heard of so far."""
     with urllib.request.urlopen(f"{jaeger.query_url}/api/v3/services", timeout=10) as response:
         return list(json.load(response).get("services", ()))
 
@@ -90,7 +90,7 @@ def test_jaeger_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, tr
 
 @both
 def test_tempo_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, transport: str) -> None:
-    """What goes through its HTTP door without a span says little of spans, and is not said to."""
+    """A request without a span over HTTP proves little about spans, and `check` does not claim more."""
     with Tempo() as server:
         assert checked(netra, getattr(server, transport))["said"] == "it accepts a request of 3.5 MB without spans"
         large = checked(netra, getattr(server, transport), batch_bytes=5_000_000)

@@ -74,7 +74,7 @@ class LastingCollector(Collector):
         return spans_by_id({"resourceSpans": [one for document in self.documents for one in document["resourceSpans"]]})
 
     def count(self) -> int:
-        """How many spans were sent on, repeats included."""
+        """Return the number of spans that were forwarded, repeats included."""
         return sum(
             len(scope["spans"])
             for document in self.documents
@@ -100,7 +100,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 
 @pytest.fixture(scope="module")
 def expected(netra: ThreadedEmulator, tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Normal]:
-    """What the bridge makes of it with profile ``genai``, by way of its command."""
+    """Return what the bridge makes of it with profile ``genai``, through its command."""
     file = tmp_path_factory.mktemp("expected") / "sent.jsonl"
     replay(netra, "--since", "25h", "--profile", "genai", "--to", f"otlp-file:{file}")
     documents = [json.loads(line) for line in file.read_text().splitlines()]
@@ -151,7 +151,7 @@ def cut(proxy: Proxy, child: Child, times: int) -> None:
 
 
 def test_go_pulls_every_span(collector: LastingCollector, tmp_path: Path) -> None:
-    """What the application recorded is what the Collector sends on, once, 3 MB in a span or 5,000 in a trace."""
+    """The Collector forwards what the application recorded, once: 3 MB in a span, 5,000 spans in a trace."""
     spans = own_spans(NOW_NS)
     recorded = sent_by_id(spans)
     with running_emulator(EmulatorOptions(port=0, api_key=cli.CANARY)) as netra:
@@ -321,7 +321,7 @@ def test_node_prints_each_span_once(expected: dict[Key, Normal], proxy: Proxy, t
 
 
 def test_node_counts_spans_by_model(expected: dict[Key, Normal], address: str, tmp_path: Path) -> None:
-    """Of one tenant's traces or of all."""
+    """The client counts the spans of one tenant's traces, or of all."""
     with node(address, tmp_path, "spans", "--from", FROM, "--until", UNTIL, "--count") as program:
         end = program.wait()
     with node(address, tmp_path, "spans", "--from", FROM, "--until", UNTIL, "--count", "--tenant", "Globex") as program:

@@ -61,7 +61,7 @@ def install(python: Path, *arguments: str) -> None:
 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
-    """What a program says on stdout; it must end with 0. Of the tests' own environment it knows nothing."""
+    """Return the stdout of a program, which must end with 0. It knows nothing of the tests' own environment."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NETRA_", "OTEL_"))}
     done = subprocess.run(
         [str(word) for word in command],
@@ -101,7 +101,7 @@ def test_a_checker_sees_what_is_wrong(python: Path, directory: Path) -> None:
 
 
 def test_the_users_program_runs(python: Path, directory: Path, netra: ThreadedEmulator) -> None:
-    """What passes the checkers does what it says, with warnings as errors."""
+    """A program that passes the type checkers works, with warnings as errors."""
     said = run(
         python, "-W", "error", PROGRAM, directory,
         cwd=directory, NETRA_API_KEY="any", NETRA_OTLP_ENDPOINT=netra.endpoint, XDG_STATE_HOME=str(directory),

@@ -1,4 +1,4 @@
-"""What a real Jaeger answers to what is too large, goes elsewhere or has no trace id; the rest is `test_receivers`."""
+"""A real Jaeger answers what is too large, goes elsewhere or has no trace id; for the rest see `test_receivers`."""
 
 from __future__ import annotations
 

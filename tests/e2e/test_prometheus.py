@@ -57,14 +57,14 @@ FIRING = {
 }
 """The alerts that fire in the story, and for which tenants."""
 MAY_FIRE = {"NetraBudgetWillBeExceeded"}
-"""That depends on how much is left of this month."""
+"""Alerts that depend on how much is left of this month."""
 each_alert = pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
 each_query = pytest.mark.parametrize("query", panel_queries(), ids=str)
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What is left of it: a Prometheus to be asked about the time ``at_s``, the alerts that fired, what was used."""
+    """The result of the story: a Prometheus to ask about the time ``at_s``, the alerts that fired, the usage."""
 
     prometheus: Prometheus
     at_s: float
@@ -72,7 +72,7 @@ class Story:
     tokens: dict[str, int]
 
     def ask(self, expr: str) -> list[tuple[Labels, float]]:
-        """What an expression was while everything ran."""
+        """Return the value of an expression while everything ran."""
         return self.prometheus.query(expr, self.at_s)
 
     def firing(self, name: str) -> list[dict[str, Any]]:
@@ -223,7 +223,7 @@ def wait_for_alert(prometheus: Prometheus, name: str, seconds: float = 30) -> li
 
 
 def month_is_young() -> bool:
-    """Whether the month (UTC) began so lately that none of its hours are over that the story is about."""
+    """Return whether the month (UTC) began so recently that no hour of the story in it has ended."""
     now = datetime.now(UTC)
     return now.day == 1 and now.hour < YOUNG_H
 
@@ -244,7 +244,7 @@ def test_each_query_of_the_dashboard_has_data(story: Story, query: PanelQuery) -
 
 @pytest.mark.parametrize("variable", label_variables())
 def test_each_variable_has_values(story: Story, variable: str) -> None:
-    """What can be chosen at the top of the dashboard is what was used."""
+    """The dashboard offers at its top exactly the values that were used."""
     metric, label = label_variables()[variable]
     values = {labels[label] for labels, _ in story.ask(f"count by ({label}) ({metric})")}
     assert (

@@ -25,7 +25,7 @@ FILES = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
 INTERFACE = (PROTO / PACKAGE / "bridge.proto").read_text()
 REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+|STATE|DEFECT|CONFIGURATION|TIMEOUT")
 LATER = {"AnyValue.string_value_strindex", "KeyValue.key_strindex"}
-"""What the oldest opentelemetry-proto that is supported does not have yet."""
+"""Names that the oldest supported opentelemetry-proto does not have yet."""
 CODES = {code.name for code in grpc.StatusCode}
 
 
@@ -66,7 +66,7 @@ def test_what_is_not_clean_is_found(tmp_path: Path, breakage: str) -> None:
 
 
 def test_otlp_is_that_of_opentelemetry(tmp_path: Path) -> None:
-    """What ``proto/`` says of OTLP's messages is what the installed opentelemetry-proto says."""
+    """OTLP's messages in ``proto/`` are those of the installed opentelemetry-proto."""
     protoc(f"--descriptor_set_out={tmp_path / 'all'}", "--include_imports", *FILES)
     ours = {file.name: file for file in FileDescriptorSet.FromString((tmp_path / "all").read_bytes()).file}
     for module in (common_pb2, resource_pb2, trace_pb2):
@@ -97,7 +97,7 @@ def test_every_reason_is_documented() -> None:
 
 
 def _facts(file: FileDescriptorProto) -> Iterator[str]:
-    """What a file declares: a line for each field, value, reserved range and option."""
+    """Return what a file declares: a line for each field, value, reserved range and option."""
     for message in file.message_type:
         yield from _of_message(message, "")
     for enum in file.enum_type:

@@ -75,7 +75,7 @@ def receiver(case: Case, request: pytest.FixtureRequest) -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[Key, Normal]:
-    """What Netra holds: the recording of netra-sdk, and `own_spans`."""
+    """The content of Netra: the recording of netra-sdk, and `own_spans`."""
     return spans_by_id(json.loads(RECORDING.read_text())) | sent_by_id(own_spans(NOW_NS))
 
 
@@ -91,7 +91,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 def test_every_span_arrives_in_every_field(
     netra: ThreadedEmulator, recorded: dict[Key, Normal], receiver: Receiver, case: Case, tmp_path: Path
 ) -> None:
-    """What the application recorded, hours and days ago, 3 MB in a span or 5,000 spans in a trace, is what is shown."""
+    """A receiver shows what the application recorded hours and days ago: 3 MB in a span, 5,000 spans in a trace."""
     profile = "openinference" if case[0] is Phoenix else "raw"
     to = getattr(receiver, case[1])
     sent = replay_beside(netra, to, tmp_path / "sent.jsonl", *whole_range(recorded), "--profile", profile)

@@ -29,7 +29,7 @@ from tests.support.tempo import Tempo
 HOUR_NS = 3600 * 10**9
 TRACES, SPANS, TEXT_BYTES = 200, 10, 100_000
 RATE_BYTES, BURST_BYTES = 15_000_000, 20_000_000
-"""What Tempo takes in a second, and at once, by default."""
+"""Bytes that Tempo accepts in a second, and at once, by default."""
 RSS_BYTES = 256 * 2**20
 """Above what the lane may hold at once (64 MiB) by its base and what its parts copy."""
 REPLAY_S = 300.0
@@ -131,7 +131,7 @@ def ingest(endpoint: str, spans: list[ReadableSpan]) -> None:
 
 
 def replayed(endpoint: str, directory: Path, *flags: str) -> tuple[Ended, int]:
-    """How ``replay --json`` ended with the tries that it has by default, and its most memory in bytes."""
+    """Return how ``replay --json`` ended with the default attempts, and its peak memory in bytes."""
     environ = environment(endpoint)
     del environ["NETRA_BRIDGE_ATTEMPTS"]
     peak, deadline = 0, time.monotonic() + REPLAY_S

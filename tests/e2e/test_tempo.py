@@ -1,4 +1,4 @@
-"""What the refusals of a real Tempo are taken for; what comes back from it is `test_receivers`.
+"""The meaning of a real Tempo's rejections; for what it returns see `test_receivers`.
 
 The texts are those of version 1.5, as ``docs/backends.md`` lists them.
 """
@@ -43,7 +43,7 @@ def fresh() -> Iterator[Tempo]:
 
 
 async def send(server: Tempo, transport: str, *batches: SpanBatch) -> list[Outcome]:
-    """What was answered to each batch, one sent after the other."""
+    """Return the answer to each batch, sent one after the other."""
     destination = open_destination(getattr(server, transport))
     try:
         return [await destination.send(batch) for batch in batches]

@@ -55,7 +55,7 @@ def history(prometheus: Prometheus, name: str, tenant_id: str) -> list[float]:
 
 
 def risen(prometheus: Prometheus, names: tuple[str, ...], tenant_id: str) -> tuple[float, ...]:
-    """What each counter rose by since Prometheus first saw it, which must be at 0; it must never have gone down."""
+    """Return the rise of each counter since Prometheus first saw it, at 0; fail if it ever went down."""
     values = [history(prometheus, name, tenant_id) or [0.0] for name in names]
     for name, one in zip(names, values, strict=True):
         assert one[0] == 0, f"{name} of {tenant_id} began at {one[0]}"

@@ -41,7 +41,7 @@ def test_each_row_names_a_test_or_a_limit_of_the_documentation() -> None:
 
 
 def test_each_test_of_a_row_is_named() -> None:
-    """Whoever adds a test of a row adds it to the map; what tests the rig itself is left out."""
+    """Every test of a row is on the map; tests of the rig itself are left out."""
     ours = {
         ("test_api.py", "test_the_listener_hears_who_talks_to_it"),
         ("test_api.py", "test_every_fault_of_the_emulator_is_used_here"),

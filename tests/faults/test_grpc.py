@@ -49,7 +49,7 @@ UNNOTICED_S = 15.0
 STOP_S = 20.0
 """The time that the systemd unit of the examples gives the service to stop; far less is usual."""
 CUT = (grpc.aio.AioRpcError, TimeoutError)
-"""How a stream that was cut ends for its client; that of grpcio 1.74 does not always notice that its connection is gone."""
+"""The ways in which a cut stream ends for its client. The client of grpcio 1.74 does not always notice the cut."""
 STATUS = pb.GetStatusRequest()
 READ = pb.ReadSpansRequest(range=EVER)
 WHOLE_RANGE = pb.TimeRange(
@@ -71,7 +71,7 @@ class Bridge(Child):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self) -> int:
-        """What it has in memory now."""
+        """Return its memory in use now."""
         found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc", str(self.pid), "status").read_text())
         assert found
         return int(found[1]) * 1024
@@ -441,7 +441,7 @@ async def test_a_stream_that_is_cut_at_random(rig: Rig) -> None:
 
 
 def test_reflection_is_enough_for_a_client_without_the_generated_modules(rig: Rig) -> None:
-    """As grpcurl does: the messages are made from what the service says of itself; the spans are those of the others."""
+    """A client that builds the messages from the service's reflection, as grpcurl does, gets the same spans as others."""
     with bridge(rig, GRPC_REFLECTION="true") as child, grpc.insecure_channel(child.address) as plain:
         channel = grpc.intercept_channel(plain, _Token())
         pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))

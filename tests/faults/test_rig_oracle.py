@@ -140,7 +140,7 @@ def test_a_span_lies_in_its_trace_and_its_content_in_its_ids() -> None:
 
 
 async def test_through_the_emulator_and_the_bridge_nothing_is_wrong(tmp_path: Path) -> None:
-    """What the oracle expects is what profile raw delivers; a later version replaces the one before."""
+    """The oracle expects exactly the spans that profile raw delivers; a later version replaces the one before."""
     oracle = Oracle()
     oracle.traces(4, spans=3, padding=300)
     async with Emulator(EmulatorOptions(port=0)) as netra:

@@ -1,4 +1,4 @@
-"""What the table of faults does not name: other lengths, other counts, other moments of the same rows."""
+"""Variations of the rows in the table of faults: other lengths, other counts, other moments."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ points = st.builds(
 
 
 @given(points)
-def test_a_token_is_its_place(one: ResumePoint) -> None:
+def test_a_token_is_its_resume_point(one: ResumePoint) -> None:
     """A token decodes to its resume point, whatever the ids and cursors look like."""
     assert decode_token(encode_token(one), STREAM_ID) == one
 

@@ -32,7 +32,7 @@ class Backend(ABC):
 
     @property
     def binary(self) -> Path:
-        """Where the program is, or will be."""
+        """Return the path at which the program is, or will be."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cache / "netra-otel-bridge" / "backends" / f"{self.name}-{self.version}" / self.name
 

@@ -31,7 +31,7 @@ BRIDGE = (sys.executable, "-m", "netra_otel_bridge")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended. ``code`` is the exit code, or minus the signal that ended it.
+    """The end of a child. ``code`` is the exit code, or minus the signal that ended it.
 
     The peaks are those of samples every `SAMPLE_S`. That of memory is the kernel's own high-water mark, so nothing
     between two samples is missed. (The ``ru_maxrss`` of a child is no less than what its parent held when it started.)
@@ -128,12 +128,12 @@ class Child:
 
     @property
     def out(self) -> str:
-        """What it has written to stdout so far."""
+        """Return what it has written to stdout so far."""
         return self.out_path.read_text(errors="replace")
 
     @property
     def err(self) -> str:
-        """The same of stderr."""
+        """Return what it has written to stderr so far."""
         return self.err_path.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
@@ -155,7 +155,7 @@ class Child:
             time.sleep(0.005)
 
     def wait(self, timeout_s: float = DEADLINE_S) -> Ended:
-        """How it ended; one that does not end in time is killed, and the test fails."""
+        """Return how it ended; one that does not end in time is killed, and the test fails."""
         if not self._done.wait(timeout_s):
             self.signal(signal.SIGKILL)
             self._done.wait(10)
@@ -174,7 +174,7 @@ class Child:
         return self._ended
 
     def _search(self) -> None:
-        """What holds of every run: no secret, no traceback and no defect in what it wrote or was listed as."""
+        """Assert what holds for every run: no secret, no traceback and no defect in its output or its command line."""
         for secret in self._secrets:
             assert not any(secret in line for line in self._listed_as), "a secret is in the process list"
         for text in (self.out, self.err):

@@ -32,7 +32,7 @@ _STATE_HOME = tempfile.TemporaryDirectory(prefix="netra-state-")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended, and what it wrote."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -100,7 +100,7 @@ def ended(process: subprocess.Popen[str]) -> Result:
 
 
 def checked(result: Result) -> Result:
-    """What holds of every run: the key is nowhere, and no traceback and no defect is shown."""
+    """Assert what holds for every run: the key is nowhere, and no traceback and no defect is shown."""
     for text in (result.out, result.err):
         assert CANARY not in text
         assert "Traceback" not in text, text

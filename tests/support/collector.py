@@ -47,7 +47,7 @@ class Collector(Server):
         self._sink: Sink | None = None
 
     def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 30.0) -> dict[str, Any]:
-        """What the sink has of a trace, as a ``TracesData``, as soon as it has at least ``spans`` spans of it.
+        """Return a trace as a ``TracesData``, as soon as the sink has at least ``spans`` spans of it.
 
         What there is after ``within_s`` seconds is returned as it is. A span that came twice is there twice.
         """

@@ -49,7 +49,7 @@ def spans_by_id(data: dict[str, Any]) -> dict[Key, Normal]:
 
 
 def sent_by_id(spans: Sequence[ReadableSpan]) -> dict[Key, Normal]:
-    """The same of spans that were handed to a destination."""
+    """Return `spans_by_id` of spans that were handed to a destination."""
     return spans_by_id(traces_data(spans))
 
 

@@ -57,7 +57,7 @@ def recorded_spans() -> tuple[TraceSpan, ...]:
 
 @functools.cache
 def recorded_otlp() -> dict[str, dict[str, Any]]:
-    """The same spans by id, as netra-sdk sent them in OTLP JSON, each with its ``resource``."""
+    """Return the spans by id, as netra-sdk sent them in OTLP JSON, each with its ``resource``."""
     return {
         span["spanId"]: {**span, "resource": resource_spans["resource"]["attributes"]}
         for resource_spans in json.loads(RECORDING.read_text())["resourceSpans"]

@@ -99,7 +99,7 @@ def proto_tools() -> Path:
 
 
 def _build_go(place: Path, go: str, python: Path) -> None:
-    """As the README says."""
+    """Build the client as its README says."""
     programs = place / "bin"
     own = {**_go_environment(programs, go, python), "GOBIN": str(programs)}
     for words in (["install", "tool"], ["generate"], ["vet", "./..."], ["build"]):
@@ -147,7 +147,7 @@ def _cache() -> Path:
 
 
 def _tool(name: str, what: str) -> str:
-    """Where a program is; without it the test is skipped, or fails if ``CI=true``."""
+    """Return the path of a program; without it the test is skipped, or fails if ``CI=true``."""
     found = shutil.which(name)
     if found is None:
         reason = f"{what} is not there, and a client or the interface's tools need it"

@@ -1,4 +1,4 @@
-"""How a service is doing, made up."""
+"""Made-up health of a service."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ TAKEN = Delivered()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of one request: whether its spans are stored, the answer (``None``: the process dies), and whether
+    """The fate of one request: whether its spans are stored, the answer (``None``: the process dies), and whether
     that answer is lost on the way."""
 
     outcome: Outcome | None = TAKEN
@@ -254,15 +254,15 @@ class Life:
         self.writer = DyingWriter(self.die, lambda: self.alive)
         self.clock = PollClock(clock)
         self.recorder = Recorder(self.store.lane(netra.base_url, peer.name), self.writer, clock)
-        notices = FollowerWatch(peer.name, LogLimit(clock), clock, self.recorder)
+        watch = FollowerWatch(peer.name, LogLimit(clock), clock, self.recorder)
         sender = Sender(
             Connection(peer, self.die, lambda: self.alive), backoff=Backoff(first_s=0.5), clock=clock,
-            on_retry=notices.retrying, on_recovered=notices.recovered, patient=True,
+            on_retry=watch.retrying, on_recovered=watch.recovered, patient=True,
         )  # fmt: skip
         options = LaneOptions(fetchers=2, batch_spans=BATCH_SPANS)
-        route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, notices)
+        route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, watch)
         self.follower = Follower(
-            route, notices, Lookback(SETTLE_NS, LOOKBACK_NS), poll_ns=poll_ns, window_ns=3600 * NS_PER_S,
+            route, watch, Lookback(SETTLE_NS, LOOKBACK_NS), poll_ns=poll_ns, window_ns=3600 * NS_PER_S,
             remember_ns=7 * LOOKBACK_NS, clock=self.clock, netra_clock=NetraClock(netra, clock, LogLimit(clock)), renew_key=lambda: 0,
         )  # fmt: skip
         self._task: asyncio.Task[None] | None = None
@@ -314,7 +314,7 @@ class Life:
 
 
 def _stacks() -> str:
-    """Where each task of the loop waits."""
+    """Return the place where each task of the loop waits."""
     text = io.StringIO()
     for task in asyncio.all_tasks():
         task.print_stack(limit=4, file=text)

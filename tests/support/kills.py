@@ -20,7 +20,7 @@ CALLS = ("pwrite64", "write", "fdatasync", "fsync", "ftruncate", "rename", "unli
 
 @dataclass(slots=True)
 class Crash:
-    """What a killed run left: what the destination has, and what the state holds to be answered."""
+    """Remains of a killed run: what the destination has, and what the state holds as answered."""
 
     sent: Sent
     recorded: set[Key] = field(default_factory=set)
@@ -38,7 +38,7 @@ class Crash:
 
     @property
     def unrecorded(self) -> set[Key]:
-        """What may come again (P2)."""
+        """Return what may be sent again (P2)."""
         return self.sent.keys - self.recorded
 
 
@@ -75,6 +75,6 @@ def hung_up(port: int, timeout_s: float = DEADLINE_S) -> None:
 
 
 def _is_open(line: str, port: int) -> bool:
-    """Whether a line of the kernel's table is a connection of ``port``'s server; 06 is TIME_WAIT, 0A is LISTEN."""
+    """Return whether a line of the kernel's table is a connection of ``port``'s server; 06 is TIME_WAIT, 0A is LISTEN."""
     _, local, _, state, *_ = line.split()
     return int(local.rpartition(":")[2], 16) == port and state not in ("06", "0A")

@@ -23,7 +23,7 @@ _RUN_S = 120
 
 
 def peer_home() -> Path:
-    """Where the environment is kept."""
+    """Return the directory of the environment."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "netra-otel-bridge" / "peers" / f"netra-sdk-{VERSION}"
 

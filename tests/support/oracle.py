@@ -35,7 +35,7 @@ _SHOWN = 20
 
 
 class Feeds(Protocol):
-    """What spans are put into: an emulator in a thread, or its store."""
+    """A place to put spans into: an emulator in a thread, or its store."""
 
     def ingest(self, request: ExportTraceServiceRequest | bytes, /) -> list[str]: ...
 
@@ -52,7 +52,7 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a destination received: the spans of each request, in order."""
+    """The spans that a destination received, by request, in order."""
 
     requests: tuple[tuple[tuple[Key, Normal], ...], ...]
 
@@ -68,13 +68,13 @@ class Sent:
 
     @property
     def sizes(self) -> list[int]:
-        """How many spans each request held."""
+        """The number of spans in each request."""
         return [len(request) for request in self.requests]
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What is wrong, by kind; `str` prints each span. All are empty where P1, P2 and P3 hold to the letter."""
+    """Everything that is wrong, by kind; `str` prints each span. All are empty where P1, P2 and P3 hold to the letter."""
 
     missing: list[Key] = field(default_factory=list)
     invented: list[Key] = field(default_factory=list)
@@ -163,7 +163,7 @@ class Oracle:
         assert refused == [], refused
 
     def write(self, path: Path, keys: Iterable[Key]) -> None:
-        """The same as a file that ``emulator --load`` reads."""
+        """Write the spans to a file that ``emulator --load`` reads."""
         path.write_text(json.dumps(self.document(keys)) + "\n")
 
     def verdict(
@@ -259,12 +259,12 @@ class Oracle:
 
 
 def stored_by(requests: Iterable[ExportTraceServiceRequest]) -> Sent:
-    """What a fake destination stored (``fake.stored``)."""
+    """Return what a fake destination stored (``fake.stored``)."""
     return Sent(tuple(_listed(MessageToDict(request)) for request in requests))
 
 
 def written_to(path: Path) -> Sent:
-    """What an ``otlp-file`` holds; a last line without its end counts for nothing, as for the Collector's receiver."""
+    """Return what an ``otlp-file`` holds; a last line without its end is ignored, as by the Collector's receiver."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return Sent(tuple(_listed(json.loads(line)) for line in lines))
 

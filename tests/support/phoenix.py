@@ -69,7 +69,7 @@ class Phoenix(Server):
             cursor = page["next_cursor"]
 
     def figures(self, project: str) -> dict[str, dict[str, Any]]:
-        """What its pages show of each span by its id: ``tokenCountPrompt`` and the like, and the cost it reckons."""
+        """Return what its pages show of each span, by id: ``tokenCountPrompt`` and the like, and the cost it reckons."""
         (found,) = [one["id"] for one in self.projects() if one["name"] == project]
         figures: dict[str, dict[str, Any]] = {}
         after: str | None = None
@@ -96,7 +96,7 @@ class Phoenix(Server):
         ]
 
     def _count(self, trace_id: str) -> int:
-        """How many spans of a trace it has stored so far."""
+        """Return the number of spans of a trace that it has stored so far."""
         body = json.dumps({"query": _COUNT, "variables": {"id": trace_id}}).encode()
         trace = self._ask("/graphql", body)["data"]["getTraceByOtelId"]
         return int(trace["numSpans"]) if trace else 0
@@ -188,7 +188,7 @@ def _kept(normal: Normal) -> Normal:
 
 
 def _added(attributes: dict[str, Any]) -> dict[str, Any]:
-    """What it takes from the GenAI conventions for a span that lacks it."""
+    """Return the values that it takes from the GenAI conventions for a span without its own names."""
     added = {
         theirs: attributes[ours]
         for theirs, ours in (

@@ -51,7 +51,7 @@ class Prometheus(Server):
         ]
 
     def query(self, expr: str, time: float | None = None) -> list[tuple[Labels, float]]:
-        """What an expression is at one time, by default now; a scalar has no labels.
+        """Return the value of an expression at one time, by default now; a scalar has no labels.
 
         Raises `PrometheusError` for one that does not parse or cannot be evaluated.
         """
@@ -63,12 +63,12 @@ class Prometheus(Server):
     def query_range(
         self, expr: str, start: float, end: float, step: float
     ) -> list[tuple[Labels, list[tuple[float, float]]]]:
-        """What an expression is from ``start`` to ``end`` each ``step``: for each series its times and values."""
+        """Return the values of an expression from ``start`` to ``end``, one each ``step``: times and values by series."""
         found = self._get("query_range", query=expr, start=repr(start), end=repr(end), step=repr(step))
         return [(one["metric"], [(at, float(text)) for at, text in one["values"]]) for one in found["result"]]
 
     def targets(self) -> list[dict[str, Any]]:
-        """What it scrapes, with ``scrapeUrl``, ``health`` (``up``, ``down``, ``unknown``) and ``lastError``."""
+        """Return its scrape targets, with ``scrapeUrl``, ``health`` (``up``, ``down``, ``unknown``) and ``lastError``."""
         targets: list[dict[str, Any]] = self._get("targets")["activeTargets"]
         return targets
 
@@ -116,7 +116,7 @@ def running_prometheus(
 
 
 def promtool(*arguments: str | Path) -> str:
-    """What promtool prints; raises `PrometheusError` with it unless promtool ends with 0."""
+    """Return what promtool prints; raise `PrometheusError` with it unless promtool ends with 0."""
     done = subprocess.run(
         [binary_or_skip(PROMTOOL), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

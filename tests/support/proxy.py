@@ -47,7 +47,7 @@ CLEAR = Link()
 
 @dataclass(slots=True)
 class Counts:
-    """What the proxy did. ``refused`` are connections that found no server behind it."""
+    """Counts of what the proxy did. ``refused`` are connections that found no server behind it."""
 
     connections: int = 0
     refused: int = 0

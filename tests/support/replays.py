@@ -50,7 +50,7 @@ RESOURCE = Resource({"service.name": "assistant", "service.version": "2.3.1", "t
 
 
 class Receiver(Protocol):
-    """What the classes of ``tests/support`` for real servers have in common."""
+    """The common part of the classes of ``tests/support`` for real servers."""
 
     otlp_grpc: str
     otlp_http: str
@@ -141,7 +141,7 @@ def replay_beside(netra: ThreadedEmulator, to: str, archive: Path, *flags: str) 
 
 
 def received(receiver: Receiver, expected: dict[Key, Normal]) -> dict[Key, Normal]:
-    """What the receiver shows of the traces in ``expected``, each span once."""
+    """Return what the receiver shows of the traces in ``expected``, each span once."""
     found: dict[Key, Normal] = {}
     for trace, count in Counter(trace for trace, _ in expected).items():
         data = receiver.trace(trace, count)
@@ -152,7 +152,7 @@ def received(receiver: Receiver, expected: dict[Key, Normal]) -> dict[Key, Norma
 
 
 def _count(data: dict[str, Any]) -> int:
-    """How many spans there are, repeats included."""
+    """Return the number of spans, repeats included."""
     return sum(
         len(scope.get("spans", ()))
         for resource in data.get("resourceSpans") or data.get("batches") or ()

@@ -36,7 +36,7 @@ class Rig:
 
     @property
     def file(self) -> Path:
-        """Where `replay` and `child` write, unless told otherwise."""
+        """The destination of `replay` and `child`, unless told otherwise."""
         return self.directory / "out.jsonl"
 
     @property

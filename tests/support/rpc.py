@@ -31,7 +31,7 @@ EVER = pb.TimeRange(start_time=Timestamp(seconds=1_577_836_800), end_time=Timest
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """How a call was refused; ``retry_s`` is that of its RetryInfo."""
+    """The error of a call; ``retry_s`` is that of its RetryInfo."""
 
     code: str
     reason: str
@@ -42,7 +42,7 @@ class Refused:
 
 
 def refused(error: grpc.RpcError) -> Refused:
-    """What an error says. It must carry the same code and text in its details."""
+    """Return what an error says. It must carry the same code and text in its details."""
     trailers: Any = error.trailing_metadata()
     details = next((value for key, value in trailers or () if key == "grpc-status-details-bin"), b"")
     status = Status.FromString(details)
@@ -58,7 +58,7 @@ def refused(error: grpc.RpcError) -> Refused:
 
 
 async def refusal_of(call: Any) -> Refused:
-    """How a call ends that must be refused, whatever it answers before."""
+    """Return the error of a call that must fail, whatever it answers before."""
     try:
         if hasattr(call, "read"):
             while await call.read() is not grpc.aio.EOF:
@@ -184,7 +184,7 @@ class Subscription:
 
 
 def count(data: TracesData) -> int:
-    """How many spans a ``TracesData`` holds."""
+    """Return the number of spans in a ``TracesData``."""
     return sum(len(scope.spans) for resource in data.resource_spans for scope in resource.scope_spans)
 
 

@@ -21,7 +21,7 @@ End = Literal["keep", "close", "reset", "hang"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What arrived: header names are in lower case, values of a repeated header joined with a comma."""
+    """A request as it arrived: header names in lower case, values of a repeated header joined with a comma."""
 
     method: str
     target: str
@@ -70,7 +70,7 @@ def json_reply(value: Any, **options: Any) -> Reply:
 
 
 def gzip_reply(value: Any) -> Reply:
-    """The same, compressed as the client asks for it."""
+    """Return an HTTP answer that carries ``value``, compressed as the client asks for it."""
     return reply(gzip.compress(json.dumps(value).encode()), headers={"Content-Encoding": "gzip"})
 
 
@@ -119,7 +119,7 @@ class ScriptedApi:
 
     @property
     def endpoint(self) -> str:
-        """As ``NETRA_OTLP_ENDPOINT`` would name it."""
+        """Its address, as ``NETRA_OTLP_ENDPOINT`` would name it."""
         return f"{self.url}/telemetry"
 
     async def __aenter__(self) -> ScriptedApi:

@@ -17,7 +17,7 @@ from typing import Self
 from tests.support.backends import Backend, binary_or_skip
 
 LOG_CHARACTERS = 20_000
-"""How much of the end of a log is shown when something failed."""
+"""Characters of the end of a log that are shown after a failure."""
 
 
 class Server(ABC):
@@ -39,7 +39,7 @@ class Server(ABC):
         """The command line, after its files have been put into ``directory``, which goes when the process ends."""
 
     def log(self) -> str:
-        """What the server has logged so far."""
+        """Return what the server has logged so far."""
         return self._log.read_text(errors="replace") if self._log is not None else ""
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ scalars = texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats()
 
 
 def _encodes_none() -> bool:
-    """Whether the stock encoder takes ``None`` in a list; before 1.42 it drops the whole attribute."""
+    """Return whether the stock encoder accepts ``None`` in a list; before 1.42 it drops the whole attribute."""
     try:
         _encode_value((None,))
     except Exception:

@@ -45,7 +45,7 @@ def step(number):
         windows=[Window(number * 10, number * 10 + 10)], watermark_ns=number * 10,
         dead_letters=[DeadLetter(f"t{number}", "s", "reason", "document" * 200)], delivered=200)
 """
-"""What each child starts with: the package without the parts that take half a second to import."""
+"""The start of each child's code: the package without the parts that take half a second to import."""
 _LINE = re.compile(r"^\s*\d+\s+([a-z0-9_]+)\(")
 
 
@@ -61,7 +61,7 @@ def progress(number: int, traces: int = 1) -> Progress:
 
 
 def steps_of(lane: LaneState, store: StateStore, traces: int) -> int:
-    """How many steps a lane has had; fails unless each of them is there whole, and nothing else."""
+    """Return the number of steps of a lane; fail unless each of them is there whole, and nothing else."""
     windows = [window for window, _ in lane.finished()]
     count = len(windows)
     assert windows == [Window(number * 10, number * 10 + 10) for number in range(count)]
@@ -96,7 +96,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def command(code: str, directory: Path, before: Sequence[str] = ()) -> list[str]:
-    """How a child is started that runs ``code`` on a state, with `_PRELUDE` before it."""
+    """Return the command of a child that runs ``code`` on a state, with `_PRELUDE` before it."""
     return [*before, sys.executable, "-c", _PRELUDE + code, str(ROOT), str(directory)]
 
 

@@ -110,7 +110,7 @@ def test_a_backend_is_built_with_its_own_release_of_go_and_flags(go: Path, monke
 def test_make_builds_what_it_can_and_fails_only_in_ci(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is missing is named with Debian's package of it."""
+    """A missing program is named together with its Debian package."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(backends.shutil, "which", lambda name: None)
     monkeypatch.delenv("CI", raising=False)

@@ -299,7 +299,7 @@ def test_violations_are_named() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_no_content_of_the_recording_survives_a_drop(profile: Any) -> None:
-    """Of a recording of netra-sdk 1.2.2, no prompt, answer, argument, result or user id is left."""
+    """No prompt, answer, argument, result or user id is left of a recording of netra-sdk 1.2.2."""
     converter = SpanConverter(profile, Privacy(content="drop", user="drop"))
     left = str(encode_spans(converter.convert_trace(None, recorded_spans())))
     for told in ("You are terse", "Lagos", "sky", "31C", "a cat", "user-42"):

@@ -50,7 +50,7 @@ SHOWN = [one for page in PAGES for one in outputs.shown(page.read_text("utf-8"))
 NEEDS, SERVES = re.compile(r"<!-- needs: \w+ -->"), "<!-- runs until stopped -->"
 NEEDS_GRPC, GRPC_ADDRESS, GRPC_TOKEN = "<!-- needs: grpc -->", "127.0.0.1:9465", "a-long-random-text"
 PROGRAM = re.compile(r"(?:\w+=\S+ )*netra-otel-bridge\b")
-"""How a command of the program begins, with the variables that are set for it alone."""
+"""The beginning of a command of the program, with the variables that are set for it alone."""
 OTLP_ADDRESS = re.compile(r"otlp\+\w+://\S+")
 INSTEAD = "otlp-file:instead.jsonl"
 READY = re.compile(r"emulator ready at|info: health and metrics at")

@@ -49,7 +49,7 @@ def command(name: str, *arguments: str) -> list[str]:
 
 
 def run(words: list[str], place: Path, environment: dict[str, str], code: int = 0) -> str:
-    """What a program says; it must end with ``code``."""
+    """Return the output of a program, which must end with ``code``."""
     done = subprocess.run(
         words, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT_S
     )

@@ -120,7 +120,7 @@ def test_an_alert_says_what_to_do(alert: Alert) -> None:
 
 
 def assert_known(words: Iterable[str]) -> None:
-    """That a command and its options are the program's."""
+    """Assert that the program has a command and its options."""
     command = typer.main.get_command(app)
     for word in words:
         inner = getattr(command, "commands", {})

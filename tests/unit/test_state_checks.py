@@ -403,7 +403,7 @@ def test_a_directory_that_may_not_be_written_is_named(unprivileged: Path) -> Non
 
 
 def test_a_database_that_may_not_be_written_is_named(unprivileged: Path) -> None:
-    """The same if only the database belongs to another user."""
+    """A state of which only the database belongs to another user is rejected too."""
     filled(unprivileged)
     for path in unprivileged.iterdir():
         path.chmod(0o444 if path.name == "state.db" else 0o666)

@@ -31,7 +31,7 @@ class ExporterDestination:
     - An exception is `Refused` with its text, because one span may be at fault. Exceptions about the connection or the
       machine (`OSError`, `grpc.RpcError`) are read by `answers`.
     - ``None``, or anything else but a `SpanExportResult`, is `Misconfigured`: such an exporter never says that spans
-      arrived, so the lane cannot go on, and no span is at fault.
+      arrived, so the lane cannot continue, and no span is at fault.
 
     ``shut_down`` says whether the exporter ends with the destination; an exporter that its owner still uses is only
     flushed. ``secrets`` are replaced by ``***`` in every reason. ``calls`` is the thread on which the exporter was created.

@@ -53,7 +53,7 @@ class OneAtATime(Generic[T]):
             return future.result()
 
     def close(self) -> None:
-        """Let the thread end after its present call, without waiting for it."""
+        """Let the thread end after its current call, without waiting for it."""
         if self._thread is not None:
             self._todo.put(None)
 

@@ -45,12 +45,12 @@ class Replay:
         self.notify()
 
     def notify(self) -> None:
-        """Wake whoever waits for ``changed``."""
+        """Wake all that wait for ``changed``."""
         self.changed.set()
         self.changed = asyncio.Event()
 
     def message(self) -> pb.Replay:
-        """Return its present state as a message."""
+        """Return its current state as a message."""
         return pb.Replay(
             id=self.id,
             state=self.state,

@@ -192,7 +192,7 @@ def synchronous(directory: Path) -> None:
 
 
 async def asynchronous() -> None:
-    """The same doors for asyncio; cancelling."""
+    """Call the asyncio functions, and cancel them."""
     bridge = Bridge()
     report = await bridge.areplay([take_async, Counting()], since="25h")
     assert_type(report, ReplayReport)
