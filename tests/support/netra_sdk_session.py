@@ -107,7 +107,7 @@ def chart(window, scope, chart_type, measure, aggregation, filters=(), dimension
 
 
 def dashboard(window):
-    """What the dashboard says of the session."""
+    """Return what the dashboard shows of the session."""
     mine = [(FilterField.TENANT_ID, Operator.EQUALS, Type.STRING, "peer-tenant")]
     session_filter = SessionFilter(
         field=SessionFilterField.TENANT_ID,
