@@ -450,18 +450,18 @@ def test_a_function_that_takes_all_or_nothing_gets_the_rest(poison: set[int], co
 
 class Method:
     def take(self, spans: Spans) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def take(spans: Spans) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 async def test_each_kind_is_told_apart_and_named() -> None:
     """The name is that of the class or the function, unless `Named` gives one."""
 
     def inner(spans: Spans) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     named = {
         "take": take, "inner": inner, "Method.take": Method().take, "Awaited": Awaited(), "list.extend": [].extend,
@@ -526,7 +526,7 @@ async def test_a_partial_refusal_counts_spans_of_the_batch(refused: Any) -> None
             return PartlyRefused(refused, "some")
 
         async def aclose(self) -> None:
-            """Nothing."""
+            """Do nothing."""
 
     given = await destination_from(Own()).send(batch_of([make_span(number) for number in range(1, 4)]))
     assert isinstance(given, Misconfigured)

@@ -775,7 +775,7 @@ async def test_a_destination_of_a_program_that_answers_empty_requests_is_asked_a
 async def test_a_destination_of_a_program_that_can_be_inspected_is_not_sent_to(
     found: object, ok: bool, sure: bool, code: int, said: str
 ) -> None:
-    """What it finds is shown; a failure has the exit code of its error."""
+    """The line shows what its inspection finds; a failure has the exit code of its error."""
     shelf = Shelf(found)
     result = await probe(destination_from(shelf))
     assert (result.ok, result.sure, result.exit_code, result.said) == (ok, sure, code, said)

@@ -141,7 +141,7 @@ async def test_shapes_are_wrong() -> None:
 
 
 async def test_every_tenth_span_has_broken_attributes() -> None:
-    """The same spans are broken each time."""
+    """The choice of broken spans is the same each time."""
     async with faulty("bad-span-json") as client:
         for _ in range(2):
             items = (await client.spans(TRACE, limit=100))["data"]
