@@ -325,5 +325,5 @@ def small_pages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtur
 @pytest.mark.parametrize("machine", [Story, ListedBySpans])
 def test_nothing_is_lost_or_flooded_whatever_happens(machine: type[Story]) -> None:
     """P1, P2 and P3 after each step of every story."""
-    gc.collect()  # CPython 3.11 fails with a SystemError where garbage is finalized while it parses this file
+    gc.collect()  # CPython 3.11 fails with a SystemError if garbage is finalized while it parses this file
     run_state_machine_as_test(machine, settings=PROFILE)

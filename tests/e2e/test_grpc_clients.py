@@ -325,7 +325,7 @@ def test_node_prints_each_span_once(expected: dict[Key, Normal], proxy: Proxy, t
 
 
 def test_node_counts_spans_by_model(expected: dict[Key, Normal], address: str, tmp_path: Path) -> None:
-    """It counts the spans of one tenant's traces, or of all."""
+    """The program counts the spans of one tenant's traces, or of all."""
     with node(address, tmp_path, "spans", "--from", FROM, "--until", UNTIL, "--count") as program:
         end = program.wait()
     with node(address, tmp_path, "spans", "--from", FROM, "--until", UNTIL, "--count", "--tenant", "Globex") as program:
@@ -366,7 +366,7 @@ def test_retry_info_is_honoured(
 
 @pytest.mark.parametrize("language", ["go", "node"])
 def test_over_tls(language: str, netra: ThreadedEmulator, collector: LastingCollector, tmp_path: Path) -> None:
-    """They connect with the authority that signed the bridge's certificate; a wrong token is rejected over TLS too."""
+    """Clients connect with the authority that signed the bridge's certificate; a wrong token is rejected over TLS too."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     files = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "certificate", "key")}

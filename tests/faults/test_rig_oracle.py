@@ -98,7 +98,7 @@ def test_the_old_version_is_not_the_new_one(oracle: Oracle) -> None:
 
 
 def test_repeats_are_counted_by_version(oracle: Oracle) -> None:
-    """The same version twice is one repeat, two versions are none, and more repeats than allowed fail."""
+    """Receiving one version twice is one repeat, two versions are none, and more repeats than allowed fail."""
     spans = faithful(oracle)
     oracle.change([spans[0][0]])
     again = [*faithful(oracle), spans[3], spans[3]]

@@ -179,7 +179,7 @@ class FakeDestination(TraceServiceServicer):
                 self.stored.append(received.request)
             return decision
 
-    # gRPC: the name is the service's.
+    # The generated service prescribes this name.
     def Export(  # noqa: N802
         self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> ExportTraceServiceResponse:

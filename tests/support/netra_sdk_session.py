@@ -79,7 +79,7 @@ def failing():
 
 
 def chart(window, scope, chart_type, measure, aggregation, filters=(), dimension=None):
-    """One query, its data read by the SDK's own models."""
+    """Run one query, and return its data as the SDK's own models read it."""
     asked = FilterConfig(
         start_time=window[0],
         end_time=window[1],

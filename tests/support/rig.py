@@ -51,7 +51,7 @@ class Rig:
         self.oracle.feed(self.netra, self.oracle.traces(traces, spans, **options))
 
     def range(self) -> tuple[str, ...]:
-        """The flags of a range that holds every issued span, with a day to spare on both sides."""
+        """Flags of a range that holds every issued span, with a day to spare on both sides."""
         starts = [issues[0].normal["start_ns"] for issues in self.oracle.issued.values()]
         return "--from", iso_ms(min(starts) - DAY_NS), "--until", iso_ms(max(starts) + DAY_NS)
 

@@ -125,7 +125,7 @@ def test_make_builds_what_it_can_and_fails_only_in_ci(
 def test_a_python_program_is_installed_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It gets an environment of its own, and starts with the variables that it is given, in its own process."""
+    """The program gets an environment of its own, and starts with the variables that it is given, in its own process."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a cache"))
     python = tmp_path / "python"
     python.write_text(

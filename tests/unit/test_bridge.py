@@ -346,7 +346,7 @@ def test_a_range_that_makes_no_sense_is_refused(given: dict[str, str]) -> None:
 
 
 def long_traces() -> list[dict[str, Any]]:
-    """Traces over many windows: from before the range, within it, beyond it, all of it, and with gaps."""
+    """Make traces over many windows: from before the range, within it, beyond it, all of it, and with gaps."""
     starts = {
         1: [-30, 5, 15], 2: [0, 9, 10, 19, 20], 3: [3], 4: [12, 45, 70], 5: [29, 30], 6: [-5, 59, 61], 7: [59], 8: [58, 90],
         9: list(range(0, 60, 7)), 10: [10], 11: [-1, 0],
@@ -615,7 +615,7 @@ def test_a_state_wants_a_name_where_there_is_none(sample: ThreadedEmulator, tmp_
     """With a state, ambiguous or repeated names are rejected before anything is sent; without one they are accepted."""
 
     def inner(spans: Sequence[ReadableSpan]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     bridge = bridge_to(sample, state=str(tmp_path / "state"))
     memory = InMemorySpanExporter()
@@ -779,7 +779,7 @@ async def test_following_ends_when_it_is_cancelled(sample: ThreadedEmulator, tmp
 
 
 async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> None:
-    """It rejects a running loop, settings beside a bridge, and times of other types."""
+    """Following rejects a running loop, settings beside a bridge, and times of other types."""
     with pytest.raises(UsageError, match="await afollow instead"):
         follow(Taking(), bridge=bridge_to(sample))
     with pytest.raises(UsageError, match="settings already"):

@@ -112,7 +112,7 @@ async def test_an_exporter_that_ends_the_process_is_a_configuration_error(
 async def test_an_exporter_that_is_never_made_holds_nobody_up(
     entry: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has a deadline, the loop keeps running meanwhile, and its caller can be cancelled."""
+    """Creating an exporter has a deadline, the loop keeps running meanwhile, and the caller can be cancelled."""
     entry("Hangs")
     begun = time.monotonic()
     with pytest.raises(ConfigurationError, match=r"'own' was not set up in 0\.1 s"):
@@ -148,7 +148,7 @@ class Changes(SpanExporter):
         raise ValueError("no")
 
     def shutdown(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 def replayed(bridge: Bridge, *to: Any) -> tuple[BridgeError, ReplayReport]:

@@ -81,7 +81,7 @@ def test_every_example_says_how_to_run_it() -> None:
 
 @pytest.mark.faults
 def test_a_script_replays_into_an_exporter(environment: dict[str, str], tmp_path: Path) -> None:
-    """It prints a line for each span, and one about all."""
+    """The script prints a line for each span, and one about all."""
     lines = run(command("script_replay.py"), tmp_path, environment).splitlines()
     assert len(lines) == SPANS + 1
     assert lines[-1].startswith(f"{SPANS} spans in ")
@@ -89,7 +89,7 @@ def test_a_script_replays_into_an_exporter(environment: dict[str, str], tmp_path
 
 @pytest.mark.faults
 def test_a_script_reads_usage(environment: dict[str, str], tmp_path: Path) -> None:
-    """It prints a line for each tenant."""
+    """The script prints a line for each tenant."""
     said = run(command("script_usage.py"), tmp_path, environment)
     assert re.search(r"^Globex: [\d,]+ tokens in \d+ sessions, \$\d+\.\d\d$", said, flags=re.MULTILINE)
 
@@ -117,7 +117,7 @@ def span_ids(line: str) -> set[str]:
 
 @pytest.mark.faults
 def test_a_collector_follows_until_it_is_told_to_stop(environment: dict[str, str], tmp_path: Path) -> None:
-    """It prints what costs something, and ends with SIGTERM; a second run has nothing to send."""
+    """The program prints what costs something, and ends with SIGTERM; a second run has nothing to send."""
     costs = 0
     with started(command("python_collector.py"), tmp_path, {**environment, "NETRA_BRIDGE_POLL": "1s"}) as collector:
         assert collector.stdout is not None
@@ -138,7 +138,7 @@ def ask(url: str) -> Any:
 
 @pytest.mark.faults
 def test_a_service_shows_a_tenants_traces(environment: dict[str, str], tmp_path: Path) -> None:
-    """It shows the tenant's traces, the spans of one, and its usage; another tenant's trace is not there."""
+    """The service shows the tenant's traces, the spans of one, and its usage; another tenant's trace is not there."""
     serve = [
         sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_tenant:app", "--port", "0", "--no-use-colors"
     ]  # fmt: skip

@@ -370,7 +370,7 @@ def test_a_name_with_odd_characters_is_a_name(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unprivileged() -> Iterator[Path]:
-    """A directory that everybody may enter, for tests as a user to whom file modes apply."""
+    """Yield a directory that everybody may enter, for tests as a user to whom file modes apply."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         is_root = os.geteuid() == 0

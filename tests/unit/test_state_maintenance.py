@@ -44,7 +44,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def owner(directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """A bridge in another process that uses the state."""
+    """Run a bridge in another process that uses the state."""
     code = f"""
 lane = StateStore.open(directory, clock).lane({SOURCE!r}, {DESTINATION!r})
 lane.commit(step(0), 1)
