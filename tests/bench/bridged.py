@@ -1,6 +1,4 @@
-"""One replay by the bridge, in a process tuned as the command tunes its own; prints one JSON document with what it
-moved.
-"""
+"""One replay by the bridge, in a process tuned as the command tunes its own; prints one JSON document with what it moved."""
 
 import json
 import sys

@@ -75,9 +75,7 @@ class Lives:
         return self._whole
 
     def growing(self, rounds: int) -> Callable[[], bool]:
-        """Return a condition that feeds more, ``rounds`` times, each time all is delivered, and holds when all of that
-        is too.
-        """
+        """Return a condition: feed more, ``rounds`` times, whenever all is delivered; hold once the last of it is delivered."""
         left = iter(range(rounds))
 
         def holds() -> bool:
@@ -119,9 +117,7 @@ class Lives:
         return {(key, len(sent)) for key, sent in versions.items() if known.get(key) != sent[-1]}
 
     def ended(self) -> None:
-        """Run a last life without faults, then assert P1 and P3 to the letter, and that only allowed spans were
-        repeated.
-        """
+        """Run a last life without faults, then assert P1 and P3 to the letter, and that only allowed spans were repeated."""
         assert self.live(term_when=self.growing(1)) == 0
         verdict = self.rig.oracle.assert_kept(stored_by(self.fake.stored), repeats=self.allowed.total())
         assert not verdict.repeated - self.allowed, f"repeated, though recorded: {verdict.repeated - self.allowed}"
@@ -142,9 +138,7 @@ def lives(warm: Warm, directory: Path, fake: FakeDestination | None = None) -> I
 
 
 def test_run_kill_9_at_every_instant(warm: Warm, tmp_path: Path) -> None:
-    """P1 to P3 hold for a kill at every call that changes a disk or talks to a peer, while spans are new, late and
-    changed.
-    """
+    """P1 to P3 hold for a kill at every call that changes a disk or talks to a peer, while spans are new, late and changed."""
     strace.needed()
     log = tmp_path / "log"
     with lives(warm, tmp_path / "whole") as story:
@@ -170,9 +164,7 @@ def test_run_kill_9_at_every_instant(warm: Warm, tmp_path: Path) -> None:
 
 
 def test_run_kill_9_and_sigterm_at_random_moments(warm: Warm, tmp_path: Path) -> None:
-    """Several lives under traffic lose nothing; after SIGTERM every acknowledged span is recorded, and the exit code is
-    0.
-    """
+    """Several lives under traffic lose nothing; after SIGTERM every acknowledged span is recorded, and the exit code is 0."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -189,9 +181,7 @@ def test_run_kill_9_and_sigterm_at_random_moments(warm: Warm, tmp_path: Path) ->
 
 
 def traffic_until(story: Lives, seconds: float) -> Callable[[], bool]:
-    """Return a condition that holds ``seconds`` after a life's first call to Netra, and feeds more every 50 ms until
-    then.
-    """
+    """Return a condition that holds ``seconds`` after a life's first call to Netra, and feeds more every 50 ms until then."""
     calls = story.rig.calls()
     began: list[float] = []
     fed = iter(range(1, 1000))

@@ -65,9 +65,7 @@ pytestmark = pytest.mark.faults
 HOUR_NS = 3600 * NS_PER_S
 POLL_NS = 30 * NS_PER_S
 MOST_UNRECORDED = 3 * BATCH_SPANS
-"""Spans that may be acknowledged but unrecorded when the process dies: those of a batch in flight and of one
-transaction.
-"""
+"""Spans that may be acknowledged but unrecorded when the process dies: those of a batch in flight and of one transaction."""
 
 
 JUDGES: dict[str, Judge] = {
@@ -243,9 +241,7 @@ class Story(RuleBasedStateMachine):
         return finished
 
     def reborn(self) -> None:
-        """Start again after a crash: unrecorded spans are bounded and may come again; nothing is recorded that was
-        never sent.
-        """
+        """Start again after a crash: unrecorded spans are bounded and may come again; nothing is recorded that was never sent."""
         stored = list(self.peer.stored)
         self.life = self.born()
         recorded = {
@@ -314,9 +310,7 @@ PROFILE = settings(
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Use pages of three, so that short stories page; do not wait, at a stop, for a request that never ends; write no
-    logs.
-    """
+    """Use pages of three, so that short stories page; do not wait, at a stop, for a request that never ends; write no logs."""
     caplog.set_level("CRITICAL", "netra_otel_bridge")
     monkeypatch.setattr(pages, "PAGE_LIMIT", 3)
     monkeypatch.setattr(delivering, "DRAIN_S", 0.1)

@@ -75,9 +75,7 @@ def found_by_age(jaeger: Jaeger, start_ns: int) -> set[str]:
 
 @both
 def test_jaeger_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, transport: str) -> None:
-    """Jaeger accepts a full batch, reveals its limit for larger ones (gRPC names it, HTTP by halving), and stores
-    nothing.
-    """
+    """Jaeger accepts a full batch, reveals its limit for larger ones (gRPC names it, HTTP by halving), and stores nothing."""
     limit_bytes, least_bytes = (MIB_4, 4_100_000) if transport == "otlp_grpc" else (20 << 20, 12_000_000)
     with Jaeger() as server:
         usual = checked(netra, getattr(server, transport))
@@ -92,9 +90,7 @@ def test_jaeger_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, tr
 
 @both
 def test_tempo_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, transport: str) -> None:
-    """Tempo accepts over HTTP what it would reject with spans in it, so the report does not claim that it accepts large
-    spans.
-    """
+    """Tempo accepts over HTTP what it would reject with spans in it, so the report does not claim that it accepts large spans."""
     with Tempo() as server:
         assert checked(netra, getattr(server, transport))["said"] == "it accepts a request of 3.5 MB without spans"
         large = checked(netra, getattr(server, transport), batch_bytes=5_000_000)
@@ -137,9 +133,7 @@ def test_tempo_says_with_a_span_what_it_does_not_say_without(
 
 
 def test_what_is_wrong_with_each_address_is_said_and_hides_nothing(netra: ThreadedEmulator, jaeger: Jaeger) -> None:
-    """A wrong path, protocol, port, TLS and a web page give one line and one code each; sound destinations are still
-    asked.
-    """
+    """A wrong path, protocol, port, TLS and a web page give one line and one code each; sound destinations are still asked."""
     grpc, http = jaeger.otlp_grpc, jaeger.otlp_http
     (nobody,) = free_ports(1)
     expected = {

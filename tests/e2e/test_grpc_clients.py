@@ -175,9 +175,7 @@ def test_go_pulls_every_span(collector: LastingCollector, tmp_path: Path) -> Non
 def test_go_goes_on_after_every_break(
     expected: dict[Key, Normal], proxy: Proxy, collector: LastingCollector, tmp_path: Path
 ) -> None:
-    """Killed, cut off from the bridge again and again, and without a Collector for a while, it still delivers exactly
-    everything.
-    """
+    """Killed, cut off from the bridge again and again, and without a Collector for a while, it still delivers exactly everything."""
     flags = ("-from", FROM, "-until", UNTIL, "-profile", "genai")
     through = f"127.0.0.1:{proxy.port}"
     with go("pull", through, collector, tmp_path, *flags) as program:
@@ -207,9 +205,7 @@ def test_go_goes_on_after_every_break(
 
 
 def test_go_follows_live_spans(collector: LastingCollector, tmp_path: Path) -> None:
-    """Cut off, killed and without a Collector for a while, every span arrives, and an acknowledged one never comes
-    again.
-    """
+    """Cut off, killed and without a Collector for a while, every span arrives, and an acknowledged one never comes again."""
     oracle = Oracle("follow", start_ns=NOW_NS - 60 * S)
     live = {"NETRA_BRIDGE_POLL": "200ms", "NETRA_BRIDGE_SETTLE": "0s", "NETRA_BRIDGE_PROFILE": "raw"}
     since = ("-since", datetime.fromtimestamp((NOW_NS - HOUR_NS) // S, UTC).isoformat(), "-subscription", "test")
@@ -384,9 +380,7 @@ def test_over_tls(language: str, netra: ThreadedEmulator, collector: LastingColl
 
 @pytest.mark.parametrize(("name", "files"), [("go-collector", {"my-collector"}), ("node-usage", {"node_modules"})])
 def test_an_example_works_in_another_project(name: str, files: set[str], tmp_path: Path) -> None:
-    """If its README is followed word for word, the copy builds and runs in another project, and nothing refers back
-    here.
-    """
+    """If its README is followed word for word, the copy builds and runs in another project, and nothing refers back here."""
     made = followed(name, tmp_path)
     assert files <= {one.name for one in made.iterdir()}
     sources = [one.read_text("utf-8") for one in made.iterdir() if one.suffix in (".go", ".js", ".mod")]

@@ -33,9 +33,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(directory: Path) -> Path:
-    """Return the interpreter of an environment with the wheel, the examples' needs, the custom destination and the
-    checkers.
-    """
+    """Return the interpreter of an environment with the wheel, the examples' needs, the custom destination and the checkers."""
     install(Path(sys.executable), "wheel", "--no-deps", "--wheel-dir", str(directory / "dist"), str(ROOT))
     (wheel,) = (directory / "dist").glob("netra_otel_bridge-*.whl")
     venv.create(directory / "venv", with_pip=True)

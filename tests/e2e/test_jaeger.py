@@ -1,6 +1,4 @@
-"""A real Jaeger's answers to requests that are too large, go elsewhere or have no trace id; `test_receivers` has the
-rest.
-"""
+"""A real Jaeger's answers to requests that are too large, go elsewhere or have no trace id; `test_receivers` has the rest."""
 
 from __future__ import annotations
 

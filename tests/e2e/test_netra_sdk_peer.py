@@ -44,9 +44,7 @@ def test_traces_come_back_page_by_page(session: dict[str, Any]) -> None:
 
 
 def test_a_trace_carries_what_the_application_said(session: dict[str, Any]) -> None:
-    """A trace has its session, user, tenant, environment, service, tokens and cost, and an error where the status says
-    so.
-    """
+    """A trace has its session, user, tenant, environment, service, tokens and cost, and an error where the status says so."""
     answered, failed = (page["traces"][0] for page in session["read"]["pages"])
     assert (answered["session_id"], answered["user_id"], answered["tenant_id"]) == (
         "peer-session",

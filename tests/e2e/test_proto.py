@@ -48,9 +48,7 @@ def make_proto(place: Path, interface: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_is_clean_and_the_modules_are_what_it_makes(tmp_path: Path) -> None:
-    """``make proto`` finds nothing to format and no broken rule of buf, and generates the modules that are in the
-    repository.
-    """
+    """``make proto`` finds nothing to format and no broken rule of buf, and generates the modules that are in the repository."""
     made = make_proto(tmp_path, INTERFACE)
     assert made.returncode == 0, made.stdout + made.stderr
     modules = {path.name: path.read_bytes() for path in (tmp_path / PACKAGE).iterdir()}

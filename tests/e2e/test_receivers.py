@@ -92,9 +92,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 def test_every_span_arrives_in_every_field(
     netra: ThreadedEmulator, recorded: dict[Key, Normal], receiver: Receiver, case: Case, tmp_path: Path
 ) -> None:
-    """The receiver shows every span as the application recorded it: hours or days old, 3 MB in a span, 5,000 in a
-    trace.
-    """
+    """The receiver shows every span as the application recorded it: hours or days old, 3 MB in a span, 5,000 in a trace."""
     profile = "openinference" if case[0] is Phoenix else "raw"
     to = getattr(receiver, case[1])
     sent = replay_beside(netra, to, tmp_path / "sent.jsonl", *whole_range(recorded), "--profile", profile)
@@ -202,9 +200,7 @@ async def test_phoenix_has_a_limit_of_size_over_grpc_alone(phoenix: Phoenix) -> 
 
 
 async def test_what_phoenix_loses_behind_an_ok(phoenix: Phoenix) -> None:
-    """Behind an OK, Phoenix loses a span with a value of bytes, and a second span with an id it knows, even in another
-    trace.
-    """
+    """Behind an OK, Phoenix loses a span with a value of bytes, and a second span with an id it knows, even in another trace."""
     spans = [
         make_span(0xD301, trace_id=0xD301, attributes={"raw": b"\x00"}),
         make_span(0xD302, trace_id=0xD301),

@@ -79,9 +79,7 @@ def test_a_backfill_of_200_mb_at_full_speed_ends_complete(tempo: Tempo, transpor
 
 
 async def test_a_backfill_beyond_the_traces_that_it_holds_at_a_time_ends_complete(tempo: Tempo) -> None:
-    """Tempo accepts no other trace while 10,000 are live, until some have been idle for 10 s; the replay waits for
-    that.
-    """
+    """Tempo accepts no other trace while 10,000 are live, until some have been idle for 10 s; the replay waits for that."""
     assert await fill(tempo) == [Delivered()] * 10
     with running_emulator(EmulatorOptions(port=0, seed=5, traces=300, spans_per_trace=4)) as netra:
         report = await asyncio.to_thread(replay, netra, "--since", "26h", "--to", tempo.otlp_grpc)

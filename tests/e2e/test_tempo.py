@@ -66,9 +66,7 @@ async def fill(server: Tempo) -> list[Outcome]:
 
 @both
 async def test_a_span_without_a_trace_id_refuses_its_whole_request(tempo: Tempo, transport: str) -> None:
-    """A request with such a span gets a 500 over HTTP, which is read as a poisoned span to search for, not as a passing
-    fault.
-    """
+    """A request with such a span gets a 500 over HTTP, which is read as a poisoned span to search for, not as a passing fault."""
     good = make_span(2, trace_id=0xB0000001 + (transport == "otlp_http"))
     (answer,) = await send(tempo, transport, batch_of((make_span(1, trace_id=0), good)))
     assert answer == Refused("INVALID_ARGUMENT: trace ids must be 128 bit")
@@ -96,9 +94,7 @@ async def test_more_than_4_mib_is_too_large(fresh: Tempo, transport: str) -> Non
 
 
 async def test_with_search_even_3_mb_are_too_large() -> None:
-    """Tempo adds what it indexes to what it passes on, so that it meets its limit far below 4 MiB, and its text
-    misleads.
-    """
+    """Tempo adds what it indexes to what it passes on, so that it meets its limit far below 4 MiB, and its text misleads."""
     with Tempo(search=True) as server:
         whole, half = await send(server, "otlp_grpc", sized(30, 100_000), sized(15, 100_000))
     assert isinstance(whole, TooLarge)

@@ -196,9 +196,7 @@ def spoil(netra: ThreadedEmulator, fault: Fault) -> None:
 
 
 async def test_a_month_ends_under_prometheus(calls: Calls, tmp_path: Path) -> None:
-    """The counter continues, the gauge of the current period starts again, and the gauge of the previous one includes
-    late usage.
-    """
+    """The counter continues, the gauge of the current period starts again, and the gauge of the previous one includes late usage."""
     december = datetime_ns(datetime(2026, 12, 1, tzinfo=UTC))
     clock = Elsewhen(december - 20 * S - time.time_ns())
     spoil(calls.netra, Dated(clock))

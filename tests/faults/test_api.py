@@ -496,9 +496,7 @@ ODD_IDS = {
 
 @pytest.mark.parametrize("case", ODD_IDS)
 def test_zero_ids_self_parent(rig: Rig, case: str) -> None:
-    """An id that OpenTelemetry cannot express is replaced with a derived one, always the same, and marked; other ids
-    are unchanged.
-    """
+    """An id that OpenTelemetry cannot express is replaced with a derived one, always the same, and marked; other ids are unchanged."""
     chosen = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
 
     def spoil(_: str, page: dict[str, Any]) -> None:
@@ -529,9 +527,7 @@ KNOWN_ELSEWHERE = {"status-400", "status-401", "status-403", "status-404", "unau
 
 
 def test_a_range_with_nothing_in_it_is_an_end(tmp_path: Path) -> None:
-    """A range with nothing in it is the one empty answer that means the end: nothing is missing, and the exit code is
-    0.
-    """
+    """A range with nothing in it is the one empty answer that means the end: nothing is missing, and the exit code is 0."""
     with running_rig(tmp_path, Oracle()) as rig:
         rig.oracle.traces(1, 1)
         result = rig.replay()

@@ -158,9 +158,7 @@ def test_a_bind_beyond_loopback(rig: Rig, missing: str) -> None:
 
 
 async def test_5_mib_message_random_bytes_unknown_method(rig: Rig) -> None:
-    """Each is rejected or disconnected, however often it comes; Netra is not asked for anything, and memory does not
-    grow.
-    """
+    """Each is rejected or disconnected, however often it comes; Netra is not asked for anything, and memory does not grow."""
     noise = random.Random(6)
 
     def garbage(address: str, head: bytes) -> None:
@@ -250,9 +248,7 @@ async def _opened(stub: Any, streams: int, *, polled: bool = False) -> bool:
 
 
 async def test_calls_are_capped_and_those_that_stall_make_room(rig: Rig) -> None:
-    """Above ``grpc_calls``, a client is told when to come again; clients that read no answer do not keep it out for
-    long.
-    """
+    """Above ``grpc_calls``, a client is told when to come again; clients that read no answer do not keep it out for long."""
     recent(rig, 60, padding=20_000)
     with bridge(rig, GRPC_CALLS="8", GRPC_STALL="5s") as child:
         async with client(child.address) as stub:
@@ -350,9 +346,7 @@ async def test_200_clients_of_which_half_stop_reading(rig: Rig) -> None:
 
 
 async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> None:
-    """Readers that stopped are ended, so that together they hold little memory, and a client that reads receives
-    everything.
-    """
+    """Readers that stopped are ended, so that together they hold little memory, and a client that reads receives everything."""
     rig.feed(10, 100, padding=20_000)
     with bridge(rig, "--poll", "1h") as running:
         async with client(running.address, grpc__max_receive_message_length=-1) as stub:
@@ -450,9 +444,7 @@ async def test_a_stream_that_is_cut_at_random(rig: Rig) -> None:
 
 
 def test_reflection_is_enough_for_a_client_without_the_generated_modules(rig: Rig) -> None:
-    """Like grpcurl, a client can build its messages from what the service says of itself, and gets the same spans as
-    others.
-    """
+    """Like grpcurl, a client can build its messages from what the service says of itself, and gets the same spans as others."""
     with bridge(rig, GRPC_REFLECTION="true") as child, grpc.insecure_channel(child.address) as plain:
         channel = grpc.intercept_channel(plain, _Token())
         pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))

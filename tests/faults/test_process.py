@@ -71,9 +71,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("command", ["replay", "run"])
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_state_truncated_emptied_foreign_newer_flipped_deleted(rig: Rig, damage: str, command: str) -> None:
-    """A damaged state means exit 78 before anything is read or sent; one line names it and both ways out; it is not
-    changed.
-    """
+    """A damaged state means exit 78 before anything is read or sent; one line names it and both ways out; it is not changed."""
     assert replay(rig).code == 0
     DAMAGE[damage](rig.state / "state.db")
     left = {path.name: path.read_bytes() for path in rig.state.iterdir()}
@@ -109,9 +107,7 @@ def test_state_deleted_while_running(rig: Rig) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("second", ["run", "replay", "state reset"])
 def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
-    """The second bridge exits at once with 75 and names the owner's pid; the first is not disturbed; its end frees the
-    lock.
-    """
+    """The second bridge exits at once with 75 and names the owner's pid; the first is not disturbed; its end frees the lock."""
     first = recent(rig)
     arguments = {
         "run": rig.following(None),
@@ -174,9 +170,7 @@ def test_disk_full_or_eio(rig: Rig, warm: Warm, call: str, error: str, advice: s
 
 @pytest.mark.faults
 def test_secrets_and_modes(rig: Rig) -> None:
-    """Neither the key nor a header is in the state, a dead letter, the output file or any output; file modes are 0700
-    and 0600.
-    """
+    """Neither the key nor a header is in the state, a dead letter, the output file or any output; file modes are 0700 and 0600."""
     poison = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
     reject = Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, f"{HEADER_SECRET} may not send this")
     headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {HEADER_SECRET}"}

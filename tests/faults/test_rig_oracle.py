@@ -85,9 +85,7 @@ def test_altered_content_is_found(oracle: Oracle, alteration: str) -> None:
 
 
 def test_the_old_version_is_not_the_new_one(oracle: Oracle) -> None:
-    """A change that never arrived is found, and so is an older version that came after it; a change after the run is
-    not due.
-    """
+    """A change that never arrived is found, and so is an older version that came after it; a change after the run is not due."""
     key = oracle.span_ids(oracle.trace_ids[1])[1]
     before, step = faithful(oracle), oracle.step
     oracle.change([key])

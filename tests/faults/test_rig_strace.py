@@ -62,9 +62,7 @@ def test_an_error_in_the_place_of_a_call(tmp_path: Path) -> None:
 def test_a_sample_is_bounded_seeded_and_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A sample has the first and last point of each call; the same seed chooses the same sample; a variable chooses
-    all.
-    """
+    """A sample has the first and last point of each call; the same seed chooses the same sample; a variable chooses all."""
     found = [Point(call, number) for call in ("a", "b") for number in range(1, 101)]
     monkeypatch.delenv(EVERYTHING, raising=False)
     monkeypatch.setenv(SEED, "5")

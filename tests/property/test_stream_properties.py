@@ -205,9 +205,7 @@ def test_what_is_there_from_the_beginning_comes_whatever_is_added(
 @streams
 @given(traffic, st.lists(st.integers(0, 13), min_size=1, max_size=5))
 def test_of_the_traces_that_are_named_each_comes_once(plan: Traffic, numbers: list[int]) -> None:
-    """Traces arrive in the order of the ids in the query, however often an id is repeated; unknown ones are reported
-    once.
-    """
+    """Traces arrive in the order of the ids in the query, however often an id is repeated; unknown ones are reported once."""
     oracle = plan.issued()
     store = stored(oracle)
     names = [oracle.trace_ids[number] if number < len(plan.traces) else f"{number:032x}" for number in numbers]

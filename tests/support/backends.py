@@ -56,9 +56,7 @@ class GoBackend(Backend):
     go: str = ""
 
     def make(self) -> None:
-        """Build it. Raise `CannotBuild` without Go, or `subprocess.CalledProcessError` after Go has shown its own
-        error.
-        """
+        """Build it. Raise `CannotBuild` without Go, or `subprocess.CalledProcessError` after Go has shown its own error."""
         go = find_go(self.go)
         if go is None:
             wanted = f"Go {self.go} (Debian: apt-get install golang-{self.go}-go)" if self.go else "Go"
@@ -121,9 +119,7 @@ PROMETHEUS = GoBackend(
     "./cmd/prometheus",
     flags=("-tags", "remove_all_sd"),
 )
-"""The module's number of release 3.16. Service discovery is left out, because one of its kinds needs an unpublished
-module.
-"""
+"""The module's number of release 3.16. Service discovery is left out, because one of its kinds needs an unpublished module."""
 PROMTOOL = GoBackend("promtool", PROMETHEUS.version, "1 minute", PROMETHEUS.module, "./cmd/promtool", PROMETHEUS.flags)
 PHOENIX = PythonBackend("phoenix", "20.26.1", "1 minute", "arize-phoenix", "phoenix serve")
 BACKENDS: dict[str, Backend] = {one.name: one for one in (JAEGER, TEMPO, PROMETHEUS, PROMTOOL, PHOENIX)}

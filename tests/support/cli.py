@@ -26,8 +26,7 @@ ROOT = Path(__file__).parents[2]
 CANARY = "nk-canary-7e21"
 """The API key of every run; no output may hold it."""
 typer.main.get_command = functools.cache(typer.main.get_command)
-"""Each app's command is built once for all runs in this process, because building it often takes longer than the run.
-"""
+"""Each app's command is built once for all runs in this process, because building it often takes longer than the run."""
 _STATE_HOME = tempfile.TemporaryDirectory(prefix="netra-state-")
 
 
@@ -51,9 +50,7 @@ class Result:
 
 
 def environment(endpoint: str | None = None, **more: str) -> dict[str, str]:
-    """Return the variables of a run: nothing from this machine's settings or state, two tries, and the canary as the
-    key.
-    """
+    """Return the variables of a run: nothing from this machine's settings or state, two tries, and the canary as the key."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA", "OTEL"))}
     clean["XDG_STATE_HOME"] = _STATE_HOME.name
     netra = {"NETRA_API_KEY": CANARY, "NETRA_OTLP_ENDPOINT": endpoint} if endpoint else {}

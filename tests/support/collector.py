@@ -34,9 +34,7 @@ exporters:
 
 
 class Collector(Server):
-    """A Collector. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``. It changes no span, but batches
-    anew.
-    """
+    """A Collector. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``. It changes no span, but batches anew."""
 
     backend, ready_s, grace_s = JAEGER, 30.0, 5.0
     not_kept: tuple[str, ...] = ()

@@ -20,8 +20,7 @@ Normal = dict[str, Any]
 
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _JAEGERS_OWN = "@jaeger@warnings"
-"""Attributes that Jaeger adds where a child begins before or ends after its parent, and where a span has no duration.
-"""
+"""Attributes that Jaeger adds where a child begins before or ends after its parent, and where a span has no duration."""
 _CODES = ("UNSET", "OK", "ERROR")
 
 

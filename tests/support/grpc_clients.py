@@ -61,9 +61,7 @@ def node_usage() -> tuple[str, ...]:
 
 
 def followed(name: str, directory: Path) -> Path:
-    """Follow the steps of "In your own project" of the example ``name`` in a copy of the project; return the resulting
-    project.
-    """
+    """Follow the steps of "In your own project" of the example ``name`` in a copy of the project; return the resulting project."""
     clone = directory / "clone"
     shutil.copytree(ROOT / "proto", clone / "proto")
     shutil.copytree(ROOT / "examples" / name, clone / "examples" / name, ignore=GENERATED)
@@ -87,9 +85,7 @@ def client_environment(**more: str) -> dict[str, str]:
 
 
 def proto_tools() -> Path:
-    """Return the virtual environment of ``make proto``, kept in the user's cache, with the versions that the Makefile
-    names.
-    """
+    """Return the virtual environment of ``make proto``, kept in the user's cache, with the versions that the Makefile names."""
     pinned = _PINNED.search((ROOT / "Makefile").read_text())
     assert pinned is not None, "the Makefile no longer says what generates the Python modules"
     home = _cache() / f"proto-{hashlib.sha256(pinned[0].encode()).hexdigest()[:12]}"

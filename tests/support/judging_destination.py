@@ -11,9 +11,7 @@ Rule = Callable[[Received], Decision | None]
 
 
 class JudgingDestination(FakeDestination):
-    """A destination that asks ``rule`` first. If that returns ``None`` the script decides, and after the script it
-    accepts.
-    """
+    """A destination that asks ``rule`` first. If that returns ``None`` the script decides, and after the script it accepts."""
 
     def __init__(self, rule: Rule, **options: Any) -> None:
         super().__init__(**options)

@@ -20,16 +20,14 @@ CALLS = ("pwrite64", "write", "fdatasync", "fsync", "ftruncate", "rename", "unli
 
 @dataclass(slots=True)
 class Crash:
-    """The traces of a killed run: the spans at the destination, and those that the state records as acknowledged."""
+    """The remains of a killed run: the spans at the destination, and those that the state records as acknowledged."""
 
     sent: Sent
     recorded: set[Key] = field(default_factory=set)
 
     @classmethod
     def left(cls, oracle: Oracle, sent: Sent, state: Path) -> Crash:
-        """Read what a killed run left, and assert the half of P1 that holds at every instant: only delivered spans are
-        recorded.
-        """
+        """Read what a killed run left, and assert the half of P1 that holds at every instant: only delivered spans are recorded."""
         crash = cls(sent, set(recorded(state, oracle.trace_ids)))
         early = crash.recorded - sent.keys
         assert not early, f"recorded before it was delivered: {sorted(early)}"
@@ -45,9 +43,7 @@ class Crash:
 
 
 def assert_resumed(oracle: Oracle, crashes: Sequence[Crash], sent: Sent, result: Result) -> None:
-    """Assert P1 and P3 to the letter after the last run; each repeat must be a span that a crash left unrecorded, once
-    per crash.
-    """
+    """Assert P1 and P3 to the letter after the last run; each repeat must be a span that a crash left unrecorded, once per crash."""
     assert result.code == 0, result.err
     verdict = oracle.assert_kept(sent, repeats=sum(len(crash.unrecorded) for crash in crashes))
     allowed = set[Key]().union(*(crash.unrecorded for crash in crashes))

@@ -5,8 +5,8 @@ destination received, request by request. `Oracle.verdict` compares the two by s
 
 - **missing** (P1): the newest version that was due is neither received nor in the dead letters;
 - **invented** (P3): nobody issued a span with these ids;
-- **altered** (P3): the ids were issued, but no version of the span has this content, or the version that stands at the
-  end is not the last one;
+- **altered** (P3): the ids were issued, but no version of the span has this content, or the last version
+  received is not the last one issued;
 - **repeated** (P2): one version of a span was received more than once.
 
 It expects what profile ``raw`` delivers: what was recorded, and nothing else.

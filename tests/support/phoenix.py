@@ -70,9 +70,7 @@ class Phoenix(Server):
             cursor = page["next_cursor"]
 
     def figures(self, project: str) -> dict[str, dict[str, Any]]:
-        """Return the figures that its pages show, by span id: ``tokenCountPrompt`` and the like, and the cost it
-        computes.
-        """
+        """Return the figures that its pages show, by span id: ``tokenCountPrompt`` and the like, and the cost it computes."""
         (found,) = [one["id"] for one in self.projects() if one["name"] == project]
         figures: dict[str, dict[str, Any]] = {}
         after: str | None = None
@@ -85,9 +83,7 @@ class Phoenix(Server):
             after = page["pageInfo"]["endCursor"]
 
     def as_kept(self, sent: dict[Key, Normal]) -> dict[Key, Normal]:
-        """Return spans as Phoenix stores them: no bytes, times in microseconds, and only the project name of the
-        resource.
-        """
+        """Return spans as Phoenix stores them: no bytes, times in microseconds, and only the project name of the resource."""
         return {key: _kept(normal) for key, normal in sent.items() if not _has_bytes(normal)}
 
     def _arguments(self, directory: Path) -> list[str]:
@@ -119,9 +115,7 @@ def _resource_spans(project: str, spans: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def _otlp_span(span: dict[str, Any]) -> dict[str, Any]:
-    """Turn a span of its REST API into OTLP JSON. The kind of OpenInference, which the API shows apart, becomes an
-    attribute.
-    """
+    """Turn a span of its REST API into OTLP JSON. The kind of OpenInference, which the API shows apart, becomes an attribute."""
     return {
         "traceId": span["context"]["trace_id"],
         "spanId": span["context"]["span_id"],
@@ -229,9 +223,7 @@ def _normal(value: Any) -> tuple[str, Any]:
 
 
 def _flat(attributes: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten maps: names of nested entries are joined with dots. Of a list with maps in it, keep only the maps, by
-    index.
-    """
+    """Flatten maps: names of nested entries are joined with dots. Of a list with maps in it, keep only the maps, by index."""
     flat: dict[str, Any] = {}
     for key, (kind, content) in attributes.items():
         if kind == "kvlist":

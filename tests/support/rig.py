@@ -26,9 +26,7 @@ DAY_NS = 86_400_000 * MS
 
 
 class Rig:
-    """The rig. ``netra`` holds what ``oracle`` issued and `feed` put in; commands run with profile ``raw``, so P3 is
-    exact.
-    """
+    """The rig. ``netra`` holds what ``oracle`` issued and `feed` put in; commands run with profile ``raw``, so P3 is exact."""
 
     def __init__(self, netra: ThreadedEmulator, oracle: Oracle, directory: Path) -> None:
         self.netra = netra

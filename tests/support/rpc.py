@@ -156,9 +156,7 @@ class Subscription:
         self._opened = False
 
     async def batch(self) -> pb.FollowSpansResponse:
-        """Return the next batch, unacknowledged. Raise ``AioRpcError`` if the stream ended with an error, ``EOFError``
-        if with OK.
-        """
+        """Return the next batch, unacknowledged. Raise ``AioRpcError`` if the stream ended with an error, ``EOFError`` if with OK."""
         if not self._opened:
             self._opened = True
             await self.call.write(pb.FollowSpansRequest(start=self._start))

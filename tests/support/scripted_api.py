@@ -56,9 +56,7 @@ def reply(
     length: int | None = None,
     end: End = "keep",
 ) -> Reply:
-    """Return an HTTP answer. If ``length`` differs from the size of the body, the header lies; ``end`` says what
-    follows.
-    """
+    """Return an HTTP answer. If ``length`` differs from the size of the body, the header lies; ``end`` says what follows."""
     lines = [f"HTTP/1.1 {status} Said So", f"Content-Type: {content_type}"]
     lines.append(f"Content-Length: {len(body) if length is None else length}")
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]

@@ -78,9 +78,7 @@ def points(log: Path, calls: Iterable[str]) -> list[Point]:
 
 
 def sample(found: Sequence[Point], most: int) -> list[Point]:
-    """Return ``found``, or ``most`` of them: the first and last of each call, and a random choice of others. Print what
-    is left out.
-    """
+    """Return ``found``, or ``most`` of them: the first and last of each call, and a random choice of others. Print what is left out."""
     if os.environ.get(EVERYTHING) or len(found) <= most:
         print(f"all {len(found)} points")
         return list(found)

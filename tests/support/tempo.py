@@ -23,9 +23,7 @@ ingester: {{lifecycler: {{min_ready_duration: 0s}}}}
 storage: {{trace: {{backend: local, local: {{path: {directory}/blocks}}, wal: {{path: {directory}/wal}}}}}}
 usage_report: {{reporting_enabled: false}}
 """
-"""The limits are Tempo's defaults: 15 MB/s with bursts of 20 MB, 5 MB a trace, 10,000 live traces, 4 MiB a gRPC
-message.
-"""
+"""The limits are Tempo's defaults: 15 MB/s with bursts of 20 MB, 5 MB a trace, 10,000 live traces, 4 MiB a gRPC message."""
 _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 
 
@@ -65,9 +63,7 @@ class Tempo(Server):
             time.sleep(0.02)
 
     def as_kept(self, sent: dict[Key, Normal]) -> dict[Key, Normal]:
-        """Return spans as Tempo keeps them: a value of bytes, which its version of OTLP does not have yet, becomes
-        empty.
-        """
+        """Return spans as Tempo keeps them: a value of bytes, which its version of OTLP does not have yet, becomes empty."""
         return {key: _without_bytes(normal) for key, normal in sent.items()}
 
     def metric(self, metric: str, **labels: str) -> float:

@@ -94,9 +94,7 @@ class Warm:
 
 
 def _wait_until(holds: Callable[[], object], pid: int) -> None:
-    """Wait until the condition holds or the process ends. The server reaps it later, so no other process can have its
-    id.
-    """
+    """Wait until the condition holds or the process ends. The server reaps it later, so no other process can have its id."""
     deadline = time.monotonic() + TIMEOUT_S
     state = Path("/proc", str(pid), "stat")
     while not holds() and state.read_text().rpartition(")")[2].split()[0] != "Z":
@@ -105,9 +103,7 @@ def _wait_until(holds: Callable[[], object], pid: int) -> None:
 
 
 def _serve() -> None:
-    """Read a request, fork, write the pid; on ``wait``, write how the fork ended. A fork leaves this loop as the
-    bridge.
-    """
+    """Read a request, fork, write the pid; on ``wait``, write how the fork ended. A fork leaves this loop as the bridge."""
     from netra_otel_bridge.cli import main
     from netra_otel_bridge.cli.app import app
 

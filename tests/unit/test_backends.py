@@ -77,9 +77,7 @@ def test_a_name_that_is_no_backend_is_answered_with_those_that_are(capsys: pytes
 def test_a_release_of_go_is_found_on_the_path_or_in_debians_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``go1.19`` on the path is preferred to what ``dpkg`` lists; without either there is no such Go, whatever ``go``
-    there is.
-    """
+    """``go1.19`` on the path is preferred to what ``dpkg`` lists; without either there is no such Go, whatever ``go`` there is."""
     programs = {
         "go": "exit 0",
         "dpkg": f"echo /.; echo {tmp_path}/lib/go-1.19/bin/gofmt; echo {tmp_path}/lib/go-1.19/bin/go",

@@ -210,9 +210,7 @@ async def test_what_is_raised_says_what_follows(error: BaseException, outcome: O
 
 
 async def test_a_destination_of_ones_own_answers_for_itself() -> None:
-    """The object's name and outcomes are kept; anything but an outcome is an error, and an error of the bridge is
-    raised.
-    """
+    """The object's name and outcomes are kept; anything but an outcome is an error, and an error of the bridge is raised."""
     answers: list[Any] = [Delivered("slow"), Retry("later"), None, True, StateNotWritten("disk full")]
 
     async def send(batch: SpanBatch) -> Any:

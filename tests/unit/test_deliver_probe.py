@@ -106,9 +106,7 @@ def spans(received: Received) -> list[tuple[str, int]]:
 
 @both
 async def test_an_otlp_server_is_asked_with_nothing_and_then_with_size(fake: FakeDestination, transport: str) -> None:
-    """The server is reachable, speaks OTLP, accepts the credentials and a full batch; no span is sent, and the unknown
-    is named.
-    """
+    """The server is reachable, speaks OTLP, accepts the credentials and a full batch; no span is sent, and the unknown is named."""
     result = await probed(url(fake, transport))
     assert (result.ok, result.exit_code) == (True, 0)
     assert result.said == "it accepts a request of 3.5 MB without spans"
@@ -306,7 +304,7 @@ class Picky:
 async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
     size_bytes: int, limit_bytes: int, oldest_ns: int, refusal: Outcome
 ) -> None:
-    """Whatever the limits, a span that is old enough and at least half as large as possible is accepted, or none of that age."""
+    """At most one span is accepted; one of the requested age has at least half the largest possible size."""
     picky = Picky(limit_bytes, oldest_ns, refusal)
     result = await probe(picky, size_bytes, DAY_OLD)
     assert len(picky.kept) == (result.trace_id is not None)
@@ -704,9 +702,7 @@ def test_only_a_connection_that_was_there_is_cut(words: str, connected: bool, cu
 
 
 async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
-    """A connection that is cut is no failure, because batches are halved; the line names the accepted size, and the
-    setting.
-    """
+    """A connection that is cut is no failure, because batches are halved; the line names the accepted size, and the setting."""
     async with cutting_server(1_000_000) as (where, _):
         found = await probed(where)
     assert (found.ok, found.sure, found.exit_code) == (True, True, 0)

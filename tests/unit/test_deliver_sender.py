@@ -256,9 +256,7 @@ async def test_a_limit_that_no_server_has_is_not_believed() -> None:
 
 
 async def test_a_wait_sends_the_same_batch_again_and_ends() -> None:
-    """The batch is repeated for the attempts of the back-off; then the destination is unavailable and nothing
-    delivered.
-    """
+    """The batch is repeated for the attempts of the back-off; then the destination is unavailable and nothing delivered."""
     fake = Scripted(lambda one: Retry("busy", 2.0))
     answer = Answer()
     with pytest.raises(DestinationUnavailable, match="busy"):

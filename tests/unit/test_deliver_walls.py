@@ -159,9 +159,7 @@ def replayed(bridge: Bridge, *to: Any) -> tuple[BridgeError, ReplayReport]:
 
 
 def test_what_an_exporter_does_to_its_spans_is_its_own_affair(netra: ThreadedEmulator, tmp_path: Any) -> None:
-    """The other lane has everything and dead letters are whole; if halves cannot be made, the exporter's lane ends in
-    order.
-    """
+    """The other lane has everything and dead letters are whole; if halves cannot be made, the exporter's lane ends in order."""
     whole = InMemorySpanExporter()
     bridge = bridge_to(netra, state=str(tmp_path))
     report = bridge.replay([Changes("_context", "_attributes"), Named("whole", whole)], since="25h")

@@ -209,9 +209,7 @@ def test_each_output_belongs_to_a_command() -> None:
 
 
 def test_an_installation_has_an_environment_of_its_own() -> None:
-    """Installation steps make and activate a virtual environment, because a distribution's Python may reject packages
-    (PEP 668).
-    """
+    """Installation steps make and activate a virtual environment, because a distribution's Python may reject packages (PEP 668)."""
     installs = [block for block in BLOCKS if block.language == "bash" and "pip install ." in block.text]
     assert {block.page.name for block in installs} >= {"README.md", "quickstart.md"}
     for block in installs:
@@ -357,9 +355,7 @@ def test_the_reference_of_the_settings_is_what_the_code_makes() -> None:
 
 
 def test_settings_that_have_flags_are_named() -> None:
-    """The configuration page names the settings that have flags; ``--user`` is not a setting, because it selects
-    traces.
-    """
+    """The configuration page names the settings that have flags; ``--user`` is not a setting, because it selects traces."""
     text = re.search(r"Seven settings have flags: (.*?)\.", sections("configuration.md")["Settings"], flags=re.DOTALL)
     assert text is not None
     keys = {setting.key for setting in SETTINGS}
@@ -406,9 +402,7 @@ def test_each_command_and_option_is_on_its_page() -> None:
 
 
 def test_the_report_is_on_its_page() -> None:
-    """The page of the commands shows the report of a replay with every key, and the page of the library names every
-    count.
-    """
+    """The page of the commands shows the report of a replay with every key, and the page of the library names every count."""
     section = sections("cli.md")["replay"]
     shown = next(json.loads(text) for text in re.findall(r"^```json\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
     printed = report_json(ReplayReport(Window(0, 1), (LaneReport("one"),), 0, 0, 0.0, {}))

@@ -142,9 +142,7 @@ def test_the_panels_that_alerts_send_to_are_there() -> None:
 
 
 def test_prometheus_scrapes_where_the_bridge_serves() -> None:
-    """The target is the bridge's default address, the job is that of alerts and panels, and the rules are the file
-    beside.
-    """
+    """The target is the bridge's default address, the job is that of alerts and panels, and the rules are the file beside."""
     config = yaml.safe_load(CONFIG.read_text("utf-8"))
     (job,) = config["scrape_configs"]
     defaults = {setting.name: setting.default for setting in SETTINGS}

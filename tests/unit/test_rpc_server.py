@@ -262,9 +262,7 @@ async def test_a_health_check_needs_no_token(served: Served) -> None:
 async def test_health_is_that_of_the_lanes_and_ends_with_the_service(
     rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While Netra is down, health is NOT_SERVING, but `BridgeService` SERVING; then both are SERVING; a stop is
-    NOT_SERVING.
-    """
+    """While Netra is down, health is NOT_SERVING, but `BridgeService` SERVING; then both are SERVING; a stop is NOT_SERVING."""
     rig.netra.set_faults("status-503=1000000")
     status = health_pb2.HealthCheckResponse
     async with serving(rig, state=str(tmp_path / "state"), traces=True) as served:
