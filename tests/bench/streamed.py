@@ -1,4 +1,4 @@
-"""Read the range as a stream of spans, and hand them to nobody; print one JSON document with what came."""
+"""The benchmark's range as a stream of spans that goes nowhere; prints one JSON document with what came."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Real servers show a span that came twice as ``docs/limits.md`` says."""
+"""Real servers show a span that came twice as the page of the limits says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPAN = 0xC1
 
 
 async def sent(address: str, trace_id: int, *versions: str) -> None:
-    """Send a span once for each of its versions, one request each; all of them are taken."""
+    """Send a span once for each of its versions, one request each; all of them are accepted."""
     destination = open_destination(address)
     for version in versions:
         span = make_span(SPAN, trace_id=trace_id, attributes={"version": version})
@@ -59,7 +59,7 @@ async def test_jaeger_shows_both_versions(jaeger: Jaeger) -> None:
 
 
 async def test_tempo_shows_the_first_version(tempo: Tempo) -> None:
-    """A repeat once, and of a changed span what it had first."""
+    """Tempo shows a repeat once, and the first version of a changed span."""
     await sent(tempo.otlp_grpc, 0xC10, "first", "first")
     await sent(tempo.otlp_grpc, 0xC11, "first", "second")
     assert shown(tempo.trace(0xC10)) == shown(tempo.trace(0xC11, 2, within_s=2)) == Counter(first=1)

@@ -1,4 +1,4 @@
-"""A stream of spans, cut anywhere and resumed: what all its parts sent together."""
+"""A stream of spans that is cut anywhere and resumed sends everything in all its parts together."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _dropped(attributes: dict[str, object], dropped: int) -> BoundedAttributes:
 
 @st.composite
 def spans(draw: st.DrawFn) -> ReadableSpan:
-    """A span; resources and scopes are a few shared ones, as conversion makes them."""
+    """Draw a span. Resources and scopes are a few shared ones, as conversion makes them."""
     start_ns = draw(times)
     plain = draw(attributes)
     return make_span(

@@ -1,4 +1,4 @@
-"""Everything that a `SpanExporter` returns, logs and raises becomes an `Outcome`."""
+"""Everything that any `SpanExporter` returns, logs and raises becomes an `Outcome`."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Outcomes:
         return self.left.pop(0) if self.left else Delivered()
 
     async def aclose(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 class Told:
