@@ -99,7 +99,7 @@ class LiveLanes:
         queries: tuple[TraceQuery, ...],
         observer: SpanObserver | None = None,
     ) -> None:
-        """Open a lane to each destination of ``to`` until ``stack`` closes; ``observer`` receives each span that is read."""
+        """Open a lane to each destination of ``to`` until ``stack`` closes; ``observer`` receives the spans read."""
         watches: list[FollowerWatch] = []
 
         def new_watch(name: str, log_limit: LogLimit, recorder: Recorder) -> FollowerWatch:
@@ -132,8 +132,8 @@ class LiveLanes:
     async def run(self, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
         """Follow, and run ``others`` alongside, until ``stop`` is set; then stop reading and record acknowledgements.
 
-        Raises the error that ends a lane or one of ``others``, and, once every destination is stopped, the `BridgeError`
-        that stopped the first of them.
+        Raises the error that ends a lane or one of ``others``, and, once every destination is stopped, the
+        `BridgeError` that stopped the first of them.
         """
         works = [*(follower.run(self._since_ns) for follower in self.followers), *others]
         tasks = [asyncio.create_task(work) for work in works]

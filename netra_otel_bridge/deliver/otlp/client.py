@@ -1,8 +1,8 @@
-"""Send OTLP over gRPC and over HTTP: one request a batch, and an `Outcome` for each answer.
+"""Send OTLP over gRPC and over HTTP: one request per batch, and an `Outcome` for each response.
 
-The stock exporters hide partial success, follow or swallow redirects, retry what is too large, and spend most of the
-processor's time on encoding (ADR 0007). These two send the bytes that `encode` made, never retry by themselves, and
-follow no redirect.
+The stock exporters hide partial success, follow or ignore redirects, retry requests that are too large, and spend most
+CPU time on encoding (ADR 0007). These two destinations send the bytes that `encode` made, never retry by themselves,
+and follow no redirect.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from netra_otel_bridge.deliver.rpc_status import retry_info_s
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _ANSWER_BYTES = 64 * 1024
 _CLOSED = re.compile(r"failed to connect.*(socket closed|connection reset)", re.I)
-"""All that gRPC says if a server ends the connection after the handshake, as it does to reject a certificate."""
+"""gRPC's whole message if a server closes the connection after the handshake, as it does to reject a certificate."""
 _LOOK_S = 2.0
 _CHANNEL = (
     ("grpc.max_send_message_length", -1),
@@ -193,7 +193,7 @@ def _metadatum(key: str, value: str) -> tuple[str, str | bytes]:
 
 
 def _words(error: aiohttp.ClientError | OSError) -> str:
-    """Say what failed, in the words of the system if there was no connection."""
+    """Return what failed, in the words of the operating system if there was no connection."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"no TLS with {error.host}:{error.port}: {error.certificate_error}"
     if not isinstance(error, aiohttp.ClientConnectorError):
@@ -206,16 +206,16 @@ def _words(error: aiohttp.ClientError | OSError) -> str:
 
 
 async def _tls_refusal(settings: OtlpSettings) -> Outcome | None:
-    """Return the outcome if a gRPC server ends new connections because it lacks a client certificate that it accepts.
+    """Return the outcome if a gRPC server closes new connections because it does not accept the client's certificate.
 
-    Some servers send an alert. Others close: with TLS 1.3 after the handshake, as one that is about to stop may do, but
-    with TLS 1.2 during it.
+    Some servers send an alert. Others close the connection: with TLS 1.2 during the handshake, with TLS 1.3 after it,
+    which a server that is about to stop may do too.
     """
     where = settings.endpoint
     try:
         if await _ends(settings, ssl.TLSVersion.MAXIMUM_SUPPORTED) and await _ends(settings, ssl.TLSVersion.TLSv1_2):
             return connection_outcome(
-                f"no TLS with {where}: CERTIFICATE_REQUIRED, or the client's is rejected", connected=False
+                f"no TLS with {where}: CERTIFICATE_REQUIRED, or the client's certificate is rejected", connected=False
             )
     except ssl.SSLError as error:
         return connection_outcome(f"no TLS with {where}: {error}", connected=False)
@@ -225,7 +225,7 @@ async def _tls_refusal(settings: OtlpSettings) -> Outcome | None:
 
 
 async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
-    """Return whether the server ends a connection that sends nothing at once; with TLS 1.2, during the handshake."""
+    """Return whether the server closes an idle connection at once; with TLS 1.2, during the handshake."""
     context = settings.ssl_context()
     if context is None:
         return False
@@ -251,7 +251,7 @@ async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
 
 
 async def _read_some(response: aiohttp.ClientResponse) -> bytes:
-    """Read the first `_ANSWER_BYTES` of an answer, decoded: nothing that is needed comes after them."""
+    """Read the first `_ANSWER_BYTES` of a response, decoded. Nothing after them is needed."""
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
@@ -269,7 +269,7 @@ def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
 
 
 def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
-    """Read a yes, with the number of spans that were rejected (``ExportTracePartialSuccess``)."""
+    """Return the outcome of a success in protobuf, which may reject some spans (``ExportTracePartialSuccess``)."""
     try:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
@@ -278,7 +278,10 @@ def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome
 
 
 def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
-    """Read a yes of a server that answers protobuf with JSON, which the specification forbids and some do."""
+    """Return the outcome of a success in JSON:
+
+    some servers answer protobuf with it, though the specification forbids it.
+    """
     try:
         response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)
     except json_format.ParseError:
@@ -289,6 +292,6 @@ def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
 
 
 def refuse_if_closed(closed: bool, name: str) -> None:
-    """Raise ``RuntimeError`` for a `send` after `aclose`, which is a mistake of the caller."""
+    """Raise ``RuntimeError`` for a `send` after `aclose`, which is a bug of the caller."""
     if closed:
         raise RuntimeError(f"the destination {name} is closed")

@@ -52,7 +52,7 @@ def with_spans(response: pb.ReadSpansResponse | pb.FollowSpansResponse, batch: S
 
 
 def fitted(batch: SpanBatch, limit_bytes: int) -> tuple[SpanBatch | None, str]:
-    """Trim a batch of one span to ``limit_bytes``. Return it (``None`` if that is impossible) and a line that says so."""
+    """Trim a batch of one span to ``limit_bytes``. Return it (``None`` if impossible) and a line that says so."""
     smaller = trimmed_to(batch, limit_bytes)
     context = batch.spans[0].context
     what = "left out" if smaller is None else "trimmed, the longest values first"
