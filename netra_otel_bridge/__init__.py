@@ -217,9 +217,10 @@ _ALIASES = {
 
 
 class _AliasImporter:
-    """Import an alias as the very module that it stands for, which keeps its own name and spec.
+    """Imports an alias as the module that it stands for, which keeps its own name and spec.
 
-    It is a finder and a loader, without the base classes of ``importlib.abc``: that takes longer to import than this package.
+    It is a finder and a loader, but without the base classes of ``importlib.abc``, which takes longer to import than
+    this package.
     """
 
     def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
@@ -229,7 +230,7 @@ class _AliasImporter:
         return None
 
     def exec_module(self, module: "ModuleType") -> None:
-        """Put the real module in place of ``module``: the import system returns what it then finds in ``sys.modules``."""
+        """Replace ``module`` by the real module in ``sys.modules``, which is what the import system then returns."""
         sys.modules[module.__name__] = import_module(_ALIASES[module.__name__])
 
 
@@ -251,5 +252,5 @@ def __dir__() -> list[str]:
     return [*globals(), *(name for name in __all__ if name not in globals())]
 
 
-if not TYPE_CHECKING:  # a type checker that saw it would accept every name
+if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept every name
     __getattr__ = _import_name
