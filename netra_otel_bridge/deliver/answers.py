@@ -131,7 +131,7 @@ _CERTIFICATE_HINTS = (
     ),
     (
         re.compile(r"has expired|not yet valid", re.I),
-        "its certificate is not valid now: renew it, or correct the clock of this machine",
+        "its certificate is not valid now: renew it, or correct the wrong clock",
     ),
     (
         re.compile(r"mismatch|hostname verification|not in peer certificate|not valid for", re.I),
@@ -300,7 +300,7 @@ def connection_outcome(words: str, *, connected: bool = True) -> Outcome:
 
 def no_answer(who: str, seconds: float) -> Retry:
     """Return the outcome of a request or call that did not end in time. ``who`` is the beginning of the message."""
-    return Retry(f"{who} in {seconds:g} s", hint=UNREACHABLE_HINT)
+    return Retry(f"{who} within {seconds:g} s", hint=UNREACHABLE_HINT)
 
 
 def words_outcome(words: str) -> Outcome:

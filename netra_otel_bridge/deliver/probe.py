@@ -145,7 +145,7 @@ async def _inspected(destination: Inspects, answer_s: float) -> ProbeResult:
         async with asyncio.timeout(answer_s):
             found = await destination.inspect()
     except TimeoutError:
-        return _failed(no_answer("no answer", answer_s), "")
+        return _failed(no_answer("no response", answer_s), "")
     return ProbeResult(True, found.found, found.unknown, sure=found.sure)
 
 
@@ -267,7 +267,7 @@ async def _answer(asking: Awaitable[Outcome], answer_s: float) -> Outcome:
         async with asyncio.timeout(answer_s):
             return await asking
     except TimeoutError:
-        return no_answer("no answer", answer_s)
+        return no_answer("no response", answer_s)
 
 
 def _size(size_bytes: int) -> str:

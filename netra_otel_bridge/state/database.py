@@ -107,8 +107,7 @@ class Database:
         return database
 
     def _prove_writable(self) -> None:
-        """Write something, so that nothing is delivered that a full disk could not record. Raises `StateNotWritten`.
-        """
+        """Write something, so that nothing is delivered that a full disk could not record. Raises `StateNotWritten`."""
         with self.writing() as connection:
             connection.execute("UPDATE meta SET value = value WHERE key = 'dead_letter_bytes'")
 

@@ -184,7 +184,7 @@ class LaneState:
             return rows.last_letter(connection, self._lane)
 
     def kept_letters(self, until_id: int) -> int:
-        """Count dead letters up to this id without a trace, or whose trace was passed to `first_listed` in this pass."""
+        """Count dead letters up to this id that have no trace, or one passed to `first_listed` in this pass."""
         with self._database.reading() as connection:
             return rows.kept_letters(connection, self._lane, self._pass, until_id)
 

@@ -625,7 +625,7 @@ def test_a_state_wants_a_name_where_there_is_none(sample: ThreadedEmulator, tmp_
         ["otlp-file:/dev/null", Named("otlp-file:/dev/null", Taking())],
     ]  # fmt: skip
     for to in nameless:
-        with pytest.raises(UsageError, match=r"a state remembers by name.*Named\("):
+        with pytest.raises(UsageError, match=r"a state identifies destinations by name.*Named\("):
             bridge.replay(to, since="25h")
     nameless[2].shutdown()
     assert memory.get_finished_spans() == ()

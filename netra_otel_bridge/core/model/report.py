@@ -51,7 +51,7 @@ class LaneReport:
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for success; 3 if anything was rejected (ever), unreadable or missing; else the code of ``error``."""
+        """Return 0 for success; 3 if spans were ever rejected, unreadable or missing; else the code of ``error``."""
         if self.error is not None:
             return self.error.exit_code
         return 3 if self.refused or self.dead_lettered or self.kept or self.unreadable or self.missing else 0

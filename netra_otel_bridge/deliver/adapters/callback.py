@@ -49,7 +49,7 @@ class CallbackDestination:
             async with self._turn:
                 result = await self._call(batch.spans)
         except StillRunning:
-            return Retry(f"the callback did not return in {self._deadline_s:g} s")
+            return Retry(f"the callback did not return within {self._deadline_s:g} s")
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

@@ -147,7 +147,7 @@ class OtlpHttpDestination:
             async with asyncio.timeout(self._settings.timeout_s):
                 outcome = await self._post(body, spans)
         except TimeoutError:
-            return no_answer("no answer", self._settings.timeout_s)
+            return no_answer("no response", self._settings.timeout_s)
         except aiohttp.ClientResponseError as error:
             outcome = not_otlp_outcome(f"no HTTP: {error.message}".encode())
         except (aiohttp.ClientError, OSError) as error:

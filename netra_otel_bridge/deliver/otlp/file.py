@@ -63,7 +63,7 @@ class OtlpFileDestination:
             return await self._calls.call(batch.spans, lambda: self._append(batch), self._deadline_s)
         except StillRunning:
             hint = "check whether the disk is slow, or nobody reads the pipe"
-            return Retry(f"{self._path} did not accept a batch in {self._deadline_s:g} s", hint=hint)
+            return Retry(f"{self._path} did not accept a batch within {self._deadline_s:g} s", hint=hint)
 
     async def aclose(self) -> None:
         """Close the file; a pipe that nobody reads is abandoned."""
