@@ -1,4 +1,4 @@
-"""What type checkers see of `netra_otel_bridge.check`, an alias of the module that these names come from."""
+"""Names that type checkers see in `netra_otel_bridge.check`, an alias of the module that defines them."""
 
 from netra_otel_bridge.bridge.check import Check, check
 

@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterOptions:
-    """What to meter.
+    """The tenants, sessions and periods to meter.
 
     ``tenants`` are the tenants to meter, empty for those found in the traces. ``tenant_limit`` of them get their own
     series; ``sessions`` sessions are shown. ``lookback_ns`` is the longest delay after which a trace of a new tenant is

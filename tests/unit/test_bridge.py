@@ -782,7 +782,7 @@ async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> 
     """It rejects a running loop, settings beside a bridge, and times of other types."""
     with pytest.raises(UsageError, match="await afollow instead"):
         follow(Taking(), bridge=bridge_to(sample))
-    with pytest.raises(UsageError, match="settings already"):
+    with pytest.raises(UsageError, match="are both given"):
         await afollow(Taking(), bridge=bridge_to(sample), poll="1s")
     with pytest.raises(UsageError, match="in the future"):
         await afollow(Taking(), since="2100-01-01", bridge=bridge_to(sample))

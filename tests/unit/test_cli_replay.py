@@ -169,8 +169,8 @@ def test_a_missing_setting(variable: str, tmp_path: Path) -> None:
 
 
 WRONG: list[tuple[tuple[str, ...], str]] = [
-    ((), "a range of time"),
-    (("--since", "1h", "--from", "2h"), "a range of time"),
+    ((), "no time range is given"),
+    (("--since", "1h", "--from", "2h"), "no time range is given"),
     (("--since", "soon"), "'soon' is not a time"),
     (("--from", "1h", "--until", "2h"), "the range is empty"),
     (("--since", "1h", "--concurrency", "0"), "--concurrency"),

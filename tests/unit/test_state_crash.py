@@ -201,7 +201,7 @@ def test_a_disk_that_fails_stops_it(traced: None, tmp_path: Path, call: str, err
         for kind, text in said:
             assert kind == "StateNotWritten"
             assert str(directory) in text
-            assert "room" in text
+            assert "space" in text
         done = acknowledged(child)
         assert steps(directory) in (done, done + 1), str(point)
     assert failures
