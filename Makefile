@@ -1,13 +1,13 @@
-# Everything a newcomer needs: each target sets up what it uses, in .venv beside this file.
+# Each target first installs what it uses, into .venv beside this file.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTO_VENV := .venv-proto
 RUN := $(BIN)/python
-# Workers of the tests: one more than two cores keep busy, because tests also wait.
+# Worker processes of the tests: one more than two cores, because tests also wait.
 WORKERS ?= 3
 
-# The tests start many interpreters; without compiled modules on disk each of them would compile the package again.
+# The tests start many interpreters. Without compiled modules on disk, each of them would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test check docs proto faults e2e bench backends clean
@@ -15,13 +15,13 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.installed ## Show the main job working: a local Netra, a replay, a trace, the usage of a tenant
+demo: $(VENV)/.installed ## Run the demo from this checkout: a local Netra, a replay, a trace, the usage of a tenant
 	@$(BIN)/netra-otel-bridge demo
 
-test: $(VENV)/.tested ## Run the tests; no other program is needed
+test: $(VENV)/.tested ## Run the tests that need no other program
 	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not faults"
 
-check: $(VENV)/.checked ## Format, lint, types and the direction of imports
+check: $(VENV)/.checked ## Check format, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,19 +37,19 @@ proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Pyt
 	PATH="$(CURDIR)/$(PROTO_VENV)/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. \
 	  netra_otel_bridge/v1/bridge.proto
 
-faults: $(VENV)/.tested ## Run the bridge as a process and kill it at many moments; takes minutes, needs strace for all of it
+faults: $(VENV)/.tested ## Run the bridge as a process: documented commands, faults, kills at many instants; takes minutes, uses strace
 	$(RUN) -m pytest -q -rP -n 2 --dist worksteal -m faults tests/unit tests/contract tests/faults tests/crash
 
-e2e: $(VENV)/.tested backends ## Run the end-to-end tests: real servers, the real netra-sdk, clients in Go and Node
+e2e: $(VENV)/.tested backends ## Run the tests against real servers, the real netra-sdk, and the clients in examples
 	$(RUN) -m pytest -q tests/e2e
 
-backends: $(VENV)/.tested ## Build what the end-to-end tests run against; once, into the user's cache
+backends: $(VENV)/.tested ## Build the servers for the end-to-end tests, once, into the user's cache
 	$(RUN) -m tests.support.backends
 
-bench: $(VENV)/.tested ## Compare with what a user would write instead; prints ratios
+bench: $(VENV)/.tested ## Compare the bridge with what a user would write instead; prints ratios
 	$(RUN) -m tests.bench
 
-clean: ## Remove the virtual environment and what tools left behind
+clean: ## Remove .venv, .venv-proto, caches and builds
 	rm -rf $(VENV) $(PROTO_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 
 $(VENV)/bin/python:
@@ -71,7 +71,7 @@ $(VENV)/.checked: $(VENV)/.tested
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --group check
 	@touch $@
 
-# What is generated loads on the protobuf that its generator brings, and on later ones: 6.31.1.
+# Generated modules need the protobuf version of their generator, or a later one. This generator brings 6.31.1.
 $(PROTO_VENV)/.installed: Makefile
 	@$(PYTHON) -m venv --clear $(PROTO_VENV)
 	@$(PROTO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \

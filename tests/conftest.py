@@ -8,11 +8,12 @@ from hypothesis import settings
 
 from tests.support.examples import is_full
 
-# A shell that starts the tests in the background ignores SIGINT, and every process that they start inherits that.
+# A shell that starts the tests in the background makes them ignore SIGINT, and every process that they start inherits
+# that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine makes an example slow, not wrong: no deadline. The same examples each time: a failure is about the
-# change in hand. With CI set, Hypothesis loads its own profile, which says the same of all examples.
+# A busy machine makes an example slow, not wrong, so there is no deadline. The examples are the same each time, so that
+# a failure comes from the change at hand. With CI set, Hypothesis loads its own profile, which has the same effect.
 settings.register_profile("local", deadline=None, derandomize=True, max_examples=25)
 if not is_full():
     settings.load_profile("local")

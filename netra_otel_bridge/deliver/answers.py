@@ -10,6 +10,7 @@ Jaeger, the Collector and Tempo ("What they answer" in ``docs/backends.md``).
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum, auto
@@ -112,6 +113,7 @@ _CUT = re.compile(
     r"ServerDisconnectedError|ClientConnectionResetError|connection reset|broken pipe|socket closed|RST_STREAM", re.I
 )
 _NOT_CONNECTED = re.compile(r"failed to connect", re.I)
+_ENDED_SILENTLY = re.compile(r"failed to connect.*(socket closed|connection reset)", re.I)
 _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (re.compile(r"Failed to encode span batch"), Verdict.REFUSED),
     (_TOO_LARGE, Verdict.TOO_LARGE),
@@ -120,10 +122,14 @@ _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (_TLS, Verdict.MISCONFIGURED),
     (re.compile(r"UNIMPLEMENTED|redirect|\b(404|405)\b"), Verdict.MISCONFIGURED),
     (re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|timed? ?out|refused|connection", re.I), Verdict.RETRY),
-    (re.compile(r"INVALID_ARGUMENT|FAILED_PRECONDITION|TRACE_TOO_LARGE|\b(code|status)\W{1,3}400\b"), Verdict.REFUSED),
+    (re.compile(r"INVALID_ARGUMENT|FAILED_PRECONDITION|\b(code|status)\W{1,3}400\b"), Verdict.REFUSED),
+    (_FULL_TRACE, Verdict.REFUSED),
 )  # fmt: skip
 """Patterns for the log of an exporter, which states its verdict only in words (ADR 0021)."""
 _BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED")
+_CLIENT_CERTIFICATE_HINT = (
+    "it requires a client certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY to its files"
+)
 _CERTIFICATE_HINTS = (
     (
         re.compile(r"local issuer|issuer certificate|self.signed", re.I),
@@ -137,10 +143,7 @@ _CERTIFICATE_HINTS = (
         re.compile(r"mismatch|hostname verification|not in peer certificate|not valid for", re.I),
         "its certificate is for another host: use a name that the certificate contains",
     ),
-    (
-        re.compile(r"CERTIFICATE_REQUIRED", re.I),
-        "it requires a client certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY to its files",
-    ),
+    (re.compile(r"CERTIFICATE_REQUIRED", re.I), _CLIENT_CERTIFICATE_HINT),
 )
 UNREACHABLE_HINT = "check that it is running, that this is its address, and whether it requires TLS"
 BUSY_HINT = "try again later"
@@ -296,6 +299,22 @@ def connection_outcome(words: str, *, connected: bool = True) -> Outcome:
         return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
     verdict = Verdict.MISCONFIGURED if _TLS.search(words) else Verdict.RETRY
     return _judged(verdict, words, hint=UNREACHABLE_HINT, connected=connected)
+
+
+def ended_silently(words: str) -> bool:
+    """Return whether gRPC only says that a new connection was ended, as servers do to reject a certificate."""
+    return _ENDED_SILENTLY.search(words) is not None
+
+
+def is_tls_version(error: ssl.SSLError) -> bool:
+    """Return whether TLS failed because the server does not speak the version that was offered."""
+    return "PROTOCOL" in str(error)
+
+
+def client_certificate_outcome(address: str) -> Outcome:
+    """Return the outcome of a server that ends new connections because it accepts none without a client certificate."""
+    reason = f"no TLS with {address}: CERTIFICATE_REQUIRED, or the client's is rejected"
+    return outcome(Verdict.MISCONFIGURED, reason, hint=_CLIENT_CERTIFICATE_HINT)
 
 
 def no_answer(who: str, seconds: float) -> Retry:

@@ -56,7 +56,7 @@ class Follower:
         self._since_ns = 0
         self._passes = 0
         self._reports = LaneReport(watch.name), LaneReport(watch.name)
-        """Reports of all earlier passes and of the current one. Replaced together, because other threads read them."""
+        """The sum of all earlier passes, and the current pass. Replaced together, because other threads read them."""
 
     async def run(self, since_ns: int | None) -> None:
         """Follow until cancelled; return when the lane is stopped. A new destination starts at ``since_ns``, else now.

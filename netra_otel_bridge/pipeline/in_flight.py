@@ -1,4 +1,8 @@
-"""The state of one pass: the windows being listed, and the traces being fetched and sent."""
+"""Track the windows being listed, and the traces being fetched and sent, in one pass.
+
+A trace that is listed with another summary while it is in flight is fetched once more: `TraceInFlight.list_again` keeps
+the new summary, and `Pass.finish` queues it.
+"""
 
 from __future__ import annotations
 

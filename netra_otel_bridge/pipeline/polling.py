@@ -1,4 +1,4 @@
-"""Poll at a steady interval; after a failure, wait with back-off, or until the API key changes."""
+"""Poll at a steady interval, for lanes and for usage; after a failure, wait, longer each time, or for a new API key."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Recorder:
         self._recorded.set()
 
     def resolved(self, letter_ids: Iterable[int]) -> None:
-        """Record that these dead letters are settled: they were delivered, or replaced."""
+        """Record that these dead letters are resolved: they were delivered, or replaced."""
         self._pending.resolved.extend(letter_ids)
         self._recorded.set()
 

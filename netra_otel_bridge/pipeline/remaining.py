@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from netra_otel_bridge.core.model.netra import TracesPage, TraceSummary, UnreadableItem
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.pipeline.listing import list_pages
@@ -96,14 +98,19 @@ class Remaining:
     async def _add_page(
         self, page: TracesPage, point: ResumePoint, past: ResumePoint | None, seen: set[str]
     ) -> ResumePoint:
-        """Add the traces of a page, without those ``seen`` on the page before and those that were sent by ``past``."""
+        """Add the traces of a page, without those ``seen`` on the page before and those that were sent by ``past``.
+
+        A trace that is passed again after a restart is not the last one sent: the next restart still has to know that one.
+        """
         passed = point.passed_on(page.traces)
         sent = (self._start.last_id, self._start.next_id)
         if not passed and not (page.traces and page.traces[0].id in sent):
             self.problems += self._new_unreadable("", page.unreadable)
         for index, trace in enumerate(page.traces[passed:], passed):
             before, point = point, point.after_listed(page.traces, index)
-            if not (trace.id in sent or trace.id in seen or (past is not None and past.has_passed(trace))):
+            if past is not None and past.has_passed(trace):
+                point = msgspec.structs.replace(point, last_id=past.last_id)
+            elif trace.id not in sent and trace.id not in seen:
                 seen.add(trace.id)
                 await self._add(trace, before, point)
         return point.at_page(page.next_cursor)

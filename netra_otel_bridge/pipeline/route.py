@@ -1,4 +1,4 @@
-"""The route from Netra to one destination: the parts that all passes of a lane share."""
+"""The route from Netra to one destination: the parts and limits that all passes of a lane share."""
 
 from __future__ import annotations
 

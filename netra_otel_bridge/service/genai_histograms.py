@@ -20,14 +20,14 @@ from netra_otel_bridge.convert.genai_metrics import (
     measurements,
 )
 from netra_otel_bridge.convert.semconv import TENANT_ID
-from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.clock import MINUTE_NS
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.usage.totals import OTHER
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
-LIVE_NS = 15 * 60 * NS_PER_S
+LIVE_NS = 15 * MINUTE_NS
 MAX_IDS = 1_000_000
 LABEL_SETS = 2000
 """Maximum number of attribute sets of one instrument. The SDK (1.45) drops all attributes of further sets."""
@@ -36,7 +36,6 @@ FOLDED_SETS = 100
 _FOLDED = frozenset({semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, TENANT_ID})
 _LAST = dict.fromkeys((semconv.OPERATION_NAME, semconv.PROVIDER_NAME, *sorted(_FOLDED), ENVIRONMENT), OTHER)
 _TYPES_OF_TOKENS = 2
-_MINUTE_NS = 60 * NS_PER_S
 _log = logging.getLogger(__name__)
 
 
@@ -115,7 +114,7 @@ class SeenIds:
 
     def add(self, seen: int, end_ns: int) -> bool:
         """Add a hash, or move it to a later end; return whether it is new."""
-        minute = end_ns // _MINUTE_NS
+        minute = end_ns // MINUTE_NS
         before = self._minutes.get(seen)
         if before is not None:
             if minute > before:
@@ -129,7 +128,7 @@ class SeenIds:
 
     def forget(self, before_ns: int) -> None:
         """Forget the spans that ended in minutes before that of ``before_ns``."""
-        minute = before_ns // _MINUTE_NS
+        minute = before_ns // MINUTE_NS
         if minute == self._forgotten:
             return
         self._forgotten = minute

@@ -13,6 +13,7 @@ import secrets
 import sqlite3
 from contextlib import closing
 
+from netra_otel_bridge.core.files import sync_directory
 from netra_otel_bridge.state import schema
 from netra_otel_bridge.state.errors import unusable
 from netra_otel_bridge.state.files import (
@@ -23,7 +24,6 @@ from netra_otel_bridge.state.files import (
     read_marker,
     remove,
     size_bytes_of,
-    sync_directory,
     sync_file,
     write_marker,
 )

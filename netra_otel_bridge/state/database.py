@@ -18,10 +18,11 @@ from pathlib import Path
 
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import StateError, UsageError
+from netra_otel_bridge.core.files import sync_directory
 from netra_otel_bridge.state import schema
 from netra_otel_bridge.state.checks import is_there, make_ready
 from netra_otel_bridge.state.errors import LOOK_AT_DISK, explained, no_state, not_written
-from netra_otel_bridge.state.files import Files, make_directory, remove, sync_directory, write_sum
+from netra_otel_bridge.state.files import Files, make_directory, remove, write_sum
 from netra_otel_bridge.state.lock import Lock
 
 LOG_BYTES = 2**30

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from netra_otel_bridge.core.files import sync_directory
 from netra_otel_bridge.state.errors import unusable
 
 _BLOCK_BYTES = 1 << 20
@@ -92,15 +93,6 @@ def give_to_owner(path: Path) -> None:
     if os.geteuid() == 0:
         parent = path.parent.stat()
         os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable. Raises `OSError`."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def sync_file(path: Path) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netra_otel_bridge.core.clock import Clock
+from netra_otel_bridge.core.files import sync_directory
 from netra_otel_bridge.core.model.progress import Progress
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import costs, schema
 from netra_otel_bridge.state.checks import is_there
 from netra_otel_bridge.state.errors import explained, no_state, unknown_destination
-from netra_otel_bridge.state.files import Files, exists, give_to_owner, sync_directory
+from netra_otel_bridge.state.files import Files, exists, give_to_owner
 from netra_otel_bridge.state.lock import Lock
 from netra_otel_bridge.state.store import StateStore
 

@@ -107,7 +107,7 @@ class Meter:
         self._ledger.use_periods(options.period)
         sessions = self._sessions if options.sessions else None
         self._discovery = Discovery(client, self._ledger, options.tenants, sessions, options.lookback_ns)
-        self._show(self._present_ns())
+        self._show(self._rounded_now_ns())
 
     def collected(self, label: str) -> None:
         """Record that the counters of this label set were collected. May be called on any thread."""
@@ -120,13 +120,13 @@ class Meter:
         only single tenants failed: these are counted (`UsageView.label_sets`) and polled again later. Raises
         `StateError`, and then shows nothing new.
         """
-        now_ns = self._present_ns()
+        now_ns = self._rounded_now_ns()
         if not self._ledger.head.origin_ns:
             self._ledger.begin(now_ns, self._options.period)
         for account in self._ledger.rank():
             self._collected.pop(account.tenant_id, None)
         error = await self._ask(now_ns)
-        self._settle(now_ns)
+        self._update_tenants(now_ns)
         await self._record()
         self._polls += 1
         self._show(now_ns)
@@ -134,7 +134,7 @@ class Meter:
             raise error
         self.view = replace(self.view, polled_ns=now_ns)
 
-    def _present_ns(self) -> int:
+    def _rounded_now_ns(self) -> int:
         return self._now_ns() // NS_PER_MS * NS_PER_MS
 
     async def _ask(self, now_ns: int) -> NetraError | None:
@@ -232,7 +232,7 @@ class Meter:
         rest = (total - sum((one.totals for one in found), UsageTotals())).positive()
         self._session_totals = (*found, SessionTotals(OTHER, None, rest))
 
-    def _settle(self, now_ns: int) -> None:
+    def _update_tenants(self, now_ns: int) -> None:
         """Forget tenants idle for `FORGET_NS`, and start counting in series that have shown their starting value."""
         for account in self._ledger.followed():
             idle = account.seen_ns < now_ns - FORGET_NS and account.recent() == UsageTotals()

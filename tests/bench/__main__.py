@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: the bridge beside what a user would write instead, as ratios in one run.
+"""Compare the bridge with what a user would write instead, as ratios from one run: ``python -m tests.bench``.
 
 Both read the same emulator and send to the same OTLP receiver, each in a process of its own; import times do not count.
 """
@@ -25,7 +25,7 @@ ROOT = HERE.parent.parent
 
 @contextmanager
 def process(*command: str) -> Iterator[dict[str, Any]]:
-    """A child that prints one JSON line when it is ready, and is ended with SIGTERM."""
+    """Start a child that prints one JSON line when it is ready; end it with SIGTERM."""
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert child.stdout is not None
@@ -52,7 +52,7 @@ def run(python: str | Path, script: str, *arguments: str, endpoint: str) -> dict
 
 
 def compare(latency_ms: float, naive_traces: int, traces: int, profile: str) -> None:
-    """Spans per second and CPU per span of both, and the ratios."""
+    """Measure spans per second and CPU per span of both, and return the ratios."""
     now = datetime.now(UTC)
     start, end = ((now - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.000Z") for days in (2, -1))
     emulate = process(sys.executable, str(HERE / "emulate.py"), str(traces), str(latency_ms))

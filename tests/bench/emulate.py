@@ -1,4 +1,4 @@
-"""The emulator with warm sample traffic, in a process of its own. Prints its endpoint."""
+"""The emulator with sample traffic already generated, in a process of its own. It prints its endpoint."""
 
 import json
 import sys

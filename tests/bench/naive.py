@@ -1,6 +1,7 @@
-"""What a user would write instead of the bridge: a loop over netra-sdk's iterators, and the stock OTLP exporter.
+"""The code that a user would write instead of the bridge: a loop over netra-sdk's iterators, and the stock OTLP
+exporter.
 
-Runs in the environment of netra-sdk, knows nothing of the bridge, and prints one JSON document with what it moved.
+It runs in the environment of netra-sdk, knows nothing of the bridge, and prints one JSON document with what it moved.
 """
 
 import json
@@ -20,7 +21,7 @@ BATCH = 512
 
 
 def convert(span, service):
-    """The plain way: every JSON text decoded, every object built."""
+    """Convert the plain way: decode every JSON text, build every object."""
     context = SpanContext(int(span.trace_id, 16), int(span.id, 16), False, TraceFlags(1))
     parent = None
     if span.parent_span_id:

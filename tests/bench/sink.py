@@ -1,4 +1,4 @@
-"""An OTLP receiver over gRPC that counts spans and keeps nothing. Prints its port, and at the end what it counted."""
+"""An OTLP receiver over gRPC that counts spans and keeps nothing. It prints its port, and the count at the end."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 class Sink(grpc.GenericRpcHandler):
-    """Answers OK to every export."""
+    """A service that answers OK to every export."""
 
     def __init__(self) -> None:
         self.spans = 0

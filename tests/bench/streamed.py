@@ -1,4 +1,4 @@
-"""The same range as a stream of spans, handed to nobody; prints one JSON document with what came."""
+"""The benchmark's range as a stream of spans that goes nowhere; prints one JSON document with what came."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
-"""What real servers answer ("What they answer" in docs/backends.md), row by row, over each way to send.
+"""Each answer of a real server ("What they answer" in docs/backends.md) is understood, over each way to send.
 
-The stock exporters run the same rows. Where they cannot tell what the server said, ``STOCK_CANNOT_TELL`` has what is
-made of it, and docs/answers.md says so to users.
+The stock exporters run the same rows. Where they cannot tell what the server said, ``STOCK_CANNOT_TELL`` says how it is
+reported, and docs/answers.md tells users.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ FULL = (
 
 @dataclass(frozen=True)
 class Row:
-    """An answer over gRPC (``code``) and over HTTP (``http``), each with ``text``, and what it means.
+    """An answer over gRPC (``code``) and over HTTP (``http``), each with ``text``, and its meaning.
 
-    ``after_s`` is the wait that comes of it, which the server ``asks`` for or not; ``only`` is who answers so.
+    ``after_s`` is the wait that follows, whether or not the server ``asks`` for one; ``only`` names the servers that
+    answer so.
     """
 
     name: str
@@ -170,9 +171,10 @@ async def test_the_stock_exporters_answer_alike_where_they_can_tell(
 async def test_what_the_stock_exporters_hide(
     fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They return SUCCESS for a partial success, and over HTTP for a redirect and a web page. Our own sender notices each.
+    """The stock exporters return SUCCESS for a partial success, and over HTTP for a redirect and a web page; our own
+    sender notices each.
 
-    A redirect is followed by version 1.41, which answers for what is there.
+    Version 1.41 follows a redirect, and reports the answer from there.
     """
     hidden: list[tuple[PartialSuccess | Raw, type]] = [(PartialSuccess(1, "too old"), PartlyRefused)]
     if transport == "http":

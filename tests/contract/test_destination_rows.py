@@ -154,9 +154,9 @@ async def test_hanging_each_call_has_a_deadline_and_the_batch_is_kept(fake: Fake
 async def test_partial_success_is_counted_shown_and_not_retried(
     fake: FakeDestination, transport: str, counts: list[int]
 ) -> None:
-    """With odd counts, all of a batch, or a warning with 0, each batch is sent once, and all of its spans are answered.
+    """With odd counts, all of a batch, or a warning with 0, each batch is sent once, and every span has an answer.
 
-    Where all are refused it is known which: they are dead.
+    If all are rejected, it is known which ones, so they are dead-lettered.
     """
     fake.script(*[PartialSuccess(count, f"quota {count}") for count in counts])
     async with Lane(opened(fake, transport)) as lane:
@@ -175,7 +175,7 @@ async def test_partial_success_is_counted_shown_and_not_retried(
 
 @both
 async def test_too_large_batches_are_split_before_sending(fake: FakeDestination, transport: str) -> None:
-    """They are split by encoded size: a server with the default limit of gRPC, 4 MiB, rejects nothing."""
+    """Batches are split by encoded size: a server with the default limit of gRPC, 4 MiB, rejects nothing."""
     members = spans(60, attributes={"input": "x" * 200_000})
     batcher: Batcher[None] = Batcher()
     async with Lane(opened(fake, transport)) as lane:
@@ -209,7 +209,7 @@ async def test_too_large_is_halved_on_refusal_and_learnt(transport: str) -> None
 
 @both
 async def test_too_large_a_single_span_is_trimmed(transport: str) -> None:
-    """Its largest content is cut and named; its other content, ids and times stay."""
+    """The span's largest content is cut and named; its other content, ids and times stay."""
     large = make_span(2, attributes={"input": "x" * 300_000, "user": "u-1"})
     with FakeDestination(max_message_bytes=100_000) as fake:
         async with Lane(opened(fake, transport)) as lane:
@@ -233,7 +233,7 @@ async def test_too_large_a_single_span_is_trimmed(transport: str) -> None:
 
 @both
 async def test_too_large_a_single_span_without_long_content_is_dead_lettered(transport: str) -> None:
-    """It cannot be made to fit; the others arrive, and the dead letter has it whole."""
+    """A span that cannot be made to fit is dead-lettered whole; the others arrive."""
     wide = make_span(2, attributes={f"key {n}": n for n in range(10_000)})
     with FakeDestination(max_message_bytes=100_000) as fake:
         async with Lane(opened(fake, transport)) as lane:
@@ -427,7 +427,7 @@ async def test_reply_lost_after_storing_repeats_that_batch_alone(fake: FakeDesti
 
 
 async def test_an_exporter_that_hangs_is_waited_for_and_never_called_twice_at_once() -> None:
-    """Its final answer counts, so nothing is sent twice."""
+    """The exporter's final answer counts, so nothing is sent twice."""
     wake = threading.Event()
     exporter = ScriptedExporter(waits_for(wake))
     lane = Lane(ExporterDestination("mine", exporter, deadline_s=0.05), attempts=50)
@@ -441,7 +441,7 @@ async def test_an_exporter_that_hangs_is_waited_for_and_never_called_twice_at_on
 
 
 async def test_an_exporter_that_returns_none_holds() -> None:
-    """It can never say that spans arrived: nothing is recorded, and no span is at fault."""
+    """Such an exporter can never say that spans arrived: nothing is recorded, and no span is at fault."""
     lane = Lane(ExporterDestination("mine", ScriptedExporter(lambda: None)))
     with pytest.raises(DestinationMisconfigured, match="returned None"):
         await lane.send(spans(3))
@@ -450,7 +450,7 @@ async def test_an_exporter_that_returns_none_holds() -> None:
 
 
 async def test_an_exporter_that_keeps_references_gets_spans_that_never_change() -> None:
-    """What it reads later is what it received, even if the batch was split and a span trimmed meanwhile."""
+    """A batch keeps its content after the exporter received it, even if it was split and a span trimmed meanwhile."""
     exporter = ScriptedExporter(ValueError("request too large"), ValueError("no"))
     members = spans(8, attributes={"input": "x" * 5_000})
     before = [encode_span(span) for span in members]
@@ -464,7 +464,7 @@ async def test_an_exporter_that_keeps_references_gets_spans_that_never_change() 
 async def test_a_reason_shows_no_credential(
     fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A dead letter, a problem, an error or the log does not either, although the server repeats the key everywhere."""
+    """No dead letter, problem, error or log line shows the key, although the server repeats it everywhere."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
     said = "canary-4711 may not"

@@ -134,7 +134,7 @@ async def test_a_binary_header_is_bytes(fake: FakeDestination, monkeypatch: pyte
 
 @pytest.mark.parametrize("kind", ["file"])
 async def test_a_span_that_cannot_be_encoded_is_refused(opened: Opener, fake: FakeDestination, kind: str) -> None:
-    """It is the fault of the span and stays so: nothing is sent, and the next batch passes."""
+    """A span that cannot be encoded is its own fault and stays so: nothing is sent, and the next batch passes."""
     destination = opened(kind)
     poison = ReadableSpan("without ids")
     answer = await destination.send(SpanBatch((make_span(1), poison), (b"", b""), 100))
@@ -287,7 +287,7 @@ async def test_a_certificate_that_does_not_hold_is_a_misconfiguration(
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_tls_to_a_plain_port_is_a_misconfiguration(fake: FakeDestination, transport: str) -> None:
-    """It never falls back to plain text."""
+    """OTLP to a plain port never falls back to plain text."""
     destination = open_destination(url(fake, transport).replace("://", "s://"), timeout_s=2)
     answer = await destination.send(batch())
     assert isinstance(answer, Misconfigured), answer

@@ -1,4 +1,4 @@
-"""``replay --state`` killed at every instant, and run again: P1, P2 and P3, and the lock is free."""
+"""``replay --state``, killed at every instant and run again, keeps P1, P2 and P3, and frees the lock."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Replays:
         return written_to(self._path) if self._fake is None else stored_by(self._fake.stored)
 
     def killed(self, **options: Any) -> Crash | None:
-        """A run that is killed; ``None`` if it ended before."""
+        """Run and kill a replay; return ``None`` if it ended before."""
         result = self.run(**options)
         assert result.code in (0, -9), result.err
         if self._fake is not None:
@@ -75,7 +75,7 @@ def replays(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Replays]
 
 
 def test_kill_9_at_every_instant(replays: Replays) -> None:
-    """Killed where some thread enters a call that changes a disk or talks to a peer, for every such call."""
+    """P1 to P3 hold for a kill at every call of any thread that changes a disk or talks to a peer."""
     strace.needed()
     log = replays.rig.directory / "log"
     assert replays.run(strace=strace.counting(CALLS, log)).code == 0
@@ -99,7 +99,7 @@ def test_kill_9_at_every_instant(replays: Replays) -> None:
 
 
 def test_kill_9_at_random_moments_again_and_again(replays: Replays) -> None:
-    """The same work, killed up to four times before it may end."""
+    """P1 to P3 hold if one replay is killed up to four times before it may end."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)

@@ -1,7 +1,7 @@
-"""``run`` killed and stopped while traffic comes: P1, P2 and P3 over all its lives, and what a kill may leave unrecorded.
+"""``run``, killed and stopped under traffic, keeps P1, P2 and P3 over all its lives, and leaves little unrecorded.
 
-What is recorded is compared by checksum, so that a version of a span that was answered and not recorded is told apart
-from the version before it.
+Recorded spans are compared by checksum, to tell a version that was acknowledged but not recorded from the one before
+it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ MOST = 40
 """Kill points of a run, unless all are asked for."""
 BATCH_SPANS = 8
 ANSWER_S = 0.04
-"""How long a slow destination takes for a request: longer than a transaction takes."""
+"""Time that a slow destination takes for a request: longer than a transaction takes."""
 MOST_UNRECORDED = 12
-"""Requests to a slow destination that may be answered and not recorded at a kill: one in flight, and those that were
-answered while one transaction was written, on a disk that takes half a second for it."""
+"""Requests to a slow destination that may be acknowledged but unrecorded at a kill: one in flight, and those that were
+acknowledged during one transaction, on a disk that takes half a second for it.
+"""
 
 
 class Lives:
-    """``run`` again and again with one state, one Netra and one destination; ``allowed`` may come again."""
+    """Several lives of ``run`` with one state, one Netra and one destination; ``allowed`` spans may come again."""
 
     def __init__(self, rig: Rig, warm: Warm, fake: FakeDestination) -> None:
         self.rig = rig
@@ -52,11 +53,11 @@ class Lives:
         self._whole = False
 
     def feed(self, traces: int, spans: int) -> None:
-        """Traces of the last minute."""
+        """Feed traces of the last minute."""
         self.rig.feed(traces, spans, start_ns=time.time_ns() - 60_000 * MS, every_ns=10 * MS)
 
     def more(self) -> None:
-        """What comes while it runs: a new trace, a late span of an old one, another version of a span."""
+        """Feed what comes during a run: a new trace, a late span of an old trace, another version of a span."""
         oracle, netra = self.rig.oracle, self.rig.netra
         ids = oracle.trace_ids
         self._rounds += 1
@@ -65,7 +66,7 @@ class Lives:
         oracle.feed(netra, oracle.change([oracle.span_ids(ids[-self._rounds % len(ids)])[1]]))
 
     def is_whole(self) -> bool:
-        """Whether the destination has the newest version of everything."""
+        """Return whether the destination has the newest version of everything."""
         look = len(self.fake.stored), self.rig.oracle.step
         if look != self._looked:
             self._looked = look
@@ -74,7 +75,7 @@ class Lives:
         return self._whole
 
     def growing(self, rounds: int) -> Callable[[], bool]:
-        """Once everything is delivered there is more, ``rounds`` times; then, whether that is delivered too."""
+        """Return a condition: feed more, ``rounds`` times, whenever all is delivered; hold once the last of it is delivered."""
         left = iter(range(rounds))
 
         def holds() -> bool:
@@ -85,7 +86,9 @@ class Lives:
         return holds
 
     def live(self, **options: Any) -> int:
-        """One life: how it ended; what it left unrecorded may come again. SIGTERM before its first call need not be heard."""
+        """Run one life and return how it ended; what it left unrecorded may come again. SIGTERM before its first call
+        may go unheard.
+        """
         env = {"NETRA_BRIDGE_BATCH_SPANS": str(BATCH_SPANS), "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
         calls = self.rig.calls()
         arguments = self.rig.following(self.fake.http_url)
@@ -100,7 +103,7 @@ class Lives:
         return result.code
 
     def unrecorded(self) -> set[tuple[Key, int]]:
-        """What the destination has and the state does not know of, and how often it has it."""
+        """Return the spans that the destination has and the state does not record, and how often it has them."""
         versions: dict[Key, list[int]] = {}
         for request in list(self.fake.stored):
             for resource in request.resource_spans:
@@ -114,7 +117,7 @@ class Lives:
         return {(key, len(sent)) for key, sent in versions.items() if known.get(key) != sent[-1]}
 
     def ended(self) -> None:
-        """After a last life in which all is well: P1 and P3 to the letter, and repeated is only what may be."""
+        """Run a last life without faults, then assert P1 and P3 to the letter, and that only allowed spans were repeated."""
         assert self.live(term_when=self.growing(1)) == 0
         verdict = self.rig.oracle.assert_kept(stored_by(self.fake.stored), repeats=self.allowed.total())
         assert not verdict.repeated - self.allowed, f"repeated, though recorded: {verdict.repeated - self.allowed}"
@@ -128,14 +131,14 @@ def warm(tmp_path: Path) -> Iterator[Warm]:
 
 @contextmanager
 def lives(warm: Warm, directory: Path, fake: FakeDestination | None = None) -> Iterator[Lives]:
-    """With a Netra, a destination and a state of their own."""
+    """Yield lives with a Netra, a destination and a state of their own."""
     directory.mkdir()
     with running_rig(directory) as rig, fake or FakeDestination() as taking:
         yield Lives(rig, warm, taking)
 
 
 def test_run_kill_9_at_every_instant(warm: Warm, tmp_path: Path) -> None:
-    """Killed where some thread enters a call that changes a disk or talks to a peer, while spans are new, late, changed."""
+    """P1 to P3 hold for a kill at every call that changes a disk or talks to a peer, while spans are new, late and changed."""
     strace.needed()
     log = tmp_path / "log"
     with lives(warm, tmp_path / "whole") as story:
@@ -161,7 +164,7 @@ def test_run_kill_9_at_every_instant(warm: Warm, tmp_path: Path) -> None:
 
 
 def test_run_kill_9_and_sigterm_at_random_moments(warm: Warm, tmp_path: Path) -> None:
-    """Several lives in a row while traffic comes; after SIGTERM everything answered is recorded, and the exit code is 0."""
+    """Several lives under traffic lose nothing; after SIGTERM every acknowledged span is recorded, and the exit code is 0."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -178,7 +181,7 @@ def test_run_kill_9_and_sigterm_at_random_moments(warm: Warm, tmp_path: Path) ->
 
 
 def traffic_until(story: Lives, seconds: float) -> Callable[[], bool]:
-    """Whether ``seconds`` are over since its first call to Netra; until then there is more every 50 ms."""
+    """Return a condition that holds ``seconds`` after a life's first call to Netra, and feeds more every 50 ms until then."""
     calls = story.rig.calls()
     began: list[float] = []
     fed = iter(range(1, 1000))
@@ -199,7 +202,7 @@ def traffic_until(story: Lives, seconds: float) -> Callable[[], bool]:
 
 
 def test_run_a_kill_leaves_little_unrecorded(warm: Warm, tmp_path: Path) -> None:
-    """Progress is recorded all along: a lane that records at the end of a pass would leave everything."""
+    """Progress is recorded all along; a lane that records only at the end of a pass would leave everything unrecorded."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     moment = 25 + random.Random(seed).randrange(15)

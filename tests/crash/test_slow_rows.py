@@ -1,4 +1,4 @@
-"""Rows of the table of faults that take their time: signals, back-pressure, a long fault under ``run``."""
+"""Rows of the table of faults that take long: signals, backpressure, a long fault under ``run``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 
 def recent(rig: Rig, traces: int = 6, spans: int = 4) -> set[Key]:
-    """Traces of the last minute, which ``run`` follows."""
+    """Feed traces of the last minute, which ``run`` follows."""
     keys = rig.oracle.traces(traces, spans, start_ns=time.time_ns() - 60_000 * MS)
     rig.oracle.feed(rig.netra, keys)
     return set(keys)
@@ -52,7 +52,7 @@ def test_sigterm_and_sigint(rig: Rig, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("command", ["run", "replay"])
 def test_a_second_signal(rig: Rig, command: str) -> None:
-    """The first waits for a request that hangs; the second ends the command at once."""
+    """The first signal waits for a request that hangs; the second ends the command at once."""
     recent(rig)
     with FakeDestination() as fake:
         fake.script(*[Hang()] * 10)
@@ -71,7 +71,7 @@ def test_a_second_signal(rig: Rig, command: str) -> None:
 
 
 def test_hanging_stops_the_reading_of_the_source(rig: Rig) -> None:
-    """Back-pressure: while nothing is answered, what is held reaches its cap, the calls to Netra stop, memory is flat."""
+    """Backpressure: while nothing is answered, held spans reach their cap, the calls to Netra stop, and memory stays flat."""
     rig.feed(500, 4, padding=10_000)
     limits = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60", "NETRA_BRIDGE_HELD_BYTES": "2000000"}
     with FakeDestination() as fake, rig.child(fake.http_url, **limits) as child:
@@ -88,7 +88,7 @@ def test_hanging_stops_the_reading_of_the_source(rig: Rig) -> None:
 
 
 def test_500_while_a_batch_is_on_its_way(rig: Rig) -> None:
-    """Netra fails in the middle of a request to the destination; both are well again, and the lane goes on."""
+    """If Netra fails during a request to the destination, the lane continues once both are well again."""
 
     class Burst(Fault):
         def __init__(self) -> None:
@@ -110,7 +110,7 @@ def test_500_while_a_batch_is_on_its_way(rig: Rig) -> None:
 
 
 def test_a_million_spans_in_little(tmp_path: Path) -> None:
-    """Three times the spans: memory, descriptors and threads stay, and the state grows by 12 bytes a span and little a trace."""
+    """With three times the spans, memory, descriptors and threads stay; the state grows by 12 bytes a span and little per trace."""
     used = []
     for number, traces in enumerate((500, 1500)):
         directory = tmp_path / str(number)

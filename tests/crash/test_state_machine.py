@@ -1,7 +1,7 @@
-"""A lane that follows live traffic under everything at once: P1 and P2 hold after each step.
+"""P1 and P2 hold after each step of a lane that follows live traffic under every fault at once.
 
-Hypothesis writes the story: traces that start, come late or change; requests that are taken, refused in part, thrown
-back or taken without an answer; Netra failing; the process killed at a request or around a transaction; restarts,
+Hypothesis writes the story: traces that start, come late or change; requests that are accepted, rejected in part, sent
+back or accepted without an answer; Netra failing; the process killed at a request or around a transaction; restarts,
 resets, dead letters sent again, a clock that jumps. The lane, its paging, its sender and its SQLite state are real.
 """
 
@@ -65,7 +65,7 @@ pytestmark = pytest.mark.faults
 HOUR_NS = 3600 * NS_PER_S
 POLL_NS = 30 * NS_PER_S
 MOST_UNRECORDED = 3 * BATCH_SPANS
-"""Spans that may be answered and not recorded when the process dies: of a batch in flight, and of one transaction."""
+"""Spans that may be acknowledged but unrecorded when the process dies: those of a batch in flight and of one transaction."""
 
 
 JUDGES: dict[str, Judge] = {
@@ -102,7 +102,7 @@ class Story(RuleBasedStateMachine):
         self.life = self.born()
 
     def judge(self, batch: SpanBatch) -> Decision:
-        """Whatever the plan says, a poisoned span is not taken."""
+        """Reject a poisoned span, whatever the plan says."""
         return Decision(Refused("poison"), stores=False) if self.poison.intersection(keys_of(batch)) else Decision()
 
     def born(self) -> Life:
@@ -116,7 +116,7 @@ class Story(RuleBasedStateMachine):
             self.loop.close()
             shutil.rmtree(self.scratch)
 
-    # what happens at Netra
+    # Events at Netra.
 
     @initialize(traces=st.integers(1, 4), spans=st.integers(1, 7))
     def begin(self, traces: int, spans: int) -> None:
@@ -128,7 +128,7 @@ class Story(RuleBasedStateMachine):
         age_s=st.sampled_from([0, 29, 40, 200, 400, 3000, 6000, 70_000]),
     )
     def produce(self, traces: int, spans: int, age_s: int) -> None:
-        """Traces that started a while ago; some of them long before the watermark, or before following began."""
+        """Feed traces that started a while ago, some of them long before the watermark, or before following began."""
         start_ns = self.true_now_ns() - age_s * NS_PER_S
         self.oracle.feed(self.store, self.oracle.traces(traces, spans, start_ns=start_ns, every_ns=3 * MS))
 
@@ -148,7 +148,7 @@ class Story(RuleBasedStateMachine):
     def poisoned(self, data: st.DataObject) -> None:
         self.poison.add(data.draw(st.sampled_from(list(self.oracle.issued))))
 
-    # what happens to the bridge
+    # Events at the bridge.
 
     @rule(
         plan=st.lists(st.sampled_from(list(JUDGES)), max_size=6),
@@ -157,7 +157,7 @@ class Story(RuleBasedStateMachine):
         after=st.booleans(),
     )
     def poll(self, plan: list[str], fails_in: int | None, dies_in: int | None, after: bool) -> None:
-        """A poll in which requests, a call to Netra, or the process itself may fail."""
+        """Poll once, while requests, a call to Netra, or the process itself may fail."""
         self.peer.plan.extend(partial(self.planned, JUDGES[name]) for name in plan)
         self.netra.fails_in = fails_in
         self.life.writer.dies_in, self.life.writer.after = dies_in, after
@@ -167,7 +167,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(polls=st.integers(1, 12))
     def polls(self, polls: int) -> None:
-        """Some polls in which nothing goes wrong."""
+        """Poll a few times without a fault."""
         for _ in range(polls):
             self.polled()
 
@@ -178,7 +178,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(back_s=st.none() | st.sampled_from([0, 60, 5000, 80_000]))
     def reset(self, back_s: int | None) -> None:
-        """An operator asks for it again: each span of a trace that starts there may come once more."""
+        """Reset the lane, as an operator does: each span of a trace that starts there may come once more."""
         self.loop.run_until_complete(self.life.stop())
         from_ns = None if back_s is None else self.true_now_ns() - back_s * NS_PER_S
         known = [lane.destination for lane in self.lanes()]
@@ -200,7 +200,7 @@ class Story(RuleBasedStateMachine):
 
     @rule()
     def catch_up(self) -> None:
-        """Everything is well again: one poll after a restart, and nothing that is within reach is missing."""
+        """End all faults: after one poll following a restart, nothing within reach is missing."""
         self.clock.start_ns = self.true_ns
         self.clock.elapsed_s += SETTLE_NS / NS_PER_S + 8
         self.restart()
@@ -210,11 +210,11 @@ class Story(RuleBasedStateMachine):
         assert start_ns <= max(self.since_ns, reach_ns)
         assert end_ns >= self.true_now_ns() - SETTLE_NS - NS_PER_S
 
-    # what must hold
+    # Rules that must hold.
 
     @invariant()
     def nothing_is_invented_and_repeats_are_bounded(self) -> None:
-        """P2 and P3, at every moment."""
+        """P2 and P3 hold at every moment."""
         verdict = self.oracle.verdict(self.peer.sent, due=())
         assert not verdict.invented, verdict
         assert not verdict.altered, verdict
@@ -223,7 +223,7 @@ class Story(RuleBasedStateMachine):
         assert not flood, f"{flood} came again for no reason"
 
     def polled(self) -> bool:
-        """One poll, and P1 after it: whether it came to its end without an error."""
+        """Poll once and check P1; return whether the poll completed without an error."""
         visible_step = self.oracle.step
         passes = self.life.follower.health().passes
         self.netra.asked.clear()
@@ -241,7 +241,7 @@ class Story(RuleBasedStateMachine):
         return finished
 
     def reborn(self) -> None:
-        """After a crash: what was not recorded is bounded, may come again, and nothing is recorded that never left."""
+        """Start again after a crash: unrecorded spans are bounded and may come again; nothing is recorded that was never sent."""
         stored = list(self.peer.stored)
         self.life = self.born()
         recorded = {
@@ -257,17 +257,17 @@ class Story(RuleBasedStateMachine):
         assert len(unrecorded) <= MOST_UNRECORDED, f"{len(unrecorded)} spans were answered and not recorded"
 
     def kept(self, start_ns: int, end_ns: int, step: int) -> None:
-        """P1: what Netra listed in a finished window is delivered, or a dead letter."""
+        """Check P1: each span that Netra listed in a finished window is delivered, or a dead letter."""
         due = [key for key in self.oracle.issued if start_ns <= self.listed_at_ns(key) < end_ns]
         verdict = self.oracle.verdict(self.peer.sent, dead=self.dead_documents(), due=due, until_step=step)
         assert not verdict.missing, f"the checkpoint is at {end_ns}\n{verdict}"
         assert not verdict.altered, f"the checkpoint is at {end_ns}\n{verdict}"
 
     def listed_at_ns(self, key: Key) -> int:
-        """Where a list shows that this span is there: at its own start, or at that of its trace."""
+        """Return the time at which a list shows this span: its own start, or that of its trace."""
         return self.oracle.start_ns(key if self.windowing == "spans" else self.oracle.span_ids(key[0])[0])
 
-    # helpers
+    # Helpers.
 
     def planned(self, judge: Judge, batch: SpanBatch) -> Decision:
         judged = self.judge(batch)
@@ -294,13 +294,13 @@ class Story(RuleBasedStateMachine):
 
 
 class ListedBySpans(Story):
-    """The same with a Netra that lists a trace wherever any of its spans starts, and sums up that part alone."""
+    """The story with a Netra that lists a trace wherever any of its spans starts, and sums up only that part."""
 
     windowing = "spans"
 
 
 SHRINKS = "NETRA_TEST_SHRINK"
-"""The environment variable with which a story that fails is made as short as it can be: that takes minutes."""
+"""The environment variable that makes a failing story as short as possible, which takes minutes."""
 PROFILE = settings(
     max_examples=60, stateful_step_count=25, deadline=None, database=None, print_blob=True,
     phases=[Phase.generate, Phase.shrink] if os.environ.get(SHRINKS) else [Phase.generate],
@@ -310,7 +310,7 @@ PROFILE = settings(
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Pages of three, so that short stories page; a stop does not wait for a request that never ends; no logs."""
+    """Use pages of three, so that short stories page; do not wait, at a stop, for a request that never ends; write no logs."""
     caplog.set_level("CRITICAL", "netra_otel_bridge")
     monkeypatch.setattr(pages, "PAGE_LIMIT", 3)
     monkeypatch.setattr(delivering, "DRAIN_S", 0.1)
@@ -319,5 +319,5 @@ def small_pages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtur
 @pytest.mark.parametrize("machine", [Story, ListedBySpans])
 def test_nothing_is_lost_or_flooded_whatever_happens(machine: type[Story]) -> None:
     """P1, P2 and P3 after each step of every story."""
-    gc.collect()  # CPython 3.11 fails with a SystemError where garbage is finalized while it parses this file
+    gc.collect()  # CPython 3.11 fails with a SystemError if garbage is finalized while it parses this file
     run_state_machine_as_test(machine, settings=PROFILE)

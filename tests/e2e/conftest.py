@@ -1,4 +1,4 @@
-"""The real servers, one of each for all end-to-end tests, and their logs beside what failed."""
+"""The real servers, one of each for all end-to-end tests, whose logs are shown with a failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.server import LOG_CHARACTERS, Server
 
 @pytest.fixture(scope="session")
 def jaeger() -> Iterator[Jaeger]:
-    """A Jaeger that keeps what all tests of the session send: each test uses trace ids of its own."""
+    """Run a Jaeger that keeps what all tests of the session send: each test uses trace ids of its own."""
     with Jaeger() as server:
         yield server
 

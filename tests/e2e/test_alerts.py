@@ -1,4 +1,4 @@
-"""When each alert fires: hours and days of made-up figures, put through the rules by promtool."""
+"""Each alert fires when it should: promtool evaluates the rules on hours and days of made-up figures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.prometheus import JOB, promtool
 HOUR, DAY = 60, 24 * 60
 """Minutes. Time begins with January 1970, a month of 31 days."""
 SLOW = 10
-"""Minutes between two values where days are looked at."""
+"""Minutes between two values in cases that last days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Figures (promtool's notation, a value each ``step`` minutes), and whether the alert fires at some minutes."""
+    """Figures (promtool's notation, one value each ``step`` minutes), and whether the alert fires at certain minutes."""
 
     alert: str
     figures: dict[str, str]
@@ -29,7 +29,7 @@ class Case:
 
 
 def spent(tenant: str, values: str, budget: float) -> dict[str, str]:
-    """The month to date of a tenant and its budget."""
+    """Return the series of a tenant's month to date and its budget."""
     return {
         f'netra_usage_period_cost_USD{{netra_tenant_id="{tenant}",netra_usage_period="current"}}': values,
         f'netra_usage_budget_USD{{netra_tenant_id="{tenant}"}}': f"{budget}+0x{DAY}",
@@ -54,7 +54,7 @@ def replayed(done: float, missing: float) -> dict[str, str]:
 
 PREVIOUS = 'netra_usage_period_cost_USD{netra_tenant_id="acme",netra_usage_period="previous"}'
 STEADY, DAILY = f"0+0.2x{3 * DAY // SLOW}", 28.8
-"""What is spent at a steady pace, each `SLOW` minutes, and a day."""
+"""Spending at a steady pace: each `SLOW` minutes, and per day."""
 CASES = (
     Case("NetraBudgetNearlyUsed", spent("acme", "80+0x60", 100), {4: False, 5: True}),
     Case("NetraBudgetNearlyUsed", spent("acme", "79+0x60", 100), {30: False}),
@@ -114,7 +114,7 @@ CASES = (
 
 
 def promtools(case: Case) -> dict[str, Any]:
-    """The case in the form of ``promtool test rules``."""
+    """Return the case in the form of ``promtool test rules``."""
     return {
         "interval": f"{case.step}m",
         "input_series": [{"series": series, "values": values} for series, values in case.figures.items()],
@@ -131,7 +131,7 @@ def promtools(case: Case) -> dict[str, Any]:
 
 @pytest.mark.parametrize("step", [1, SLOW])
 def test_alerts_fire_when_they_say(tmp_path: Path, step: int) -> None:
-    """Not before what they wait for, not for less than they compare with, and no longer than it lasts."""
+    """An alert fires not before its waiting time, not below its threshold, and no longer than the cause lasts."""
     cases = [promtools(case) for case in CASES if case.step == step]
     path = tmp_path / "tests.yml"
     path.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": f"{step}m", "tests": cases}))
@@ -139,7 +139,7 @@ def test_alerts_fire_when_they_say(tmp_path: Path, step: int) -> None:
 
 
 def test_each_alert_is_seen_to_fire_and_not_to() -> None:
-    """No alert is left out above."""
+    """Each alert has a case in which it fires, and one in which it does not."""
     names = {alert.name for alert in alerts()}
     assert {case.alert for case in CASES if any(case.fires.values())} == names
     assert {case.alert for case in CASES if not all(case.fires.values())} == names

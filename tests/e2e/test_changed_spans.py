@@ -1,4 +1,4 @@
-"""What real servers show of a span that came twice: what the page of the limits says of them."""
+"""Real servers show a span that came twice as the page of the limits says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPAN = 0xC1
 
 
 async def sent(address: str, trace_id: int, *versions: str) -> None:
-    """Send a span once for each of its versions, one request each; all of them are taken."""
+    """Send a span once for each of its versions, one request each; all of them are accepted."""
     destination = open_destination(address)
     for version in versions:
         span = make_span(SPAN, trace_id=trace_id, attributes={"version": version})
@@ -27,7 +27,7 @@ async def sent(address: str, trace_id: int, *versions: str) -> None:
 
 
 def shown(trace: dict[str, Any]) -> Counter[str]:
-    """How often each version of the span is in a trace."""
+    """Return how often each version of the span is in a trace."""
     return Counter(
         attribute["value"]["stringValue"]
         for resource in trace.get("resourceSpans") or trace["batches"]
@@ -49,7 +49,7 @@ def tempo() -> Iterator[Tempo]:
 
 
 async def test_jaeger_shows_both_versions(jaeger: Jaeger) -> None:
-    """Of its memory: a repeat once, a changed span beside the first, with a warning."""
+    """Jaeger's memory shows a repeat once, and a changed span beside the first, with a warning."""
     await sent(jaeger.otlp_grpc, 0xC10, "first", "first")
     repeated = jaeger.trace(0xC10)
     await sent(jaeger.otlp_grpc, 0xC11, "first", "second")
@@ -59,7 +59,7 @@ async def test_jaeger_shows_both_versions(jaeger: Jaeger) -> None:
 
 
 async def test_tempo_shows_the_first_version(tempo: Tempo) -> None:
-    """A repeat once, and of a changed span what it had first."""
+    """Tempo shows a repeat once, and the first version of a changed span."""
     await sent(tempo.otlp_grpc, 0xC10, "first", "first")
     await sent(tempo.otlp_grpc, 0xC11, "first", "second")
     assert shown(tempo.trace(0xC10)) == shown(tempo.trace(0xC11, 2, within_s=2)) == Counter(first=1)

@@ -1,4 +1,4 @@
-"""`check` against real servers: what they say to size and to a made-up span, and that nothing else is stored there."""
+"""`check` against real servers: how they answer to size and to a made-up span, and that they store nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 
 @pytest.fixture(scope="module")
 def jaeger() -> Iterator[Jaeger]:
-    """A Jaeger that has nothing but what these tests send."""
+    """Run a Jaeger that has nothing but what these tests send."""
     with Jaeger() as server:
         yield server
 
@@ -49,19 +49,19 @@ def check(netra: ThreadedEmulator, *arguments: str, batch_bytes: int = 3_500_000
 
 
 def checked(netra: ThreadedEmulator, to: str, *arguments: str, batch_bytes: int = 3_500_000) -> dict[str, Any]:
-    """What is said of the one destination."""
+    """Return the report on the one destination."""
     found: dict[str, Any] = check(netra, "--to", to, *arguments, batch_bytes=batch_bytes).json["checks"][1]
     return found
 
 
 def services(jaeger: Jaeger) -> list[str]:
-    """What Jaeger has heard of so far."""
+    """Return the services that Jaeger has heard of so far."""
     with urllib.request.urlopen(f"{jaeger.query_url}/api/v3/services", timeout=10) as response:
         return list(json.load(response).get("services", ()))
 
 
 def found_by_age(jaeger: Jaeger, start_ns: int) -> set[str]:
-    """The ids of the made-up traces that Jaeger's search finds around a time."""
+    """Return the ids of the made-up traces that Jaeger's search finds around a time."""
     about = {
         "service": "netra-otel-bridge",
         "operation": "netra-otel-bridge check",
@@ -75,7 +75,7 @@ def found_by_age(jaeger: Jaeger, start_ns: int) -> set[str]:
 
 @both
 def test_jaeger_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, transport: str) -> None:
-    """A full batch is taken; of a larger one the limit is said: that of gRPC by name, that of HTTP by halving."""
+    """Jaeger accepts a full batch, reveals its limit for larger ones (gRPC names it, HTTP by halving), and stores nothing."""
     limit_bytes, least_bytes = (MIB_4, 4_100_000) if transport == "otlp_grpc" else (20 << 20, 12_000_000)
     with Jaeger() as server:
         usual = checked(netra, getattr(server, transport))
@@ -90,7 +90,7 @@ def test_jaeger_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, tr
 
 @both
 def test_tempo_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, transport: str) -> None:
-    """What goes through its HTTP door without a span says little of spans, and is not said to."""
+    """Tempo accepts over HTTP what it would reject with spans in it, so the report does not claim that it accepts large spans."""
     with Tempo() as server:
         assert checked(netra, getattr(server, transport))["said"] == "it accepts a request of 3.5 MB without spans"
         large = checked(netra, getattr(server, transport), batch_bytes=5_000_000)
@@ -106,7 +106,7 @@ def test_tempo_is_asked_for_size_and_stores_nothing(netra: ThreadedEmulator, tra
 def test_jaeger_keeps_the_span(
     netra: ThreadedEmulator, jaeger: Jaeger, transport: str, since: str, age: str, hours: int
 ) -> None:
-    """It is there whole, by its id and by its age: what the line names as unknown can be looked up with what it says."""
+    """The span is there whole, by id and by age: the report says how to look up what its line calls unknown."""
     one = checked(netra, getattr(jaeger, transport), "--send", "--since", since)
     assert one["said"] == f"it accepts a request of 3.5 MB without spans; accepted a span of 3.5 MB, {age}"
     assert one["trace_id"] in one["unknown"]
@@ -122,7 +122,7 @@ def test_jaeger_keeps_the_span(
 def test_tempo_says_with_a_span_what_it_does_not_say_without(
     netra: ThreadedEmulator, tempo: Tempo, transport: str
 ) -> None:
-    """Its limit inside holds for spans over HTTP as well; the largest that passes is sent, once, and kept."""
+    """Tempo's internal limit also applies to spans over HTTP; the largest span that passes is sent once, and kept."""
     before = tempo.metric("tempo_ingester_traces_created_total")
     one = checked(netra, getattr(tempo, transport), "--send", batch_bytes=5_000_000)
     assert one["ok"]
@@ -133,7 +133,7 @@ def test_tempo_says_with_a_span_what_it_does_not_say_without(
 
 
 def test_what_is_wrong_with_each_address_is_said_and_hides_nothing(netra: ThreadedEmulator, jaeger: Jaeger) -> None:
-    """A wrong path, protocol, port, TLS and a web page: one line and one code each; those that are well are asked."""
+    """A wrong path, protocol, port, TLS and a web page give one line and one code each; sound destinations are still asked."""
     grpc, http = jaeger.otlp_grpc, jaeger.otlp_http
     (nobody,) = free_ports(1)
     expected = {

@@ -1,6 +1,6 @@
 """Programs in Go and Node that use the gRPC service, built as their READMEs say, against the real command.
 
-The Go program hands spans to a real Collector; what the Collector sends on is compared with what Netra holds.
+The Go program passes spans to a real Collector; what the Collector sends on is compared with what Netra holds.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ RESPONSE = 512
 
 
 class LastingCollector(Collector):
-    """A Collector that a test stops and starts. ``documents`` is what it sent on in all of its lives."""
+    """A Collector that a test stops and starts. ``documents`` has what it sent on in all of its lives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,18 +63,18 @@ class LastingCollector(Collector):
         return [*self._earlier, *(self._sink.documents if self._sink is not None else ())]
 
     def stop(self) -> None:
-        """End it; what it still has is sent on."""
+        """End it, after it has sent on what it still has."""
         sink = self._sink
         super().stop()
         if sink is not None:
             self._earlier += sink.documents
 
     def union(self) -> dict[Key, Normal]:
-        """Every span that was sent on. Raises `AssertionError` if one came twice with different content."""
+        """Return every span that was sent on. Raise `AssertionError` if one came twice with different content."""
         return spans_by_id({"resourceSpans": [one for document in self.documents for one in document["resourceSpans"]]})
 
     def count(self) -> int:
-        """How many spans were sent on, repeats included."""
+        """Return how many spans were sent on, repeats included."""
         return sum(
             len(scope["spans"])
             for document in self.documents
@@ -91,7 +91,7 @@ def collector() -> Iterator[LastingCollector]:
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    """A day of traffic."""
+    """Run a Netra with a day of traffic."""
     with running_emulator(
         EmulatorOptions(port=0, api_key=cli.CANARY, seed=6600, traces=TRACES, spans_per_trace=SPANS)
     ) as running:
@@ -100,7 +100,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 
 @pytest.fixture(scope="module")
 def expected(netra: ThreadedEmulator, tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Normal]:
-    """What the bridge makes of it with profile ``genai``, by way of its command."""
+    """Return the spans that the bridge's command makes of it with profile ``genai``."""
     file = tmp_path_factory.mktemp("expected") / "sent.jsonl"
     replay(netra, "--since", "25h", "--profile", "genai", "--to", f"otlp-file:{file}")
     documents = [json.loads(line) for line in file.read_text().splitlines()]
@@ -109,21 +109,21 @@ def expected(netra: ThreadedEmulator, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def address(netra: ThreadedEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The bridge over it."""
+    """Return the address of the bridge's gRPC service for it."""
     with grpc_bridge(netra, tmp_path_factory.mktemp("bridge")) as (_, listening):
         yield listening
 
 
 @pytest.fixture
 def proxy(address: str) -> Iterator[Proxy]:
-    """A slow line to the bridge, so that there is a middle to cut it in."""
+    """Run a slow line to the bridge, which leaves time to cut it in the middle."""
     with Proxy(int(address.rpartition(":")[2])) as line:
         line.down = Link(bytes_per_s=4_000_000)
         yield line
 
 
 def go(command: str, bridge: str, collector: LastingCollector, directory: Path, *flags: str) -> Child:
-    """The Go program; ``directory`` is where the resume token is kept."""
+    """Return the Go program as a child; it keeps its resume token in ``directory``."""
     words = [command, "-bridge", bridge, "-collector", collector.address, *flags]
     if command == "pull":
         words += ["-resume", str(directory / "token")]
@@ -132,7 +132,7 @@ def go(command: str, bridge: str, collector: LastingCollector, directory: Path, 
 
 
 def node(bridge: str, directory: Path, *words: str, **env: str) -> Child:
-    """The Node program."""
+    """Return the Node program as a child."""
     arguments = [*words, "--bridge", bridge]
     environ = client_environment(**env)
     return Child(*arguments, directory=directory, env=environ, program=node_usage(), secrets=SECRETS)
@@ -151,7 +151,7 @@ def cut(proxy: Proxy, child: Child, times: int) -> None:
 
 
 def test_go_pulls_every_span(collector: LastingCollector, tmp_path: Path) -> None:
-    """What the application recorded is what the Collector sends on, once, 3 MB in a span or 5,000 in a trace."""
+    """The Collector sends on every recorded span once, also 3 MB in a span or 5,000 in a trace."""
     spans = own_spans(NOW_NS)
     recorded = sent_by_id(spans)
     with running_emulator(EmulatorOptions(port=0, api_key=cli.CANARY)) as netra:
@@ -175,7 +175,7 @@ def test_go_pulls_every_span(collector: LastingCollector, tmp_path: Path) -> Non
 def test_go_goes_on_after_every_break(
     expected: dict[Key, Normal], proxy: Proxy, collector: LastingCollector, tmp_path: Path
 ) -> None:
-    """Killed, cut off from the bridge again and again, without a Collector for a while: the union is exact."""
+    """Killed, cut off from the bridge again and again, and without a Collector for a while, it still delivers exactly everything."""
     flags = ("-from", FROM, "-until", UNTIL, "-profile", "genai")
     through = f"127.0.0.1:{proxy.port}"
     with go("pull", through, collector, tmp_path, *flags) as program:
@@ -205,7 +205,7 @@ def test_go_goes_on_after_every_break(
 
 
 def test_go_follows_live_spans(collector: LastingCollector, tmp_path: Path) -> None:
-    """Cut off, killed and without a Collector for a while, every span arrives; what is acknowledged never comes again."""
+    """Cut off, killed and without a Collector for a while, every span arrives, and an acknowledged one never comes again."""
     oracle = Oracle("follow", start_ns=NOW_NS - 60 * S)
     live = {"NETRA_BRIDGE_POLL": "200ms", "NETRA_BRIDGE_SETTLE": "0s", "NETRA_BRIDGE_PROFILE": "raw"}
     since = ("-since", datetime.fromtimestamp((NOW_NS - HOUR_NS) // S, UTC).isoformat(), "-subscription", "test")
@@ -253,7 +253,7 @@ def test_go_follows_live_spans(collector: LastingCollector, tmp_path: Path) -> N
 
 
 def test_go_says_what_is_wrong(address: str, collector: LastingCollector, tmp_path: Path) -> None:
-    """A resume token of another range, and a range that is none, end it at once with the bridge's own words."""
+    """A resume token of another range, and an impossible range, end the program at once with the bridge's own words."""
     range_ = ("-from", FROM, "-until", UNTIL)
     with go("pull", address, collector, tmp_path, *range_, "-tenant", "Globex") as program:
         assert program.wait().code == 0
@@ -268,7 +268,7 @@ def test_go_says_what_is_wrong(address: str, collector: LastingCollector, tmp_pa
 
 
 def test_go_stops_in_order(proxy: Proxy, collector: LastingCollector, tmp_path: Path) -> None:
-    """SIGTERM in the middle of a range: another exit code than at its end, and the token to go on with."""
+    """SIGTERM in the middle of a range gives another exit code than its end, and the token to resume with."""
     with go("pull", f"127.0.0.1:{proxy.port}", collector, tmp_path, "-from", FROM, "-until", UNTIL) as program:
         program.until((tmp_path / "token").exists)
         program.signal(signal.SIGTERM)
@@ -301,7 +301,7 @@ def test_node_prints_usage(netra: ThreadedEmulator, address: str, tmp_path: Path
 
 
 def test_node_prints_each_span_once(expected: dict[Key, Normal], proxy: Proxy, tmp_path: Path) -> None:
-    """Its line is cut again and again: no line of its output is missing, and none is there twice."""
+    """However often its connection is cut, its output misses no line and repeats none."""
     with node(f"127.0.0.1:{proxy.port}", tmp_path, "spans", "--from", FROM, "--until", UNTIL) as program:
         program.until(lambda: program.out)
         cut(proxy, program, 5)
@@ -321,7 +321,7 @@ def test_node_prints_each_span_once(expected: dict[Key, Normal], proxy: Proxy, t
 
 
 def test_node_counts_spans_by_model(expected: dict[Key, Normal], address: str, tmp_path: Path) -> None:
-    """Of one tenant's traces or of all."""
+    """The program counts the spans of one tenant's traces, or of all."""
     with node(address, tmp_path, "spans", "--from", FROM, "--until", UNTIL, "--count") as program:
         end = program.wait()
     with node(address, tmp_path, "spans", "--from", FROM, "--until", UNTIL, "--count", "--tenant", "Globex") as program:
@@ -337,7 +337,7 @@ def test_node_counts_spans_by_model(expected: dict[Key, Normal], address: str, t
 
 
 def counted(end: Ended) -> dict[str, int]:
-    """The counts that it printed."""
+    """Return the counts that it printed."""
     assert end.code == 0, end.err
     return {model: int(count) for count, _, model in (line.partition("\t") for line in end.out.splitlines())}
 
@@ -346,7 +346,7 @@ def counted(end: Ended) -> dict[str, int]:
 def test_retry_info_is_honoured(
     language: str, netra: ThreadedEmulator, address: str, collector: LastingCollector, tmp_path: Path
 ) -> None:
-    """Netra is not reached: the bridge says to wait 5 s, and that is how long they wait before they go on."""
+    """While Netra cannot be reached, the bridge asks clients to wait 5 s, and they wait that long before they continue."""
     netra.set_faults("status-500")
     try:
         with client(language, address, collector, tmp_path) as program:
@@ -362,7 +362,7 @@ def test_retry_info_is_honoured(
 
 @pytest.mark.parametrize("language", ["go", "node"])
 def test_over_tls(language: str, netra: ThreadedEmulator, collector: LastingCollector, tmp_path: Path) -> None:
-    """With the authority that signed the bridge's certificate; a wrong token is refused there too."""
+    """Clients connect with the authority that signed the bridge's certificate; a wrong token is rejected over TLS too."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     files = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "certificate", "key")}
@@ -380,7 +380,7 @@ def test_over_tls(language: str, netra: ThreadedEmulator, collector: LastingColl
 
 @pytest.mark.parametrize(("name", "files"), [("go-collector", {"my-collector"}), ("node-usage", {"node_modules"})])
 def test_an_example_works_in_another_project(name: str, files: set[str], tmp_path: Path) -> None:
-    """The steps of its README, word by word: what it made builds and loads there, and nothing leads back."""
+    """If its README is followed word for word, the copy builds and runs in another project, and nothing refers back here."""
     made = followed(name, tmp_path)
     assert files <= {one.name for one in made.iterdir()}
     sources = [one.read_text("utf-8") for one in made.iterdir() if one.suffix in (".go", ".js", ".mod")]
@@ -390,7 +390,7 @@ def test_an_example_works_in_another_project(name: str, files: set[str], tmp_pat
 def client(
     language: str, bridge: str, collector: LastingCollector, directory: Path, ca: str = "", token: str = TOKEN
 ) -> Child:
-    """Either program, reading one tenant's spans."""
+    """Return either program as a child that reads one tenant's spans."""
     env = client_environment(NETRA_BRIDGE_GRPC_TOKEN=token)
     if language == "go":
         program: tuple[str, ...] = (str(go_collector()),)

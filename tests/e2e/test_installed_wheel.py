@@ -1,6 +1,6 @@
 """The wheel as a user gets it: in an environment of its own, checked strictly by two type checkers, and run.
 
-The packages it depends on, and the checkers, come from PyPI.
+Its dependencies and the checkers come from PyPI.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROGRAM = "user_program.py"
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program and the examples, outside of the checkout: beside it, a checker would find the package there."""
+    """Copy the program and the examples out of the checkout, so that a checker does not find the package beside them."""
     directory = tmp_path_factory.mktemp("user")
     for path in (ROOT / "tests/support/data" / PROGRAM, *(ROOT / "examples").rglob("*.py")):
         shutil.copy(path, directory)
@@ -33,7 +33,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(directory: Path) -> Path:
-    """The interpreter of an environment with the wheel, the examples' needs, the custom destination and the checkers."""
+    """Return the interpreter of an environment with the wheel, the examples' needs, the custom destination and the checkers."""
     install(Path(sys.executable), "wheel", "--no-deps", "--wheel-dir", str(directory / "dist"), str(ROOT))
     (wheel,) = (directory / "dist").glob("netra_otel_bridge-*.whl")
     venv.create(directory / "venv", with_pip=True)
@@ -45,7 +45,7 @@ def python(directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    """30 traces of 7 spans, in the last day."""
+    """Run a Netra with 30 traces of 7 spans, from the last day."""
     with running_emulator(EmulatorOptions(port=0, seed=7, traces=30, spans_per_trace=7)) as emulator:
         yield emulator
 
@@ -61,7 +61,7 @@ def install(python: Path, *arguments: str) -> None:
 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
-    """What a program says on stdout; it must end with 0. Of the tests' own environment it knows nothing."""
+    """Run a program without the tests' own environment and return its stdout; it must exit with 0."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NETRA_", "OTEL_"))}
     done = subprocess.run(
         [str(word) for word in command],
@@ -78,13 +78,13 @@ def run(*command: object, cwd: Path, **environment: str) -> str:
 
 
 def test_a_users_program_and_the_examples_pass_mypy(python: Path, directory: Path) -> None:
-    """Strictly, with what the wheel says of its types."""
+    """mypy, in strict mode, accepts them with the types that the wheel ships."""
     said = run(python, "-m", "mypy", "--strict", "--cache-dir", directory / "mypy", *programs(directory), cwd=directory)
     assert said.startswith("Success")
 
 
 def test_a_users_program_and_the_examples_pass_pyright(python: Path, directory: Path) -> None:
-    """Another checker, which infers more, says the same."""
+    """pyright, which infers more, accepts them too."""
     said = run(python, "-m", "pyright", "--pythonpath", python, *programs(directory), cwd=directory)
     assert said.splitlines()[-1].startswith("0 errors, 0 warnings")
 
@@ -101,7 +101,7 @@ def test_a_checker_sees_what_is_wrong(python: Path, directory: Path) -> None:
 
 
 def test_the_users_program_runs(python: Path, directory: Path, netra: ThreadedEmulator) -> None:
-    """What passes the checkers does what it says, with warnings as errors."""
+    """The program that passes the checkers also runs correctly, with warnings as errors."""
     said = run(
         python, "-W", "error", PROGRAM, directory,
         cwd=directory, NETRA_API_KEY="any", NETRA_OTLP_ENDPOINT=netra.endpoint, XDG_STATE_HOME=str(directory),
@@ -110,7 +110,7 @@ def test_the_users_program_runs(python: Path, directory: Path, netra: ThreadedEm
 
 
 def test_the_custom_destination_is_found_by_its_name(python: Path, directory: Path, netra: ThreadedEmulator) -> None:
-    """Installed beside the wheel, its exporter is a destination of the command."""
+    """Once its exporter is installed beside the wheel, the command accepts it as a destination."""
     run(
         python.parent / "netra-otel-bridge", "replay", "--since", "25h", "--to", "exporter:span-lines",
         cwd=directory, NETRA_API_KEY="any", NETRA_OTLP_ENDPOINT=netra.endpoint, XDG_STATE_HOME=str(directory / "home"),

@@ -1,4 +1,4 @@
-"""What a real Jaeger answers to what is too large, goes elsewhere or has no trace id; the rest is `test_receivers`."""
+"""A real Jaeger's answers to requests that are too large, go elsewhere or have no trace id; `test_receivers` has the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.spans import make_span
 
 
 async def test_batches_of_the_size_that_is_computed_are_taken(jaeger: Jaeger) -> None:
-    """Batches as full as the limit allows stay within what the server takes; one beyond is told as too large."""
+    """Jaeger accepts batches as full as the computed limit allows; it reports one beyond that as too large."""
     spans = [make_span(n, trace_id=0xB0, attributes={"input": "x" * 40_000}) for n in range(1, 301)]
     batcher: Batcher[None] = Batcher()
     batches = [batch for span in spans if (batch := batcher.add(item(span)))]
@@ -33,7 +33,7 @@ async def test_batches_of_the_size_that_is_computed_are_taken(jaeger: Jaeger) ->
 
 
 async def test_what_a_real_server_refuses_is_understood(jaeger: Jaeger) -> None:
-    """The answers table of the backends, as the server of this version gives them."""
+    """This version of Jaeger answers as the table in docs/backends.md says."""
     http = open_destination(jaeger.otlp_http)
     large = batch_of(tuple(make_span(n, attributes={"input": "x" * 7_000_000}) for n in range(1, 4)))
     assert isinstance(await http.send(large), TooLarge)
@@ -44,7 +44,7 @@ async def test_what_a_real_server_refuses_is_understood(jaeger: Jaeger) -> None:
 
 
 async def test_spans_that_it_takes_or_refuses_by_their_ids(jaeger: Jaeger) -> None:
-    """A zero trace id is taken by this server; whatever is answered is an answer, not a time to wait."""
+    """Jaeger's answer to a zero trace id accepts or rejects the span; it is never a reason to wait."""
     destination = open_destination(jaeger.otlp_grpc)
     answer = await destination.send(batch_of((make_span(1, trace_id=0),)))
     assert isinstance(answer, Delivered | Refused)

@@ -1,7 +1,7 @@
-"""The real netra-sdk 1.2.2 and the emulator understand each other: what it sends is taken, what it reads it can parse.
+"""The real netra-sdk 1.2.2 and the emulator understand each other: each accepts what the other sends.
 
-The SDK's client turns every failure into an empty result, so nothing here may be empty that should not be. Its models
-are strict (pydantic): a field of a wrong type would have ended the session with an error.
+The SDK's client turns every failure into an empty result, so the tests check for results that must not be empty. Its
+models are strict (pydantic): a field of a wrong type would have ended the session with an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ API_KEY = "peer-key"
 
 @pytest.fixture(scope="module")
 def session() -> dict[str, Any]:
-    """One run of the SDK against an emulator that asks for a key."""
+    """Run the SDK once, against an emulator that asks for a key."""
     python = netra_sdk_python()
     with running_emulator(EmulatorOptions(port=0, api_key=API_KEY)) as emulator:
         result = run_session(python, emulator.endpoint, API_KEY)
@@ -31,7 +31,7 @@ def session() -> dict[str, Any]:
 
 
 def test_traces_come_back_page_by_page(session: dict[str, Any]) -> None:
-    """Two traces, on two pages of one; the iterator ends by itself; filters are heard."""
+    """Two traces come on two pages of one; the iterator ends by itself; filters are applied."""
     read, sent = session["read"], session["sent"]
     first, second = read["pages"]
     assert [first["has_next_page"], second["has_next_page"]] == [True, False]
@@ -44,7 +44,7 @@ def test_traces_come_back_page_by_page(session: dict[str, Any]) -> None:
 
 
 def test_a_trace_carries_what_the_application_said(session: dict[str, Any]) -> None:
-    """Session, user, tenant, environment, service, tokens and cost; an error where the status says so."""
+    """A trace has its session, user, tenant, environment, service, tokens and cost, and an error where the status says so."""
     answered, failed = (page["traces"][0] for page in session["read"]["pages"])
     assert (answered["session_id"], answered["user_id"], answered["tenant_id"]) == (
         "peer-session",
@@ -58,7 +58,7 @@ def test_a_trace_carries_what_the_application_said(session: dict[str, Any]) -> N
 
 
 def test_spans_come_back_with_everything_on_them(session: dict[str, Any]) -> None:
-    """Each span once in either direction, its JSON texts readable, its parents known."""
+    """Each span comes once in either direction, with readable JSON texts and known parents."""
     read, sent = session["read"], session["sent"]
     spans = {span["name"]: span for span in read["spans"]}
     assert set(spans) == {"answer", "weather-agent", "look-up", "completion", "rerank"}
@@ -86,7 +86,7 @@ def test_spans_come_back_with_everything_on_them(session: dict[str, Any]) -> Non
 
 
 def test_usage_adds_up(session: dict[str, Any]) -> None:
-    """Sums over the calls that cost: the completion, the re-ranking, and the refused completion."""
+    """The sums cover the calls that cost: the completion, the re-ranking, and the refused completion."""
     read = session["read"]
     cost = pytest.approx(1000 * 2.5e-6 + 100 * 1e-5 + 0.002)
     assert read["session"] == {
@@ -107,7 +107,7 @@ def test_usage_adds_up(session: dict[str, Any]) -> None:
 
 
 def test_the_dashboard_sums_the_spans(session: dict[str, Any]) -> None:
-    """Each number is what the spans that the SDK read say, and what its usage call says."""
+    """Each number agrees with the spans that the SDK read, and with its usage call."""
     numbers, spans, tenant = session["dashboard"]["numbers"], session["read"]["all_spans"], session["read"]["tenant"]
     assert {span["tenant_id"] for span in spans} == {"peer-tenant"}
     latencies = [span["latency_ms"] for span in spans]
@@ -128,7 +128,7 @@ def test_the_dashboard_sums_the_spans(session: dict[str, Any]) -> None:
 
 
 def test_the_dashboard_splits_by_time_and_dimension(session: dict[str, Any]) -> None:
-    """The parts are those of the spans: what has no model stands under the empty one."""
+    """The parts agree with the spans; those without a model are under the empty model."""
     charts, spans, tenant = session["dashboard"], session["read"]["all_spans"], session["read"]["tenant"]
     assert sum(point["value"] for point in charts["series"]) == pytest.approx(tenant["total_cost"])
     assert all(point["date"].endswith(":00:00.000Z") for point in charts["series"])
@@ -144,7 +144,7 @@ def test_the_dashboard_splits_by_time_and_dimension(session: dict[str, Any]) -> 
 
 
 def test_the_dashboard_lists_sessions(session: dict[str, Any]) -> None:
-    """The list, the sum and the session itself say what its usage call says."""
+    """The list, the sum and the session itself agree with its usage call."""
     charts, usage = session["dashboard"], session["read"]["session"]
     (listed,) = charts["sessions"]
     assert (listed["session_id"], listed["totalRequests"]) == ("peer-session", usage["request_count"])
@@ -161,7 +161,7 @@ def test_the_dashboard_lists_sessions(session: dict[str, Any]) -> None:
 
 
 def test_the_prices_are_those_of_the_costs(session: dict[str, Any]) -> None:
-    """1000 tokens in and 100 out, at the listed price, are the cost of the span."""
+    """1000 tokens in and 100 out, at the listed price, give the cost of the span."""
     (entry,) = session["dashboard"]["prices"]
     prices = {price["usage_type"]: price["price"] for price in entry["prices"]}
     (span,) = [span for span in session["read"]["all_spans"] if span["id"] == session["sent"]["generation"]]

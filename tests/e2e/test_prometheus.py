@@ -1,8 +1,9 @@
-"""Usage, live calls and the bridge itself in a real Prometheus: each query of the dashboard and each alert is asked there.
+"""Usage, live calls and the bridge itself in a real Prometheus, which evaluates each query of the dashboard and each
+alert.
 
-One story is told to the bridge, and then looked at from all sides. Three tenants call models in two environments, in
-sessions of their own. One is far over its budget, one near it, one far below. Netra takes usage back once. Of three
-destinations one takes everything, one refuses some spans, one is not there.
+The tests share one story. Three tenants call models in two environments, in sessions of their own. One is far over its
+budget, one near it, one far below. Netra takes usage back once. Of three destinations one accepts everything, one
+rejects some spans, one is not there.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ FIRING = {
 }
 """The alerts that fire in the story, and for which tenants."""
 MAY_FIRE = {"NetraBudgetWillBeExceeded"}
-"""That depends on how much is left of this month."""
+"""This alert depends on how much is left of the month."""
 each_alert = pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
 each_query = pytest.mark.parametrize("query", panel_queries(), ids=str)
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What is left of it: a Prometheus to be asked about the time ``at_s``, the alerts that fired, what was used."""
+    """The outcome: a Prometheus, the time ``at_s`` to ask about, the alerts that fired, the usage."""
 
     prometheus: Prometheus
     at_s: float
@@ -72,7 +73,7 @@ class Story:
     tokens: dict[str, int]
 
     def ask(self, expr: str) -> list[tuple[Labels, float]]:
-        """What an expression was while everything ran."""
+        """Return the value that an expression had while everything ran."""
         return self.prometheus.query(expr, self.at_s)
 
     def firing(self, name: str) -> list[dict[str, Any]]:
@@ -80,7 +81,7 @@ class Story:
 
 
 class Netra:
-    """The local Netra, and what has been used there."""
+    """The local Netra, and the usage on it."""
 
     def __init__(self, emulator: ThreadedEmulator) -> None:
         self._emulator = emulator
@@ -90,11 +91,11 @@ class Netra:
         self.set_faults = emulator.set_faults
 
     def upcoming(self) -> list[str]:
-        """The ids of the spans that the next `use` makes."""
+        """Return the ids of the spans that the next `use` makes."""
         return [f"{self._spans + place:016x}" for place in range(1, 1 + len(SERVICES) * len(MODELS))]
 
     def use(self, tenant: str, prompt: int, *, ago_s: float = 2) -> None:
-        """A trace in each environment, of a session of its own; each calls each model, and the second call fails."""
+        """Make a trace in each environment, in a session of its own; each calls each model, and the second call fails."""
         for service, deployed in SERVICES:
             resource = {"service.name": service, "deployment.environment.name": deployed}
             first = self._spans + 1
@@ -125,8 +126,9 @@ class Netra:
 
 
 class Choosy:
-    """The rule of a destination that can never take spans of ``poison``, and of others refuses one without saying which,
-    where a request holds any of ``refused``."""
+    """The rule of a destination that never accepts spans of ``poison``. If a request holds any of ``refused``, it also
+    rejects one span without saying which.
+    """
 
     def __init__(self) -> None:
         self.refused: set[str] = set()
@@ -141,7 +143,7 @@ class Choosy:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Tell it, and let the bridge end."""
+    """Run the story, and let the bridge end."""
     directory = tmp_path_factory.mktemp("prometheus")
     (port, nobody) = free_ports(2)
     rule = Choosy()
@@ -201,7 +203,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 
 def wait(service: Child, prometheus: Prometheus, expr: str) -> None:
-    """Until ``expr`` has a value."""
+    """Wait until ``expr`` has a value."""
     deadline = time.monotonic() + 120
     while not prometheus.query(expr):
         assert service.running, service.err
@@ -210,7 +212,7 @@ def wait(service: Child, prometheus: Prometheus, expr: str) -> None:
 
 
 def active(prometheus: Prometheus) -> list[dict[str, Any]]:
-    """The alerts that fire now."""
+    """Return the alerts that fire now."""
     return [alert for rule in prometheus.rules() for alert in rule["alerts"] if alert["state"] == "firing"]
 
 
@@ -223,14 +225,14 @@ def wait_for_alert(prometheus: Prometheus, name: str, seconds: float = 30) -> li
 
 
 def month_is_young() -> bool:
-    """Whether the month (UTC) began so lately that none of its hours are over that the story is about."""
+    """Return whether the month (UTC) began so recently that none of the hours of the story are over."""
     now = datetime.now(UTC)
     return now.day == 1 and now.hour < YOUNG_H
 
 
 @each_query
 def test_each_query_of_the_dashboard_has_data(story: Story, query: PanelQuery) -> None:
-    """With all variables at All, and with one tenant, model and environment chosen."""
+    """Each query returns data, both with all variables at All, and with one tenant, model and environment chosen."""
     chosen = {"tenant": BELOW, "model": MODELS[0], "environment": SERVICES[0][1]}
     if "error_type" in query.expr:
         chosen["model"] = MODELS[1]
@@ -244,7 +246,7 @@ def test_each_query_of_the_dashboard_has_data(story: Story, query: PanelQuery) -
 
 @pytest.mark.parametrize("variable", label_variables())
 def test_each_variable_has_values(story: Story, variable: str) -> None:
-    """What can be chosen at the top of the dashboard is what was used."""
+    """The values to choose from at the top of the dashboard are those that were used."""
     metric, label = label_variables()[variable]
     values = {labels[label] for labels, _ in story.ask(f"count by ({label}) ({metric})")}
     assert (
@@ -255,9 +257,10 @@ def test_each_variable_has_values(story: Story, variable: str) -> None:
 
 @each_alert
 def test_each_alert_fires_where_it_should_and_only_there(story: Story, alert: Alert) -> None:
-    """An alert that must not fire has figures to compare; what it says has all its figures filled in.
+    """Each alert fires for the tenants it should and no others. One that must not fire still has figures to compare,
+    and every text has its figures filled in.
 
-    Nothing in the story is hours old: what an alert compares with the past is compared with the present here.
+    Nothing in the story is hours old, so alerts compare with the present here instead of the past.
     """
     if month_is_young() and "replayed" in alert.expr:
         pytest.skip(f"the month began less than {YOUNG_H} hours ago")
@@ -276,7 +279,7 @@ def test_each_alert_fires_where_it_should_and_only_there(story: Story, alert: Al
 
 
 def test_the_figures_are_netras_own(story: Story) -> None:
-    """The month to date of each tenant is what it used; what was counted less what was taken back is used since."""
+    """The month to date of each tenant is its usage; the counters, less what was taken back, are the usage since."""
     found = story.ask('sum by (netra_tenant_id) (netra_usage_period_tokens{netra_usage_period="current"})')
     assert {labels["netra_tenant_id"]: value for labels, value in found} == story.tokens
     net = story.ask("sum(netra_usage_tokens_total) - sum(netra_usage_corrections_tokens_total)")
@@ -284,11 +287,11 @@ def test_the_figures_are_netras_own(story: Story) -> None:
 
 
 def test_no_rule_of_the_file_has_failed(story: Story) -> None:
-    """Prometheus evaluated each of them."""
+    """Prometheus evaluated each rule without an error."""
     assert {rule["name"]: rule["health"] for rule in story.prometheus.rules()} == {one.name: "ok" for one in alerts()}
 
 
 def test_promtool_takes_both_files() -> None:
-    """The configuration with its rules, and nothing doubtful in them."""
+    """promtool finds nothing doubtful in the configuration and its rules."""
     assert "SUCCESS" in promtool("check", "config", "--lint=all", "--lint-fatal", CONFIG)
     assert "SUCCESS" in promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)

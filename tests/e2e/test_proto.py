@@ -1,4 +1,4 @@
-"""The interface as its users' tools see it: clean by its rules, complete, and what the Python modules were made from."""
+"""The interface, as its users' tools see it, breaks no rule, is complete, and is the source of the Python modules."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ FILES = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
 INTERFACE = (PROTO / PACKAGE / "bridge.proto").read_text()
 REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)+|STATE|DEFECT|CONFIGURATION|TIMEOUT")
 LATER = {"AnyValue.string_value_strindex", "KeyValue.key_strindex"}
-"""What the oldest opentelemetry-proto that is supported does not have yet."""
+"""Fields that the oldest supported opentelemetry-proto does not have yet."""
 CODES = {code.name for code in grpc.StatusCode}
 
 
 def protoc(*arguments: str) -> None:
-    """Compile with nothing but ``proto/`` and the compiler's own files to include; a warning is a failure."""
+    """Compile with only ``proto/`` and the compiler's own files to include; a warning is a failure."""
     words = [str(proto_tools() / "bin" / "python"), "-m", "grpc_tools.protoc", "-I", str(PROTO), *arguments]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def make_proto(place: Path, interface: str) -> subprocess.CompletedProcess[str]:
-    """Run ``make proto`` in a directory with a copy of what it reads, where the interface is this text."""
+    """Run ``make proto`` with this text as the interface, in a directory with a copy of what it reads."""
     shutil.copy(ROOT / "Makefile", place)
     shutil.copytree(PROTO, place / "proto")
     (place / "proto" / PACKAGE / "bridge.proto").write_text(interface)
@@ -48,7 +48,7 @@ def make_proto(place: Path, interface: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_is_clean_and_the_modules_are_what_it_makes(tmp_path: Path) -> None:
-    """``make proto`` finds nothing to format and no rule of buf broken, and makes the modules that are there."""
+    """``make proto`` finds nothing to format and no broken rule of buf, and generates the modules that are in the repository."""
     made = make_proto(tmp_path, INTERFACE)
     assert made.returncode == 0, made.stdout + made.stderr
     modules = {path.name: path.read_bytes() for path in (tmp_path / PACKAGE).iterdir()}
@@ -59,14 +59,14 @@ def test_it_is_clean_and_the_modules_are_what_it_makes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("breakage", ["message lower {}", "message Undocumented {}", "message  Spaced {}"])
 def test_what_is_not_clean_is_found(tmp_path: Path, breakage: str) -> None:
-    """A name of the wrong form, a message without a comment, and a wrong layout each end ``make proto``."""
+    """A name of the wrong form, a message without a comment, and a wrong layout each fail ``make proto``."""
     made = make_proto(tmp_path, f"{INTERFACE}\n{breakage}\n")
     assert made.returncode != 0
     assert not list((tmp_path / PACKAGE).iterdir())
 
 
 def test_otlp_is_that_of_opentelemetry(tmp_path: Path) -> None:
-    """What ``proto/`` says of OTLP's messages is what the installed opentelemetry-proto says."""
+    """``proto/`` declares OTLP's messages exactly as the installed opentelemetry-proto does."""
     protoc(f"--descriptor_set_out={tmp_path / 'all'}", "--include_imports", *FILES)
     ours = {file.name: file for file in FileDescriptorSet.FromString((tmp_path / "all").read_bytes()).file}
     for module in (common_pb2, resource_pb2, trace_pb2):
@@ -78,14 +78,14 @@ def test_otlp_is_that_of_opentelemetry(tmp_path: Path) -> None:
 
 
 def test_it_compiles_alone(tmp_path: Path) -> None:
-    """An ordinary ``protoc`` takes the whole folder, with nothing else to include, and says nothing about it."""
+    """An ordinary ``protoc`` compiles the whole folder, with nothing else to include and no warning."""
     protoc(f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}", *FILES)
     made = {f"{path.relative_to(tmp_path)}" for path in tmp_path.rglob("*_pb2.py")}
     assert made == {file.replace(".proto", "_pb2.py") for file in FILES}
 
 
 def test_every_reason_is_documented() -> None:
-    """The reasons of errors that the server gives are those that the interface lists, no more and no fewer."""
+    """The interface lists exactly the error reasons that the server gives."""
     given = {
         node.value
         for path in (ROOT / "netra_otel_bridge" / "rpc").glob("*.py")
@@ -97,7 +97,7 @@ def test_every_reason_is_documented() -> None:
 
 
 def _facts(file: FileDescriptorProto) -> Iterator[str]:
-    """What a file declares: a line for each field, value, reserved range and option."""
+    """Return what a file declares: a line for each field, value, reserved range and option."""
     for message in file.message_type:
         yield from _of_message(message, "")
     for enum in file.enum_type:

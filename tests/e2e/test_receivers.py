@@ -1,4 +1,5 @@
-"""The main job into every real receiver: what Netra holds is replayed by the command, read back, and compared.
+"""The main job into every real receiver: the command replays what Netra holds, and the result is read back and
+compared.
 
 What a receiver is known to alter is named in its class in ``tests/support`` (``as_kept``, ``not_kept``); nothing else
 may differ.
@@ -51,21 +52,21 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def phoenix() -> Iterator[Phoenix]:
-    """The one Phoenix of this file, which takes long to start."""
+    """Run the one Phoenix of this file, which takes long to start."""
     with Phoenix() as server:
         yield server
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0].__name__.lower()}-{case[1]}")
 def case(request: pytest.FixtureRequest) -> Case:
-    """A server, and one of its two addresses."""
+    """Choose a server, and one of its two addresses."""
     found: Case = request.param
     return found
 
 
 @pytest.fixture(scope="module")
 def receiver(case: Case, request: pytest.FixtureRequest) -> Iterator[Receiver]:
-    """The server, running."""
+    """Return the running server."""
     if case[0] is Phoenix:
         yield request.getfixturevalue("phoenix")
     else:
@@ -75,13 +76,13 @@ def receiver(case: Case, request: pytest.FixtureRequest) -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[Key, Normal]:
-    """What Netra holds: the recording of netra-sdk, and `own_spans`."""
+    """Return what Netra holds: the recording of netra-sdk, and `own_spans`."""
     return spans_by_id(json.loads(RECORDING.read_text())) | sent_by_id(own_spans(NOW_NS))
 
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    """A Netra that holds what is ``recorded``."""
+    """Run a Netra that holds what is ``recorded``."""
     with running_emulator(EmulatorOptions(port=0, load=(RECORDING,))) as running:
         spans = own_spans(NOW_NS)
         assert running.ingest(encode_request(spans, [encode_span(span) for span in spans])) == []
@@ -91,7 +92,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 def test_every_span_arrives_in_every_field(
     netra: ThreadedEmulator, recorded: dict[Key, Normal], receiver: Receiver, case: Case, tmp_path: Path
 ) -> None:
-    """What the application recorded, hours and days ago, 3 MB in a span or 5,000 spans in a trace, is what is shown."""
+    """The receiver shows every span as the application recorded it: hours or days old, 3 MB in a span, 5,000 in a trace."""
     profile = "openinference" if case[0] is Phoenix else "raw"
     to = getattr(receiver, case[1])
     sent = replay_beside(netra, to, tmp_path / "sent.jsonl", *whole_range(recorded), "--profile", profile)
@@ -102,7 +103,7 @@ def test_every_span_arrives_in_every_field(
 
 
 def test_a_day_of_traffic_arrives_once(receiver: Receiver, case: Case, tmp_path: Path) -> None:
-    """Sample traffic with all that the bridge adds, its scopes and resources included."""
+    """Sample traffic arrives once, with all that the bridge adds, its scopes and resources included."""
     profile = "openinference" if case[0] is Phoenix else "both"
     with running_emulator(EmulatorOptions(port=0, seed=7700, traces=60, spans_per_trace=10)) as netra:
         to = getattr(receiver, case[1])
@@ -113,9 +114,10 @@ def test_a_day_of_traffic_arrives_once(receiver: Receiver, case: Case, tmp_path:
 
 
 def test_phoenix_shows_calls_of_models(phoenix: Phoenix) -> None:
-    """With profile openinference: LLM spans with their model, tokens, messages, and the cost that Netra reckoned.
+    """With profile openinference, Phoenix shows LLM spans with their model, tokens, messages, and the cost that Netra
+    computed.
 
-    Its own cost, which its pages show, comes from its own prices; a model without any has none there.
+    The cost on its pages comes from its own prices; a model without a price has none there.
     """
     with running_emulator(EmulatorOptions(port=0, seed=7701, traces=20, spans_per_trace=10)) as netra:
         replay(netra, "--since", "25h", "--profile", "openinference", "--to", phoenix.otlp_http)
@@ -163,7 +165,7 @@ def test_phoenix_shows_calls_of_models(phoenix: Phoenix) -> None:
 async def test_phoenix_takes_both_protocols(
     phoenix: Phoenix, transport: str, compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compressed or not; without a project's name spans are in its project ``default``."""
+    """Phoenix accepts both protocols, compressed or not; spans without a project's name go to its project ``default``."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
     number = 0xD100 + 2 * (transport == "otlp_http") + (compression == "gzip")
     spans = [make_span(number, trace_id=number, attributes={"text": "ü" * 1000})]
@@ -175,7 +177,7 @@ async def test_phoenix_takes_both_protocols(
 
 
 async def test_phoenix_puts_spans_where_a_header_says(phoenix: Phoenix, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``x-project-name``, over HTTP, instead of the project that the resource names."""
+    """Over HTTP, ``x-project-name`` overrides the project that the resource names."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-project-name=elsewhere")
     resource = Resource({"openinference.project.name": PROJECT_ID})
     destination = open_destination(phoenix.otlp_http)
@@ -186,7 +188,7 @@ async def test_phoenix_puts_spans_where_a_header_says(phoenix: Phoenix, monkeypa
 
 
 async def test_phoenix_has_a_limit_of_size_over_grpc_alone(phoenix: Phoenix) -> None:
-    """4 MiB in a message; over HTTP 5 MB in a span are taken whole."""
+    """Phoenix rejects gRPC messages above 4 MiB; over HTTP it accepts 5 MB in a span."""
     spans = [make_span(0xD200, trace_id=0xD200, attributes={"text": "x" * 5_000_000})]
     over_grpc, over_http = open_destination(phoenix.otlp_grpc), open_destination(phoenix.otlp_http)
     assert isinstance(await over_grpc.send(batch_of(spans)), TooLarge)
@@ -198,7 +200,7 @@ async def test_phoenix_has_a_limit_of_size_over_grpc_alone(phoenix: Phoenix) -> 
 
 
 async def test_what_phoenix_loses_behind_an_ok(phoenix: Phoenix) -> None:
-    """A span with a value of bytes, and the second span with an id that it has, be it of another trace."""
+    """Behind an OK, Phoenix loses a span with a value of bytes, and a second span with an id it knows, even in another trace."""
     spans = [
         make_span(0xD301, trace_id=0xD301, attributes={"raw": b"\x00"}),
         make_span(0xD302, trace_id=0xD301),

@@ -29,9 +29,9 @@ from tests.support.tempo import Tempo
 HOUR_NS = 3600 * 10**9
 TRACES, SPANS, TEXT_BYTES = 200, 10, 100_000
 RATE_BYTES, BURST_BYTES = 15_000_000, 20_000_000
-"""What Tempo takes in a second, and at once, by default."""
+"""Bytes that Tempo accepts in a second, and at once, by default."""
 RSS_BYTES = 256 * 2**20
-"""Above what the lane may hold at once (64 MiB) by its base and what its parts copy."""
+"""Above the lane's limit on what it holds (64 MiB), by the memory of a process at rest and what its parts copy."""
 REPLAY_S = 300.0
 
 both = pytest.mark.parametrize("transport", ["otlp_grpc", "otlp_http"])
@@ -39,14 +39,14 @@ both = pytest.mark.parametrize("transport", ["otlp_grpc", "otlp_http"])
 
 @pytest.fixture
 def tempo() -> Iterator[Tempo]:
-    """A Tempo whose limits and metrics are this test's alone."""
+    """Run a Tempo whose limits and metrics belong to this test alone."""
     with Tempo() as server:
         yield server
 
 
 @both
 def test_a_backfill_of_200_mb_at_full_speed_ends_complete(tempo: Tempo, transport: str, tmp_path: Path) -> None:
-    """Refused for its speed again and again, a replay goes on and leaves no span out."""
+    """A replay that is rejected for its speed again and again continues, and delivers every span."""
     start_ns = time.time_ns() - 5 * HOUR_NS
     with emulator() as endpoint:
         for number in range(1, TRACES + 1):
@@ -79,7 +79,7 @@ def test_a_backfill_of_200_mb_at_full_speed_ends_complete(tempo: Tempo, transpor
 
 
 async def test_a_backfill_beyond_the_traces_that_it_holds_at_a_time_ends_complete(tempo: Tempo) -> None:
-    """Tempo takes no other trace while 10,000 are live, each until it was idle for 10 s or more; that is waited for."""
+    """Tempo accepts no other trace while 10,000 are live, until some have been idle for 10 s; the replay waits for that."""
     assert await fill(tempo) == [Delivered()] * 10
     with running_emulator(EmulatorOptions(port=0, seed=5, traces=300, spans_per_trace=4)) as netra:
         report = await asyncio.to_thread(replay, netra, "--since", "26h", "--to", tempo.otlp_grpc)
@@ -92,7 +92,7 @@ async def test_a_backfill_beyond_the_traces_that_it_holds_at_a_time_ends_complet
 
 
 def large_trace(number: int, start_ns: int) -> list[ReadableSpan]:
-    """A trace of 1 MB, whose texts follow from its number and the spans' ids."""
+    """Return a trace of 1 MB, whose texts are derived from its number and the spans' ids."""
     return [
         make_span(
             number * SPANS + place,
@@ -108,7 +108,7 @@ def large_trace(number: int, start_ns: int) -> list[ReadableSpan]:
 
 @contextmanager
 def emulator() -> Iterator[str]:
-    """The endpoint of an emulator in a process of its own."""
+    """Yield the endpoint of an emulator in a process of its own."""
     process = start("emulator", "--port", "0")
     try:
         assert process.stdout is not None
@@ -131,7 +131,7 @@ def ingest(endpoint: str, spans: list[ReadableSpan]) -> None:
 
 
 def replayed(endpoint: str, directory: Path, *flags: str) -> tuple[Ended, int]:
-    """How ``replay --json`` ended with the tries that it has by default, and its most memory in bytes."""
+    """Run ``replay --json`` with its default tries; return its result, and its peak memory in bytes."""
     environ = environment(endpoint)
     del environ["NETRA_BRIDGE_ATTEMPTS"]
     peak, deadline = 0, time.monotonic() + REPLAY_S
@@ -143,7 +143,7 @@ def replayed(endpoint: str, directory: Path, *flags: str) -> tuple[Ended, int]:
 
 
 def resident_peak_bytes(pid: int) -> int:
-    """The kernel's ``VmHWM``, which begins with the program: ``ru_maxrss`` also counts the test's own process."""
+    """Return the kernel's ``VmHWM``, which begins with the program: ``ru_maxrss`` also counts the test's own process."""
     try:
         status = Path("/proc", str(pid), "status").read_text()
     except OSError:

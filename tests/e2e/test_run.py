@@ -1,4 +1,4 @@
-"""The service against real servers: Jaeger is away for a while, Tempo goes on, and both end up with everything."""
+"""The service against real servers: Jaeger is down for a while, Tempo continues, and both end up with everything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tempo() -> Iterator[Tempo]:
 
 
 def feed(netra: ThreadedEmulator, trace: int, *numbers: int) -> None:
-    """Spans of a trace that begin about now."""
+    """Feed spans of a trace that begin about now."""
     now = time.time_ns() - 2 * S
     spans = [
         otlp_span(PREFIX + trace, 1000 * trace + n, start_ns=now + n * 1000, parent=n and 1000 * trace) for n in numbers
@@ -42,7 +42,7 @@ def feed(netra: ThreadedEmulator, trace: int, *numbers: int) -> None:
 
 
 def ids(found: dict[str, Any]) -> list[str]:
-    """The span ids of a trace as Jaeger or Tempo returns it, in order, repeats included."""
+    """Return the span ids of a trace as Jaeger or Tempo returns it, in order, repeats included."""
     resources = found.get("resourceSpans") or found.get("batches") or []
     scopes = [
         scope
@@ -83,7 +83,7 @@ class Service:
 
 
 def test_jaeger_is_down_for_a_while_and_tempo_goes_on(tmp_path: Path, tempo: Tempo) -> None:
-    """Each destination has its own progress; back again, Jaeger gets what it missed; both have each span once."""
+    """Each destination has its own progress: Jaeger, up again, gets what it missed, and both have each span once."""
     with running_emulator(EmulatorOptions(port=0, api_key=cli.CANARY)) as netra, Jaeger() as jaeger:
         service = Service(netra.endpoint, tmp_path / "state", jaeger.otlp_grpc, tempo.otlp_grpc)
         try:

@@ -1,4 +1,4 @@
-"""What the refusals of a real Tempo are taken for; what comes back from it is `test_receivers`.
+"""The bridge's reading of a real Tempo's rejections; `test_receivers` has what comes back from it.
 
 The texts are those of version 1.5, as ``docs/backends.md`` lists them.
 """
@@ -30,20 +30,20 @@ both = pytest.mark.parametrize("transport", ["otlp_grpc", "otlp_http"])
 
 @pytest.fixture(scope="module")
 def tempo() -> Iterator[Tempo]:
-    """A Tempo for tests that stay far below its limits; each uses trace ids of its own."""
+    """Run a Tempo for tests that stay far below its limits; each uses trace ids of its own."""
     with Tempo() as server:
         yield server
 
 
 @pytest.fixture
 def fresh() -> Iterator[Tempo]:
-    """A Tempo whose limits nobody else has used up."""
+    """Run a Tempo whose limits no other test has used up."""
     with Tempo() as server:
         yield server
 
 
 async def send(server: Tempo, transport: str, *batches: SpanBatch) -> list[Outcome]:
-    """What was answered to each batch, one sent after the other."""
+    """Send batches one after the other, and return the answer to each."""
     destination = open_destination(getattr(server, transport))
     try:
         return [await destination.send(batch) for batch in batches]
@@ -52,21 +52,21 @@ async def send(server: Tempo, transport: str, *batches: SpanBatch) -> list[Outco
 
 
 def sized(count: int, size_bytes: int, *, trace_id: int = 0, first: int = 1) -> SpanBatch:
-    """Spans with so much text each, all of one trace or, without ``trace_id``, each of its own."""
+    """Return spans with this much text each, all of one trace or, without ``trace_id``, each of its own."""
     attributes = {"input": "x" * size_bytes}
     numbers = range(first, first + count)
     return batch_of([make_span(number, trace_id=trace_id or number, attributes=attributes) for number in numbers])
 
 
 async def fill(server: Tempo) -> list[Outcome]:
-    """Give the server as many traces as it writes on at a time, in ten batches."""
+    """Give the server as many live traces as it allows, in ten batches."""
     batches = [sized(LIVE_TRACES // 10, 10, first=1 + LIVE_TRACES // 10 * number) for number in range(10)]
     return await send(server, "otlp_grpc", *batches)
 
 
 @both
 async def test_a_span_without_a_trace_id_refuses_its_whole_request(tempo: Tempo, transport: str) -> None:
-    """Over HTTP as a 500; it is taken for poison, to be searched for, and not for a fault that passes."""
+    """A request with such a span gets a 500 over HTTP, which is read as a poisoned span to search for, not as a passing fault."""
     good = make_span(2, trace_id=0xB0000001 + (transport == "otlp_http"))
     (answer,) = await send(tempo, transport, batch_of((make_span(1, trace_id=0), good)))
     assert answer == Refused("INVALID_ARGUMENT: trace ids must be 128 bit")
@@ -86,7 +86,7 @@ async def test_a_trace_id_of_eight_bytes_refuses_its_whole_request(tempo: Tempo,
 
 @both
 async def test_more_than_4_mib_is_too_large(fresh: Tempo, transport: str) -> None:
-    """Over gRPC at the door; over HTTP, which has no limit of its own, between its parts, in a 500."""
+    """Tempo rejects it over gRPC at the door; over HTTP, which has no limit of its own, between its parts, with a 500."""
     many, one, right = await send(fresh, transport, sized(50, 100_000), sized(1, 4_300_000, first=100), sized(40, 10))
     assert isinstance(many, TooLarge)
     assert isinstance(one, TooLarge)
@@ -94,7 +94,7 @@ async def test_more_than_4_mib_is_too_large(fresh: Tempo, transport: str) -> Non
 
 
 async def test_with_search_even_3_mb_are_too_large() -> None:
-    """It adds what it indexes to what it passes on: its limit is then met far below 4 MiB, and its text misleads."""
+    """Tempo adds what it indexes to what it passes on, so that it meets its limit far below 4 MiB, and its text misleads."""
     with Tempo(search=True) as server:
         whole, half = await send(server, "otlp_grpc", sized(30, 100_000), sized(15, 100_000))
     assert isinstance(whole, TooLarge)
@@ -104,7 +104,7 @@ async def test_with_search_even_3_mb_are_too_large() -> None:
 
 @both
 async def test_faster_than_its_rate_is_a_wait(fresh: Tempo, transport: str) -> None:
-    """Bursts of 20 MB, then 15 MB/s: RESOURCE_EXHAUSTED without details, or a 500, says to slow down."""
+    """Beyond a burst of 20 MB, then 15 MB/s, Tempo says to slow down: RESOURCE_EXHAUSTED without details, or a 500."""
     batches = [sized(30, 100_000, first=1 + 30 * number) for number in range(20)]
     answers = await send(fresh, transport, *batches)
     assert answers[:6] == [Delivered()] * 6
@@ -116,7 +116,7 @@ async def test_faster_than_its_rate_is_a_wait(fresh: Tempo, transport: str) -> N
 
 @both
 async def test_a_trace_beyond_5_mb_is_refused(fresh: Tempo, transport: str) -> None:
-    """It is refused from then on, however small the part; with it goes its request, of which some may be stored."""
+    """From then on every part of that trace, however small, fails with its whole request, of which some may be stored."""
     parts = [sized(20, 100_000, trace_id=0xC1, first=1 + 20 * number) for number in range(3)]
     more = sized(1, 10, trace_id=0xC1, first=100)
     *stored, beyond, after = await send(fresh, transport, *parts, more)
@@ -133,7 +133,7 @@ async def test_a_trace_beyond_5_mb_is_refused(fresh: Tempo, transport: str) -> N
 
 @both
 async def test_too_many_traces_at_a_time_are_a_wait(fresh: Tempo, transport: str) -> None:
-    """Ten thousand traces that are being written; it has room again when the first have been idle for 10 s or more."""
+    """While 10,000 traces are live, more must wait until the first have been idle for 10 s or more."""
     assert await fill(fresh) == [Delivered()] * 10
     (answer,) = await send(fresh, transport, sized(10, 10, first=LIVE_TRACES + 1))
     assert isinstance(answer, Retry), answer

@@ -1,4 +1,4 @@
-"""Usage in a real Prometheus: what its counters rose by is what Netra's usage calls say was used."""
+"""Usage in a real Prometheus: its counters rise by exactly what Netra's usage calls report."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def until(holds: Callable[[], object], seconds: float = 40) -> None:
 
 
 def history(prometheus: Prometheus, name: str, tenant_id: str) -> list[float]:
-    """All samples of a counter, in order, whatever process showed them."""
+    """Return all samples of a counter, in order, from all processes that exposed it."""
     (found,) = prometheus._get("query", query=f'{name}{{netra_tenant_id="{tenant_id}"}}[1h]')["result"] or [
         {"values": []}
     ]
@@ -55,7 +55,7 @@ def history(prometheus: Prometheus, name: str, tenant_id: str) -> list[float]:
 
 
 def risen(prometheus: Prometheus, names: tuple[str, ...], tenant_id: str) -> tuple[float, ...]:
-    """What each counter rose by since Prometheus first saw it, which must be at 0; it must never have gone down."""
+    """Return each counter's rise since Prometheus first saw it, which must be at 0; it must never have gone down."""
     values = [history(prometheus, name, tenant_id) or [0.0] for name in names]
     for name, one in zip(names, values, strict=True):
         assert one[0] == 0, f"{name} of {tenant_id} began at {one[0]}"
@@ -74,7 +74,7 @@ def same(found: tuple[float, ...], total: tuple[float, ...]) -> bool:
 
 @contextmanager
 def polling(calls: Calls, directory: Path, port: int, **env: str) -> Iterator[Child]:
-    """``run --no-traces``, with a state that lasts and a page that is always at the same address."""
+    """Run ``run --no-traces``, with a state that lasts and a page that is always at the same address."""
     given = {
         "NETRA_BRIDGE_USAGE_POLL": "300ms",
         "NETRA_BRIDGE_USAGE_ANNOUNCE": "3s",
@@ -90,8 +90,9 @@ def polling(calls: Calls, directory: Path, port: int, **env: str) -> Iterator[Ch
 
 
 def test_what_counters_rise_by_is_what_was_used(calls: Calls, tmp_path: Path) -> None:
-    """Usage that grows, comes late, shrinks, is of a new tenant, comes while the bridge is killed: ``increase`` and Netra
-    agree, and no counter was ever reset."""
+    """``increase`` and Netra agree, without a reset of any counter, if usage grows, comes late, shrinks, starts for a
+    new tenant, or comes while the bridge is killed.
+    """
     now = time.time_ns
     calls.more("ace", now() - 3600 * S, prompt=10**6)
     before = calls.total("ace")
@@ -99,7 +100,7 @@ def test_what_counters_rise_by_is_what_was_used(calls: Calls, tmp_path: Path) ->
     with running_prometheus(tmp_path, scrape=[f"127.0.0.1:{port}"]) as prometheus:
 
         def settled(*tenants: str) -> bool:
-            """Prometheus has seen all that was used since the bridge began."""
+            """Return whether Prometheus has seen all usage since the bridge began."""
             base = {"ace": before}
             return all(
                 same(
@@ -142,7 +143,7 @@ def test_what_counters_rise_by_is_what_was_used(calls: Calls, tmp_path: Path) ->
 
 
 def test_the_otlp_receiver_gets_the_same_figures(calls: Calls, tmp_path: Path) -> None:
-    """Sent each second instead of scraped: the same names, labels and values, across a restart."""
+    """Metrics that are sent each second instead of scraped have the same names, labels and values, across a restart."""
     with running_prometheus(tmp_path) as prometheus:
         env = {
             "OTEL_METRICS_EXPORTER": "otlp",
@@ -179,7 +180,7 @@ class Elsewhen(SystemClock):
 
 
 class Dated(Fault):
-    """Netra's clock is off as well."""
+    """A Netra whose clock is off as well."""
 
     def __init__(self, clock: Elsewhen) -> None:
         self._clock = clock
@@ -195,7 +196,7 @@ def spoil(netra: ThreadedEmulator, fault: Fault) -> None:
 
 
 async def test_a_month_ends_under_prometheus(calls: Calls, tmp_path: Path) -> None:
-    """The counter goes on, the gauge of the current period starts again, and the previous one keeps what comes late."""
+    """The counter continues, the gauge of the current period starts again, and the gauge of the previous one includes late usage."""
     december = datetime_ns(datetime(2026, 12, 1, tzinfo=UTC))
     clock = Elsewhen(december - 20 * S - time.time_ns())
     spoil(calls.netra, Dated(clock))

@@ -1,4 +1,4 @@
-"""Past usage in a real Prometheus: a query at an old time returns what the API says was used up to then."""
+"""Past usage in a real Prometheus: a query at an old time returns the usage that the API reports up to then."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def receiver(prometheus: Prometheus) -> dict[str, str]:
 
 
 def assert_holds_what_netra_says(prometheus: Prometheus, netra: ThreadedEmulator, tenants: list[str]) -> None:
-    """At times of the past: the sum since the start, and the difference of two sums for what lies between them."""
+    """Assert the sum since the start at past times, and the difference of two sums for the time between them."""
     with NetraClient(api_key=CANARY, endpoint=netra.endpoint) as client:
         for hours in (0, 1, 25, 72):
             at_s = FROM_S + hours * HOUR_S
@@ -70,7 +70,7 @@ def assert_holds_what_netra_says(prometheus: Prometheus, netra: ThreadedEmulator
 
 
 def test_promtool_loads_the_file(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Blocks made from the file answer as the API does, with the labels that were asked for."""
+    """Blocks made from the file answer as the API does, with the requested labels."""
     file = tmp_path / "usage.om"
     result = backfill(netra, "--to", f"openmetrics:{file}", "--label", "job=netra-otel-bridge")
     assert result.code == 0
@@ -82,7 +82,7 @@ def test_promtool_loads_the_file(netra: ThreadedEmulator, tmp_path: Path) -> Non
 
 
 def test_the_otlp_receiver_takes_the_same(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """With a window for samples out of order: the same figures, and sent twice they are no other series."""
+    """With a window for out-of-order samples the figures are the same, and sending them twice adds no series."""
     with running_prometheus(tmp_path, out_of_order="30d") as prometheus:
         tenants = []
         for _ in range(2):
@@ -93,7 +93,7 @@ def test_the_otlp_receiver_takes_the_same(netra: ThreadedEmulator, tmp_path: Pat
 
 
 def test_a_prometheus_that_takes_no_old_samples(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """It says no to what lies before what it has: exit 3, and the hint names the setting."""
+    """A Prometheus that rejects samples older than what it has means exit 3, and the hint names the setting."""
     with running_prometheus(tmp_path) as prometheus:
         latest = ("--from", iso_ms((END_S - 3600) * 10**9))
         assert backfill(netra, "--to", "otlp", *latest, **receiver(prometheus)).code == 0

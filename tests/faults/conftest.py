@@ -12,7 +12,7 @@ from tests.support.rig import Rig, running_rig
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    """An emulator with 12 traces of 4 spans."""
+    """Run an emulator with 12 traces of 4 spans."""
     with running_rig(tmp_path) as running:
         running.feed(12, 4)
         yield running

@@ -1,4 +1,4 @@
-"""The rows of "The API" in the table of faults: the command in, its exit code and the oracle out."""
+"""The rows of "The API" in the table of faults: run the command, check its exit code and the oracle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 def assert_whole(rig: Rig, result: Result, *, retried: bool = True) -> None:
-    """Everything arrived once, the report says so, and the fault was met."""
+    """Assert that everything arrived once, the report says so, and the fault happened."""
     assert result.code == 0, result.err
     rig.oracle.assert_kept(written_to(rig.file))
     (lane,) = result.json["destinations"]
@@ -39,7 +39,7 @@ def assert_whole(rig: Rig, result: Result, *, retried: bool = True) -> None:
 
 
 def assert_held(rig: Rig, result: Result, code: int, *words: str, batch: int = 0) -> None:
-    """It ended with ``code`` and one line that says why; what was delivered is right, and less than all.
+    """Assert that it ended with ``code`` and one line that says why; what was delivered is right, but not everything.
 
     The file may hold one batch of ``batch`` spans that was in flight at the end, and so is not in the report.
     """
@@ -61,7 +61,7 @@ def assert_held(rig: Rig, result: Result, code: int, *words: str, batch: int = 0
 def test_429_with_retry_after_in_seconds_as_a_date_0_negative_junk_absent(
     rig: Rig, header: str | None, at_least_s: float
 ) -> None:
-    """Waits at least as asked; then the same request again, and nothing is lost or repeated."""
+    """The client waits at least as long as asked, then sends the same request again; nothing is lost or repeated."""
     faults = ["status-429=1"]
     if header == "a date":
         header = format_datetime(datetime.now(UTC) + timedelta(seconds=2.2), usegmt=True)
@@ -76,7 +76,7 @@ def test_429_with_retry_after_in_seconds_as_a_date_0_negative_junk_absent(
 
 @pytest.mark.faults
 def test_429_with_an_enormous_retry_after_waits_at_most_a_cap_that_is_logged_and_a_stop_wakes_it(rig: Rig) -> None:
-    """A day is asked for; the log says how long it really waits, and SIGTERM ends that wait."""
+    """If a day is asked for, the log says how long it really waits, and SIGTERM ends that wait."""
     rig.netra.set_faults("status-429", "retry-after=86400")
     with rig.child(NETRA_BRIDGE_ATTEMPTS="6") as child:
         child.until(lambda: "asks to wait 86400 s; waiting 30 s" in child.err)
@@ -89,7 +89,7 @@ def test_429_with_an_enormous_retry_after_waits_at_most_a_cap_that_is_logged_and
 
 
 def test_429_to_the_end_holds(rig: Rig) -> None:
-    """It is never read as the end of the data."""
+    """A 429 that never ends is not read as the end of the data."""
     rig.netra.set_faults("status-429")
     assert_held(rig, rig.replay(), 75, "HTTP 429")
 
@@ -107,7 +107,7 @@ def test_500_502_503_504_bursts_reset_time_out(rig: Rig, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", [burst.partition("=")[0] for burst in BURSTS])
 def test_500_502_503_504_reset_time_out_without_end_are_never_read_as_the_end_of_the_data(rig: Rig, fault: str) -> None:
-    """Bounded attempts, then exit 69."""
+    """The number of attempts is bounded, then the exit code is 69."""
     rig.netra.set_faults(fault)
     before = rig.calls()
     assert_held(rig, rig.replay(NETRA_USAGE_TIMEOUT="0.3"), 69, "after 2 attempts")
@@ -116,7 +116,7 @@ def test_500_502_503_504_reset_time_out_without_end_are_never_read_as_the_end_of
 
 @pytest.mark.parametrize("after", [5, 40])
 def test_errors_in_the_middle_lose_nothing_that_was_delivered(rig: Rig, after: int) -> None:
-    """Every call after the first few fails: what was delivered is right, and the command says that it is not all."""
+    """If every call after the first few fails, what was delivered is right, and the command says that it is not all."""
 
     class FailsLater(Fault):
         def __init__(self) -> None:
@@ -143,7 +143,7 @@ WEATHER = {
 
 @pytest.mark.parametrize("weather", WEATHER)
 def test_reset_or_time_out_in_head_or_body(rig: Rig, weather: str) -> None:
-    """On the wire: connections end anywhere; when the weather clears, everything arrives once."""
+    """Connections may end anywhere on the wire; once they hold again, everything arrives once."""
     with Proxy(rig.netra.emulator._port) as proxy:
         proxy.down = WEATHER[weather]
         rig.endpoint = proxy.instead_of(rig.netra.endpoint)
@@ -158,7 +158,7 @@ def test_reset_or_time_out_in_head_or_body(rig: Rig, weather: str) -> None:
 
 
 def test_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens until a connection has been refused."""
+    """If nobody listens until a connection was refused, everything still arrives once."""
     refused = threading.Event()
     connect = asyncio.SelectorEventLoop.sock_connect
 
@@ -180,13 +180,13 @@ def test_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fault", ["truncated-json=1", "cut-body=1", "gzip-cut=2", "gzip-trailer-cut=1"])
 def test_truncated_json_short_body_gzip_cut_anywhere(rig: Rig, fault: str) -> None:
-    """The page is refused whole and read again."""
+    """A damaged page is discarded whole and read again."""
     rig.netra.set_faults(fault)
     assert_whole(rig, rig.replay(NETRA_BRIDGE_ATTEMPTS="6"))
 
 
 def test_a_page_of_the_wrong_shape_is_an_error_with_its_json_path(rig: Rig) -> None:
-    """Exit 69; a shape that passes costs nothing."""
+    """A wrong shape means exit 69; a shape that is wrong only for a moment costs nothing."""
     rig.netra.set_faults("wrong-shape")
     assert_held(rig, rig.replay(NETRA_BRIDGE_ATTEMPTS="6"), 69, "$.pageInfo is missing")
     rig.netra.set_faults("wrong-shape=2")
@@ -194,7 +194,7 @@ def test_a_page_of_the_wrong_shape_is_an_error_with_its_json_path(rig: Rig) -> N
 
 
 def test_unknown_extras_are_ignored(rig: Rig) -> None:
-    """Fields that nobody knows, at every level."""
+    """Unknown fields at any level change nothing."""
 
     def add(_: str, page: dict[str, Any]) -> None:
         for holder in (page, page["data"], page["data"]["pageInfo"], *page["data"]["data"]):
@@ -207,7 +207,7 @@ def test_unknown_extras_are_ignored(rig: Rig) -> None:
 
 
 def test_more_than_a_tenth_of_bad_items_stops(rig: Rig) -> None:
-    """The API has changed, and guessing on is no use."""
+    """More than a tenth of bad items means that the API has changed, so the command stops."""
     rig.netra.set_faults("bad-item")
     assert_held(rig, rig.replay(), 69, "the API may have changed")
 
@@ -228,7 +228,7 @@ def test_cursor_that_repeats_or_cycles(rig: Rig, length: int) -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_cursor_that_is_refused_or_has_expired(rig: Rig, number: int) -> None:
-    """The window, or the trace, starts again, and repeats are suppressed."""
+    """The window, or the trace, is read again from its start, and repeats are suppressed."""
     rig.feed(230, 1)
     rig.feed(1, 230, start_ns=rig.oracle._start_ns + 10**12)
     rig.netra.set_faults(f"cursor-expired={number}")
@@ -238,7 +238,7 @@ def test_cursor_that_is_refused_or_has_expired(rig: Rig, number: int) -> None:
 
 @pytest.mark.parametrize("fault", ["empty-page-has-next", "has-next-missing", "has-next-string"])
 def test_has_next_page_true_with_an_empty_page_missing_a_string(rig: Rig, fault: str) -> None:
-    """Not an end and not a spin: a few tries, then exit 69."""
+    """Such a page is neither the end nor a busy loop: a few tries, then exit 69."""
     rig.netra.set_faults(fault)
     before = rig.calls()
     assert_held(rig, rig.replay(NETRA_BRIDGE_ATTEMPTS="6"), 69)
@@ -248,7 +248,7 @@ def test_has_next_page_true_with_an_empty_page_missing_a_string(rig: Rig, fault:
 
 
 def test_items_reorder_while_paging(rig: Rig) -> None:
-    """Pages whose items stand in another order: nothing is lost, nothing comes twice."""
+    """Pages whose items change their order lose nothing and repeat nothing."""
     rig.feed(250, 1)
     rig.netra.set_faults("reorder")
     assert_whole(rig, rig.replay(), retried=False)
@@ -256,7 +256,7 @@ def test_items_reorder_while_paging(rig: Rig) -> None:
 
 @pytest.mark.parametrize("behind", [True, False])
 def test_items_appear_while_paging(rig: Rig, behind: bool) -> None:
-    """New traces arrive between pages, before and after the place of the cursor: those that were there all arrive."""
+    """New traces between pages, before and after the cursor, displace none of those that were already there."""
     rig.feed(250, 1)
     there = set(rig.oracle.issued)
     grown: list[int] = []
@@ -304,7 +304,7 @@ BAD_TIMES = {
 
 @pytest.mark.parametrize("case", BAD_TIMES)
 def test_spans_in_the_future_end_before_start_negative_units_mixed(rig: Rig, case: str) -> None:
-    """Bad times are clamped and marked, and no span is lost for them."""
+    """Bad times are clamped and marked, and cost no span."""
     start, end, note = BAD_TIMES[case]
 
     def spoil(name: str, page: dict[str, Any]) -> None:
@@ -328,7 +328,7 @@ def test_spans_in_the_future_end_before_start_negative_units_mixed(rig: Rig, cas
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_key_expired_or_revoked_in_the_middle(rig: Rig, status: int) -> None:
-    """Exit 77, no retry storm, and what was delivered until then is right."""
+    """The command exits with 77 and without a retry storm, and what was delivered until then is right."""
 
     class Revoked(Fault):
         def __init__(self) -> None:
@@ -345,7 +345,7 @@ def test_key_expired_or_revoked_in_the_middle(rig: Rig, status: int) -> None:
 
 
 def test_a_byte_every_0_4_s(rig: Rig) -> None:
-    """The deadline is over the whole request: a read time-out would never fire."""
+    """The deadline covers the whole request; a read timeout would never fire."""
     rig.netra.set_faults("slow-body=0.4")
     began = time.monotonic()
     held = rig.replay(NETRA_USAGE_TIMEOUT="0.9", NETRA_BRIDGE_ATTEMPTS="1")
@@ -356,7 +356,7 @@ def test_a_byte_every_0_4_s(rig: Rig) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", ["gzip-bomb=1024", "huge-body"])
 def test_gzip_bomb_huge_or_endless_body(rig: Rig, fault: str) -> None:
-    """A clear error and flat memory; the page size is quartered down to one item and no more."""
+    """The error is clear and memory stays flat; the page size is quartered down to one item, and no further."""
     rig.netra.set_faults(fault)
     before = rig.calls()
     with rig.child(NETRA_BRIDGE_ATTEMPTS="6") as child:
@@ -370,13 +370,13 @@ def test_gzip_bomb_huge_or_endless_body(rig: Rig, fault: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "zstd"])
 def test_unasked_encodings(rig: Rig, encoding: str) -> None:
-    """A clear error that names it, and nothing is guessed."""
+    """The error names the encoding, and nothing is guessed."""
     rig.netra.set_faults(f"encoding={encoding}")
     assert_held(rig, rig.replay(), 69, encoding)
 
 
 class Listener:
-    """A port that must not be talked to: it counts who comes, and what they say."""
+    """A port that no one may talk to: it counts connections, and records what they send."""
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
@@ -408,7 +408,7 @@ def listener() -> Iterator[Listener]:
 
 
 def test_the_listener_hears_who_talks_to_it(listener: Listener) -> None:
-    """The two tests below rest on it."""
+    """The listener notices a client; the two tests below rest on it."""
     with socket.create_connection(("127.0.0.1", listener.port)) as client:
         client.sendall(b"hello")
         client.recv(1)
@@ -416,21 +416,23 @@ def test_the_listener_hears_who_talks_to_it(listener: Listener) -> None:
 
 
 def test_redirects(rig: Rig, listener: Listener) -> None:
-    """The key goes to the configured host only: a redirect is an error and is not followed."""
+    """The key goes only to the configured host: a redirect is an error and is not followed."""
     rig.netra.set_faults(f"redirect=http://127.0.0.1:{listener.port}/sdk/traces")
     assert_held(rig, rig.replay(), 78, "redirect")
     assert listener.heard == []
 
 
 def test_proxy_variables(rig: Rig, listener: Listener) -> None:
-    """A proxy that the environment names for other programs does not see the key."""
+    """A proxy that the environment names for other programs does not receive the key."""
     proxy = f"http://127.0.0.1:{listener.port}"
     assert_whole(rig, rig.replay(HTTP_PROXY=proxy, http_proxy=proxy, ALL_PROXY=proxy, NO_PROXY=""), retried=False)
     assert listener.heard == []
 
 
 def test_plain_http_to_another_host(rig: Rig) -> None:
-    """Refused before anything is sent; 192.0.2.1 is nobody's (RFC 5737), and a try would take until its time-out."""
+    """Plain http to another host is rejected before anything is sent. 192.0.2.1 belongs to no one (RFC 5737), and an
+    attempt would run into its timeout.
+    """
     rig.endpoint = "http://192.0.2.1/telemetry"
     began = time.monotonic()
     result = rig.replay(NETRA_USAGE_TIMEOUT="300")
@@ -459,7 +461,7 @@ ODD = {
 def test_huge_attributes_deep_nesting_lone_surrogates_nul_nan_mixed_lists_broken_json(
     rig: Rig, case: str, transport: str
 ) -> None:
-    """No span is lost for what is in it, the real encoder takes it, and the exporter logs nothing."""
+    """No span is lost because of its content, the real encoder accepts it, and the exporter logs nothing."""
     chosen = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
 
     def spoil(_: str, page: dict[str, Any]) -> None:
@@ -494,7 +496,7 @@ ODD_IDS = {
 
 @pytest.mark.parametrize("case", ODD_IDS)
 def test_zero_ids_self_parent(rig: Rig, case: str) -> None:
-    """An id that OpenTelemetry cannot express is derived, the same each time, and marked; the others are untouched."""
+    """An id that OpenTelemetry cannot express is replaced with a derived one, always the same, and marked; other ids are unchanged."""
     chosen = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
 
     def spoil(_: str, page: dict[str, Any]) -> None:
@@ -515,7 +517,7 @@ def test_zero_ids_self_parent(rig: Rig, case: str) -> None:
 
 
 def test_every_fault_of_the_emulator_is_used_here() -> None:
-    """The emulator's table is one of faults that the bridge has met."""
+    """The bridge is tested against every fault in the emulator's table."""
     text = Path(__file__).read_text()
     assert [name for name in FAULTS if name not in text and name not in KNOWN_ELSEWHERE] == []
 
@@ -525,7 +527,7 @@ KNOWN_ELSEWHERE = {"status-400", "status-401", "status-403", "status-404", "unau
 
 
 def test_a_range_with_nothing_in_it_is_an_end(tmp_path: Path) -> None:
-    """The one empty answer that is the end: nothing is missing, and exit 0."""
+    """A range with nothing in it is the one empty answer that means the end: nothing is missing, and the exit code is 0."""
     with running_rig(tmp_path, Oracle()) as rig:
         rig.oracle.traces(1, 1)
         result = rig.replay()

@@ -1,4 +1,4 @@
-"""The rows of "The destination" in the table of faults: the command in, its exit code and the oracle out."""
+"""The rows of "The destination" in the table of faults: run the command, check its exit code and the oracle."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def lane(result: Result) -> dict[str, Any]:
 
 
 def assert_whole(rig: Rig, result: Result, fake: FakeDestination, *, repeats: int = 0) -> None:
-    """Everything arrived, with at most ``repeats`` repeats, and the report says so."""
+    """Assert that everything arrived, with at most ``repeats`` repeats, and the report says so."""
     assert result.code == 0, result.err
     rig.oracle.assert_kept(stored_by(fake.stored), repeats=repeats)
     assert lane(result)["delivered"] == lane(result)["spans"] == len(rig.oracle)
 
 
 def assert_held(rig: Rig, result: Result, fake: FakeDestination, code: int, *words: str) -> None:
-    """It ended with ``code`` and one line that says why; nothing is dead-lettered or called refused."""
+    """Assert that it ended with ``code`` and one line that says why; no span is dead-lettered or counted as rejected."""
     assert result.code == lane(result)["exit"] == code, result.err
     for word in words:
         assert word in result.said
@@ -76,7 +76,7 @@ def assert_held(rig: Rig, result: Result, fake: FakeDestination, code: int, *wor
 
 @TRANSPORTS
 def test_down_for_a_while(rig: Rig, fake: FakeDestination, transport: str) -> None:
-    """It recovers within the back-off, and everything arrives once."""
+    """A destination that recovers within the back-off receives everything once."""
     with Proxy(port(fake, transport)) as proxy:
         proxy.refuse()
         with afterwards(lambda: rig.calls() > len(rig.oracle.trace_ids), proxy.listen, wait_s=0.5):
@@ -88,7 +88,7 @@ def test_down_for_a_while(rig: Rig, fake: FakeDestination, transport: str) -> No
 
 @TRANSPORTS
 def test_slow(rig: Rig, fake: FakeDestination, transport: str) -> None:
-    """Small writes, late, at 200 kB/s: it takes its time and is whole."""
+    """Small, late writes at 200 kB/s take their time, and all of it arrives."""
     with Proxy(port(fake, transport)) as proxy:
         proxy.up = Link(latency_s=0.02, bytes_per_s=200_000, slice_bytes=700)
         result = rig.replay(proxy.instead_of(url(fake, transport)), NETRA_BRIDGE_BATCH_SPANS="10")
@@ -108,7 +108,7 @@ def test_hanging(rig: Rig, fake: FakeDestination, transport: str) -> None:
 
 @TRANSPORTS
 def test_hanging_without_end_holds(rig: Rig, fake: FakeDestination, transport: str) -> None:
-    """Bounded attempts, then exit 69."""
+    """The number of attempts is bounded, then the exit code is 69."""
     fake.script(*[Hang()] * 50)
     result = rig.replay(url(fake, transport), OTEL_EXPORTER_OTLP_TIMEOUT="0.3")
     assert_held(rig, result, fake, 69)
@@ -131,7 +131,7 @@ def test_down_to_the_end_records_nothing(rig: Rig, fake: FakeDestination, transp
 @TRANSPORTS
 @pytest.mark.parametrize("refused", [1, 3, 7])
 def test_partial_success_n_refused(rig: Rig, fake: FakeDestination, transport: str, refused: int) -> None:
-    """Counted, shown with its reason, not sent again; exit 3."""
+    """Rejected spans are counted, shown with their reason and not sent again; the exit code is 3."""
     fake.script(PartialSuccess(refused, "older than an hour"))
     result = rig.replay(url(fake, transport), NETRA_BRIDGE_BATCH_SPANS="16")
     assert result.code == lane(result)["exit"] == 3
@@ -142,7 +142,7 @@ def test_partial_success_n_refused(rig: Rig, fake: FakeDestination, transport: s
 
 @TRANSPORTS
 def test_partial_success_with_0_is_a_warning(rig: Rig, fake: FakeDestination, transport: str) -> None:
-    """Everything was taken: exit 0, and the words are shown."""
+    """All spans were accepted: the exit code is 0, and the server's words are shown."""
     fake.script(PartialSuccess(0, "names are long"))
     result = rig.replay(url(fake, transport))
     assert_whole(rig, result, fake)
@@ -154,7 +154,7 @@ def test_partial_success_with_0_is_a_warning(rig: Rig, fake: FakeDestination, tr
 
 @TRANSPORTS
 def test_too_large_is_split_before_sending_by_encoded_size(rig: Rig, fake: FakeDestination, transport: str) -> None:
-    """Batches stay below the 4 MiB that gRPC servers take by default: nothing is refused."""
+    """Batches stay below gRPC's default limit of 4 MiB, so nothing is rejected."""
     rig.feed(6, 10, padding=200_000)
     result = rig.replay(url(fake, transport))
     assert_whole(rig, result, fake)
@@ -165,7 +165,7 @@ def test_too_large_is_split_before_sending_by_encoded_size(rig: Rig, fake: FakeD
 
 @TRANSPORTS
 def test_too_large_is_halved_on_refusal(rig: Rig, transport: str) -> None:
-    """A limit that nobody told: halves until they fit, each span once."""
+    """Under a limit that no one announced, batches are halved until they fit, and each span arrives once."""
     with FakeDestination(max_message_bytes=20_000) as fake:
         result = rig.replay(url(fake, transport))
         assert_whole(rig, result, fake)
@@ -176,7 +176,7 @@ def test_too_large_is_halved_on_refusal(rig: Rig, transport: str) -> None:
 @TRANSPORTS
 @pytest.mark.parametrize("http", [413, 400])
 def test_too_large_said_by_413_or_by_400_with_these_words(rig: Rig, transport: str, http: int) -> None:
-    """The request is refused for its size, by any of the ways to say so."""
+    """Each of these answers means that the request is too large."""
     text = "http: request body too large" if transport == "http" else "received message larger than max (9 vs. 5)"
     code = grpc.StatusCode.RESOURCE_EXHAUSTED if transport == "grpc" else grpc.StatusCode.INVALID_ARGUMENT
 
@@ -197,7 +197,7 @@ def test_too_large_said_by_413_or_by_400_with_these_words(rig: Rig, transport: s
 def test_throttled_waits_as_told_and_sends_the_same_batch(
     rig: Rig, fake: FakeDestination, transport: str, http: int
 ) -> None:
-    """RetryInfo and Retry-After; the words "too large" in it change nothing."""
+    """RetryInfo and Retry-After set the wait; the words "too large" in the text change nothing."""
     fake.script(Reject(grpc.StatusCode.RESOURCE_EXHAUSTED, http, "too large for the rate", retry_after_s=0.6))
     result = rig.replay(url(fake, transport), NETRA_BRIDGE_ATTEMPTS="4")
     assert_whole(rig, result, fake)
@@ -208,7 +208,7 @@ def test_throttled_waits_as_told_and_sends_the_same_batch(
 @TRANSPORTS
 @pytest.mark.parametrize("http", [429, 500])
 def test_slow_down_without_details_is_not_too_large(rig: Rig, fake: FakeDestination, transport: str, http: int) -> None:
-    """RESOURCE_EXHAUSTED in other words is a wait: never split, never dead-lettered."""
+    """RESOURCE_EXHAUSTED in other words means to wait: the batch is never split, never dead-lettered."""
     fake.script(Reject(grpc.StatusCode.RESOURCE_EXHAUSTED, http, "RATE_LIMITED: ingestion rate limit"))
     result = rig.replay(url(fake, transport), NETRA_BRIDGE_ATTEMPTS="4")
     assert_whole(rig, result, fake)
@@ -219,7 +219,7 @@ def test_slow_down_without_details_is_not_too_large(rig: Rig, fake: FakeDestinat
 
 
 def poisoned(keys: list[Key], reject: Reject) -> JudgingDestination:
-    """A server that refuses each request with one of these spans in it."""
+    """Make the server reject each request that has one of these spans in it."""
     ids = {span_id for _, span_id in keys}
     return JudgingDestination(lambda received: reject if ids & set(span_ids(received)) else None)
 
@@ -234,7 +234,7 @@ def poisoned(keys: list[Key], reject: Reject) -> JudgingDestination:
     ids=lambda reject: reject.text,
 )
 def test_400_invalid_argument_is_bisected_and_only_the_poison_is_dead(rig: Rig, transport: str, reject: Reject) -> None:
-    """Two poisoned spans among hundreds: they are named with the reason, the rest is delivered once; exit 3."""
+    """Two poisoned spans among hundreds are named with the reason, the rest is delivered once, and the exit code is 3."""
     rig.feed(100, 4)
     poison = [rig.oracle.span_ids(rig.oracle.trace_ids[number])[2] for number in (3, 80)]
     with poisoned(poison, reject) as fake:
@@ -252,7 +252,7 @@ def test_400_invalid_argument_is_bisected_and_only_the_poison_is_dead(rig: Rig, 
 
 @TRANSPORTS
 def test_more_than_20_percent_refused_stops(rig: Rig, transport: str) -> None:
-    """The destination does not want these spans: it ends early, and says so."""
+    """If the destination does not accept these spans, the command stops early and says so."""
     rig.feed(150, 4)
     with poisoned(list(rig.oracle.issued), Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "no spans today")) as fake:
         result = rig.replay(url(fake, transport), NETRA_BRIDGE_BATCH_SPANS="4")
@@ -279,7 +279,7 @@ def test_more_than_20_percent_refused_stops(rig: Rig, transport: str) -> None:
 def test_401_403_404_unauthenticated_permission_denied_unimplemented(
     rig: Rig, fake: FakeDestination, transport: str, decision: Decision, code: int
 ) -> None:
-    """Configuration: nothing is dead-lettered, nothing tried again, the exit code says which kind."""
+    """These are errors of configuration: nothing is dead-lettered or retried, and the exit code says which kind it is."""
     fake.script(*[decision] * 50)
     assert_held(rig, rig.replay(url(fake, transport), NETRA_BRIDGE_ATTEMPTS="6"), fake, code)
     assert len(fake.received) == 1
@@ -294,7 +294,7 @@ def test_401_403_404_unauthenticated_permission_denied_unimplemented(
     ids=["302", "200 with HTML"],
 )
 def test_302_200_with_html(rig: Rig, fake: FakeDestination, answer: Raw) -> None:
-    """A login page is not success."""
+    """A login page does not count as success."""
     fake.script(*[answer] * 50)
     assert_held(rig, rig.replay(fake.http_url, NETRA_BRIDGE_ATTEMPTS="6"), fake, 78)
     assert len(fake.received) == 1
@@ -305,7 +305,7 @@ def test_302_200_with_html(rig: Rig, fake: FakeDestination, answer: Raw) -> None
 def test_tls_untrusted_expired_wrong_host_never_falls_back_to_plain_text(
     rig: Rig, transport: str, fault: str, tmp_path: Path
 ) -> None:
-    """Exit 78, and not a byte of a span is sent."""
+    """The command exits with 78, and does not send a byte of a span."""
     authority = trustme.CA()
     trusted = trustme.CA() if fault == "untrusted" else authority
     trusted.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -324,7 +324,7 @@ def test_tls_untrusted_expired_wrong_host_never_falls_back_to_plain_text(
 
 @TRANSPORTS
 def test_reply_lost_after_storing(rig: Rig, fake: FakeDestination, transport: str) -> None:
-    """At most that batch again, with the same ids and the same content."""
+    """At most that batch comes again, with the same ids and the same content."""
     fake.script(CutAfterStoring())
     result = rig.replay(url(fake, transport), NETRA_BRIDGE_BATCH_SPANS="10", NETRA_BRIDGE_ATTEMPTS="4")
     assert_whole(rig, result, fake, repeats=10)
@@ -334,7 +334,7 @@ def test_reply_lost_after_storing(rig: Rig, fake: FakeDestination, transport: st
 
 @TRANSPORTS
 def test_replies_dropped_on_the_wire(rig: Rig, fake: FakeDestination, transport: str) -> None:
-    """The server has it and the network swallows the answer: that batch again, no other."""
+    """If the network loses the answer to a stored batch, that batch comes again, and no other."""
     with Proxy(port(fake, transport)) as proxy:
         proxy.down = Link(drop=transport == "http", limit_bytes=None if transport == "http" else 60, end="stall")
 

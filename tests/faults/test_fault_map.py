@@ -14,13 +14,13 @@ ROWS = {"The API": 13, "The destination": 9, "The process": 7, "The gRPC service
 
 
 def functions(path: Path) -> set[str]:
-    """The functions that a file defines."""
+    """Return the functions that a file defines."""
     defined = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, defined)}
 
 
 def test_each_test_that_is_named_exists() -> None:
-    """In the file that is named with it."""
+    """Each test that the map names exists in the file that the map gives for it."""
     assert MAP.count(".py::") == sum(MAP.count(f"`{file}::{name}`") for file, name in NAMED)
     files = {file: ROOT / file if "/" in file else HERE / file for file, _ in NAMED}
     assert [file for file, path in files.items() if not path.exists()] == []
@@ -28,7 +28,7 @@ def test_each_test_that_is_named_exists() -> None:
 
 
 def test_each_row_names_a_test_or_a_limit_of_the_documentation() -> None:
-    """All rows are there, and each limit stands in the documentation in these words."""
+    """The map has every row, each names a test or a limit, and each limit is in the documentation in these words."""
     limits = (ROOT / "docs" / "limits.md").read_text("utf-8")
     named = re.findall(r'limits\.md\): "([^"]+)"', MAP)
     assert named
@@ -41,7 +41,7 @@ def test_each_row_names_a_test_or_a_limit_of_the_documentation() -> None:
 
 
 def test_each_test_of_a_row_is_named() -> None:
-    """Whoever adds a test of a row adds it to the map; what tests the rig itself is left out."""
+    """Each test of a row is named in the map; only tests of the rig itself are not."""
     ours = {
         ("test_api.py", "test_the_listener_hears_who_talks_to_it"),
         ("test_api.py", "test_every_fault_of_the_emulator_is_used_here"),

@@ -1,4 +1,4 @@
-"""The rows of "The gRPC service" in the table of faults, over real processes: the bridge, a proxy, clients that misbehave."""
+"""The rows of "The gRPC service" in the table of faults, with real processes: the bridge, a proxy, misbehaving clients."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ UNNOTICED_S = 15.0
 STOP_S = 20.0
 """The time that the systemd unit of the examples gives the service to stop; far less is usual."""
 CUT = (grpc.aio.AioRpcError, TimeoutError)
-"""How a stream that was cut ends for its client; that of grpcio 1.74 does not always notice that its connection is gone."""
+"""The errors that end a cut stream for its client. grpcio 1.74 does not always notice a lost connection."""
 STATUS = pb.GetStatusRequest()
 READ = pb.ReadSpansRequest(range=EVER)
 WHOLE_RANGE = pb.TimeRange(
@@ -66,12 +66,12 @@ class Bridge(Child):
         return found[1] if found else ""
 
     def cpu_s(self) -> float:
-        """The time that its threads have had."""
+        """Return the CPU time that its threads have used."""
         fields = Path("/proc", str(self.pid), "stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self) -> int:
-        """What it has in memory now."""
+        """Return the memory that it uses now."""
         found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc", str(self.pid), "status").read_text())
         assert found
         return int(found[1]) * 1024
@@ -79,7 +79,7 @@ class Bridge(Child):
 
 @contextmanager
 def bridge(rig: Rig, *more: str, **env: str) -> Iterator[Bridge]:
-    """It follows live traffic of the last hour to a file; settings by their names without ``NETRA_BRIDGE_``."""
+    """Run a bridge that follows the last hour's live traffic to a file; settings are named without ``NETRA_BRIDGE_``."""
     given = {"GRPC_TOKEN": TOKEN, "GRPC_PORT": "0", **env}
     settings = {f"NETRA_BRIDGE_{name}": value for name, value in given.items()}
     environment = rig.environment(OTEL_EXPORTER_PROMETHEUS_PORT="0", **settings)
@@ -91,14 +91,14 @@ def bridge(rig: Rig, *more: str, **env: str) -> Iterator[Bridge]:
 
 @asynccontextmanager
 async def client(address: str, **options: Any) -> AsyncIterator[Any]:
-    """A stub on a connection of its own."""
+    """Yield a stub on a connection of its own."""
     given = {"grpc.use_local_subchannel_pool": 1, **{name.replace("__", "."): value for name, value in options.items()}}
     async with grpc.aio.insecure_channel(address, tuple(given.items())) as channel:
         yield BridgeServiceStub(channel)
 
 
 def connection(address: str) -> socket.socket:
-    """A connection that says nothing."""
+    """Open a connection that sends nothing."""
     host, _, port = address.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=DEADLINE_S)
 
@@ -112,7 +112,7 @@ async def read_all(stub: Any, request: pb.ReadSpansRequest = READ) -> list[Trace
 
 
 def recent(rig: Rig, traces: int, spans: int = 4, **options: Any) -> None:
-    """Traces of the last minute, which `run` follows."""
+    """Feed traces of the last minute, which `run` follows."""
     start_ns = (time.time_ns() - 60_000 * MS) // MS * MS
     rig.feed(traces, spans, start_ns=start_ns, every_ns=MS, **options)
 
@@ -127,7 +127,7 @@ def follow(name: str) -> pb.FollowSpansRequest:
 
 @pytest.mark.parametrize("token", [None, "wrong", CANARY])
 async def test_no_token_wrong_token(rig: Rig, token: str | None) -> None:
-    """Refused whatever is called; a replay that such a caller asks for does not start."""
+    """Without the right token every call is rejected, and a replay that the caller asks for does not start."""
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     with bridge(rig) as child:
         async with client(child.address) as stub:
@@ -144,7 +144,7 @@ async def test_no_token_wrong_token(rig: Rig, token: str | None) -> None:
 
 @pytest.mark.parametrize("missing", ["TLS", "a token"])
 def test_a_bind_beyond_loopback(rig: Rig, missing: str) -> None:
-    """Without TLS or without a token the process ends at once with 78 and says what to set; no port was open."""
+    """Without TLS or without a token, the process exits at once with 78, says what to set, and never opens a port."""
     (port,) = free_ports(1)
     env = {"NETRA_BRIDGE_GRPC_HOST": "0.0.0.0", "NETRA_BRIDGE_GRPC_PORT": str(port)}
     if missing == "TLS":
@@ -158,7 +158,7 @@ def test_a_bind_beyond_loopback(rig: Rig, missing: str) -> None:
 
 
 async def test_5_mib_message_random_bytes_unknown_method(rig: Rig) -> None:
-    """Refused or hung up on, again and again; nothing is asked of Netra for it, and memory stays as it was."""
+    """Each is rejected or disconnected, however often it comes; Netra is not asked for anything, and memory does not grow."""
     noise = random.Random(6)
 
     def garbage(address: str, head: bytes) -> None:
@@ -197,9 +197,10 @@ async def _first_poll(stub: Any) -> bool:
 
 
 async def test_200_clients_idle_and_half_open(rig: Rig) -> None:
-    """A replay costs the bridge no more time with them than without: nine tenths of its throughput at least.
+    """A replay beside these clients keeps at least nine tenths of the throughput that it has without them.
 
-    Of the best of three rounds each, in turn, and of more where that is not so: others may use the machine.
+    Both sides take turns, and the best of three rounds each is compared. There are more rounds if that falls short,
+    because others may use the machine.
     """
     rig.feed(400, 8)
     costs: dict[bool, list[float]] = {False: [], True: []}
@@ -219,7 +220,7 @@ async def test_200_clients_idle_and_half_open(rig: Rig) -> None:
 
 
 async def _crowd(crowd: ExitStack, child: Bridge, stub: Any) -> None:
-    """Connections that say nothing, calls whose request does not come, subscriptions for which nothing happens."""
+    """Open connections that send nothing, calls whose request never comes, and subscriptions without events."""
     for _ in range(70):
         crowd.enter_context(connection(child.address))
         crowd.enter_context(RawCall(child.address, "GetStatus", half_closes=False))
@@ -230,7 +231,7 @@ async def _crowd(crowd: ExitStack, child: Bridge, stub: Any) -> None:
 
 
 async def _replay_cost(rig: Rig, child: Bridge, stub: Any, number: int) -> float:
-    """The time of the processor that a replay of everything takes; each ``number`` is another replay."""
+    """Return the CPU time of a replay of everything; each ``number`` is another replay."""
     start_time = Timestamp(seconds=WHOLE_RANGE.start_time.seconds + number)
     request = pb.StartReplayRequest(range=pb.TimeRange(start_time=start_time, end_time=WHOLE_RANGE.end_time))
     before = child.cpu_s()
@@ -247,7 +248,7 @@ async def _opened(stub: Any, streams: int, *, polled: bool = False) -> bool:
 
 
 async def test_calls_are_capped_and_those_that_stall_make_room(rig: Rig) -> None:
-    """Above ``grpc_calls`` a client is told when to come again; those who take no answer do not keep him out for long."""
+    """Above ``grpc_calls``, a client is told when to come again; clients that read no answer do not keep it out for long."""
     recent(rig, 60, padding=20_000)
     with bridge(rig, GRPC_CALLS="8", GRPC_STALL="5s") as child:
         async with client(child.address) as stub:
@@ -278,7 +279,7 @@ async def _turned_away(stub: Any) -> Refused | None:
 
 @pytest.mark.parametrize("method", ["ReadSpans", "FollowSpans", "WatchReplay"])
 async def test_a_reader_that_stops_reading(rig: Rig, method: str) -> None:
-    """Memory is bounded, lanes and other clients go on, and the stream ends; a client that reads again is told why."""
+    """Memory is bounded, lanes and other clients continue, and the stream ends; a client that reads again learns why."""
     recent(rig, 60, padding=20_000)
     with bridge(rig, GRPC_STALL="1500ms") as child:
         async with client(child.address, grpc__http2__lookahead_bytes=65_536, grpc__http2__bdp_probe=0) as stub:
@@ -321,7 +322,7 @@ def _delivered(rig: Rig) -> bool:
 
 
 async def test_200_clients_of_which_half_stop_reading(rig: Rig) -> None:
-    """The other half get exactly everything."""
+    """The half that keeps reading receives everything exactly once."""
     recent(rig, 25)
     live = [key for key in rig.oracle.issued if rig.oracle.start_ns(key) > time.time_ns() - 3_600_000 * MS]
     with bridge(rig) as child, ExitStack() as crowd:
@@ -345,7 +346,7 @@ async def test_200_clients_of_which_half_stop_reading(rig: Rig) -> None:
 
 
 async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> None:
-    """One that reads gets everything meanwhile: those that have stopped make room, and are told to go on later."""
+    """Readers that stopped are ended, so that together they hold little memory, and a client that reads receives everything."""
     rig.feed(10, 100, padding=20_000)
     with bridge(rig, "--poll", "1h") as running:
         async with client(running.address, grpc__max_receive_message_length=-1) as stub:
@@ -363,7 +364,7 @@ async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> 
 
 
 async def test_slow_readers_of_a_huge_trace_hold_nobody_up(rig: Rig) -> None:
-    """They take each message in time, and for minutes; who is quick gets everything meanwhile."""
+    """Slow readers accept each message in time, but take minutes in all; a quick reader receives everything meanwhile."""
     rig.feed(1, 400, padding=100_000)
     rig.feed(100, 4)
     with bridge(rig, "--poll", "1h") as running:
@@ -384,7 +385,7 @@ async def test_slow_readers_of_a_huge_trace_hold_nobody_up(rig: Rig) -> None:
 
 
 def test_a_second_process_on_the_same_port(rig: Rig) -> None:
-    """It fails at its start with 78, names the address and the setting; the first one is not disturbed."""
+    """The second process exits at once with 78 and names the address and the setting; the first one is not disturbed."""
     with bridge(rig) as first:
         port = first.address.rpartition(":")[2]
         env = rig.environment(
@@ -401,7 +402,9 @@ def test_a_second_process_on_the_same_port(rig: Rig) -> None:
 
 
 async def test_a_stream_that_is_cut_at_random(rig: Rig) -> None:
-    """Taken up with its tokens, or opened again: the union is exact; tokens repeat nothing, batches each cut at most one."""
+    """Streams resumed with tokens, or opened again, add up to exactly everything: a token repeats nothing, each cut
+    repeats at most one batch.
+    """
     recent(rig, 150, 4, padding=2_000)
     live = [key for key in rig.oracle.issued if rig.oracle.start_ns(key) > time.time_ns() - 3_600_000 * MS]
     dice = random.Random(6)
@@ -441,7 +444,7 @@ async def test_a_stream_that_is_cut_at_random(rig: Rig) -> None:
 
 
 def test_reflection_is_enough_for_a_client_without_the_generated_modules(rig: Rig) -> None:
-    """As grpcurl does: the messages are made from what the service says of itself; the spans are those of the others."""
+    """Like grpcurl, a client can build its messages from what the service says of itself, and gets the same spans as others."""
     with bridge(rig, GRPC_REFLECTION="true") as child, grpc.insecure_channel(child.address) as plain:
         channel = grpc.intercept_channel(plain, _Token())
         pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
@@ -466,7 +469,7 @@ def test_reflection_is_enough_for_a_client_without_the_generated_modules(rig: Ri
 
 
 class _Token(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor):
-    """Adds the token to each call, as ``grpcurl -H`` does."""
+    """An interceptor that adds the token to each call, as ``grpcurl -H`` does."""
 
     def _with_token(self, continuation: Any, details: Any, request: Any) -> Any:
         return continuation(details._replace(metadata=CREDENTIALS), request)
@@ -476,7 +479,9 @@ class _Token(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
 
 @pytest.mark.parametrize("stalled", [False, True])
 async def test_sigterm_with_open_streams(rig: Rig, stalled: bool) -> None:
-    """Each is told that the service shuts down and when to come again; it exits 0 in seconds, stalled readers or not."""
+    """Each stream is told that the service shuts down and when to come again; the process exits 0 in seconds, stalled
+    readers or not.
+    """
     recent(rig, 80, padding=20_000)
     with bridge(rig) as child, ExitStack() as crowd:
         async with client(child.address, grpc__http2__lookahead_bytes=65_536, grpc__http2__bdp_probe=0) as stub:
@@ -507,7 +512,7 @@ async def test_sigterm_with_open_streams(rig: Rig, stalled: bool) -> None:
 
 
 async def test_the_state_is_lost_while_a_client_follows(rig: Rig) -> None:
-    """The bridge ends as it does without clients: it says which file, and what to do."""
+    """The bridge ends as it does without clients: it says which file is lost, and what to do."""
     recent(rig, 4)
     with bridge(rig) as running:
         async with client(running.address) as stub:

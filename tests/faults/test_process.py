@@ -1,6 +1,6 @@
-"""The rows of "The process" in the table of faults, through the command: its exit code, its one line, and the oracle.
+"""The rows of "The process" in the table of faults: run the command, check its exit code, its one line, and the oracle.
 
-Kills are in ``tests/crash``, what a state checks in ``tests/unit/test_state_*.py``.
+Kills are in ``tests/crash``; the checks of a state are in ``tests/unit/test_state_*.py``.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def replay(rig: Rig, to: str | None = None, **env: str) -> Result:
 
 
 def recent(rig: Rig, traces: int = 6, spans: int = 4) -> set[Key]:
-    """Traces of the last minute, which ``run`` follows."""
+    """Feed traces of the last minute, which ``run`` follows."""
     keys = rig.oracle.traces(traces, spans, start_ns=time.time_ns() - 60_000 * MS)
     rig.oracle.feed(rig.netra, keys)
     return set(keys)
 
 
 def of_sqlite(change: str) -> Callable[[Path], object]:
-    """Damage by SQL, on a file that stays a sound database."""
+    """Return damage done by SQL, which leaves the file a sound database."""
 
     def damage(path: Path) -> None:
         with closing(sqlite3.connect(path)) as database:
@@ -71,7 +71,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("command", ["replay", "run"])
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_state_truncated_emptied_foreign_newer_flipped_deleted(rig: Rig, damage: str, command: str) -> None:
-    """Exit 78 before anything is read or sent; one line names the state and the two ways on; nothing of it is changed."""
+    """A damaged state means exit 78 before anything is read or sent; one line names it and both ways out; it is not changed."""
     assert replay(rig).code == 0
     DAMAGE[damage](rig.state / "state.db")
     left = {path.name: path.read_bytes() for path in rig.state.iterdir()}
@@ -92,7 +92,7 @@ def test_state_truncated_emptied_foreign_newer_flipped_deleted(rig: Rig, damage:
 
 @pytest.mark.faults
 def test_state_deleted_while_running(rig: Rig) -> None:
-    """``run`` stops, says which file and what to do; the next start does not take it for a first one."""
+    """``run`` stops and says which file is lost and what to do; the next start does not mistake itself for a first one."""
     first = recent(rig)
     with rig.follower() as child:
         child.until(lambda: first <= written_to(rig.file).keys)
@@ -107,7 +107,7 @@ def test_state_deleted_while_running(rig: Rig) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("second", ["run", "replay", "state reset"])
 def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
-    """The second exits at once with 75 and names the owner's pid; the first is not disturbed; then the lock is free."""
+    """The second bridge exits at once with 75 and names the owner's pid; the first is not disturbed; its end frees the lock."""
     first = recent(rig)
     arguments = {
         "run": rig.following(None),
@@ -132,7 +132,7 @@ def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
 
 @pytest.mark.faults
 def test_what_looks_on_needs_no_lock(rig: Rig) -> None:
-    """``status`` and ``state dead-letters`` work beside a bridge that runs."""
+    """``status`` and ``state dead-letters`` work beside a running bridge."""
     first = recent(rig)
     with rig.follower() as owner:
         owner.until(lambda: first <= written_to(rig.file).keys)
@@ -152,7 +152,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("nth", [2, 6])
 def test_disk_full_or_eio(rig: Rig, warm: Warm, call: str, error: str, advice: str, nth: int) -> None:
-    """The command stops with the path and what to do; with a sound disk it goes on, and repeats only what it must."""
+    """The command stops and names the path and what to do; on a sound disk it resumes, and repeats only what it must."""
     strace.needed()
     arguments = rig.arguments(None, "--state", str(rig.state))
     env = rig.environment(NETRA_BRIDGE_BATCH_SPANS="4")
@@ -170,7 +170,7 @@ def test_disk_full_or_eio(rig: Rig, warm: Warm, call: str, error: str, advice: s
 
 @pytest.mark.faults
 def test_secrets_and_modes(rig: Rig) -> None:
-    """Neither the key nor a header is in the state, a dead letter, the output file or what a command says; 0700, 0600."""
+    """Neither the key nor a header is in the state, a dead letter, the output file or any output; file modes are 0700 and 0600."""
     poison = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]
     reject = Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, f"{HEADER_SECRET} may not send this")
     headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {HEADER_SECRET}"}
@@ -201,7 +201,7 @@ def test_secrets_and_modes(rig: Rig) -> None:
 
 
 def test_a_copy_of_a_state_is_a_backup(rig: Rig) -> None:
-    """The first of the two ways on: put back, the replay goes on from there."""
+    """A copy that is put back, the first of the two ways out, lets the replay resume from there."""
     assert replay(rig).code == 0
     shutil.copytree(rig.state, rig.directory / "backup")
     (rig.state / "state.db").write_bytes(b"")

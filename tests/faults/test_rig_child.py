@@ -1,4 +1,4 @@
-"""A child process is measured, killed and searched for secrets; programs here are small scripts."""
+"""A child process is measured, killed and searched for secrets; the programs here are small scripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def script(text: str, directory: Path, **options: object) -> Child:
 
 
 def test_how_it_ended_and_what_it_wrote(tmp_path: Path) -> None:
-    """Exit code and both outputs; a second run has files of its own."""
+    """A run reports its exit code and both outputs; a second run has files of its own."""
     with script("import sys; print('{\"a\": 1}'); print('no', file=sys.stderr); sys.exit(3)", tmp_path) as child:
         ended = child.wait()
     assert (ended.code, ended.json, ended.said) == (3, {"a": 1}, "no")
@@ -30,7 +30,7 @@ def test_how_it_ended_and_what_it_wrote(tmp_path: Path) -> None:
 
 
 def test_what_it_used(tmp_path: Path) -> None:
-    """Peak memory is the kernel's, also of memory given back long ago; descriptors and threads are seen."""
+    """Peak memory is the kernel's and includes memory given back long ago; descriptors and threads are counted."""
     text = """
 import os, threading, time
 block = bytearray(80 << 20); block[::4096] = bytes(len(block[::4096])); time.sleep(0.05); del block
@@ -48,7 +48,7 @@ for _ in range(7): threading.Thread(target=time.sleep, args=(0.3,)).start()
 
 
 def test_kill_at_a_moment(tmp_path: Path) -> None:
-    """`until` waits for what the child does; SIGKILL is told apart from an end of its own."""
+    """`until` waits for something that the child does, and SIGKILL is told apart from an end of its own."""
     with script("import time; print('ready', flush=True); time.sleep(60)", tmp_path) as child:
         child.until(lambda: "ready" in child.out)
         assert child.kill().code == -signal.SIGKILL
@@ -59,7 +59,7 @@ def test_kill_at_a_moment(tmp_path: Path) -> None:
 
 
 def test_the_kill_reaches_what_it_started(tmp_path: Path) -> None:
-    """A grandchild does not outlive it."""
+    """A killed child's own children do not outlive it."""
     text = "import subprocess as s, time; p = s.Popen(['sleep', '60']); print(p.pid, flush=True); time.sleep(60)"
     with script(text, tmp_path) as child:
         child.until(lambda: child.out.endswith("\n"))
@@ -72,7 +72,7 @@ def test_the_kill_reaches_what_it_started(tmp_path: Path) -> None:
 
 
 def test_a_signal_it_handles(tmp_path: Path) -> None:
-    """SIGTERM arrives, and the exit code is its own."""
+    """SIGTERM reaches a child that handles it, and the exit code is the child's own."""
     text = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
@@ -85,7 +85,7 @@ print("ready", flush=True); time.sleep(60)
 
 
 def test_one_that_does_not_end_fails(tmp_path: Path) -> None:
-    """It is killed and said; so is one that ends before what a test waits for."""
+    """A child that does not end in time is killed and fails the test; so does one that ends before the awaited event."""
     with script("import time; time.sleep(60)", tmp_path) as child:
         with pytest.raises(AssertionError, match=r"did not end in 0\.2 s"):
             child.wait(0.2)
@@ -102,7 +102,7 @@ def test_one_that_does_not_end_fails(tmp_path: Path) -> None:
     "text", [CANARY, "Traceback (most recent call last)", "this is a bug in netra-otel-bridge", "was never retrieved"]
 )
 def test_what_no_output_may_hold(tmp_path: Path, stream: str, text: str) -> None:
-    """Found in both outputs, also where a child was killed and nobody asked how it ended."""
+    """A secret is found in both outputs, even if the child was killed and its end was never asked for."""
     write = f"import sys, time; print({text!r}[:4] + {text[4:]!r}, file=sys.{stream}, flush=True); time.sleep(9)"
     with script("print('fine')", tmp_path) as child:
         child.wait()
@@ -111,7 +111,7 @@ def test_what_no_output_may_hold(tmp_path: Path, stream: str, text: str) -> None
 
 
 def test_a_key_in_the_process_list(tmp_path: Path) -> None:
-    """A secret among the arguments is found."""
+    """A secret among the arguments of a process is found."""
     with (
         pytest.raises(AssertionError, match="process list"),
         Child("-c", "import time; time.sleep(0.3)", CANARY, directory=tmp_path, program=(sys.executable,)) as child,
@@ -120,7 +120,7 @@ def test_a_key_in_the_process_list(tmp_path: Path) -> None:
 
 
 def test_the_bridge_itself(tmp_path: Path) -> None:
-    """The default program is the command line."""
+    """Without another program, a child runs the command line of the bridge."""
     ended = run("config", "show", "--json", directory=tmp_path)
     assert ended.code == 0
     assert ended.json

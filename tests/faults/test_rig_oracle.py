@@ -1,4 +1,4 @@
-"""The oracle finds what it is there to find."""
+"""The oracle finds each kind of fault that it looks for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def oracle() -> Oracle:
 
 
 def faithful(oracle: Oracle) -> list[tuple[Key, Normal]]:
-    """Every version of every span, as a destination without a fault would have it."""
+    """Return every version of every span, as a destination without a fault would have it."""
     return [(key, issue.normal) for key, issues in oracle.issued.items() for issue in issues]
 
 
@@ -36,14 +36,14 @@ def sent(*spans: tuple[Key, Normal]) -> Sent:
 
 
 def test_what_arrived_as_it_was_issued_is_kept(oracle: Oracle) -> None:
-    """All spans once, and both versions of one that changed."""
+    """All spans once, and both versions of a changed span, pass."""
     oracle.change([oracle.span_ids(oracle.trace_ids[0])[2]])
     verdict = oracle.assert_kept(sent(*faithful(oracle)))
     assert str(verdict) == "nothing is wrong"
 
 
 def test_a_missing_span_is_named(oracle: Oracle) -> None:
-    """Also where all but one are there, and where nothing is."""
+    """A missing span is named, even if all the others are there, or none."""
     spans = faithful(oracle)
     key, _ = spans.pop(5)
     assert oracle.verdict(sent(*spans)).missing == [key]
@@ -53,7 +53,7 @@ def test_a_missing_span_is_named(oracle: Oracle) -> None:
 
 
 def test_a_span_that_nobody_issued_is_found(oracle: Oracle) -> None:
-    """An id of another oracle, a span of this one in another trace."""
+    """A span of another oracle, and a span of this oracle in another trace, are both found."""
     (key, normal), *_ = faithful(oracle)
     stranger = ("ab" * 16, key[1])
     assert oracle.verdict(sent(*faithful(oracle), (stranger, normal))).invented == [stranger]
@@ -76,7 +76,7 @@ ALTERATIONS: dict[str, Callable[[Normal], object]] = {
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
 def test_altered_content_is_found(oracle: Oracle, alteration: str) -> None:
-    """One field of one span."""
+    """A single altered field of a single span is found."""
     spans = copy.deepcopy(faithful(oracle))
     key, normal = spans[4]
     ALTERATIONS[alteration](normal)
@@ -85,7 +85,7 @@ def test_altered_content_is_found(oracle: Oracle, alteration: str) -> None:
 
 
 def test_the_old_version_is_not_the_new_one(oracle: Oracle) -> None:
-    """A change that never arrived, and one that an older version followed; a change after the run is not due."""
+    """A change that never arrived is found, and so is an older version that came after it; a change after the run is not due."""
     key = oracle.span_ids(oracle.trace_ids[1])[1]
     before, step = faithful(oracle), oracle.step
     oracle.change([key])
@@ -96,7 +96,7 @@ def test_the_old_version_is_not_the_new_one(oracle: Oracle) -> None:
 
 
 def test_repeats_are_counted_by_version(oracle: Oracle) -> None:
-    """Twice the same is one repeat; two versions are none; more repeats than are allowed fail."""
+    """Receiving one version twice is one repeat, two versions are none, and more repeats than allowed fail."""
     spans = faithful(oracle)
     oracle.change([spans[0][0]])
     again = [*faithful(oracle), spans[3], spans[3]]
@@ -107,7 +107,7 @@ def test_repeats_are_counted_by_version(oracle: Oracle) -> None:
 
 
 def test_a_dead_letter_is_not_missing_and_is_read_as_closely(oracle: Oracle) -> None:
-    """Its content must be that of the span too."""
+    """A dead letter counts as arrived only if its content is that of the span."""
     spans = faithful(oracle)
     (key, _) = spans.pop(2)
     letter = json.dumps(oracle.document([key]))
@@ -118,7 +118,7 @@ def test_a_dead_letter_is_not_missing_and_is_read_as_closely(oracle: Oracle) -> 
 
 
 def test_a_fault_that_did_not_happen_fails() -> None:
-    """Zero retries, no split, nothing killed."""
+    """Zero retries, no split and nothing killed each fail."""
     happened("a retry", 1)
     for nothing in (0, [], "", None, False):
         with pytest.raises(AssertionError, match="the fault did not happen: a retry"):
@@ -126,7 +126,7 @@ def test_a_fault_that_did_not_happen_fails() -> None:
 
 
 def test_a_span_lies_in_its_trace_and_its_content_in_its_ids() -> None:
-    """Two oracles of one name issue the same, two of different names nothing in common; late spans come after."""
+    """Two oracles of one name issue the same spans, two of different names have none in common; late spans start later."""
     one, two, other = Oracle("a"), Oracle("a"), Oracle("b")
     for oracle in (one, two, other):
         oracle.traces(2, spans=3)
@@ -140,7 +140,7 @@ def test_a_span_lies_in_its_trace_and_its_content_in_its_ids() -> None:
 
 
 async def test_through_the_emulator_and_the_bridge_nothing_is_wrong(tmp_path: Path) -> None:
-    """What the oracle expects is what profile raw delivers; a later version replaces the one before."""
+    """The oracle expects exactly what profile raw delivers; a later version replaces the one before."""
     oracle = Oracle()
     oracle.traces(4, spans=3, padding=300)
     async with Emulator(EmulatorOptions(port=0)) as netra:
@@ -161,7 +161,7 @@ async def test_through_the_emulator_and_the_bridge_nothing_is_wrong(tmp_path: Pa
 
 
 def test_requests_in_protobuf_are_read_as_files_are(oracle: Oracle, tmp_path: Path) -> None:
-    """Ids, numbers and bytes are spelled differently there."""
+    """Requests in protobuf are read like files, although ids, numbers and bytes are spelled differently."""
     oracle.write(tmp_path / "all.jsonl", oracle.issued)
     requests = [read_document(json.loads(line)) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     oracle.assert_kept(stored_by(requests))
@@ -169,7 +169,7 @@ def test_requests_in_protobuf_are_read_as_files_are(oracle: Oracle, tmp_path: Pa
 
 
 def test_a_torn_last_line_is_not_received(oracle: Oracle, tmp_path: Path) -> None:
-    """A crash leaves one; whoever reads the file passes it over."""
+    """A last line torn by a crash does not count as received, as for any reader of the file."""
     path = tmp_path / "torn.jsonl"
     oracle.write(path, oracle.issued)
     with path.open("a") as file:
@@ -180,7 +180,7 @@ def test_a_torn_last_line_is_not_received(oracle: Oracle, tmp_path: Path) -> Non
 
 
 def test_what_is_fed_is_what_the_document_says() -> None:
-    """The quick way to a message makes the one that the parser of OTLP JSON makes, padding and parents included."""
+    """The quick way to a message gives the same result as the parser of OTLP JSON, padding and parents included."""
     oracle = Oracle()
     keys = oracle.traces(5, 4, padding=100)
     keys += oracle.change(keys[:3])

@@ -1,4 +1,4 @@
-"""The proxy does what it is told, and counts it."""
+"""The proxy does as it is told, and counts what it does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import DEADLINE_S, wait_until
 
 
 class Echo:
-    """A TCP server that sends back what it receives, and keeps it."""
+    """A TCP server that sends back what it receives, and keeps a copy."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -80,12 +80,12 @@ def exactly(client: socket.socket, size: int) -> bytes:
 
 
 def counted(value: Callable[[], object], expected: object) -> None:
-    """The proxy counts after it has written: what was received may not be counted yet."""
+    """Wait for a count: the proxy counts after it has written, so received bytes may not be counted yet."""
     wait_until(lambda: value() == expected)
 
 
 def test_without_weather_everything_passes(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
-    """Both ways, whole, counted; the end of the stream too."""
+    """Without conditions everything passes whole, both ways, and is counted; so does the end of the stream."""
     data = bytes(range(256)) * 4000
     assert echoed(client, data) == data
     counted(lambda: (proxy.counts.connections, proxy.counts.bytes_up, proxy.counts.bytes_down), (1, 1024000, 1024000))
@@ -95,7 +95,7 @@ def test_without_weather_everything_passes(proxy: Proxy, client: socket.socket, 
 
 
 def test_latency(proxy: Proxy, client: socket.socket) -> None:
-    """A delay in each direction adds up to the round trip; switched off it is gone, on the same connection."""
+    """Delays of both directions add up to the round trip; switched off, they are gone on the same connection."""
     proxy.up, proxy.down = Link(latency_s=0.1), Link(latency_s=0.15)
     began = time.monotonic()
     assert echoed(client, b"x") == b"x"
@@ -111,7 +111,7 @@ def test_latency(proxy: Proxy, client: socket.socket) -> None:
 
 
 def test_bandwidth(proxy: Proxy, client: socket.socket) -> None:
-    """20 kB at 100 kB/s take their time."""
+    """A limit of 100 kB/s makes 20 kB take their time."""
     proxy.down = Link(bytes_per_s=100_000, slice_bytes=1000)
     began = time.monotonic()
     assert echoed(client, b"x" * 20_000) == b"x" * 20_000
@@ -119,7 +119,7 @@ def test_bandwidth(proxy: Proxy, client: socket.socket) -> None:
 
 
 def test_slicing(proxy: Proxy, client: socket.socket) -> None:
-    """Writes of three bytes at most; nothing is lost or out of order."""
+    """Writes of at most three bytes lose nothing and keep the order."""
     proxy.up = proxy.down = Link(slice_bytes=3)
     data = bytes(range(100))
     assert echoed(client, data) == data
@@ -150,7 +150,7 @@ def test_reset_after_some_bytes(proxy: Proxy, client: socket.socket) -> None:
 
 
 def test_half_close(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
-    """The answer ends early and in order; the request goes on to the server."""
+    """The answer ends early and in order, and the request still reaches the server."""
     proxy.down = Link(limit_bytes=4, end="half-close")
     client.sendall(b"abcdefgh")
     assert exactly(client, 100) == b"abcd"
@@ -160,7 +160,7 @@ def test_half_close(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
 
 
 def test_dropped_replies(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
-    """The request reaches the server, the answer never comes back."""
+    """The request reaches the server, and the answer never comes back."""
     proxy.down = Link(drop=True)
     client.sendall(b"request")
     client.settimeout(0.3)
@@ -172,7 +172,7 @@ def test_dropped_replies(proxy: Proxy, client: socket.socket, echo: Echo) -> Non
 
 
 def test_silence(proxy: Proxy, client: socket.socket) -> None:
-    """A stalled direction gives neither bytes nor an end."""
+    """A stalled direction yields neither bytes nor an end."""
     proxy.down = Link(limit_bytes=2, end="stall")
     client.sendall(b"abc")
     assert exactly(client, 2) == b"ab"
@@ -183,7 +183,7 @@ def test_silence(proxy: Proxy, client: socket.socket) -> None:
 
 
 def test_refused(proxy: Proxy, client: socket.socket) -> None:
-    """Nobody listens, and what was open is reset; later the same port listens again."""
+    """Nobody listens, and open connections are reset; later the same port listens again."""
     assert echoed(client, b"x") == b"x"
     proxy.refuse()
     with pytest.raises(ConnectionResetError):
@@ -196,7 +196,7 @@ def test_refused(proxy: Proxy, client: socket.socket) -> None:
 
 
 def test_no_server_behind_it() -> None:
-    """The client's connection ends at once, and it is counted."""
+    """If no server is behind the proxy, the client's connection ends at once and is counted."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         with (
@@ -209,6 +209,6 @@ def test_no_server_behind_it() -> None:
 
 
 def test_the_address_of_the_proxy(proxy: Proxy) -> None:
-    """An URL keeps its scheme and path."""
+    """A URL keeps its scheme and path."""
     assert proxy.instead_of("http://127.0.0.1:9/a/b?c") == f"http://127.0.0.1:{proxy.port}/a/b?c"
     assert proxy.instead_of("otlp+grpc://127.0.0.1:9") == f"otlp+grpc://127.0.0.1:{proxy.port}"

@@ -35,7 +35,7 @@ def there_is_strace() -> None:
 
 
 def writes(directory: Path, name: str, prefix: list[str]) -> tuple[int, bytes]:
-    """The exit code of the script under strace, and what it wrote."""
+    """Return the exit code of the script under strace, and what it wrote."""
     target = directory / name
     program = (sys.executable, "-c", WRITES, str(target))
     with Child(directory=directory, program=program, prefix=prefix) as child:
@@ -43,7 +43,7 @@ def writes(directory: Path, name: str, prefix: list[str]) -> tuple[int, bytes]:
 
 
 def test_every_point_is_found_and_hit(tmp_path: Path) -> None:
-    """Three writes and syncs of one thread, one write of another; a kill at n leaves what came before n."""
+    """Three writes and syncs of one thread and one write of another are found; a kill at n leaves what came before n."""
     log = tmp_path / "log"
     code, whole = writes(tmp_path, "whole", strace.counting(("pwrite64", "fdatasync", "sendto"), log))
     assert (code, whole) == (0, b"otherabc")
@@ -54,7 +54,7 @@ def test_every_point_is_found_and_hit(tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_place_of_a_call(tmp_path: Path) -> None:
-    """ENOSPC from the second write on."""
+    """From the second write on, each write fails with ENOSPC."""
     assert writes(tmp_path, "full", strace.failing(Point("pwrite64", 2), "ENOSPC")) == (9, b"othera")
     assert (tmp_path / "child-1.out").read_text() == "28\n"
 
@@ -62,7 +62,7 @@ def test_an_error_in_the_place_of_a_call(tmp_path: Path) -> None:
 def test_a_sample_is_bounded_seeded_and_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first and last point of each call are in it; the same seed chooses the same; a variable chooses all."""
+    """A sample has the first and last point of each call; the same seed chooses the same sample; a variable chooses all."""
     found = [Point(call, number) for call in ("a", "b") for number in range(1, 101)]
     monkeypatch.delenv(EVERYTHING, raising=False)
     monkeypatch.setenv(SEED, "5")
@@ -81,7 +81,7 @@ def test_a_sample_is_bounded_seeded_and_printed(
 
 
 def test_without_strace_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A skip with its reason; in CI a failure."""
+    """Without strace a test is skipped with the reason; in CI it fails."""
     monkeypatch.setattr(strace, "STRACE", None)
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="strace is not installed"):

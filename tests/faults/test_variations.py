@@ -1,4 +1,4 @@
-"""What the table of faults does not name: other lengths, other counts, other moments of the same rows."""
+"""Variations on rows of the table of faults: other lengths, other counts, other moments."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.support.rig import OnPage, Rig
 
 
 def replay(rig: Rig) -> None:
-    """A replay with a state, which must end well."""
+    """Run a replay with a state; it must end well."""
     result = rig.replay(None, "--state", str(rig.state))
     assert result.code == 0, result.err
 
 
 @pytest.mark.parametrize("kept", [1, 7, 99])
 def test_pages_that_shrink(rig: Rig, kept: int) -> None:
-    """Short pages that promise more, of traces and of spans: nothing is lost, nothing comes twice."""
+    """Short pages of traces and spans that promise more lose nothing and repeat nothing."""
     rig.feed(150, 1)
     rig.feed(1, 150, start_ns=rig.oracle._start_ns + 10**13)
 
@@ -37,7 +37,7 @@ def test_pages_that_shrink(rig: Rig, kept: int) -> None:
 
 @pytest.mark.parametrize("place", [0, 5, 11])
 def test_an_item_that_is_omitted_once(rig: Rig, place: int) -> None:
-    """A trace that one listing leaves out and the next one shows is delivered by the next run, alone."""
+    """A trace that one listing omits and the next one shows is delivered by the next run, and nothing else is."""
     hidden = rig.oracle.trace_ids[place]
 
     def hide(name: str, page: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def test_an_item_that_is_omitted_once(rig: Rig, place: int) -> None:
 
 
 def test_spans_that_arrive_after_the_window_closed(rig: Rig) -> None:
-    """A second replay of the range delivers late spans, changed spans and new traces, and nothing else again."""
+    """A second replay of the range delivers late spans, changed spans and new traces, and nothing else."""
     replay(rig)
     first = len(written_to(rig.file))
     oracle = rig.oracle
@@ -74,7 +74,9 @@ def test_spans_that_arrive_after_the_window_closed(rig: Rig) -> None:
     ("said", "refused", "dead"), [(15, 15, 0), (16, 0, 16), (17, 0, 16), (10**12, 0, 16), (-1, 0, 0), (-(2**63), 0, 0)]
 )
 def test_partial_success_with_odd_counts(rig: Rig, transport: str, said: int, refused: int, dead: int) -> None:
-    """All of a batch, more than there are, less than none: where all are meant they are named; none is sent again."""
+    """If the server counts as many spans rejected as a batch has, or more, each is named; a negative count rejects
+    none; none is sent again.
+    """
     with FakeDestination() as fake:
         fake.script(PartialSuccess(said, "odd"))
         result = rig.replay(fake.grpc_url if transport == "grpc" else fake.http_url, NETRA_BRIDGE_BATCH_SPANS="16")

@@ -230,7 +230,7 @@ def test_nothing_with_an_attribute_type_is_lost_or_changed(
 
 @st.composite
 def any_values(draw: st.DrawFn, depth: int = 0) -> tuple[dict[str, Any], Any]:
-    """An OTLP ``AnyValue`` in JSON, in either spelling, and its Python value."""
+    """Draw an OTLP ``AnyValue`` in JSON, in either spelling, with its Python value."""
     kind = draw(
         st.sampled_from(("string", "bool", "int", "double", "bytes", "array", "kvlist")[: 5 if depth > 3 else 7])
     )

@@ -53,6 +53,6 @@ def test_what_is_kept_for_speed_does_not_mix_types_or_messages() -> None:
 
 
 def test_a_span_without_ids_has_no_form() -> None:
-    """It is an error at once, and is not sent as something else."""
+    """Encoding such a span is an error at once, and sends nothing else in its place."""
     with pytest.raises(TypeError, match="ids"):
         encode_span(ReadableSpan("without ids"))

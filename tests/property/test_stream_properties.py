@@ -1,4 +1,4 @@
-"""A stream of spans, cut anywhere and resumed: what all its parts sent together."""
+"""A stream of spans that is cut anywhere and resumed sends everything in all its parts together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from netra_otel_bridge.core.clock import NS_PER_S
@@ -126,8 +126,14 @@ def test_an_error_of_netra_loses_and_repeats_nothing(plan: Traffic, fails_in: in
     assert keys(chunks) == listed(store)
 
 
+TWO_RESTARTS = Traffic(
+    ((1, 0), (1, 0), (1, 5 * MS), (1, 5 * MS)), page=1, chunk=1, ahead=1, cuts=(), windowing="traces"
+)
+
+
 @streams
 @given(traffic, st.sets(st.integers(1, 25), max_size=8))
+@example(TWO_RESTARTS, {1, 4, 5})
 def test_cursors_that_expire_lose_nothing(plan: Traffic, refused: set[int]) -> None:
     """Whichever cursors are rejected, everything arrives. Only traces that start together with another one may repeat.
 
@@ -228,7 +234,7 @@ points = st.builds(
 
 
 @given(points)
-def test_a_token_is_its_place(one: ResumePoint) -> None:
+def test_a_token_is_its_resume_point(one: ResumePoint) -> None:
     """A token decodes to its resume point, whatever the ids and cursors look like."""
     assert decode_token(encode_token(one), STREAM_ID) == one
 

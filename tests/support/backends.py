@@ -1,8 +1,8 @@
 """Real servers for the end-to-end tests, built or installed once and cached for the user.
 
 ``python -m tests.support.backends jaeger tempo`` builds what is missing and prints the binaries' paths; ``make e2e``
-does it first. A binary goes to ``${XDG_CACHE_HOME:-~/.cache}/netra-otel-bridge/backends/NAME-VERSION/NAME``, and gets
-there by a rename, so that a build that was broken off leaves nothing that looks finished.
+does it first. A binary goes to ``${XDG_CACHE_HOME:-~/.cache}/netra-otel-bridge/backends/NAME-VERSION/NAME``. A rename
+puts it there, so that an interrupted build leaves nothing that looks finished.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pytest
 
 @dataclass(frozen=True, slots=True)
 class Backend(ABC):
-    """A program that is a server. ``usually`` is how long it takes to get it, with nothing in any cache."""
+    """A program that is a server. ``usually`` says how long it takes to get it with empty caches."""
 
     name: str
     version: str
@@ -32,22 +32,22 @@ class Backend(ABC):
 
     @property
     def binary(self) -> Path:
-        """Where the program is, or will be."""
+        """The path of the program, made or not."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cache / "netra-otel-bridge" / "backends" / f"{self.name}-{self.version}" / self.name
 
     @abstractmethod
     def make(self) -> None:
-        """Put the program where ``binary`` says; the last step makes it appear. Raises `CannotBuild`."""
+        """Put the program at ``binary``; the last step makes it appear. Raise `CannotBuild` if that fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoBackend(Backend):
-    """A Go program in a published module. ``go`` is the one release of Go that builds a program that works, or empty
-    for whichever Go there is.
+    """A Go program in a published module. ``go`` is the only release of Go that builds a working program, or empty for
+    any Go.
 
-    It is built in the module's own folder, with the module's own ``go.sum``: all that goes into it is verified. No C
-    compiler is asked for.
+    It is built in the module's own folder, with the module's own ``go.sum``, so everything that goes into it is
+    verified. It needs no C compiler.
     """
 
     module: str
@@ -56,7 +56,7 @@ class GoBackend(Backend):
     go: str = ""
 
     def make(self) -> None:
-        """Build it. Raises `CannotBuild` without Go, or `subprocess.CalledProcessError` with Go's own words shown."""
+        """Build it. Raise `CannotBuild` without Go, or `subprocess.CalledProcessError` after Go has shown its own error."""
         go = find_go(self.go)
         if go is None:
             wanted = f"Go {self.go} (Debian: apt-get install golang-{self.go}-go)" if self.go else "Go"
@@ -86,7 +86,7 @@ class PythonBackend(Backend):
     command: str
 
     def make(self) -> None:
-        """Install it. Raises `CannotBuild` with the last words of what failed."""
+        """Install it. Raise `CannotBuild` with the last words of what failed."""
         home = self.binary.parent
         install = ["pip", "install", "--quiet", "--disable-pip-version-check", f"{self.distribution}=={self.version}"]
         for step in ([sys.executable, "-m", "venv", "--clear", str(home)], [f"{home}/bin/python", "-m", *install]):
@@ -108,8 +108,9 @@ JAEGER = GoBackend("jaeger", "1.76.0", "3 minutes", "github.com/jaegertracing/ja
 TEMPO = GoBackend(
     "tempo", "1.5.0", "3 minutes", "github.com/grafana/tempo", "./cmd/tempo", flags=("-mod=readonly",), go="1.19"
 )
-"""Built with a Go of today it crashes at the first span. Its module holds a list of vendored packages without the
-packages, which ``-mod=readonly`` passes over."""
+"""Current releases of Go build a Tempo 1.5 that crashes at its first span. Its module lists vendored packages without
+holding them, which ``-mod=readonly`` passes over.
+"""
 PROMETHEUS = GoBackend(
     "prometheus",
     "0.316.0",
@@ -118,16 +119,17 @@ PROMETHEUS = GoBackend(
     "./cmd/prometheus",
     flags=("-tags", "remove_all_sd"),
 )
-"""The module's number of release 3.16. Service discovery is left out: one of its kinds needs a module that is not published."""
+"""The module's number of release 3.16. Service discovery is left out, because one of its kinds needs an unpublished module."""
 PROMTOOL = GoBackend("promtool", PROMETHEUS.version, "1 minute", PROMETHEUS.module, "./cmd/promtool", PROMETHEUS.flags)
 PHOENIX = PythonBackend("phoenix", "20.26.1", "1 minute", "arize-phoenix", "phoenix serve")
 BACKENDS: dict[str, Backend] = {one.name: one for one in (JAEGER, TEMPO, PROMETHEUS, PROMTOOL, PHOENIX)}
 
 
 def find_go(release: str) -> str | None:
-    """The ``go`` command of a release such as ``1.19``, or any for ``""``; ``None`` if there is none.
+    """Return the ``go`` command of a release such as ``1.19``, or any for ``""``; ``None`` if there is none.
 
-    A release is found as ``go1.19`` on the path (so does Go install further ones), else in Debian's package of it.
+    A release is looked for as ``go1.19`` on the path (the name that Go itself installs it under), then in Debian's
+    package.
     """
     if not release:
         return shutil.which("go")
@@ -140,7 +142,7 @@ def find_go(release: str) -> str | None:
 
 
 def build(backend: Backend) -> Path:
-    """The backend's program, made if it is not there. Raises what `Backend.make` does."""
+    """Return the backend's program, made if it is missing. Raise what `Backend.make` does."""
     binary = backend.binary
     if not binary.exists():
         say = f"building {backend.name} {backend.version}; this usually takes {backend.usually}"
@@ -152,7 +154,7 @@ def build(backend: Backend) -> Path:
 
 
 def binary_or_skip(backend: Backend) -> Path:
-    """The program for a test: the test is skipped where it cannot be had, and fails if ``CI=true``."""
+    """Return the program for a test. If it cannot be had, skip the test, or fail it if ``CI=true``."""
     try:
         return build(backend)
     except CannotBuild as reason:
@@ -162,7 +164,7 @@ def binary_or_skip(backend: Backend) -> Path:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build the backends that are named, or all. What cannot be had is said, and is a failure if ``CI=true``."""
+    """Build the named backends, or all. Report those that cannot be had, which is a failure if ``CI=true``."""
     unknown = [name for name in arguments if name not in BACKENDS]
     if unknown:
         print(f"there is no backend named {unknown[0]}; there are: {', '.join(BACKENDS)}", file=sys.stderr)

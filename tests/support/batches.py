@@ -1,4 +1,4 @@
-"""Batches for a `Sender`, of spans that nobody owns."""
+"""Batches for a `Sender`, of spans without an owner."""
 
 from __future__ import annotations
 

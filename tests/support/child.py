@@ -1,7 +1,7 @@
-"""The bridge as a child process: what it uses, how it ends, and that no output of it holds the API key.
+"""The bridge as a child process: what it uses, how it ends, and that none of its output contains the API key.
 
-A child runs in a session of its own, so that killing it kills what it started, and nothing else. Its outputs go to
-files: they are read while it runs, and no pipe can fill up.
+A child runs in a session of its own, so that killing it kills everything it started, and nothing else. Its outputs go
+to files, which can be read while it runs and never block it as a full pipe would.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ BRIDGE = (sys.executable, "-m", "netra_otel_bridge")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended. ``code`` is the exit code, or minus the signal that ended it.
+    """The end of a child. ``code`` is the exit code, or minus the signal that ended it.
 
-    The peaks are those of samples every `SAMPLE_S`. That of memory is the kernel's own high-water mark, so nothing
-    between two samples is missed. (The ``ru_maxrss`` of a child is no less than what its parent held when it started.)
+    The peaks come from samples every `SAMPLE_S`. Peak memory is the kernel's own high-water mark, so nothing between
+    two samples is missed. (The ``ru_maxrss`` of a child is at least what its parent held when it started.)
     """
 
     code: int
@@ -58,20 +58,20 @@ class Ended:
 
     @property
     def said(self) -> str:
-        """The last line on stderr, or nothing."""
+        """The last line on stderr, or ""."""
         return (self.err.strip().splitlines() or [""])[-1]
 
     def killed(self) -> Self:
-        """Itself, if SIGKILL ended it: a kill that came too late proves nothing."""
+        """Return itself if SIGKILL ended it: a kill that came too late proves nothing."""
         assert self.code == -signal.SIGKILL, f"not killed: it ended with {self.code} before\n{self.err}"
         return self
 
 
 class Child:
-    """A context manager around one run of ``netra-otel-bridge``; leaving it kills what still runs.
+    """A context manager around one run of ``netra-otel-bridge``; leaving it kills whatever still runs.
 
-    ``prefix`` is put before the command line (strace, for instance), ``program`` runs in the place of the bridge.
-    ``secrets`` are texts that no output, and no line of the process list, may hold.
+    ``prefix`` is put before the command line (strace, for instance); ``program`` runs instead of the bridge.
+    ``secrets`` are texts that no output, and no line of the process list, may contain.
     """
 
     def __init__(
@@ -128,26 +128,26 @@ class Child:
 
     @property
     def out(self) -> str:
-        """What it has written to stdout so far."""
+        """Return what it has written to stdout so far."""
         return self.out_path.read_text(errors="replace")
 
     @property
     def err(self) -> str:
-        """The same of stderr."""
+        """Return what it has written to stderr so far."""
         return self.err_path.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the child and all that it started; nothing happens if it has ended."""
+        """Send a signal to the child and all that it started; do nothing if it has ended."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
     def kill(self) -> Ended:
-        """``kill -9``, now; fails if the child had ended before."""
+        """Send ``kill -9`` now; fail if the child had ended before."""
         self.signal(signal.SIGKILL)
         return self.wait().killed()
 
     def until(self, holds: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
-        """Wait until ``holds()``; fails if the child ends before, or time runs out."""
+        """Wait until ``holds()``; fail if the child ends before that, or time runs out."""
         deadline = time.monotonic() + timeout_s
         while not holds():
             assert self.running, f"the child ended with {self._code} too early\n{self.err}"
@@ -155,7 +155,7 @@ class Child:
             time.sleep(0.005)
 
     def wait(self, timeout_s: float = DEADLINE_S) -> Ended:
-        """How it ended; one that does not end in time is killed, and the test fails."""
+        """Wait for its end and return it; if it does not end in time, kill it and fail the test."""
         if not self._done.wait(timeout_s):
             self.signal(signal.SIGKILL)
             self._done.wait(10)
@@ -174,7 +174,7 @@ class Child:
         return self._ended
 
     def _search(self) -> None:
-        """What holds of every run: no secret, no traceback and no defect in what it wrote or was listed as."""
+        """Check what every run must meet: no secret, traceback or defect in its output or in the process list."""
         for secret in self._secrets:
             assert not any(secret in line for line in self._listed_as), "a secret is in the process list"
         for text in (self.out, self.err):

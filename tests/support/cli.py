@@ -1,4 +1,4 @@
-"""The commands, run as a user runs them: in a child process, or in this one where a test needs many."""
+"""Run the commands as a user does, in a child process, or in this process for tests that need many runs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ROOT = Path(__file__).parents[2]
 CANARY = "nk-canary-7e21"
 """The API key of every run; no output may hold it."""
 typer.main.get_command = functools.cache(typer.main.get_command)
-"""The commands of an app are made once for all runs in this process: making them takes longer than many a run."""
+"""Each app's command is built once for all runs in this process, because building it often takes longer than the run."""
 _STATE_HOME = tempfile.TemporaryDirectory(prefix="netra-state-")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended, and what it wrote."""
+    """The exit code of a command, and what it wrote."""
 
     code: int
     out: str
@@ -45,12 +45,12 @@ class Result:
 
     @property
     def said(self) -> str:
-        """The last line on stderr: what went wrong."""
+        """The last line on stderr, which says what went wrong."""
         return self.err.strip().splitlines()[-1]
 
 
 def environment(endpoint: str | None = None, **more: str) -> dict[str, str]:
-    """The variables of a run: none of the machine's own settings or state, two tries, the canary for a key."""
+    """Return the variables of a run: nothing from this machine's settings or state, two tries, and the canary as the key."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA", "OTEL"))}
     clean["XDG_STATE_HOME"] = _STATE_HOME.name
     netra = {"NETRA_API_KEY": CANARY, "NETRA_OTLP_ENDPOINT": endpoint} if endpoint else {}
@@ -58,7 +58,7 @@ def environment(endpoint: str | None = None, **more: str) -> dict[str, str]:
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> Result:
-    """Run a command in this process, with its outputs caught and checked for what no output may hold."""
+    """Run a command in this process, capture its output, and check it for what no output may contain."""
     out, err = io.StringIO(), io.StringIO()
     before = signal.getsignal(signal.SIGTERM)
     code: Any = None
@@ -89,7 +89,7 @@ def start(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.P
 
 
 def ended(process: subprocess.Popen[str]) -> Result:
-    """Wait for a process; one that does not end is killed, and the test fails."""
+    """Wait until a process ends. After the time limit, kill it and fail the test."""
     try:
         out, err = process.communicate(timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
@@ -100,7 +100,7 @@ def ended(process: subprocess.Popen[str]) -> Result:
 
 
 def checked(result: Result) -> Result:
-    """What holds of every run: the key is nowhere, and no traceback and no defect is shown."""
+    """Check what every run must meet: no output contains the key, a traceback or a defect. Return the result."""
     for text in (result.out, result.err):
         assert CANARY not in text
         assert "Traceback" not in text, text
@@ -109,7 +109,7 @@ def checked(result: Result) -> Result:
 
 
 def spans_in(path: Path) -> list[str]:
-    """The ids of all spans in an OTLP JSON file, in order; none if there is no file."""
+    """Return the ids of all spans in an OTLP JSON file, in order; an empty list if there is no file."""
     documents = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return [
         span["spanId"]

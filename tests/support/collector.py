@@ -1,6 +1,6 @@
-"""A real OpenTelemetry Collector on loopback with a batch processor, and the server that it hands everything to.
+"""A real OpenTelemetry Collector on loopback with a batch processor, and the server that it exports to.
 
-Jaeger 2 is a distribution of the Collector: without its storage, with an ``otlphttp`` exporter, that is what runs here.
+It is Jaeger 2, a distribution of the Collector, run without its storage and with an ``otlphttp`` exporter.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ exporters:
 
 
 class Collector(Server):
-    """``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``. It changes no span, and cuts batches of its own."""
+    """A Collector. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``. It changes no span, but batches anew."""
 
     backend, ready_s, grace_s = JAEGER, 30.0, 5.0
     not_kept: tuple[str, ...] = ()
@@ -47,9 +47,9 @@ class Collector(Server):
         self._sink: Sink | None = None
 
     def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 30.0) -> dict[str, Any]:
-        """What the sink has of a trace, as a ``TracesData``, as soon as it has at least ``spans`` spans of it.
+        """Return the sink's spans of a trace, as a ``TracesData``, once there are at least ``spans`` of them.
 
-        What there is after ``within_s`` seconds is returned as it is. A span that came twice is there twice.
+        After ``within_s`` seconds, return whatever there is. A span that came twice is there twice.
         """
         assert self._sink is not None
         name = trace_id if isinstance(trace_id, str) else f"{trace_id:032x}"
@@ -62,11 +62,11 @@ class Collector(Server):
             time.sleep(0.02)
 
     def as_kept(self, sent: dict[Key, Normal]) -> dict[Key, Normal]:
-        """All of it, as it was sent."""
+        """Return the spans unchanged: a Collector keeps all of what was sent."""
         return sent
 
     def stop(self) -> None:
-        """End the Collector, which sends what it still has, and then the sink."""
+        """End the Collector, which first sends what it still has, and then the sink."""
         super().stop()
         if self._sink is not None:
             self._sink.stop()
@@ -80,7 +80,7 @@ class Collector(Server):
 
 
 class Sink:
-    """An OTLP server over HTTP that takes JSON alone; ``documents`` are the requests that it took, in order."""
+    """An OTLP server over HTTP that accepts only JSON; ``documents`` are the requests that it accepted, in order."""
 
     def __init__(self) -> None:
         self.documents: list[dict[str, Any]] = []
@@ -110,14 +110,14 @@ class Sink:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more."""
+        """Stop accepting requests."""
         self._server.shutdown()
         self._thread.join(10)
         self._server.server_close()
 
 
 def _only(document: dict[str, Any], trace_id: str) -> list[dict[str, Any]]:
-    """The ``resourceSpans`` of a request, with the spans of one trace alone."""
+    """Return the ``resourceSpans`` of a request, with only the spans of one trace."""
     return [
         {
             **resource,

@@ -1,7 +1,7 @@
-"""Spans compared field by field, from the OTLP JSON of any two sources.
+"""Compare spans field by field, from the OTLP JSON of any two sources.
 
-The normal form takes out what is spelling and not content: the order of attributes, ids in hex or base64, numbers as
-text, enums by name or number, and fields that are absent or have their default.
+The normal form removes differences of spelling: the order of attributes, ids in hex or base64, numbers as text, enums
+by name or number, and fields that are absent or have their default.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Normal = dict[str, Any]
 
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _JAEGERS_OWN = "@jaeger@warnings"
-"""Added by Jaeger where a child begins before or ends after its parent, and where a span has no duration."""
+"""Attributes that Jaeger adds where a child begins before or ends after its parent, and where a span has no duration."""
 _CODES = ("UNSET", "OK", "ERROR")
 
 
 def spans_by_id(data: dict[str, Any]) -> dict[Key, Normal]:
-    """The spans of a ``TracesData`` in normal form, each with its resource and scope.
+    """Return the spans of a ``TracesData`` in normal form, each with its resource and scope.
 
-    Raises `AssertionError` if a span comes twice with different content.
+    Raise `AssertionError` if a span comes twice with different content.
     """
     found: dict[Key, Normal] = {}
     for resource_spans in data.get("resourceSpans") or data.get("batches") or ():
@@ -49,12 +49,12 @@ def spans_by_id(data: dict[str, Any]) -> dict[Key, Normal]:
 
 
 def sent_by_id(spans: Sequence[ReadableSpan]) -> dict[Key, Normal]:
-    """The same of spans that were handed to a destination."""
+    """Return spans that were handed to a destination in normal form."""
     return spans_by_id(traces_data(spans))
 
 
 def differences(sent: dict[Key, Normal], received: dict[Key, Normal], ignore: Iterable[str] = ()) -> list[str]:
-    """One line for each span that is missing, added or different in a field; empty if all are equal."""
+    """Return one line for each span that is missing, added or different in a field; none if all are equal."""
     left_out = set(ignore)
     lines = [f"{key}: missing" for key in sent.keys() - received.keys()]
     lines += [f"{key}: nobody sent it" for key in received.keys() - sent.keys()]
@@ -69,7 +69,7 @@ def differences(sent: dict[Key, Normal], received: dict[Key, Normal], ignore: It
 
 
 def _flat(normal: Normal) -> dict[str, Any]:
-    """The fields of a span, each attribute as one of its own."""
+    """Return the fields of a span, with each attribute as a field of its own."""
     flat = {name: value for name, value in normal.items() if name not in ("attributes", "resource")}
     for name in ("attributes", "resource"):
         flat |= {f"{name}[{key!r}]": value for key, value in normal[name].items()}
@@ -115,7 +115,7 @@ def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: dict[str, Any]) -> tuple[str, Any]:
-    """A value with its type, so that ``1``, ``1.0``, ``True`` and ``"1"`` stay four."""
+    """Return a value with its type, so that ``1``, ``1.0``, ``True`` and ``"1"`` stay distinct."""
     if not value:
         return ("none", None)
     ((kind, content),) = value.items()
@@ -140,7 +140,7 @@ def _dropped(holder: dict[str, Any]) -> int:
 
 
 def _id(text: str, digits: int) -> str:
-    """An id in lowercase hex; none at all, or zero, is the empty text."""
+    """Return an id in lowercase hex; "" if it is absent or zero."""
     name = text.lower() if len(text) in (0, digits) else base64.b64decode(text).hex()
     return name if name.strip("0") else ""
 

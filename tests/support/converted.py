@@ -1,4 +1,4 @@
-"""Spans as Netra answers them, for tests of conversion, and the recording of netra-sdk 1.2.2 in that form."""
+"""Spans in the form of Netra's answers, for tests of conversion, and the recording of netra-sdk 1.2.2 in that form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START_NS = 1_763_251_200_000_123_456
 
 
 def netra_span(**columns: Any) -> TraceSpan:
-    """A span of which only ids, name and times are known, with other columns as told."""
+    """Return a span with only ids, name and times, and the given columns."""
     known = {"id": SPAN_ID, "trace_id": TRACE_ID, "name": "step", "start_time_ms": START_MS, "end_time_ms": START_MS}
     return TraceSpan(**{**known, **columns})
 
@@ -37,18 +37,18 @@ def convert(
     usage_cost: bool = False,
     **columns: Any,
 ) -> ReadableSpan:
-    """`netra_span` converted by a converter of its own."""
+    """Convert one `netra_span` with a new converter."""
     return SpanConverter(profile, privacy, usage_cost=usage_cost).convert(netra_span(**columns), trace)
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
-    """Its attributes, as a plain dictionary."""
+    """Return its attributes as a plain dictionary."""
     return dict(span.attributes or {})
 
 
 @functools.cache
 def recorded_spans() -> tuple[TraceSpan, ...]:
-    """The spans of the recording, as the emulator's API shows them."""
+    """Return the spans of the recording, as the emulator's API shows them."""
     store = Store()
     load(RECORDING, store)
     found = [decode_span(row.body) for trace in recorded_traces() for row in store.rows(_known(store, trace))]
@@ -57,7 +57,7 @@ def recorded_spans() -> tuple[TraceSpan, ...]:
 
 @functools.cache
 def recorded_otlp() -> dict[str, dict[str, Any]]:
-    """The same spans by id, as netra-sdk sent them in OTLP JSON, each with its ``resource``."""
+    """Return the spans of the recording by id, as netra-sdk sent them in OTLP JSON, each with its ``resource``."""
     return {
         span["spanId"]: {**span, "resource": resource_spans["resource"]["attributes"]}
         for resource_spans in json.loads(RECORDING.read_text())["resourceSpans"]
@@ -67,7 +67,7 @@ def recorded_otlp() -> dict[str, dict[str, Any]]:
 
 
 def recorded_traces() -> list[str]:
-    """The trace ids of the recording."""
+    """Return the trace ids of the recording."""
     return list(dict.fromkeys(span["traceId"] for span in recorded_otlp().values()))
 
 

@@ -1,4 +1,4 @@
-"""A server that closes the connection on larger requests without a word, as some proxies do."""
+"""A server that closes the connection on larger requests without an answer, as some proxies do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 @asynccontextmanager
 async def cutting_server(most_bytes: int) -> AsyncIterator[tuple[str, list[int]]]:
-    """Its ``DEST``, and the sizes of the bodies that it was asked to take; those above ``most_bytes`` it does not read."""
+    """Yield its ``DEST``, and the sizes of the bodies that clients announced; it reads no body above ``most_bytes``."""
     asked: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

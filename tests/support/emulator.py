@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 
 
 def otlp_value(value: Any) -> dict[str, Any]:
-    """A Python value as an OTLP JSON ``AnyValue``."""
+    """Return a Python value as an OTLP JSON ``AnyValue``."""
     match value:
         case bool():
             return {"boolValue": value}
@@ -34,7 +34,7 @@ def otlp_value(value: Any) -> dict[str, Any]:
 
 
 def otlp_attributes(attributes: dict[str, Any]) -> list[dict[str, Any]]:
-    """A dictionary as OTLP JSON key/values."""
+    """Return a dictionary as OTLP JSON key/values."""
     return [{"key": key, "value": otlp_value(value)} for key, value in attributes.items()]
 
 
@@ -48,7 +48,7 @@ def otlp_span(
     attributes: dict[str, Any] | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    """A span in OTLP JSON with small numbers for ids."""
+    """Return a span in OTLP JSON, with small numbers for ids."""
     return {
         "traceId": f"{trace:032x}",
         "spanId": f"{span:016x}",
@@ -63,13 +63,13 @@ def otlp_span(
 
 
 def otlp_document(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An export request in OTLP JSON around ``spans``."""
+    """Return an export request in OTLP JSON around ``spans``."""
     attributes = otlp_attributes(resource or {"service.name": "shop"})
     return {"resourceSpans": [{"resource": {"attributes": attributes}, "scopeSpans": [{"spans": list(spans)}]}]}
 
 
 class Client:
-    """Asks an emulator as an SDK does."""
+    """A client that asks an emulator as an SDK does."""
 
     def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
         self.url = url
@@ -82,12 +82,12 @@ class Client:
         await self._session.close()
 
     async def raw(self, method: str, path: str, **kwargs: Any) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one request, without following redirects."""
+        """Return status, headers and body of one request, without following redirects."""
         async with self._session.request(method, self.url + path, allow_redirects=False, **kwargs) as response:
             return response.status, dict(response.headers), await response.read()
 
     async def json(self, method: str, path: str, *, status: int = 200, **kwargs: Any) -> Any:
-        """The JSON answer, whose status must be ``status``."""
+        """Return the JSON answer, whose status must be ``status``."""
         async with self._session.request(method, self.url + path, **kwargs) as response:
             assert response.status == status, (response.status, await response.text())
             return await response.json()
@@ -99,13 +99,13 @@ class Client:
     async def traces(
         self, *, window: dict[str, str] | None = None, status: int = 200, pagination: Any = None, **query: Any
     ) -> Any:
-        """One page of traces (the object with ``data`` and ``pageInfo``), or the whole answer when it is an error."""
+        """Return one page of traces (the object with ``data`` and ``pageInfo``), or the whole answer if it is an error."""
         body = {**(window or EVER), "pagination": pagination or {}, **query}
         answer = await self.json("POST", "/sdk/traces", json=body, status=status)
         return answer["data"] if status == 200 else answer
 
     async def spans(self, trace_id: str, *, status: int = 200, **params: Any) -> Any:
-        """One page of a trace's spans, likewise."""
+        """Return one page of a trace's spans, or the whole answer if it is an error."""
         answer = await self.json("GET", f"/sdk/traces/{trace_id}/spans", params=params, status=status)
         return answer["data"] if status == 200 else answer
 
@@ -120,7 +120,7 @@ class ThreadedEmulator:
         self._loop = loop
 
     def call(self, function: Callable[[], _Result]) -> _Result:
-        """Run ``function`` on the emulator's loop, where its store and faults may be touched."""
+        """Run ``function`` on the emulator's loop, the only place where its store and faults may be changed."""
 
         async def run() -> _Result:
             return function()
@@ -131,7 +131,7 @@ class ThreadedEmulator:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     def ingest(self, request: ExportTraceServiceRequest | bytes) -> list[str]:
-        """Put spans into the store; returns why any were refused."""
+        """Put spans into the store, and return why any were rejected."""
         return self.call(lambda: self.emulator.store.ingest(request))
 
     def set_faults(self, *names: str) -> None:
@@ -140,7 +140,7 @@ class ThreadedEmulator:
 
 @contextmanager
 def running_emulator(options: EmulatorOptions | None = None) -> Iterator[ThreadedEmulator]:
-    """Run an emulator in a thread, on any free port unless the options say otherwise."""
+    """Run an emulator in a thread, on any free port unless the options name one."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="emulator", daemon=True)
     thread.start()
@@ -159,7 +159,7 @@ def running_emulator(options: EmulatorOptions | None = None) -> Iterator[Threade
 
 
 async def _end_tasks() -> None:
-    """End what still runs for clients that went away in the middle of a request."""
+    """End tasks that still serve clients that went away during a request."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

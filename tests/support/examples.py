@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 LOCAL_SHARE = 8
-"""Elsewhere than in CI, one example in this many is tried."""
+"""Outside CI, tests try one example in this many."""
 
 
 def is_full() -> bool:
-    """Return whether all examples are tried: in CI, which sets ``CI``."""
+    """Return whether to try all examples: in CI, which sets ``CI``."""
     return bool(os.environ.get("CI"))
 
 

@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 
 class ScriptedExporter(SpanExporter):
-    """Does with each ``export`` what the next step says: a value is returned, an exception raised, a function called.
+    """An exporter that follows a script: each ``export`` returns a value, raises an exception or calls a function.
 
-    After the script it returns ``SUCCESS``. ``most_at_once`` is the largest number of ``export`` calls that ran at
-    the same time, ``threads`` where they ran.
+    After the script it returns ``SUCCESS``. ``most_at_once`` is the largest number of ``export`` calls that ran at the
+    same time, ``threads`` are the threads they ran in.
     """
 
     def __init__(self, *steps: Any) -> None:
@@ -55,7 +55,7 @@ _log = logging.getLogger("opentelemetry.exporter.test")
 
 
 def fails_saying(message: str, *args: object) -> Callable[[], object]:
-    """A step that logs an error, as stock exporters do, and returns ``FAILURE``."""
+    """Return a step that logs an error, as stock exporters do, and returns ``FAILURE``."""
 
     def step() -> SpanExportResult:
         _log.error(message, *args)
@@ -65,7 +65,7 @@ def fails_saying(message: str, *args: object) -> Callable[[], object]:
 
 
 def waits_for(event: threading.Event, result: object = SpanExportResult.SUCCESS) -> Callable[[], object]:
-    """A step that hangs until ``event`` is set."""
+    """Return a step that hangs until ``event`` is set."""
 
     def step() -> object:
         event.wait(30)

@@ -1,4 +1,4 @@
-"""A clock that a test owns: sleeping takes no time, is recorded, and moves it on."""
+"""A clock that a test owns: a sleep takes no time, is recorded, and moves the clock forward."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from netra_otel_bridge.core.clock import NS_PER_S
 
 
 class FakeClock:
-    """Starts at 2026-05-01T00:00:00Z; ``waits`` holds every sleep, in seconds."""
+    """A clock that starts at 2026-05-01T00:00:00Z; ``waits`` holds every sleep, in seconds."""
 
     def __init__(self) -> None:
         self.elapsed_s = 0.0

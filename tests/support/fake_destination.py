@@ -1,6 +1,6 @@
-"""An OTLP server on loopback, gRPC and HTTP, that does with each request what its script says.
+"""An OTLP server on loopback, over gRPC and HTTP, that treats each request as its script says.
 
-Real servers rather than mocks: what the wire, the stock exporters and TLS do is part of what is tested.
+It is a real server because the tests also cover the wire, the stock exporters and TLS.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Store the request and say so."""
+    """Store the request and answer that it was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartialSuccess:
-    """Store the request, and answer that ``rejected`` of its spans were refused (0 is a warning)."""
+    """Store the request, and answer that ``rejected`` of its spans were rejected (0 is a warning)."""
 
     rejected: int
     message: str = ""
@@ -50,7 +50,7 @@ class PartialSuccess:
 class Reject:
     """Store nothing and answer with a status: ``code`` over gRPC, ``http`` over HTTP, ``text`` over both.
 
-    ``retry_after_s`` goes out as ``RetryInfo`` and as ``Retry-After``.
+    ``retry_after_s`` is sent as ``RetryInfo`` over gRPC and as ``Retry-After`` over HTTP.
     """
 
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
@@ -71,7 +71,7 @@ class CutAfterStoring:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Over HTTP alone: answer exactly this."""
+    """Answer exactly this; over HTTP only."""
 
     status: int
     body: bytes
@@ -83,7 +83,7 @@ Decision = Accept | PartialSuccess | Reject | Hang | CutAfterStoring | Raw
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it came in, whatever was answered. ``headers`` are gRPC metadata or HTTP headers, lower case."""
+    """One request as it came in, whatever was answered. ``headers`` are gRPC metadata or HTTP headers, in lower case."""
 
     transport: str
     request: ExportTraceServiceRequest
@@ -92,9 +92,9 @@ class Received:
 
 
 class FakeDestination(TraceServiceServicer):
-    """A context manager. ``script(...)`` queues decisions, one a request; after them every request is accepted.
+    """A context manager. ``script(...)`` queues decisions, one per request; after them every request is accepted.
 
-    ``received`` is every request, ``stored`` those that a real server would have kept. ``max_message_bytes`` limits
+    ``received`` has every request, ``stored`` those that a real server would have kept. ``max_message_bytes`` limits
     gRPC messages (4 MiB by default, as gRPC does) and HTTP bodies (20 MiB, as the Collector does).
     """
 
@@ -121,22 +121,22 @@ class FakeDestination(TraceServiceServicer):
         self._http_ready = threading.Event()
 
     def script(self, *decisions: Decision) -> None:
-        """Queue what to do with the next requests, on whichever port they come."""
+        """Queue what to do with the next requests, whichever port they come on."""
         with self._lock:
             self._decisions.extend(decisions)
 
     @property
     def grpc_url(self) -> str:
-        """The ``DEST`` of the gRPC port."""
+        """The gRPC port as a ``DEST``."""
         return f"otlp+grpc{'s' if self._certificate else ''}://127.0.0.1:{self.grpc_port}"
 
     @property
     def http_url(self) -> str:
-        """The ``DEST`` of the HTTP port."""
+        """The HTTP port as a ``DEST``."""
         return f"otlp+http{'s' if self._certificate else ''}://127.0.0.1:{self.http_port}"
 
     def stored_ids(self) -> list[tuple[str, str]]:
-        """Trace and span ids of all spans stored, in order, in hex."""
+        """Return trace and span ids of all stored spans, in order, in hex."""
         return [
             (span.trace_id.hex(), span.span_id.hex())
             for request in self.stored
@@ -179,7 +179,7 @@ class FakeDestination(TraceServiceServicer):
                 self.stored.append(received.request)
             return decision
 
-    # gRPC: the name is the service's.
+    # The generated service prescribes this name.
     def Export(  # noqa: N802
         self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> ExportTraceServiceResponse:

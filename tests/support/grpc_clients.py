@@ -1,8 +1,7 @@
 """The bridge's gRPC service as a child process, and its clients in Go and Node, built as their READMEs say.
 
-What is built goes to ``${XDG_CACHE_HOME:-~/.cache}/netra-otel-bridge/clients/NAME-DIGEST``, where the digest is that of
-its sources and of the interface, and gets there by a rename. A test is skipped where a tool is not there, and fails if
-``CI=true``.
+Builds go to ``${XDG_CACHE_HOME:-~/.cache}/netra-otel-bridge/clients/NAME-DIGEST``; the digest covers the sources and
+the interface. A rename puts them there. A test is skipped if a tool is missing, and fails if ``CI=true``.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tests.support.cli import CANARY, ROOT, environment
 from tests.support.emulator import ThreadedEmulator
 
 TOKEN = "token-canary-41c6"
-"""The token of the gRPC service of every test; no output may hold it."""
+"""The token of the gRPC service in every test; no output may contain it."""
 SECRETS = (CANARY, TOKEN)
 GENERATED = shutil.ignore_patterns("bin", "bridgev1", "node_modules", "go-collector", "resume-token")
 _BUILD_S = 900
@@ -36,7 +35,7 @@ _PINNED = re.compile(r"grpcio-tools==\S+ mypy-protobuf==\S+ buf-bin==\S+")
 
 @contextmanager
 def grpc_bridge(netra: ThreadedEmulator, directory: Path, **settings: str) -> Iterator[tuple[Child, str]]:
-    """``run`` with the gRPC service alone, and its address; it must end in order."""
+    """Run ``run`` with the gRPC service alone, and yield its address; it must end in order."""
     service = {"NETRA_BRIDGE_GRPC_TOKEN": TOKEN, "NETRA_BRIDGE_GRPC_PORT": "0", "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
     env = environment(netra.endpoint, **{**service, **settings})
     words = ("run", "--no-traces", "--no-usage", "--state", str(directory / "state"))
@@ -48,21 +47,21 @@ def grpc_bridge(netra: ThreadedEmulator, directory: Path, **settings: str) -> It
 
 
 def go_collector() -> Path:
-    """The program of ``examples/go-collector``."""
+    """Return the program of ``examples/go-collector``."""
     go = _tool("go", "Go")
     home = _built("go-collector", lambda place: _build_go(place, go, proto_tools() / "bin" / "python"))
     return home / "go-collector"
 
 
 def node_usage() -> tuple[str, ...]:
-    """The command of ``examples/node-usage``."""
+    """Return the command of ``examples/node-usage``."""
     node, npm = _tool("node", "Node (Debian: nodejs)"), _tool("npm", "npm (Debian: npm)")
     home = _built("node-usage", lambda place: _run([npm, "ci", "--no-audit", "--no-fund"], place))
     return node, str(home / "main.js")
 
 
 def followed(name: str, directory: Path) -> Path:
-    """The steps of "In your own project" of the example ``name``, done in a copy of the project; the project they make."""
+    """Follow the steps of "In your own project" of the example ``name`` in a copy of the project; return the resulting project."""
     clone = directory / "clone"
     shutil.copytree(ROOT / "proto", clone / "proto")
     shutil.copytree(ROOT / "examples" / name, clone / "examples" / name, ignore=GENERATED)
@@ -80,13 +79,13 @@ def followed(name: str, directory: Path) -> Path:
 
 
 def client_environment(**more: str) -> dict[str, str]:
-    """A client's variables: the token, and nothing that is the bridge's or the bridge's tests'."""
+    """Return a client's variables: the token, and nothing from the bridge or its tests."""
     clean = {name: value for name, value in environment().items() if not name.startswith(("NETRA", "PYTHON"))}
     return {**clean, "NETRA_BRIDGE_GRPC_TOKEN": TOKEN, **more}
 
 
 def proto_tools() -> Path:
-    """The virtual environment of ``make proto``, with the versions that the Makefile names, in the user's cache."""
+    """Return the virtual environment of ``make proto``, kept in the user's cache, with the versions that the Makefile names."""
     pinned = _PINNED.search((ROOT / "Makefile").read_text())
     assert pinned is not None, "the Makefile no longer says what generates the Python modules"
     home = _cache() / f"proto-{hashlib.sha256(pinned[0].encode()).hexdigest()[:12]}"
@@ -99,7 +98,7 @@ def proto_tools() -> Path:
 
 
 def _build_go(place: Path, go: str, python: Path) -> None:
-    """As the README says."""
+    """Build the client as the README says."""
     programs = place / "bin"
     own = {**_go_environment(programs, go, python), "GOBIN": str(programs)}
     for words in (["install", "tool"], ["generate"], ["vet", "./..."], ["build"]):
@@ -108,7 +107,7 @@ def _build_go(place: Path, go: str, python: Path) -> None:
 
 
 def _go_environment(programs: Path, go: str, python: Path) -> dict[str, str]:
-    """Variables to build with; ``protoc``, in the new directory ``programs``, is that of grpcio-tools."""
+    """Return the variables to build with; ``protoc``, in the new directory ``programs``, is that of grpcio-tools."""
     programs.mkdir()
     protoc = programs / "protoc"
     protoc.write_text(f"#!/bin/sh\nexec '{python}' -m grpc_tools.protoc \"$@\"\n")
@@ -118,7 +117,7 @@ def _go_environment(programs: Path, go: str, python: Path) -> dict[str, str]:
 
 
 def _built(name: str, build: Callable[[Path], None]) -> Path:
-    """The example ``name``, copied beside the interface and built there, once for what it is made of."""
+    """Return the example ``name``, copied beside the interface and built there, once for each version of its sources."""
     example = ROOT / "examples" / name
     digest = hashlib.sha256()
     for path in sorted([*_sources(example), *_sources(ROOT / "proto")]):
@@ -147,7 +146,7 @@ def _cache() -> Path:
 
 
 def _tool(name: str, what: str) -> str:
-    """Where a program is; without it the test is skipped, or fails if ``CI=true``."""
+    """Return the path of a program. Without it the test is skipped, or fails if ``CI=true``."""
     found = shutil.which(name)
     if found is None:
         reason = f"{what} is not there, and a client or the interface's tools need it"

@@ -1,4 +1,4 @@
-"""How a service is doing, made up."""
+"""Invented states of health of a service."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ _WELL = LaneHealth(
 
 
 def lane_health(**changes: Any) -> LaneHealth:
-    """A lane that is well, 31 s behind, but for ``changes``."""
+    """Return a healthy lane, 31 s behind, with ``changes`` applied."""
     return replace(_WELL, **changes)
 
 
 def service_health(*lanes: LaneHealth) -> ServiceHealth:
-    """The service at `NOW_NS`: with one lane that is well, if none are given; 7 calls to Netra, 1 without an answer; usage
-    was polled 12 s before."""
+    """Return the service at `NOW_NS`: one healthy lane if none are given; 7 calls to Netra, 1 of them unanswered; usage
+    polled 12 s before.
+    """
     return ServiceHealth(
         now_ns=NOW_NS,
         lanes=lanes or (lane_health(),),

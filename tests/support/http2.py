@@ -1,7 +1,7 @@
-"""A gRPC client by hand, over HTTP/2 frames: it reads what its test lets it read, down to not one byte.
+"""A gRPC client made of raw HTTP/2 frames: it reads only as much as its test allows, down to not one byte.
 
-A client library reads ahead, tens of kilobytes a stream. This one opens a stream whose window is what the test says,
-so that a server that writes to it waits at once.
+A client library reads ahead, tens of kilobytes a stream. This one opens a stream with a window of the test's choice, so
+a server that writes to it has to wait at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _INITIAL_WINDOW_SIZE = 4
 
 
 class RawCall:
-    """One call on a connection of its own, of `BridgeService` unless ``method`` is a path. It lives until it is closed; nothing of the answer is taken."""
+    """One call on a connection of its own, of `BridgeService` unless ``method`` is a path.
+
+    It lives until it is closed, and reads nothing of the answer.
+    """
 
     def __init__(
         self, address: str, method: str, *messages: Any, window_bytes: int = 0, half_closes: bool = True
@@ -68,7 +71,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    """A literal of HPACK: its length in seven bits, and no Huffman code."""
+    """Return a literal of HPACK: its length in seven bits, and no Huffman code."""
     raw = text.encode()
     assert len(raw) < 127
     return bytes((len(raw),)) + raw

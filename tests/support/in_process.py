@@ -1,7 +1,8 @@
-"""One lane of the service in this process: real paging, pipeline, sender and SQLite; Netra and the peer are objects.
+"""One lane of the service in this process: paging, pipeline, sender and SQLite are real; Netra and the peer are
+objects.
 
-A crash is exact. At a chosen moment (`DyingWriter`, `Peer`) the state's files are copied as SIGKILL would leave them,
-`Killed` is raised, and whatever the dying lane does after that reaches neither the copy nor the peer.
+A crash is exact. At a chosen moment (`DyingWriter`, `Peer`) the state's files are copied as SIGKILL would leave them
+and `Killed` is raised. Whatever the dying lane does after that reaches neither the copy nor the peer.
 """
 
 from __future__ import annotations
@@ -50,13 +51,14 @@ BATCH_SPANS = 4
 
 
 class Killed(BaseException):
-    """The process is gone. Not an `Exception`: nothing in the bridge may catch it."""
+    """Raised when the process is killed. It is not an `Exception`, because nothing in the bridge may catch it."""
 
 
 class Netra(AsyncNetraClient):
-    """The client with its paging and its decoders, on a store in this process.
+    """The real client, paging and decoders, on a store in this process.
 
-    ``fails_in`` calls from now one fails; ``failed`` counts those. ``asked`` are the ranges that were listed.
+    ``fails_in`` says how many calls from now one fails; ``failed`` counts failures. ``asked`` are the ranges that were
+    listed.
     """
 
     def __init__(self, store: Store, clock: FakeClock, windowing: Any = "traces") -> None:
@@ -111,8 +113,9 @@ TAKEN = Delivered()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of one request: whether its spans are stored, the answer (``None``: the process dies), and whether
-    that answer is lost on the way."""
+    """The fate of one request: whether its spans are stored, what is answered (``None``: the process dies), and whether
+    that answer is lost on the way.
+    """
 
     outcome: Outcome | None = TAKEN
     stores: bool = True
@@ -123,21 +126,22 @@ Judge = Callable[[SpanBatch], Decision]
 
 
 def keys_of(batch: SpanBatch) -> list[Key]:
-    """The ids of a batch's spans, in order."""
+    """Return the ids of a batch's spans, in order."""
     return [(f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}") for span in batch.spans]
 
 
 def accept(_: SpanBatch) -> Decision:
-    """Take the whole batch."""
+    """Accept the whole batch."""
     return Decision()
 
 
 @dataclass(slots=True)
 class Peer:
-    """A destination. ``plan`` judges the next requests, one each, ``judge`` those after it; ``received`` is all it has.
+    """A destination. ``plan`` decides about the next requests, one each, ``judge`` about those after it; ``received``
+    is everything it ever got.
 
-    ``stored`` are the spans of each request of the present life that it stored and answered, or died on, with the
-    CRC-32 of their encodings; ``lost`` are those of requests that it stored and whose answer was lost.
+    ``stored`` are the requests of the present life that it stored and answered, or died on: their spans, with the
+    CRC-32 of their encodings. ``lost`` are those that it stored and whose answer was lost.
     """
 
     name: str = PEER
@@ -184,8 +188,11 @@ class Connection:
 
 
 class DyingWriter(Executor):
-    """Runs each job at once, in the caller's thread. ``dies_in`` transactions from now the process dies: before it is
-    made durable or, ``after``, just after."""
+    """A writer that runs each job at once, in the caller's thread.
+
+    The process dies ``dies_in`` transactions from now, just before that transaction becomes durable or, with ``after``,
+    just after it.
+    """
 
     def __init__(self, die: Callable[[], None], alive: Callable[[], bool]) -> None:
         self.dies_in: int | None = None
@@ -218,7 +225,7 @@ class DyingWriter(Executor):
 
 
 class PollClock(FakeClock):
-    """The follower's clock: its waits are the ends of polls, and last until the test goes on."""
+    """The follower's clock. Each wait marks the end of a poll, and lasts until the test continues."""
 
     def __init__(self, shared: FakeClock) -> None:
         super().__init__()
@@ -241,7 +248,7 @@ class PollClock(FakeClock):
 
 
 class Life:
-    """One process of the bridge, from its start to its stop or its crash; for use inside one event loop."""
+    """One process of the bridge, from its start to its stop or crash. Use it inside one event loop."""
 
     def __init__(
         self, directory: Path, netra: Netra, peer: Peer, clock: FakeClock, since_ns: int, poll_ns: int
@@ -254,29 +261,29 @@ class Life:
         self.writer = DyingWriter(self.die, lambda: self.alive)
         self.clock = PollClock(clock)
         self.recorder = Recorder(self.store.lane(netra.base_url, peer.name), self.writer, clock)
-        notices = FollowerWatch(peer.name, LogLimit(clock), clock, self.recorder)
+        watch = FollowerWatch(peer.name, LogLimit(clock), clock, self.recorder)
         sender = Sender(
             Connection(peer, self.die, lambda: self.alive), backoff=Backoff(first_s=0.5), clock=clock,
-            on_retry=notices.retrying, on_recovered=notices.recovered, patient=True,
+            on_retry=watch.retrying, on_recovered=watch.recovered, patient=True,
         )  # fmt: skip
         options = LaneOptions(fetchers=2, batch_spans=BATCH_SPANS)
-        route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, notices)
+        route = Route(netra, SpanConverter("raw"), sender, (TraceQuery(),), self.recorder, options, watch)
         self.follower = Follower(
-            route, notices, Lookback(SETTLE_NS, LOOKBACK_NS), poll_ns=poll_ns, window_ns=3600 * NS_PER_S,
+            route, watch, Lookback(SETTLE_NS, LOOKBACK_NS), poll_ns=poll_ns, window_ns=3600 * NS_PER_S,
             remember_ns=7 * LOOKBACK_NS, clock=self.clock, netra_clock=NetraClock(netra, clock, LogLimit(clock)), renew_key=lambda: 0,
         )  # fmt: skip
         self._task: asyncio.Task[None] | None = None
         self._since_ns = since_ns
 
     def die(self) -> None:
-        """The process is killed here and now: what the disk holds at this moment is kept."""
+        """Kill the process here and now, and keep what the disk holds at this moment."""
         if self.alive:
             self.alive = False
             self.crashed = self.directory.with_name(self.directory.name + "-crashed")
             shutil.copytree(self.directory, self.crashed)
 
     async def poll(self) -> bool:
-        """One poll; whether the life goes on."""
+        """Run one poll, and return whether the life continues."""
         if self._task is None:
             self._task = asyncio.create_task(self.follower.run(self._since_ns))
         else:
@@ -292,7 +299,7 @@ class Life:
         return True
 
     async def stop(self) -> None:
-        """An orderly stop between two polls."""
+        """Stop in order, between two polls."""
         if self._task is not None:
             self._task.cancel()
             await self._end()
@@ -314,7 +321,7 @@ class Life:
 
 
 def _stacks() -> str:
-    """Where each task of the loop waits."""
+    """Return the stacks of all tasks of the loop."""
     text = io.StringIO()
     for task in asyncio.all_tasks():
         task.print_stack(limit=4, file=text)

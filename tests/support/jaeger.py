@@ -34,9 +34,10 @@ exporters:
 
 
 class Jaeger(Server):
-    """``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``, ``query_url`` is where traces are read back.
+    """A Jaeger server. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``; traces are read from
+    ``query_url``.
 
-    It keeps nothing, and would wait 10 s for clients to leave. Entered again, it knows nothing of what was sent before.
+    It keeps nothing, and would wait 10 s for clients to leave. When entered again, it no longer has the earlier spans.
     """
 
     backend, ready_s, grace_s = JAEGER, 30.0, 1.0
@@ -50,10 +51,10 @@ class Jaeger(Server):
         self._ready_url = f"http://127.0.0.1:{self._ports['health']}/status"
 
     def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 10.0) -> dict[str, Any]:
-        """A trace as OTLP JSON (a ``TracesData``, ids in hex), as soon as it has at least ``spans`` spans.
+        """Return a trace as OTLP JSON (a ``TracesData``, ids in hex) once it has at least ``spans`` spans.
 
-        It hands out the events of a span in an order of its own; here they are in that of their times and names.
-        What there is after ``within_s`` seconds is returned as it is; no trace at all is ``{"resourceSpans": []}``.
+        Jaeger returns the events of a span in an order of its own; they are sorted here by time and name. After
+        ``within_s`` seconds, return whatever there is; no trace at all is ``{"resourceSpans": []}``.
         """
         name = trace_id if isinstance(trace_id, str) else f"{trace_id:032x}"
         until = time.monotonic() + within_s
@@ -72,9 +73,9 @@ class Jaeger(Server):
             time.sleep(0.02)
 
     def as_kept(self, sent: dict[Key, Normal]) -> dict[Key, Normal]:
-        """Spans as it shows them: events by their times, as `trace` has them, and one that ends when it begins 1 ns longer.
+        """Return spans as Jaeger shows them: events sorted as in `trace`, and a span without duration 1 ns long.
 
-        Its warnings, an attribute of its own, are left out by `compare`.
+        `compare` ignores its warnings, which are attributes of its own.
         """
         return {
             key: {

@@ -1,4 +1,4 @@
-"""A fake destination that judges each request by what is in it, where a script can only count requests."""
+"""A fake destination that decides about each request by its content; a script can only count requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Rule = Callable[[Received], Decision | None]
 
 
 class JudgingDestination(FakeDestination):
-    """``rule`` decides; where it says nothing (``None``) the script does, and after that the request is accepted."""
+    """A destination that asks ``rule`` first. If that returns ``None`` the script decides, and after the script it accepts."""
 
     def __init__(self, rule: Rule, **options: Any) -> None:
         super().__init__(**options)
@@ -26,7 +26,7 @@ class JudgingDestination(FakeDestination):
 
 
 def span_ids(received: Received) -> list[str]:
-    """The span ids in a request, in hex."""
+    """Return the span ids in a request, in hex."""
     return [
         span.span_id.hex()
         for resource in received.request.resource_spans

@@ -20,14 +20,14 @@ CALLS = ("pwrite64", "write", "fdatasync", "fsync", "ftruncate", "rename", "unli
 
 @dataclass(slots=True)
 class Crash:
-    """What a killed run left: what the destination has, and what the state holds to be answered."""
+    """The remains of a killed run: the spans at the destination, and those that the state records as acknowledged."""
 
     sent: Sent
     recorded: set[Key] = field(default_factory=set)
 
     @classmethod
     def left(cls, oracle: Oracle, sent: Sent, state: Path) -> Crash:
-        """Look, and assert the half of P1 that holds at every instant: nothing is recorded that was not delivered."""
+        """Read what a killed run left, and assert the half of P1 that holds at every instant: only delivered spans are recorded."""
         crash = cls(sent, set(recorded(state, oracle.trace_ids)))
         early = crash.recorded - sent.keys
         assert not early, f"recorded before it was delivered: {sorted(early)}"
@@ -38,12 +38,12 @@ class Crash:
 
     @property
     def unrecorded(self) -> set[Key]:
-        """What may come again (P2)."""
+        """Return the spans that may be sent again (P2)."""
         return self.sent.keys - self.recorded
 
 
 def assert_resumed(oracle: Oracle, crashes: Sequence[Crash], sent: Sent, result: Result) -> None:
-    """After the last run: P1 and P3 to the letter, and repeated is only what a crash left unrecorded, once for each."""
+    """Assert P1 and P3 to the letter after the last run; each repeat must be a span that a crash left unrecorded, once per crash."""
     assert result.code == 0, result.err
     verdict = oracle.assert_kept(sent, repeats=sum(len(crash.unrecorded) for crash in crashes))
     allowed = set[Key]().union(*(crash.unrecorded for crash in crashes))
@@ -51,7 +51,7 @@ def assert_resumed(oracle: Oracle, crashes: Sequence[Crash], sent: Sent, result:
 
 
 def every(points: Iterable[object], check: Callable[[object], None]) -> None:
-    """Run ``check`` at every point; all that fail are named, with the first failure in full."""
+    """Run ``check`` at every point; name all that fail, with the first failure in full."""
     failed: list[tuple[object, AssertionError]] = []
     for point in points:
         try:
@@ -63,9 +63,9 @@ def every(points: Iterable[object], check: Callable[[object], None]) -> None:
 
 
 def hung_up(port: int, timeout_s: float = DEADLINE_S) -> None:
-    """Wait until a server has read to the end what a client that was killed had sent: no connection of it is open.
+    """Wait until a server has read all that a killed client had sent, which is when none of its connections is open.
 
-    A request that was whole is stored by then. Without this, it could be stored after a test has looked.
+    A complete request is stored by then. Without this, it could be stored after a test has looked.
     """
     deadline = time.monotonic() + timeout_s
     while any(_is_open(line, port) for line in Path("/proc/net/tcp").read_text().splitlines()[1:]):
@@ -75,6 +75,6 @@ def hung_up(port: int, timeout_s: float = DEADLINE_S) -> None:
 
 
 def _is_open(line: str, port: int) -> bool:
-    """Whether a line of the kernel's table is a connection of ``port``'s server; 06 is TIME_WAIT, 0A is LISTEN."""
+    """Return whether a line of the kernel's table is a connection of ``port``'s server; 06 is TIME_WAIT, 0A is LISTEN."""
     _, local, _, state, *_ = line.split()
     return int(local.rpartition(":")[2], 16) == port and state not in ("06", "0A")

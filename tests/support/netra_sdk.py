@@ -1,8 +1,8 @@
 """The real netra-sdk, in a virtual environment of its own, as the peer that proves the emulator right.
 
 It pins OpenTelemetry below what the bridge uses, so it never shares an environment with the bridge. The environment is
-made once and kept under ``${XDG_CACHE_HOME:-~/.cache}/netra-otel-bridge/peers``; its last step is an empty file that
-says that it is whole.
+made once and kept under ``${XDG_CACHE_HOME:-~/.cache}/netra-otel-bridge/peers``. The last step creates an empty file,
+which marks it complete.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _RUN_S = 120
 
 
 def peer_home() -> Path:
-    """Where the environment is kept."""
+    """Return the directory of the environment."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "netra-otel-bridge" / "peers" / f"netra-sdk-{VERSION}"
 
 
 def netra_sdk_python() -> Path:
-    """The interpreter that has netra-sdk. Skips the test when it cannot be had; fails it where CI=true."""
+    """Return the interpreter that has netra-sdk. If it cannot be had, skip the test, or fail it where CI=true."""
     home = peer_home()
     python, whole = home / "bin" / "python", home / "complete"
     if whole.exists():
@@ -58,7 +58,7 @@ def _unavailable(reason: str) -> None:
 
 
 def run_session(python: Path, endpoint: str, api_key: str) -> dict[str, Any]:
-    """Run `netra_sdk_session` against ``endpoint``; what it read back."""
+    """Run `netra_sdk_session` against ``endpoint``, and return what it read back."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("NETRA_", "OTEL_", "PYTHON"))}
     done = subprocess.run(
         [str(python), str(SCRIPT)],

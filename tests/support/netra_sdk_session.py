@@ -79,7 +79,7 @@ def failing():
 
 
 def chart(window, scope, chart_type, measure, aggregation, filters=(), dimension=None):
-    """One query, its data read by the SDK's own models."""
+    """Run one query, and return its data as the SDK's own models read it."""
     asked = FilterConfig(
         start_time=window[0],
         end_time=window[1],
@@ -107,7 +107,7 @@ def chart(window, scope, chart_type, measure, aggregation, filters=(), dimension
 
 
 def dashboard(window):
-    """What the dashboard says of the session."""
+    """Return what the dashboard shows of the session."""
     mine = [(FilterField.TENANT_ID, Operator.EQUALS, Type.STRING, "peer-tenant")]
     session_filter = SessionFilter(
         field=SessionFilterField.TENANT_ID,

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what an application can record and Netra can hold: traces with parents that fit."""
+"""Hypothesis strategies for what an application can record and Netra can hold: traces whose parents fit."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _span(draw: st.DrawFn, trace_id: int, span_id: int, parents: list[int], reso
 
 @st.composite
 def recordable_spans(draw: st.DrawFn) -> list[ReadableSpan]:
-    """The spans of one to three traces."""
+    """Draw the spans of one to three traces."""
     spans: list[ReadableSpan] = []
     taken: set[int] = set()
     for trace_id in draw(st.lists(trace_ids, min_size=1, max_size=3, unique=True)):

@@ -1,15 +1,15 @@
-"""The oracle: it issues every span, and afterwards says which are missing, invented, altered or repeated.
+"""The oracle issues every span, and says afterwards which are missing, invented, altered or repeated.
 
-The content of a span is a function of its ids and its version, so content that was altered anywhere is found. A
-``Sent`` is what a destination received, request by request. `Oracle.verdict` compares the two by set algebra:
+The content of a span is a function of its ids and its version, so any altered content is found. A ``Sent`` is what a
+destination received, request by request. `Oracle.verdict` compares the two by set algebra:
 
 - **missing** (P1): the newest version that was due is neither received nor in the dead letters;
 - **invented** (P3): nobody issued a span with these ids;
-- **altered** (P3): the ids were issued, and no version of the span has this content, or it is that of another version
-  than the last one in the end;
-- **repeated** (P2): one version of a span received more than once.
+- **altered** (P3): the ids were issued, but no version of the span has this content, or the last version
+  received is not the last one issued;
+- **repeated** (P2): one version of a span was received more than once.
 
-Expected is what profile ``raw`` delivers: what was recorded, and nothing else.
+It expects what profile ``raw`` delivers: what was recorded, and nothing else.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _SHOWN = 20
 
 
 class Feeds(Protocol):
-    """What spans are put into: an emulator in a thread, or its store."""
+    """A place to put spans: an emulator in a thread, or its store."""
 
     def ingest(self, request: ExportTraceServiceRequest | bytes, /) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One version of a span: when it was issued (a count of steps), and its OTLP JSON."""
+    """One version of a span: its OTLP JSON, and the step at which it was issued."""
 
     version: int
     step: int
@@ -52,7 +52,7 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a destination received: the spans of each request, in order."""
+    """The spans that a destination received: those of each request, in order."""
 
     requests: tuple[tuple[tuple[Key, Normal], ...], ...]
 
@@ -68,13 +68,13 @@ class Sent:
 
     @property
     def sizes(self) -> list[int]:
-        """How many spans each request held."""
+        """Return how many spans each request held."""
         return [len(request) for request in self.requests]
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What is wrong, by kind; `str` prints each span. All are empty where P1, P2 and P3 hold to the letter."""
+    """The faults found, by kind; `str` prints each span. All are empty if P1, P2 and P3 hold to the letter."""
 
     missing: list[Key] = field(default_factory=list)
     invented: list[Key] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Verdict:
 
     @property
     def sound(self) -> bool:
-        """Nothing is invented, altered or repeated; some may be missing still."""
+        """Return whether nothing is invented, altered or repeated. Spans may still be missing."""
         return not (self.invented or self.altered or self.repeated)
 
     def __str__(self) -> str:
@@ -99,7 +99,7 @@ class Verdict:
 
 
 class Oracle:
-    """Issues spans. ``issued`` holds all versions of each; ``step`` grows with every call that issues something."""
+    """An issuer of spans. ``issued`` holds all versions of each; ``step`` grows with every call that issues something."""
 
     def __init__(self, name: str = "oracle", start_ns: int = START_NS) -> None:
         self.issued: dict[Key, list[Issue]] = {}
@@ -118,17 +118,17 @@ class Oracle:
         return list(self._traces)
 
     def span_ids(self, trace_id: str) -> list[Key]:
-        """The spans of a trace, the root first."""
+        """Return the span ids of a trace, the root first."""
         return list(self._traces[trace_id])
 
     def start_ns(self, key: Key) -> int:
-        """When a span starts."""
+        """Return when a span starts."""
         return self._times[key]
 
     def traces(
         self, count: int, spans: int = 5, *, start_ns: int | None = None, every_ns: int = 1000 * MS, padding: int = 0
     ) -> list[Key]:
-        """Issue ``count`` new traces, one every ``every_ns``; each span holds ``padding`` bytes more than it must."""
+        """Issue ``count`` new traces, one every ``every_ns``; each span carries ``padding`` extra bytes."""
         self.step += 1
         first_ns = self._start_ns if start_ns is None else start_ns
         issued = []
@@ -140,13 +140,13 @@ class Oracle:
         return issued
 
     def late(self, trace_id: str, spans: int = 1, *, after_ns: int = 100 * MS, padding: int = 0) -> list[Key]:
-        """Issue more spans of a trace: they start after those that it has."""
+        """Issue more spans of a trace, which start after the ones it has."""
         self.step += 1
         last_ns = max(self._times[key] for key in self._traces[trace_id])
         return [self._new(trace_id, last_ns + after_ns + place * MS, padding) for place in range(spans)]
 
     def change(self, keys: Iterable[Key]) -> list[Key]:
-        """Issue another version of each of these spans; the summary of its trace changes with it."""
+        """Issue another version of each of these spans, which also changes the summary of its trace."""
         self.step += 1
         changed = list(keys)
         for key in changed:
@@ -154,7 +154,7 @@ class Oracle:
         return changed
 
     def document(self, keys: Iterable[Key]) -> dict[str, Any]:
-        """The newest version of these spans as one OTLP JSON document."""
+        """Return the newest version of these spans as one OTLP JSON document."""
         return {"resourceSpans": [self.issued[key][-1].document for key in keys]}
 
     def feed(self, into: Feeds, keys: Iterable[Key]) -> None:
@@ -163,7 +163,7 @@ class Oracle:
         assert refused == [], refused
 
     def write(self, path: Path, keys: Iterable[Key]) -> None:
-        """The same as a file that ``emulator --load`` reads."""
+        """Write the newest version of these spans as a file that ``emulator --load`` reads."""
         path.write_text(json.dumps(self.document(keys)) + "\n")
 
     def verdict(
@@ -174,10 +174,11 @@ class Oracle:
         due: Collection[Key] | None = None,
         until_step: int | None = None,
     ) -> Verdict:
-        """Compare. ``dead`` are dead letters (OTLP JSON documents), ``due`` the spans that must have arrived (default: all).
+        """Compare. ``dead`` are dead letters (OTLP JSON documents), ``due`` the spans that must have arrived (default:
+        all).
 
-        Of a span with several versions the newest one issued up to ``until_step`` (default: now) is due, and the last
-        one that was received must not be older.
+        If a span has several versions, the newest one issued up to ``until_step`` (default: now) is due, and the last
+        one received must not be older.
         """
         verdict = Verdict()
         last: dict[Key, int] = {}
@@ -213,7 +214,7 @@ class Oracle:
         due: Collection[Key] | None = None,
         until_step: int | None = None,
     ) -> Verdict:
-        """P1, P2 with at most ``repeats`` repeats, and P3; prints what is wrong."""
+        """Assert P1, P2 with at most ``repeats`` repeats, and P3; print what is wrong."""
         verdict = self.verdict(sent, dead=dead, due=due, until_step=until_step)
         assert not verdict.missing, f"\n{verdict}"
         assert not verdict.invented, f"\n{verdict}"
@@ -222,7 +223,7 @@ class Oracle:
         return verdict
 
     def _judge(self, verdict: Verdict, key: Key, normal: Normal) -> int | None:
-        """The version that has this content; ``None``, and what is wrong noted, where there is none."""
+        """Return the version that has this content. If there is none, note what is wrong and return ``None``."""
         issues = self.issued.get(key)
         if issues is None:
             verdict.invented.append(key)
@@ -259,23 +260,23 @@ class Oracle:
 
 
 def stored_by(requests: Iterable[ExportTraceServiceRequest]) -> Sent:
-    """What a fake destination stored (``fake.stored``)."""
+    """Return what a fake destination stored (``fake.stored``)."""
     return Sent(tuple(_listed(MessageToDict(request)) for request in requests))
 
 
 def written_to(path: Path) -> Sent:
-    """What an ``otlp-file`` holds; a last line without its end counts for nothing, as for the Collector's receiver."""
+    """Return what an ``otlp-file`` holds. As in the Collector's receiver, an incomplete last line does not count."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return Sent(tuple(_listed(json.loads(line)) for line in lines))
 
 
 def happened(what: str, seen: object) -> None:
-    """The fault of a test must have happened: a test that passes without it tests nothing."""
+    """Assert that the fault of a test happened: a test that passes without its fault proves nothing."""
     assert seen, f"the fault did not happen: {what} was expected, seen: {seen!r}"
 
 
 def _listed(data: dict[str, Any]) -> tuple[tuple[Key, Normal], ...]:
-    """Every span of a ``TracesData``, each as often as it is there."""
+    """Return every span of a ``TracesData``, repeats included."""
     found: list[tuple[Key, Normal]] = []
     for resource_spans in data.get("resourceSpans", ()):
         for scope_spans in resource_spans.get("scopeSpans", ()):
@@ -298,7 +299,7 @@ def _resource_spans(span: dict[str, Any]) -> dict[str, Any]:
 
 
 def _span(key: Key, version: int, parent: str, start_ns: int, padding: int) -> dict[str, Any]:
-    """The content of one version of a span: a function of its ids and version (and where and how large it is)."""
+    """Return the content of one version of a span: a function of its ids and version, and of its start and size."""
     trace_id, span_id = key
     digest = _digest(f"{trace_id} {span_id} {version}")
     number = int(digest[:15], 16)

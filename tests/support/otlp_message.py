@@ -1,4 +1,4 @@
-"""OTLP JSON documents of tests as protobuf messages, many times faster than the general parser of JSON.
+"""Turn the tests' OTLP JSON documents into protobuf messages, many times faster than the general parser of JSON.
 
 It knows the fields that `tests.support.emulator` and `tests.support.oracle` write, and fails on any other.
 """

@@ -43,7 +43,7 @@ def shape(output: str) -> list[str]:
 
 
 def main() -> None:
-    """Replace each output in the documentation by what its command prints now."""
+    """Replace each output in the documentation with what its command prints now."""
     with running_emulator(TRAFFIC) as netra, tempfile.TemporaryDirectory() as home:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA_", "OTEL_"))}
         environment = clean | {"NETRA_API_KEY": "any", "NETRA_OTLP_ENDPOINT": netra.endpoint}

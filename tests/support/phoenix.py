@@ -27,9 +27,9 @@ _COSTS = """query ($id: ID!, $after: String) { node(id: $id) { ... on Project { 
 
 
 class Phoenix(Server):
-    """``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``, ``url`` is where it is asked.
+    """A Phoenix server. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``; ``url`` is its REST API.
 
-    Its database goes with it. Its gRPC server listens on all interfaces, whatever ``PHOENIX_HOST`` says.
+    Its database is deleted with it. Its gRPC server listens on all interfaces, whatever ``PHOENIX_HOST`` says.
     """
 
     backend, ready_s, grace_s = PHOENIX, 120.0, 10.0
@@ -43,9 +43,10 @@ class Phoenix(Server):
         self._ready_url = f"{self.url}/healthz"
 
     def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 60.0) -> dict[str, Any]:
-        """A trace as a ``TracesData``, as soon as it has at least ``spans`` spans; its answers to spans come before that.
+        """Return a trace as a ``TracesData`` once it has at least ``spans`` spans; Phoenix answers before it stores
+        them.
 
-        What there is after ``within_s`` seconds is returned as it is.
+        After ``within_s`` seconds, return whatever there is.
         """
         name = trace_id if isinstance(trace_id, str) else f"{trace_id:032x}"
         until = time.monotonic() + within_s
@@ -55,12 +56,12 @@ class Phoenix(Server):
         return {"resourceSpans": [_resource_spans(project, found[project]) for project in found]}
 
     def projects(self) -> list[dict[str, Any]]:
-        """Its projects, each with ``name`` and ``id``."""
+        """Return its projects, each with ``name`` and ``id``."""
         found: list[dict[str, Any]] = self._ask("/v1/projects?limit=100")["data"]
         return found
 
     def spans(self, project: str, trace_id: str) -> Iterator[dict[str, Any]]:
-        """The spans of a trace as its REST API shows them."""
+        """Return the spans of a trace as its REST API shows them."""
         where = f"/v1/projects/{urllib.parse.quote(project, safe='')}/spans?limit={_PAGE}&trace_id={trace_id}"
         cursor: str | None = ""
         while cursor is not None:
@@ -69,7 +70,7 @@ class Phoenix(Server):
             cursor = page["next_cursor"]
 
     def figures(self, project: str) -> dict[str, dict[str, Any]]:
-        """What its pages show of each span by its id: ``tokenCountPrompt`` and the like, and the cost it reckons."""
+        """Return the figures that its pages show, by span id: ``tokenCountPrompt`` and the like, and the cost it computes."""
         (found,) = [one["id"] for one in self.projects() if one["name"] == project]
         figures: dict[str, dict[str, Any]] = {}
         after: str | None = None
@@ -82,7 +83,7 @@ class Phoenix(Server):
             after = page["pageInfo"]["endCursor"]
 
     def as_kept(self, sent: dict[Key, Normal]) -> dict[Key, Normal]:
-        """Spans as it keeps them: none with bytes in it, times in microseconds, of the resource the project's name."""
+        """Return spans as Phoenix stores them: no bytes, times in microseconds, and only the project name of the resource."""
         return {key: _kept(normal) for key, normal in sent.items() if not _has_bytes(normal)}
 
     def _arguments(self, directory: Path) -> list[str]:
@@ -96,7 +97,7 @@ class Phoenix(Server):
         ]
 
     def _count(self, trace_id: str) -> int:
-        """How many spans of a trace it has stored so far."""
+        """Return how many spans of a trace it has stored so far."""
         body = json.dumps({"query": _COUNT, "variables": {"id": trace_id}}).encode()
         trace = self._ask("/graphql", body)["data"]["getTraceByOtelId"]
         return int(trace["numSpans"]) if trace else 0
@@ -114,7 +115,7 @@ def _resource_spans(project: str, spans: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def _otlp_span(span: dict[str, Any]) -> dict[str, Any]:
-    """A span of its REST API in OTLP JSON; the kind of OpenInference, which it shows apart, among the attributes."""
+    """Turn a span of its REST API into OTLP JSON. The kind of OpenInference, which the API shows apart, becomes an attribute."""
     return {
         "traceId": span["context"]["trace_id"],
         "spanId": span["context"]["span_id"],
@@ -158,7 +159,7 @@ def _ns(text: str) -> int:
 
 
 def _microseconds(ns: int) -> int:
-    """A time as it reads it: seconds in a double, to the nearest microsecond."""
+    """Round a time as Phoenix reads it: seconds in a double, to the nearest microsecond."""
     return (datetime.fromtimestamp(ns / 1e9, UTC) - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
@@ -188,7 +189,7 @@ def _kept(normal: Normal) -> Normal:
 
 
 def _added(attributes: dict[str, Any]) -> dict[str, Any]:
-    """What it takes from the GenAI conventions for a span that lacks it."""
+    """Return the attributes that it derives from the GenAI conventions for a span that lacks them."""
     added = {
         theirs: attributes[ours]
         for theirs, ours in (
@@ -205,14 +206,14 @@ def _added(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_read_metadata(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The JSON text that it reads as values."""
+    """Parse the JSON text that Phoenix reads as values."""
     if "metadata" not in attributes:
         return attributes
     return {**attributes, "metadata": _normal(json.loads(attributes["metadata"][1]))}
 
 
 def _normal(value: Any) -> tuple[str, Any]:
-    """A JSON value in the normal form of `compare`."""
+    """Return a JSON value in the normal form of `compare`."""
     if isinstance(value, dict):
         return ("kvlist", {key: _normal(item) for key, item in value.items()})
     if isinstance(value, list):
@@ -222,7 +223,7 @@ def _normal(value: Any) -> tuple[str, Any]:
 
 
 def _flat(attributes: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Maps under the names of their entries, joined by dots; of a list with maps in it the maps alone, by their places."""
+    """Flatten maps: names of nested entries are joined with dots. Of a list with maps in it, keep only the maps, by index."""
     flat: dict[str, Any] = {}
     for key, (kind, content) in attributes.items():
         if kind == "kvlist":

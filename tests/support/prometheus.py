@@ -22,13 +22,13 @@ Labels = dict[str, str]
 
 
 class PrometheusError(AssertionError):
-    """Prometheus did not answer a query, or promtool found fault; the message is their own."""
+    """Prometheus did not answer a query, or promtool found a fault; the message is theirs."""
 
 
 class Prometheus(Server):
-    """A server with the configuration in the file ``config``; what it stores is in ``data`` and stays there.
+    """A server with the configuration in the file ``config``; its data is in ``data`` and stays there.
 
-    ``url`` is where it is asked, ``otlp_endpoint`` what ``OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`` may be (HTTP,
+    ``url`` is the address for queries, ``otlp_endpoint`` is a value for ``OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`` (HTTP,
     protobuf). Times are Unix seconds.
     """
 
@@ -51,9 +51,9 @@ class Prometheus(Server):
         ]
 
     def query(self, expr: str, time: float | None = None) -> list[tuple[Labels, float]]:
-        """What an expression is at one time, by default now; a scalar has no labels.
+        """Evaluate an expression at one time, by default now; a scalar has no labels.
 
-        Raises `PrometheusError` for one that does not parse or cannot be evaluated.
+        Raise `PrometheusError` if it does not parse or cannot be evaluated.
         """
         found = self._get("query", query=expr, **({} if time is None else {"time": repr(time)}))
         if found["resultType"] == "scalar":
@@ -63,18 +63,20 @@ class Prometheus(Server):
     def query_range(
         self, expr: str, start: float, end: float, step: float
     ) -> list[tuple[Labels, list[tuple[float, float]]]]:
-        """What an expression is from ``start`` to ``end`` each ``step``: for each series its times and values."""
+        """Evaluate an expression from ``start`` to ``end``, each ``step``; return times and values by series."""
         found = self._get("query_range", query=expr, start=repr(start), end=repr(end), step=repr(step))
         return [(one["metric"], [(at, float(text)) for at, text in one["values"]]) for one in found["result"]]
 
     def targets(self) -> list[dict[str, Any]]:
-        """What it scrapes, with ``scrapeUrl``, ``health`` (``up``, ``down``, ``unknown``) and ``lastError``."""
+        """Return its targets, with ``scrapeUrl``, ``health`` (``up``, ``down``, ``unknown``) and ``lastError``."""
         targets: list[dict[str, Any]] = self._get("targets")["activeTargets"]
         return targets
 
     def rules(self) -> list[dict[str, Any]]:
-        """Its rules, with ``name``, ``query``, ``health`` (``ok``, ``err``, ``unknown``), ``lastError``; alerts with
-        ``state`` (``inactive``, ``pending``, ``firing``) and ``alerts``, whose annotations are filled in."""
+        """Return its rules, with ``name``, ``query``, ``health`` (``ok``, ``err``, ``unknown``) and ``lastError``.
+        Alerts also have ``state`` (``inactive``, ``pending``, ``firing``) and ``alerts``, whose annotations are filled
+        in.
+        """
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, what: str, **parameters: str) -> Any:
@@ -96,10 +98,11 @@ def running_prometheus(
     out_of_order: str | None = None,
     scrape_interval: str = "1s",
 ) -> Iterator[Prometheus]:
-    """A Prometheus that keeps its data in ``directory/data`` and scrapes ``scrape`` (``HOST:PORT`` or a URL of it).
+    """Run a Prometheus that keeps its data in ``directory/data`` and scrapes ``scrape`` (``HOST:PORT`` or a URL of it).
 
-    The first scrape comes after some 6 s. Blocks that are in ``directory/data`` are served. ``rules`` are files that it evaluates at each scrape,
-    ``out_of_order`` is how old a sample may be that comes after newer ones (``30d``).
+    The first scrape comes after some 6 s. Blocks that are already in ``directory/data`` are served. ``rules`` are files
+    of rules, evaluated at each scrape. ``out_of_order`` is the greatest age of a sample that comes after newer ones
+    (``30d``).
     """
     targets = [urllib.parse.urlsplit(one).netloc if "://" in one else one for one in scrape]
     config: dict[str, Any] = {
@@ -116,7 +119,7 @@ def running_prometheus(
 
 
 def promtool(*arguments: str | Path) -> str:
-    """What promtool prints; raises `PrometheusError` with it unless promtool ends with 0."""
+    """Return what promtool prints; raise `PrometheusError` with it unless promtool exits with 0."""
     done = subprocess.run(
         [binary_or_skip(PROMTOOL), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

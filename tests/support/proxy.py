@@ -1,7 +1,7 @@
-"""A TCP proxy between any two on loopback, whose weather a test changes while it runs.
+"""A TCP proxy on loopback whose network conditions a test changes while it runs.
 
 Each direction has a `Link` of its own: ``proxy.up`` towards the server, ``proxy.down`` towards the client. A change
-holds from the next bytes on, for connections that are open too. ``proxy.counts`` says what was really done, so that a
+applies from the next bytes on, also to open connections. ``proxy.counts`` says what the proxy really did, so that a
 test can assert that its fault happened.
 """
 
@@ -28,10 +28,10 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class Link:
     """The state of one direction.
 
-    Bytes pass ``latency_s`` late, at most ``bytes_per_s`` (0: no limit), in writes of at most ``slice_bytes`` (0: as
-    they come). With ``drop`` they are read and thrown away: a request then reaches the server and its answer never
-    comes back. After ``limit_bytes`` of one connection, ``end`` happens to it: a reset of both sides, an end of stream
-    in this direction alone, or silence.
+    Bytes are delayed by ``latency_s``, pass at no more than ``bytes_per_s`` (0: no limit), and are written in slices of
+    at most ``slice_bytes`` (0: as they come). With ``drop`` they are read and thrown away: a request then reaches the
+    server, and its answer never comes back. After ``limit_bytes`` of one connection, ``end`` happens to it: both sides
+    are reset, this direction alone ends, or it falls silent.
     """
 
     latency_s: float = 0.0
@@ -47,7 +47,7 @@ CLEAR = Link()
 
 @dataclass(slots=True)
 class Counts:
-    """What the proxy did. ``refused`` are connections that found no server behind it."""
+    """Counts of what the proxy did. ``refused`` counts connections that found no server behind it."""
 
     connections: int = 0
     refused: int = 0
@@ -108,12 +108,12 @@ class Proxy:
         self._loop.close()
 
     def instead_of(self, url: str) -> str:
-        """``url`` with this proxy's port in the place of its own."""
+        """Return ``url`` with this proxy's port in place of its own."""
         parts = urlsplit(url)
         return parts._replace(netloc=f"127.0.0.1:{self.port}").geturl()
 
     def listen(self) -> None:
-        """Take connections, on the same port as before."""
+        """Accept connections, on the same port as before."""
         self._wait(self._listen())
 
     def refuse(self) -> None:
@@ -121,7 +121,7 @@ class Proxy:
         self._wait(self._refuse())
 
     def reset(self) -> int:
-        """Reset every connection that is open; how many those were."""
+        """Reset every open connection, and return how many there were."""
         return self._wait(self._reset())
 
     async def _listen(self) -> None:

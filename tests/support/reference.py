@@ -12,7 +12,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 BEGIN = "<!-- made from netra_otel_bridge/config/settings.py by `make docs` -->\n"
 END = "<!-- end of what is made -->\n"
 NO_VALUES = ("99999999d", object())
-"""Every setting rejects one of them, and its error says what it expects."""
+"""Values for error messages: every setting rejects one of them, and its error says what it expects."""
 
 
 def default(setting: Setting) -> str:
@@ -28,7 +28,7 @@ def default(setting: Setting) -> str:
 
 
 def takes(setting: Setting) -> str:
-    """Return which values it accepts, in the words of its own error message."""
+    """Return the values that a setting accepts, in the words of its own error message."""
     for value in NO_VALUES:
         try:
             setting.parse(value)

@@ -1,4 +1,4 @@
-"""The main job for tests against real receivers: spans for Netra to hold, the command, and what was sent and arrived."""
+"""Support for tests of the main job against real receivers: spans for Netra to hold, the command, and the comparison."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ RESOURCE = Resource({"service.name": "assistant", "service.version": "2.3.1", "t
 
 
 class Receiver(Protocol):
-    """What the classes of ``tests/support`` for real servers have in common."""
+    """The common interface of the real servers in ``tests/support``."""
 
     otlp_grpc: str
     otlp_http: str
@@ -62,7 +62,9 @@ class Receiver(Protocol):
 
 
 def own_spans(now_ns: int) -> list[ReadableSpan]:
-    """Every kind, status and type, events and links; hours and days old; 3 MB; bytes; no duration; a trace of 5,000."""
+    """Return spans of every kind, status and type: events, links, bytes, no duration, hours and days old, 3 MB in one
+    span, 5,000 in one trace.
+    """
     codes = [Status(), Status(StatusCode.OK), Status(StatusCode.ERROR, "it broke"), Status(), Status()]
     spans: list[ReadableSpan] = []
     for trace_id, age_ns in ((0xA1, 2 * HOUR_NS), (0xA2, 3 * DAY_NS), (0xA3, 40 * DAY_NS), (0xA4, 400 * DAY_NS)):
@@ -120,7 +122,7 @@ def own_spans(now_ns: int) -> list[ReadableSpan]:
 
 
 def replay(netra: ThreadedEmulator, *flags: str) -> dict[str, Any]:
-    """Run the command, with the tries that it has by default, and return its report; it must end with 0."""
+    """Run the command with its default tries, and return its report; it must exit with 0."""
     environ = environment(netra.endpoint)
     del environ["NETRA_BRIDGE_ATTEMPTS"]
     command = [sys.executable, "-m", "netra_otel_bridge", "replay", "--json", *flags]
@@ -132,7 +134,7 @@ def replay(netra: ThreadedEmulator, *flags: str) -> dict[str, Any]:
 
 
 def replay_beside(netra: ThreadedEmulator, to: str, archive: Path, *flags: str) -> dict[Key, Normal]:
-    """Replay to a receiver and to a file: what was sent, which must be as many spans as both took."""
+    """Replay to a receiver and to a file, and return what was sent; both must have received the same number of spans."""
     report = replay(netra, "--to", to, "--to", f"otlp-file:{archive}", *flags)
     documents = [json.loads(line) for line in archive.read_text().splitlines()]
     sent = spans_by_id({"resourceSpans": [one for document in documents for one in document["resourceSpans"]]})
@@ -141,7 +143,7 @@ def replay_beside(netra: ThreadedEmulator, to: str, archive: Path, *flags: str) 
 
 
 def received(receiver: Receiver, expected: dict[Key, Normal]) -> dict[Key, Normal]:
-    """What the receiver shows of the traces in ``expected``, each span once."""
+    """Return what the receiver shows of the traces in ``expected``, each span once."""
     found: dict[Key, Normal] = {}
     for trace, count in Counter(trace for trace, _ in expected).items():
         data = receiver.trace(trace, count)
@@ -152,7 +154,7 @@ def received(receiver: Receiver, expected: dict[Key, Normal]) -> dict[Key, Norma
 
 
 def _count(data: dict[str, Any]) -> int:
-    """How many spans there are, repeats included."""
+    """Return how many spans there are, repeats included."""
     return sum(
         len(scope.get("spans", ()))
         for resource in data.get("resourceSpans") or data.get("batches") or ()
@@ -161,7 +163,7 @@ def _count(data: dict[str, Any]) -> int:
 
 
 def without_added(sent: dict[Key, Normal], recorded: dict[Key, Normal]) -> dict[Key, Normal]:
-    """Spans without the attributes, their own and of their resource, that the application did not record."""
+    """Return spans without the attributes, their own and of their resource, that the application did not record."""
     return {
         key: {
             **span,
@@ -175,7 +177,7 @@ def without_added(sent: dict[Key, Normal], recorded: dict[Key, Normal]) -> dict[
 
 
 def whole_range(spans: dict[Key, Normal]) -> Sequence[str]:
-    """The flags of a replay of all of them."""
+    """Return the flags of a replay of all of them."""
     first, last = min(span["start_ns"] for span in spans.values()), max(span["end_ns"] for span in spans.values())
     begin, end = datetime.fromtimestamp(first // 10**9, UTC), datetime.fromtimestamp(last // 10**9 + 1, UTC)
     return "--from", begin.isoformat(), "--until", end.isoformat(), "--window", "100d"

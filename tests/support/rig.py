@@ -26,7 +26,7 @@ DAY_NS = 86_400_000 * MS
 
 
 class Rig:
-    """``netra`` holds what ``oracle`` issued and `feed` put in; commands run with profile ``raw``, so P3 is exact."""
+    """The rig. ``netra`` holds what ``oracle`` issued and `feed` put in; commands run with profile ``raw``, so P3 is exact."""
 
     def __init__(self, netra: ThreadedEmulator, oracle: Oracle, directory: Path) -> None:
         self.netra = netra
@@ -36,12 +36,12 @@ class Rig:
 
     @property
     def file(self) -> Path:
-        """Where `replay` and `child` write, unless told otherwise."""
+        """The file that `replay` and `child` write by default."""
         return self.directory / "out.jsonl"
 
     @property
     def state(self) -> Path:
-        """The state directory of tests that keep one."""
+        """The state directory, for tests that keep a state."""
         return self.directory / "state"
 
     def feed(self, traces: int = 10, spans: int = 4, **options: Any) -> None:
@@ -49,7 +49,7 @@ class Rig:
         self.oracle.feed(self.netra, self.oracle.traces(traces, spans, **options))
 
     def range(self) -> tuple[str, ...]:
-        """The flags of a range with everything that was issued in it, and a day on both sides."""
+        """Flags of a range that holds every issued span, with a day to spare on both sides."""
         starts = [issues[0].normal["start_ns"] for issues in self.oracle.issued.values()]
         return "--from", iso_ms(min(starts) - DAY_NS), "--until", iso_ms(max(starts) + DAY_NS)
 
@@ -69,13 +69,13 @@ class Rig:
         return cli.run(*self.arguments(to, *more), env=self.environment(**env))
 
     def child(self, to: str | None = None, *more: str, prefix: list[str] | None = None, **env: str) -> Child:
-        """Run ``replay --json`` in a process of its own: a context manager."""
+        """Start ``replay --json`` in a process of its own: a context manager."""
         return Child(
             *self.arguments(to, *more), directory=self.directory, env=self.environment(**env), prefix=prefix or []
         )
 
     def following(self, to: str | None, *more: str) -> tuple[str, ...]:
-        """The arguments of ``run``, from an hour ago on, with ten polls a second and no time to settle."""
+        """Return the arguments of ``run``: from an hour ago on, ten polls a second, and no time to settle."""
         pace = ("--since", "1h", "--poll", "100ms", "--settle", "0s", "--state", str(self.state))
         return ("run", *pace, "--to", to or f"otlp-file:{self.file}", *more)
 
@@ -85,31 +85,32 @@ class Rig:
         return Child(*self.following(to, *more), directory=self.directory, env=self.environment(**{**free, **env}))
 
     def spoil(self, *faults: Fault) -> None:
-        """Put faults of the test's own in force, in place of those before."""
+        """Put the test's own faults in force, and drop those before."""
         table = {str(number): FaultEntry("", lambda _, fault=fault: fault) for number, fault in enumerate(faults)}
         in_force = Faults(tuple(table), table)
         self.netra.call(lambda: self.netra.emulator.use_faults(in_force))
 
     def calls(self) -> int:
-        """Calls of the API so far."""
+        """Return how many calls the API got so far."""
         return self.netra.call(lambda: self.netra.emulator.calls.total())
 
     def statuses(self, status: int) -> int:
-        """Answers with that status so far."""
+        """Return how many answers with that status there were so far."""
         return self.netra.call(lambda: self.netra.emulator.status[status])
 
 
 @contextmanager
 def running_rig(directory: Path, oracle: Oracle | None = None, **options: Any) -> Iterator[Rig]:
-    """A rig with an emulator of its own; ``options`` are those of the emulator."""
+    """Yield a rig with an emulator of its own; ``options`` are those of the emulator."""
     with running_emulator(EmulatorOptions(port=0, api_key=CANARY, **options)) as netra:
         yield Rig(netra, Oracle() if oracle is None else oracle, directory)
 
 
 def recorded(state: Path, trace_ids: Iterable[str]) -> dict[Key, int]:
-    """The spans of these traces that a state holds to be answered, of all its destinations, with their checksums.
+    """Return the spans of these traces that a state records as acknowledged, with checksums, over all of its
+    destinations.
 
-    A copy is opened, as the next start would open the state; nobody must be working with it.
+    The state is opened as a copy, as the next start would open it; no process may be using it.
     """
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, "state")
@@ -123,7 +124,7 @@ def recorded(state: Path, trace_ids: Iterable[str]) -> dict[Key, int]:
 
 
 class OnPage(Fault):
-    """``edit(call's name, page)`` changes every page, ``n`` of them at most; ``struck`` counts."""
+    """A fault that calls ``edit(call's name, page)`` on every page, on ``n`` of them at most; ``struck`` counts."""
 
     def __init__(self, edit: Callable[[str, dict[str, Any]], object], n: int | None = None) -> None:
         self.struck = 0

@@ -1,4 +1,4 @@
-"""The gRPC service in this process, and what its clients need: credentials, refusals read, a subscription."""
+"""The gRPC service in this process, and what its clients need: credentials, decoded errors, a subscription."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.support.waiting import DEADLINE_S
 TOKEN = "rpc-canary-93d2"
 CREDENTIALS = (("authorization", f"Bearer {TOKEN}"),)
 EVER = pb.TimeRange(start_time=Timestamp(seconds=1_577_836_800), end_time=Timestamp(seconds=4_102_444_800))
-"""From 2020 to 2100."""
+"""A time range that holds everything: from 2020 to 2100."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """How a call was refused; ``retry_s`` is that of its RetryInfo."""
+    """The error that rejected a call; ``retry_s`` is that of its RetryInfo."""
 
     code: str
     reason: str
@@ -42,7 +42,7 @@ class Refused:
 
 
 def refused(error: grpc.RpcError) -> Refused:
-    """What an error says. It must carry the same code and text in its details."""
+    """Decode an error. Its details must carry the same code and text."""
     trailers: Any = error.trailing_metadata()
     details = next((value for key, value in trailers or () if key == "grpc-status-details-bin"), b"")
     status = Status.FromString(details)
@@ -58,7 +58,7 @@ def refused(error: grpc.RpcError) -> Refused:
 
 
 async def refusal_of(call: Any) -> Refused:
-    """How a call ends that must be refused, whatever it answers before."""
+    """Return the error of a call that must be rejected, whatever it answers before."""
     try:
         if hasattr(call, "read"):
             while await call.read() is not grpc.aio.EOF:
@@ -71,7 +71,7 @@ async def refusal_of(call: Any) -> Refused:
 
 
 async def answered(served: Served) -> bool:
-    """Return whether the server accepts a call now, instead of rejecting it because others take all places."""
+    """Return whether the server accepts a call now, rather than reject it because other calls fill its limit."""
     try:
         await served.stub.GetStatus(pb.GetStatusRequest(), metadata=CREDENTIALS)
     except grpc.aio.AioRpcError as error:
@@ -82,13 +82,13 @@ async def answered(served: Served) -> bool:
 
 
 async def full(served: Served) -> bool:
-    """Return whether the server rejects a call now because others take all places."""
+    """Return whether the server rejects a call now because other calls fill its limit."""
     return not await answered(served)
 
 
 @dataclass
 class Served:
-    """A service that runs, with a client of it. ``stop`` tells it to stop; ``ended`` is its task."""
+    """A running service, with a client of it. ``stop`` tells it to stop; ``ended`` is its task."""
 
     service: Service
     address: str
@@ -110,7 +110,7 @@ async def serving(
     credentials: grpc.ChannelCredentials | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """``run`` in this process with its gRPC service, against the rig's Netra; settings are those of `Bridge`."""
+    """Run ``run`` in this process with its gRPC service, against the rig's Netra; settings are those of `Bridge`."""
     given: dict[str, Any] = {
         "api_key": CANARY,
         "state": str(rig.state),
@@ -147,7 +147,7 @@ async def serving(
 
 
 class Subscription:
-    """A client of FollowSpans, opened by its first call. ``received`` holds what was acknowledged."""
+    """A client of FollowSpans, opened by its first call. ``received`` holds the acknowledged spans."""
 
     def __init__(self, stub: Any, name: str = "mine", **start: Any) -> None:
         self.call = stub.FollowSpans(metadata=CREDENTIALS)
@@ -156,7 +156,7 @@ class Subscription:
         self._opened = False
 
     async def batch(self) -> pb.FollowSpansResponse:
-        """The next batch, unacknowledged. Raises ``AioRpcError`` where the stream ended; ``EOFError`` where with OK."""
+        """Return the next batch, unacknowledged. Raise ``AioRpcError`` if the stream ended with an error, ``EOFError`` if with OK."""
         if not self._opened:
             self._opened = True
             await self.call.write(pb.FollowSpansRequest(start=self._start))
@@ -171,7 +171,7 @@ class Subscription:
         await self.call.write(pb.FollowSpansRequest(ack=pb.FollowAck(batch=number)))
 
     async def take(self, spans: int, timeout_s: float = DEADLINE_S) -> list[TracesData]:
-        """Acknowledge batches until so many spans have come; they must not be more."""
+        """Acknowledge batches until exactly this many spans have come; fail if there are more."""
         taken = 0
         async with asyncio.timeout(timeout_s):
             while taken < spans:
@@ -184,10 +184,10 @@ class Subscription:
 
 
 def count(data: TracesData) -> int:
-    """How many spans a ``TracesData`` holds."""
+    """Return how many spans a ``TracesData`` holds."""
     return sum(len(scope.spans) for resource in data.resource_spans for scope in resource.scope_spans)
 
 
 def stamp(ns: int) -> Timestamp:
-    """A time as a message."""
+    """Return a time as a message."""
     return Timestamp(seconds=ns // 10**9, nanos=ns % 10**9)

@@ -1,6 +1,6 @@
-"""A server on loopback that answers each request with the next thing its script says, down to the bytes.
+"""A server on loopback that answers each request with the next item of its script, byte for byte.
 
-Written on bare sockets, because the answers that matter here are those that no HTTP server would give.
+It is written on bare sockets, because no HTTP server would give the answers that matter here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ End = Literal["keep", "close", "reset", "hang"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What arrived: header names are in lower case, values of a repeated header joined with a comma."""
+    """A request that arrived: header names in lower case, values of a repeated header joined with a comma."""
 
     method: str
     target: str
@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes to write, ``step`` at a time with ``pause_s`` between, and what becomes of the connection then."""
+    """Bytes to write, ``step`` at a time with ``pause_s`` between, and what happens to the connection then."""
 
     raw: bytes
     end: End = "keep"
@@ -56,7 +56,7 @@ def reply(
     length: int | None = None,
     end: End = "keep",
 ) -> Reply:
-    """An HTTP answer; ``length`` lies about the body where it differs from its size, ``end`` says what follows."""
+    """Return an HTTP answer. If ``length`` differs from the size of the body, the header lies; ``end`` says what follows."""
     lines = [f"HTTP/1.1 {status} Said So", f"Content-Type: {content_type}"]
     lines.append(f"Content-Length: {len(body) if length is None else length}")
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -65,27 +65,27 @@ def reply(
 
 
 def json_reply(value: Any, **options: Any) -> Reply:
-    """An HTTP answer that carries ``value``."""
+    """Return an HTTP answer that carries ``value``."""
     return reply(json.dumps(value).encode(), **options)
 
 
 def gzip_reply(value: Any) -> Reply:
-    """The same, compressed as the client asks for it."""
+    """Return an HTTP answer that carries ``value``, compressed as the client asks for."""
     return reply(gzip.compress(json.dumps(value).encode()), headers={"Content-Encoding": "gzip"})
 
 
 def page(items: Sequence[Any], more: Any = False) -> dict[str, Any]:
-    """Netra's envelope."""
+    """Return ``items`` in Netra's envelope."""
     return {"data": {"data": list(items), "pageInfo": {"hasNextPage": more}}}
 
 
 def trace(number: int, **fields: Any) -> dict[str, Any]:
-    """A trace summary with an id and a cursor of its own."""
+    """Return a trace summary with an id and a cursor of its own."""
     return {"id": f"{number:032x}", "name": f"trace {number}", "cursor": f"c{number}", **fields}
 
 
 def span(number: int, **fields: Any) -> dict[str, Any]:
-    """A span with an id and a cursor of its own."""
+    """Return a span with an id and a cursor of its own."""
     return {
         "id": f"{number:016x}",
         "trace_id": "ab" * 16,
@@ -99,7 +99,7 @@ def span(number: int, **fields: Any) -> dict[str, Any]:
 
 
 class ScriptedApi:
-    """An async context manager. Past the end of a list of replies the last one is given again."""
+    """An async context manager. Past the end of a list of replies, the last one is repeated."""
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
@@ -119,7 +119,7 @@ class ScriptedApi:
 
     @property
     def endpoint(self) -> str:
-        """As ``NETRA_OTLP_ENDPOINT`` would name it."""
+        """The URL that ``NETRA_OTLP_ENDPOINT`` would name."""
         return f"{self.url}/telemetry"
 
     async def __aenter__(self) -> ScriptedApi:
@@ -163,7 +163,7 @@ class ScriptedApi:
         return self._script[min(len(self.requests), len(self._script)) - 1]
 
     async def _answer(self, answer: Reply, writer: asyncio.StreamWriter) -> bool:
-        """Write an answer; whether the connection stays."""
+        """Write an answer, and return whether the connection stays open."""
         step = answer.step or max(1, len(answer.raw))
         for start in range(0, len(answer.raw), step):
             writer.write(answer.raw[start : start + step])

@@ -1,4 +1,4 @@
-"""Real servers as child processes on loopback: started, waited for, their logs kept, ended by their process alone."""
+"""Real servers as child processes on loopback: start them, wait for them, keep their logs, end only their own process."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from typing import Self
 from tests.support.backends import Backend, binary_or_skip
 
 LOG_CHARACTERS = 20_000
-"""How much of the end of a log is shown when something failed."""
+"""Number of characters of a log, from its end, that a failure shows."""
 
 
 class Server(ABC):
-    """A context manager. Entering starts the server and waits until it is ready; leaving ends that process alone.
+    """A context manager. Entering it starts the server and waits until it is ready; leaving it ends only that process.
 
-    Entered again, a new process takes the same ports. ``grace_s`` is how long it may take to end by itself.
+    When it is entered again, a new process takes the same ports. ``grace_s`` is the time that it gets to end by itself.
     """
 
     backend: Backend
     ready_s: float
     grace_s: float
     _ready_url: str
-    """Answers 200 once the server can be used."""
+    """A URL that answers 200 once the server can be used."""
     _process: subprocess.Popen[bytes] | None = None
     _log: Path | None = None
 
     @abstractmethod
     def _arguments(self, directory: Path) -> Sequence[str]:
-        """The command line, after its files have been put into ``directory``, which goes when the process ends."""
+        """Write its files into ``directory``, which is deleted when the process ends, and return the command line."""
 
     def log(self) -> str:
-        """What the server has logged so far."""
+        """Return what the server has logged so far."""
         return self._log.read_text(errors="replace") if self._log is not None else ""
 
     def __enter__(self) -> Self:
@@ -68,7 +68,7 @@ class Server(ABC):
         self.stop()
 
     def stop(self) -> None:
-        """End the process. May be called twice."""
+        """End the process. It may be called twice."""
         if self._process is not None:
             end = self._process.terminate if self.grace_s else self._process.kill
             end()
@@ -89,7 +89,7 @@ class Server(ABC):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses at this moment, all different."""
+    """Return ports of loopback, all different, that are free at this moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports: list[int] = [one.getsockname()[1] for one in sockets]
     for one in sockets:

@@ -20,7 +20,7 @@ scalars = texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats()
 
 
 def _encodes_none() -> bool:
-    """Whether the stock encoder takes ``None`` in a list; before 1.42 it drops the whole attribute."""
+    """Return whether the stock encoder accepts ``None`` in a list; before 1.42 it drops the whole attribute."""
     try:
         _encode_value((None,))
     except Exception:
@@ -61,7 +61,7 @@ def _dropped(attributes: dict[str, object], dropped: int) -> BoundedAttributes:
 
 @st.composite
 def spans(draw: st.DrawFn) -> ReadableSpan:
-    """A span; resources and scopes are a few shared ones, as conversion makes them."""
+    """Draw a span. Resources and scopes are a few shared ones, as conversion makes them."""
     start_ns = draw(times)
     plain = draw(attributes)
     return make_span(

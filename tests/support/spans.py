@@ -1,4 +1,4 @@
-"""Spans built by hand, for tests of delivery: every field can be chosen, none is invented by an SDK."""
+"""Spans built by hand for tests of delivery: a test chooses every field, and no SDK invents any."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ START_NS = 1_747_000_000_123_456_789
 
 
 def context(trace_id: int, span_id: int, *, remote: bool = False, state: TraceState | None = None) -> SpanContext:
-    """A sampled span context."""
+    """Return a sampled span context."""
     return SpanContext(trace_id, span_id, remote, TraceFlags(TraceFlags.SAMPLED), state)
 
 
@@ -37,7 +37,7 @@ def make_span(
     remote_parent: bool = False,
     state: TraceState | None = None,
 ) -> ReadableSpan:
-    """A span whose id is ``number``; it lasts 1.5 ms unless told otherwise."""
+    """Return a span whose id is ``number``; it lasts 1.5 ms by default."""
     return ReadableSpan(
         name if name is not None else f"span {number}",
         context(trace_id, number, state=state),

@@ -1,4 +1,4 @@
-"""A state as tests need it: made, filled, damaged, written by a child process that is killed."""
+"""States for tests: new, filled, damaged, or written by a child process that is killed."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def step(number):
         windows=[Window(number * 10, number * 10 + 10)], watermark_ns=number * 10,
         dead_letters=[DeadLetter(f"t{number}", "s", "reason", "document" * 200)], delivered=200)
 """
-"""What each child starts with: the package without the parts that take half a second to import."""
+"""The first code of each child: it imports the package without the parts that take half a second."""
 _LINE = re.compile(r"^\s*\d+\s+([a-z0-9_]+)\(")
 
 
 def progress(number: int, traces: int = 1) -> Progress:
-    """The number-th step of a lane: everything that a transaction can hold, told by its number."""
+    """Return the number-th step of a lane: all that a transaction can hold, derived from its number."""
     return Progress(
         traces=[TraceRecord(f"t{number}-{part}", number, b"d" * 8, b"s" * 120) for part in range(traces)],
         windows=[Window(number * 10, number * 10 + 10)],
@@ -61,7 +61,7 @@ def progress(number: int, traces: int = 1) -> Progress:
 
 
 def steps_of(lane: LaneState, store: StateStore, traces: int) -> int:
-    """How many steps a lane has had; fails unless each of them is there whole, and nothing else."""
+    """Return how many steps a lane has recorded; fail unless each of them is complete, and nothing else is there."""
     windows = [window for window, _ in lane.finished()]
     count = len(windows)
     assert windows == [Window(number * 10, number * 10 + 10) for number in range(count)]
@@ -76,7 +76,7 @@ def steps_of(lane: LaneState, store: StateStore, traces: int) -> int:
 
 
 def filled(directory: Path, steps: int = 3) -> None:
-    """A state of ``steps`` steps, closed in order."""
+    """Make a state of ``steps`` steps, closed in order."""
     with StateStore.open(directory, FakeClock()) as store:
         lane = store.lane(SOURCE, DESTINATION)
         for number in range(steps):
@@ -84,7 +84,7 @@ def filled(directory: Path, steps: int = 3) -> None:
 
 
 def killed(directory: Path, steps: int = 3) -> None:
-    """A state of ``steps`` steps whose bridge was killed: nothing was closed."""
+    """Make a state of ``steps`` steps whose bridge was killed: nothing was closed."""
     code = f"""
 lane = StateStore.open(directory, clock).lane({SOURCE!r}, {DESTINATION!r})
 for number in range({steps}):
@@ -96,7 +96,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def command(code: str, directory: Path, before: Sequence[str] = ()) -> list[str]:
-    """How a child is started that runs ``code`` on a state, with `_PRELUDE` before it."""
+    """Return the command of a child that runs ``code`` on a state, after `_PRELUDE`."""
     return [*before, sys.executable, "-c", _PRELUDE + code, str(ROOT), str(directory)]
 
 
@@ -106,7 +106,7 @@ def run(code: str, directory: Path, before: Sequence[str] = ()) -> subprocess.Co
 
 
 def instants(code: str, directory: Path, log: Path, calls: Iterable[str] = CALLS) -> list[strace.Point]:
-    """Every system call that ``code`` makes from when it first touches ``directory``; the state is made by it."""
+    """Return every system call of ``code`` from its first use of ``directory`` on; ``code`` makes the state there."""
     wanted = tuple(calls)
     ended = run(code, directory, strace.counting(wanted, log))
     assert ended.returncode == 0, ended.stderr
@@ -123,7 +123,7 @@ def instants(code: str, directory: Path, log: Path, calls: Iterable[str] = CALLS
 
 
 def fresh(directory: Path, template: Path | None = None) -> Path:
-    """``directory`` empty, or a copy of ``template``."""
+    """Return ``directory``, deleted or replaced by a copy of ``template``."""
     shutil.rmtree(directory, ignore_errors=True)
     if template is not None:
         shutil.copytree(template, directory)

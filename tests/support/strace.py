@@ -1,9 +1,9 @@
 """Kill a program at every instant, or make its disk fail, with strace and no hook in shipped code.
 
-An instant is the n-th time that some thread enters a system call. A first run without a fault counts them
-(`counting`, `points`); each of the following runs is killed, or gets an error, at one of them. strace counts each call and each
-thread for itself, so ``pwrite64`` number 3 is the third one of the thread that comes to three first. Counting uses
-``--seccomp-bpf``, which stops the program at those calls alone; injecting does not, because strace 6.1 then loses the
+An instant is the n-th time that some thread enters a system call. A first run without a fault counts them (`counting`,
+`points`); each later run is killed, or gets an error, at one of them. strace counts each call and each thread
+separately, so ``pwrite64`` number 3 is the third one of the first thread that makes three. Counting uses
+``--seccomp-bpf``, which stops the program at those calls only; injecting does not, because strace 6.1 then loses the
 signal.
 """
 
@@ -32,7 +32,7 @@ _LINE = re.compile(r"^\s*(\d+)\s+(?:<\.\.\. )?([a-z0-9_]+)(\(| resumed>)")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """An instant: where some thread enters ``call`` for the ``number``-th time."""
+    """An instant: some thread enters ``call`` for the ``number``-th time."""
 
     call: str
     number: int
@@ -42,7 +42,7 @@ class Point:
 
 
 def needed() -> None:
-    """Skip the test, with the reason, where there is no strace; under ``CI=true`` that is a failure."""
+    """Skip the test, with the reason, if there is no strace; fail it under ``CI=true``."""
     if STRACE is None:
         reason = "strace is not installed: no kill at every instant"
         if os.environ.get("CI") == "true":
@@ -51,23 +51,23 @@ def needed() -> None:
 
 
 def counting(calls: Iterable[str], log: Path) -> list[str]:
-    """The command prefix that writes every one of ``calls`` to ``log``."""
+    """Return the command prefix that writes every one of ``calls`` to ``log``."""
     trace = f"trace={','.join(calls)}"
     return [_strace(), "-f", "-q", "--seccomp-bpf", "-e", trace, "-e", "signal=none", "-o", str(log)]
 
 
 def killing(point: Point) -> list[str]:
-    """The command prefix that kills the program as it enters that call: the call itself is not made any more."""
+    """Return the command prefix that kills the program as it enters that call, before the call is made."""
     return _injecting(point, "signal=SIGKILL")
 
 
 def failing(point: Point, error: str, *, from_then_on: bool = True) -> list[str]:
-    """The command prefix that lets that call, and those after it, fail with ``error`` (``ENOSPC``, ``EIO``)."""
+    """Return the command prefix that makes that call, and those after it, fail with ``error`` (``ENOSPC``, ``EIO``)."""
     return _injecting(point, f"error={error}", step="+" if from_then_on else "")
 
 
 def points(log: Path, calls: Iterable[str]) -> list[Point]:
-    """Every instant of a run that was counted: for each call as many as the busiest thread made."""
+    """Return every instant of a counted run: for each call, as many as the busiest thread made."""
     made: Counter[tuple[str, str]] = Counter()
     for line in log.read_text(errors="replace").splitlines():
         match = _LINE.match(line)
@@ -78,7 +78,7 @@ def points(log: Path, calls: Iterable[str]) -> list[Point]:
 
 
 def sample(found: Sequence[Point], most: int) -> list[Point]:
-    """``found``, or ``most`` of them: the first and the last of each call, and others by chance. Says what it left out."""
+    """Return ``found``, or ``most`` of them: the first and last of each call, and a random choice of others. Print what is left out."""
     if os.environ.get(EVERYTHING) or len(found) <= most:
         print(f"all {len(found)} points")
         return list(found)

@@ -1,4 +1,4 @@
-"""Streams of spans in this process: the real stream on a client whose calls a test may reject, change and count."""
+"""Streams of spans in this process: the real stream, on a client whose calls a test can reject, change and count."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ STREAM_ID = "test"
 
 
 class StreamedNetra(Netra):
-    """Counts ``calls`` (``traces`` and ``spans``) and those ``under_way``; what it answers passes through the test.
+    """A client that counts ``calls`` (``traces`` and ``spans``) and those ``under_way``, and passes its answers through
+    the test.
 
-    ``before`` gets each call with its cursor, and may raise or change the store. ``pages`` may change a page.
-    Calls do not answer while ``gate`` is closed. Of the calls with a cursor, those whose numbers are in ``refused`` fail.
+    ``before`` gets each call with its cursor, and may raise or change the store. ``pages`` may change a page. No call
+    answers while ``gate`` is closed. ``refused`` numbers the calls with a cursor that fail.
     """
 
     def __init__(self, store: Store, windowing: str = "traces") -> None:

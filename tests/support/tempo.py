@@ -1,4 +1,4 @@
-"""A real Tempo on loopback, with the limits it has by default, for as long as a test needs it."""
+"""A real Tempo on loopback, with its default limits, for as long as a test needs it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ ingester: {{lifecycler: {{min_ready_duration: 0s}}}}
 storage: {{trace: {{backend: local, local: {{path: {directory}/blocks}}, wal: {{path: {directory}/wal}}}}}}
 usage_report: {{reporting_enabled: false}}
 """
-"""Nothing of its limits: 15 MB/s with bursts of 20 MB, 5 MB a trace, 10,000 traces at a time, 4 MiB a gRPC message."""
+"""The limits are Tempo's defaults: 15 MB/s with bursts of 20 MB, 5 MB a trace, 10,000 live traces, 4 MiB a gRPC message."""
 _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 
 
 class Tempo(Server):
-    """``otlp_grpc`` and ``otlp_http`` are addresses as ``DEST``, ``query_url`` is where traces and metrics are read.
+    """A Tempo. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``; traces and metrics are read from
+    ``query_url``.
 
-    With ``search`` it also indexes attributes, which it does not by default. It keeps nothing that is needed, and when
-    asked to end it would sleep 30 s for clients to leave: it is killed.
+    With ``search`` it also indexes attributes, which it does not by default. It is killed at the end: it holds nothing
+    that is needed, and an orderly stop would sleep 30 s for clients to leave.
     """
 
     backend, ready_s, grace_s = TEMPO, 60.0, 0.0
@@ -47,11 +48,11 @@ class Tempo(Server):
         self._ready_url = f"{self.query_url}/ready"
 
     def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 10.0) -> dict[str, Any]:
-        """A trace as OTLP JSON (ids in base64), as soon as it has at least ``spans`` spans.
+        """Return a trace as OTLP JSON (ids in base64) once it has at least ``spans`` spans.
 
-        Tempo 1.5 answers with ``batches`` of ``instrumentationLibrarySpans``, 2.x with ``batches`` of ``scopeSpans``:
-        `compare.spans_by_id` reads every form. What there is after ``within_s`` seconds is returned as it is; no trace
-        at all is ``{}``. Raises `urllib.error.HTTPError` for one beyond 4 MiB, which it stores and cannot hand out.
+        Tempo 1.5 answers with ``batches`` of ``instrumentationLibrarySpans``, 2.x with ``batches`` of ``scopeSpans``;
+        `compare.spans_by_id` reads every form. After ``within_s`` seconds, return whatever there is; no trace at all is
+        ``{}``. Raise `urllib.error.HTTPError` for a trace above 4 MiB, which Tempo stores and cannot return.
         """
         name = trace_id if isinstance(trace_id, str) else f"{trace_id:032x}"
         until = time.monotonic() + within_s
@@ -62,11 +63,11 @@ class Tempo(Server):
             time.sleep(0.02)
 
     def as_kept(self, sent: dict[Key, Normal]) -> dict[Key, Normal]:
-        """Spans as it keeps them: a value of bytes, which its version of OTLP does not have yet, is no value."""
+        """Return spans as Tempo keeps them: a value of bytes, which its version of OTLP does not have yet, becomes empty."""
         return {key: _without_bytes(normal) for key, normal in sent.items()}
 
     def metric(self, metric: str, **labels: str) -> float:
-        """A counter or gauge of its own, summed over all samples that have these labels; 0 if there is none."""
+        """Return a counter or gauge of its own, summed over all samples that have these labels; 0 if there is none."""
         with urllib.request.urlopen(f"{self.query_url}/metrics", timeout=10) as response:
             samples = map(_SAMPLE.match, response.read().decode().splitlines())
         wanted = {f'{label}="{value}"' for label, value in labels.items()}

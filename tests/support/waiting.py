@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 DEADLINE_S = 120.0
-"""Longest wait for an event. Long, because only a test that fails waits for its end."""
+"""The longest wait for an event. It is long because only a failing test waits that long."""
 SOON_S = 25.0
-"""Upper bound of what takes no time: less than the longest back-off, 30 s, and far less than `DEADLINE_S`."""
+"""The limit for what takes no time: less than the longest back-off, 30 s, and far less than `DEADLINE_S`."""
 
 
 def wait_until(holds: Callable[[], object], *, every_s: float = 0.01) -> None:
@@ -24,7 +24,7 @@ def wait_until(holds: Callable[[], object], *, every_s: float = 0.01) -> None:
 
 
 async def until(holds: Callable[[], Any], *, every_s: float = 0.01) -> Any:
-    """Wait until ``holds()``, awaited where it is a coroutine, is true, and return it. Fail after `DEADLINE_S`."""
+    """Wait until ``holds()``, awaited if it is a coroutine, is true, and return its value. Fail after `DEADLINE_S`."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
         held = holds()
@@ -40,7 +40,7 @@ async def until(holds: Callable[[], Any], *, every_s: float = 0.01) -> Any:
 def afterwards(holds: Callable[[], object], then: Callable[[], object], *, wait_s: float = 0.0) -> Iterator[None]:
     """While the body runs, wait in a thread until ``holds()`` is true, then ``wait_s``, and call ``then``.
 
-    Leaving waits until ``then`` was called.
+    The exit waits until ``then`` was called.
     """
 
     def watch() -> None:

@@ -1,7 +1,7 @@
 """The bridge as a child process that starts in a few milliseconds, for the many runs of a kill matrix.
 
-A server process imports the bridge once; each run is a fork of it, with arguments, environment and outputs of its own.
-Shipped code runs from ``cli.main`` on, and ends as a program ends. With strace, the fork waits until it is traced.
+A server process imports the bridge once. Each run is a fork of it, with its own arguments, environment and outputs. The
+fork runs shipped code from ``cli.main`` on, and ends as a program does. With strace, it waits until it is traced.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ class Warm:
         kill_when: Callable[[], object] | None = None,
         term_when: Callable[[], object] | None = None,
     ) -> Result:
-        """Run a command to its end, under strace with those options; SIGKILL or SIGTERM it as soon as something holds.
+        """Run a command to its end, under strace with the given options; send SIGKILL or SIGTERM as soon as a condition
+        holds.
 
-        The result is searched as that of every run (`tests.support.cli.checked`); its code is negative for a signal.
+        The result is checked like that of every run (`tests.support.cli.checked`); its code is negative for a signal.
         """
         request = {
             "arguments": arguments,
@@ -93,7 +94,7 @@ class Warm:
 
 
 def _wait_until(holds: Callable[[], object], pid: int) -> None:
-    """Until it holds, or the process has ended; the server reaps it later, so its id is still its own."""
+    """Wait until the condition holds or the process ends. The server reaps it later, so no other process can have its id."""
     deadline = time.monotonic() + TIMEOUT_S
     state = Path("/proc", str(pid), "stat")
     while not holds() and state.read_text().rpartition(")")[2].split()[0] != "Z":
@@ -102,7 +103,7 @@ def _wait_until(holds: Callable[[], object], pid: int) -> None:
 
 
 def _serve() -> None:
-    """Read a request, fork, say the pid; at ``wait``, say how it ended. A fork leaves this loop as the bridge."""
+    """Read a request, fork, write the pid; on ``wait``, write how the fork ended. A fork leaves this loop as the bridge."""
     from netra_otel_bridge.cli import main
     from netra_otel_bridge.cli.app import app
 
@@ -129,7 +130,7 @@ def load_commands(command: Any) -> None:
 
 
 def _end_of(pid: int) -> int:
-    """The exit code of a fork; one that does not end is killed."""
+    """Return the exit code of a fork; kill it if it does not end."""
     deadline = time.monotonic() + TIMEOUT_S
     while (ended := os.waitpid(pid, os.WNOHANG))[0] != pid:
         if time.monotonic() > deadline:

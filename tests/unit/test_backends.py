@@ -1,4 +1,4 @@
-"""The harness that builds real servers: once, whole or not at all, and never silently left out in CI."""
+"""The harness builds real servers once, whole or not at all, and CI never silently skips one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BACKEND = GoBackend("thing", "1.2.3", "a second", "example.com/thing", "./cmd/th
 
 @pytest.fixture
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A ``go`` that notes how it was called, and writes the output it was asked for unless told to fail."""
+    """Write a ``go`` that records its calls, and creates the requested output unless told to fail."""
     calls = tmp_path / "calls"
     script = tmp_path / "bin" / "go"
     script.parent.mkdir()
@@ -35,7 +35,7 @@ if [ -e {tmp_path}/broken ]; then exit 1; fi
 
 
 def test_a_backend_is_built_once_in_its_modules_own_folder(go: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The second time it is taken from the cache; what is done, and how long it takes, is said."""
+    """The second time it comes from the cache; the work, and how long it takes, is announced."""
     binary = build(BACKEND)
     assert binary == go / "cache" / "netra-otel-bridge" / "backends" / "thing-1.2.3" / "thing"
     assert binary.exists()
@@ -49,7 +49,7 @@ def test_a_backend_is_built_once_in_its_modules_own_folder(go: Path, capsys: pyt
 
 
 def test_a_build_that_fails_leaves_nothing_behind(go: Path) -> None:
-    """Half a binary is never taken for a whole one."""
+    """Half a binary is never used as a whole one."""
     (go / "broken").touch()
     with pytest.raises(subprocess.CalledProcessError):
         build(BACKEND)
@@ -57,7 +57,7 @@ def test_a_build_that_fails_leaves_nothing_behind(go: Path) -> None:
 
 
 def test_without_go_a_test_is_skipped_but_fails_in_ci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason is printed either way."""
+    """Either way, the reason is printed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(backends.shutil, "which", lambda name: None)
     monkeypatch.delenv("CI", raising=False)
@@ -69,7 +69,7 @@ def test_without_go_a_test_is_skipped_but_fails_in_ci(tmp_path: Path, monkeypatc
 
 
 def test_a_name_that_is_no_backend_is_answered_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
-    """``python -m tests.support.backends NAME``."""
+    """``python -m tests.support.backends NAME`` lists the names that exist."""
     assert backends.main(["tempest"]) == 2
     assert "jaeger" in capsys.readouterr().err
 
@@ -77,7 +77,7 @@ def test_a_name_that_is_no_backend_is_answered_with_those_that_are(capsys: pytes
 def test_a_release_of_go_is_found_on_the_path_or_in_debians_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``go1.19`` before what ``dpkg`` lists; neither is no Go, whatever ``go`` there is."""
+    """``go1.19`` on the path is preferred to what ``dpkg`` lists; without either there is no such Go, whatever ``go`` there is."""
     programs = {
         "go": "exit 0",
         "dpkg": f"echo /.; echo {tmp_path}/lib/go-1.19/bin/gofmt; echo {tmp_path}/lib/go-1.19/bin/go",
@@ -95,7 +95,7 @@ def test_a_release_of_go_is_found_on_the_path_or_in_debians_package(
 
 
 def test_a_backend_is_built_with_its_own_release_of_go_and_flags(go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ``GOROOT`` of another Go is not handed on."""
+    """The ``GOROOT`` of another Go is not passed on."""
     (go / "bin" / "go").rename(go / "bin" / "go1.19")
     script = go / "bin" / "go1.19"
     script.write_text(script.read_text().replace('echo "$PWD $*"', 'echo "$PWD $* [$GOROOT]"').replace('"$3"', '"$4"'))
@@ -110,7 +110,7 @@ def test_a_backend_is_built_with_its_own_release_of_go_and_flags(go: Path, monke
 def test_make_builds_what_it_can_and_fails_only_in_ci(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is missing is named with Debian's package of it."""
+    """A missing tool is named, with its Debian package."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(backends.shutil, "which", lambda name: None)
     monkeypatch.delenv("CI", raising=False)
@@ -123,7 +123,7 @@ def test_make_builds_what_it_can_and_fails_only_in_ci(
 def test_a_python_program_is_installed_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Into an environment of its own; it is started with the variables that it is given, in its own process."""
+    """The program gets an environment of its own, and starts with the variables that it is given, in its own process."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a cache"))
     python = tmp_path / "python"
     python.write_text(

@@ -61,7 +61,7 @@ KEY = "nk-test"
 
 @pytest.fixture(scope="module")
 def sample() -> Iterator[ThreadedEmulator]:
-    """30 traces of 7 spans, in the last day."""
+    """Run a Netra with 30 traces of 7 spans, from the last day."""
     with running_emulator(EmulatorOptions(port=0, seed=7, traces=30, spans_per_trace=7, api_key=KEY)) as emulator:
         yield emulator
 
@@ -75,7 +75,7 @@ def ids(spans: Any) -> list[tuple[int, int]]:
 
 
 class Refuses(SpanExporter):
-    """Rejects everything."""
+    """An exporter that rejects everything."""
 
     def export(self, spans: Any) -> SpanExportResult:
         return SpanExportResult.FAILURE
@@ -294,14 +294,14 @@ def test_arguments_of_other_types_are_refused(sample: ThreadedEmulator, tmp_path
 
 
 def test_destinations_may_stand_in_any_sequence(sample: ThreadedEmulator) -> None:
-    """Not in a list alone."""
+    """Destinations may be in any sequence, not only in a list."""
     mine, other = InMemorySpanExporter(), InMemorySpanExporter()
     bridge_to(sample).replay(deque([Named("mine", mine), Named("other", other)]), since="25h")
     assert len(mine.get_finished_spans()) == len(other.get_finished_spans()) == 210
 
 
 async def test_a_check_wants_destinations_as_a_replay_does(sample: ThreadedEmulator) -> None:
-    """At least one, each once, and a time that is a text."""
+    """A check needs at least one destination, each only once, and a time given as text."""
     bridge, mine = bridge_to(sample), InMemorySpanExporter()
     with pytest.raises(ConfigurationError, match="no destination"):
         await check(bridge, [])
@@ -330,7 +330,7 @@ def test_a_range_is_rounded_outwards_to_the_millisecond(given: dict[str, str], s
 
 
 def test_a_time_that_is_no_text_is_refused() -> None:
-    """A ``datetime`` says how to write it."""
+    """The error about a ``datetime`` says how to write it as text."""
     for name in ("since", "from_"):
         with pytest.raises(UsageError, match=r"is of type datetime \(pass .* isoformat"):
             Bridge(environ={}).window(**{name: datetime.now(UTC)})  # type: ignore[arg-type]
@@ -340,13 +340,13 @@ def test_a_time_that_is_no_text_is_refused() -> None:
     "given", [{}, {"since": "1h", "from_": "2h"}, {"since": "now"}, {"from_": "1h", "until": "2h"}, {"since": "soon"}]
 )
 def test_a_range_that_makes_no_sense_is_refused(given: dict[str, str]) -> None:
-    """None, two, empty, backwards, unreadable."""
+    """A missing, double, empty, reversed or unreadable range is rejected."""
     with pytest.raises(UsageError):
         Bridge(environ={}, clock=FakeClock()).window(**given)
 
 
 def long_traces() -> list[dict[str, Any]]:
-    """Traces over many windows: from before the range, within it, beyond it, all of it, and with gaps."""
+    """Make traces over many windows: from before the range, within it, beyond it, all of it, and with gaps."""
     starts = {
         1: [-30, 5, 15], 2: [0, 9, 10, 19, 20], 3: [3], 4: [12, 45, 70], 5: [29, 30], 6: [-5, 59, 61], 7: [59], 8: [58, 90],
         9: list(range(0, 60, 7)), 10: [10], 11: [-1, 0],
@@ -470,7 +470,7 @@ def test_a_trace_that_the_next_window_lists_while_it_is_on_its_way_is_sent_once(
 
 
 class Slow(InMemorySpanExporter):
-    """Exports each batch once ``go_on`` is set."""
+    """An exporter that completes each batch once ``go_on`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -484,7 +484,7 @@ class Slow(InMemorySpanExporter):
 
 
 class Slower(Slow):
-    """Another destination."""
+    """A second, slower destination."""
 
 
 async def test_a_replay_that_is_cancelled_records_what_each_destination_answers(
@@ -545,7 +545,7 @@ async def test_everything_that_takes_spans_is_a_destination(sample: ThreadedEmul
 
 
 class Odd:
-    """A destination whose ``send`` does what it was made with."""
+    """A destination whose ``send`` behaves as its constructor was told."""
 
     name = "odd"
 
@@ -615,7 +615,7 @@ def test_a_state_wants_a_name_where_there_is_none(sample: ThreadedEmulator, tmp_
     """With a state, ambiguous or repeated names are rejected before anything is sent; without one they are accepted."""
 
     def inner(spans: Sequence[ReadableSpan]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     bridge = bridge_to(sample, state=str(tmp_path / "state"))
     memory = InMemorySpanExporter()
@@ -779,7 +779,7 @@ async def test_following_ends_when_it_is_cancelled(sample: ThreadedEmulator, tmp
 
 
 async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> None:
-    """It rejects a running loop, settings beside a bridge, and times of other types."""
+    """Following rejects a running loop, settings beside a bridge, and times of other types."""
     with pytest.raises(UsageError, match="await afollow instead"):
         follow(Taking(), bridge=bridge_to(sample))
     with pytest.raises(UsageError, match="are both given"):

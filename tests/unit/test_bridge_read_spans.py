@@ -35,7 +35,7 @@ RANGE = {"from_": iso_ms(_NOW_NS - 2 * DAY_NS), "until": iso_ms(_NOW_NS + DAY_NS
 
 @pytest.fixture(scope="module")
 def sample() -> Iterator[ThreadedEmulator]:
-    """210 traces of 6 spans: three pages, and three chunks."""
+    """Run a Netra with 210 traces of 6 spans: three pages, and three chunks."""
     options = EmulatorOptions(port=0, seed=7, traces=TRACES, spans_per_trace=SPANS, api_key=KEY)
     with running_emulator(options) as emulator:
         yield emulator

@@ -289,7 +289,7 @@ def test_a_port_that_is_taken(netra: ThreadedEmulator) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_the_emulator_says_where_it_is_and_ends_on_a_signal(number: signal.Signals, as_json: bool) -> None:
-    """It prints one line or one document when it is ready, and exits with 0 on SIGINT and SIGTERM."""
+    """The emulator prints one line or one document when it is ready, and exits with 0 on SIGINT and SIGTERM."""
     process = cli.start("emulator", "--port", "0", "--seed", "1", "--traces", "2", *(("--json",) if as_json else ()))
     assert process.stdout is not None
     first = "".join(iter(process.stdout.readline, "}\n")) + "}" if as_json else process.stdout.readline()

@@ -54,7 +54,7 @@ def loaded_by(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("usage", "--help")], ids=" ".join)
 def test_version_and_help_load_no_command(arguments: tuple[str, ...]) -> None:
-    """They need none of the dependencies that make a start slow, and no module of a command."""
+    """Both load no dependency that slows down the start, and no module of a command."""
     loaded = loaded_by(*arguments)
     assert "netra_otel_bridge.cli.app" in loaded
     assert loaded.isdisjoint(HEAVY)
@@ -76,14 +76,14 @@ def test_a_command_loads_no_other_command() -> None:
 
 
 def test_the_version() -> None:
-    """One line with the name of the program and its version."""
+    """``--version`` prints one line with the name of the program and its version."""
     result = run("--version")
     assert (result.code, result.out, result.err) == (0, f"netra-otel-bridge {__version__}\n", "")
 
 
 @pytest.mark.parametrize("path", GROUPS, ids=" ".join)
 def test_a_group_lists_its_commands_in_whole_sentences(path: tuple[str, ...]) -> None:
-    """Each is one line of at most 80 columns with a short sentence that is not cut, in the order of the table."""
+    """Each command is one line of at most 80 columns, with a short, uncut sentence, in the order of the table."""
     result = run(*path, "--help", env={**environment(), "COLUMNS": str(WIDTH)})
     assert (result.code, result.err) == (0, "")
     listed = [line.split(maxsplit=1) for line in result.out.partition("Commands:\n")[2].splitlines()]
@@ -97,7 +97,7 @@ def test_a_group_lists_its_commands_in_whole_sentences(path: tuple[str, ...]) ->
 
 @pytest.mark.parametrize(("path", "entry"), [pytest.param(*pair, id=" ".join(pair[0])) for pair in ENTRIES])
 def test_a_summary_is_how_the_help_of_its_command_begins(path: tuple[str, ...], entry: Command | Group) -> None:
-    """The table says the same as the command, which is found under its name."""
+    """The table repeats the first words of each command's help, under the command's name."""
     command: Any = typer.main.get_command(app)
     for name in path:
         command = command.commands[name]

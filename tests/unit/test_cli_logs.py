@@ -229,12 +229,12 @@ def test_the_journal_gets_priorities_and_puts_its_own_times() -> None:
 def test_a_line_that_repeats_comes_once_a_minute_with_its_count() -> None:
     """The first line passes at once. Each key counts separately, and the count covers the lines since the last one seen."""
     clock = FakeClock()
-    limiter = LogLimit(clock)
+    limit = LogLimit(clock)
     stream, log = logged("json")
 
     def say(key: str, after_s: float) -> None:
         clock.elapsed_s += after_s
-        limiter.log(log, logging.WARNING, key, f"{key} is down", attempt=1)
+        limit.log(log, logging.WARNING, key, f"{key} is down", attempt=1)
 
     say("jaeger", 0)
     say("tempo", 1)
@@ -257,19 +257,19 @@ def test_a_line_that_repeats_comes_once_a_minute_with_its_count() -> None:
 
 def test_a_line_below_the_level_is_not_the_first() -> None:
     """A line below the level does not suppress one that would be seen."""
-    limiter = LogLimit(FakeClock())
+    limit = LogLimit(FakeClock())
     stream, log = logged("text")
-    limiter.log(log, logging.DEBUG, "key", "unseen")
-    limiter.log(log, logging.WARNING, "key", "seen")
+    limit.log(log, logging.DEBUG, "key", "unseen")
+    limit.log(log, logging.WARNING, "key", "seen")
     assert stream.getvalue() == "warning: seen\n"
 
 
 def test_the_keys_that_are_remembered_are_bounded() -> None:
     """A year of ids does not fill the memory: the key that was silent longest is forgotten."""
-    limiter = LogLimit(FakeClock())
+    limit = LogLimit(FakeClock())
     for key in range(MAX_KEYS + 1):
-        assert limiter.due(key) == ""
-    assert limiter.due(MAX_KEYS) is None
-    assert limiter.due(1) is None
-    assert limiter.due(0) == ""
-    assert len(limiter._lines) == MAX_KEYS
+        assert limit.due(key) == ""
+    assert limit.due(MAX_KEYS) is None
+    assert limit.due(1) is None
+    assert limit.due(0) == ""
+    assert len(limit._lines) == MAX_KEYS

@@ -110,7 +110,7 @@ def test_a_damaged_state_is_refused_until_it_is_put_aside(netra: ThreadedEmulato
 
 
 def test_without_a_state_a_finished_replay_is_forgotten(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """The same command copies everything again and leaves no folder behind."""
+    """A second run of the same command copies everything again and leaves no folder behind."""
     to = f"otlp-file:{tmp_path}/out.jsonl"
     for _ in range(2):
         assert replay(netra, home, to, "--json").json["destinations"][0]["delivered"] == SPANS

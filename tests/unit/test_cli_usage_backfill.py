@@ -43,7 +43,9 @@ def generation(number: int, tenant: str, at_s: int, tokens: int) -> dict[str, An
 
 @pytest.fixture
 def netra() -> Iterator[ThreadedEmulator]:
-    """Two tenants on 2026-05-01: one at 00:30, 02:30 and 05:59:59, one with an odd name at 01:00; a third too late."""
+    """Run a Netra with two tenants on 2026-05-01: one at 00:30, 02:30 and 05:59:59, one with an odd name at 01:00; a
+    third is too late.
+    """
     with running_emulator(EmulatorOptions(port=0, api_key=CANARY)) as emulator:
         fill(emulator)
         yield emulator
@@ -213,7 +215,7 @@ class MetricsServer:
                 self.wfile.write(body if status != 200 else b"")
 
             def log_message(self, *_: Any) -> None:
-                """Silent."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}/v1/metrics"

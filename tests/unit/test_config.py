@@ -123,7 +123,7 @@ def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
 
 
 def test_the_stronger_source_really_wins(tmp_path: Path) -> None:
-    """Of three sources with different values, the strongest wins."""
+    """The strongest of three sources with different values wins."""
     path = file(tmp_path, "concurrency: 1\nattempts: 1\nprofile: raw\n")
     settings = load({"concurrency": 3}, {"NETRA_BRIDGE_CONCURRENCY": "2", "NETRA_BRIDGE_ATTEMPTS": "2"}, path)
     assert (settings.concurrency, settings.attempts, settings.profile) == (3, 2, "raw")

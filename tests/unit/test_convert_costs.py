@@ -51,7 +51,7 @@ def span(**columns: Any) -> TraceSpan:
 
 
 def reference(one: TraceSpan) -> bool:
-    """The rule itself, with all attributes decoded."""
+    """Apply the rule itself, with all attributes decoded."""
     attributes = attributes_of(read_container(one.attributes)[0]) or {}
     kind = semconv.effective_kind(fields.span_kind(one.kind)[1], attributes)
     return kind in METERED_KINDS or bool(attributes.get("netra.usage"))

@@ -216,7 +216,7 @@ def test_the_buckets_are_those_of_the_conventions() -> None:
 
 @st.composite
 def any_spans(draw: st.DrawFn) -> TraceSpan:
-    """A span of any JSON, usually a call to a model, sometimes as Netra sends it."""
+    """Draw a span of any JSON, usually a call to a model, sometimes as Netra sends it."""
     columns = {name: draw(shape) for name, shape in SHAPES.items()}
     columns["kind"] = draw(st.sampled_from(["GENERATION", "embedding", "SPAN", None]) | st.just(columns["kind"]))
     return TraceSpan(**columns)

@@ -74,7 +74,7 @@ def everything(span: ReadableSpan) -> str:
 
 
 def laden(canary: str) -> dict[str, Any]:
-    """Columns with a text in every place where content can be."""
+    """Return columns with a text in every place where content can be."""
     content = dict.fromkeys(CONTENT, f"say {canary}") | dict.fromkeys(BESIDES, "kept")
     return {
         "kind": "GENERATION",
@@ -204,7 +204,7 @@ def test_bytes_and_lists_of_pairs_are_redacted_too() -> None:
 
 
 def users(user: str) -> dict[str, Any]:
-    """Columns with a user id in every place where one can be."""
+    """Return columns with a user id in every place where one can be."""
     recorded = {
         "netra.user_id": user,
         "user.id": user,
@@ -299,7 +299,7 @@ def test_violations_are_named() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_no_content_of_the_recording_survives_a_drop(profile: Any) -> None:
-    """Of a recording of netra-sdk 1.2.2, no prompt, answer, argument, result or user id is left."""
+    """A drop leaves no prompt, answer, argument, result or user id of a recording of netra-sdk 1.2.2."""
     converter = SpanConverter(profile, Privacy(content="drop", user="drop"))
     left = str(encode_spans(converter.convert_trace(None, recorded_spans())))
     for told in ("You are terse", "Lagos", "sky", "31C", "a cat", "user-42"):

@@ -20,22 +20,22 @@ ASYNC_ONLY = {"aclose", "base_url", "netra_now_ns", "use_api_key", "within"}
 
 
 class Numbers:
-    """Pages of numbers, asynchronously."""
+    """A source of numbers, page by page, asynchronously."""
 
     async def pages(self, first: int, last: int = 5) -> AsyncIterator[list[int]]:
-        """Two numbers a page."""
+        """Yield pages of two numbers."""
         for number in range(first, last, 2):
             yield [number, number + 1]
 
     async def items(self, first: int, last: int = 3) -> AsyncIterator[int]:
-        """The numbers, one by one."""
+        """Yield the numbers, one by one."""
         async for page in self.pages(first, last):
             for number in page:
                 yield number
 
 
 class CountingLoop(LoopThread):
-    """Counts the steps that it runs."""
+    """An event loop that counts the steps that it runs."""
 
     steps = 0
 
@@ -45,7 +45,7 @@ class CountingLoop(LoopThread):
 
 
 class Face(BlockingFace[Numbers]):
-    """Numbers, without asyncio."""
+    """The numbers, without asyncio."""
 
     pages = blocking_iterator(Numbers.pages)
     items = blocking_items(Numbers.items, Numbers.pages, lambda page: page)
@@ -54,7 +54,7 @@ class Face(BlockingFace[Numbers]):
 @pytest.fixture
 def loop() -> Iterator[CountingLoop]:
     async def finish() -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
     loop = CountingLoop(finish)
     yield loop
@@ -63,7 +63,7 @@ def loop() -> Iterator[CountingLoop]:
 
 @pytest.mark.parametrize(("asynchronous", "face"), FACES)
 def test_a_face_has_every_call_with_its_parameters(asynchronous: type, face: type) -> None:
-    """Names, order and defaults are the same; only the kind of iterator differs."""
+    """Names, order and defaults of parameters are the same; only the kind of iterator differs."""
     for name, method in inspect.getmembers(asynchronous, inspect.isfunction):
         if name.startswith("_") or name in ASYNC_ONLY:
             continue

@@ -36,7 +36,7 @@ def bounded(values: dict[str, Any], dropped: int) -> BoundedAttributes:
 
 @st.composite
 def spans_that_dropped(draw: st.DrawFn) -> ReadableSpan:
-    """Spans whose every count of what was dropped can be set."""
+    """Draw spans in which every count of dropped items may be set."""
     span = draw(spans())
     dropping = st.builds(bounded, attributes, counts)
     return RebuiltSpan(
@@ -65,11 +65,11 @@ def spans_that_dropped(draw: st.DrawFn) -> ReadableSpan:
 @settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spans() | spans_that_dropped())
 def test_a_letter_read_back_is_the_span(span: ReadableSpan) -> None:
-    """It has every field and exactly the bytes that are sent; written again it is the same letter."""
+    """The span has every field and exactly the bytes that are sent; written again it is the same letter."""
     dead = dead_letter_of(span, "poisoned")
     again = span_of(dead)
     assert differences(sent_by_id([span]), sent_by_id([again])) == []
-    if '"NaN"' not in dead.document:  # of which there are many, and JSON has one
+    if '"NaN"' not in dead.document:  # there are many NaNs, and JSON has one
         assert encode_span(again) == encode_span(span)
         assert encode_request([again], [encode_span(again)]) == encode_request([span], [encode_span(span)])
     assert dead_letter_of(again, "poisoned") == dead
@@ -89,7 +89,7 @@ def test_a_letter_holds_what_was_there_before_others_changed_the_span(span: Read
     dead = dead_letter_of(span, "no", encoded)
     assert (dead.trace_id, dead.span_id) == (whole.trace_id, whole.span_id)
     again = span_of(dead)
-    if '"NaN"' not in dead.document:  # of which there are many, and JSON has one
+    if '"NaN"' not in dead.document:  # there are many NaNs, and JSON has one
         assert encode_request([again], [encode_span(again)]) == encode_request([span], [encoded])
 
 

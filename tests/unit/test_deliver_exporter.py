@@ -1,4 +1,4 @@
-"""What any `SpanExporter` returns, logs and raises becomes an `Outcome`."""
+"""Everything that any `SpanExporter` returns, logs and raises becomes an `Outcome`."""
 
 from __future__ import annotations
 
@@ -237,7 +237,8 @@ def test_a_process_ends_although_an_exporter_hangs() -> None:
     """The thread is a daemon: neither the interpreter's exit nor `aclose` waits for a call that never returns."""
     program = """
 import asyncio, threading
-from netra_otel_bridge.deliver import ExporterDestination, batch_of, exporter
+from netra_otel_bridge.deliver import ExporterDestination, batch_of
+from netra_otel_bridge.deliver.adapters import exporter
 from tests.support.exporters import ScriptedExporter, waits_for
 from tests.support.spans import make_span
 
@@ -252,4 +253,4 @@ async def main():
 asyncio.run(main())
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
-    assert "did not answer" in ended.stdout
+    assert "did not return" in ended.stdout

@@ -97,7 +97,7 @@ async def answer_to(callback: Any, deadline_s: float = 1.0) -> Outcome:
 
 
 async def test_a_plain_function_is_called_on_a_thread_of_its_own() -> None:
-    """It receives the spans of the batch, is not traced, and they are delivered whatever it returns."""
+    """The function receives the spans of the batch, is not traced, and they are delivered whatever it returns."""
     seen: list[tuple[Spans, int, object]] = []
 
     def take(spans: Spans) -> bool:
@@ -210,7 +210,7 @@ async def test_what_is_raised_says_what_follows(error: BaseException, outcome: O
 
 
 async def test_a_destination_of_ones_own_answers_for_itself() -> None:
-    """Its name and its outcomes are kept; anything but an outcome is an error, and an error of the bridge is raised."""
+    """The object's name and outcomes are kept; anything but an outcome is an error, and an error of the bridge is raised."""
     answers: list[Any] = [Delivered("slow"), Retry("later"), None, True, StateNotWritten("disk full")]
 
     async def send(batch: SpanBatch) -> Any:
@@ -319,7 +319,7 @@ async def test_what_others_say_is_one_printable_line() -> None:
             return fails(self.answer)(()) if isinstance(self.answer, Exception) else self.answer
 
         async def aclose(self) -> None:
-            """There is nothing to release."""
+            """Do nothing: there is nothing to release."""
 
     assert await destination_from(Says(Refused(nasty))).send(BATCH) == Refused(plain)
     assert await destination_from(Says(Delivered(nasty))).send(BATCH) == Delivered(plain)
@@ -331,7 +331,7 @@ async def test_what_others_say_is_one_printable_line() -> None:
 
 
 async def test_a_processor_gets_each_span_and_is_flushed() -> None:
-    """It runs on one thread that is not that of the loop, and is not shut down afterwards."""
+    """The processor runs on one thread that is not that of the loop, and is not shut down afterwards."""
     processor = Processor()
     destination = ProcessorDestination("test", processor)
     assert [await destination.send(batch) for batch in (BATCH, OTHER)] == [Delivered()] * 2
@@ -450,18 +450,18 @@ def test_a_function_that_takes_all_or_nothing_gets_the_rest(poison: set[int], co
 
 class Method:
     def take(self, spans: Spans) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def take(spans: Spans) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 async def test_each_kind_is_told_apart_and_named() -> None:
     """The name is that of the class or the function, unless `Named` gives one."""
 
     def inner(spans: Spans) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     named = {
         "take": take, "inner": inner, "Method.take": Method().take, "Awaited": Awaited(), "list.extend": [].extend,
@@ -526,7 +526,7 @@ async def test_a_partial_refusal_counts_spans_of_the_batch(refused: Any) -> None
             return PartlyRefused(refused, "some")
 
         async def aclose(self) -> None:
-            """Nothing."""
+            """Do nothing."""
 
     given = await destination_from(Own()).send(batch_of([make_span(number) for number in range(1, 4)]))
     assert isinstance(given, Misconfigured)

@@ -73,7 +73,7 @@ def test_the_form_is_that_of_the_recorded_data() -> None:
 
 
 def test_recorded_data_has_no_field_that_is_unknown_here(recorded: dict[str, Any]) -> None:
-    """What netra-sdk recorded parses with the same reader as our own lines."""
+    """The reader that parses our own lines also parses the recording of netra-sdk."""
     assert parse(json.dumps(recorded).encode()).resource_spans
 
 

@@ -106,7 +106,7 @@ def spans(received: Received) -> list[tuple[str, int]]:
 
 @both
 async def test_an_otlp_server_is_asked_with_nothing_and_then_with_size(fake: FakeDestination, transport: str) -> None:
-    """It is reachable, speaks OTLP, accepts the credentials and a full batch; no span is sent, and the unknown is named."""
+    """The server is reachable, speaks OTLP, accepts the credentials and a full batch; no span is sent, and the unknown is named."""
     result = await probed(url(fake, transport))
     assert (result.ok, result.exit_code) == (True, 0)
     assert result.said == "it accepts a request of 3.5 MB without spans"
@@ -182,7 +182,7 @@ async def test_what_is_compressed_is_not_easily_compressed(
 
 @both
 async def test_one_span_is_sent_where_that_is_wanted(fake: FakeDestination, transport: str) -> None:
-    """It has a new trace, the name of the bridge, the requested age, and the size of a full batch."""
+    """The span has a new trace, the name of the bridge, the requested age, and the size of a full batch."""
     first, second = [await probed(url(fake, transport), sample=DAY_OLD) for _ in range(2)]
     assert first.ok
     assert first.said == "it accepts a request of 3.5 MB without spans; accepted a span of 3.5 MB, 24 h old"
@@ -267,7 +267,7 @@ async def test_a_span_that_is_refused_whatever_its_size_and_age(transport: str) 
 async def test_an_answer_to_the_span_that_ends_the_probe(
     fake: FakeDestination, transport: str, decision: Decision, code: int
 ) -> None:
-    """It is sent once; without an answer it is unknown whether it arrived."""
+    """The span is sent once; without an answer it is unknown whether it arrived."""
     fake.script(Accept(), Accept(), decision)
     result = await probed(url(fake, transport), sample=DAY_OLD, answer_s=1)
     assert (result.ok, result.exit_code) == (False, code)
@@ -292,7 +292,7 @@ class Picky:
         return self._refusal
 
     async def aclose(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 @given(
@@ -304,7 +304,7 @@ class Picky:
 async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
     size_bytes: int, limit_bytes: int, oldest_ns: int, refusal: Outcome
 ) -> None:
-    """Whatever the limits, a span that is old enough and at least half as large as possible is accepted, or none of that age."""
+    """At most one span is accepted; one of the requested age has at least half the largest possible size."""
     picky = Picky(limit_bytes, oldest_ns, refusal)
     result = await probe(picky, size_bytes, DAY_OLD)
     assert len(picky.kept) == (result.trace_id is not None)
@@ -319,7 +319,7 @@ async def test_at_most_one_span_is_taken_and_what_is_said_of_it_is_so(
 
 @given(st.integers(1_000, 300_000))
 def test_what_is_made_up_has_the_size_that_is_asked_for(size_bytes: int) -> None:
-    """It is never larger and hardly smaller; the request without spans has none."""
+    """A made-up span is never larger and hardly smaller than requested; the request without spans has none."""
     request, batch = encode_empty_request(size_bytes), made_up_span(NOW_NS, size_bytes)
     assert size_bytes - 100 < len(request) <= size_bytes
     assert size_bytes - 100 < len(encode_request(batch.spans, batch.encoded)) <= batch.size_bytes <= size_bytes
@@ -362,7 +362,7 @@ async def test_a_certificate_that_no_authority_would_mend(
 
 
 async def test_a_grpc_server_that_wants_a_client_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It only closes the connection; the cause is found, and with a certificate the request is answered."""
+    """The server only closes the connection; the cause is found, and with a certificate the request is answered."""
     authority = trustme.CA()
     server_is, client_is = authority.issue_cert("127.0.0.1"), authority.issue_cert("client@example.org")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -425,7 +425,7 @@ def test_an_authority_that_is_no_pem(transport: str, monkeypatch: pytest.MonkeyP
 async def test_headers_in_plain_text_to_another_machine_are_warned_of(
     where: str, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged once, when the destination is created, without the key; never without headers."""
+    """The warning is logged once, when the destination is created, without the key; without headers there is none."""
     await open_destination(where).aclose()
     assert caplog.messages == []
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20canary-4711")
@@ -480,7 +480,7 @@ async def test_a_login_page_is_not_ok(fake: FakeDestination) -> None:
 async def test_a_server_that_takes_no_empty_request_is_reached_and_the_rest_is_unknown(
     fake: FakeDestination, transport: str
 ) -> None:
-    """It answered and did not reject the credentials; only a span would tell whether it accepts spans."""
+    """The server answered and did not reject the credentials; only a span would tell whether it accepts spans."""
     fake.script(Reject(StatusCode.INVALID_ARGUMENT, 400, "no spans"))
     result = await probed(url(fake, transport))
     assert (result.ok, result.sure) == (True, False)
@@ -552,7 +552,7 @@ async def test_a_file_is_tried_where_the_system_has_none_without_a_name(
 
 
 async def test_success_of_an_exporter_is_no_proof() -> None:
-    """It received no span and may not have connected: the line says so, and it can still be used."""
+    """The exporter received no span and may not have connected: the line says so, and it can still be used."""
     exporter = ScriptedExporter()
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination)
@@ -578,7 +578,7 @@ async def test_a_span_through_an_exporter_is_no_proof_either() -> None:
 
 
 async def test_an_exporter_that_fails_with_a_span_is_found_out() -> None:
-    """It fails for a span, and did not for an empty batch."""
+    """An exporter that fails for a span, but not for an empty batch, is a failed check."""
     exporter = ScriptedExporter(SpanExportResult.SUCCESS, fails_saying("Failed to export: UNAVAILABLE"))
     destination = ExporterDestination("mine", exporter)
     result = await probe(destination, 10_000, DAY_OLD)
@@ -657,7 +657,7 @@ async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, 
             return answer  # type: ignore[return-value]
 
         async def aclose(self) -> None:
-            """There is nothing to release."""
+            """Do nothing: there is nothing to release."""
 
     result = await probe(destination_from(Odd()))
     assert (result.ok, result.exit_code) == (ok, code)
@@ -679,7 +679,7 @@ async def test_a_destination_of_ones_own_that_is_odd_has_a_line(answer: object, 
     ],
 )
 def test_a_hint_fits_the_answer(answer: Outcome, words: str) -> None:
-    """It says who has to look where."""
+    """The hint says who has to look where."""
     assert not isinstance(answer, Delivered)
     assert words in answer.hint
 
@@ -702,7 +702,7 @@ def test_only_a_connection_that_was_there_is_cut(words: str, connected: bool, cu
 
 
 async def test_the_size_at_which_a_connection_is_cut_is_found() -> None:
-    """It is no failure, because batches are halved; the line names the accepted size, and the setting."""
+    """A connection that is cut is no failure, because batches are halved; the line names the accepted size, and the setting."""
     async with cutting_server(1_000_000) as (where, _):
         found = await probed(where)
     assert (found.ok, found.sure, found.exit_code) == (True, True, 0)
@@ -733,7 +733,7 @@ class Queue:
         return Delivered() if size_bytes <= self._limit_bytes else TooLarge("beyond its quota", self._limit_bytes)
 
     async def aclose(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 class Shelf(Queue):
@@ -750,7 +750,7 @@ class Shelf(Queue):
 
 
 async def test_a_destination_of_a_program_that_answers_empty_requests_is_asked_as_otlp_is() -> None:
-    """Its largest request is found, and with a span its answer counts."""
+    """The destination's largest request is found, and with a span its answer counts."""
     given = Queue(1_000_000)
     destination = destination_from(given)
     result = await probe(destination)
@@ -775,7 +775,7 @@ async def test_a_destination_of_a_program_that_answers_empty_requests_is_asked_a
 async def test_a_destination_of_a_program_that_can_be_inspected_is_not_sent_to(
     found: object, ok: bool, sure: bool, code: int, said: str
 ) -> None:
-    """What it finds is shown; a failure has the exit code of its error."""
+    """The line shows what its inspection finds; a failure has the exit code of its error."""
     shelf = Shelf(found)
     result = await probe(destination_from(shelf))
     assert (result.ok, result.sure, result.exit_code, result.said) == (ok, sure, code, said)

@@ -52,7 +52,7 @@ class Scripted:
         return outcome
 
     async def aclose(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 def numbers(batch: SpanBatch) -> list[int]:
@@ -160,7 +160,7 @@ async def test_what_is_too_large_is_halved_by_size_and_not_by_number() -> None:
     [(20_000, 20_000 - 20_000 // 64), (None, None), (900_000, None), (0, None)],
 )
 async def test_a_limit_is_learnt_and_later_batches_keep_it(named: int | None, learnt: int | None) -> None:
-    """It comes from the answer if it names a possible one, else from what was too large; later batches all fit."""
+    """The limit comes from the answer if it names a possible one, else from what was too large; later batches all fit."""
     fake = Scripted(lambda one: TooLarge("too large", named) if one.size_bytes > 20_000 else Delivered())
     sending, batcher = sender(fake), Batcher[None](max_bytes=100_000)
     assert sending.limit_bytes is None
@@ -256,7 +256,7 @@ async def test_a_limit_that_no_server_has_is_not_believed() -> None:
 
 
 async def test_a_wait_sends_the_same_batch_again_and_ends() -> None:
-    """It is repeated for the attempts of the back-off; then the destination is unavailable and nothing delivered."""
+    """The batch is repeated for the attempts of the back-off; then the destination is unavailable and nothing delivered."""
     fake = Scripted(lambda one: Retry("busy", 2.0))
     answer = Answer()
     with pytest.raises(DestinationUnavailable, match="busy"):

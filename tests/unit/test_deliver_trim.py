@@ -73,7 +73,7 @@ def shape(value: Any) -> Any:
 def test_only_long_values_lose_anything_and_enough_of_it(
     whole: ReadableSpan, attributes: dict[str, Any], said: Any, excess: int
 ) -> None:
-    """It saves as much as requested, unless no long text is left; ids, names, times and types stay the same."""
+    """Trimming saves as much as requested, unless no long text is left; ids, names, times and types stay the same."""
     attributes = {key: value for key, value in attributes.items() if key != NOTES}
     whole = make_span(
         whole.context.span_id,
@@ -211,7 +211,7 @@ class Limited:
         return Delivered()
 
     async def aclose(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 async def sent_to(limited: Limited, span: ReadableSpan) -> Answer[None]:

@@ -45,7 +45,7 @@ class Outcomes:
         return self.left.pop(0) if self.left else Delivered()
 
     async def aclose(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 class Told:
@@ -134,7 +134,7 @@ async def test_a_full_disk_is_waited_for_and_whole_lines_are_written(
             raise full.pop()
 
     monkeypatch.setattr("netra_otel_bridge.deliver.otlp.file.os.fsync", fsync)
-    monkeypatch.setattr("netra_otel_bridge.deliver.otlp.file._sync_directory", lambda path: None)
+    monkeypatch.setattr("netra_otel_bridge.deliver.otlp.file.sync_directory", lambda path: None)
     await told.sender(destination).send(BATCH, answer)
     assert answer.delivered == 2
     assert path.read_bytes().count(b"\n") == 1

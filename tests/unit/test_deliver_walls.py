@@ -1,4 +1,4 @@
-"""Whatever foreign code does, from import to export, affects only its own lane."""
+"""Foreign code, from its import to its export, affects only its own lane."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_an_exporter_that_ends_the_process_is_a_configuration_error(
 async def test_an_exporter_that_is_never_made_holds_nobody_up(
     entry: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has a deadline, the loop keeps running meanwhile, and its caller can be cancelled."""
+    """Creating an exporter has a deadline, the loop keeps running meanwhile, and the caller can be cancelled."""
     entry("Hangs")
     begun = time.monotonic()
     with pytest.raises(ConfigurationError, match=r"'own' was not set up in 0\.1 s"):
@@ -136,7 +136,7 @@ async def test_an_exporter_is_made_where_it_exports(entry: Callable[[str], None]
 
 
 class Changes(SpanExporter):
-    """Changes what it gets, and takes none of it."""
+    """An exporter that changes the spans it gets, and accepts none."""
 
     def __init__(self, *fields: str) -> None:
         self.fields = fields
@@ -148,7 +148,7 @@ class Changes(SpanExporter):
         raise ValueError("no")
 
     def shutdown(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 def replayed(bridge: Bridge, *to: Any) -> tuple[BridgeError, ReplayReport]:
@@ -159,7 +159,7 @@ def replayed(bridge: Bridge, *to: Any) -> tuple[BridgeError, ReplayReport]:
 
 
 def test_what_an_exporter_does_to_its_spans_is_its_own_affair(netra: ThreadedEmulator, tmp_path: Any) -> None:
-    """The other lane has everything; dead letters are whole; where halves cannot be made, its lane ends in order."""
+    """The other lane has everything and dead letters are whole; if halves cannot be made, the exporter's lane ends in order."""
     whole = InMemorySpanExporter()
     bridge = bridge_to(netra, state=str(tmp_path))
     report = bridge.replay([Changes("_context", "_attributes"), Named("whole", whole)], since="25h")
@@ -177,7 +177,7 @@ def test_what_an_exporter_does_to_its_spans_is_its_own_affair(netra: ThreadedEmu
 
 
 async def test_a_callback_that_cancels_its_task_ends_no_other_lane(netra: ThreadedEmulator) -> None:
-    """It is tried again, and then its lane has its error."""
+    """The batch is tried again, and then only that callback's lane has an error."""
 
     async def cancels(_: object) -> None:
         task = asyncio.current_task()
@@ -192,7 +192,7 @@ async def test_a_callback_that_cancels_its_task_ends_no_other_lane(netra: Thread
 
 
 def test_what_the_callers_own_callback_raises_is_raised(netra: ThreadedEmulator) -> None:
-    """Progress is the caller's business: its exception comes out as it is."""
+    """The exception of the caller's progress callback is raised unchanged."""
 
     def stop(_: LaneReport) -> None:
         raise LookupError("enough")
@@ -202,7 +202,7 @@ def test_what_the_callers_own_callback_raises_is_raised(netra: ThreadedEmulator)
 
 
 async def test_progress_that_raises_a_cancellation_ends_the_replay(netra: ThreadedEmulator) -> None:
-    """And does not leave it waiting for a task that nobody cancelled."""
+    """The replay ends, rather than wait for a task that nobody cancelled."""
 
     def progress(_: LaneReport) -> None:
         raise asyncio.CancelledError
@@ -214,7 +214,7 @@ async def test_progress_that_raises_a_cancellation_ends_the_replay(netra: Thread
 async def test_each_dead_letter_is_tried_however_many_are_refused(
     netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of them were refused before: that a fifth are is no reason to stop."""
+    """All of them were rejected before, so the limit on rejections does not apply."""
     monkeypatch.setattr(limits, "REJECTED_AT_LEAST", 10)
     taken: list[ReadableSpan] = []
     wanted: set[int] = set()

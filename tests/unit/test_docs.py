@@ -1,10 +1,10 @@
 """The documentation is true: its commands and examples run, its links lead somewhere, its references are complete.
 
-Commands and examples run against an emulator with sample traffic, and with a state that remembers a replay of it. What
-a block needs beyond that stands in HTML comments before it: after ``<!-- needs: NAME -->`` each OTLP address becomes an
-``otlp-file``, for no such server is here; a command after ``<!-- runs until stopped -->`` is stopped once it is ready;
-Python after ``<!-- needs: grpc -->`` talks to a bridge that runs with the token that stands in it. A text after
-``<!-- output -->`` is what the command before it prints, numbers aside; ``make docs`` writes it.
+Commands and examples run against an emulator with sample traffic, and with a state that holds a replay of it. HTML
+comments before a block name what else it needs. After ``<!-- needs: NAME -->``, each OTLP address is replaced with an
+``otlp-file``, because there is no such server here. After ``<!-- runs until stopped -->``, a command is stopped once it
+is ready. After ``<!-- needs: grpc -->``, Python talks to a running bridge, with the token that the block uses. After
+``<!-- output -->``, the text is what the command before it prints, apart from numbers; ``make docs`` writes it.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ SHOWN = [one for page in PAGES for one in outputs.shown(page.read_text("utf-8"))
 NEEDS, SERVES = re.compile(r"<!-- needs: \w+ -->"), "<!-- runs until stopped -->"
 NEEDS_GRPC, GRPC_ADDRESS, GRPC_TOKEN = "<!-- needs: grpc -->", "127.0.0.1:9465", "a-long-random-text"
 PROGRAM = re.compile(r"(?:\w+=\S+ )*netra-otel-bridge\b")
-"""How a command of the program begins, with the variables that are set for it alone."""
+"""A command of the program, with the variables that are set for it alone."""
 OTLP_ADDRESS = re.compile(r"otlp\+\w+://\S+")
 INSTEAD = "otlp-file:instead.jsonl"
 READY = re.compile(r"emulator ready at|info: health and metrics at")
 UNREMARKABLE = re.compile(r"\S+Z info: .*|\S+Z \S+: (span \w+ of trace \w+|an item that is not a span): .*")
-"""Lines on stderr of a command that went well: what a service tells, and why a dead letter is one."""
+"""Lines on stderr that a successful command may print: notices of a service, and why a span is a dead letter."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page, those inside of lists too."""
+    """Return the fenced blocks of a page, including those inside lists."""
     lines = page.read_text("utf-8").splitlines()
     number = 0
     while number < len(lines):
@@ -98,7 +98,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 def commands() -> Iterator[Any]:
-    """Every command of the program that the documentation shows, once, as parameters of a test."""
+    """Yield every command of the program that the documentation shows, once, as parameters of a test."""
     seen: set[str] = set()
     for block in BLOCKS:
         for number, line in enumerate(block.text.splitlines(), block.line + 1):
@@ -114,20 +114,20 @@ def in_language(*languages: str) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    """The local Netra that the documentation's examples run against, with the traces of ``demo``, but fewer spans."""
+    """Run the local Netra for the documentation's examples, with the traces of ``demo``, but fewer spans."""
     with running_emulator(EmulatorOptions(port=0, seed=1, traces=200, spans_per_trace=3)) as emulator:
         yield emulator
 
 
 @pytest.fixture(scope="module")
 def traffic() -> Iterator[ThreadedEmulator]:
-    """The local Netra that outputs in the documentation come from."""
+    """Run the local Netra that produces the outputs in the documentation."""
     with running_emulator(outputs.TRAFFIC) as emulator:
         yield emulator
 
 
 def remember(directory: Path, source: str) -> None:
-    """Make a state that remembers what two destinations have had, and what they would not take."""
+    """Make a state with a delivered trace and a dead letter for each of two destinations."""
     clock = SystemClock()
     had = TraceRecord("0af7651916cd43dd8448eb211c80319c", clock.now_ns(), None, bytes(TraceRecord.ENTRY_BYTES))
     dead = DeadLetter("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "HTTP 400: not allowed", LETTER)
@@ -139,7 +139,7 @@ def remember(directory: Path, source: str) -> None:
 
 @pytest.fixture
 def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in, with the files that the pages speak of, and the environment of a user with a key."""
+    """Enter a directory with the files that the pages name, and with the environment of a user with a key."""
     for name in os.environ:
         if name.startswith(("NETRA_", "OTEL_", "STATE_DIRECTORY", "JOURNAL_STREAM")):
             monkeypatch.delenv(name)
@@ -201,7 +201,7 @@ def test_each_command_runs(
 
 
 def test_each_output_belongs_to_a_command() -> None:
-    """An output that a page shows follows a command that runs, and a mark stands only before such an output."""
+    """Each output on a page follows a command that runs, and each mark is followed by an output."""
     assert SHOWN
     assert {command for command, _ in SHOWN} <= {one.values[1] for one in commands()}
     marks = [re.findall(r"^ *<!-- output -->$", page.read_text("utf-8"), re.MULTILINE) for page in PAGES]
@@ -209,7 +209,7 @@ def test_each_output_belongs_to_a_command() -> None:
 
 
 def test_an_installation_has_an_environment_of_its_own() -> None:
-    """The Python of a distribution may take no packages (PEP 668): what is installed into is made before, or named."""
+    """Installation steps make and activate a virtual environment, because a distribution's Python may reject packages (PEP 668)."""
     installs = [block for block in BLOCKS if block.language == "bash" and "pip install ." in block.text]
     assert {block.page.name for block in installs} >= {"README.md", "quickstart.md"}
     for block in installs:
@@ -218,7 +218,7 @@ def test_an_installation_has_an_environment_of_its_own() -> None:
 
 @pytest.mark.faults
 def test_maintenance_of_the_service_works(place: Path) -> None:
-    """The commands of that section, in order, with the unit's state: one destination gets what it refused before."""
+    """The commands of that section work in order on the unit's state; one destination gets what it rejected before."""
     unit = (ROOT / "examples" / "systemd" / "netra-otel-bridge.service").read_text("utf-8")
     directory = re.search(r"^StateDirectory=(\S+)$", unit, flags=re.MULTILINE)
     program = re.search(r"^ExecStart=(\S+)", unit, flags=re.MULTILINE)
@@ -253,7 +253,7 @@ def test_maintenance_of_the_service_works(place: Path) -> None:
 
 
 def stop_when_ready(service: subprocess.Popen[str]) -> None:
-    """Read what a service says until it is ready, and tell it to stop."""
+    """Read a service's output until it is ready, and tell it to stop."""
     assert service.stdout is not None
     said = []
     for line in service.stdout:
@@ -269,7 +269,7 @@ def stop_when_ready(service: subprocess.Popen[str]) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("block", in_language("python"))
 def test_each_python_block_runs(block: Block, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A block of Python runs as it stands, alone, and prints something."""
+    """Each block of Python runs on its own, unchanged, and prints something."""
     with grpc_service(place) if NEEDS_GRPC in block.comments else nullcontext(GRPC_ADDRESS) as address:
         text = block.text.replace(GRPC_ADDRESS, address)
         exec(compile(text, str(block), "exec", dont_inherit=True), {"__name__": "__main__"})
@@ -278,7 +278,7 @@ def test_each_python_block_runs(block: Block, place: Path, capsys: pytest.Captur
 
 @contextmanager
 def grpc_service(place: Path) -> Iterator[str]:
-    """A bridge that serves gRPC alone; its address."""
+    """Run a bridge that only serves gRPC, and yield its address."""
     service = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "netra_otel_bridge", "run", "--no-traces", "--no-usage"],
         cwd=place,
@@ -307,7 +307,7 @@ def grpc_service(place: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("block", in_language("yaml"))
 def test_each_yaml_block_is_a_configuration(block: Block, tmp_path: Path) -> None:
-    """A block of YAML is a file that the program takes."""
+    """Each block of YAML is a file that the program accepts."""
     path = tmp_path / "bridge.yaml"
     path.write_text(block.text)
     load({}, {}, path)
@@ -315,7 +315,7 @@ def test_each_yaml_block_is_a_configuration(block: Block, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_link_leads_somewhere(page: Path) -> None:
-    """A link inside the project names a file that is there, and a heading in it."""
+    """Each link inside the project names an existing file, and a heading in it."""
     text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith("https://"):
@@ -337,7 +337,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def rows(page: str) -> dict[str, list[str]]:
-    """The rows of a page's tables by their first cell, code marks taken off."""
+    """Return the rows of a page's tables by their first cell, without code marks."""
     text = (ROOT / "docs" / page).read_text("utf-8").replace(r"\|", "/")
     split = ([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|")
     return {cells[0].strip("`"): cells for cells in split}
@@ -355,7 +355,7 @@ def test_the_reference_of_the_settings_is_what_the_code_makes() -> None:
 
 
 def test_settings_that_have_flags_are_named() -> None:
-    """The page of the configuration says which they are; ``--user`` is none, it chooses traces."""
+    """The configuration page names the settings that have flags; ``--user`` is not a setting, because it selects traces."""
     text = re.search(r"Seven settings have flags: (.*?)\.", sections("configuration.md")["Settings"], flags=re.DOTALL)
     assert text is not None
     keys = {setting.key for setting in SETTINGS}
@@ -365,7 +365,7 @@ def test_settings_that_have_flags_are_named() -> None:
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Every command that does something, with its full name."""
+    """Yield every command that does something, with its full name."""
     for name, inner in getattr(command, "commands", {}).items():
         yield from leaves(inner, (*path, name))
     if not hasattr(command, "commands"):
@@ -373,13 +373,13 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]
 
 
 def sections(page: str) -> dict[str, str]:
-    """The text under each heading of a page."""
+    """Return the text under each heading of a page."""
     parts = re.split(r"^## (.*)$", (ROOT / "docs" / page).read_text("utf-8"), flags=re.MULTILINE)
     return {heading.strip("`"): text for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def test_each_command_and_option_is_on_its_page() -> None:
-    """The page of the commands has a section for each of them, which names its options or a shared table does."""
+    """The page of the commands has a section for each command; that section or a shared table names its options."""
     described = sections("cli.md")
     shared = described["Shared options"] + described["Times"]
     for name, command in leaves(typer.main.get_command(app)):
@@ -402,7 +402,7 @@ def test_each_command_and_option_is_on_its_page() -> None:
 
 
 def test_the_report_is_on_its_page() -> None:
-    """The page of the commands shows the report of a replay with every key; the page of the library names every count."""
+    """The page of the commands shows the report of a replay with every key, and the page of the library names every count."""
     section = sections("cli.md")["replay"]
     shown = next(json.loads(text) for text in re.findall(r"^```json\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
     printed = report_json(ReplayReport(Window(0, 1), (LaneReport("one"),), 0, 0, 0.0, {}))
@@ -423,7 +423,7 @@ def test_each_file_of_a_state_is_on_its_page(tmp_path: Path) -> None:
 
 
 def test_the_page_of_commands_has_no_others() -> None:
-    """An option that the page of the commands names is one of the program's."""
+    """The page of the commands names no option that the program does not have."""
     known = {
         option for _, command in leaves(typer.main.get_command(app)) for one in command.params for option in one.opts
     } | {"--help", "--install-completion", "--show-completion"}
@@ -454,7 +454,7 @@ def test_each_public_name_is_on_its_page() -> None:
 
 
 def test_each_form_of_destination_is_understood() -> None:
-    """A form of destination in the tables is one that the program takes."""
+    """The program accepts each form of destination in the tables."""
     for page in (ROOT / "docs" / "destinations.md", ROOT / "README.md"):
         forms = re.findall(r"^\| (`otlp.*?|`console`|`exporter.*?) \|", page.read_text("utf-8"), flags=re.MULTILINE)
         assert len(forms) >= 6
@@ -488,7 +488,7 @@ def test_each_note_is_on_its_page() -> None:
 
 
 def test_each_promise_names_tests_that_exist() -> None:
-    """Each of the eight promises has tests that hold it, with the file and the name that they have."""
+    """Each of the eight promises names the tests that prove it, by file and name."""
     promises = {name: text for name, text in sections("promises.md").items() if re.match(r"P\d ", name)}
     assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 9)]
     for name, text in promises.items():
@@ -505,7 +505,7 @@ def read(file: str) -> str:
 
 
 def test_the_guide_leads_to_every_page() -> None:
-    """The table of contents names each page of the guide once, and the README leads to it."""
+    """The table of contents lists each page of the guide once, and the README leads to it."""
     linked = re.findall(r"^\| .*?\]\(([^)#]+)\)", read("docs/README.md"), flags=re.MULTILINE)
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
     outside = {"adr/README.md", "../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md", "../tests/faults/README.md"}
@@ -514,7 +514,7 @@ def test_the_guide_leads_to_every_page() -> None:
 
 
 def test_the_units_settings_for_grpc_are_the_programs(tmp_path: Path) -> None:
-    """Each variable exists, and names a credential that is handed over; systemd takes the file beside the unit."""
+    """Each variable exists and names a credential that the unit passes; systemd accepts the file beside the unit."""
     text = read("examples/systemd/grpc.conf")
     variables = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, flags=re.MULTILINE))
     assert variables.pop("GRPC_VERBOSITY") == "NONE", "the core of gRPC writes among the lines of the log"
@@ -531,7 +531,7 @@ def test_the_units_settings_for_grpc_are_the_programs(tmp_path: Path) -> None:
 
 
 def test_each_part_is_in_the_table_of_parts() -> None:
-    """A newcomer finds each folder and module of the package there, and nothing that is gone."""
+    """The table has each folder and module of the package, and nothing that no longer exists."""
     table = read("CONTRIBUTING.md").partition("## Where things are")[2].partition("\n### ")[0]
     parts = {
         f"{path.name}/" if path.is_dir() else path.name
@@ -544,7 +544,7 @@ def test_each_part_is_in_the_table_of_parts() -> None:
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_each_file_of_the_package_that_is_named_exists(page: str) -> None:
-    """The pages for newcomers name files of the package by their path in it."""
+    """Pages for contributors name only files that are in the package, by their path in it."""
     named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", read(page)))
     assert len(named) > 10
     outside = {name for name in named if name.startswith(("docs/", "tests/", "proto/", "netra_otel_bridge/"))}

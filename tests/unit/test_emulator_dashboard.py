@@ -16,7 +16,7 @@ QUERY, STATS, SUMMARY = (f"/public/dashboard/{name}" for name in ("query-data", 
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    """An emulator with the two traces of `fill`."""
+    """Run an emulator with the two traces of `fill`."""
     async with Emulator() as emulator, Client(emulator.url) as client:
         await fill(client)
         yield client

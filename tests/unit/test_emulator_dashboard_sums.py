@@ -42,7 +42,7 @@ SPANS = st.lists(
 
 
 def stored(spans: Iterable[tuple[Any, ...]], *, one_tenant: bool = False) -> Store:
-    """A store of these spans; with ``one_tenant``, all spans of a trace have the same tenant."""
+    """Store these spans; with ``one_tenant``, all spans of a trace have the same tenant."""
     store = Store()
     scopes = []
     for number, (trace, after_ns, latency_ms, tenant, session, model, tokens, failed, kind) in enumerate(spans, 1):

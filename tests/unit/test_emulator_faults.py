@@ -23,7 +23,7 @@ SPANS = f"/sdk/traces/{TRACE}/spans"
 
 @asynccontextmanager
 async def faulty(*faults: str) -> AsyncIterator[Client]:
-    """An emulator with these faults and one trace of 25 spans."""
+    """Run an emulator with these faults and one trace of 25 spans."""
     async with Emulator(EmulatorOptions(port=0, faults=faults)) as emulator, Client(emulator.url) as client:
         await client.send(*(otlp_span(1, n, start_ns=START_NS + n) for n in range(1, 26)))
         yield client
@@ -141,7 +141,7 @@ async def test_shapes_are_wrong() -> None:
 
 
 async def test_every_tenth_span_has_broken_attributes() -> None:
-    """The same spans are broken each time."""
+    """The choice of broken spans is the same each time."""
     async with faulty("bad-span-json") as client:
         for _ in range(2):
             items = (await client.spans(TRACE, limit=100))["data"]

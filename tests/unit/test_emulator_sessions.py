@@ -16,7 +16,7 @@ STATS, SUMMARY = "/public/dashboard/sessions/stats", "/public/dashboard/sessions
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    """An emulator with the two traces of `fill`."""
+    """Run an emulator with the two traces of `fill`."""
     async with Emulator() as emulator, Client(emulator.url) as client:
         await fill(client)
         yield client

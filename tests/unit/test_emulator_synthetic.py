@@ -32,7 +32,7 @@ def items(store: Store) -> list[dict[str, Any]]:
 
 
 def test_the_same_seed_makes_the_same_bytes() -> None:
-    """The same seed gives the same spans, also when they are made again; another seed gives others."""
+    """Spans depend only on the seed, also when they are made again; another seed gives others."""
     first = traffic()
     assert bodies(first) == bodies(traffic())
     assert not {item["id"] for item in items(first)} & {item["id"] for item in items(traffic(seed=8))}

@@ -31,14 +31,14 @@ LIMIT_S = 120
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    """30 traces of 7 spans, in the last day."""
+    """Run a Netra with 30 traces of 7 spans, from the last day."""
     with running_emulator(EmulatorOptions(port=0, seed=7, traces=30, spans_per_trace=7)) as emulator:
         yield emulator
 
 
 @pytest.fixture
 def environment(netra: ThreadedEmulator, tmp_path: Path) -> dict[str, str]:
-    """A user's: where Netra is, and nothing else."""
+    """Return a user's environment: the address of Netra, and nothing else."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA_", "OTEL_"))}
     netra_is = {"NETRA_API_KEY": "any", "NETRA_OTLP_ENDPOINT": netra.endpoint, "XDG_STATE_HOME": str(tmp_path)}
     return {**clean, **netra_is, "PYTHONPATH": str(ROOT)}
@@ -49,7 +49,7 @@ def command(name: str, *arguments: str) -> list[str]:
 
 
 def run(words: list[str], place: Path, environment: dict[str, str], code: int = 0) -> str:
-    """What a program says; it must end with ``code``."""
+    """Run a program and return its output; it must exit with ``code``."""
     done = subprocess.run(
         words, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT_S
     )
@@ -59,7 +59,7 @@ def run(words: list[str], place: Path, environment: dict[str, str], code: int = 
 
 @contextmanager
 def started(words: list[str], place: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A program that runs until it is told to stop; after `LIMIT_S` it is killed, and what is read of it ends."""
+    """Start a program that runs until it is stopped; after `LIMIT_S` kill it, which ends its output."""
     process = subprocess.Popen(
         ["timeout", "-s", "KILL", str(LIMIT_S), *words],
         cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -72,7 +72,7 @@ def started(words: list[str], place: Path, environment: dict[str, str]) -> Itera
 
 
 def test_every_example_says_how_to_run_it() -> None:
-    """The first lines of an example name the command, and what it needs."""
+    """The first lines of an example name the command to run it, and what it needs."""
     for path in EXAMPLES.glob("*.py"):
         opening = path.read_text("utf-8").partition('"""')[2].partition('"""')[0]
         assert "Run it with NETRA_API_KEY" in opening
@@ -81,7 +81,7 @@ def test_every_example_says_how_to_run_it() -> None:
 
 @pytest.mark.faults
 def test_a_script_replays_into_an_exporter(environment: dict[str, str], tmp_path: Path) -> None:
-    """A line for each span, and one about all."""
+    """The script prints a line for each span, and one about all."""
     lines = run(command("script_replay.py"), tmp_path, environment).splitlines()
     assert len(lines) == SPANS + 1
     assert lines[-1].startswith(f"{SPANS} spans in ")
@@ -89,7 +89,7 @@ def test_a_script_replays_into_an_exporter(environment: dict[str, str], tmp_path
 
 @pytest.mark.faults
 def test_a_script_reads_usage(environment: dict[str, str], tmp_path: Path) -> None:
-    """A line for each tenant."""
+    """The script prints a line for each tenant."""
     said = run(command("script_usage.py"), tmp_path, environment)
     assert re.search(r"^Globex: [\d,]+ tokens in \d+ sessions, \$\d+\.\d\d$", said, flags=re.MULTILINE)
 
@@ -98,7 +98,7 @@ def test_a_script_reads_usage(environment: dict[str, str], tmp_path: Path) -> No
 def test_a_scheduled_job_sends_what_is_new(
     environment: dict[str, str], tmp_path: Path, netra: ThreadedEmulator
 ) -> None:
-    """The first run copies all, the next one nothing; after an outage the next one catches up."""
+    """The first run copies everything, the next one nothing; after an outage the next run catches up."""
     job = command("scheduled_job.py", "otlp-file:spans.jsonl")
     netra.set_faults("status-503")
     try:
@@ -117,7 +117,7 @@ def span_ids(line: str) -> set[str]:
 
 @pytest.mark.faults
 def test_a_collector_follows_until_it_is_told_to_stop(environment: dict[str, str], tmp_path: Path) -> None:
-    """It prints what cost something, ends with SIGTERM, and a second one has nothing to send."""
+    """The program prints what costs something, and ends with SIGTERM; a second run has nothing to send."""
     costs = 0
     with started(command("python_collector.py"), tmp_path, {**environment, "NETRA_BRIDGE_POLL": "1s"}) as collector:
         assert collector.stdout is not None
@@ -138,7 +138,7 @@ def ask(url: str) -> Any:
 
 @pytest.mark.faults
 def test_a_service_shows_a_tenants_traces(environment: dict[str, str], tmp_path: Path) -> None:
-    """Its traces, the spans of one, its usage; another tenant's trace is not there."""
+    """The service shows the tenant's traces, the spans of one, and its usage; another tenant's trace is not there."""
     serve = [
         sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_tenant:app", "--port", "0", "--no-use-colors"
     ]  # fmt: skip
@@ -162,7 +162,7 @@ def test_a_service_shows_a_tenants_traces(environment: dict[str, str], tmp_path:
 
 @pytest.mark.faults
 def test_a_service_shows_a_tenant_its_own_spans_alone(environment: dict[str, str], tmp_path: Path) -> None:
-    """A trace that two tenants share: each sees the spans that are its own."""
+    """If two tenants share a trace, each sees only its own spans."""
     options = EmulatorOptions(port=0)
     serve = [
         sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_tenant:app", "--port", "0", "--no-use-colors"
@@ -186,7 +186,7 @@ def test_a_service_shows_a_tenant_its_own_spans_alone(environment: dict[str, str
 
 @pytest.mark.faults
 def test_a_custom_destination_is_found_by_its_name(environment: dict[str, str], tmp_path: Path) -> None:
-    """With the metadata that its installation makes, the command sends to it."""
+    """With the metadata that its installation creates, the command sends to it."""
     package = EXAMPLES / "custom_destination"
     points = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
     installed = tmp_path / "installed" / "span_lines-1.0.dist-info"
@@ -203,7 +203,7 @@ def test_a_custom_destination_is_found_by_its_name(environment: dict[str, str], 
 
 @pytest.mark.faults
 def test_commands_of_alerts_name_the_state_of_the_unit() -> None:
-    """Typed as they stand, those that read or change a state open that of the service."""
+    """Commands that read or change a state name the state directory of the unit, so they can be pasted as they are."""
     unit = (EXAMPLES / "systemd" / "netra-otel-bridge.service").read_text("utf-8")
     directory = re.search(r"^StateDirectory=(\S+)$", unit, flags=re.MULTILINE)
     assert directory is not None

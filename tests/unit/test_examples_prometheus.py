@@ -1,4 +1,4 @@
-"""The Grafana dashboard and the Prometheus files of ``examples/``: whole, and about what the bridge shows."""
+"""The Grafana dashboard and the Prometheus files of ``examples/`` are whole, and use only what the bridge shows."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tests.support.prometheus import JOB
 each_alert = pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
 each_query = pytest.mark.parametrize("query", panel_queries(), ids=str)
 NOT_OURS = {"up", "process_resident_memory_bytes"}
-"""Prometheus' own, and that of its client library."""
+"""Metrics of Prometheus itself, and of its client library."""
 GRID_COLUMNS = 24
 
 
 @pytest.fixture(scope="module")
 def shown() -> set[str]:
-    """The names of all samples that ``/metrics`` can show."""
+    """Return the names of all samples that ``/metrics`` can show."""
     readers, registry = metric_readers({})
     assert registry is not None
     provider = MeterProvider(readers, shutdown_on_exit=False)
@@ -58,7 +58,7 @@ def shown() -> set[str]:
 
 @each_query
 def test_a_panel_asks_for_what_the_bridge_shows(query: PanelQuery, shown: set[str]) -> None:
-    """A name that is misspelt would be an empty panel."""
+    """A panel uses only names that exist: a misspelled one would leave it empty."""
     asked = metrics(query.expr)
     assert asked
     assert asked - NOT_OURS <= shown
@@ -66,20 +66,20 @@ def test_a_panel_asks_for_what_the_bridge_shows(query: PanelQuery, shown: set[st
 
 @each_alert
 def test_an_alert_asks_for_what_the_bridge_shows(alert: Alert, shown: set[str]) -> None:
-    """A name that is misspelt would be an alert that never fires."""
+    """An alert uses only names that exist: with a misspelled one it would never fire."""
     asked = metrics(alert.expr)
     assert asked
     assert asked - NOT_OURS <= shown
 
 
 def test_variables_are_labels_of_what_the_bridge_shows(shown: set[str]) -> None:
-    """A variable without values could not be chosen."""
+    """Each variable is a label that exists: without values, there would be nothing to choose."""
     assert set(label_variables()) == {"tenant", "model", "environment"}
     assert {metric for metric, _ in label_variables().values()} <= shown
 
 
 def test_each_variable_in_a_query_is_one_of_the_dashboard() -> None:
-    """Grafana leaves an unknown one as it stands."""
+    """Queries use only variables of the dashboard: Grafana would leave another one as text."""
     known = {one["name"] for one in dashboard()["templating"]["list"]} | {"__rate_interval"}
     used = {name for query in panel_queries() for name in re.findall(r"\$\{?(\w+)", query.expr)}
     assert used <= known
@@ -88,7 +88,7 @@ def test_each_variable_in_a_query_is_one_of_the_dashboard() -> None:
 
 
 def test_panels_are_explained_and_do_not_overlap() -> None:
-    """Each has a title, a description and a place of its own; Prometheus is the one that is chosen."""
+    """Each panel has a title, a description and a place of its own; Prometheus is selected as the source."""
     taken: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:
         place = panel["gridPos"]
@@ -108,7 +108,7 @@ def test_panels_are_explained_and_do_not_overlap() -> None:
 
 @each_alert
 def test_an_alert_says_what_to_do(alert: Alert) -> None:
-    """It has a severity, a summary with what it is about, and a description; commands in it are the program's."""
+    """An alert has a severity, a summary with its subject, and a description; commands in it are the program's."""
     assert alert.rule["labels"]["severity"] in ("info", "warning", "critical")
     annotations = alert.rule["annotations"]
     assert set(annotations) == {"summary", "description"}
@@ -120,7 +120,7 @@ def test_an_alert_says_what_to_do(alert: Alert) -> None:
 
 
 def assert_known(words: Iterable[str]) -> None:
-    """That a command and its options are the program's."""
+    """Assert that a command and its options are the program's."""
     command = typer.main.get_command(app)
     for word in words:
         inner = getattr(command, "commands", {})
@@ -132,7 +132,7 @@ def assert_known(words: Iterable[str]) -> None:
 
 
 def test_the_panels_that_alerts_send_to_are_there() -> None:
-    """A title in quotes in an alert's description is that of a panel."""
+    """Each title in quotes in an alert's description is that of a panel."""
     titles = {panel["title"] for panel in dashboard()["panels"]}
     named = {
         title for alert in alerts() for title in re.findall(r'"([^"]+)"', alert.rule["annotations"]["description"])
@@ -142,7 +142,7 @@ def test_the_panels_that_alerts_send_to_are_there() -> None:
 
 
 def test_prometheus_scrapes_where_the_bridge_serves() -> None:
-    """The target is the bridge's default address, the job what the alerts and panels speak of, the rules the file beside."""
+    """The target is the bridge's default address, the job is that of alerts and panels, and the rules are the file beside."""
     config = yaml.safe_load(CONFIG.read_text("utf-8"))
     (job,) = config["scrape_configs"]
     defaults = {setting.name: setting.default for setting in SETTINGS}

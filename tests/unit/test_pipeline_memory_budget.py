@@ -55,7 +55,7 @@ async def test_while_the_sender_has_work_all_wait_for_it() -> None:
     await asyncio.wait_for(waiting, DEADLINE_S)
 
 
-async def test_a_share_that_is_read_whole_hands_on_its_turn() -> None:
+async def test_a_reservation_that_is_read_whole_hands_on_its_turn() -> None:
     """A trace that waits in an incomplete batch does not keep the others waiting."""
     budget = MemoryBudget(100)
     oldest, next_oldest = budget.reserve(), budget.reserve()
@@ -94,7 +94,7 @@ async def test_a_release_that_frees_too_little_wakes_nobody_for_good() -> None:
     await asyncio.wait_for(waiting, DEADLINE_S)
 
 
-async def test_a_share_gives_back_what_it_held_once() -> None:
+async def test_a_reservation_gives_back_what_it_held_once() -> None:
     """Releasing twice frees the memory once."""
     budget = MemoryBudget(100)
     oldest, twice, youngest = budget.reserve(), budget.reserve(), budget.reserve()
@@ -161,7 +161,7 @@ async def _read_all(traces: list[list[int]], limit: int, workers: int) -> None:
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 80))
-def test_streams_that_go_on_all_get_through_a_pool(sizes: list[int], at_once: int) -> None:
+def test_streams_that_continue_all_get_through_a_shared_budget(sizes: list[int], at_once: int) -> None:
     """Together they hold about the limit, whatever the size of their traces, and nothing in the end."""
 
     async def main() -> None:
@@ -194,7 +194,7 @@ def test_streams_that_go_on_all_get_through_a_pool(sizes: list[int], at_once: in
     asyncio.run(main())
 
 
-def full_pool() -> tuple[SharedBudget, MemoryBudget]:
+def full_budget() -> tuple[SharedBudget, MemoryBudget]:
     """Return a full shared budget, and the budget that fills it."""
     shared = SharedBudget(40 * 2**20)
     budget = MemoryBudget(10**9, shared)
@@ -210,7 +210,7 @@ async def test_who_takes_nothing_makes_room_for_who_waits(monkeypatch: pytest.Mo
     """A blocked client is ended only while another waits and only if much is held for it, the one with most first."""
     monkeypatch.setattr(budget_module, "BLOCKED_S", 0.2)
     monkeypatch.setattr(budget_module, "LOOK_S", 0.05)
-    shared, budget = full_pool()
+    shared, budget = full_budget()
     little = MemoryBudget(10**9, shared)
     little.reserve().add(1000)
 
@@ -235,7 +235,7 @@ async def test_no_stream_waits_for_ever_for_slow_ones(monkeypatch: pytest.Monkey
     """A stream that holds nothing waits a moment, and not at all for a small trace; one that reads ahead waits for room."""
     monkeypatch.setattr(budget_module, "WAIT_S", 0.4)
     monkeypatch.setattr(budget_module, "LOOK_S", 0.1)
-    shared, budget = full_pool()
+    shared, budget = full_budget()
     mine = MemoryBudget(10**9, shared)
     began = time.monotonic()
     first = await asyncio.wait_for(mine.admit(2**20), DEADLINE_S)

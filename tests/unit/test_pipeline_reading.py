@@ -134,7 +134,7 @@ def test_many_years_before_the_first_trace_are_passed_in_few_calls(tmp_path: Pat
 def test_a_trace_that_is_too_large_to_read_stops_no_other(
     state: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is counted, reported, and kept as a dead letter if there is a state; all others are delivered."""
+    """The trace is counted, reported, and kept as a dead letter if there is a state; all others are delivered."""
     read = AsyncNetraClient.list_spans_by_trace_id
     got: list[Any] = []
     with running_emulator(EmulatorOptions(port=0, seed=5, traces=12, spans_per_trace=4, api_key=KEY)) as netra:

@@ -64,7 +64,7 @@ def test_spans_come_back(spans: dict[int, int]) -> None:
 
 @given(st.lists(st.tuples(DIGESTS, st.booleans()), min_size=1, max_size=8))
 def test_digests(seen: list[tuple[bytes, bool]]) -> None:
-    """The latest digests are found, and whether the last reading confirmed them; parts of two digests are not found."""
+    """The latest digests are found, and whether the last reading confirmed them; halves of two digests are not."""
     digests: bytes | None = None
     for digest, confirmed in seen:
         digests = with_digest(digests, digest, confirmed=confirmed)

@@ -263,7 +263,7 @@ def test_all_before_an_error_comes_and_the_token_leads_on() -> None:
     assert keys(chunks + rest) == listed(netra.store)
 
 
-# what is not there
+# missing traces and unreadable items
 
 
 def test_a_trace_that_is_gone_is_reported_and_the_rest_arrives() -> None:
@@ -280,7 +280,7 @@ def test_a_trace_that_is_gone_is_reported_and_the_rest_arrives() -> None:
 
 
 def test_a_trace_that_is_too_large_to_read_stops_no_other() -> None:
-    """It is reported as a problem, in order; requested by its id, it is an error."""
+    """The trace is reported as a problem, in order; requested by its id, it is an error."""
     oracle, netra = issued(5, 4)
     large = oracle.trace_ids[2]
     netra.before = failing(f"spans {large}", NetraResponseTooLarge("more than the cap"))
@@ -452,7 +452,7 @@ def test_what_is_no_netra_at_all_knows_every_trace_as_little() -> None:
         asyncio.run(read(stream(netra, trace_id="ab" * 16)))
 
 
-# how far is read, and how it ends
+# reading ahead and ending
 
 
 async def settled(netra: StreamedNetra) -> int:
@@ -519,7 +519,7 @@ def test_a_slow_reader_gets_all_of_it() -> None:
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_stream_that_is_closed_leaves_nothing_behind(is_open: bool) -> None:
-    """It leaves no task and no request, whether closed between two chunks or cancelled while waiting."""
+    """A closed stream leaves no task and no request, whether closed between two chunks or cancelled while waiting."""
     _, netra = issued(100, 4)
 
     async def story() -> None:
@@ -546,7 +546,7 @@ def test_a_stream_that_is_closed_leaves_nothing_behind(is_open: bool) -> None:
 
 
 def test_a_token_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is neither reported as damaged nor read as if it were of this version."""
+    """Such a token is neither reported as damaged nor read as if it were of this version."""
     monkeypatch.setattr(resume, "_VERSION", 0)
     old = encode_token(start_point(STREAM_ID, WINDOW))
     monkeypatch.undo()

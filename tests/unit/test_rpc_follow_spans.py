@@ -136,7 +136,7 @@ async def test_acknowledged_twice_or_before_anything_was_sent(served: Served) ->
 
 
 @pytest.mark.parametrize("how", ["cancel", "half-close", "reset", "restart"])
-async def test_taken_up_again_after(rig: Rig, how: str) -> None:
+async def test_resumed_after(rig: Rig, how: str) -> None:
     """After any end of the stream, and after a restart, the next stream starts with the unacknowledged batch."""
     async with serving(rig, batch_spans=SPANS) as served:
         mine = opened(served)

@@ -130,7 +130,7 @@ def test_a_range_is_rounded_outwards_to_milliseconds(start_ns: int, end_ns: int)
 
 
 def test_a_range_without_an_end_lasts_until_now() -> None:
-    """It ends at the present time, and the message of the window has that end."""
+    """The range ends at the present time, and the message of the window has that end."""
     window = messages.time_range(pb.TimeRange(start_time=Timestamp(seconds=1, nanos=1)), NOW_NS + 1)
     assert window == Window(10**9, NOW_NS + MS)
     told = messages.range_message(window)

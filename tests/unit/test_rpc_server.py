@@ -247,7 +247,7 @@ async def test_a_port_that_is_in_use(rig: Rig, tmp_path: Path) -> None:
 
 
 async def test_a_health_check_needs_no_token(served: Served) -> None:
-    """Check answers for "" and for the service by name; a service that is not there is not known. Watch needs the token."""
+    """Check answers for "" and for the service by name; any other service is unknown. Watch needs the token."""
     health = health_pb2_grpc.HealthStub(served.channel)
     serves = health_pb2.HealthCheckResponse.SERVING
     for name in ("", "netra_otel_bridge.v1.BridgeService"):
@@ -262,7 +262,7 @@ async def test_a_health_check_needs_no_token(served: Served) -> None:
 async def test_health_is_that_of_the_lanes_and_ends_with_the_service(
     rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """NOT_SERVING while Netra is away, SERVING again after it, NOT_SERVING when it stops; `BridgeService` answers on."""
+    """While Netra is down, health is NOT_SERVING, but `BridgeService` SERVING; then both are SERVING; a stop is NOT_SERVING."""
     rig.netra.set_faults("status-503=1000000")
     status = health_pb2.HealthCheckResponse
     async with serving(rig, state=str(tmp_path / "state"), traces=True) as served:
@@ -343,15 +343,17 @@ async def test_calls_are_capped(rig: Rig, tmp_path: Path) -> None:
 
 
 async def test_calls_that_say_nothing_are_capped_too(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half open ones are refused by gRPC itself above both limits, and make room when their clients leave.
+    """Calls that stay half open are rejected by gRPC itself above both limits, and make room when their clients leave.
 
-    grpcio 1.74 may refuse the next one yet: it decides when it begins to wait for a call.
+    grpcio 1.74 may still reject the next call: it decides when it begins to wait for one.
     """
     monkeypatch.setattr(server, "SPARE_CALLS", 4)
     async with serving(rig, state=str(tmp_path / "state"), grpc_calls=2) as served:
         paths = ("/grpc.health.v1.Health/Check", "GetStatus") * 3
         mute = [await asyncio.to_thread(RawCall, served.address, path, half_closes=False) for path in paths]
-        await until(lambda: full(served))
+        while not await full(served):
+            assert len(mute) < 40
+            mute.append(await asyncio.to_thread(RawCall, served.address, "GetStatus", half_closes=False))
         given = await refusal_of(served.stub.GetStatus(STATUS, metadata=CREDENTIALS))
         assert (given.code, given.reason) == ("RESOURCE_EXHAUSTED", "")
         for one in mute:

@@ -44,7 +44,7 @@ class Rig:
         self.live = LiveHistograms(self.provider.get_meter("test"), self.clock.now_ns, warn=self.warnings.append)
 
     def span(self, span_id: str = "a", ended_s_ago: float | None = 1, took_s: float = 2, **columns: Any) -> TraceSpan:
-        """A GENERATION of 10 and 20 tokens that ended ``ended_s_ago`` (``None``: it has not)."""
+        """Return a GENERATION of 10 and 20 tokens that ended ``ended_s_ago`` (``None``: it has not)."""
         end_ms = (self.clock.now_ns() - int((ended_s_ago or 0) * NS_PER_S)) // NS_PER_MS
         known = {
             "id": span_id,

@@ -406,7 +406,7 @@ async def test_metrics_are_made_beside_the_event_loop_one_page_after_the_other()
 
 
 async def test_the_event_loop_runs_while_a_page_of_thousands_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many series block the loop for much less than the time that the page takes: in the best of some rounds.
+    """Many series block the loop for much less than the time that the page takes, at least in the best of some rounds.
 
     On a busy machine the loop's thread also waits for a processor.
     """

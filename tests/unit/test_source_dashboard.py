@@ -81,7 +81,7 @@ def sessions(*ids: str, more: bool = False, **fields: Any) -> dict[str, Any]:
     return {"data": {"sessions": items, "pageInfo": {"hasNextPage": more}}}
 
 
-# What is asked
+# Requests
 
 
 async def test_query_on_the_wire() -> None:
@@ -168,7 +168,7 @@ async def test_arguments_that_make_no_sense_are_not_sent() -> None:
         AsyncNetraClient(api_key=KEY, endpoint="https://netra.example", dashboard_timeout=0)
 
 
-# What is made of charts
+# Charts
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ async def test_prices() -> None:
     assert [request.target for request in api.requests] == ["/sdk/models", "/sdk/models?name=gpt%204o"]
 
 
-# Refusals and failures
+# Rejections and failures
 
 REFUSALS = {
     "401": reply(b'{"error": {"message": "no"}}', status=401),
@@ -486,7 +486,7 @@ async def test_one_budget() -> None:
 
 
 def everything(request: Request) -> Reply:
-    """An answer to each call; two pages of sessions."""
+    """Answer each call; there are two pages of sessions."""
     if request.target.endswith("/query-data"):
         return json_reply({"data": {"value": 7}})
     if request.target.endswith("/sessions/stats"):

@@ -125,7 +125,7 @@ class ExpiringCursors:
 
 @given(st.integers(0, 8), st.lists(st.integers(0, 9), max_size=30))
 def test_a_listing_restarts_as_long_as_it_gets_further(pages: int, lives: list[int]) -> None:
-    """It ends with all pages, or with the error after four listings in a row none of which got further than before."""
+    """The listing ends with all pages, or with the error after four listings in a row, none of which got further than before."""
     netra = ExpiringCursors(pages, [*lives, pages + 1])
     furthest = in_vain = 0
     expected = 0

@@ -370,7 +370,7 @@ def test_a_name_with_odd_characters_is_a_name(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unprivileged() -> Iterator[Path]:
-    """A directory that everybody may enter, for tests as a user to whom file modes apply."""
+    """Yield a directory that everybody may enter, for tests as a user to whom file modes apply."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         is_root = os.geteuid() == 0
@@ -403,7 +403,7 @@ def test_a_directory_that_may_not_be_written_is_named(unprivileged: Path) -> Non
 
 
 def test_a_database_that_may_not_be_written_is_named(unprivileged: Path) -> None:
-    """The same if only the database belongs to another user."""
+    """If only the database may not be written, the error says the same."""
     filled(unprivileged)
     for path in unprivileged.iterdir():
         path.chmod(0o444 if path.name == "state.db" else 0o666)
@@ -436,7 +436,7 @@ def test_a_path_that_can_be_no_directory_is_named(tmp_path: Path, name: str) -> 
     [(28, "free disk space"), (122, "free disk space"), (30, "write permission"), (5, "check the disk")],
 )
 def test_what_the_system_says_comes_with_what_to_do(tmp_path: Path, number: int, to_do: str) -> None:
-    """Full disk, exceeded quota, read-only file system, failing disk."""
+    """A full disk, an exceeded quota, a read-only file system and a failing disk each have a hint."""
     with pytest.raises(StateError, match=to_do), explained(tmp_path):
         raise OSError(number, os.strerror(number), str(tmp_path / "sum"))
 
@@ -450,7 +450,7 @@ def test_a_state_can_be_looked_at_before_and_after(directory: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root works in a directory of somebody else")
 def test_what_root_leaves_in_the_directory_of_a_service_is_the_services(directory: Path) -> None:
-    """Otherwise the service could not start again."""
+    """Files that root creates belong to the directory's owner; otherwise the service could not start again."""
     directory.mkdir(mode=0o700)
     os.chown(directory, 61234, 61235)
     for _ in range(2):

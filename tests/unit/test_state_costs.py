@@ -45,7 +45,7 @@ Sums = Counter[tuple[str, int, str]]
 
 @st.composite
 def records(draw: st.DrawFn) -> TraceRecord:
-    """A trace with costs whose sums are exact; no hour is before its start."""
+    """Draw a trace with costs whose sums are exact; no hour is before its start."""
     start_ns = draw(instants)
     keys = draw(st.lists(st.tuples(st.sampled_from(TENANTS), st.integers(0, 2)), max_size=3, unique=True))
     hours = tuple(
@@ -93,7 +93,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(LANES), traces=st.lists(records(), max_size=4), later=st.integers(0, 2))
     def read(self, name: str, traces: list[TraceRecord], later: int) -> None:
-        """Traces that are new, grew, changed, or are read again unchanged; one possibly twice."""
+        """Read traces that are new, grew, changed, or are unchanged; one possibly twice."""
         self.now_ns += later * HOUR_NS
         self.lanes[name].commit(Progress(traces=traces), self.now_ns)
         self.known[name] |= {trace.trace_id: (trace, self.now_ns) for trace in traces}
@@ -127,7 +127,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule()
     def forget_progress(self) -> None:
-        """A lane with a dead letter keeps its row."""
+        """Forget the progress; a lane with a dead letter keeps its row."""
         self.store.forget_progress()
         for name in LANES:
             self.known[name], self.pruned[name] = {}, []
@@ -250,7 +250,7 @@ def test_figures_agree_but_for_rounding(reported: float, agrees: bool) -> None:
 
 @pytest.fixture
 def version_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state of schema version 1: two traces delivered to jaeger, one window finished."""
+    """Make a state of schema version 1: two traces delivered to jaeger, one window finished."""
     directory = tmp_path / "state"
     with monkeypatch.context() as older:
         older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])

@@ -67,7 +67,7 @@ def traced() -> None:
 
 
 def acknowledged(child: subprocess.CompletedProcess[str]) -> int:
-    """The steps that the child saw committed."""
+    """Return the steps that the child saw committed."""
     return max((int(line) for line in child.stdout.splitlines() if line.isdecimal()), default=0)
 
 

@@ -44,7 +44,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def owner(directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """A bridge in another process that uses the state."""
+    """Run a bridge in another process that uses the state."""
     code = f"""
 lane = StateStore.open(directory, clock).lane({SOURCE!r}, {DESTINATION!r})
 lane.commit(step(0), 1)
@@ -216,7 +216,7 @@ def test_discarding_puts_everything_aside(directory: Path, damage: str | None) -
 
 
 def test_what_was_put_aside_can_be_put_back(directory: Path) -> None:
-    """Files of a killed bridge too: the log moves with the database."""
+    """The files of a killed bridge can be put back too: the log moves with the database."""
     killed(directory, steps=3)
     aside = discard(directory, FakeClock())
     assert listing(directory) == [aside.name, "lock"]
@@ -370,7 +370,7 @@ def test_a_file_that_goes_while_a_bridge_works_stops_it(directory: Path, gone: s
 
 
 def test_a_directory_that_goes_while_a_bridge_works_stops_it(directory: Path) -> None:
-    """The directory was moved away and replaced by another."""
+    """A directory that was moved away and replaced counts as lost."""
     with StateStore.open(directory, FakeClock()) as store:
         jaeger = store.lane(SOURCE, DESTINATION)
         jaeger.commit(progress(0), 1)

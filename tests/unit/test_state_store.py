@@ -133,7 +133,7 @@ def test_the_status_shows_the_watermark_that_moved_last(store: StateStore, jaege
 
 
 def test_a_problem_keeps_the_time_it_began(store: StateStore, jaeger: LaneState) -> None:
-    """The same problem keeps its time, another one starts anew, "" clears it, ``None`` changes nothing."""
+    """A problem that repeats keeps its time, another one starts anew, "" clears it, ``None`` changes nothing."""
     seen = []
     for now_ns, problem in enumerate(("down", "down", None, "full", "", None), start=1):
         jaeger.commit(Progress(problem=problem), now_ns)

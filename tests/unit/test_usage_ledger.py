@@ -83,7 +83,7 @@ def test_a_month_ends() -> None:
 
 
 def test_a_tenant_found_after_the_month_ended_has_both_months() -> None:
-    """Its usage between the start of counting and the end of the month counts."""
+    """The tenant's usage between the start of counting and the end of the month counts."""
     account = TenantAccount("t", ns(2026, 11, 30, 12))
     account.open_periods(ns(2026, 12, 1, 1), "month", GRACE_NS)
     assert [one.start_ns for one in account.periods] == [ns(2026, 11, 1), ns(2026, 12, 1)]
@@ -214,7 +214,7 @@ def test_the_most_expensive_get_the_label_sets() -> None:
 
 
 def test_a_tenant_called_other_is_among_the_others() -> None:
-    """Its label would collide with that of the summed tenants."""
+    """The tenant's label would collide with that of the summed tenants, so it gets none."""
     ledger = Ledger(LedgerHead(1, 1, 1, 1), [], 5)
     assert not ledger.account(OTHER, 0).own
     ledger.rank()

@@ -405,7 +405,7 @@ def spoil(netra: ThreadedEmulator, *faults: Fault) -> None:
 async def test_one_tenant_that_cannot_be_had_holds_up_no_other(
     netra: ThreadedEmulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It keeps its last values, counts as failed and is polled seldom; the poll fails only if all tenants fail."""
+    """The tenant keeps its last values, counts as failed and is polled seldom; the poll fails only if all tenants fail."""
     async with World(netra, tmp_path / "state").running() as world:
         for tenant_id in ("ace", "bee"):
             world.calls.more(tenant_id, NOON)

@@ -25,7 +25,7 @@ _log = logging.getLogger("opentelemetry.exporter.test")
 
 
 class Exporter(MetricExporter):
-    """Follows its script, one step per ``export``; afterwards it succeeds."""
+    """An exporter that follows its script, one step per ``export``; afterwards it succeeds."""
 
     def __init__(self, *steps: Any) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ async def test_each_failure_is_an_error(
 
 
 async def test_what_passes_later_has_passed() -> None:
-    """One failure, then success: the request is sent twice, without an error."""
+    """After one failure the request is sent again, and there is no error."""
     exporter = Exporter(says("UNAVAILABLE"))
     sender = sender_of(exporter)
     await sender.send(DATA)
@@ -99,7 +99,7 @@ async def test_what_passes_later_has_passed() -> None:
 
 
 async def test_an_exporter_that_hangs_is_abandoned() -> None:
-    """It is called once, the deadline ends the wait, and closing does not hang."""
+    """An exporter that hangs is called once, the deadline ends the wait, and closing does not hang."""
     ever = threading.Event()
     exporter = Exporter(lambda: ever.wait(20))
     sender = sender_of(exporter, deadline_s=0.05)

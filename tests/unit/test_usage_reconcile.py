@@ -342,7 +342,7 @@ async def test_each_tenant_is_compared_over_the_hours_that_are_covered(state: St
 async def test_a_tenant_that_cannot_be_asked_for_leaves_out_no_other(
     state: StateStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It raises if all calls fail or the key is rejected."""
+    """One failed call leaves out only its tenant; there is an error if all calls fail or the key is rejected."""
     netra = Usage(acme=1.0, globex=3.0)
     lane = state.lane(netra.base_url, "jaeger")
     lane.commit(Progress(traces=traces(H[1], H[1] + 1), windows=[Window(H[1], H[3])]), 1)

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 import grpc
 
 from netra_otel_bridge.core.model.outcome import Outcome
-from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, words_outcome
+from netra_otel_bridge.deliver.answers import (
+    UNREACHABLE_HINT,
+    Verdict,
+    connection_outcome,
+    grpc_outcome,
+    outcome,
+    words_outcome,
+)
 from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
 STOCK_LOGGERS = "opentelemetry.exporter"
@@ -37,7 +44,10 @@ class LogCapture:
         """Return the outcome of a call that ended in FAILURE."""
         if self.answer is not None:
             return self.answer
-        return words_outcome("; ".join(self.messages) or "the exporter failed and did not say why")
+        words = "; ".join(self.messages)
+        if not words:
+            return outcome(Verdict.RETRY, "the exporter failed and did not say why", hint=UNREACHABLE_HINT)
+        return words_outcome(words)
 
 
 class _CaptureFilter(logging.Filter):

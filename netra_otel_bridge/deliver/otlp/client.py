@@ -11,7 +11,6 @@ import asyncio
 import gzip
 import io
 import os
-import re
 import ssl
 from collections.abc import Mapping, Sequence
 
@@ -29,9 +28,12 @@ from netra_otel_bridge.core.model.outcome import Delivered, Outcome, SpanBatch
 from netra_otel_bridge.core.outside_text import header_secrets
 from netra_otel_bridge.core.time_text import parse_retry_after
 from netra_otel_bridge.deliver.answers import (
+    client_certificate_outcome,
     connection_outcome,
+    ended_silently,
     grpc_outcome,
     http_outcome,
+    is_tls_version,
     masked,
     no_answer,
     not_otlp_outcome,
@@ -44,8 +46,6 @@ from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _ANSWER_BYTES = 64 * 1024
-_CLOSED = re.compile(r"failed to connect.*(socket closed|connection reset)", re.I)
-"""gRPC's whole message if a server closes the connection after the handshake, as it does to reject a certificate."""
 _LOOK_S = 2.0
 _CHANNEL = (
     ("grpc.max_send_message_length", -1),
@@ -89,7 +89,7 @@ class OtlpGrpcDestination:
             details = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416  dict() cannot read that of gRPC 1.74
             words = error.details() or ""
             outcome = grpc_outcome(error.code(), words, retry_info_s(details), len(body))
-            if self._settings.tls and _CLOSED.search(words):
+            if self._settings.tls and ended_silently(words):
                 outcome = await _tls_refusal(self._settings) or outcome
             return masked(outcome, self._secrets)
         return masked(_read_protobuf(answer, spans, self._secrets), self._secrets)
@@ -214,9 +214,7 @@ async def _tls_refusal(settings: OtlpSettings) -> Outcome | None:
     where = settings.endpoint
     try:
         if await _ends(settings, ssl.TLSVersion.MAXIMUM_SUPPORTED) and await _ends(settings, ssl.TLSVersion.TLSv1_2):
-            return connection_outcome(
-                f"no TLS with {where}: CERTIFICATE_REQUIRED, or the client's certificate is rejected", connected=False
-            )
+            return client_certificate_outcome(where)
     except ssl.SSLError as error:
         return connection_outcome(f"no TLS with {where}: {error}", connected=False)
     except (OSError, ValueError, ConfigurationError):
@@ -245,7 +243,7 @@ async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
     except ConnectionResetError:
         return True
     except ssl.SSLError as error:
-        if early and "PROTOCOL" in str(error):
+        if early and is_tls_version(error):
             return False
         raise
 

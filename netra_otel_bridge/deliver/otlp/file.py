@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from netra_otel_bridge.core.errors import ConfigurationError, DestinationUnavailable
+from netra_otel_bridge.core.files import sync_directory
 from netra_otel_bridge.core.model.outcome import Delivered, Inspection, Outcome, Refused, Retry, SpanBatch
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
 from netra_otel_bridge.deliver.otlp.json import encode_line
@@ -150,7 +151,7 @@ def _open(path: Path) -> int:
         if not writable_only:
             _repair(file)
         if made:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     except BaseException:
         os.close(file)
         raise
@@ -187,15 +188,6 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the name of a new file as durable as its content."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _is_regular(file: int | Path) -> bool:

@@ -185,6 +185,7 @@ async def _serve(
     following = asyncio.create_task(lane.run(since_ns))
     acknowledging = asyncio.create_task(_acknowledge(subscriber, requests))
     replaced = asyncio.create_task(session.taken_over.wait())
+    # The results differ in type, and a Future of one type is not a Future of another.
     ways_to_end: tuple[asyncio.Future[object], ...] = (following, acknowledging, replaced, subscriber.failure)  # type: ignore[assignment]
     try:
         await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)

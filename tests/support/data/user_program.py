@@ -1,6 +1,6 @@
-"""A user's program that touches what is public: checked strictly, and run, against the installed wheel.
+"""A user's program that uses the public API, checked strictly and run against the installed wheel.
 
-Run with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set; its first argument is a directory for what it keeps.
+Run it with NETRA_API_KEY and NETRA_OTLP_ENDPOINT set; its first argument is a directory for what it stores.
 """
 
 import asyncio
@@ -92,11 +92,11 @@ class Sizes:
         return self.answers[-1]
 
     async def aclose(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 def told(outcome: Outcome) -> str:
-    """Every outcome there is: a type checker says when one is missing."""
+    """Handle every outcome there is: a type checker reports a missing one."""
     match outcome:
         case Delivered(warning):
             return warning
@@ -110,23 +110,23 @@ taken: list[ReadableSpan] = []
 
 
 def take(spans: Sequence[ReadableSpan]) -> None:
-    """A callback."""
+    """Take spans as a callback."""
     taken.extend(spans)
 
 
 async def take_async(spans: Sequence[ReadableSpan]) -> int:
-    """A callback that is awaited, and what it returns is not looked at."""
+    """Take spans as an awaited callback; what it returns is ignored."""
     await asyncio.sleep(0)
     return len(spans)
 
 
 def take_into(spans: list[ReadableSpan], more: Sequence[ReadableSpan]) -> None:
-    """A callback with an argument of its own."""
+    """Take spans as a callback with an argument of its own."""
     spans.extend(more)
 
 
 def synchronous(directory: Path) -> None:
-    """Replays into everything that takes spans; state, errors, values."""
+    """Replay into everything that accepts spans; use state, errors and values."""
     exporter, processor, sizes = Counting(), Names(), Sizes()
     everybody: list[To] = [exporter, processor, sizes, take, take_async, partial(take_into, [])]
     given: Destination = sizes
@@ -192,7 +192,7 @@ def synchronous(directory: Path) -> None:
 
 
 async def asynchronous() -> None:
-    """The same doors for asyncio; cancelling."""
+    """Use the same functions from asyncio, and cancel."""
     bridge = Bridge()
     report = await bridge.areplay([take_async, Counting()], since="25h")
     assert_type(report, ReplayReport)
@@ -211,7 +211,7 @@ async def asynchronous() -> None:
 
 
 def errors() -> None:
-    """Errors carry data, and form a tree."""
+    """Show that errors carry data, and form a tree."""
     try:
         with NetraClient(api_key="any", endpoint="http://127.0.0.1:1", backoff=Backoff(attempts=1)) as client:
             client.get_span("00f067aa0ba902b7")
