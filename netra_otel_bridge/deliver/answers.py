@@ -313,7 +313,7 @@ def is_tls_version(error: ssl.SSLError) -> bool:
 
 def client_certificate_outcome(address: str) -> Outcome:
     """Return the outcome of a server that ends new connections because it accepts none without a client certificate."""
-    reason = f"no TLS with {address}: CERTIFICATE_REQUIRED, or the client's is rejected"
+    reason = f"no TLS with {address}: CERTIFICATE_REQUIRED, or the client's certificate is rejected"
     return outcome(Verdict.MISCONFIGURED, reason, hint=_CLIENT_CERTIFICATE_HINT)
 
 
