@@ -10,17 +10,12 @@ gRPC service) and `netra_otel_bridge.emulator` (a local Netra, for tests). Every
 A public name is imported from its module when it is first used, so that importing the package costs almost nothing.
 """
 
-import sys
 from importlib import import_module
-from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from netra_otel_bridge.version import __version__
 
 if TYPE_CHECKING:
-    from importlib.abc import Loader
-    from types import ModuleType
-
     from netra_otel_bridge.bridge.bridge import Bridge, replay
     from netra_otel_bridge.bridge.follow import afollow, follow
     from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
@@ -209,32 +204,8 @@ _NAMES = {
 }
 """The public names by the module that defines them; relative to this package."""
 _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
-_ALIASES = {
-    f"{__name__}.check": f"{__name__}.bridge.check",
-    f"{__name__}.dashboards": f"{__name__}.core.model.dashboards",
-}
-"""Public module paths, each with the module that it stands for. A ``.pyi`` file beside this one tells type checkers."""
-
-
-class _AliasImporter:
-    """Imports an alias as the module that it stands for, which keeps its own name and spec.
-
-    It is a finder and a loader, but without the base classes of ``importlib.abc``, which takes longer to import than
-    this package.
-    """
-
-    def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
-        return ModuleSpec(fullname, cast("Loader", self)) if fullname in _ALIASES else None
-
-    def create_module(self, _spec: ModuleSpec) -> "ModuleType | None":
-        return None
-
-    def exec_module(self, module: "ModuleType") -> None:
-        """Replace ``module`` by the real module in ``sys.modules``, which is what the import system then returns."""
-        sys.modules[module.__name__] = import_module(_ALIASES[module.__name__])
-
-
-sys.meta_path.append(_AliasImporter())
+_SUBMODULES = ("check", "dashboards")
+"""Public modules that are imported when they are first used as an attribute of the package."""
 
 
 def _import_name(name: str) -> object:
@@ -243,8 +214,8 @@ def _import_name(name: str) -> object:
         value: object = getattr(import_module(_MODULE_OF[name]), name)
         globals()[name] = value
         return value
-    if (path := f"{__name__}.{name}") in _ALIASES:
-        return import_module(path)
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -88,7 +88,7 @@ def test_every_reason_is_documented() -> None:
     """The interface lists exactly the error reasons that the server gives."""
     given = {
         node.value
-        for path in (ROOT / "netra_otel_bridge" / "rpc").glob("*.py")
+        for path in (ROOT / "netra_otel_bridge" / "service" / "rpc").glob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and REASON.fullmatch(node.value)
     }

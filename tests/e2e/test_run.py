@@ -113,5 +113,5 @@ def test_jaeger_is_down_for_a_while_and_tempo_goes_on(tmp_path: Path, tempo: Tem
         said = cli.run("status", "--state", str(tmp_path / "state"), "--json", env=cli.environment(netra.endpoint))
         assert [one["delivered"] for one in said.json["destinations"]] == [6, 6]
         assert json.dumps(said.json).count(cli.CANARY) == 0
-        waits = [line for line in end.err.splitlines() if "trying again" in line]
+        waits = [line for line in end.err.splitlines() if "retrying" in line]
         assert 1 <= len(waits) <= 3, end.err

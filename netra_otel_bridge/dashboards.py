@@ -1,4 +1,4 @@
-"""Names that type checkers see in `netra_otel_bridge.dashboards`, an alias of the module that defines them."""
+"""Public path of the types of the dashboard calls. The code is in `netra_otel_bridge.core.model.dashboards`."""
 
 from netra_otel_bridge.core.model.dashboards import (
     Aggregation,
