@@ -223,5 +223,5 @@ def __dir__() -> list[str]:
     return [*globals(), *(name for name in __all__ if name not in globals())]
 
 
-if not TYPE_CHECKING:  # a type checker that saw it would accept every name
+if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept every name
     __getattr__ = _import_name

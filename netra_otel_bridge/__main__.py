@@ -1,4 +1,4 @@
-"""``python -m netra_otel_bridge``."""
+"""Run the command line with ``python -m netra_otel_bridge``."""
 
 from netra_otel_bridge.cli import main
 

@@ -1,1 +1,1 @@
-"""The library: replay, follow, check."""
+"""The library: replay, follow and check."""

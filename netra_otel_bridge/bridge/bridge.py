@@ -1,4 +1,4 @@
-"""The library's front door.
+"""Entry point of the library.
 
 from netra_otel_bridge import replay
 report = replay(my_span_exporter, since="24h")
@@ -34,13 +34,13 @@ class Bridge(Wiring):
     """
 
     def window(self, *, since: str | None = None, from_: str | None = None, until: str | None = None) -> Window:
-        """Return the range of time from ``since`` or ``from_`` to ``until``, which is now by default.
+        """Return the time range from ``since`` or ``from_`` to ``until``, by default now.
 
         A text is ISO 8601 or a duration before now (``24h``). The API counts milliseconds: the start is rounded down,
         the end up. Raises `UsageError`.
         """
         if (since is None) == (from_ is None):
-            raise UsageError("a range of time is needed", hint="give either --since, or --from and perhaps --until")
+            raise UsageError("no time range is given", hint="give either --since, or --from and perhaps --until")
         now_ns = self.clock.now_ns()
         start = parse_time_ns(from_ if since is None else since, now_ns)
         end = now_ns if until is None else parse_time_ns(until, now_ns)
@@ -68,8 +68,8 @@ class Bridge(Wiring):
         """Copy the traces of a range of time to ``to``, once; see `areplay`. Not for use inside a running event loop.
 
         ``stop`` may be set in any thread or in a signal handler. The replay then stops reading, gives batches in flight
-        some seconds to be acknowledged, records what was, and raises `Stopped` with the ``report``. Ctrl-C ends it in
-        the same order, with ``KeyboardInterrupt``.
+        some seconds to be acknowledged, records the acknowledgements, and raises `Stopped` with the ``report``. Ctrl-C
+        ends it the same way, with ``KeyboardInterrupt``.
         """
         window = self.window(since=since, from_=from_, until=until)
         return run_here(
@@ -92,15 +92,15 @@ class Bridge(Wiring):
         """Copy the traces of a range of time to one or several destinations, once.
 
         ``to`` is a ``DEST`` of the command line, your own ``SpanExporter`` or ``SpanProcessor`` (it is flushed, but not
-        shut down), a function that is called with the spans of a batch, or a `Destination`, each as it is or as `Named`;
-        by default the configured ones. Each destination has its own lane, so one that fails does not stop the others.
-        The first error of a lane is raised at the end, with the whole report as its ``report``. Spans that a
-        destination rejects are not an error: the report counts them (``exit_code`` 3).
+        shut down), a function that is called with the spans of a batch, or a `Destination`. Wrap it in `Named` to give
+        it a name. The default is the configured destinations. Each destination has its own lane, so one that fails does
+        not stop the others. The first error of a lane is raised at the end, with the whole report as its ``report``.
+        Spans that a destination rejects are not an error: the report counts them (``exit_code`` 3).
 
-        ``state`` remembers what each destination received, which is then not sent again, and what it rejected. Hand in
-        your own; else the setting ``state`` names one; else it lasts as long as the replay. With ``verify``, everything
-        is read a second time, and what Netra did not show the first time is sent. When it is cancelled, batches in
-        flight have some seconds to be acknowledged, and acknowledgements are recorded. Raises `BridgeError`.
+        ``state`` records what each destination received, so that it is not sent again, and what it rejected. Pass your
+        own, or configure one with the setting ``state``; otherwise it is deleted after the replay. With ``verify``,
+        everything is read a second time, and what Netra did not list the first time is sent. On cancellation, batches
+        in flight have some seconds to be acknowledged, and the acknowledgements are recorded. Raises `BridgeError`.
         """
         window = self.window(since=since, from_=from_, until=until)
         return await copy_range(self, to, window, query, state, verify=verify, on_progress=on_progress)
@@ -132,15 +132,15 @@ class Bridge(Wiring):
         """Yield the spans of a range of time, or of one trace, in chunks, ordered by the start of their traces.
 
         Nothing is stored. To resume after a chunk, in this process or another, pass its ``resume_token`` with the same
-        arguments; times given as now or before now keep the meaning they had in the first call. Netra is read as far
-        as chunks are consumed, and a little ahead. Raises `BridgeError`, and `NotKnown` for a trace without spans.
+        arguments; times relative to now keep the values that they had in the first call. Reading runs only a little
+        ahead of the chunks that you consume. Raises `BridgeError`, and `NotKnown` for a trace without spans.
         """
         if trace_id is None:
             window = self.window(since=since, from_=from_, until=until)
         elif since is None and from_ is None and until is None and query is None:
             window = Window(0, 1)
         else:
-            raise UsageError("a trace is read whole", hint="leave out the range and the query")
+            raise UsageError("trace_id excludes a range and a query", hint="omit the range and the query")
         async with self.async_client() as client:
             asked = [since, from_, until]
             stream = self.span_stream(

@@ -1,6 +1,6 @@
 """Test that Netra and each destination are reachable, accept the credentials, and accept what will be sent.
 
-Nothing is written, except a made-up span to each destination where the caller asks for one.
+Nothing is written, except a test span to each destination if the caller asks for it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from netra_otel_bridge.deliver.probe import ANSWER_S, Sample, probe
 _log = logging.getLogger(__name__)
 DAY_NS = 86_400 * NS_PER_S
 CHECK_S = ANSWER_S
-"""The time that Netra has to answer, and a destination for each request; all are asked at the same time."""
+"""Timeout for Netra's response and for each request to a destination; all are checked concurrently."""
 NO_ANSWER_EXIT = 69
 CONSOLE_BYTES = 1_000
-"""The size of a made-up span that is printed for people to read."""
+"""The size of a test span that is printed for people to read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """The result for one system: ``name`` works (``ok``) or not, what it ``said``, and what remains ``unknown``.
 
-    A destination that is ``ok`` but not ``sure`` rejects requests without spans, or cannot be asked: only a span would
-    tell. ``took_bytes`` is the size of the largest request that it was seen to accept, ``trace_id`` is the trace of the
-    made-up span that it accepted.
+    A destination that is ``ok`` but not ``sure`` rejects requests without spans, or cannot be probed: only a span would
+    tell. ``took_bytes`` is the size of the largest request that it accepted, ``trace_id`` is the trace of the test span
+    that it accepted.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Check:
 async def check(bridge: Wiring, to: To | Sequence[To] | None = None, *, send_since: str | None = None) -> list[Check]:
     """Check Netra and each destination (by default the configured ones) at once; return Netra's result first.
 
-    With ``send_since``, a time in the past as `Bridge.window` accepts it, each destination that works is sent one
-    made-up span that starts then. A destination that cannot be set up is a failed `Check`. Raises `UsageError`, also for
-    a destination that is named twice, and `ConfigurationError` if there is none.
+    With ``send_since``, a time in the past as `Bridge.window` accepts it, each destination that works is sent one test
+    span that starts then. A destination that cannot be set up is a failed `Check`. Raises `UsageError`, also for a
+    destination that is named twice, and `ConfigurationError` if there is none.
     """
     sample = None if send_since is None else _sample(bridge, send_since)
     targets = bridge.targets(to)
@@ -65,12 +65,12 @@ def _sample(wiring: Wiring, since: str) -> Sample:
     now_ns = wiring.clock.now_ns()
     start_ns = parse_time_ns(since, now_ns)
     if start_ns > now_ns:
-        raise UsageError(f"--since {since!r} lies in the future", hint="write a time in the past, or 24h")
+        raise UsageError(f"--since {since!r} is in the future", hint="write a time in the past, or 24h")
     return Sample(start_ns, now_ns, _age((now_ns - start_ns) / NS_PER_S))
 
 
 def _age(age_s: float) -> str:
-    """Return ``24 h old``: days from 3 days on, else the largest unit of which there are two or more."""
+    """Return ``24 h old``: in days from 3 days on, else in the largest unit that gives 2 or more."""
     for unit, seconds, least in (("days", 86_400, 3), ("h", 3_600, 2), ("min", 60, 2)):
         if age_s >= least * seconds:
             return f"{round(age_s / seconds)} {unit} old"
@@ -88,7 +88,7 @@ async def _check_netra(wiring: Wiring) -> Check:
             async with asyncio.timeout(CHECK_S):
                 page = await client.list_traces(iso_ms(now_ns - DAY_NS), iso_ms(now_ns), limit=1)
     except TimeoutError:
-        return Check(name, False, f"no answer in {CHECK_S:g} s", "", NO_ANSWER_EXIT)
+        return Check(name, False, f"no response within {CHECK_S:g} s", "", NO_ANSWER_EXIT)
     except BridgeError as error:
         return Check(name, False, str(error), "", error.exit_code)
     found = "lists traces of the last 24 h" if page.traces else "lists no trace of the last 24 h"

@@ -38,10 +38,12 @@ def follow(
     bridge: Bridge | None = None,
     **settings: Any,
 ) -> None:
-    """Follow live traffic to ``to`` until ``stop`` is set, or Ctrl-C; see `afollow`. Not inside a running event loop.
+    """Follow live traffic to ``to`` until ``stop`` is set, or Ctrl-C; see `afollow`.
+
+    Not for use inside a running event loop.
 
     ``stop`` may be set in any thread or in a signal handler. The function then stops reading, gives batches in flight
-    some seconds to be acknowledged, records what was, and returns.
+    some seconds to be acknowledged, records the acknowledgements, and returns.
     """
     configured = _configured(bridge, settings)
     return run_here(_follow(configured, to, since, query, stop), instead="afollow")
@@ -59,7 +61,7 @@ async def afollow(
 
     ``to`` is what `Bridge.areplay` accepts. A new destination starts at ``since``, ISO 8601 or a duration before now
     (default: now); a known one resumes where it stopped. Progress is kept in the state: the setting ``state``, else the
-    directory that the command uses. ``settings`` are those of `Bridge`, and need no ``bridge`` beside them.
+    directory that the command uses. Pass either a ``bridge`` or ``settings``, which are those of `Bridge`.
 
     While Netra or a destination is unreachable, its lanes retry without limit and log each wait. Raises `StateError`
     when progress cannot be made durable, `ConfigurationError`, `UsageError`, and, once all destinations are stopped,
@@ -97,7 +99,7 @@ class LiveLanes:
         queries: tuple[TraceQuery, ...],
         observer: SpanObserver | None = None,
     ) -> None:
-        """Open a lane to each destination of ``to`` until ``stack`` closes; ``observer`` sees each span that is read."""
+        """Open a lane to each destination of ``to`` until ``stack`` closes; ``observer`` receives the spans read."""
         watches: list[FollowerWatch] = []
 
         def new_watch(name: str, log_limit: LogLimit, recorder: Recorder) -> FollowerWatch:
@@ -113,7 +115,7 @@ class LiveLanes:
             _log.info("%s: %s", route.watch.name, self._start_text(route))
 
     def follower(self, route: Route, watch: FollowerWatch) -> Follower:
-        """Return the lane of one route, as the settings say."""
+        """Return the lane of one route, configured by the settings."""
         settings = self._bridge.settings
         return Follower(
             route,
@@ -128,10 +130,10 @@ class LiveLanes:
         )
 
     async def run(self, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
-        """Follow, with ``others`` beside, until ``stop`` is set; then stop reading and record what was acknowledged.
+        """Follow, and run ``others`` alongside, until ``stop`` is set; then stop reading and record acknowledgements.
 
-        Raises what ends a lane or one of ``others``, and, once every destination is stopped, the `BridgeError` that
-        stopped the first of them.
+        Raises the error that ends a lane or one of ``others``, and, once every destination is stopped, the
+        `BridgeError` that stopped the first of them.
         """
         works = [*(follower.run(self._since_ns) for follower in self.followers), *others]
         tasks = [asyncio.create_task(work) for work in works]
@@ -207,12 +209,12 @@ async def _pass_on(stop: threading.Event, stopping: asyncio.Event, bridge: Bridg
 
 def _configured(bridge: Bridge | None, settings: dict[str, Any]) -> Bridge:
     if bridge is not None and settings:
-        raise UsageError("a bridge has its settings already", hint="give settings to Bridge(...)")
+        raise UsageError("a bridge and settings are both given", hint="pass the settings to Bridge(...)")
     return bridge or Bridge(**settings)
 
 
 def _start_ns(since: str, now_ns: int) -> int:
     start_ns = parse_time_ns(since, now_ns) // NS_PER_MS * NS_PER_MS
     if start_ns > now_ns:
-        raise UsageError(f"the start {iso_ms(start_ns)} lies in the future", hint="leave it out to begin now")
+        raise UsageError(f"the start {iso_ms(start_ns)} is in the future", hint="leave it out to begin now")
     return start_ns

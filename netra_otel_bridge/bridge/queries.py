@@ -18,10 +18,10 @@ def checked_query(query: TraceQuery | None) -> TraceQuery:
 
 
 def query_text(queries: Sequence[TraceQuery]) -> str:
-    """Return the queries as the state knows them; "" for all traces."""
+    """Return the queries as the state stores them; "" for all traces."""
     if list(queries) == [TraceQuery()]:
         return ""
     try:
         return msgspec.json.encode(queries, order="sorted").decode()
     except (TypeError, UnicodeEncodeError) as error:
-        raise UsageError(f"the query holds a value that JSON has no form for: {error}") from None
+        raise UsageError(f"the query has a value that JSON cannot represent: {error}") from None

@@ -1,4 +1,4 @@
-"""Copy a range of time to destinations once, or send their dead letters again, and report."""
+"""Copy a time range to destinations once, or send their dead letters again, and report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OnProgress = Callable[[LaneReport], None]
 
 
 class ProgressWatch(LaneWatch):
-    """Passes each growth of a lane's report to ``on_progress``, if there is one."""
+    """Passes a lane's report to ``on_progress``, if given, each time it grows."""
 
     def __init__(self, name: str, log_limit: LogLimit, on_progress: OnProgress | None) -> None:
         super().__init__(name, log_limit)
@@ -50,7 +50,7 @@ async def copy_range(
 ) -> ReplayReport:
     """Copy the traces of ``window`` to each destination in a lane of its own, until ``stop`` is set.
 
-    Raises `Stopped` then, else the first error of a lane, each with the whole report as its ``report``.
+    Raises `Stopped` if it was stopped, else the first error of a lane; either has the whole report as its ``report``.
     """
     clock = wiring.clock
     started = clock.monotonic()
@@ -65,7 +65,7 @@ async def copy_range(
         stopped = await run_until_set(lanes, stop, clock)
     report = _report(reports, clock.monotonic() - started, window, routes)
     if stopped:
-        error = Stopped("the replay was stopped before its end", hint="what was acknowledged is recorded")
+        error = Stopped("the replay was stopped before its end", hint="acknowledged spans are recorded")
         error.report = report
         raise error
     return _without_error(report)
@@ -94,7 +94,10 @@ async def resend_dead_letters(
 
 
 async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, report: LaneReport) -> None:
-    """Copy the windows that are not final: in final ones nothing new is expected. ``report`` grows meanwhile."""
+    """Copy the windows that are not final:
+
+    final windows are not expected to gain traces. ``report`` grows meanwhile.
+    """
     settings, state = wiring.settings, route.recorder.lane
     before_ns = wiring.clock.now_ns() - settings.remember_ns
     final = [one.window for one in state.finished() if one.finished_ns < before_ns and one.window.end_ns < before_ns]

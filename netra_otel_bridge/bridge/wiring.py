@@ -1,4 +1,4 @@
-"""Put the concrete classes together as the settings say: clients, converters, destinations, state, lanes, streams."""
+"""Build the concrete objects from the settings: clients, converters, destinations, state, lanes, streams."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from netra_otel_bridge.usage.meter import Meter, MeterOptions
 
 
 class Wiring:
-    """One configuration, and what is made of it."""
+    """One configuration, and the objects that are built from it."""
 
     given_as: Literal["flag", "argument"] = "argument"
     """The word that messages use for a setting that was given by name."""
@@ -77,7 +77,7 @@ class Wiring:
     def async_client(self, *, attempts: int | None = None) -> AsyncNetraClient:
         """Return a new client with the same methods for asyncio; close it, or use it in ``async with``.
 
-        Each call is tried ``attempts`` times, by default as often as the settings say.
+        Each call is tried up to ``attempts`` times, by default the number in the settings.
         """
         return AsyncNetraClient(**self._client_arguments(attempts))
 
@@ -113,7 +113,10 @@ class Wiring:
         return SpanConverter(cast(Profile, profile or settings.profile), privacy, usage_cost=settings.usage_cost)
 
     def state_directory(self) -> Path:
-        """Return where lasting state is kept: the setting ``state``, else the directory of the user or the service."""
+        """Return the directory of persistent state:
+
+        the setting ``state``, else the directory of the user or the service.
+        """
         given = self.settings.state
         return Path(given).expanduser() if given is not None else state_home(self.environ)
 
@@ -133,12 +136,12 @@ class Wiring:
         if not isinstance(given, StateStore):
             raise UsageError(
                 f"state is of type {type(given).__name__}",
-                hint="give the directory to Bridge(state=...), or hand in what its open_state() returns",
+                hint="pass the directory to Bridge(state=...), or pass what its open_state() returns",
             )
         return given
 
     def checkpoint_directory(self, to: Sequence[str], query: TraceQuery, range_text: str) -> Path:
-        """Return where a replay without ``state`` keeps its progress until it is finished.
+        """Return the directory in which a replay without ``state`` keeps its progress until it is finished.
 
         It is the same for each replay of the same traces, of the same range as typed, to the same destinations.
         """
@@ -274,7 +277,7 @@ class Wiring:
     ) -> Meter:
         """Make the meter of the usage of tenants and sessions; ``now_ns`` returns the time by Netra's clock.
 
-        Where the settings name no tenants, it measures those of ``queries``. Raises `StateError`.
+        If the settings name no tenants, it measures those of ``queries``. Raises `StateError`.
         """
         settings = self.settings
         followed = tuple(query.tenant_id for query in queries if query.tenant_id)
@@ -292,7 +295,10 @@ class Wiring:
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:
-    """Number repeated names: the state keeps destinations apart by name, and two exporters of one class are two."""
+    """Number repeated names:
+
+    the state identifies destinations by name, and two exporters of one class are two of them.
+    """
     found: list[str] = []
     for name in names:
         found.append(name if name not in found else f"{name}#{len(found) + 1}")

@@ -17,7 +17,7 @@ from netra_otel_bridge.core.errors import BridgeError, UsageError
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 """The base of typer's errors about flags; typer exports only this subclass of it."""
 _TYPER_INTERRUPTED = 130
-"""The result of newer typer versions after a ``KeyboardInterrupt``; older ones raise ``Abort``."""
+"""The code that newer typer versions return after a ``KeyboardInterrupt``; older versions raise ``Abort``."""
 
 
 def _interrupt(*_: object) -> None:
@@ -31,9 +31,9 @@ def _interrupt(*_: object) -> None:
 
 
 def tune_process() -> None:
-    """Run the cycle collector seldom: spans hold no cycles, and looking for them took a tenth of a replay.
+    """Run the garbage collector less often: spans hold no cycles, and searching for them took a tenth of a replay.
 
-    Only for a process of our own: a program that imports the library decides for itself.
+    Call it only in the bridge's own process: a program that imports the library makes this choice itself.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -52,7 +52,7 @@ def main() -> None:
         code = _write_wrong_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         code = write_error(
-            Interrupted("interrupted", hint="what was acknowledged is recorded; run the same command again to resume"),
+            Interrupted("interrupted", hint="acknowledged spans are recorded; run the same command again to resume"),
             as_json=wants_json(sys.argv),
         )
     except BrokenPipeError:
@@ -63,7 +63,7 @@ def main() -> None:
             traceback.print_exc()
         defect = BridgeError(
             f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}",
-            hint="this is a defect of netra-otel-bridge; run again with -v and report what it prints",
+            hint="this is a bug in netra-otel-bridge; run again with -v and report the output",
         )
         code = write_error(defect, as_json=wants_json(sys.argv))
     sys.exit(code)
@@ -77,7 +77,7 @@ def _run() -> int | None:
 
 
 def _write_wrong_usage(error: Exception) -> int:
-    """Say in one line what is wrong with the flags. A group without a command prints its help."""
+    """Report wrong flags in one line. A group without a command prints its help."""
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{error}\n")
         return UsageError.exit_code

@@ -18,7 +18,7 @@ COMMANDS: dict[str, Command | Group] = {
         "Inspect and reset delivery state.",
         {
             "reset": Command("Reset a destination, so that its traces are sent again.", "state:reset"),
-            "dead-letters": Command("Print the dead letters, one a line.", "state:dead_letters"),
+            "dead-letters": Command("Print the dead letters, one per line.", "state:dead_letters"),
         },
     ),
     "usage": Group(
@@ -40,7 +40,7 @@ COMMANDS: dict[str, Command | Group] = {
         "Show the configuration.",
         {"show": Command("Show each setting and where its value comes from.", "config:show")},
     ),
-    "emulator": Command("Run a local Netra for tests and trials.", "emulator:emulator"),
+    "emulator": Command("Run a local Netra to test against.", "emulator:emulator"),
     "demo": Command("Try a replay on this machine, without an account.", "demo:demo"),
 }
 

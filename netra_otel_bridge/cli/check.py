@@ -33,7 +33,7 @@ def check(
     """
     bridge = options.start(config_file, verbose, quiet, to=tuple(to) if to else None)
     if since is not None and not send:
-        raise UsageError("--since sets the age of the span that --send sends", hint="add --send, or omit --since")
+        raise UsageError("--since applies only to the test span of --send", hint="add --send, or omit --since")
     if send and as_json:
         refuse_console(bridge, bridge.destinations())
     checks = run(check_all(bridge, send_since=(since or "24h") if send else None))

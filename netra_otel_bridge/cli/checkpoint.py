@@ -15,9 +15,10 @@ from netra_otel_bridge.state import StateStore, checkpoint, reset
 
 @contextmanager
 def opened(bridge: Bridge, query: TraceQuery, range_text: str | None) -> Iterator[StateStore]:
-    """Open the state of a replay of ``range_text``, the range as it was typed; ``None`` opens the one with dead letters.
+    """Open the state of a replay of ``range_text``, the range as it was typed.
 
-    Without a configured state, a range gets a folder of its own, which is a `checkpoint`. Raises `StateError`.
+    ``None`` opens the state that has the dead letters. If no state is configured, each range gets
+    its own folder, which is a `checkpoint`. Raises `StateError`.
     """
     if bridge.settings.state is None and range_text is not None:
         own = bridge.checkpoint_directory(bridge.destinations(), query, range_text)

@@ -24,7 +24,7 @@ def emulator(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 9900,
     load: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="OTLP JSON to serve: one document, or one a line (repeatable)."),
+        typer.Option(metavar="FILE", help="OTLP JSON to serve: one document, or one per line (repeatable)."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Serve sample traffic; the same N gives the same traffic.")
@@ -36,7 +36,7 @@ def emulator(
         str | None, typer.Option(metavar="N/s", help="Respond with 429 above this rate of calls.")
     ] = None,
     fault: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=ARG]", help="Misbehave in one of the ways above (repeatable).")
+        list[str] | None, typer.Option(metavar="NAME[=ARG]", help="Inject one of the faults above (repeatable).")
     ] = None,
     api_key: Annotated[str | None, typer.Option(metavar="KEY", help="Require this x-api-key (default: none).")] = None,
     windowing: Annotated[
@@ -48,9 +48,9 @@ def emulator(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run a local Netra for tests and trials.
+    """Run a local Netra to test against.
 
-    It accepts OTLP at /telemetry/v1/traces and serves the Netra API beside it.
+    It accepts OTLP at /telemetry/v1/traces and serves the Netra API on the same port.
     """
     options.start(config_file, verbose, quiet)
     if windowing not in ("traces", "spans"):

@@ -1,4 +1,4 @@
-"""Report that a command failed: the message, the hint and the exit code."""
+"""Report a failed command on stderr and, with ``--json``, on stdout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netra_otel_bridge.core.errors import BridgeError
 
 
 class Interrupted(BridgeError):
-    """A signal ended the command."""
+    """Ends a command after a signal."""
 
     exit_code = 75
 
@@ -17,7 +17,7 @@ class Interrupted(BridgeError):
 def write_error(error: BridgeError, *, as_json: bool) -> int:
     """Write one line to stderr and return the exit code.
 
-    With ``--json`` also write a document to stdout, unless the error comes with a report, which is one already.
+    With ``--json``, also write a document to stdout, unless the error has a report: the command has printed that one.
     """
     code = error.exit_code
     if error.report is not None:

@@ -45,7 +45,7 @@ class LazyGroup(typer.core.TyperGroup):
 
 
 class _Commands(UserDict[str, Any]):
-    """Commands by name. An entry becomes typer's command when it is looked up."""
+    """Commands by name. An entry is imported, and made a typer command, when it is first looked up."""
 
     def __getitem__(self, name: str) -> Any:
         entry = self.data[name]
@@ -59,7 +59,7 @@ def _loaded(name: str, entry: Command | Group) -> Any:
         return LazyGroup(entry.commands, name=name, help=entry.summary, no_args_is_help=True, rich_markup_mode=None)
     module, _, function = entry.path.partition(":")
     command = getattr(import_module(f"{__package__}.{module}"), function)
-    gc.freeze()  # imported code lives as long as the process: the collector need not search it
+    gc.freeze()  # imported code lives as long as the process, so the collector can skip it
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     alone.command(name)(command)
     return typer.main.get_command(alone)

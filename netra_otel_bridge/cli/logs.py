@@ -29,7 +29,10 @@ _DEBUG_PRIORITY = 7
 
 
 class Redactor:
-    """Replaces secrets in texts by ``***``. Secrets can be added while it is in use, as when a key is rotated."""
+    """Replaces secrets in text with ``***``.
+
+    Secrets can be added while it is in use, for example when a key is rotated.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
@@ -37,7 +40,7 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Replace this text too from now on, if it has at least `MIN_SECRET` characters."""
+        """Redact this text too from now on, if it has at least `MIN_SECRET` characters."""
         if len(secret) >= MIN_SECRET:
             self._secrets.add(secret)
 
@@ -54,12 +57,12 @@ def configure(
     stamped: bool = False,
     clock: Clock | None = None,
 ) -> None:
-    """Write the package's log to ``stream``, by default stderr; text appears above a progress bar.
+    """Write the package's log to ``stream``, by default stderr; lines appear above a progress bar.
 
-    Text is ``level: message``. ``stamped`` puts the time in front. systemd's journal has its own times, so there it puts
-    the priority in front instead (``<4>``, sd-daemon(3)). JSON is one object a line: ``time`` (RFC 3339), ``level``,
-    ``logger``, ``message``, the fields of ``extra={"netra": {...}}``, and ``exception`` if there is one. Warnings of other
-    libraries take the same form, each at most once a minute.
+    A text line is ``level: message``. ``stamped`` puts the time in front of it; in systemd's journal, which adds its
+    own times, it puts the priority there instead (``<4>``, sd-daemon(3)). A JSON line is one object: ``time`` (RFC
+    3339), ``level``, ``logger``, ``message``, the fields of ``extra={"netra": {...}}``, and ``exception`` if there is
+    one. Warnings of other libraries are logged in the same form, each at most once a minute.
     """
     redactor = redactor or Redactor()
     journal = stamped and under_journal(stream or sys.stderr, os.environ)
@@ -86,7 +89,7 @@ def under_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 class LineHandler(logging.Handler):
-    """Writes a record as one line. A stream that can no longer be written to is ignored: nobody is left to tell."""
+    """Writes a record as one line. Errors of the stream are ignored, because there is nowhere left to report them."""
 
     def __init__(self, line: Callable[[logging.LogRecord], str], stream: TextIO | None, *, console: bool) -> None:
         super().__init__()
@@ -108,7 +111,7 @@ class LineHandler(logging.Handler):
 
 
 class TextLine:
-    """A record as ``level: message``, with control characters escaped."""
+    """Formats a record as ``level: message``, with control characters escaped."""
 
     def __init__(self, redactor: Redactor, *, stamped: bool = False, priority: bool = False) -> None:
         self._redactor = redactor
@@ -123,7 +126,7 @@ class TextLine:
 
 
 class JsonLine:
-    """A record as one JSON object, whatever it contains. Logged fields do not replace the names that every line has."""
+    """Formats a record as one JSON object, whatever it contains. Extra fields never overwrite the standard ones."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -144,7 +147,7 @@ class JsonLine:
         return write_json(document)
 
     def _plain(self, value: object, depth: int = 0) -> Any:
-        """Return ``value`` in JSON types. Other types, and values nested too deeply, become their text in Python."""
+        """Return ``value`` in JSON types. Other types, and values nested too deeply, become their Python text."""
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, str):
@@ -158,7 +161,7 @@ class JsonLine:
 
 
 class _OncePerMinute(logging.Filter):
-    """Passes each warning of another library once a minute. Its logger and its unformatted text identify it."""
+    """Passes each warning of another library at most once a minute; logger and unformatted text identify it."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""Sizes, costs, durations and counts as people read them."""
+"""Format sizes, costs, durations and counts for people."""
 
 from __future__ import annotations
 
 
 def size(size_bytes: float) -> str:
-    """``512 B``, ``3.4 kB``, ``12.0 MB``."""
+    """Format a size: ``512 B``, ``3.4 kB``, ``12.0 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size_bytes < 1000 or unit == "GB":
             break
@@ -13,14 +13,14 @@ def size(size_bytes: float) -> str:
 
 
 def cost(value: float | None) -> str:
-    """US dollars; small sums keep their digits."""
+    """Format US dollars; small amounts keep their digits."""
     if value is None:
         return ""
     return f"${value:,.2f}" if value >= 100 else f"${value:.4f}" if value >= 0.01 or value == 0 else f"${value:.2g}"
 
 
 def duration(ns: float) -> str:
-    """``840 µs``, ``12.3 ms``, ``4.21 s``, ``3m12s``, ``9h05m``, ``3d04h``."""
+    """Format a duration: ``840 µs``, ``12.3 ms``, ``4.21 s``, ``3m12s``, ``9h05m``, ``3d04h``."""
     if ns < 1_000_000:
         return f"{ns / 1000:.0f} µs"
     if ns < 1_000_000_000:

@@ -1,4 +1,4 @@
-"""The options that commands share, and the settings and logging that they set up."""
+"""Options that commands share, and the settings and logging that they set up."""
 
 from __future__ import annotations
 
@@ -47,18 +47,21 @@ _NUMBER_FIELDS = ("total_cost", "latency")
 
 
 class _Bridge(Bridge):
-    """A bridge whose keyword settings come from flags, which its messages name."""
+    """A bridge whose settings come from flags, so that error messages name the flag."""
 
     given_as = "flag"
 
 
 def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Bridge:
-    """Return the bridge for the flags, environment and file, and log to stderr."""
+    """Return the bridge for the flags, environment and file, and set up the log on stderr."""
     return _start(logging.WARNING, config_file, verbose, quiet, flags)[0]
 
 
 def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> tuple[Bridge, logs.Redactor]:
-    """Start as for a service, whose log has timestamps and more lines. Later secrets can be added to the redactor."""
+    """Start as a service, which logs timestamps and more lines.
+
+    Add secrets that appear later to the returned redactor.
+    """
     return _start(logging.INFO, config_file, verbose, quiet, flags, stamped=True)
 
 

@@ -44,7 +44,7 @@ def replay(
     ] = None,
     state: options.State = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read the range again and send what Netra did not show the first time.")
+        bool, typer.Option("--verify", help="Read the range again and send what Netra did not list the first time.")
     ] = False,
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="Send the dead letters again; read nothing from Netra.")
@@ -79,7 +79,7 @@ def replay(
         return 0
     if dead_letters and (dry_run or since or from_ or until):
         raise UsageError(
-            "--dead-letters sends what the state holds, not a time range",
+            "--dead-letters sends dead letters from the state, so it takes no time range",
             hint="omit --since, --from, --until and --dry-run",
         )
     whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
@@ -173,7 +173,7 @@ def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -
 
 
 def _write_hints(report: ReplayReport, state_flag: str) -> None:
-    """Print what to know or do about the figures, one line each."""
+    """Print notes on the figures and next steps, one per line."""
     for lane in report.destinations:
         if lane.final_windows:
             out.print(

@@ -1,4 +1,4 @@
-"""The JSON documents of ``replay``, as ``docs/cli.md`` gives them."""
+"""Build the JSON documents of ``replay``, which ``docs/cli.md`` documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netra_otel_bridge.core.time_text import iso_ms
 
 
 def report_json(report: ReplayReport) -> dict[str, Any]:
-    """The ``--json`` report of ``replay``, as ``docs/cli.md`` gives it."""
+    """Return the ``--json`` report of ``replay``."""
     window = report.window
     return {
         "window": {"from": iso_ms(window.start_ns), "until": iso_ms(window.end_ns)} if window is not None else None,
@@ -49,7 +49,7 @@ def _lane_json(lane: LaneReport) -> dict[str, Any]:
 
 
 def estimate_json(estimate: ReplayEstimate) -> dict[str, Any]:
-    """The ``--json`` document of ``replay --dry-run``."""
+    """Return the ``--json`` document of ``replay --dry-run``."""
     return {
         "dry_run": True,
         "window": {"from": iso_ms(estimate.window.start_ns), "until": iso_ms(estimate.window.end_ns)},

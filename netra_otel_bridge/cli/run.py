@@ -44,7 +44,7 @@ def run(
 ) -> int:
     """Follow live traffic and poll usage until stopped.
 
-    New traces go to one or more destinations. SIGTERM or Ctrl-C stops the command in order; a second one stops it at once.
+    New traces go to one or more destinations. SIGTERM or Ctrl-C stops the command gracefully, a second one at once.
     """
     if no_traces and to:
         raise UsageError(
@@ -82,7 +82,7 @@ def run(
 
 
 def _raise_open_file_limit() -> None:
-    """Raise the limit on open files, up to `OPEN_FILES`: each connection is one, and the usual limit is low."""
+    """Raise the limit on open files, up to `OPEN_FILES`: each connection needs one, and the default limit is low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""Running asynchronous work from a command, so that SIGINT and SIGTERM end it in order."""
+"""Run asynchronous work from a command, so that SIGINT and SIGTERM end it gracefully."""
 
 from __future__ import annotations
 

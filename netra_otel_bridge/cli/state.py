@@ -37,7 +37,7 @@ def reset(
 ) -> int:
     """Reset a destination, so that its traces are sent again."""
     if everything == (to is not None) or (everything and from_ is not None):
-        raise UsageError("nothing to reset is named", hint="pass --to DEST, optionally with --from T, or --all alone")
+        raise UsageError("no destination is given", hint="pass --to DEST, optionally with --from T, or --all alone")
     bridge = options.start(config_file, verbose, quiet, state=state)
     directory = bridge.state_directory()
     if everything:
@@ -50,7 +50,7 @@ def reset(
         document = {"state": str(directory.absolute()), "destination": to, "traces": report.traces,
                     "watermark": iso_ms(report.watermark_ns) if report.watermark_ns else None, "exit_code": 0}  # fmt: skip
         start = "the beginning" if from_ns is None else iso_ms(from_ns)
-        said = f"{to}: reset {report.traces:,} traces from {start} on; they are sent again when they are listed again"
+        said = f"{to}: reset {report.traces:,} traces from {start} on; they are sent again when Netra next lists them"
     if as_json:
         write_json(document)
     else:
@@ -67,7 +67,7 @@ def dead_letters(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Print the dead letters, one a line.
+    """Print the dead letters, one per line.
 
     Each is OTLP JSON (TracesData), as the Collector's otlpjsonfile receiver reads it. The reason for each goes to stderr.
     To send them again, use replay --dead-letters.

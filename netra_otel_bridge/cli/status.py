@@ -18,7 +18,7 @@ from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import StateStatus, read_status
 
 DIFFERING = 20
-"""Number of tenants with differing spend that are listed, largest difference first."""
+"""Maximum number of tenants with differing spend to list, largest difference first."""
 
 
 def status(

@@ -110,9 +110,9 @@ def show(
 
 
 def draw(trace_id: str, spans: Sequence[TraceSpan]) -> Group:
-    """A trace as a tree beside its time line.
+    """Return a trace as a tree beside its timeline.
 
-    Spans whose parent is not in the trace stand at its root and say so; so does a ring of parents.
+    A span whose parent is not in the trace is drawn at the root, with a note. A cycle of parents is drawn there too.
     """
     starts = [start for span in spans if (start := instant_ns(span.start_time_ms)) is not None]
     ends = [end for span in spans if (end := instant_ns(span.end_time_ms)) is not None]

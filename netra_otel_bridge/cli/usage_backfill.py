@@ -37,7 +37,7 @@ FORMS = "pass --to openmetrics:FILE, otlp, or exporter:NAME"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A parsed ``DEST`` of past usage: a ``file`` for OpenMetrics, or the name of a metric ``exporter``."""
+    """A parsed ``DEST`` for past usage: a ``file`` for OpenMetrics, or the name of a metric ``exporter``."""
 
     text: str
     file: str = ""
@@ -72,7 +72,7 @@ def backfill(
         raise UsageError(f"the range ends at {iso_ms(window.end_ns)}, which is in the future", hint="omit --until")
     step_ns = parse_duration_ns(step)
     if step_ns < NS_PER_S or step_ns % NS_PER_MS:
-        raise UsageError(f"--step {step} is less than a second", hint="use 1h, 15m or 1d")
+        raise UsageError(f"--step {step} must be at least a second, in whole milliseconds", hint="use 1h, 15m or 1d")
     count_steps(window, step_ns)
     target = parse_target(to)
     labels = parse_labels(label or (), of_file=bool(target.file))

@@ -1,4 +1,4 @@
-"""Declare a setting as a field of a dataclass, with all that there is to know about it."""
+"""Declare a setting as a field of a dataclass: its variable, default, parser and explanation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """Its name in the configuration file, where a duration carries its unit in the value."""
+        """Return its name in the configuration file, where the value of a duration includes the unit."""
         return self.name.removesuffix("_s").removesuffix("_ns")
 
     @property

@@ -1,6 +1,6 @@
-"""Load the settings: a flag wins over the environment, that over the file, and that over the default.
+"""Load the settings: a flag overrides the environment, which overrides the file, which overrides the default.
 
-Each value keeps its origin, which messages and ``config show`` name.
+The origin of each value is recorded, for messages and ``config show``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 CONFIG_FILE_VARIABLE = "NETRA_BRIDGE_CONFIG"
 _GIVEN = ("flag", "argument")
 _SECRET_FILES = (("api_key", "key"), ("grpc_token", "token"))
-"""Settings that may stand in a file of their own, and the word for its content."""
+"""Settings that may be read from a separate file, and the word for its content."""
 _FILE_KEYS = {setting.key: setting for setting in SETTINGS}
 
 
@@ -58,7 +58,7 @@ def load(
             values[name] = _read_secret(Path(path), _where(f"{name}_file", origins[f"{name}_file"]), what)
             origins[name] = path
     if values["content"] == "redact" and not values["redact"]:
-        raise ConfigurationError("content is set to redact, but redact holds no expression", hint="set redact")
+        raise ConfigurationError("content is set to redact, but redact has no expression", hint="set redact")
     return Settings(**values, origins=origins)
 
 
@@ -82,7 +82,10 @@ def _parsed(setting: Setting, given: Any, origin: str) -> Any:
 
 
 def _where(key: str, origin: str) -> str:
-    """Return where a setting was given, for a message: the flag, the argument's name, or the origin itself."""
+    """Return the place where a setting was given, for a message:
+
+    the flag, the argument's name, or the origin itself.
+    """
     return f"--{key.replace('_', '-')}" if origin == "flag" else key if origin == "argument" else origin
 
 
@@ -93,7 +96,7 @@ def _read_secret(path: Path, origin: str, what: str) -> Secret:
         raise ConfigurationError(f"{origin}: {path} cannot be read: {error.strerror}") from None
     except ValueError:
         raise ConfigurationError(
-            f"{origin}: {path} holds no {what}", hint=f"it must hold the {what} and nothing else"
+            f"{origin}: {path} holds no {what}", hint=f"it must contain the {what} and nothing else"
         ) from None
 
 
@@ -105,7 +108,7 @@ def _read_file(path: Path) -> dict[str, tuple[Any, str]]:
         if node is None:
             return {}
         if not isinstance(node, yaml.MappingNode):
-            raise ConfigurationError(f"{path}: expected settings, one 'name: value' a line")
+            raise ConfigurationError(f"{path}: expected settings, one 'name: value' per line")
         found: dict[str, tuple[Any, str]] = {}
         for key_node, value_node in node.value:
             origin = f"{path} line {key_node.start_mark.line + 1}"
@@ -128,7 +131,7 @@ def _read_file(path: Path) -> dict[str, tuple[Any, str]]:
 
 
 def _position(error: Exception) -> str:
-    """Return where and why a file is not YAML. The line itself may contain the key, so it is never shown."""
+    """Return the position and cause of a YAML error. The line itself may contain the key, so it is never shown."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None)
     where = f" line {mark.line + 1}" if mark is not None else ""

@@ -1,7 +1,7 @@
 """Parsers of settings.
 
-Each takes text or a YAML value, and raises ``ValueError`` with what it expected. The reference of the settings quotes
-these messages.
+Each accepts text or a YAML value, and raises a ``ValueError`` that says what it expected. The reference of the settings
+quotes these messages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FALSE = ("false", "0", "no", "off")
 
 
 class Secret:
-    """A text that never prints itself."""
+    """A text that ``repr`` and ``str`` never show."""
 
     __slots__ = ("_value",)
 
@@ -137,7 +137,7 @@ def parse_patterns(value: Any) -> tuple[re.Pattern[str], ...]:
 def duration(shortest_ns: int) -> Callable[[Any], int]:
     """Return a parser for a duration of at least ``shortest_ns``, rounded to the millisecond.
 
-    Windows are listed in milliseconds: one that began between two would miss what starts there.
+    Windows are listed in milliseconds: one that began between two milliseconds would miss the traces that start there.
     """
     rule = f"expected a duration from {duration_text(shortest_ns)} to 100 years"
 

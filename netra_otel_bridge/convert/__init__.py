@@ -1,4 +1,4 @@
-"""CONVERT: from Netra's JSON to OpenTelemetry's ``ReadableSpan``. Pure: no I/O, no clock."""
+"""Convert Netra's JSON to OpenTelemetry's ``ReadableSpan``. Pure: no I/O, no clock."""
 
 from netra_otel_bridge.convert.costs import (
     SpanCost,

@@ -1,7 +1,7 @@
 """Attributes, events and links: from Netra's JSON texts to the types of the OpenTelemetry SDK.
 
 Attributes come in two forms. Each key of a JSON object becomes an attribute; nested objects and mixed lists become JSON
-text, because nothing tells their original type. A list of OTLP key/values states each type, and is converted exactly,
+text, because their original type is not recorded. A list of OTLP key/values states each type, and is converted exactly,
 including bytes, mixed arrays and key/value lists. A value that turns out not to be OTLP becomes JSON text.
 """
 
@@ -32,11 +32,14 @@ _DIGITS = re.compile(r"-?[0-9]{1,19}")
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _EXACT_FLOAT = 2**53
 _MAX_DEPTH = 16
-"""Levels of arrays and key/value lists that stay OTLP. Protobuf parsers allow 100 messages, three per level."""
+"""Maximum levels of arrays and key/value lists that stay OTLP. Protobuf parsers allow 100 messages, three per level."""
 
 
 def read_container(value: JsonText | None) -> tuple[Any, bool]:
-    """Decode a JSON column; return its value, and whether it is readable. ``None`` and ``""`` are readable as nothing."""
+    """Decode a JSON column; return its value, and whether it is readable.
+
+    ``None`` and ``""`` are readable and empty.
+    """
     if value is None or value == "" or value == "[]":
         return None, True
     if isinstance(value, str):

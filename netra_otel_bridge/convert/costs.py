@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 METERED_KINDS = ("GENERATION", "EMBEDDING", "USAGE")
 MAX_TOKENS = 10**12
 MAX_COST = 1e12
-"""Most that one span may add to a sum. A larger value was recorded in error, and adds nothing."""
+"""Maximum that one span may add to a sum. A larger value was recorded in error, and adds nothing."""
 _HOUR_NS = 3600 * 10**9
 _OPERATIONS = ('"gen_ai.operation.name"', '"llm.request.type"')
 _METERED_TYPE = re.compile(r'"netra\.span\.type"\s*:\s*"(?i:generation|embedding|usage)"')

@@ -1,6 +1,6 @@
 """Convert single columns of a Netra span to OpenTelemetry values: ids, times, kind, status.
 
-No function raises: for what it cannot read it returns ``None``, and the caller keeps the original text.
+No function raises: each returns ``None`` for a value that it cannot read, and the caller keeps the original text.
 """
 
 from __future__ import annotations

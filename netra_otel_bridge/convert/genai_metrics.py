@@ -1,7 +1,7 @@
 """Values of one span for the GenAI client histograms of the semantic conventions, version 1.41.
 
-In every profile, the conventions' labels are those of the delivered span (``docs/mapping.md``, GenAI): what the
-application recorded under that name, else Netra's column, else an attribute of the same meaning. For tenant,
+In every profile, the conventions' labels are those of the delivered span (``docs/mapping.md``, GenAI): the value that
+the application recorded under that name, else Netra's column, else an attribute of the same meaning. For tenant,
 environment and token counts Netra's columns come first: they are compared with Netra's usage, and the conventions ask
 for billed tokens.
 """
@@ -26,7 +26,10 @@ OPERATION_DURATION = "gen_ai.client.operation.duration"
 TOKENS_TYPE = "gen_ai.token.type"
 ENVIRONMENT = "deployment.environment.name"
 MAX_LABEL_CHARS = 256
-"""Longer labels are cut. No model or tenant has such a long name, and the service keeps every label until it ends."""
+"""Longer labels are truncated:
+
+no real model or tenant has such a long name, and the service keeps labels until it ends.
+"""
 KINDS = frozenset({"GENERATION", "EMBEDDING"})
 _NS_PER_S = 1e9
 
@@ -51,7 +54,7 @@ HISTOGRAMS = (
     Histogram(
         OPERATION_DURATION,
         "s",
-        "How long one call to a model took; live calls only",
+        "Duration of one call to a model; live calls only",
         tuple(2**power / 100 for power in range(14)),
     ),
 )

@@ -25,7 +25,7 @@ class ToolCall:
     arguments: Any = None
 
     def as_genai(self) -> dict[str, Any]:
-        """Return the call as a part of a message, without what was not recorded."""
+        """Return the call as a part of a message, without fields that were not recorded."""
         known = {"id": self.id, "name": self.name, "arguments": self.arguments}
         return {"type": "tool_call", **{name: value for name, value in known.items() if value is not None}}
 

@@ -1,4 +1,4 @@
-"""Netra's own names for what it knows of a span: ids, tokens, costs, metadata, and the types of PII and violations.
+"""Add a span's columns under Netra's own names: ids, tokens, costs, metadata, and the types of PII and violations.
 
 The rules are the first column of the table in ``docs/mapping.md``. The text in which PII was found is never added.
 """
@@ -26,7 +26,7 @@ _MAX_DEPTH = 16
 def add_netra_names(
     attributes: Attributes, span: TraceSpan, netra_kind: str | None, *, user_id: str | None, metadata: Attributes
 ) -> None:
-    """Add Netra's columns of ``span``. ``user_id`` and ``metadata`` are what the privacy policy lets through."""
+    """Add Netra's columns of ``span``. The privacy policy was already applied to ``user_id`` and ``metadata``."""
     if netra_kind:
         add(attributes, "netra.span.type", netra_kind)
     add(attributes, "session.id", span.session_id or None)

@@ -1,4 +1,4 @@
-"""OpenInference, the conventions that Phoenix and other LLM views read.
+"""Add attributes of OpenInference, the conventions that Phoenix and other LLM tools read.
 
 The rules are the last column of the table in ``docs/mapping.md``. Only keys that the application did not record are
 added.

@@ -1,4 +1,7 @@
-"""The privacy policy: which content and user ids leave the bridge. What is dropped is counted and never logged."""
+"""Apply the privacy policy, which decides what content and user ids leave the bridge.
+
+Drops are counted, never logged.
+"""
 
 from __future__ import annotations
 
@@ -57,10 +60,10 @@ def _is_expression(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """Rules for what leaves the bridge.
+    """Rules for the data that leaves the bridge.
 
-    ``content`` keeps, drops, or redacts content (what ``redact`` matches). ``pii`` drops the content of spans with PII.
-    ``user`` keeps, hashes (SHA-256, 32 hex digits) or drops user ids.
+    ``content`` keeps content, drops it, or redacts the text that ``redact`` matches. ``pii`` drops the content of spans
+    with PII. ``user`` keeps, hashes (SHA-256, 32 hex digits) or drops user ids.
 
     Raises `UsageError` for any other value, and for ``content="redact"`` without an expression.
     """

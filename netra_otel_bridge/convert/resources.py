@@ -1,4 +1,4 @@
-"""One shared ``Resource`` per distinct content: an exporter is much faster if it hashes and encodes it once."""
+"""Share one ``Resource`` per distinct content: an exporter is much faster if it hashes and encodes each only once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_RESOURCES = 4096
 
 
 class SharedResource(Resource):
-    """A resource with a cached hash; the SDK's encodes itself as JSON for each hash.
+    """A resource with a cached hash; the SDK's resource encodes itself as JSON each time it is hashed.
 
     It also keeps attribute values as they were recorded (bytes, nested values), which the SDK drops before 1.42.
     """

@@ -1,7 +1,7 @@
 """Convert a Netra span to an OpenTelemetry ``ReadableSpan``, by the rules of ``docs/mapping.md``.
 
 What the application recorded is preserved; the bridge only adds. Nothing here does I/O, reads a clock, or raises on
-data: what OpenTelemetry cannot express is kept as text under ``netra.bridge.original.*``, named in
+data: values that OpenTelemetry cannot express are kept as text under ``netra.bridge.original.*``, named in
 ``netra.bridge.notes`` and counted in `SpanConverter.counts`. Those two are the only attributes that profile ``raw``
 adds.
 """
@@ -92,7 +92,10 @@ class SpanConverter:
         return [self.convert(span, trace) for span in spans]
 
     def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
-        """Convert one span. ``trace`` is its summary, used for what the span lacks (``service``, a missing start)."""
+        """Convert one span.
+
+        ``trace`` is its summary, used for values that the span lacks (``service``, a missing start).
+        """
         draft = _Draft()
         recorded = self._object(draft, "attributes", span.attributes)
         draft.attributes = {**recorded, **draft.attributes}

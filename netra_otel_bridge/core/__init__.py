@@ -1,1 +1,1 @@
-"""The base of every room: errors, values, time, JSON, tasks, and blocking methods."""
+"""The base of all other packages: errors, values, time, JSON, tasks, and blocking methods."""

@@ -1,6 +1,6 @@
-"""Names of span attributes that more than one room writes."""
+"""Names of span attributes that more than one package writes."""
 
 from __future__ import annotations
 
 NOTES = "netra.bridge.notes"
-"""The list of what conversion could not express and what was trimmed (``docs/mapping.md``, "What is noted")."""
+"""Lists the values that conversion could not express or that were trimmed (``docs/mapping.md``, "What is noted")."""

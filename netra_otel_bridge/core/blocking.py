@@ -1,7 +1,7 @@
-"""Blocking methods made from asynchronous ones, each signature written once.
+"""Derive blocking methods from asynchronous ones, so that each signature is written once.
 
-A `BlockingFace` hands its calls to a `LoopThread`. `run_here` and `iterate_here` serve functions that have no thread to
-keep: they need a caller without a running event loop.
+A `BlockingFace` passes its calls to a `LoopThread`. `blocking_here` and `blocking_iterator_here` are for functions that
+keep no thread: their caller must not have a running event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PageT = TypeVar("PageT")
 
 
 class BlockingFace(Generic[AsyncT]):
-    """The blocking face of an asynchronous object, whose methods run on the thread of ``loop``."""
+    """The blocking counterpart of an asynchronous object, whose methods run on the thread of ``loop``."""
 
     def __init__(self, asynchronous: AsyncT, loop: LoopThread) -> None:
         self._asynchronous = asynchronous
@@ -33,7 +33,7 @@ class BlockingFace(Generic[AsyncT]):
 def blocking(
     method: Callable[Concatenate[AsyncT, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[BlockingFace[AsyncT], P], T]:
-    """Return the method of a face that runs ``method`` and waits for its result."""
+    """Return a blocking method that runs ``method`` and waits for its result."""
 
     @wraps(method)
     def call(face: BlockingFace[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -45,7 +45,7 @@ def blocking(
 def blocking_iterator(
     method: Callable[Concatenate[AsyncT, P], AsyncIterator[T]],
 ) -> Callable[Concatenate[BlockingFace[AsyncT], P], Iterator[T]]:
-    """Return the method of a face that iterates over ``method``, one step of the event loop for each item."""
+    """Return a blocking method that iterates over ``method``, with one step of the event loop for each item."""
 
     @wraps(method)
     def iterate(face: BlockingFace[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
@@ -60,10 +60,10 @@ def blocking_items(
     pages: Callable[..., AsyncIterator[PageT]],
     items: Callable[[PageT], Iterable[T]],
 ) -> Callable[Concatenate[BlockingFace[AsyncT], P], Iterator[T]]:
-    """Return the method of a face that iterates over ``method``, one step of the event loop for each page.
+    """Return a blocking method that iterates over ``method``, with one step of the event loop for each page.
 
-    ``pages`` takes the arguments of ``method``, by name. It is iterated instead: a step of the event loop takes longer
-    than most items are worth.
+    It iterates over ``pages``, which accepts the arguments of ``method`` by name, because a step of the event loop for
+    each item would take too long.
     """
     parameters = signature(method)
 
@@ -82,7 +82,7 @@ def blocking_items(
 def with_arguments_of(
     model: Callable[Concatenate[Any, P], None],
 ) -> Callable[[Callable[Concatenate[AsyncT, ...], None]], Callable[Concatenate[AsyncT, P], None]]:
-    """Give an ``__init__`` that passes its arguments on the signature of the ``__init__`` that receives them."""
+    """Give an ``__init__`` the signature of ``model``, the ``__init__`` to which it passes its arguments."""
 
     def decorate(init: Callable[Concatenate[AsyncT, ...], None]) -> Callable[Concatenate[AsyncT, P], None]:
         @wraps(model)
@@ -106,7 +106,7 @@ def run_here(work: Coroutine[Any, Any, T], *, instead: str) -> T:
 
 
 def blocking_here(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """Return the function that runs ``method`` on a new event loop; see `run_here`."""
+    """Return a function that runs ``method`` on a new event loop; see `run_here`."""
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -116,7 +116,7 @@ def blocking_here(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]
 
 
 def blocking_iterator_here(method: Callable[P, AsyncGenerator[T, None]]) -> Callable[P, Iterator[T]]:
-    """Return the function that iterates over ``method`` on a new event loop. It raises as `run_here` does."""
+    """Return a function that iterates over ``method`` on a new event loop. It raises the same errors as `run_here`."""
 
     @wraps(method)
     def iterate(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
@@ -137,7 +137,7 @@ def _is_loop_running() -> bool:
 
 
 def _pull(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """Iterate on a loop in a thread of its own, so that requests are answered in time while the caller is busy."""
+    """Iterate on a loop in its own thread, so that responses are handled in time while the caller is busy."""
     turn = asyncio.Lock()
 
     async def step() -> T | None:
@@ -157,7 +157,7 @@ def _pull(items: AsyncGenerator[T, None]) -> Iterator[T]:
 
 
 def _set_iterator(iterate: Callable[..., object], method: Callable[..., object]) -> None:
-    """Let ``help`` and `inspect` see an iterator where ``method`` returns an asynchronous one."""
+    """Make ``help`` and `inspect` show an iterator where ``method`` returns an asynchronous one."""
     returned = GenericAlias(Iterator, get_args(get_type_hints(method)["return"])[:1])
     iterate.__annotations__ = {**method.__annotations__, "return": returned}
     vars(iterate)["__signature__"] = signature(method).replace(return_annotation=returned)

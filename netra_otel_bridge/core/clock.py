@@ -1,4 +1,4 @@
-"""The clock and the back-off. Other modules sleep and tell the time through a `Clock`, so that tests control it."""
+"""Clock and back-off. All other modules sleep and tell the time through a `Clock`, so that tests control it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Clock(Protocol):
     """A source of time; tests pass their own."""
 
     def now_ns(self) -> int:
-        """Return the wall-clock time in nanoseconds since the epoch: for windows and stamps, never for waiting."""
+        """Return the wall-clock time in nanoseconds since the epoch: for windows and timestamps, never for waiting."""
 
     def monotonic(self) -> float:
         """Return seconds that never go back: for deadlines and durations."""

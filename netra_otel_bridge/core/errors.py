@@ -38,15 +38,15 @@ from typing import Any, Protocol
 
 
 class PartialReport(Protocol):
-    """The part of a `ReplayReport` that an error needs to know. An error of a replay carries the whole report."""
+    """The part of a `ReplayReport` that an error uses. An error of a replay has the whole report."""
 
     @property
     def destinations(self) -> tuple[Any, ...]:
-        """A `LaneReport` for each destination."""
+        """Return a `LaneReport` for each destination."""
 
     @property
     def exit_code(self) -> int:
-        """The exit code that the report alone calls for."""
+        """Return the exit code that the report alone requires."""
 
 
 class BridgeError(Exception):
@@ -55,7 +55,7 @@ class BridgeError(Exception):
     exit_code: int = 1
     retryable: bool = False
     report: PartialReport | None = None
-    """The `ReplayReport` of what had been done, on an error of a replay."""
+    """The `ReplayReport` up to the error, if it is an error of a replay."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -73,11 +73,14 @@ class UsageError(BridgeError):
 
 
 class NotKnown(BridgeError):
-    """Netra answered, and has nothing under the id that was asked for."""
+    """Netra answered, but has nothing under the requested id."""
 
 
 class Stopped(BridgeError):
-    """The caller stopped it. Acknowledged spans are recorded; with a state, the same call resumes from there."""
+    """The caller stopped the replay.
+
+    Acknowledged spans are recorded; with a state, the same call resumes from there.
+    """
 
     exit_code = 75
     retryable = True
@@ -94,7 +97,7 @@ class StateError(BridgeError):
 
 
 class StateUnusable(StateError):
-    """The state is damaged, emptied, of another program or of a newer bridge; the message says which check failed."""
+    """The state is damaged, emptied, another program's or a newer bridge's; the message says which check failed."""
 
     exit_code = 78
 
@@ -112,7 +115,7 @@ class StateNotWritten(StateError):
 
 
 class NetraError(BridgeError):
-    """Netra could not be read. ``status`` is the HTTP status of the last answer, or ``None`` without an answer."""
+    """Netra could not be read. ``status`` is the HTTP status of the last response, or ``None`` without a response."""
 
     exit_code = 69
 
@@ -122,7 +125,7 @@ class NetraError(BridgeError):
 
 
 class NetraUnavailable(NetraError):
-    """Netra was not reached, did not answer in time, answered 5xx, or its answer was truncated."""
+    """Netra was not reached, did not respond in time, returned 5xx, or its response was truncated."""
 
     retryable = True
 
@@ -141,7 +144,7 @@ class NetraUnauthorized(NetraError):
 
 
 class NetraNotAllowed(NetraError):
-    """Netra does not answer a dashboard call, for this key or at all (401, 403, 404, no API); do without it.
+    """Netra rejects a dashboard call, for this key or any (401, 403, 404, no API); continue without it.
 
     Deliberately not a `NetraUnauthorized`: it says nothing about the key itself or about the other calls.
     """
@@ -150,7 +153,7 @@ class NetraNotAllowed(NetraError):
 
 
 class NetraNotFound(NetraError):
-    """The endpoint is not the Netra API: it answers 404, 405, a redirect, or a web page."""
+    """The endpoint is not the Netra API: it returns 404, 405, a redirect, or a web page."""
 
     exit_code = 78
 
@@ -168,19 +171,19 @@ class NetraRejected(NetraError):
 
 
 class NetraCursorRefused(NetraRejected):
-    """Netra rejects a cursor that it issued in this listing: it expired, or the data moved. List again from the start."""
+    """Netra rejects a cursor that it issued in this listing, because it expired or the data changed. List again."""
 
 
 class NetraSchemaError(NetraError):
-    """The answer is JSON, but not of the documented shape; the message contains the JSON path."""
+    """The response is JSON, but not of the documented shape; the message contains the JSON path."""
 
 
 class NetraResponseTooLarge(NetraError):
-    """The answer holds more decoded bytes than ``max_response_bytes``."""
+    """The response has more decoded bytes than ``max_response_bytes``."""
 
 
 class PaginationLoop(NetraError):
-    """Paging does not advance: a cursor was repeated, or empty pages promise more."""
+    """Paging does not advance: a cursor was repeated, or empty pages announce more."""
 
 
 class DestinationError(BridgeError):

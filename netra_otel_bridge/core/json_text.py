@@ -13,7 +13,7 @@ import msgspec
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 _MAX_INT_DIGITS = 4000
-"""Longer integers stay text: Python does not convert more than 4300 digits, because that takes long."""
+"""Longer integers stay text: Python refuses to convert more than 4300 digits, because that is slow."""
 
 
 def clean_text(text: str) -> str:
@@ -24,7 +24,7 @@ def clean_text(text: str) -> str:
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a JSON text, or ``None`` if it is not JSON (callers treat ``null`` alike).
+    """Return the value of a JSON text, or ``None`` if it is not JSON (callers treat that like ``null``).
 
     It also reads JSON that strict parsers reject: see `read_lenient`.
     """
@@ -42,7 +42,7 @@ def read_lenient(text: str | bytes) -> Any:
     """Return the value of JSON with ``NaN``, ``Infinity``, lone surrogates and integers of any length.
 
     Integers of more than 4000 digits become text. A lone surrogate becomes its escape as text (``\\udXXX``), because
-    UTF-8 has no form for it. Raises ``ValueError`` if it is not JSON, ``RecursionError`` if it is nested too deeply.
+    UTF-8 cannot encode it. Raises ``ValueError`` if it is not JSON, ``RecursionError`` if it is nested too deeply.
     """
     return clean_value(json.loads(text, parse_int=_int_or_text))
 
@@ -71,7 +71,7 @@ def write_json(value: Any) -> str:
 
 
 def int_text(value: int) -> str:
-    """Return the digits of an integer, also of one with more than 4300, which ``str`` rejects."""
+    """Return the digits of an integer, even of one with more than 4300 digits, which ``str`` rejects."""
     try:
         return str(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Limit repeated log lines to one a minute for each subject."""
+"""Limit repeated log lines to one per minute for each subject."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netra_otel_bridge.core.clock import Clock
 
 EVERY_S = 60.0
 MAX_KEYS = 1000
-"""Keys that are remembered. The key that logged longest ago is forgotten first: its next line counts as its first."""
+"""Maximum keys remembered. The key that logged longest ago is forgotten first: its next line counts as its first."""
 
 
 class LogLimit:

@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, for callers that do not use asyncio."""
+"""Run an event loop on its own thread, for callers that do not use asyncio."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs coroutines for any thread. Ends when closed, when collected or at exit, after awaiting ``finish``.
+    """Runs coroutines for any thread. Ends when closed, when garbage-collected or at exit, after awaiting ``finish``.
 
     A forked child does not have the thread: there `close` does nothing, and `run` raises.
     """
@@ -33,7 +33,7 @@ class LoopThread:
         self._end()
 
     def drive(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """Yield the items of an asynchronous iterator, each after one step of the loop."""
+        """Yield the items of an asynchronous iterator, with one step of the loop for each."""
         while (item := self.run(_step(items))) is not None:
             yield item
 
@@ -65,8 +65,8 @@ async def _step(items: AsyncIterator[T]) -> T | None:
 def _serve(loop: asyncio.AbstractEventLoop, finish: Callable[[], Awaitable[None]]) -> None:  # noqa: ARG001
     """Run the loop.
 
-    The reference to ``finish`` protects forked children. Nothing ends this call there, so they never collect the
-    connections that ``finish`` closes, which would remove them from the selector that they share with their parent.
+    The reference to ``finish`` protects forked children. There this call never ends, so the connections that ``finish``
+    closes are never garbage-collected, which would remove them from the selector that the child shares with its parent.
     """
     loop.run_forever()
 

@@ -1,14 +1,14 @@
-"""Make words of others fit for a message: one printable line of bounded length, without secrets."""
+"""Make text from outside safe for a message: one printable line of bounded length, without secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 MAX_CHARS = 400
-"""A server may answer with a whole web page; one line of it is enough to act on."""
+"""A server may respond with a whole web page; one line of it is enough to act on."""
 MASK = "***"
 _SECRET_CHARS = 4
-"""A shorter text is no secret: to replace it would garble every line and hide nothing."""
+"""Minimum length of a secret. Replacing a shorter text would garble every line and hide nothing."""
 
 
 def one_line(text: str, max_chars: int = MAX_CHARS) -> str:
@@ -20,7 +20,7 @@ def one_line(text: str, max_chars: int = MAX_CHARS) -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """Return the type and the words of an exception of someone else's code, which may fail even to give its words."""
+    """Return the type and text of an exception of code outside the bridge, whose ``__str__`` may itself fail."""
     try:
         words = str(error)
     except Exception:  # noqa: BLE001  the wall around foreign code
@@ -29,13 +29,13 @@ def error_line(error: BaseException) -> str:
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """Replace every secret in the text, the longest first, because one may contain another."""
+    """Mask every secret in the text, the longest first, because one may contain another."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text
 
 
 def header_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what must never be shown of headers: each value, and the token after a scheme such as ``Bearer``."""
+    """Return the secrets in headers: each value, and the token after a scheme such as ``Bearer``."""
     parts = (part for value in headers.values() for part in (value, value.rpartition(" ")[2]))
     return tuple(part for part in parts if len(part) >= _SECRET_CHARS)

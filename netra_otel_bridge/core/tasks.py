@@ -1,4 +1,4 @@
-"""Run work in tasks: several at once, and until the caller stops it."""
+"""Run work in tasks, several at once or until the caller stops it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netra_otel_bridge.core.errors import StateError, UsageError
 
 T = TypeVar("T")
 STOP_POLL_S = 0.1
-"""Seconds between two looks at a caller's ``stop``: any thread may set it, which wakes no event loop."""
+"""Seconds between two checks of a caller's ``stop``, because a thread that sets it wakes no event loop."""
 
 
 async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -44,7 +44,7 @@ async def run_until_set(work: Coroutine[Any, Any, object], stop: threading.Event
 async def run_until(work: Coroutine[Any, Any, object], told: Coroutine[Any, Any, object]) -> bool:
     """Run ``work`` until it ends or ``told`` does; return whether ``told`` ended first.
 
-    In that case ``work`` was cancelled, and has ended.
+    ``work`` is then cancelled and awaited.
     """
     working, watching = asyncio.create_task(work), asyncio.create_task(told)
     try:

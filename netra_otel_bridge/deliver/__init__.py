@@ -1,4 +1,4 @@
-"""SEND: deliver batches of spans to a destination, which answers each with an `Outcome`."""
+"""Deliver batches of spans to a destination, which returns an `Outcome` for each."""
 
 from netra_otel_bridge.deliver.adapters.callback import SpanCallback
 from netra_otel_bridge.deliver.adapters.exporter import ExporterDestination

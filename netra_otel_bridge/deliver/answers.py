@@ -1,10 +1,10 @@
-"""Turn a destination's answer into an `Outcome`: the one table of status codes, and the one place that reads words.
+"""Turn a destination's response into an `Outcome`: the only table of status codes, and the only parser of messages.
 
-A code alone does not say whether to wait, to split or to give up. ``RESOURCE_EXHAUSTED`` is both "too large" and
-"slow down"; HTTP 400 is both "poisoned" and "body too large"; ``UNAVAILABLE`` is both "down" and "this certificate
-is not trusted". Where two meanings share a code, the words of the server decide. Everything that is read from words
-(limits, causes, hints) becomes a field of the outcome here. Sources: the OTLP specification ("Failures"), and what
-Jaeger, the Collector and Tempo answer ("What they answer" in ``docs/backends.md``).
+A code alone does not say whether to wait, to split or to give up. ``RESOURCE_EXHAUSTED`` is both "too large" and "slow
+down"; HTTP 400 is both "poisoned" and "body too large"; ``UNAVAILABLE`` is both "down" and "this certificate is not
+trusted". Where two meanings share a code, the server's message decides. Everything that is read from messages (limits,
+causes, hints) becomes a field of the outcome here. Sources: the OTLP specification ("Failures"), and the responses of
+Jaeger, the Collector and Tempo ("What they answer" in ``docs/backends.md``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from netra_otel_bridge.deliver.rpc_status import rpc_status
 
 
 class Verdict(Enum):
-    """The consequence of an answer that is not a yes."""
+    """The consequence of a response that is not a success."""
 
     RETRY = auto()
     TOO_LARGE = auto()
@@ -81,25 +81,28 @@ _HTTP = {
 }
 _BUSY_STATUS = (408, 425, 429, 503)
 GRPC_MESSAGE_BYTES = 4 << 20
-"""The size of a message that a gRPC server accepts by default."""
+"""Maximum size of a message that a gRPC server accepts by default."""
 TOO_MANY_TRACES_S = 5.0
-"""The delay if Tempo 1.5 holds too many traces, each for 10 to 20 s: the default five delays must outlast that."""
+"""Delay if Tempo 1.5 holds too many traces:
+
+it holds each for 10 to 20 s, which the default five delays must outlast.
+"""
 
 _TOO_LARGE = re.compile(
     r"larger than (the )?(max|limit)|(message|body|request|payload|entity)( length)?( is)? too large"
     r"|exceeds (max_request_size|(the )?maximum (configured message )?size)",
     re.I,
 )
-"""In the words of gRPC in Go, C++, Java, .NET and Rust, of ``net/http``, and of the stock exporters."""
+"""Messages of gRPC in Go, C++, Java, .NET and Rust, of ``net/http``, and of the stock exporters."""
 _NAMED_LIMIT = re.compile(
     r"(?:larger than max \(\d+ vs\.?|larger than max|exceeds maximum size|the limit is:) (\d+)", re.I
 )
 _OVER_RATE = re.compile(r"(?:burst:|rate limit \() ?(\d+) bytes\) (?:exceeded )?while adding (\d+) bytes")
-"""Tempo's rate limit, and what it was asked to add: more than the limit never passes, however long one waits."""
+"""Tempo's rate limit, and the size of the request: a request above the limit never passes, however long one waits."""
 _SLOW_DOWN = re.compile(r"RATE_LIMITED|rate.?limit|too many|quota|throttl|memory", re.I)
 _TOO_MANY_TRACES = re.compile(r"LIVE_TRACES_EXCEEDED")
 _FULL_TRACE = re.compile(r"TRACE_TOO_LARGE")
-"""Tempo 1.5: the trace has reached its size limit, and whatever else comes of it is rejected while it is live there."""
+"""Tempo 1.5: the trace has reached its size limit, and its further spans are rejected while it is live there."""
 _TLS = re.compile(
     r"CERTIFICATE_|certificate (verify|has expired|is not)|SSLCertVerification|not in peer certificate"
     r"|hostname (mismatch|verification)|wrong_version_number|handshake failure|http1\.x server|TSI_|request to an HTTPS server",
@@ -122,7 +125,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (re.compile(r"INVALID_ARGUMENT|FAILED_PRECONDITION|\b(code|status)\W{1,3}400\b"), Verdict.REFUSED),
     (_FULL_TRACE, Verdict.REFUSED),
 )  # fmt: skip
-"""Read the log of an exporter, which has its verdict in words alone (ADR 0021)."""
+"""Patterns for the log of an exporter, which states its verdict only in words (ADR 0021)."""
 _BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED")
 _CLIENT_CERTIFICATE_HINT = (
     "it requires a client certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY to its files"
@@ -130,11 +133,11 @@ _CLIENT_CERTIFICATE_HINT = (
 _CERTIFICATE_HINTS = (
     (
         re.compile(r"local issuer|issuer certificate|self.signed", re.I),
-        "set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of an authority to trust",
+        "set OTEL_EXPORTER_OTLP_CERTIFICATE to the PEM file of the CA to trust",
     ),
     (
         re.compile(r"has expired|not yet valid", re.I),
-        "its certificate is not valid now: renew it, or correct the clock that is wrong",
+        "its certificate is not valid now: renew it, or correct the wrong clock",
     ),
     (
         re.compile(r"mismatch|hostname verification|not in peer certificate|not valid for", re.I),
@@ -142,9 +145,9 @@ _CERTIFICATE_HINTS = (
     ),
     (re.compile(r"CERTIFICATE_REQUIRED", re.I), _CLIENT_CERTIFICATE_HINT),
 )
-UNREACHABLE_HINT = "is it running, is this its address, does it want TLS?"
+UNREACHABLE_HINT = "check that it is running, that this is its address, and whether it requires TLS"
 BUSY_HINT = "try again later"
-_FAILS_HINT = "it answers, and fails: see its log"
+_FAILS_HINT = "it responds but fails: see its log"
 _ADDRESS_HINT = "check the address, the protocol (grpc or http), and TLS"
 CREDENTIALS_HINT = "set OTEL_EXPORTER_OTLP_HEADERS, or ask its operator for access"
 _HEADER_HINT = "it does not accept spans like these, or requires a header that OTEL_EXPORTER_OTLP_HEADERS can set"
@@ -153,9 +156,9 @@ _WANTS_SPANS = (IndexError, ValueError, TypeError, ZeroDivisionError, AssertionE
 
 
 def outcome(verdict: Verdict, reason: str, after_s: float | None = None, *, hint: str = "") -> Outcome:
-    """Return the outcome for a verdict, reading nothing from ``reason``, which is cut to one short line.
+    """Return the outcome for a verdict, without parsing ``reason``, which is shortened to one line.
 
-    ``after_s`` counts for `Retry` alone.
+    ``after_s`` applies only to `Retry`.
     """
     line = one_line(reason)
     match verdict:
@@ -174,9 +177,9 @@ def outcome(verdict: Verdict, reason: str, after_s: float | None = None, *, hint
 def _judged(
     verdict: Verdict, words: str, after_s: float | None = None, hint: str = "", connected: bool = True
 ) -> Outcome:
-    """Return the outcome for a verdict, with what the ``words`` of a server or a library say about it.
+    """Return the outcome for a verdict, with details parsed from the ``words`` of a server or a library.
 
-    ``hint`` is for `Retry` and `Refused`; ``connected`` is false where there was no connection to cut.
+    ``hint`` is for `Retry` and `Refused`; ``connected`` is false if there was no connection to cut.
     """
     line = one_line(words)
     match verdict:
@@ -195,11 +198,11 @@ def _judged(
 
 
 def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, sent_bytes: int = 0) -> Outcome:
-    """Read a gRPC status that is not OK, for a message of ``sent_bytes`` (0 if that is not known).
+    """Return the outcome of a gRPC status that is not OK, for a message of ``sent_bytes`` (0 if that is not known).
 
-    ``after_s`` is its ``RetryInfo``, which makes ``RESOURCE_EXHAUSTED`` a wait, unless more was sent than the rate limit
-    ever lets pass. Without one it is "too large" if the words say so, or if they say nothing and the message is larger
-    than gRPC servers accept by default.
+    ``after_s`` is its ``RetryInfo``, which makes ``RESOURCE_EXHAUSTED`` a `Retry`, unless more was sent than the rate
+    limit ever allows. Without ``RetryInfo`` it is `TooLarge` if the words say so, or if they say nothing and the
+    message is larger than gRPC servers accept by default.
     """
     verdict = _GRPC.get(code, Verdict.RETRY)
     is_busy = code is StatusCode.RESOURCE_EXHAUSTED or _BUSY.search(details) is not None
@@ -225,7 +228,9 @@ def _is_too_large(words: str, after_s: float | None, sent_bytes: int) -> bool:
 
 
 def http_outcome(status: int, body: bytes, content_type: str, after_s: float | None = None) -> Outcome:
-    """Read an HTTP answer outside 200 to 299. ``body`` may be a ``google.rpc.Status``, as OTLP asks of servers, or any text.
+    """Return the outcome of an HTTP status outside 200 to 299.
+
+    ``body`` may be a ``google.rpc.Status``, as OTLP requires of servers, or any text.
 
     Where a server wraps a gRPC status in a 500 (Tempo 1.5: poisoned spans, rate limits), that status counts.
     """
@@ -250,7 +255,7 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
 
 
 def _never_passes(words: str) -> bool:
-    """Return whether a rate limit says that one request asked for more than it ever grants."""
+    """Return whether a rate limit says that one request exceeds the whole limit."""
     found = _OVER_RATE.search(words)
     return found is not None and int(found[2]) > int(found[1])
 
@@ -265,19 +270,19 @@ def _cause(words: str) -> RejectionCause:
 
 
 def web_page_outcome(status: int, content_type: str) -> Outcome:
-    """Return the outcome of a 2xx with a web page: a login page or a proxy is where the destination should be."""
-    reason = f"HTTP {status} with {content_type}: a web page, not the answer of an OTLP server"
+    """Return the outcome of a 2xx with a web page: a login page or a proxy has answered instead of the destination."""
+    reason = f"HTTP {status} with {content_type}: a web page, not the response of an OTLP server"
     return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
 
 
 def not_otlp_outcome(answer: bytes) -> Outcome:
-    """Return the outcome of a yes without an ``ExportTraceServiceResponse``: what answers is not an OTLP server."""
-    reason = f"the answer is not OTLP: {answer[:80].decode('utf-8', 'replace')!r}"
+    """Return the outcome of a success without an ``ExportTraceServiceResponse``: the server is not an OTLP server."""
+    reason = f"the response is not OTLP: {answer[:80].decode('utf-8', 'replace')!r}"
     return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
 
 
 def partial_outcome(refused: int, reason: str, secrets: Iterable[str]) -> Outcome:
-    """Return the outcome of a yes with ``partial_success``; if no span is rejected its message is a warning."""
+    """Return the outcome of a success with ``partial_success``; if no span is rejected, its message is a warning."""
     line = one_line(reason)
     if refused > 0:
         return PartlyRefused(refused, line or "the destination gave no reason", _cause(reason))
@@ -285,12 +290,12 @@ def partial_outcome(refused: int, reason: str, secrets: Iterable[str]) -> Outcom
 
 
 def connection_outcome(words: str, *, connected: bool = True) -> Outcome:
-    """Return the outcome where no answer came: wait, unless TLS failed or what is there does not speak HTTP.
+    """Return the outcome of a request without a response: wait, unless TLS failed or the server does not speak HTTP.
 
     ``connected`` is false if there was no connection yet.
     """
     if words.startswith("BadStatusLine"):
-        reason = "what answers does not speak HTTP; for a gRPC port write otlp+grpc://"
+        reason = "the server does not speak HTTP; for a gRPC port write otlp+grpc://"
         return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
     verdict = Verdict.MISCONFIGURED if _TLS.search(words) else Verdict.RETRY
     return _judged(verdict, words, hint=UNREACHABLE_HINT, connected=connected)
@@ -308,24 +313,24 @@ def is_tls_version(error: ssl.SSLError) -> bool:
 
 def client_certificate_outcome(address: str) -> Outcome:
     """Return the outcome of a server that ends new connections because it accepts none without a client certificate."""
-    reason = f"no TLS with {address}: CERTIFICATE_REQUIRED, or the client's is rejected"
+    reason = f"no TLS with {address}: CERTIFICATE_REQUIRED, or the client's certificate is rejected"
     return outcome(Verdict.MISCONFIGURED, reason, hint=_CLIENT_CERTIFICATE_HINT)
 
 
 def no_answer(who: str, seconds: float) -> Retry:
-    """Return the outcome of a request, or a call, that did not end in time. ``who`` begins the sentence."""
-    return Retry(f"{who} in {seconds:g} s", hint=UNREACHABLE_HINT)
+    """Return the outcome of a request or call that did not end in time. ``who`` is the beginning of the message."""
+    return Retry(f"{who} within {seconds:g} s", hint=UNREACHABLE_HINT)
 
 
 def words_outcome(words: str) -> Outcome:
-    """Read the log of an exporter, if nothing else is known; without a known word it is `Retry`: nothing is given up."""
+    """Return the outcome for an exporter's log, if nothing else is known; without a known pattern it is `Retry`."""
     verdict = next((verdict for pattern, verdict in _WORDS if pattern.search(words)), Verdict.RETRY)
     hint = "" if verdict is Verdict.REFUSED else BUSY_HINT if _BUSY.search(words) else UNREACHABLE_HINT
     return _judged(verdict, words, hint=hint)
 
 
 def defect_outcome(who: str, error: BaseException) -> Refused:
-    """Return the outcome of an exception of foreign code, which may be due to one span in the batch."""
+    """Return the outcome of an exception in code outside the bridge; one span in the batch may have caused it."""
     words = error_line(error)
     cause = _cause(words)
     if cause == "span" and type(error) not in _WANTS_SPANS:
@@ -334,14 +339,14 @@ def defect_outcome(who: str, error: BaseException) -> Refused:
 
 
 def shown(answer: Outcome) -> Outcome:
-    """Return an outcome of foreign code as messages may show it: every text in it one printable line."""
+    """Return an outcome from code outside the bridge, with each of its texts made one printable line."""
     if isinstance(answer, Delivered):
         return replace(answer, warning=one_line(answer.warning))
     return replace(answer, reason=one_line(answer.reason), hint=one_line(answer.hint))
 
 
 def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:
-    """Return the outcome with every secret in its reason replaced: a server may repeat the key that it rejects."""
+    """Return the outcome with every secret in its reason masked: a server may repeat the key that it rejects."""
     if isinstance(answer, Delivered):
         return answer
     reason = mask(answer.reason, secrets)

@@ -1,6 +1,6 @@
 """Put spans of many traces into one request, bounded by their number and by their encoded size.
 
-gRPC servers accept 4 MiB a message by default, so a batch is measured before it is sent, not split after a rejection.
+gRPC servers accept 4 MiB per message by default, so a batch is measured before it is sent, not split after rejection.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ MAX_SPANS = 512
 MAX_BYTES = 3_500_000
 """Below the 4 MiB (4,194,304 bytes) that gRPC servers accept by default, with room for what a proxy adds."""
 MIN_BYTES = 4096
-"""No server rejects requests of this size for their size; an answer that seems to say so is not believed."""
+"""No server rejects requests of this size for their size; a response that seems to say so is not trusted."""
 CUT_BYTES = 1 << 16
 """No connection is cut for the size of a request unless the request is larger than this."""
 CUTS = 3
-"""A connection is cut for the size of a request if that happens this often in a row, and never without spans."""
+"""Cuts in a row after which the size of the request counts as the cause, if requests without spans are not cut."""
 _FRAME_BYTES = 6
 """A tag and the length of a message below 4 GiB."""
 _NO_LIMIT = 1 << 62
@@ -39,7 +39,7 @@ Owner = TypeVar("Owner")
 
 @dataclass(slots=True, eq=False)
 class Item(Generic[Owner]):
-    """A span to send, its OTLP protobuf (`encode_span`), and whatever the caller needs to find its own records again."""
+    """A span to send, its OTLP protobuf (`encode_span`), and an object by which the caller finds its own records."""
 
     span: ReadableSpan
     encoded: bytes
@@ -48,7 +48,7 @@ class Item(Generic[Owner]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch(Generic[Owner]):
-    """Items that travel in one request; ``request`` is what the destination is given of them, in the same order."""
+    """Items that are sent in one request; ``request`` has their spans for the destination, in the same order."""
 
     items: tuple[Item[Owner], ...]
     request: SpanBatch
@@ -58,7 +58,7 @@ class Batcher(Generic[Owner]):
     """Gathers items until a batch is full.
 
     ``size_bytes`` of a request counts its spans, and each resource and scope once; the encoded request is never larger.
-    A span that is larger than ``max_bytes`` travels alone.
+    A span that is larger than ``max_bytes`` is sent alone.
     """
 
     def __init__(self, max_spans: int = MAX_SPANS, max_bytes: int = MAX_BYTES) -> None:
@@ -77,7 +77,7 @@ class Batcher(Generic[Owner]):
     def add(self, item: Item[Owner]) -> Batch[Owner] | None:
         """Add an item and return a batch when one is full.
 
-        The batch includes the item if the item completed it, and not if the item no longer fitted in.
+        The batch includes the item if it filled the batch, but not if it no longer fitted.
         """
         full = None
         span = item.span
@@ -108,7 +108,10 @@ class Batcher(Generic[Owner]):
         return batch
 
     def _surroundings_bytes(self, resource: Resource, scope: InstrumentationScope | None) -> int:
-        """Return the bytes that a resource and a scope add to the batch, 0 if it has them. Comparing by identity is free."""
+        """Return the bytes that a resource and a scope add to the batch, 0 if it has them.
+
+        Comparing identity is cheap.
+        """
         self._resource, self._scope = resource, scope
         key = (id(resource), id(scope))
         if key in self._seen:
@@ -124,7 +127,8 @@ class Batcher(Generic[Owner]):
 def smaller_bytes(sent_bytes: int, limit_bytes: int | None) -> int:
     """Return the size to try after ``sent_bytes`` were too large: the limit that the destination named, else half.
 
-    It stays 1/64 below the limit, for what a proxy adds. A limit of 0, or above what was sent, cannot be true.
+    It stays 1/64 below the limit, for what a proxy adds. A limit of 0, or above the size that was sent, cannot be
+    right, and is ignored.
     """
     if limit_bytes is not None and 0 < limit_bytes < sent_bytes:
         return limit_bytes - limit_bytes // 64
@@ -153,7 +157,7 @@ def halves_by_size(batch: Batch[Owner]) -> tuple[Batch[Owner], Batch[Owner]]:
 
 
 def halves_by_trace(batch: Batch[Owner]) -> tuple[Batch[Owner], Batch[Owner]]:
-    """Split a batch of at least two items, with whole traces in each part; one trace alone is cut in the middle.
+    """Split a batch of at least two items into parts with whole traces; a single trace is cut in the middle.
 
     The parts are as near to half of the items as their traces allow, and keep the order within a trace.
     """

@@ -1,8 +1,8 @@
 """Keep a span that a destination rejects as a line of OTLP JSON, and read that line back.
 
 `otlp-file` writes such lines, and the ``otlpjsonfile`` receiver of the Collector reads them. A span that was read back
-has every field that OTLP carries, so it can be sent again, to the same destination or another one. What OTLP does not
-carry is set as conversion sets it: sampled, and the parent in the trace of the span.
+has every field that OTLP carries, so it can be sent again, to the same destination or another one. Fields that OTLP
+does not carry are set as conversion sets them: sampled, and the parent in the trace of the span.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from netra_otel_bridge.deliver.span_copy import SAMPLED, RebuiltEvent, RebuiltLi
 def dead_letter_of(span: ReadableSpan, reason: str, encoded: bytes | None = None) -> DeadLetter:
     """Return the dead letter of a span, with its ids in hex.
 
-    ``encoded`` are the bytes that `encode_span` returned before the span was passed to code of others: changes by that
-    code are not in the letter.
+    ``encoded`` are the bytes that `encode_span` returned before the span was passed to code outside the bridge, so that
+    changes by that code are not in the letter.
     """
     if encoded is not None and not _holds(span, encoded):
         span = _decoded(encoded, span.resource, span.instrumentation_scope)

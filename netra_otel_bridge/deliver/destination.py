@@ -1,4 +1,4 @@
-"""Define what a destination is and may offer (`Destination`, `AnswersEmpty`, `Inspects`), and open one by its ``DEST``.
+"""Define the protocols of destinations (`Destination`, `AnswersEmpty`, `Inspects`), and open one by its ``DEST``.
 
     otlp                           the server that OTEL_EXPORTER_OTLP_* name
     otlp+grpc://HOST:PORT          OTLP over gRPC, plain text; otlp+grpcs:// with TLS
@@ -56,16 +56,16 @@ _SCHEMES: dict[str, tuple[OtlpProtocol, bool, int]] = {
 
 
 class Destination(Protocol):
-    """Accepts batches of spans. `AnswersEmpty` and `Inspects` are what it may offer in addition.
+    """Accepts batches of spans. It may also implement `AnswersEmpty` and `Inspects`.
 
-    `send` returns an `Outcome` for everything that the destination does; it raises a `BridgeError` only where continuing
-    would be unsafe (a disk that is full). Batches that are sent at the same time are handled one after another or at
-    once, as the destination prefers. `aclose` may be called twice; after it, nothing is sent.
+    `send` returns an `Outcome` for everything that the destination does; it raises a `BridgeError` only where
+    continuing would be unsafe (a full disk). Batches that are sent at the same time may be handled one by one or
+    concurrently. `aclose` may be called twice; after it, nothing is sent.
     """
 
     @property
     def name(self) -> str:
-        """The name of the destination in the state, in metrics and in messages."""
+        """Return the name of the destination in the state, in metrics and in messages."""
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """Deliver one batch."""
@@ -78,20 +78,20 @@ class Destination(Protocol):
 class AnswersEmpty(Protocol):
     """A destination whose server answers a request without spans as it answers any other.
 
-    `check` then asks it whether it is reachable, accepts the credentials, and how large requests may be. `Sender` asks
-    it whether a connection is cut only for the size of a batch.
+    With such requests, `check` tests whether it is reachable and accepts the credentials, and how large requests may
+    be, and `Sender` tests whether a connection is cut only for the size of a batch.
     """
 
     async def send_empty(self, size_bytes: int) -> Outcome:
-        """Send a request without spans, of about ``size_bytes`` and no more; 0 asks for the smallest one."""
+        """Send a request without spans, of about ``size_bytes`` and no more; 0 sends the smallest possible one."""
 
 
 @runtime_checkable
 class Inspects(Protocol):
-    """A destination that can tell without being sent anything whether it would accept spans, as a file can."""
+    """A destination that can tell, without being sent anything, whether it would accept spans. A file is one."""
 
     async def inspect(self) -> Inspection:
-        """Look, and change nothing. Raises a `BridgeError` if spans would not be accepted."""
+        """Inspect the destination without changing it. Raises a `BridgeError` if spans would not be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ DestinationSpec = OtlpSpec | FileSpec | ExporterSpec
 
 
 def parse_destination(text: str) -> DestinationSpec:
-    """Read a ``DEST``; its ``name`` is the text itself. Nothing is opened.
+    """Parse a ``DEST``; its ``name`` is the text itself. Nothing is opened.
 
     Raises `UsageError` for a text that has none of the forms.
     """
@@ -154,10 +154,10 @@ def open_destination(
 ) -> Destination:
     """Make a destination ready to send. No connection is made before the first `send`.
 
-    ``name`` replaces the one in the specification (a destination of the configuration file). ``deadline_s`` is how
-    long an exporter may take for one batch, ``timeout_s`` how long one OTLP request may take (default:
-    ``OTEL_EXPORTER_OTLP_TIMEOUT``, else 10 s). ``environ`` has the variables of OTLP (default: those of the process);
-    an exporter always reads those of the process. Raises `UsageError` or `ConfigurationError`.
+    ``name`` replaces the one in the specification (a destination of the configuration file). ``deadline_s`` is the time
+    limit of an exporter for one batch, ``timeout_s`` that of one OTLP request (default: ``OTEL_EXPORTER_OTLP_TIMEOUT``,
+    else 10 s). ``environ`` has the variables of OTLP (default: those of the process); an exporter always reads those of
+    the process. Raises `UsageError` or `ConfigurationError`.
     """
     spec = parse_destination(what) if isinstance(what, str) else what
     called = name or spec.name
@@ -205,7 +205,7 @@ async def open_async(
         calls.close()
         raise ConfigurationError(
             f"the traces exporter {spec.exporter!r} was not set up in {deadline_s:g} s",
-            hint="look at what its package does on import, and its class when it is created",
+            hint="check what its package does on import, and its class on creation",
         ) from None
     except BaseException:
         calls.close()
@@ -214,7 +214,7 @@ async def open_async(
 
 
 def identity(name: str, environ: Mapping[str, str] | None = None) -> str:
-    """Return the name under which the state remembers what a destination received.
+    """Return the name under which the state records what a destination received.
 
     For ``otlp`` it is the address in ``environ`` (default: that of the process), for ``otlp-file:PATH`` the absolute
     path, for all others their own name. Raises `ConfigurationError`.
@@ -234,7 +234,7 @@ def _or_process(environ: Mapping[str, str] | None) -> Mapping[str, str]:
 
 
 def _from_url(text: str, scheme: str) -> OtlpSpec:
-    """``otlp+SCHEME://HOST[:PORT][/PATH]``."""
+    """Parse ``otlp+SCHEME://HOST[:PORT][/PATH]``."""
     protocol, tls, default_port = _SCHEMES[scheme]
     shown = _shown(text)
     if not text.startswith(f"{scheme}://"):
@@ -253,7 +253,7 @@ def _from_url(text: str, scheme: str) -> OtlpSpec:
     if not host or any(c.isspace() for c in host) or port == 0 or url.netloc.endswith(":"):
         raise UsageError(f"{shown} has no usable host and port", hint=f"write {scheme}://HOST:{default_port}")
     if protocol == "grpc" and url.path not in ("", "/"):
-        raise UsageError(f"{shown} has a path, and gRPC has none", hint=f"write {scheme}://HOST:PORT")
+        raise UsageError(f"{shown} has a path, but gRPC uses none", hint=f"write {scheme}://HOST:PORT")
     address = f"[{host}]" if ":" in host else host
     endpoint = f"{address}:{port or default_port}"
     if protocol == "http/protobuf":
@@ -268,7 +268,7 @@ def _shown(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a ``DEST`` that cannot be parsed without what could be a password or a token."""
+    """Return a ``DEST`` that cannot be parsed, with everything removed that could be a password or a token."""
     head, at, rest = text.rpartition("@")
     visible = f"{head.partition('://')[0]}://{MASK}@{rest}" if at else text
     return visible.partition("?")[0]

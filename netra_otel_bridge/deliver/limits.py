@@ -1,22 +1,23 @@
-"""Learn from answers: the size that a destination accepts, and whether it rejects too much."""
+"""Learn from responses the size that a destination accepts, and whether it rejects too many spans."""
 
 from __future__ import annotations
 
 from netra_otel_bridge.deliver.batching import MIN_BYTES, smaller_bytes
 
 RAISED_AFTER = 8
-"""Batches near an inferred limit, after which twice as much is tried; twice as many each time it is cut again."""
+"""Batches near an inferred limit after which twice that size is tried. The number doubles with each further cut."""
 REJECTED_SHARE = 0.2
 REJECTED_AT_LEAST = 100
-"""More than a fifth rejected, and at least this many: the destination does not want this kind of span."""
+"""Minimum rejected spans: if at least this many, and more than a fifth, are rejected, the lane stops."""
 WINDOW_SPANS = 10_000
-"""When this many were answered, both counts are halved: the share is that of the latest spans, not of a year."""
+"""When this many spans were answered, both counts are halved, so that the share reflects the latest spans."""
 
 
 class SizeLimit:
-    """The largest request that a destination accepts, as far as its answers tell; ``limit_bytes`` is ``None`` at first.
+    """The largest request that a destination accepts, as far as known; ``limit_bytes`` is ``None`` at first.
 
-    A limit that was only inferred from cut connections is raised again, because the connections may have been cut for another, temporary reason.
+    A limit that was only inferred from cut connections is raised again later, because the connections may have been cut
+    for another, temporary reason.
     """
 
     def __init__(self) -> None:
@@ -52,14 +53,14 @@ class SizeLimit:
 
 
 class RejectionRate:
-    """Counts the spans that were answered lately, and the ``rejected`` among them."""
+    """Counts the spans that were answered recently, and the ``rejected`` among them."""
 
     def __init__(self) -> None:
         self.answered = 0
         self.rejected = 0
 
     def add(self, answered: int, rejected: int) -> bool:
-        """Count an answer, and return whether the destination rejects too much to continue."""
+        """Count a response, and return whether the destination rejects too many spans to continue."""
         self.answered += answered
         self.rejected += rejected
         if self.rejected >= REJECTED_AT_LEAST and self.rejected > REJECTED_SHARE * self.answered:

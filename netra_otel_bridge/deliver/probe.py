@@ -1,10 +1,10 @@
-"""Ask a destination what it accepts: without writing anything and, if that is wanted, with one made-up span.
+"""Probe a destination for what it accepts: without writing anything and, on request, with one test span.
 
     nothing   an empty request, or an inspection: is it reachable, what was meant, are the credentials accepted?
     size      if its server answers requests without spans: one as large as a batch, smaller ones until one is accepted
     sample    on request: one span as large and as old as those that will be sent, smaller ones until one is accepted
 
-A question that is not answered ends the probe; nothing is tried again, and of the samples at most one is accepted.
+A request without a response ends the probe. Nothing is retried, and at most one sample is accepted.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from netra_otel_bridge.deliver.span_copy import SAMPLED
 
 EMPTY = SpanBatch((), (), 0)
 ANSWER_S = 12.0
-"""Seconds within which a question must be answered; the timeout of OTLP itself is shorter by default."""
+"""Seconds within which each request must be answered; the timeout of OTLP itself is shorter by default."""
 SPAN_NAME = "netra-otel-bridge check"
 _NOTE = "netra.bridge.check"
 _LENGTHS_BYTES = 16
-"""By how much the four lengths around a long text are longer than those around an empty one."""
+"""Extra bytes of the four length fields around a long text, compared with an empty one."""
 _TOO_LARGE = "batches are split, and larger spans trimmed"
 _CUT = "lower batch_bytes to what it accepts"
 _AGE_UNKNOWN = "whether it accepts large or old spans (check --send sends one), and keeps what it accepts"
@@ -60,14 +60,14 @@ _NOT_THESE = "it does not accept spans like these"
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The result of a probe: one line of what the destination ``said``, and what asking could not find out.
+    """The result of a probe: what the destination ``said``, in one line, and what the probe could not find out.
 
-    A destination that is ``ok`` and not ``sure`` rejected a request without spans, or cannot be asked: only a span would
-    tell.
+    A destination that is ``ok`` and not ``sure`` rejected a request without spans, or cannot be probed: only a span
+    would tell.
 
-    ``exit_code`` is that of the error with which a lane would end now, 0 if there is none. ``took_bytes`` is the largest
-    request that was accepted, ``None`` if none says anything about size; ``trace_id`` is that of the made-up span that
-    was accepted, 32 hex digits, else ``None``.
+    ``exit_code`` is that of the error with which a lane would end now, 0 if there is none. ``took_bytes`` is the
+    largest request that was accepted, ``None`` if none says anything about size; ``trace_id`` is that of the test span
+    that was accepted, 32 hex digits, else ``None``.
     """
 
     ok: bool
@@ -81,7 +81,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The made-up span to send: it begins at ``start_ns`` and is ``age`` (``24 h old``) at ``now_ns``."""
+    """The test span to send: it begins at ``start_ns`` and is ``age`` (``24 h old``) at ``now_ns``."""
 
     start_ns: int
     now_ns: int
@@ -91,11 +91,11 @@ class Sample:
 async def probe(
     destination: Destination, size_bytes: int = MAX_BYTES, sample: Sample | None = None, answer_s: float = ANSWER_S
 ) -> ProbeResult:
-    """Ask a destination. Without ``sample`` nothing is written, created or changed there.
+    """Probe a destination. Without ``sample`` nothing is written, created or changed there.
 
-    ``size_bytes`` is that of a full batch. A destination that `AnswersEmpty` is asked for that size with a request
-    without spans; one that `Inspects` is inspected. Any other destination receives an empty batch, and its answer proves
-    little. Each question must be answered in ``answer_s`` seconds.
+    ``size_bytes`` is that of a full batch. A destination that is `AnswersEmpty` receives a request of that size without
+    spans; one that is `Inspects` is inspected. Any other destination receives an empty batch, and its response proves
+    little. Each request must be answered within ``answer_s`` seconds.
     """
     try:
         found = await _asked(destination, size_bytes, answer_s)
@@ -145,7 +145,7 @@ async def _inspected(destination: Inspects, answer_s: float) -> ProbeResult:
         async with asyncio.timeout(answer_s):
             found = await destination.inspect()
     except TimeoutError:
-        return _failed(no_answer("no answer", answer_s), "")
+        return _failed(no_answer("no response", answer_s), "")
     return ProbeResult(True, found.found, found.unknown, sure=found.sure)
 
 
@@ -168,7 +168,7 @@ async def _sized(destination: AnswersEmpty, size_bytes: int, answer_s: float) ->
                 too_large = too_large or f", and the connection is cut at {_size(size_bytes)} ({reason}): {_CUT}"
                 size_bytes = _smaller(size_bytes)
             case TooLarge(reason) | Refused(reason):
-                said = f"it accepts an empty request, and rejects {asked} ({reason})"
+                said = f"it accepts an empty request, but rejects {asked} ({reason})"
                 return ProbeResult(True, said, _SPANS_UNKNOWN, sure=False)
             case Retry() | Misconfigured():
                 failed = _failed(answer, _AGE_UNKNOWN)
@@ -219,8 +219,11 @@ def _accepted(destination: Destination, found: ProbeResult, batch: SpanBatch, wh
 def _rejected(
     found: ProbeResult, what: str, answer: TooLarge | Refused | PartlyRefused, young: SpanBatch | None
 ) -> ProbeResult:
-    """Describe a sample that is rejected at any size; ``young`` is one of now, if that was accepted: then it is the age."""
-    why = answer.hint or _NOT_THESE if young is None else "it does not accept spans that old, and accepted one of now"
+    """Describe a sample that is rejected at any size.
+
+    ``young`` is an accepted sample that starts now: then age is the cause.
+    """
+    why = answer.hint or _NOT_THESE if young is None else "it does not accept spans that old, but accepts new ones"
     said = f"{found.said}; it rejects even {what} ({answer.reason}): {why}; they become dead letters"
     trace_id = None if young is None else _trace_id(young)
     return replace(
@@ -241,14 +244,14 @@ def _result(outcome: Outcome, yes: str, unknown: str) -> ProbeResult:
         case Delivered() | PartlyRefused():
             return ProbeResult(True, yes, unknown)
         case TooLarge(reason) | Refused(reason):
-            said = f"it answers, and accepts no request without spans ({reason})"
+            said = f"it responds, but accepts no request without spans ({reason})"
             return ProbeResult(True, said, _SPANS_UNKNOWN, sure=False)
         case Retry() | Misconfigured():
             return _failed(outcome, unknown)
 
 
 def _failed(outcome: Retry | Misconfigured, unknown: str) -> ProbeResult:
-    """Describe an answer that would hold or end a lane, with what to do."""
+    """Describe a response that would delay or end a lane, and what to do about it."""
     said = f"{outcome.reason} ({outcome.hint})" if outcome.hint else outcome.reason
     match outcome:
         case Retry():
@@ -264,7 +267,7 @@ async def _answer(asking: Awaitable[Outcome], answer_s: float) -> Outcome:
         async with asyncio.timeout(answer_s):
             return await asking
     except TimeoutError:
-        return no_answer("no answer", answer_s)
+        return no_answer("no response", answer_s)
 
 
 def _size(size_bytes: int) -> str:

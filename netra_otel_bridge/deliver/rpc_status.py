@@ -1,4 +1,4 @@
-"""Read the ``google.rpc.Status`` that servers put into an answer: its words, and the delay that it asks for."""
+"""Read the ``google.rpc.Status`` that servers put into a response: its message, and the delay that it asks for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-unt
 
 
 def retry_info_s(metadata: Mapping[str, str | bytes]) -> float | None:
-    """Return the delay in seconds that a gRPC answer asks for: ``RetryInfo`` in its status details (trailing metadata)."""
+    """Return the delay in seconds that a gRPC response asks for:
+
+    ``RetryInfo`` in its status details (trailing metadata).
+    """
     status = rpc_status(_bytes(metadata.get("grpc-status-details-bin")))
     if status is not None:
         for detail in status.details:
@@ -21,7 +24,7 @@ def retry_info_s(metadata: Mapping[str, str | bytes]) -> float | None:
 
 
 def rpc_status(body: bytes) -> RpcStatus | None:
-    """Return the ``google.rpc.Status`` in ``body``, if there is one that says something."""
+    """Return the ``google.rpc.Status`` in ``body``, if there is one that is not empty."""
     status = RpcStatus()
     try:
         status.ParseFromString(body)

@@ -58,14 +58,14 @@ _UNWANTED_HINT = "it does not accept spans like these"
 
 @dataclass(frozen=True, slots=True)
 class Dead(Generic[Owner]):
-    """An item that the destination will never accept, as it was handed in, and the destination's reason."""
+    """An item that the destination will never accept, unchanged, and the destination's reason."""
 
     item: Item[Owner]
     reason: str
 
     @property
     def span(self) -> ReadableSpan:
-        """The span of the item."""
+        """Return the span of the item."""
         return self.item.span
 
 
@@ -73,11 +73,11 @@ class Dead(Generic[Owner]):
 class Answer(Generic[Owner]):
     """The result of one batch, as far as it was answered.
 
-    ``accepted`` and ``dead`` are the very items of the batch; each that got an answer is in one of them. ``delivered``
-    and ``size_bytes`` count what was accepted, ``trimmed`` of these spans shortened; ``refused`` counts those of a
-    partial success, which nobody can name, so they are among ``accepted``: delivered + refused = accepted, except for a
-    part whose rejections end the work: it is counted, and in neither list. ``problems`` has a line for each rejection and
-    each trimmed span.
+    ``accepted`` and ``dead`` hold the items of the batch themselves; each answered item is in one of them.
+    ``delivered`` and ``size_bytes`` count accepted spans; ``trimmed`` of these were shortened. ``refused`` counts the
+    rejected spans of a partial success, which does not name them, so they are among ``accepted``. So delivered +
+    refused = accepted, with one exception: a part whose rejections stop the lane is counted, but is in neither list.
+    ``problems`` has a line for each rejection and each trimmed span.
     """
 
     delivered: int = 0
@@ -91,7 +91,10 @@ class Answer(Generic[Owner]):
 
 @dataclass(frozen=True, slots=True)
 class _Part(Generic[Owner]):
-    """A part of a batch that is still to be sent. ``request`` differs from that of ``whole`` once its one span was trimmed."""
+    """A part of a batch that is still to be sent.
+
+    ``request`` differs from that of ``whole`` after its only span was trimmed.
+    """
 
     whole: Batch[Owner]
     request: SpanBatch
@@ -105,11 +108,10 @@ class _Part(Generic[Owner]):
 class Sender:
     """Sends batches to one destination until each span is delivered, rejected or dead.
 
-    A ``patient`` sender never gives up on a destination that is away or misconfigured: it waits, tries the same batch
-    again, and calls ``on_retry(reason, delay_s)`` before each delay. It calls ``on_recovered()`` when an answer comes
-    after one or more delays, and ``on_warning(text)`` when a batch was accepted with a warning.
-
-    ``stops_when_refused`` says whether `send` ends with an error where the destination rejects too much.
+    A ``patient`` sender never gives up on a destination that is unavailable or misconfigured: it waits, retries the
+    same batch, and calls ``on_retry(reason, delay_s)`` before each delay. It calls ``on_recovered()`` when a response
+    arrives after one or more delays, and ``on_warning(text)`` when a batch was accepted with a warning.
+    ``stops_when_refused`` decides whether `send` ends with an error if the destination rejects too many spans.
     """
 
     def __init__(
@@ -140,15 +142,15 @@ class Sender:
 
     @property
     def limit_bytes(self) -> int | None:
-        """The largest request that the destination accepts, for `Batcher.limit`; ``None`` if nothing was too large."""
+        """Return the largest request that the destination accepts, for `Batcher.limit`; ``None`` if none is known."""
         return self._size.limit_bytes
 
     async def send(self, batch: Batch[Owner], answer: Answer[Owner]) -> None:
-        """Fill in ``answer`` for every item of ``batch``, as far as it goes.
+        """Send ``batch``, and fill in ``answer`` as its items are answered.
 
-        Raises `DestinationRefuses` when more than a fifth of the spans answered lately was rejected, unless told not to
-        (``stops_when_refused``); unless patient, also `DestinationUnavailable` after the last attempt,
-        `DestinationUnauthorized` and `DestinationMisconfigured`. ``answer`` then says what came before.
+        With ``stops_when_refused``, raises `DestinationRefuses` when more than a fifth of the recently answered spans
+        was rejected; unless patient, also raises `DestinationUnavailable` after the last attempt,
+        `DestinationUnauthorized` and `DestinationMisconfigured`. ``answer`` then has the results so far.
         """
         waiting = [_Part(batch, batch.request)]
         while waiting:
@@ -185,7 +187,7 @@ class Sender:
     async def drain(self, sending: asyncio.Future[None], seconds: float) -> None:
         """Give the `send` in flight at most ``seconds`` to have its current request answered, then end it.
 
-        A delay ends at once, and that `send` makes no other request. How it ended is not raised.
+        A delay ends at once, and that `send` makes no other request. Its errors are not raised.
         """
         self._is_draining = True
         try:
@@ -203,7 +205,7 @@ class Sender:
             raise asyncio.CancelledError
 
     async def _final_outcome(self, batch: SpanBatch) -> Delivered | PartlyRefused | TooLarge | Refused | Retry:
-        """Ask until the answer is final. `Retry` is final where the connection is cut for the size of the batch."""
+        """Retry until the outcome is final. `Retry` is final if the connection is cut for the size of the batch."""
         attempt = cuts = 0
         while True:
             outcome = await self._ask(batch)
@@ -236,7 +238,7 @@ class Sender:
                 self._is_waiting = False
 
     async def _ask(self, batch: SpanBatch) -> Outcome:
-        """Make one request. A patient sender also waits for a destination that stops the lane (a disk that is full)."""
+        """Make one request. A patient sender also waits after an error that would stop the lane (a full disk)."""
         try:
             return await self._destination.send(batch)
         except DestinationUnavailable as error:
@@ -245,7 +247,7 @@ class Sender:
             return Retry(str(error))
 
     async def _is_cut_for_its_size(self, batch: SpanBatch) -> bool:
-        """Return whether a batch can be halved, and the destination, which cuts it off, answers a request without spans."""
+        """Return whether a batch can be halved, and the destination that cuts it off answers one without spans."""
         if len(batch.spans) == 1 or batch.size_bytes <= CUT_BYTES:
             return False
         self._stop_if_draining()
@@ -269,8 +271,8 @@ class Sender:
     def _accepted(self, answer: Answer[Owner], part: _Part[Owner], partly: PartlyRefused | None = None) -> None:
         """Count a part that was accepted, except for the spans of a partial success.
 
-        If these rejections end the work, the part does not count as answered: nobody knows which of its spans are
-        missing, and once the destination is repaired all of them are to be sent again.
+        If these rejections stop the lane, the part does not count as answered: which of its spans are missing is
+        unknown, so all of them are sent again once the destination is repaired.
         """
         refused = partly.refused if partly else 0
         answer.refused += refused
@@ -304,7 +306,7 @@ class Sender:
         return len(traces) == 1 and traces <= self._full_traces and _names_full_trace(outcome)
 
     def _count(self, answered: int, rejected: int, outcome: PartlyRefused | TooLarge | Refused | None) -> None:
-        """Stop if too large a share of the spans answered lately was rejected, ``outcome`` being the last rejection."""
+        """Stop if too large a share of the recently answered spans was rejected. ``outcome`` is the last rejection."""
         if self._rate.add(answered, rejected) and self._stops_when_refused and outcome is not None:
             raise DestinationRefuses(
                 f"{self._destination.name}: rejected {self._rate.rejected} of the last {self._rate.answered} spans; "

@@ -1,7 +1,7 @@
 """Spans copied from other spans or read back, with everything that OTLP carries exactly as it was.
 
-The classes of the SDK count what was dropped in private containers, and before 1.42 drop values that OTLP has (bytes,
-nested values). These classes keep both as given.
+The SDK's classes keep counts of dropped items in private containers, and before 1.42 drop values that OTLP allows
+(bytes, nested values). These classes keep both as given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class RebuiltSpan(ReadableSpan):
-    """A span with given counts of what was dropped."""
+    """A span with given counts of dropped attributes, events and links."""
 
     def __init__(
         self, name: str, *, dropped_attributes: int, dropped_events: int, dropped_links: int, **fields: Any
@@ -65,7 +65,7 @@ class RebuiltLink(Link):
 
 
 class RebuiltResource(Resource):
-    """A resource with any values that OTLP has. Equal resources count as one in a request, as those of the SDK do."""
+    """A resource with any values that OTLP allows. Equal resources count as one in a request, like the SDK's."""
 
     def __init__(self, attributes: Mapping[str, Any], schema_url: str) -> None:
         super().__init__({}, schema_url)

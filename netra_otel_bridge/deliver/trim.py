@@ -1,7 +1,7 @@
 """Shorten the longest texts of a span that is too large for a destination, and mark them.
 
 Only values are shortened, the longest first: of attributes of the span, its events and links, and the status message.
-Ids, names, keys, times, types and the number of events and links stay. A shortened text ends with ``…``, and
+Ids, names, keys, times, types and the number of events and links do not change. A shortened text ends with ``…``, and
 ``netra.bridge.notes`` names it as ``trimmed:KEY``, ``trimmed:events.KEY``, ``trimmed:links.KEY`` or ``trimmed:status``.
 """
 
@@ -19,9 +19,9 @@ from netra_otel_bridge.deliver.batching import batch_of
 from netra_otel_bridge.deliver.span_copy import with_content
 
 KEEP_BYTES = 256
-"""Texts of this length are not shortened: a span that is too large for another reason stays useful."""
+"""Texts up to this length are not shortened, so that a span that is too large for another reason stays useful."""
 MAX_TRIMS = 6
-"""The most times that one span is cut, each time to the size asked for or as far as its texts allow."""
+"""Maximum times that one span is trimmed, each time to the requested size or as far as its texts allow."""
 _MARK = "…"
 _MAX_NOTES = 16
 _MAX_KEY_CHARS = 60
@@ -42,9 +42,9 @@ def trimmed_to(batch: SpanBatch, limit_bytes: int) -> SpanBatch | None:
 
 
 def trim(span: ReadableSpan, excess_bytes: int) -> ReadableSpan | None:
-    """Return the span with an encoding that is at least ``excess_bytes`` smaller, or as small as shorter texts make it.
+    """Return the span with an encoding that is at least ``excess_bytes`` smaller, or as small as possible.
 
-    ``None`` if no text is longer than `KEEP_BYTES`. Earlier notes stay, each once.
+    Only texts are shortened. Return ``None`` if no text is longer than `KEEP_BYTES`. Earlier notes stay, each once.
     """
     limit = _level([size for size in _sizes(span) if size > KEEP_BYTES], excess_bytes + _NOTES_BYTES)
     if limit is None:
@@ -80,7 +80,7 @@ class _Cut:
 
     @property
     def notes(self) -> list[str]:
-        """One note for each key, the keys that lost most first."""
+        """Return one note for each key, those that lost most first."""
         return sorted(self._notes, key=lambda note: -self._notes[note])[:_MAX_NOTES]
 
     def _shorten(self, value: Any) -> Any:

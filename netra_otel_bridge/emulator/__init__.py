@@ -1,6 +1,6 @@
 """A local Netra: OTLP in, the Netra API out, faults on request.
 
-It shares no code with what it tests: of the bridge it imports only ``core``.
+It shares no code with the client that it tests: of the bridge, it imports only ``core``.
 """
 
 from netra_otel_bridge.emulator.emulator import Emulator, EmulatorOptions, serve

@@ -1,4 +1,4 @@
-"""Faults that change an answer before it is sent (`transport_faults`: how it is sent)."""
+"""Faults that change a response before it is sent. `transport_faults` has those in sending it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class UnauthorizedAfter(Fault):
 
 
 class Fixed(FirstN):
-    """Gives the same answer to every call."""
+    """Returns the same response to every call."""
 
     def __init__(self, answer: Answer, n: int | None) -> None:
         super().__init__(n)
@@ -65,7 +65,7 @@ class Fixed(FirstN):
 
 
 class TruncatedJson(FirstN):
-    """Sends half a document in a valid HTTP answer."""
+    """Sends half a document in a valid HTTP response."""
 
     def alter(self, _call: Call, answer: Answer, /) -> Answer:
         return replace(answer, body=answer.body[: len(answer.body) // 2]) if self.strikes() else answer
@@ -121,7 +121,7 @@ class CursorExpired(Fault):
 
 
 class BadSpanJson(Fault):
-    """Cuts the ``attributes`` text of every tenth span in half, always of the same spans."""
+    """Cuts the ``attributes`` text of every tenth span in half, always for the same spans."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -148,7 +148,7 @@ class NoDashboard(Fault):
 
 
 class UsageFactor(Fault):
-    """Multiplies the answers of usage calls. A factor below 1 makes totals shrink."""
+    """Multiplies the results of usage calls. A factor below 1 makes totals shrink."""
 
     def __init__(self, factor: float) -> None:
         if not (math.isfinite(factor) and factor >= 0):
@@ -172,7 +172,7 @@ def empty_page(page: dict[str, Any]) -> None:
 
 
 def has_next_as_text(page: dict[str, Any]) -> None:
-    """Make ``hasNextPage`` text."""
+    """Turn ``hasNextPage`` into text."""
     info = page["data"]["pageInfo"]
     info["hasNextPage"] = "true" if info["hasNextPage"] else "false"
 
@@ -183,7 +183,7 @@ def no_page_info(page: dict[str, Any]) -> None:
 
 
 def data_as_list(page: dict[str, Any]) -> None:
-    """Make ``data`` a list."""
+    """Turn ``data`` into a list."""
     page["data"] = page["data"]["data"]
 
 

@@ -1,4 +1,4 @@
-"""The calls of the Netra API (``docs/netra-api.md``, "Calls") as functions from a request's parts to a JSON body."""
+"""Serve the calls of the Netra API (``docs/netra-api.md``, "Calls"): from the parts of a request to a JSON body."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Api:
         self._listing = Listing(store, windowing)
 
     def traces(self, body: bytes) -> bytes:
-        """``POST /sdk/traces``."""
+        """Serve ``POST /sdk/traces``."""
         return _page(*self._listing.page(_trace_query(body)))
 
     def spans(self, trace_id: str, query: Mapping[str, str]) -> bytes:
-        """``GET /sdk/traces/{trace_id}/spans``: all spans of the trace, by start, whatever window it was listed in.
+        """Serve ``GET /sdk/traces/{trace_id}/spans``: all spans of the trace, by start, whatever window listed it.
 
         ``spanName`` keeps spans whose name or kind contains it, ignoring case. An unknown trace has no spans.
         """
@@ -46,14 +46,14 @@ class Api:
         return _page([rows[index].body for index in indices], more=more)
 
     def span(self, span_id: str) -> bytes:
-        """``GET /sdk/traces/spans/{span_id}``."""
+        """Serve ``GET /sdk/traces/spans/{span_id}``."""
         found = self._store.span(span_id)
         if found is None:
             raise ApiError(404, f"span {span_id!r} was not found")
         return b'{"data":' + found.body + b"}"
 
     def session_usage(self, session_id: str, query: Mapping[str, str]) -> bytes:
-        """``GET /usage/sessions/{session_id}``: its spans that start in the range; no id if unknown."""
+        """Serve ``GET /usage/sessions/{session_id}``: its spans that start in the range; no id if it is unknown."""
         window = read_window(query)
         traces = self._store.session_traces(session_id)
         rows = self._rows(traces or [], *window)
@@ -63,7 +63,7 @@ class Api:
         return to_json_bytes({"data": answer})
 
     def tenant_usage(self, tenant_id: str, query: Mapping[str, str]) -> bytes:
-        """``GET /usage/tenants/{tenant_id}``: likewise; ``sessionsCount`` counts sessions with a span in the range."""
+        """Serve ``GET /usage/tenants/{tenant_id}`` likewise; ``sessionsCount`` counts sessions with spans there."""
         window = read_window(query)
         traces = self._store.tenant_traces(tenant_id)
         rows = self._rows(traces or [], *window)

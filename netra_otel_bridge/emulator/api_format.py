@@ -14,7 +14,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def to_json(value: Any) -> str:
-    """Return compact JSON text. A float keeps its fraction (``1.0``), so that it reads back as a float."""
+    """Return compact JSON text. A float keeps its fraction (``1.0``), so that it is parsed as a float again."""
     return _ENCODER.encode(value).decode()
 
 
@@ -24,13 +24,13 @@ def to_json_bytes(value: Any) -> bytes:
 
 
 def epoch_ms(ns: int) -> str:
-    """Return epoch milliseconds as text, exact to the ns (``1795349300072.557212``), without a fraction of zero."""
+    """Return epoch milliseconds as text, exact to 1 ns (``1795349300072.557212``), without a zero fraction."""
     ms, rest = divmod(ns, 1_000_000)
     return f"{ms}.{rest:06d}" if rest else str(ms)
 
 
 def epoch_iso(ms: int) -> str:
-    """Return ISO 8601 UTC with milliseconds, as the API writes its times; 9999 is the last possible year."""
+    """Return ISO 8601 UTC with milliseconds, as the API writes its times; the last possible year is 9999."""
     seconds, rest = divmod(ms, 1000)
     try:
         return f"{_second(seconds)}.{rest:03d}Z"
@@ -49,7 +49,7 @@ def pack_cursor(parts: list[Any]) -> str:
 
 
 def unpack_cursor(text: str) -> list[Any] | None:
-    """Return the list that `pack_cursor` was given, or ``None`` if the text is not such a cursor."""
+    """Return the list in a cursor of `pack_cursor`, or ``None`` if the text is not such a cursor."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         parts = msgspec.json.decode(raw)
@@ -59,7 +59,7 @@ def unpack_cursor(text: str) -> list[Any] | None:
 
 
 class ApiError(Exception):
-    """An error answer, in the shape that the SDKs read: ``{"error": {"code", "message"}}``."""
+    """An error response, in the shape that the SDKs expect: ``{"error": {"code", "message"}}``."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

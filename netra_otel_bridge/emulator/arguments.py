@@ -1,4 +1,7 @@
-"""Read and check what requests carry: JSON bodies, time ranges, pages, order, filters. All raise `ApiError` 400."""
+"""Read and check the arguments of requests:
+
+JSON bodies, time ranges, pages, order, filters. All raise `ApiError` 400.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def read_body(body: bytes) -> dict[str, Any]:
 
 
 def read_part(given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the object ``name`` of a body; empty if it is missing."""
+    """Return the object ``name`` of a body; an empty one if it is missing."""
     part = given.get(name) or {}
     if not isinstance(part, dict):
         raise ApiError(400, f"{name} must be an object")
@@ -45,7 +48,7 @@ def read_part(given: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def read_filters(given: Mapping[str, Any], fields: Container[str]) -> tuple[Condition, ...]:
-    """Return the conditions of a body, which may use these fields."""
+    """Return the filter conditions of a body, which may use these fields."""
     filters = given.get("filters") or []
     if not isinstance(filters, list):
         raise ApiError(400, "filters must be a list")

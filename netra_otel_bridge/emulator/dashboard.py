@@ -1,10 +1,10 @@
 """The dashboard query: a measure over spans or traces, by time, by dimension, or as a number.
 
-Only spans that start in the range ``[startTime, endTime)`` count; of a trace that crosses a bound, those inside (as
-netra-sdk documents for the one-session call). A span belongs to the step in which it starts, a trace to the step of its
-first span. Steps are whole UTC minutes, hours and days, named by their start, which may be before the range. A step or
-dimension without a value is left out. Spans without environment, service or model appear under the dimension ``""``; a
-trace appears under each of its models.
+Only spans that start in the range ``[startTime, endTime)`` count; if a trace crosses a bound, only its spans inside do
+(as netra-sdk documents for the one-session call). A span belongs to the step in which it starts, a trace to the step of
+its first span. Steps are whole UTC minutes, hours and days, named by their start, which may be before the range. A step
+or dimension without a value is left out. Spans without environment, service or model appear under the dimension ``""``;
+a trace appears under each of its models.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Dashboard:
         self._store = store
 
     def query(self, body: bytes) -> bytes:
-        """``POST /public/dashboard/query-data``. Raises `ApiError` 400 for an invalid query."""
+        """Serve ``POST /public/dashboard/query-data``. Raises `ApiError` 400 for an invalid query."""
         query = _read_query(body)
         values = self._span_values(query) if query.spans else self._trace_values(query)
         answer = {

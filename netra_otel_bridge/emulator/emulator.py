@@ -38,10 +38,10 @@ _SHUTDOWN_S = 0.5
 class EmulatorOptions:
     """The options of ``netra-otel-bridge emulator``, and a few more.
 
-    ``seed`` or ``traces`` asks for sample traffic (by default seed 0 and 100 traces), spread over ``range_ns`` before
-    ``end_ns`` (default: now). ``windowing`` is how the trace list applies its range (see ``trace_query``). At most
-    ``cache_bytes`` of JSON of sample spans are cached; the process takes about twice that. ``warm`` fills the cache
-    before serving, for benchmarks.
+    ``seed`` or ``traces`` enables sample traffic (by default seed 0 and 100 traces), spread over ``range_ns`` before
+    ``end_ns`` (default: now). ``windowing`` determines how the trace list applies its range (see ``trace_query``). At
+    most ``cache_bytes`` of JSON of sample spans are cached; the process takes about twice that. ``warm`` fills the
+    cache before serving, for benchmarks.
     """
 
     host: str = "127.0.0.1"
@@ -84,31 +84,34 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """Base URL of the API."""
+        """Return the base URL of the API."""
         host = self.options.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     @property
     def endpoint(self) -> str:
-        """Value for ``NETRA_OTLP_ENDPOINT``."""
+        """Return the value for ``NETRA_OTLP_ENDPOINT``."""
         return f"{self.url}/telemetry"
 
     @property
     def calls(self) -> Counter[str]:
-        """API calls by name (`routes`): ``traces``, ``spans``, ``tenant_usage``, ``query_data``, ..."""
+        """Return the number of API calls by name (`routes`):
+
+        ``traces``, ``spans``, ``tenant_usage``, ``query_data``, ...
+        """
         return self._handler.calls
 
     @property
     def status(self) -> Counter[int]:
-        """Answers to API calls by HTTP status."""
+        """Return the number of responses to API calls by HTTP status."""
         return self._handler.status
 
     def set_faults(self, *names: str) -> None:
-        """Replace the active faults by these; without names, end all faults."""
+        """Replace the active faults with these; without names, end all faults."""
         self.use_faults(Faults(names, FAULTS))
 
     def use_faults(self, faults: Faults) -> None:
-        """Replace the active faults by these, which may include a program's own."""
+        """Replace the active faults with these, which may include a program's own."""
         self._handler.set_faults(faults)
 
     async def __aenter__(self) -> Self:

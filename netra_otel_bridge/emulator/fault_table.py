@@ -1,4 +1,7 @@
-"""`FAULTS`: every fault by name, with its help text. ``N`` is a number of answers; without it, all answers."""
+"""`FAULTS`:
+
+every fault by name, with its help text. ``N`` is a number of responses; without it, the fault applies to all responses.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ FAULTS: dict[str, FaultEntry] = {
     "html": FaultEntry("=N: answer 200 with a login page", _html),
     "redirect": FaultEntry("=URL: always answer 302 to that address", _redirect),
     "truncated-json": FaultEntry(
-        "=N: send half a document in a valid HTTP answer", lambda a: answer_faults.TruncatedJson(whole_number(a))
+        "=N: send half a document in a valid HTTP response", lambda a: answer_faults.TruncatedJson(whole_number(a))
     ),
     "cursor-loop": FaultEntry(
         "=LEN: repeat the cursors after LEN pages (1), so that the list never ends",
@@ -74,7 +77,7 @@ FAULTS: dict[str, FaultEntry] = {
         lambda a: answer_faults.NoDashboard(whole_number(a, 403) or 0),
     ),
     "usage-factor": FaultEntry(
-        "=F: multiply the answers of the usage calls by F", lambda a: answer_faults.UsageFactor(float(_required(a)))
+        "=F: multiply the results of the usage calls by F", lambda a: answer_faults.UsageFactor(float(_required(a)))
     ),
     "bad-span-json": FaultEntry(
         "give every tenth span broken JSON as attributes", lambda _: answer_faults.BadSpanJson()

@@ -1,8 +1,8 @@
-"""Faults on request, for tests: each replaces an answer, changes it, or interferes with sending it.
+"""Inject faults, for tests: each replaces a response, changes it, or interferes with sending it.
 
-``--fault NAME`` or ``--fault NAME=ARG``. Faults affect reading calls of the Netra API only, never ingestion. Several
-faults apply in the given order, and each counts the calls that reach it: ``status-500=2`` then ``status-429=3`` answers
-two calls with 500 and the next three with 429. `fault_table` lists all faults.
+Faults are selected with ``--fault NAME`` or ``--fault NAME=ARG``. They affect only reading calls of the Netra API,
+never ingestion. Several faults apply in the given order, and each counts the calls that reach it: ``status-500=2`` then
+``status-429=3`` answers two calls with 500 and the next three with 429. `fault_table` lists all faults.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer before it is sent."""
+    """A complete response before it is sent."""
 
     status: int
     body: bytes
@@ -41,31 +41,31 @@ class Call:
 
     @property
     def name(self) -> str:
-        """Name of the call: ``traces``, ``spans``, ..."""
+        """Return the name of the call: ``traces``, ``spans``, ..."""
         return self.route.name
 
 
 class Fault:
-    """Base class of faults, which does nothing. A fault overrides one of its four methods."""
+    """Base class of faults, without an effect of its own. A fault overrides one of its four methods."""
 
     def instead(self, _call: Call, /) -> Answer | None:
-        """Return an answer that replaces the API's; ``None`` lets the API answer."""
+        """Return a response that replaces the API's; ``None`` lets the API respond."""
         return None
 
     def page(self, _call: Call, _page: dict[str, Any], /) -> None:
         """Edit a page in place: ``{"data": {"data": [...], "pageInfo": {...}}}``. Called only if overridden."""
 
     def alter(self, _call: Call, answer: Answer, /) -> Answer:
-        """Return the answer, changed or not."""
+        """Return the response, changed or not."""
         return answer
 
     async def send(self, _call: Call, _answer: Answer, /) -> web.StreamResponse | None:
-        """Send the answer in a special way; ``None`` lets the server send it."""
+        """Send the response in a faulty way; ``None`` lets the server send it."""
         return None
 
 
 class FirstN(Fault):
-    """A fault of the first ``n`` calls that reach it, or of all (``None``)."""
+    """A fault that applies to the first ``n`` calls that reach it, or to all (``None``)."""
 
     def __init__(self, n: int | None) -> None:
         self._left = n
@@ -87,7 +87,7 @@ class FaultEntry:
 
 
 class Faults:
-    """The active faults, as the server applies them."""
+    """Applies the active faults for the server."""
 
     def __init__(self, names: Sequence[str], table: dict[str, FaultEntry]) -> None:
         self._faults = [_make(name, table) for name in names]
@@ -97,7 +97,7 @@ class Faults:
         return bool(self._faults)
 
     def instead(self, call: Call) -> Answer | None:
-        """Return the answer of the first fault that replaces the API's, or ``None``."""
+        """Return the response of the first fault that replaces the API's, or ``None``."""
         for fault in self._faults:
             answer = fault.instead(call)
             if answer is not None:
@@ -105,7 +105,7 @@ class Faults:
         return None
 
     def alter(self, call: Call, answer: Answer) -> Answer:
-        """Return the answer after all faults have edited it."""
+        """Return the response after all faults have edited it."""
         if self._pages and answer.status == 200 and call.name in ("traces", "spans"):
             document = json.loads(answer.body)
             for fault in self._pages:
@@ -116,7 +116,7 @@ class Faults:
         return answer
 
     async def send(self, call: Call, answer: Answer) -> web.StreamResponse | None:
-        """Send the answer with the first fault that interferes with sending; ``None`` if none does."""
+        """Send the response with the first fault that interferes with sending; return ``None`` if none does."""
         for fault in self._faults:
             response = await fault.send(call, answer)
             if response is not None:
@@ -145,5 +145,5 @@ def whole_number(argument: str | None, default: int | None = None) -> int | None
 
 
 def error_body(status: int, message: str) -> bytes:
-    """Return an error document in the shape that the SDKs read."""
+    """Return an error document in the shape that the SDKs expect."""
     return to_json_bytes({"error": {"code": status, "message": message}})

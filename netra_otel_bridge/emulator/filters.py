@@ -42,7 +42,7 @@ OPERATORS = frozenset({"equals", "any_of", "is_null", "is_not_null", *_NEGATIVE,
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A valid filter. A null never meets a positive operator and always meets a negative one."""
+    """A valid filter. A null value never meets a positive operator and always meets a negative one."""
 
     field: str
     operator: str
@@ -83,7 +83,7 @@ class Condition:
 
 
 def read_condition(given: Any, fields: Container[str] = TRACE_FIELDS) -> Condition:
-    """Check a filter of a request, which may use one of ``fields``. Raises `ApiError` 400, which says what is wrong."""
+    """Check a filter of a request, which may use one of ``fields``. Raises `ApiError` 400 that names the error."""
     if not isinstance(given, dict):
         raise ApiError(400, "a filter is an object with field, operator, type and value")
     field, operator, kind = given.get("field"), given.get("operator", "equals"), given.get("type", "string")

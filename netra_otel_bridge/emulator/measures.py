@@ -1,7 +1,7 @@
 """The measures of the dashboard: the value of one span or trace, and the aggregation of values.
 
-A value of ``None`` is absent: no sum and no average includes it. Sums go over counted spans (`span_columns`), as those
-of the usage calls do.
+A value of ``None`` is absent: no sum or average includes it. Sums include only counted spans (`span_columns`), like
+those of the usage calls.
 
 ==================  =================================================  ==========================
 measure             of a span; of a trace                              aggregations
@@ -133,4 +133,4 @@ AGGREGATIONS: dict[str, dict[str, Aggregate]] = {
     "Total Tokens": _SUM,
     "Time to First Token": _SPREAD,
 }
-"""The aggregations that each measure allows."""
+"""Aggregations that each measure allows."""

@@ -1,7 +1,7 @@
 """Read spans from OTLP requests in protobuf and JSON.
 
-OTLP JSON writes ids in hex instead of base64 (OTLP 1.x, "JSON Protobuf Encoding"). Once they are converted, protobuf's
-own JSON parser reads it. Unknown fields are ignored, as that section requires.
+OTLP JSON writes ids in hex instead of base64 (OTLP 1.x, "JSON Protobuf Encoding"). After these are converted,
+protobuf's own JSON parser reads it. Unknown fields are ignored, as that section requires.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read_json(body: bytes | str) -> ExportTraceServiceRequest:
 def read_document(document: Any) -> ExportTraceServiceRequest:
     """Convert a decoded OTLP JSON document to a request. Raises `OtlpError`."""
     if not isinstance(document, dict) or not ({"resourceSpans", "resource_spans"} & document.keys()):
-        raise OtlpError("an object with resourceSpans was expected")
+        raise OtlpError("expected an object with resourceSpans")
     try:
         return json_format.ParseDict(
             _with_base64_ids(document), ExportTraceServiceRequest(), ignore_unknown_fields=True
@@ -60,7 +60,7 @@ def read_document(document: Any) -> ExportTraceServiceRequest:
 
 _ID_FIELDS = frozenset({"traceId", "trace_id", "spanId", "span_id", "parentSpanId", "parent_span_id"})
 _ID_PATHS = frozenset({"resourceSpans", "resource_spans", "scopeSpans", "scope_spans", "spans", "links"})
-"""Keys that lead to ids. Attributes are not visited, so that a key of theirs is never mistaken for an id."""
+"""Keys that lead to ids. Attributes are not searched, so that none of their keys is mistaken for an id."""
 
 
 def _with_base64_ids(node: Any) -> Any:
@@ -135,7 +135,7 @@ def _attributes(pairs: Iterable[KeyValue]) -> Attributes:
 
 
 def _plain(value: AnyValue) -> Any:
-    """Return the value as plain JSON, or ``None`` if it would not read back as the same value."""
+    """Return the value as plain JSON, or ``None`` if it could not be read back as the same value."""
     which = value.WhichOneof("value")
     if which in _SCALARS:
         scalar = getattr(value, which)

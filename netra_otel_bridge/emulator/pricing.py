@@ -1,8 +1,8 @@
 """Prices of tokens in US dollars, for the models of the sample traffic.
 
-This is a small table for local use, not a price list: plausible prices per million tokens, as ``input, output, cached
-input``. The longest prefix of the model's name wins, so dated names (``gpt-4o-2024-08-06``) find their family. The cost
-of any other model is unknown, not zero.
+This small table for local use is not an official price list. It has plausible prices per million tokens, as ``input,
+output, cached input``. The longest prefix of the model's name wins, so dated names (``gpt-4o-2024-08-06``) find their
+family. The cost of any other model is unknown, not zero.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def price_list(model: str | None) -> list[dict[str, Any]]:
 def cost(model: str | None, prompt: int | None, completion: int | None, cached: int | None) -> Costs:
     """Return the costs of one call.
 
-    ``prompt`` includes the cached tokens, as OpenAI reports them; the prompt's cost is that of the others. Without a
+    ``prompt`` includes the cached tokens, as OpenAI reports them; the prompt's cost covers only the others. Without a
     token count there is no cost.
     """
     priced = None if model is None else entry(model)

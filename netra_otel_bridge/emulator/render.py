@@ -1,6 +1,6 @@
 """Render a span as an item of the API, in the forms that the bridge must be able to convert back.
 
-Netra's documentation says only that these fields are text. The emulator writes the richest form that it allows:
+Netra's documentation says only that these fields are text. The emulator writes the richest form that this allows:
 
 =========================  ==========================================================================================
 field                      form
@@ -79,7 +79,7 @@ class SpanItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """A span as the store keeps it: what queries need, and its item as JSON."""
+    """A span as the store keeps it: the values that queries need, and its item as JSON."""
 
     start_ns: int
     end_ns: int
@@ -93,7 +93,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> tuple[int, str]:
-        """Sort key of the span in its trace: start, then id."""
+        """Return the sort key of the span in its trace: start, then id."""
         return (self.start_ns, self.span_id)
 
 

@@ -20,7 +20,7 @@ class ResultCache(Generic[_Result]):
         self._results: OrderedDict[Hashable, tuple[int, _Result]] = OrderedDict()
 
     def get(self, name: Hashable, make: Callable[[], _Result]) -> _Result:
-        """Return the result ``name``; make it unless it is cached for this version of the store."""
+        """Return the result ``name``; compute it unless it is cached for this version of the store."""
         cached = self._results.get(name)
         result = cached[1] if cached is not None and cached[0] == self._store.version else make()
         self._results[name] = (self._store.version, result)

@@ -1,9 +1,9 @@
 """Sample traffic of an assistant that calls LLMs; the same seed gives the same traffic.
 
-Each trace is a recipe. Its ids, start, session and tenant follow from its number alone, so listing 100,000 traces makes
-no span; spans are made when they are read. A trace is a workflow that contains an agent, and the agent does rounds of
-retrieval (embedding, re-ranking), tools and chat, as in the recording of netra-sdk 1.2.2. A session is a conversation
-of a few traces, with one user and one tenant. A few calls fail, some stream.
+Each trace is a recipe. Its ids, start, session and tenant are computed from its number alone, so listing 100,000 traces
+creates no spans; spans are created when they are read. A trace is a workflow that contains an agent, which does rounds
+of retrieval (embedding, re-ranking), tools and chat, as in the recording of netra-sdk 1.2.2. A session is a
+conversation of a few traces, with one user and one tenant. A few calls fail, some stream.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Traffic:
             yield SampleTrace(number, first + number * step + jitter, extent, self)
 
     def locate(self, span_id: str) -> str | None:
-        """Return the id of the trace with this span id, computed from the span id, or ``None``."""
+        """Compute the id of the trace with this span id; ``None`` if there is none."""
         try:
             position = _unmix(int(span_id, 16), self.seed)
         except ValueError:
@@ -107,7 +107,7 @@ class SampleTrace:
 
 
 class _Maker:
-    """Makes the spans of one trace; ``_now`` moves through its time."""
+    """Creates the spans of one trace; ``_now`` is the current time within it."""
 
     def __init__(self, trace: SampleTrace) -> None:
         self._trace = trace

@@ -1,4 +1,4 @@
-"""The HTTP side: routes, authentication, limits, faults, counting.
+"""Serve HTTP: routes, authentication, limits, faults, counts.
 
 It uses aiohttp's low-level server, without a router or middleware between the socket and `Handler.handle`.
 """
@@ -51,9 +51,9 @@ class TokenBucket:
 
 
 class Handler:
-    """Answers every request.
+    """Responds to every request.
 
-    ``calls`` counts API calls by name, ``status`` their answers by HTTP status. Neither counts ingestion.
+    ``calls`` counts API calls by name, ``status`` the responses to them by HTTP status. Neither counts ingestion.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Handler:
             return _send(await self._ingest(request))
         route = find_route(path)
         if route is None:
-            return _send(self._unauthorized(request) or _error(404, f"there is nothing at {path}"))
+            return _send(self._unauthorized(request) or _error(404, f"no call has the path {path}"))
         self.calls[route.name] += 1
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
@@ -155,7 +155,7 @@ class Handler:
         return _accepted(rejected, as_json)
 
     def _unauthorized(self, request: web.BaseRequest, *, bearer: bool = False) -> Answer | None:
-        """Return a 401 answer unless the request has the key; ``bearer`` allows ``Authorization: Bearer`` too.
+        """Return a 401 response unless the request has the key; ``bearer`` allows ``Authorization: Bearer`` too.
 
         netra-sdk 1.2.2 sends spans that way to endpoints without "getnetra" in their address.
         """

@@ -1,8 +1,8 @@
-"""The session calls of the dashboard: sessions by start or cost, totals of all sessions, one session with its traces.
+"""Serve the session calls of the dashboard: sessions by start or cost, totals of all sessions, one with its traces.
 
 All use the spans of a session that start in the range and meet the filters, so requests and cost of a session equal
-those of its usage call. Where Netra's format is unknown, the emulator chose one: durations are ``HH:MM:SS``, the
-summary has the fields of `Sessions.summary`, and a trace of a session has the fields of the trace list.
+those of its usage call. Where Netra's format is unknown, the emulator uses a plausible one: durations are ``HH:MM:SS``,
+the summary has the fields of `Sessions.summary`, and a trace of a session has the fields of the trace list.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Session:
 
     @property
     def cost(self) -> float:
-        """Total cost in US dollars."""
+        """Return the total cost in US dollars."""
         return round(math.fsum(cost for costs in self.costs.values() for cost in costs), 10)
 
     def key(self, sort_field: str) -> _Key:
@@ -85,7 +85,7 @@ class Sessions:
         self._orders: ResultCache[list[_Key]] = ResultCache(store)
 
     def stats(self, body: bytes) -> bytes:
-        """``POST /public/dashboard/sessions/stats``: a page of sessions, latest first by default."""
+        """Serve ``POST /public/dashboard/sessions/stats``: a page of sessions, latest first by default."""
         given = read_body(body)
         page = read_page(read_part(given, "pagination"))
         sort_field, ascending = read_order(given, SORT_FIELDS)
@@ -103,7 +103,7 @@ class Sessions:
         return to_json_bytes({"data": {"sessions": items, "pageInfo": {"hasNextPage": more}}})
 
     def summary(self, body: bytes) -> bytes:
-        """``POST /public/dashboard/sessions/summary``: ``averageLatency`` is that of sessions, in ms."""
+        """Serve ``POST /public/dashboard/sessions/summary``: ``averageLatency`` is that of sessions, in ms."""
         bounds = read_part(read_body(body), "filter")
         sessions = self._sessions(*read_window(bounds), _conditions(bounds)).values()
         costs: dict[str, list[float]] = {}
@@ -122,7 +122,10 @@ class Sessions:
         return to_json_bytes({"data": answer})
 
     def details(self, session_id: str, query: Mapping[str, str]) -> bytes:
-        """``GET /public/dashboard/session/{session_id}``: both bounds are optional; an unknown session is null."""
+        """Serve ``GET /public/dashboard/session/{session_id}``:
+
+        both bounds are optional; an unknown session is null.
+        """
         start_ns = read_instant(query, "startTime") if query.get("startTime") else -_EVER_NS
         end_ns = read_instant(query, "endTime") if query.get("endTime") else _EVER_NS
         if end_ns < start_ns:

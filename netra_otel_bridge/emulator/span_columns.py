@@ -1,8 +1,8 @@
 """The columns that Netra computes from a span's attributes: type, session, user, tenant, model, tokens and cost.
 
-Two rules hold throughout. ``None`` is not ``0``: what was not recorded stays unknown. And only GENERATION, EMBEDDING
-and USAGE spans, and entries of ``netra.usage``, have a cost: an agent that repeats its children's tokens adds nothing
-to a sum.
+Two rules hold throughout. ``None`` is not ``0``: a value that was not recorded stays unknown. And only GENERATION,
+EMBEDDING and USAGE spans, and entries of ``netra.usage``, have a cost: an agent that repeats its children's tokens adds
+nothing to a sum.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _count(found: Plain, *keys: str) -> int | None:
 
 
 def _stated_usage(text: str) -> tuple[float | None, list[str]]:
-    """Return the cost and the models in ``netra.usage``; nothing if the text is not such a list."""
+    """Return the cost and the models in ``netra.usage``; ``None`` and no models if the text is not such a list."""
     try:
         entries = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
@@ -189,7 +189,7 @@ def _metadata(found: Plain) -> dict[str, Any] | None:
 
 
 def _finding(found: Plain, flag: str, names: str) -> list[Any] | None:
-    """Return what was found, possibly without names; ``None`` if nothing was found."""
+    """Return the findings, possibly without names; ``None`` if there are none."""
     named = found.get(names)
     listed: list[Any] = named if isinstance(named, list) else [named] if isinstance(named, str) and named else []
     return listed if listed or found.get(flag) is True else None

@@ -1,4 +1,4 @@
-"""Spans as the emulator stores them: what the application recorded, in plain values.
+"""Spans as the emulator stores them: the application's data, in plain values.
 
 Trace state, flags, dropped counts and the instrumentation scope are not kept: Netra's span has no field for them.
 
@@ -14,7 +14,7 @@ import msgspec
 from netra_otel_bridge.emulator.api_format import to_json
 
 Plain = dict[str, Any]
-"""Attributes by key: ``str | bool | int | float``, or a list of one of those."""
+"""Attributes by key: ``str | bool | int | float``, or a list of one of these types."""
 
 
 class Attributes(msgspec.Struct, frozen=True, gc=False):
@@ -48,7 +48,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
 
 class Resource:
-    """A resource, with its JSON text made once for all spans that share it."""
+    """A resource, with its JSON text, which is encoded once for all spans that share it."""
 
     __slots__ = ("attributes", "text")
 

@@ -1,8 +1,8 @@
 """The emulator's data: traces, each with its rendered spans.
 
-There are two kinds of traces. Ingested traces are kept. A sample trace is a *recipe*, which makes the same spans each
-time; their rendered form is cached up to a limit in bytes, so that a million spans fit. A span that is received again
-(same trace, same id) replaces the earlier one.
+There are two kinds of traces. Ingested traces are kept. A sample trace is a *recipe*, which creates the same spans each
+time; their rendered form is cached up to a limit in bytes, so that a million spans fit into memory. A span that is
+received again (same trace, same id) replaces the earlier one.
 
 The store is not thread-safe: it belongs to the event loop that serves it.
 """
@@ -27,17 +27,17 @@ CACHE_BYTES = 512 * 1024 * 1024
 
 
 class Recipe(Protocol):
-    """A trace whose spans can be made again at any time."""
+    """A trace whose spans can be created again at any time."""
 
     @property
     def trace_id(self) -> str: ...
     @property
     def start_ns(self) -> int:
-        """Start of the first span."""
+        """Return the start of the first span."""
 
     @property
     def latest_start_ns(self) -> int:
-        """Upper bound of the starts of all spans."""
+        """Return an upper bound of the starts of all spans."""
 
     @property
     def session_id(self) -> str: ...
@@ -45,7 +45,7 @@ class Recipe(Protocol):
     def tenant_id(self) -> str: ...
     @property
     def count(self) -> int:
-        """Number of spans."""
+        """Return the number of spans."""
 
     def spans(self) -> list[Span]: ...
 
@@ -105,7 +105,7 @@ class Store:
         return rejected
 
     def add_recipes(self, recipes: Iterable[Recipe], locate: Callable[[str], str | None]) -> None:
-        """Add traces that are made on demand; ``locate`` returns the id of the trace with a span id, or ``None``."""
+        """Add traces that are created on demand; ``locate`` returns the id of the trace with a span id, or ``None``."""
         for recipe in recipes:
             trace = Trace(recipe.trace_id, recipe.start_ns, recipe.latest_start_ns)
             trace.recipe = recipe
@@ -119,7 +119,7 @@ class Store:
         self.version += 1
 
     def warm(self) -> None:
-        """Make traces now, as many as the cache holds, so that no request has to wait for one."""
+        """Create as many traces as the cache can hold, so that no request has to wait for one."""
         for trace in self._traces.values():
             if self._cached_bytes > 0.99 * self._cache_bytes:
                 break
@@ -130,7 +130,7 @@ class Store:
         return self._traces.get(trace_id.lower())
 
     def rows(self, trace: Trace) -> list[Row]:
-        """Return the spans of ``trace``, by start. Those of a recipe are made and cached."""
+        """Return the spans of ``trace``, by start. Those of a recipe are created and cached."""
         if trace.rows is None:
             assert trace.recipe is not None  # noqa: S101  (a trace has rows or a recipe)
             trace.rows = sorted((row(span) for span in trace.recipe.spans()), key=_row_key)
@@ -154,7 +154,7 @@ class Store:
         return rows[low : bisect_left(rows, (end_ns, ""), low, key=_row_key)]
 
     def summary_of(self, trace: Trace, inside: list[Row]) -> Summary:
-        """Return the summary of some spans of ``trace`` (at least one)."""
+        """Return the summary of these spans of ``trace`` (at least one)."""
         return self.summary(trace) if len(inside) == len(self.rows(trace)) else summarize(trace.id, inside)
 
     def span(self, span_id: str) -> Row | None:
@@ -174,7 +174,7 @@ class Store:
             yield self._traces[trace_id]
 
     def touching(self, start_ns: int, end_ns: int) -> Iterator[Trace]:
-        """Yield all traces with a span that starts in ``[start_ns, end_ns)``, and possibly others."""
+        """Yield all traces with a span that starts in ``[start_ns, end_ns)``, and possibly some others."""
         for trace in self.starting_in(start_ns - self._extent_ns, end_ns):
             if trace.latest_start_ns >= start_ns:
                 yield trace
@@ -228,7 +228,7 @@ class Store:
             self._cached_bytes -= freed
 
     def _make_permanent(self, trace: Trace) -> None:
-        """Make a sample trace an ingested one, because it received spans."""
+        """Turn a sample trace into an ingested one, because it received spans."""
         if trace.recipe is not None:
             trace.recipe = None
             self._cached_bytes -= self._cache.pop(trace.id)

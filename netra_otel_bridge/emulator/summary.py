@@ -1,6 +1,6 @@
 """Totals of traces, sessions and tenants, computed from spans.
 
-A sum goes over counted spans (`span_columns`): GENERATION, EMBEDDING, USAGE, and those with priced entries in
+Sums include only counted spans (`span_columns`): GENERATION, EMBEDDING, USAGE, and those with priced entries in
 ``netra.usage``. A sum without known values is ``None``.
 """
 
@@ -52,7 +52,7 @@ class TraceItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
-    """The item of a trace, and what sorting and filtering need in addition."""
+    """The item of a trace, and further values for sorting and filtering."""
 
     item: TraceItem
     start_ns: int
@@ -61,7 +61,10 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
 
 
 def summarize(trace_id: str, rows: Sequence[Row]) -> Summary:
-    """Summarize ``rows`` (not empty, by start). Name and kind are the root's; so are ids and service, if it has any."""
+    """Summarize ``rows`` (not empty, by start).
+
+    Name and kind come from the root; so do ids and service, if it has them.
+    """
     root = next((row for row in rows if not row.parent_id), rows[0])
     ordered = [root, *(row for row in rows if row is not root)]
     shown = [row.columns for row in ordered]

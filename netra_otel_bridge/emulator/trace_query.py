@@ -1,12 +1,13 @@
-"""The trace query: which traces, in which order, starting where.
+"""Answer trace queries: select, sort and page traces.
 
-A cursor contains the sort key and the id of the item it came with. The next page starts at the first item that compares
-greater, so items that arrive between two pages never shift the rest. Direction ``up`` walks the same order backwards,
-starting at the end.
+A cursor contains the sort key and the id of its item. The next page starts at the first item that compares greater, so
+items that arrive between two pages never shift the rest. Direction ``up`` walks the same order backwards, starting at
+the end.
 
-``windowing`` says what the range applies to. With ``traces``, a trace is listed in the window where its first span
-starts, with the totals of all its spans. With ``spans``, it is listed in every window where one of its spans starts,
-with the totals of the spans inside (``docs/netra-api.md``, "Dashboard calls"). The range is half open either way.
+``windowing`` determines what the range applies to. With ``traces``, a trace is listed in the window where its first
+span starts, with the totals of all its spans. With ``spans``, it is listed in every window where one of its spans
+starts, with the totals of the spans inside (``docs/netra-api.md``, "Dashboard calls"). The range is half open either
+way.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Listing:
         self._cache: ResultCache[list[Key]] = ResultCache(store)
 
     def page(self, query: TraceQuery) -> tuple[list[bytes], bool]:
-        """Return a page's items as JSON, and whether more follow. Raises `ApiError` for another query's cursor."""
+        """Return a page's items as JSON, and whether more follow. Raises `ApiError` for the cursor of another query."""
         keys = self._keys(query)
         after = self._cursor_key(query) if query.page.cursor is not None else None
         forward = query.ascending == query.page.down

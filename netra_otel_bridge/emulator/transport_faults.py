@@ -1,4 +1,4 @@
-"""Faults in sending an answer: cut, slow, endless, compressed, or not sent at all."""
+"""Faults in sending a response: cut, slow, endless, compressed, or not sent at all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _stream(answer: Answer, length: int | None = None) -> web.StreamResponse:
 
 
 class CutBody(FirstN):
-    """Announces the whole length, sends half, and closes the connection."""
+    """Announces the full length, sends half, and closes the connection."""
 
     async def send(self, call: Call, answer: Answer, /) -> web.StreamResponse | None:
         if not self.strikes():
@@ -54,7 +54,7 @@ class Reset(FirstN):
 
 
 class Hang(FirstN):
-    """Does not answer for an hour."""
+    """Does not respond for an hour."""
 
     async def send(self, _call: Call, answer: Answer, /) -> web.StreamResponse | None:
         if not self.strikes():

@@ -55,7 +55,7 @@ class ChunkCutter:
             yield from self.flush()
 
     def reach(self, point: ResumePoint) -> None:
-        """Move the resume point after everything that was added: nothing in between has to be sent."""
+        """Move the resume point past everything that was added: nothing up to there remains to be sent."""
         if self._last is not None:
             self._last.owner = lambda: point
         else:
@@ -67,7 +67,7 @@ class ChunkCutter:
         self._problems += [(due, problem) for problem in problems]
 
     def flush(self) -> Iterator[SpanChunk]:
-        """Yield what was added and not cut yet; there may be problems without spans."""
+        """Yield the rest as a chunk, which may have problems but no spans."""
         batch = self._batcher.flush()
         if batch is not None or self._problems:
             yield self._chunk(batch)

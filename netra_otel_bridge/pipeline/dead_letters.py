@@ -1,4 +1,4 @@
-"""Keep what cannot be delivered as dead letters, report what is missing or unreadable, send dead letters again."""
+"""Keep undeliverable spans as dead letters, report missing traces and unreadable items, and send dead letters again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from netra_otel_bridge.pipeline.route import Route
 from netra_otel_bridge.pipeline.watch import lane_error
 
 PAGE = 100
-"""Dead letters that are read from the state at once."""
+"""Number of dead letters that are read from the state at once."""
 
 
 class Unreadable(NamedTuple):
-    """An item of a page that is not a trace or span: the line that reports it, and the key under which it is known."""
+    """An item of a page that is not a trace or span:
+
+    the line that reports it, and the key under which it is recorded.
+    """
 
     item: UnreadableItem
     problem: str
@@ -32,20 +35,20 @@ class Unreadable(NamedTuple):
 def new_unreadable(
     trace_id: str, items: Iterable[UnreadableItem], is_known: Callable[[str], bool]
 ) -> Iterator[Unreadable]:
-    """Yield the items whose keys are not known yet. ``trace_id`` is "" for the items of a list of traces.
+    """Yield the items whose keys are not known yet.
 
-    An item of that list has the same key wherever in the list it stands.
+    ``trace_id`` is "" for items of the trace list. The key of such an item does not depend on its position in the list.
     """
     where = f"trace {trace_id}" if trace_id else "trace list"
     for item in items:
         position = f"{trace_id} {item.path}" if trace_id else ""
         key = "unreadable " + blake2b(f"{position} {item.json}".encode(), digest_size=16).hexdigest()
         if not is_known(key):
-            yield Unreadable(item, f"{where}: {item.path} is not readable: {item.reason}", key)
+            yield Unreadable(item, f"{where}: {item.path} cannot be read: {item.reason}", key)
 
 
 def note_unreadable(lane_pass: Pass, trace_id: str, items: Sequence[UnreadableItem]) -> None:
-    """Report items that are not traces or spans and keep them as dead letters, once, however often they are listed."""
+    """Report items that are not traces or spans, and keep them as dead letters: once, however often listed."""
     recorder = lane_pass.route.recorder
     for item, problem, key in new_unreadable(trace_id, items, lambda key: bool(recorder.known([key]))):
         lane_pass.report.unreadable += 1
@@ -55,7 +58,7 @@ def note_unreadable(lane_pass: Pass, trace_id: str, items: Sequence[UnreadableIt
 
 
 def note_missing(lane_pass: Pass, problem: str) -> None:
-    """Report a trace that was asked for or listed, and that Netra does not have."""
+    """Report a trace that was requested or listed, but that Netra does not have."""
     lane_pass.report.missing += 1
     lane_pass.report.note(problem)
 

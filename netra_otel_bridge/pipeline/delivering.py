@@ -1,4 +1,4 @@
-"""Send batches of spans that are new or changed, and record the answers."""
+"""Send batches of new and changed spans, and record the responses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 DRAIN_S = 8.0
-"""The longest wait for the answer to a request in flight when the lane is stopped."""
+"""Grace period for the request in flight when the lane is stopped."""
 
 
 class SpanToSend(NamedTuple):
-    """A span as its answer is recorded: under its trace, its id, and the CRC-32 of its encoding."""
+    """Key under which the response to a span is recorded: its trace, its id, and the CRC-32 of its encoding."""
 
     trace: TraceInFlight
     span_id: int
@@ -30,7 +30,10 @@ class SpanToSend(NamedTuple):
 
 
 class Deliverer:
-    """The last stage of a lane: batches and sends the spans in ``converted``, and records what the destination answers."""
+    """The last stage of a lane:
+
+    batches and sends the spans in ``converted``, and records the destination's responses.
+    """
 
     def __init__(self, lane_pass: Pass, budget: MemoryBudget, converted: asyncio.Queue[Converted | None]) -> None:
         route = lane_pass.route
@@ -58,7 +61,7 @@ class Deliverer:
                 await self._batch(*converted)
 
     async def flush(self) -> None:
-        """Return when everything that was put into ``converted`` is answered."""
+        """Wait until the destination has answered everything that was put into ``converted``."""
         self._flushed.clear()
         await self._converted.put(None)
         await self._flushed.wait()
@@ -70,7 +73,7 @@ class Deliverer:
         return converted
 
     async def _batch(self, trace: TraceInFlight, spans: Sequence[ReadableSpan]) -> None:
-        """Add the spans that are new or changed to the batch, and send each batch that is full."""
+        """Add new and changed spans to the batch, and send each full batch."""
         report = self._report
         items: list[Item[SpanToSend]] = []
         for span in spans:
@@ -93,14 +96,14 @@ class Deliverer:
                 await self._send(full)
 
     async def _send(self, batch: Batch[SpanToSend]) -> None:
-        """Send a batch and record the answer, as far as it came, whatever happens afterwards."""
+        """Send a batch. Record the response, or the part of it that arrived, even if this fails or is cancelled."""
         answer: Answer[SpanToSend] = Answer()
         request = asyncio.ensure_future(self._sender.send(batch, answer))
         try:
             await asyncio.shield(request)
         except asyncio.CancelledError:
             if request.cancelled():
-                raise DestinationUnavailable(f"{self._watch.name}: its request was cancelled by other code") from None
+                raise DestinationUnavailable(f"{self._watch.name}: other code cancelled its request") from None
             await self._sender.drain(request, DRAIN_S)
             raise
         finally:
@@ -109,7 +112,10 @@ class Deliverer:
         await self._recorder.room()
 
     def _record(self, answer: Answer[SpanToSend]) -> None:
-        """Record an answer. A partial success does not say which spans it rejected, so none of them counts as accepted."""
+        """Record a response.
+
+        A partial success does not say which spans it rejected, so none of them counts as accepted.
+        """
         report = self._report
         letters = [dead_letter_of(dead.span, dead.reason, dead.item.encoded) for dead in answer.dead]
         rejected = [dead.item for dead in answer.dead]

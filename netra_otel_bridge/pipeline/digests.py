@@ -1,4 +1,4 @@
-"""Digests of trace summaries and checksums of spans, which show whether something changed."""
+"""Digests of trace summaries and checksums of spans, to detect changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netra_otel_bridge.core.model.netra import TraceSummary
 
 DIGEST_BYTES = 8
 MAX_DIGESTS = 4
-"""Summaries under which a trace counts as unchanged: each window that lists a part of it may summarize that part only."""
+"""Maximum digests kept for a trace: each window that lists a part of it may summarize only that part."""
 _CONFIRMED = b"c"
 _ENTRY = struct.Struct(">QI")
 

@@ -31,7 +31,7 @@ async def estimate(
     query: TraceQuery,
     clock: Clock,
 ) -> ReplayEstimate:
-    """List every trace of ``windows`` and read `SAMPLE_TRACES` of them, always the same for the same start.
+    """List every trace of ``windows`` and read `SAMPLE_TRACES` of them, the same ones each time for the same start.
 
     Nothing is sent. Raises `NetraError`.
     """
@@ -92,7 +92,7 @@ class _Sample:
 async def _measure(
     client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary, skipped: SkippedTraces, listed: int
 ) -> tuple[int, int]:
-    """Return the number of spans of a trace, and their encoded size. One that is gone or too large counts as empty."""
+    """Return the number of spans of a trace, and their encoded size. A deleted or too large trace counts as empty."""
     pages: list[tuple[int, int]] = []
     try:
         async for page in list_spans(client, trace.id, pages.clear):

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 MIN_SKIPPED = 10
-"""Traces that may be gone or too large in any case. Beyond, and above a tenth, the fault is not theirs."""
+"""Traces that may be skipped in any case.
+
+If more than this, and more than a tenth of those listed, fail, it is an error.
+"""
 Converted = tuple[TraceInFlight, "list[ReadableSpan]"]
 
 
@@ -41,8 +44,8 @@ async def read_spans(
 ) -> list[TraceSpan]:
     """Return all spans of a trace, each once. Raises `NetraError`.
 
-    Before each page it waits until ``reservation`` has room, and it reserves what the page holds. ``on_unreadable`` is
-    called with the items of each page that are not spans.
+    Before each page it waits until ``reservation`` has room; after it, it reserves the size of the page.
+    ``on_unreadable`` is called with the items of each page that are not spans.
     """
     spans: dict[str, TraceSpan] = {}
 
@@ -68,7 +71,7 @@ def _size_bytes(spans: Iterable[TraceSpan]) -> int:
 
 
 class SkippedTraces:
-    """Counts the traces that Netra listed and that cannot be read: deleted since, or with a span that is too large."""
+    """Counts listed traces that cannot be read, because they were deleted since or have a span that is too large."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -129,7 +132,7 @@ class Fetcher:
         await self._converted.put((trace, converted))
 
     async def _read(self, trace: TraceInFlight) -> list[TraceSpan] | None:
-        """Return the spans of a trace; ``None`` for one that is gone or too large, which is reported."""
+        """Return the spans of a trace. Report a deleted or too large trace, and return ``None``."""
         trace_id = trace.summary.id
         reservation = trace.reservation = self._budget.reserve()
         on_unreadable = partial(note_unreadable, self._pass, trace_id)

@@ -1,4 +1,4 @@
-"""Follow live traffic to one destination: poll after poll, waiting while something is wrong."""
+"""Follow live traffic to one destination: poll repeatedly, and wait after failures."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PRUNE_MARGIN_NS = 3600 * NS_PER_S
 class Follower:
     """Follows live traffic to one destination.
 
-    A pass that fails is repeated; it recorded what it did, so waiting loses nothing. Waits end without intervention,
-    with one exception: a destination that rejects too much. That lane is ``stopped``, and the others continue.
+    A failed pass is repeated; its progress is recorded, so waiting loses nothing. Every wait ends without intervention,
+    with one exception: if a destination rejects too many spans, its lane is ``stopped``, and the others continue.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Follower:
         await self._recorder.flush()
 
     async def _poll(self) -> BridgeError | None:
-        """Cover what is due, if anything is; return the error that ended the pass, if any."""
+        """Make a pass over the window that is due, if any; return the error that ended it, if any."""
         now_ns = self._netra_clock.now_ns()
         window = self._lookback.window(self._passes, now_ns, self._recorder.watermark_ns, self._since_ns)
         error = await self._netra_clock.ask() if window is None else await self._pass(window, now_ns)
@@ -106,7 +106,7 @@ class Follower:
         return self._netra_clock.now_ns() // NS_PER_MS * NS_PER_MS
 
     def _reads_again(self, now_ns: int) -> Callable[[KnownTrace], bool]:
-        """Return which unchanged traces to read again.
+        """Return a predicate that selects the unchanged traces to read again.
 
         A poll that looks back far reads those that were recorded some time ago, until a reading finds nothing new.
         """
@@ -116,7 +116,7 @@ class Follower:
         return lambda known: known.recorded_ns < before_ns and not is_confirmed(known.digest)
 
     def health(self) -> LaneHealth:
-        """Return how the lane is doing now. May be called on any thread."""
+        """Return the current health of the lane. May be called on any thread."""
         done, now = self._reports
         return LaneHealth(
             destination=self._watch.name,

@@ -1,4 +1,4 @@
-"""Track what is in flight in one pass: the windows being listed and the traces being fetched and sent.
+"""Track the windows being listed, and the traces being fetched and sent, in one pass.
 
 A trace that is listed with another summary while it is in flight is fetched once more: `TraceInFlight.list_again` keeps
 the new summary, and `Pass.finish` queues it.
@@ -24,7 +24,7 @@ from netra_otel_bridge.pipeline.route import Route
 
 @dataclass(slots=True, eq=False)
 class WindowInFlight:
-    """A window being listed. It is finished when ``unfinished`` is 0: listed to the end, and no trace of it in flight."""
+    """A window being listed. When ``unfinished`` is 0, it is listed to its end, and none of its traces is in flight."""
 
     window: Window
     unfinished: int = 1
@@ -34,12 +34,12 @@ class WindowInFlight:
 class TraceInFlight:
     """A trace that was listed, under ``digest``, in ``windows``, and is not finished.
 
-    ``known`` is what was recorded of it before. ``is_first`` tells that this pass had not listed it yet, ``has_slot``
-    that it occupies one of the slots for listed traces. ``checksums`` has those of all answered spans, by span id, also
-    of earlier passes. ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
+    ``known`` is its earlier record, if any. ``is_first`` means that this pass had not listed it yet, ``has_slot`` that
+    it occupies one of the slots for listed traces. ``checksums`` has those of all answered spans, by span id, also of
+    earlier passes. ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
     ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. ``span_costs`` are those of
-    the metered spans, ``recorded_cost`` is what was recorded of the cost before. ``changed`` is the same trace, listed
-    again with another summary while it was in flight.
+    the metered spans, ``recorded_cost`` is the cost recorded before. ``changed`` is the same trace, listed again with
+    another summary while it was in flight.
     """
 
     summary: TraceSummary
@@ -70,11 +70,11 @@ class TraceInFlight:
             self.changed.windows.append(window)
 
     def resume(self, checksums: dict[int, int], cost: TraceCost) -> None:
-        """Continue from what was recorded of this trace."""
+        """Continue from the earlier record of this trace."""
         self.checksums, self.recorded_cost, self.not_accepted = checksums, cost, set(cost.not_accepted)
 
     def answer(self, span_id: int, checksum: int, *, accepted: bool) -> None:
-        """Take note of the answer to one span."""
+        """Register the response to one span."""
         self.checksums[span_id] = checksum
         self.unanswered -= 1
         if accepted:
@@ -83,7 +83,7 @@ class TraceInFlight:
             self.not_accepted.add(span_id)
 
     def record(self) -> TraceRecord:
-        """Return what to record now. Earlier digests are dropped once a span was new or changed."""
+        """Return the record to store now. It drops earlier digests once a span was new or changed."""
         before = self.known.digest if self.known is not None and not self.to_send else None
         digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
         hours = self.recorded_cost.hours if self.unanswered else hour_costs(self.span_costs, self.not_accepted)
@@ -92,7 +92,7 @@ class TraceInFlight:
 
 
 class WindowsInFlight:
-    """The windows of a pass that were begun, in order. Records which are finished or, when following, the watermark."""
+    """The windows of a pass that were begun, in order. Records the finished ones or, when following, the watermark."""
 
     def __init__(self, recorder: Recorder, follow: bool) -> None:
         self._recorder = recorder
@@ -100,13 +100,13 @@ class WindowsInFlight:
         self._windows: deque[WindowInFlight] = deque()
 
     def begin(self, window: Window) -> WindowInFlight:
-        """Begin the next window; `finish_one` ends it."""
+        """Begin the next window. It ends with the last `finish_one`."""
         begun = WindowInFlight(window)
         self._windows.append(begun)
         return begun
 
     def finish_one(self, windows: Iterable[WindowInFlight]) -> None:
-        """Count down what each of ``windows`` waits for: one of its traces, or the end of its listing."""
+        """Count down ``unfinished`` of each of ``windows``: one of its traces, or its listing, has ended."""
         for window in windows:
             window.unfinished -= 1
             if not window.unfinished and not self._follow:
@@ -133,7 +133,7 @@ class Pass:
         self.slots = asyncio.Semaphore(2 * route.options.fetchers)
 
     def finish(self, trace: TraceInFlight) -> None:
-        """End a trace, and count down the windows that list it. If it changed meanwhile, queue it once more."""
+        """End a trace, and count down the windows that list it. If it changed meanwhile, queue it again."""
         trace_id = trace.summary.id
         del self.traces[trace_id]
         if trace.reservation is not None:

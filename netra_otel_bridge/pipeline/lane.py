@@ -3,10 +3,9 @@
     windows -> Lister -> [traces] -> Fetcher -> [spans] -> Deliverer -> answers -> Recorder
 
 Each stage is a few tasks. The queues between them are bounded, so a slow destination fills first the current batch,
-then the memory budget, and then stops the listing. Only what the destination has answered is recorded. A trace that is
-known under the same summary is not read again. Of a trace that changed, only the spans that are new or changed are sent.
-So a trace that several windows list is delivered once, in one pass and in any number of them. The first error ends the
-pass.
+then the memory budget, and then stops the listing. Only spans that the destination has answered are recorded. A trace
+recorded with the same summary is not read again. If a trace changed, only its new and changed spans are sent. So a
+trace that several windows list is delivered once, in one pass or in many. The first error ends the pass.
 """
 
 from __future__ import annotations
@@ -30,9 +29,8 @@ from netra_otel_bridge.pipeline.watch import first_cause, lane_error
 class TraceLane:
     """One pass: copies the traces of ``windows`` to the destination of ``route``. ``report`` grows during `run`.
 
-    With ``follow``, the pass records how far live traffic was followed instead of the windows that it finished. A span
-    may come late and leave the summary of its trace as it was: ``read_again`` decides whether a trace with an unchanged
-    summary is read nevertheless.
+    With ``follow``, the pass records how far live traffic was followed instead of the windows that it finished. A late
+    span may leave the summary of its trace unchanged: ``read_again`` decides whether to read such a trace anyway.
     """
 
     def __init__(
@@ -56,10 +54,9 @@ class TraceLane:
     async def run(self) -> LaneReport:
         """Run the pass, once, and return the report.
 
-        Errors of Netra, of the destination and of the state become ``report.error``; so does a defect, as a
-        `BridgeError`. What the caller's own watch raises is raised. If cancelled, the lane stops reading, waits up to
-        `DRAIN_S` for the answer to the request in flight, and records that answer; if recording fails, it raises
-        `StateError`.
+        Errors of Netra, of the destination and of the state become ``report.error``; so does a bug, as a `BridgeError`.
+        An exception that the caller's own watch raises is passed on. If cancelled, the lane stops reading, waits up to
+        `DRAIN_S` for the response to the request in flight, and records it; if recording fails, it raises `StateError`.
         """
         recorder, watch = self._route.recorder, self._route.watch
         recorder.start_pass()
@@ -98,6 +95,6 @@ class TraceLane:
         self._lister.report_unlisted()
 
     async def _answer_all(self) -> None:
-        """Return when every trace that was queued so far is fetched, sent and answered."""
+        """Wait until every trace that was queued so far is fetched, sent and answered."""
         await self._pass.to_fetch.join()
         await self._deliverer.flush()

@@ -17,7 +17,7 @@ from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient, pages
 
 LISTERS = 4
-"""Windows listed at the same time: enough that empty windows do not add up, few enough that reading keeps its order."""
+"""Windows listed concurrently: enough to get past empty windows quickly, few enough to read roughly in order."""
 
 
 def list_pages(
@@ -75,7 +75,7 @@ async def list_all(
 async def may_hold(client: AsyncNetraClient, window: Window, queries: Iterable[TraceQuery]) -> bool:
     """Return whether Netra may list a trace in a window for one of the queries. Raises `NetraError`.
 
-    The answer is no only if the first page of each listing is empty and the last.
+    It returns ``False`` only if each listing is a single empty page.
     """
     for query in queries:
         for trace_id in query.trace_ids or (None,):
@@ -104,7 +104,7 @@ def _conditions(query: TraceQuery) -> dict[str, Any]:
 class Lister:
     """The first stage of a lane: lists windows, and queues the traces to fetch.
 
-    ``read_again`` decides whether a trace with an unchanged summary is fetched nevertheless.
+    ``read_again`` decides whether a trace with an unchanged summary is fetched anyway.
     """
 
     def __init__(self, lane_pass: Pass, windows: Iterable[Window], read_again: Callable[[KnownTrace], bool]) -> None:
@@ -120,7 +120,7 @@ class Lister:
     async def run(self) -> None:
         """List until no window is due; `LISTERS` of these run at once.
 
-        Between ``next`` and ``begin`` nothing is awaited, so windows begin in their order.
+        Nothing is awaited between ``next`` and ``begin``, so windows begin in order.
         """
         while (queued := await self._queue.next()) is not None:
             window = self._pass.windows.begin(queued.window)
@@ -136,7 +136,7 @@ class Lister:
             self._pass.route.watch.grew(self._pass.report)
 
     def report_unlisted(self) -> None:
-        """Report the traces that were asked for by id and that no window listed."""
+        """Report the traces that were requested by id but that no window listed."""
         for trace_id in sorted(self._unlisted):
             note_missing(self._pass, f"trace {trace_id}: Netra has no trace with this id in the range")
 

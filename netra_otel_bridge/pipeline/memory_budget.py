@@ -1,4 +1,7 @@
-"""Caps on the bytes held between reading a trace and its answer: of one lane or stream, and of all streams together."""
+"""Caps on the bytes held from reading a trace until it is answered:
+
+for one lane or stream, and for all streams together.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 BLOCKED_S = 5.0
-"""The longest time that a stream's client may accept nothing while other streams wait for the memory held for it."""
+"""Time for which a stream's client may accept nothing while other streams wait for the memory held for it."""
 BLOCKED_BYTES = 2**20
 """A blocked client is cut off only if at least this much is held for it."""
 SMALL_BYTES = 2**18
 """After a trace of at most this size, a stream that holds nothing begins its next trace without waiting."""
 WAIT_S = 2.0
-"""The longest wait for room of a stream that holds nothing. Several such streams wait one after the other."""
+"""Longest wait for room of a stream that holds nothing. Several such streams wait one after the other."""
 LOOK_S = 0.5
-"""The interval at which a waiting stream looks for blocked clients."""
+"""Interval at which a waiting stream looks for blocked clients."""
 
 
 class Reservation:
@@ -37,15 +40,15 @@ class Reservation:
         self._budget.grow(self, size_bytes)
 
     def shrink(self) -> None:
-        """Give back everything: the trace is read again from its first page."""
+        """Release everything reserved so far: the trace is read again from its first page."""
         self._budget.shrink(self)
 
     def read_whole(self) -> None:
-        """End the reading: the trace needs no more room, and waits to be sent."""
+        """Mark the trace as read: it needs no more room, and waits to be sent."""
         self._budget.end_reading(self)
 
     def release(self) -> None:
-        """Give everything back for good: the trace is answered, or given up. May be called twice."""
+        """Release everything for good: the trace is answered, or given up. May be called twice."""
         self._budget.release(self)
 
 
@@ -73,11 +76,11 @@ class MemoryBudget:
         return self._held_bytes
 
     def reserve(self) -> Reservation:
-        """Return a new, empty reservation; of those that are read it is the youngest."""
+        """Return a new, empty reservation: the youngest of those being read."""
         return self._reserve(0)
 
     async def admit(self, last_bytes: int) -> Reservation:
-        """Return a new reservation once ``shared`` has room. The trace before held ``last_bytes``."""
+        """Return a new reservation once ``shared`` has room. The previous trace held ``last_bytes``."""
         if self._shared is None:
             return self._reserve(0)
         return self._reserve(await self._shared.reserve(last_bytes, lambda: not self._reservations))
@@ -89,7 +92,7 @@ class MemoryBudget:
         return reservation
 
     def idle(self, is_idle: bool) -> None:
-        """Tell whether the sender waits for something to send."""
+        """Set whether the sender is waiting for something to send."""
         self._is_idle = is_idle
         if is_idle:
             self._changed.set()
@@ -162,7 +165,7 @@ class SharedBudget:
     async def reserve(self, last_bytes: int, holds_nothing: Callable[[], bool]) -> int:
         """Wait for room for one more trace; return how many bytes were reserved for it.
 
-        The stream's trace before held ``last_bytes``; ``holds_nothing`` tells whether the stream holds none now.
+        The stream's previous trace held ``last_bytes``; ``holds_nothing`` tells whether the stream holds no memory now.
         """
         while not holds_nothing():
             if self._has_room() and not self._waiting:
@@ -187,7 +190,7 @@ class SharedBudget:
             self._freed.set()
 
     def learn(self, size_bytes: int) -> None:
-        """Take note of the size of a trace that was read."""
+        """Learn from the size of a trace that was read."""
         self._expected_bytes = min(max(size_bytes, self._expected_bytes * 7 // 8), self._max_expected_bytes)
         self._freed.set()
 

@@ -1,4 +1,4 @@
-"""Poll at a steady pace, for lanes and for usage; after a failure wait, longer each time, or until there is another API key."""
+"""Poll at a steady interval, for lanes and for usage; after a failure, wait, longer each time, or for a new API key."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from netra_otel_bridge.core.errors import BridgeError, DestinationRefuses, Netra
 from netra_otel_bridge.pipeline.watch import FollowerWatch
 
 HOLD = Backoff(first_s=1.0, max_s=30.0)
-"""Waits while Netra cannot be read. Its client has retried several times before that."""
+"""Back-off while Netra cannot be read. The client has already retried several times by then."""
 KEY_LOOK_S = 5.0
-"""The interval at which the API key is read again while Netra rejects the current one."""
+"""Interval at which the API key is read again while Netra rejects the current one."""
 
 
 class PollLoop:
@@ -39,9 +39,9 @@ class PollLoop:
         self._key_changes = 0
 
     async def run(self, poll: Callable[[], Awaitable[BridgeError | None]]) -> DestinationRefuses:
-        """Poll until the destination rejects too much, and return that error.
+        """Poll until the destination rejects too many spans, and return that error.
 
-        ``poll`` returns the error that ended it, if any. A poll that fails is repeated after a wait. Raises `StateError`,
+        ``poll`` returns the error that ended it, if any. A failed poll is repeated after a wait. Raises `StateError`,
         and whatever else ``poll`` raises.
         """
         while True:

@@ -1,4 +1,4 @@
-"""Make the progress of one lane durable. Answers that arrive during one transaction go into the next."""
+"""Make the progress of one lane durable. Spans answered during one transaction go into the next."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from netra_otel_bridge.state import LaneState
 
 T = TypeVar("T")
 UNSTORED_SPANS = 8192
-"""Spans that may be answered and not stored yet. Beyond this, sending waits for the disk."""
+"""Maximum spans that are answered but not stored yet. Beyond it, sending waits for the disk."""
 
 
 class Recorder:
-    """Records the progress of a lane. It is durable after the next `flush`, and soon after recording while `run` runs.
+    """Records the progress of a lane.
 
-    What is recorded can be read back at once. ``stored_ns`` is the time of the last transaction; ``watermark_ns`` is how
-    far live traffic was followed, as stored. ``writer`` is the one thread that writes to the state.
+    Recorded progress can be read back at once. It is durable after the next `flush` and, while `run` runs, soon anyway.
+    ``stored_ns`` is the time of the last transaction; ``watermark_ns`` is how far live traffic was followed, as stored.
+    ``writer`` is the one thread that writes to the state.
     """
 
     def __init__(self, lane: LaneState, writer: Executor, clock: Clock) -> None:
@@ -52,7 +53,7 @@ class Recorder:
         return await asyncio.get_running_loop().run_in_executor(self._writer, job)
 
     def known(self, trace_ids: Sequence[str]) -> dict[str, KnownTrace]:
-        """Return what was recorded of the traces that were recorded."""
+        """Return the records of these traces; a trace without a record is left out."""
         known = self._lane.known(trace_ids)
         for records in (self._storing, self._traces):
             if records:
@@ -68,7 +69,7 @@ class Recorder:
         return unpack_spans(record.spans if record is not None else self._lane.spans(trace_id))
 
     def trace_cost(self, trace_id: str) -> TraceCost:
-        """Return the cost of those spans of a trace that the destination has."""
+        """Return the cost of those spans of a trace that the destination has received."""
         record = self._traces.get(trace_id) or self._storing.get(trace_id)
         return record.cost if record is not None else self._lane.trace_cost(trace_id)
 
@@ -81,7 +82,7 @@ class Recorder:
         self.watermark_ns = self._lane.watermark_ns() or since_ns
 
     def start_pass(self) -> None:
-        """Begin a pass: no trace was listed in it yet."""
+        """Begin a pass, in which no trace has been listed yet."""
         self._lane.start_pass()
         self._dead_letters = self._lane.letter_ids()
 
@@ -111,7 +112,7 @@ class Recorder:
         return bool(self._dead_letters)
 
     def answered_again(self, trace_id: str, span_id: int) -> None:
-        """Resolve the dead letter of a span that is answered now: it was delivered, or has become a new dead letter."""
+        """Resolve the old dead letter of a span that is answered now: it was delivered, or became a new dead letter."""
         self.resolved(self._dead_letters.pop((trace_id, f"{span_id:016x}"), ()))
 
     def finished(self, window: Window) -> None:
@@ -130,7 +131,7 @@ class Recorder:
         self._recorded.set()
 
     async def run(self) -> None:
-        """Store what is recorded, until cancelled. Raises `StateError`."""
+        """Store recorded progress, until cancelled. Raises `StateError`."""
         while True:
             await self._recorded.wait()
             await self._store()
@@ -142,7 +143,7 @@ class Recorder:
             await self._stored.wait()
 
     async def flush(self) -> None:
-        """Return when everything recorded so far is durable, even if cancelled meanwhile. Raises `StateError`."""
+        """Wait until everything recorded so far is durable, even if cancelled meanwhile. Raises `StateError`."""
         storing = asyncio.ensure_future(self._store_all())
         try:
             await asyncio.shield(storing)

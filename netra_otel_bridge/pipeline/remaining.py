@@ -1,4 +1,4 @@
-"""Find the traces that a stream has still to send after its resume point, in order."""
+"""Find the traces that a stream still has to send after its resume point, in order."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class Remaining:
     async def find(self) -> ResumePoint:
         """Find all remaining traces, and return the end of the stream. Raises `NetraError`.
 
-        A trace that was sent in part comes first, by its id: if it starts earlier by now, it is no longer listed here.
+        A partly sent trace comes first, found by its id, because it is no longer listed here if its start has moved
+        back.
         """
         point = self._start
         trace_id = self._trace_id or point.next_id

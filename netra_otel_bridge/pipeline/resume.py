@@ -1,4 +1,4 @@
-"""The point where a stream of spans resumes, and the token that carries it to the client and back."""
+"""Resume points of span streams, and the tokens that carry them to the client and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ResumePoint(msgspec.Struct, frozen=True, array_like=True):
-    """The part of a stream that was sent. ``stream_id`` tells streams apart, ``start_ns`` and ``end_ns`` are its window.
+    """The point up to which a stream was sent.
+
+    ``stream_id`` identifies the stream, ``start_ns`` and ``end_ns`` are its window.
 
     ``part`` counts the entries of ``TraceQuery.trace_ids`` that are done. ``cursor`` is that of the current page; its
     first ``passed`` traces, whose ids are hashed in ``passed_ids``, were sent whole. ``last_id`` is the trace that was
@@ -50,7 +52,8 @@ class ResumePoint(msgspec.Struct, frozen=True, array_like=True):
     def after_listed(self, page: Sequence[TraceSummary], index: int) -> ResumePoint:
         """Return the point after one trace of the page.
 
-        Netra may list the traces of a page in any order: only what starts before all traces still to be sent was sent.
+        Netra may list the traces of a page in any order, so ``before_ns`` does not pass the start of any trace
+        that is still to be sent.
         """
         starts_ns = [ns for trace in page[index:] if (ns := instant_ns(trace.start_time)) is not None]
         known_ns = [] if self.before_ns is None else [self.before_ns]
@@ -112,7 +115,7 @@ def decode_token(text: str, stream_id: str) -> ResumePoint:
         raise _no_token()
     if body[0] != _VERSION:
         raise UsageError(
-            "this resume token is of another version of the bridge",
+            "this resume token was issued by another version of the bridge",
             hint="resume with the version that issued it, or read from the start",
         )
     try:
@@ -123,8 +126,8 @@ def decode_token(text: str, stream_id: str) -> ResumePoint:
         raise _no_token() from None
     if point.stream_id != stream_id or point.start_ns >= point.end_ns:
         raise UsageError(
-            "this resume token is that of another request",
-            hint="range, query, profile and Netra's address must be those of the first call",
+            "this resume token belongs to another request",
+            hint="pass the range, query, profile and Netra address of the first call",
         )
     return point
 

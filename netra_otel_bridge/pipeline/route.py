@@ -1,4 +1,4 @@
-"""The route from Netra to one destination: the parts and bounds that all passes of a lane share."""
+"""The route from Netra to one destination: the parts and limits that all passes of a lane share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netra_otel_bridge.source import AsyncNetraClient
 
 @dataclass(frozen=True, slots=True)
 class LaneOptions:
-    """Bounds of a lane.
+    """Limits of a lane.
 
     ``state_lasts`` tells whether the state outlives the process. If it does not, rejected spans are only counted as
     refused, not kept as dead letters, and costs are not summed up.

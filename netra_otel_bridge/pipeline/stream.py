@@ -1,4 +1,4 @@
-"""Spans in the order of their traces, in chunks, each with a token that resumes after it: reading without a state.
+"""Stream spans without a state: in the order of their traces, in chunks, each with a token that resumes after it.
 
     Remaining -> [traces, some of them read ahead] -> convert -> ChunkCutter
 
@@ -32,9 +32,9 @@ from netra_otel_bridge.pipeline.resume import ResumePoint
 from netra_otel_bridge.source import AsyncNetraClient
 
 READ_AHEAD = 16
-"""Traces that are read ahead of the one being sent, at most."""
+"""Maximum traces that are read ahead of the one being sent."""
 FIRST_READ_AHEAD = 4
-"""Traces that are read ahead at the beginning, while the size of traces is unknown."""
+"""Maximum traces that are read ahead at first, while the size of traces is unknown."""
 HELD_BYTES = 4 * 2**20
 
 
@@ -168,7 +168,7 @@ class SpanStream:
             self._room.set()
 
     def _new_unreadable(self, trace_id: str, items: Iterable[UnreadableItem]) -> Iterator[str]:
-        """Yield a problem for each item that is not a trace or span and was not reported yet."""
+        """Yield a problem for each item that is not a trace or span and has not been reported yet."""
         for _, problem, key in new_unreadable(trace_id, items, self._reported.__contains__):
             self._reported.add(key)
             yield problem
@@ -188,7 +188,7 @@ class SpanStream:
         return spans, None
 
     def _not_readable(self, trace: RemainingTrace, error: NetraNotFound | NetraResponseTooLarge) -> BridgeError | None:
-        """Skip a trace that is gone or too large, and report it. Return the error that ends the stream, if it must."""
+        """Skip and report a deleted or too large trace. Return the error if the stream has to end."""
         if self._trace_id is not None:
             is_gone = isinstance(error, NetraNotFound) and error.status == HTTPStatus.NOT_FOUND
             return self._not_known() if is_gone else error
@@ -199,7 +199,7 @@ class SpanStream:
         return None
 
     async def _ask_for_nothing(self) -> None:
-        """Make a call that any Netra answers: if it fails, the trace is not what is unknown. Raises `NetraError`."""
+        """List an empty range: if that fails, the API is at fault, and not an unknown trace id. Raises `NetraError`."""
         await self._client.list_traces(iso_ms(0), iso_ms(NS_PER_MS), limit=1)
 
     def _not_known(self) -> NotKnown:

@@ -1,4 +1,4 @@
-"""Report what a lane does: to its caller, to the log (at most a line a minute), in its health and in the state.
+"""Report the events of a lane: to its caller, in the log (at most one line a minute), in its health and in the state.
 
 LaneWatch            logs retries and warnings
 +- FollowerWatch     also keeps why the lane waits or stopped, for its health and the state
@@ -59,7 +59,7 @@ class LaneWatch:
         self.log(f"{reason}; retrying in {delay_s:.1f} s")
 
     def recovered(self) -> None:
-        """Handle the answer to a batch that was sent again."""
+        """Handle the response to a batch that was sent again."""
 
     def warned(self, warning: str) -> None:
         """Handle a warning that came with an accepted batch."""
@@ -109,7 +109,7 @@ class FollowerWatch(LaneWatch):
         self.waiting(reason, delay_s)
 
     def recovered(self) -> None:
-        """Handle the answer to a batch that was sent again: the lane runs."""
+        """Handle the response to a batch that was sent again: the lane runs."""
         self.clear()
 
     def waiting(self, problem: str, delay_s: float) -> None:
@@ -118,7 +118,7 @@ class FollowerWatch(LaneWatch):
         self.log(f"{problem}; retrying in {delay_s:.1f} s")
 
     def stopped(self, problem: str) -> None:
-        """Show why the lane stopped. Somebody has to act."""
+        """Show why the lane stopped, which needs manual intervention."""
         self._set(problem)
         _log.error("%s: stopped: %s", self.name, problem)
 
@@ -165,7 +165,7 @@ def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def lane_error(error: BaseException, watch: LaneWatch) -> BridgeError:
     """Return the error that ended one lane and no other, as a `BridgeError`.
 
-    Raises the error itself if it is the caller's: one that `LaneWatch.progress` raised, or ``KeyboardInterrupt``.
+    Raises an error of the caller unchanged: one that `LaneWatch.progress` raised, or ``KeyboardInterrupt``.
     """
     if isinstance(error, BridgeError):
         return error

@@ -1,7 +1,7 @@
-"""Windows of a time range, which of them a poll of live traffic covers, and the queue of those to list.
+"""Split a time range into windows, choose the window that a poll of live traffic covers, and queue windows to list.
 
-Spans arrive late and traces change after they were read, so each poll reads a part of the past again: usually a little,
-now and then more. How often is counted in polls, so that one setting (``poll``) sets the pace.
+Spans arrive late and traces change after they were read, so each poll reads a part of the past again: usually a few
+minutes, now and then more. The intervals are counted in polls, so that one setting (``poll``) sets them all.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from netra_otel_bridge.core.errors import NetraError, NetraRejected
 from netra_otel_bridge.core.model.query import Window
 
 NEAR_NS = 5 * MINUTE_NS
-"""The lookback of every poll."""
+"""The time that every poll looks back."""
 MIDDLE_NS, MIDDLE_POLLS = HOUR_NS, 10
 FAR_POLLS = 120
 """With a poll every 30 s: look back an hour every five minutes, and the longest lookback every hour."""
 MIN_PROBED = 4
-"""Empty windows in a row before the next ones are probed together, and windows of the smallest probe."""
+"""Empty windows in a row after which the next ones are probed together; also the number in the smallest probe."""
 MAX_PROBED = 720
-"""Windows of the largest probe."""
+"""Number of windows in the largest probe."""
 
 
 def split(whole: Window, size_ns: int) -> Iterator[Window]:
@@ -120,7 +120,7 @@ class WindowQueue:
         self._lock = asyncio.Lock()
 
     async def next(self) -> QueuedWindow | None:
-        """Return what is due next, or ``None`` at the end."""
+        """Return the next window or row of empty windows, or ``None`` at the end."""
         async with self._lock:
             while len(row := self._next_row()) > 1:
                 whole = Window(row[0].start_ns, row[-1].end_ns)
@@ -134,7 +134,7 @@ class WindowQueue:
             return QueuedWindow(self._due.popleft()) if self._due else None
 
     def listed(self, *, found: bool) -> None:
-        """Take note that a window was listed to its end, and whether anything was found."""
+        """Register that a window was listed to its end, and whether anything was found."""
         self._empty_in_row = 0 if found else self._empty_in_row + 1
         if self._empty_in_row < MIN_PROBED:
             self._probed = 1

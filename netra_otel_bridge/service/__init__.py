@@ -1,1 +1,1 @@
-"""RUN: the service that follows live traffic, and what it shows of itself."""
+"""The service behind ``run``: it follows live traffic and serves health, metrics and gRPC."""

@@ -1,7 +1,7 @@
 """GenAI histograms of live traffic: record each call to a model once, just after it ended.
 
-Several lanes read the same traces, and read a trace again when it grows. So the ids of recorded spans are kept for as
-long as the spans count as live. Spans that ended longer ago are never recorded: a histogram would stamp them "now".
+Several lanes read the same traces, and read a trace again when it grows. To record each span once, its id is kept for
+as long as the span counts as live. Spans that ended longer ago are never recorded: a histogram would stamp them "now".
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 LIVE_NS = 15 * MINUTE_NS
 MAX_IDS = 1_000_000
 LABEL_SETS = 2000
-"""The limit of attribute sets of one instrument. The SDK (1.45) drops all attributes of further sets."""
+"""Maximum number of attribute sets of one instrument. The SDK (1.45) drops all attributes of further sets."""
 FOLDED_SETS = 100
-"""The part of it that is reserved for sets whose model and tenant are `OTHER`."""
+"""Number of these that are reserved for sets whose model and tenant are `OTHER`."""
 _FOLDED = frozenset({semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, TENANT_ID})
 _LAST = dict.fromkeys((semconv.OPERATION_NAME, semconv.PROVIDER_NAME, *sorted(_FOLDED), ENVIRONMENT), OTHER)
 _TYPES_OF_TOKENS = 2
@@ -64,7 +64,7 @@ class LiveHistograms:
 
     @property
     def label_sets(self) -> dict[str, int]:
-        """The number of attribute sets of each instrument."""
+        """Return the number of attribute sets of each instrument."""
         return {name: len(budget) for name, budget in self._budgets.items()}
 
     def read(self, trace: TraceSummary, spans: Sequence[TraceSpan]) -> None:
@@ -97,10 +97,10 @@ class LiveHistograms:
 
 
 class SeenIds:
-    """Hashes of the ids of recorded spans, each kept until the end of its span is forgotten; at most ``cap`` of them.
+    """Hashes of the ids of recorded spans, at most ``cap`` of them; `forget` drops them by the end of their span.
 
     At the cap, the span that ended first is evicted: it is the least likely to be read again. A million hashes take
-    some 140 MB; two of a million spans share one 64-bit hash once in 3 * 10^7 times.
+    some 140 MB. The chance that two of a million spans share a 64-bit hash is 1 in 3 * 10^7.
     """
 
     def __init__(self, cap: int) -> None:
@@ -146,7 +146,7 @@ class SeenIds:
 
 
 class LabelBudget:
-    """The attribute sets of one instrument: at most `LABEL_SETS`. Attributes always come in the same order."""
+    """The attribute sets of one instrument, at most `LABEL_SETS`. Callers pass attributes always in the same order."""
 
     def __init__(self) -> None:
         self._sets: set[tuple[tuple[str, str], ...]] = set()

@@ -1,7 +1,7 @@
 """``/livez``, ``/readyz`` and ``/metrics`` over HTTP.
 
 A connection carries one request of bounded size and lives for a bounded time; when there are too many, the oldest is
-closed. So neither idle nor slow clients keep a probe from its response. No response contains a credential.
+closed. This way, idle or slow clients cannot block a probe. No response contains a credential.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class _Page:
 class HttpEndpoints:
     """Serves from `start` to `close`.
 
-    ``health`` is called in the event loop. ``/metrics`` shows ``registry``, and does not exist without one. A thread of
-    its own collects it, one request after the other.
+    ``health`` is called in the event loop. ``/metrics`` shows ``registry``, and does not exist without one. A separate
+    thread collects it, one request at a time.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class HttpEndpoints:
     async def _page(self, request: web.BaseRequest) -> _Page:
         path, accept = request.path, request.headers.get("Accept", "")
         if path != "/" and path not in _INDEX:
-            return _Page(f"not found; there are {', '.join(_INDEX)}\n".encode(), status=404)
+            return _Page(f"not found; the pages are {', '.join(_INDEX)}\n".encode(), status=404)
         if request.method not in ("GET", "HEAD"):
             return _Page(b"only GET and HEAD are supported\n", status=405, headers={"Allow": "GET, HEAD"})
         if path == "/livez":
@@ -256,7 +256,7 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  it repeats what the client sent
     ) -> web.StreamResponse:
-        """Answer what is not HTTP briefly, and log a line a minute instead of a traceback each time."""
+        """Respond briefly to input that is not HTTP, and log a line a minute at most, instead of each traceback."""
         kind = type(exc).__name__ if exc is not None else "no reason given"
         self._server.log_limit.log(_log, logging.DEBUG, "not HTTP", f"unreadable request: {kind}")
         response = web.Response(status=status, text="not a readable HTTP request\n")

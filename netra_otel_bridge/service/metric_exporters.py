@@ -1,4 +1,4 @@
-"""Metric readers and exporters, as ``OTEL_METRICS_EXPORTER`` and its companions configure them."""
+"""Metric readers and exporters, as ``OTEL_METRICS_EXPORTER`` and related variables configure them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def metric_readers(
 
     ``prometheus`` makes that registry and starts no server; without it the registry is ``None``. ``otlp`` uses
     ``OTEL_EXPORTER_OTLP_METRICS_PROTOCOL`` or ``OTEL_EXPORTER_OTLP_PROTOCOL``, by default gRPC. ``none`` must be the
-    only name. Any other name is an entry point of `GROUP`. Exporters read their own variables; to them the counters of
-    usage started at ``origin_ns``. Raises `ConfigurationError` with the name of the variable and what is installed.
+    only name. Any other name is an entry point of `GROUP`. Exporters read their own variables. The counters of usage
+    are exported as started at ``origin_ns``. Raises `ConfigurationError` with the name of the variable and what is
+    installed.
     """
     names = list(dict.fromkeys(name.strip() for name in environ.get(VARIABLE, "").split(",") if name.strip()))
     names = names or ["prometheus"]
@@ -48,7 +49,7 @@ def metric_readers(
 
 
 def _prometheus_reader(registry: CollectorRegistry) -> MetricReader:
-    """Return a reader for ``registry``. Before 0.63 the exporter knew the process-wide registry only."""
+    """Return a reader for ``registry``. Before 0.63 the exporter supported only the process-wide registry."""
     if "registry" in inspect.signature(PrometheusMetricReader).parameters:
         return PrometheusMetricReader(registry=registry, scope_info_enabled=False)
     reader = PrometheusMetricReader()
@@ -57,13 +58,13 @@ def _prometheus_reader(registry: CollectorRegistry) -> MetricReader:
 
 
 def metric_exporter(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> MetricExporter:
-    """Return the exporter of a name in ``OTEL_METRICS_EXPORTER``; messages call the place of the name ``origin``.
+    """Return the exporter of this name; messages say that the name was set in ``origin``.
 
     Raises `ConfigurationError`.
     """
     made = _set_up(name, _maker(name, environ, origin), origin)
     if not isinstance(made, MetricExporter):
-        raise ConfigurationError(f"{origin}: {name!r} makes no metric exporter", hint="use otlp")
+        raise ConfigurationError(f"{origin}: {name!r} does not provide a metric exporter", hint="use otlp")
     return made
 
 
@@ -74,7 +75,7 @@ def _maker(name: str, environ: Mapping[str, str], origin: str = VARIABLE) -> Cal
     if wanted not in found:
         known = sorted({"prometheus", "none", *found} | ({"otlp"} if {*_OTLP.values()} & found.keys() else set()))
         package = wanted.replace("_", "-")
-        install = f"opentelemetry-exporter-{package}" if name == "otlp" else f"the package that brings {name!r}"
+        install = f"opentelemetry-exporter-{package}" if name == "otlp" else f"the package that provides {name!r}"
         raise ConfigurationError(
             f"{origin}: {name!r} is not installed", hint=f"installed: {', '.join(known)}; or install {install}"
         )
@@ -118,10 +119,10 @@ def _make_reader(
 
     made = _set_up(name, reader, VARIABLE)
     if not isinstance(made, MetricReader):
-        raise ConfigurationError(f"{VARIABLE}: {name!r} makes neither a metric reader nor a metric exporter")
+        raise ConfigurationError(f"{VARIABLE}: {name!r} provides neither a metric reader nor a metric exporter")
     return made
 
 
 def _set_up(name: str, maker: Callable[[], Any], origin: str) -> Any:
-    """Create a reader or exporter. An error is named by its type alone, because its words may contain a token."""
+    """Create a reader or exporter. Messages give only the type of an error, because its text may contain a token."""
     return create(maker, name, f"{origin}: {name!r}", describe=lambda error: type(error).__name__)

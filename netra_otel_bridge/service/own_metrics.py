@@ -20,7 +20,7 @@ def _by_lane(read: Callable[[LaneHealth], float]) -> Callable[[ServiceHealth], I
 
 
 def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth], Iterator[Value]]:
-    """Seconds since a time of the lane; no value while there is no such time."""
+    """Read the seconds since a time of each lane; a lane without such a time has no value."""
 
     def values(health: ServiceHealth) -> Iterator[Value]:
         for lane in health.lanes:
@@ -31,7 +31,7 @@ def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth],
 
 
 def _by_usage(read: Callable[[UsageHealth, int], float]) -> Callable[[ServiceHealth], Iterator[Value]]:
-    """One value; none if usage is not polled."""
+    """Read one value of the usage lane; there is none if usage is not polled."""
 
     def values(health: ServiceHealth) -> Iterator[Value]:
         if health.usage is not None:
@@ -103,7 +103,7 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "netra_bridge.lag",
         "gauge",
         "s",
-        "How far the destination is behind: the time since the moment up to which live traffic has been followed",
+        "Lag of the destination: the time since the moment up to which live traffic has been followed",
         _age_by_lane(lambda lane: lane.watermark_ns),
     ),
     Instrument(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 SUBSCRIPTION_FETCHERS = 4
 SUBSCRIPTION_BATCH_BYTES = 2**20
 SUBSCRIPTION_BYTES = 4 * 2**20
-"""Bytes held for one client of FollowSpans, from the read to its acknowledgement."""
+"""Maximum bytes held for one client of FollowSpans, from reading until its acknowledgement."""
 _log = logging.getLogger(__name__)
 
 
@@ -93,10 +93,10 @@ class Service:
             await self._serve(stack, state, telemetry, registry)
             polling = [self._usage_poller.run()] if self._usage_poller is not None else []
             await self._lanes.run(stop, *polling)
-        _log.info("stopped; everything that was acknowledged is recorded")
+        _log.info("stopped; all acknowledged spans are recorded")
 
     def health(self) -> ServiceHealth:
-        """Return how the service is doing now."""
+        """Return the current health of the service."""
         stats = self._lanes.client.stats
         return ServiceHealth(
             now_ns=self._lanes.netra_clock.now_ns(),
@@ -107,7 +107,7 @@ class Service:
         )
 
     async def _open_lanes(self, stack: AsyncExitStack, state: StateStore, observer: SpanObserver) -> None:
-        """Open the lanes of traces and usage that are wanted."""
+        """Open the lanes for traces and for usage, if they are enabled."""
         lanes = self._lanes
         if self._traces:
             await lanes.open(stack, state, self._to, self._queries, observer)
@@ -125,7 +125,7 @@ class Service:
     async def _serve(
         self, stack: AsyncExitStack, state: StateStore, telemetry: Telemetry, registry: CollectorRegistry | None
     ) -> None:
-        """Show usage as metrics, then listen: for health and metrics over HTTP, and for gRPC if it is enabled."""
+        """Expose usage as metrics, then serve health and metrics over HTTP, and gRPC if it is enabled."""
         settings = self._bridge.settings
         rpc = self._rpc_server(stack, state) if is_enabled(settings) else None
         if self._usage_poller is not None:
@@ -174,7 +174,7 @@ class Service:
 
 
 def _subscription_options(options: LaneOptions) -> LaneOptions:
-    """Return the bounds of a lane that many others run beside: small batches, and few pages in memory."""
+    """Return the limits of one of many concurrent lanes: small batches, and few pages in memory."""
     return replace(
         options,
         fetchers=min(options.fetchers, SUBSCRIPTION_FETCHERS),

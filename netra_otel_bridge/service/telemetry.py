@@ -28,7 +28,9 @@ T = TypeVar("T")
 
 
 class Telemetry:
-    """Shows metrics to ``readers`` until `close`: those of the service itself (`INSTRUMENTS`), and more with `show`.
+    """Exposes metrics to ``readers`` until `close`:
+
+    those of the service itself (`INSTRUMENTS`), and those added by `show`.
 
     The resource has no ``service.instance.id`` unless ``OTEL_RESOURCE_ATTRIBUTES`` sets one: the SDK makes up a new one
     for each process, and every restart would start new series.
@@ -59,7 +61,7 @@ class Telemetry:
             _observe(self.meter, instrument, source, collected)
 
     def close(self, timeout_s: float = _CLOSE_S) -> None:
-        """Export the last values and shut down; an exporter that hangs is abandoned after ``timeout_s``.
+        """Export the last values and shut down; abandon an exporter that hangs for ``timeout_s``.
 
         Blocks. May be called twice.
         """

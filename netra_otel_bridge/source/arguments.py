@@ -48,14 +48,14 @@ def end_text(when: Time) -> str:
 def page_size(limit: int | None) -> int | None:
     """Return the number of items on a page, 1 to `PAGE_LIMIT`; ``None`` leaves it to Netra (20)."""
     if limit is not None and not (isinstance(limit, int) and 1 <= limit <= PAGE_LIMIT):
-        raise UsageError(f"limit is {limit!r:.80}, and Netra takes 1 to {PAGE_LIMIT}")
+        raise UsageError(f"limit is {limit!r:.80}, but must be from 1 to {PAGE_LIMIT}")
     return limit
 
 
 def one_of(value: str | None, *known: str) -> str | None:
     """Return ``value`` if it is one of ``known`` or ``None``."""
     if value is not None and value not in known:
-        raise UsageError(f"{value!r} is none of {', '.join(known)}")
+        raise UsageError(f"{value!r} is not one of {', '.join(known)}")
     return value
 
 
@@ -70,7 +70,7 @@ def trace_query(
     sort_field: str | None,
     sort_order: str | None,
 ) -> bytes:
-    """Return the body of ``POST /sdk/traces``. Like netra-sdk it leaves out what the caller leaves out."""
+    """Return the body of ``POST /sdk/traces``. Like netra-sdk, it omits arguments that the caller omits."""
     conditions = [TraceFilter(name, value) for name, value in ids.items() if value is not None]
     query = {
         "startTime": start_text(start_time),
@@ -145,7 +145,7 @@ def _conditions(filters: Sequence[TraceFilter] | None) -> dict[str, object]:
 
 def _checked(filters: Sequence[TraceFilter]) -> Sequence[TraceFilter]:
     if not isinstance(filters, Sequence) or not all(isinstance(one, TraceFilter) for one in filters):
-        raise UsageError("filters holds something else than TraceFilter", hint="give a list of TraceFilter(...)")
+        raise UsageError("filters contains something other than a TraceFilter", hint="give a list of TraceFilter(...)")
     return filters
 
 
@@ -153,9 +153,9 @@ def _encoded(query: Mapping[str, object], what: str) -> bytes:
     try:
         return msgspec.json.encode(query)
     except UnicodeEncodeError:
-        raise UsageError(f"the {what} holds text that is not Unicode") from None
+        raise UsageError(f"the {what} contains text that is not valid Unicode") from None
     except TypeError as error:
-        raise UsageError(f"the {what} holds a value that JSON has no form for: {error}") from None
+        raise UsageError(f"the {what} contains a value that JSON cannot represent: {error}") from None
 
 
 def _filter_object(condition: TraceFilter) -> dict[str, Any]:

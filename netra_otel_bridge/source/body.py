@@ -1,4 +1,4 @@
-"""Read the bodies of answers: complete, inflated and within a cap, or not at all.
+"""Read the bodies of responses: complete, decompressed and within a cap, or not at all.
 
 Inflation is incremental. It never holds more decoded bytes than the cap allows, so a gzip bomb costs one step. A gzip
 stream is complete only when its trailer (CRC and length, RFC 1952, 2.3.1) was read and is correct.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _STEP_BYTES = 1 << 20
-"""The most bytes inflated in one step."""
+"""Maximum bytes inflated in one step."""
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -76,7 +76,7 @@ async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
             return await response.read()
         return await _read_plain(response, cap_bytes)
     if encoding not in _WBITS:
-        raise UnaskedEncoding(f"the body is encoded as {encoding[:40]!r}, which was not asked for")
+        raise UnaskedEncoding(f"the body is encoded as {encoding[:40]!r}, which was not requested")
     inflater = Inflater(encoding, cap_bytes)
     async for piece in response.content.iter_any():
         inflater.feed(piece)
@@ -96,5 +96,5 @@ def too_large(cap_bytes: int) -> NetraResponseTooLarge:
     """Return the error for a body beyond the cap."""
     return NetraResponseTooLarge(
         f"the body holds more than {cap_bytes} decoded bytes",
-        hint="fewer items are asked for, as long as that helps; a single one of this size is not read",
+        hint="the bridge requests smaller pages on its own; it cannot read a single item of this size",
     )

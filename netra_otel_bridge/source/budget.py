@@ -2,8 +2,8 @@
 
 Three limits apply at once: requests in flight, requests per second, and no request before the time that Netra set
 (``Retry-After``). A 429 halves the number in flight, and each success raises it a little (additive increase,
-multiplicative decrease, as in TCP). So a service that accepts less than ``max_concurrency`` gets what it accepts, instead
-of answering 429 forever.
+multiplicative decrease, as in TCP). So a service that accepts less than ``max_concurrency`` is sent what it accepts,
+instead of answering 429 forever.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Budget:
 
     @property
     def limit(self) -> int:
-        """The number of requests that may be in flight now."""
+        """Return the number of requests that may be in flight now."""
         return int(self._limit)
 
     async def acquire(self) -> int:
@@ -50,7 +50,7 @@ class Budget:
         return self._epoch
 
     def release(self) -> None:
-        """Return the permit, whatever became of the request."""
+        """Return the permit, however the request ended."""
         self._in_use -= 1
         self._grant()
 
@@ -66,7 +66,7 @@ class Budget:
             self._limit = max(1.0, self._limit / 2)
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for this long. No other pause shortens it."""
+        """Send nothing for this long. A later pause may extend this, but not shorten it."""
         self._opens = max(self._opens, self._clock.monotonic() + seconds)
 
     async def _queue(self) -> None:

@@ -11,10 +11,10 @@ import msgspec
 class Call(msgspec.Struct, frozen=True):
     """One call.
 
-    ``name`` is for people and counters, ``target`` the quoted path and query below the base URL. ``subject`` is the id
-    asked about, for people. ``on_404`` is the body that a 404 stands for, where the API reports "none" in that way.
-    ``timeout_s`` bounds one attempt in place of the transport's. Not every key may make ``optional`` calls: their
-    rejection is a `NetraNotAllowed`.
+    ``name`` identifies the call in messages and counters, ``target`` is the quoted path and query below the base URL.
+    ``subject`` is the requested id, for messages. ``on_404`` is the body to assume for a 404, where the API reports
+    "none" in that way. ``timeout_s`` limits one attempt, and replaces the transport's timeout. Not every key may make
+    ``optional`` calls: their rejection is a `NetraNotAllowed`.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Call(msgspec.Struct, frozen=True):
 class TransportStats:
     """Counts of the calls made so far.
 
-    ``calls`` counts attempts by call name, ``statuses`` their answers by HTTP status, with 0 for no answer.
+    ``calls`` counts attempts by call name, ``statuses`` the responses by HTTP status, with 0 for no response.
     """
 
     calls: Counter[str] = field(default_factory=Counter)

@@ -1,8 +1,8 @@
 """Turn the JSON of the dashboard calls into the values of `netra_otel_bridge.dashboards`.
 
 A chart is ``{"timeRange": {...}, "data": ...}``, and may be nested inside ``data``, at any depth. The requested chart
-type determines the shape of ``data``; any other shape is a `NetraSchemaError` with its JSON path, never an empty chart. A
-value is a number, or text that reads as one. Null and NaN are ``None``, because a percentile of nothing has no value.
+type determines the shape of ``data``; any other shape is a `NetraSchemaError` with its JSON path, never an empty chart.
+A value is a number, or text that contains one. Null and NaN become ``None``: a percentile of no values is undefined.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _time_range(block: object) -> TimeRange | None:
 
 
 def _names(value: object) -> list[str | None]:
-    """Return the dimensions that Netra lists beside the series, in its order, including those without a point."""
+    """Return the dimensions that Netra lists beside the series, in its order, including those without any points."""
     given = value if isinstance(value, list) else []
     return [text(name) for name in given if name is None or text(name) is not None]
 

@@ -1,4 +1,4 @@
-"""`AsyncNetraClient`: the calls of ``Netra.usage`` in netra-sdk 1.2.2, asynchronous, and with errors that are raised.
+"""`AsyncNetraClient`: the calls of ``Netra.usage`` in netra-sdk 1.2.2, but asynchronous and raising errors.
 
 Methods, arguments, their order and defaults are the SDK's. Failures differ: the SDK logs them and returns ``{}`` or
 ``None``. Here ``None`` means that Netra has no such item, and every failure is a `NetraError`. Invalid arguments are a
@@ -45,7 +45,7 @@ from netra_otel_bridge.source.transport import Transport
 T = TypeVar("T")
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 DASHBOARD_TIMEOUT_S = 30.0
-"""Longer than the timeout of other calls: Netra computes the answers to dashboard calls."""
+"""Longer than the timeout of other calls, because Netra computes the results of dashboard calls on request."""
 
 
 class AsyncNetraClient:
@@ -53,9 +53,10 @@ class AsyncNetraClient:
 
     ``endpoint`` is the ``NETRA_OTLP_ENDPOINT`` of netra-sdk, with or without ``/telemetry``. ``timeout`` is in seconds
     and covers one attempt from connecting to the last byte; ``dashboard_timeout`` applies to the calls of `dashboard`.
-    ``max_concurrency`` and ``rate_per_s`` bound all calls together, and ``max_response_bytes`` one decoded answer.
+    ``max_concurrency`` and ``rate_per_s`` limit all calls together, and ``max_response_bytes`` one decoded response.
     ``allow_insecure`` allows sending the API key over plain http to hosts other than this one. ``ssl_context`` replaces
-    the system's certificate authorities. Raises `ConfigurationError`, and `UsageError` for a ``backoff`` of another type.
+    the system's certificate authorities. Raises `ConfigurationError`, and `UsageError` for a ``backoff`` of another
+    type.
     """
 
     def __init__(
@@ -111,11 +112,11 @@ class AsyncNetraClient:
 
     @property
     def base_url(self) -> str:
-        """The endpoint without ``/telemetry``. The state stores progress under this name."""
+        """Return the endpoint without ``/telemetry``. The state stores progress under this name."""
         return self._transport.base
 
     def netra_now_ns(self) -> int | None:
-        """Return the time by Netra's clock, to a second; ``None`` before an answer with a date."""
+        """Return the time by Netra's clock, accurate to a second; ``None`` before the first response with a date."""
         return self._transport.exchange.netra_now_ns()
 
     def use_api_key(self, api_key: str) -> None:
@@ -124,13 +125,13 @@ class AsyncNetraClient:
 
     @property
     def stats(self) -> TransportStats:
-        """Counts of the calls made so far."""
+        """Return the counts of the calls made so far."""
         return self._transport.stats
 
     def within(self, calls: int) -> AsyncNetraClient:
-        """Return this client with a limit of ``calls`` in flight for the work that uses the copy.
+        """Return a copy of this client that has at most ``calls`` in flight.
 
-        It shares connections, key and rate with this client, which is the one to close.
+        The copy shares connections, key and rate with this client. Close this client, not the copy.
         """
         limited = copy(self)
         limited._permits = asyncio.Semaphore(calls)
@@ -186,7 +187,7 @@ class AsyncNetraClient:
         limit: int | None = None,
         span_name: str | None = None,
     ) -> SpansPage:
-        """Return one page of the spans of a trace; ``span_name`` keeps those of that name or kind."""
+        """Return one page of the spans of a trace; ``span_name`` selects those of that name or kind."""
         asked = query(
             cursor=cursor, direction=one_of(direction, "up", "down"), limit=page_size(limit), spanName=span_name
         )

@@ -1,7 +1,8 @@
 """`AsyncDashboard`: the calls of ``Netra.dashboard`` in netra-sdk 1.2.2.
 
 Methods, arguments, their order and defaults are the SDK's. Not every key or installation has these calls: a rejection
-(401, 403, 404, or an answer that is not from the API) is a `NetraNotAllowed`, which says nothing about other calls.
+(401, 403, 404, or a response that is not from the API) is a `NetraNotAllowed`. It does not mean that other calls would
+fail.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class AsyncDashboard:
         return read_pages(fetch, "the session list", cursor=None, limit=limit, backoff=self._backoff, clock=self._clock)
 
     async def get_session_summary(self, filter: SessionFilterConfig) -> dict[str, Any]:
-        """Return number, cost, latency and cost by model of the sessions in a range, in Netra's undocumented form."""
+        """Return count, cost, latency and cost by model of the sessions in a range, in Netra's undocumented form."""
         return await self._transport.request(
             self._post("/sessions/summary", summary_query(filter)), charts.decode_summary
         )
@@ -139,7 +140,7 @@ class AsyncDashboard:
         return await self._transport.request(call, charts.decode_session)
 
     async def get_model_pricing(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Return the prices of one model or all, from which Netra computes costs, in the form of ``Netra.models``."""
+        """Return the prices from which Netra computes costs, for one model or all, in the form of ``Netra.models``."""
         call = self._call("GET /sdk/models", f"/sdk/models{query(name=name)}")
         return await self._transport.request(call, charts.decode_prices)
 

@@ -1,8 +1,8 @@
 """Addresses and headers of requests to Netra.
 
 The API key reaches only the configured host. Addresses are built here from that host and quoted segments, redirects are
-not followed, and the environment's proxies are not used. Plain ``http`` is for the loopback interface only, unless the
-configuration allows more.
+not followed, and the environment's proxies are not used. Plain ``http`` is allowed for the loopback interface only,
+unless the configuration allows more.
 """
 
 from __future__ import annotations
@@ -40,31 +40,34 @@ def base_url(endpoint: str, *, allow_insecure: bool) -> str:
             "NETRA_OTLP_ENDPOINT is not an http or https address", hint="example: https://netra.example/telemetry"
         )
     if url.user is not None or url.password is not None:
-        raise ConfigurationError("NETRA_OTLP_ENDPOINT holds a user name or password", hint="use NETRA_API_KEY")
+        raise ConfigurationError("NETRA_OTLP_ENDPOINT has a user name or password", hint="use NETRA_API_KEY")
     if url.query_string or url.fragment:
-        raise ConfigurationError("NETRA_OTLP_ENDPOINT holds a query or a fragment", hint="give scheme, host and path")
+        raise ConfigurationError("NETRA_OTLP_ENDPOINT has a query or a fragment", hint="give scheme, host and path")
     if url.scheme == "http" and not allow_insecure and not is_loopback(host):
         raise ConfigurationError(
-            f"NETRA_OTLP_ENDPOINT is plain http to {host}: the API key would be readable on the way",
+            f"NETRA_OTLP_ENDPOINT is plain http to {host}: the API key would be sent unencrypted",
             hint="use https, or allow_insecure",
         )
     return str(url.origin()) + url.raw_path.rstrip("/").removesuffix(_TELEMETRY).rstrip("/")
 
 
 def request_headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of every request; ours win over ``extra``. Raises `ConfigurationError`, which shows no value."""
+    """Return the headers of every request; the bridge's own override ``extra``.
+
+    Raises `ConfigurationError`, without values.
+    """
     key = api_key.strip() if isinstance(api_key, str) else ""
     if not key:
         raise ConfigurationError("NETRA_API_KEY is not set", hint="create a key in Netra's settings")
     if not key.isascii() or not key.isprintable():
-        raise ConfigurationError("NETRA_API_KEY holds characters that no HTTP header can carry")
+        raise ConfigurationError("NETRA_API_KEY contains characters that are not allowed in an HTTP header")
     for name, value in extra.items():
         if not (isinstance(name, str) and isinstance(value, str)):
             raise ConfigurationError(f"NETRA_HEADERS has a name or value that is not text, at {name!r:.80}")
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
             raise ConfigurationError(f"NETRA_HEADERS names {name!r}, which cannot be set")
         if not _HEADER_VALUE.fullmatch(value):
-            raise ConfigurationError(f"NETRA_HEADERS has a value for {name!r} that no HTTP header can carry")
+            raise ConfigurationError(f"NETRA_HEADERS has a value for {name!r} that is not allowed in an HTTP header")
     ours = {
         "x-api-key": key,
         "Accept": "application/json",
@@ -92,13 +95,13 @@ def segment(identifier: str, name: str) -> str:
 
 
 def query(**parameters: str | int | None) -> str:
-    """Return ``?a=1&b=2`` of the parameters that are not ``None``, quoted; empty without any."""
+    """Return ``?a=1&b=2`` for the parameters that are not ``None``, quoted; empty if there are none."""
     pairs = [f"{name}={_quoted(str(value))}" for name, value in parameters.items() if value is not None]
     return "?" + "&".join(pairs) if pairs else ""
 
 
 def _quoted(value: str) -> str:
-    """Percent-encode every character that has a meaning in an address. Most ids have none."""
+    """Percent-encode every character that has a meaning in a URL. Most ids contain none."""
     if value.isalnum() and value.isascii():
         return value
     return quote(value, safe="", errors="backslashreplace")

@@ -32,9 +32,9 @@ from netra_otel_bridge.source.failures import (
 
 T = TypeVar("T")
 SCHEMA_TRIES = 3
-"""Attempts at an answer of the wrong shape: a deployment in progress passes, a changed API does not."""
+"""Attempts to get a response of the right shape: a deployment in progress ends, but a changed API stays."""
 READ_DATE_S = 10.0
-"""Seconds between two readings of the ``Date`` header, because one costs as much as a span."""
+"""Seconds between two readings of the ``Date`` header: reading it costs as much as reading a span."""
 _JSON = {"Content-Type": "application/json"}
 _ERROR_BODY_BYTES = 64 * 1024
 _WAIT_OR_CHECK = "is Netra up, and NETRA_OTLP_ENDPOINT correct?"
@@ -42,7 +42,9 @@ _TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 class Exchange:
-    """The connections to Netra and the key that they carry. Belongs to the event loop of its first request.
+    """The connections to Netra and the API key that their requests carry.
+
+    Belongs to the event loop of its first request.
 
     Raises `ConfigurationError` for a key or headers that HTTP cannot carry.
     """
@@ -73,7 +75,7 @@ class Exchange:
         self._date_at = 0.0
 
     async def attempt(self, call: Call, decode: Callable[[bytes], T]) -> T | Failure:
-        """Make one attempt, from connecting to decoding, and return its answer or its failure.
+        """Make one attempt, from connecting to decoding, and return the decoded response or the failure.
 
         ``decode`` raises `CutAnswer` for a body that does not parse and `NetraSchemaError` for one of the wrong shape.
         """
@@ -136,9 +138,9 @@ class Exchange:
         return judge_status(status, self.redactor.words(body), self._redirect_target(response), asked_s)
 
     def netra_now_ns(self) -> int | None:
-        """Return the time by Netra's clock, to a second; ``None`` before the first answer.
+        """Return the time by Netra's clock, accurate to a second; ``None`` before the first response.
 
-        It is the ``Date`` of an answer plus the time passed since, and does not depend on this machine's wall clock.
+        It is the ``Date`` of a response plus the time passed since, and does not depend on this machine's wall clock.
         """
         if self._date_ns is None:
             return None
@@ -153,7 +155,7 @@ class Exchange:
                 self._date_ns, self._date_at = date_ns, now
 
     def use_api_key(self, api_key: str) -> None:
-        """Send this key from now on; no message shows it or the previous one. Raises `ConfigurationError`."""
+        """Send this key from now on; messages show neither it nor the previous one. Raises `ConfigurationError`."""
         before = self._headers["x-api-key"]
         self._headers = request_headers(api_key, self._extra)
         self.redactor = Redactor(before, self._headers["x-api-key"], *self._extra.values())
@@ -202,12 +204,12 @@ def judge_exception(error: aiohttp.ClientError | OSError) -> Failure:
         detail = error.os_error.strerror or type(error.os_error).__name__
         return unreached(f"no connection ({detail})", _WAIT_OR_CHECK)
     if isinstance(error, TimeoutError):
-        return unreached("no connection in time", _WAIT_OR_CHECK)
+        return unreached("connecting took too long", _WAIT_OR_CHECK)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return unreached("the answer was cut off", "try again later")
+        return unreached("the response was cut off", "try again later")
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        return unreached("the connection was closed before an answer came", "try again later")
+        return unreached("the connection was closed before a response arrived", "try again later")
     if isinstance(error, aiohttp.ClientResponseError):
-        return unreached("the answer is not HTTP", CHECK_ENDPOINT)
+        return unreached("the response is not HTTP", CHECK_ENDPOINT)
     detail = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
     return unreached(f"the connection broke ({detail})", "try again later")

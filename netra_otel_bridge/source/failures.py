@@ -1,7 +1,7 @@
-"""Decide what a failed attempt means.
+"""Classify failed attempts.
 
-A `Failure` holds the error to raise when no attempt is left, and whether another attempt makes sense. Text from a server
-becomes one printable line without secrets before it enters a message.
+A `Failure` holds the error to raise when no attempt is left, and whether to try again. Text from a server becomes one
+printable line without secrets before it enters a message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from netra_otel_bridge.core.errors import (
 from netra_otel_bridge.core.outside_text import mask, one_line
 
 MESSAGE_CHARS = 300
-"""The most of a server's message that an error shows."""
+"""Maximum characters of a server's message that an error shows."""
 SECRET_CHARS = 6
 """The shortest text that is masked as a secret."""
 CHECK_ENDPOINT = "check NETRA_OTLP_ENDPOINT: it is Netra's address, as netra-sdk uses it"
@@ -31,7 +31,10 @@ _DO_WITHOUT = "this key or installation does not have the dashboard calls; the u
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An attempt without a usable answer. ``tries`` bounds attempts that fail in this way; ``None`` leaves it to the back-off."""
+    """An attempt without a usable response.
+
+    ``tries`` limits the attempts that fail this way; ``None`` leaves that to the back-off.
+    """
 
     kind: type[NetraError]
     cause: str
@@ -48,7 +51,7 @@ class Failure:
 
 
 def judge_status(status: int, words: str, location: str, asked_s: float | None) -> Failure | None:
-    """Return the failure that a status means; ``None`` for 2xx. ``words`` is the server's message as one safe line."""
+    """Return the failure for an HTTP status; ``None`` for 2xx. ``words`` is the server's message as one safe line."""
     said = f"HTTP {status}{': ' + words if words else ''}"
     if 200 <= status < 300:
         return None
@@ -76,34 +79,34 @@ def web_page(status: int) -> Failure:
 
 
 def of_optional_call(failure: Failure) -> Failure:
-    """Return the failure of a call that not every key or installation has: a rejection is not the key's fault."""
+    """Return the failure for a call that not every key or installation has: a rejection does not mean a bad key."""
     if failure.kind in {NetraUnauthorized, NetraNotFound}:
         return replace(failure, kind=NetraNotAllowed, hint=_DO_WITHOUT)
     return failure
 
 
 def looks_like_web_page(content_type: str, body: bytes) -> bool:
-    """Return whether an answer is HTML, by its content type or its first character, which JSON cannot start with."""
+    """Return whether a response is HTML, by its content type or its first character, with which JSON cannot start."""
     return content_type.startswith("text/html") or body[:64].lstrip()[:1] == b"<"
 
 
 def timed_out(timeout_s: float, *, optional: bool = False) -> Failure:
-    """Return the failure of a request without a complete answer by its deadline."""
+    """Return the failure for a request without a complete response by its deadline."""
     return Failure(
         NetraUnavailable,
-        f"no complete answer within {timeout_s:g} s",
-        "ask for a shorter range of time" if optional else "NETRA_USAGE_TIMEOUT sets the seconds allowed",
+        f"no complete response within {timeout_s:g} s",
+        "request a shorter time range" if optional else "NETRA_USAGE_TIMEOUT sets the seconds allowed",
         retry=True,
     )
 
 
 def unreached(cause: str, hint: str) -> Failure:
-    """Return the failure of a request that got no usable answer, and may get one later."""
+    """Return the failure for a request that got no usable response, but may get one later."""
     return Failure(NetraUnavailable, cause, hint, retry=True)
 
 
 class Redactor:
-    """Makes outside text safe for a message: one printable line of bounded length, with secrets masked.
+    """Makes text from outside safe for a message: one printable line of bounded length, with secrets masked.
 
     Each word of a secret is masked too (``Bearer abc``). Text shorter than `SECRET_CHARS` is not a secret.
     """
@@ -117,7 +120,7 @@ class Redactor:
         return one_line(mask(text, self._secrets), limit)
 
     def words(self, body: bytes) -> str:
-        """Return the message of an error answer: from its JSON, or the text itself; empty for a web page."""
+        """Return the message of an error response: from its JSON, or the text itself; empty for a web page."""
         if looks_like_web_page("", body):
             return ""
         try:

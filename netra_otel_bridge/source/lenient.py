@@ -1,8 +1,8 @@
-"""Read odd items: keep what can be read, name what cannot, and invent nothing.
+"""Read irregular items: keep readable fields, name unreadable ones, and make nothing up.
 
-An item that is an object with an id is kept. A field that does not have its documented type is coerced if only one
-reading is possible (``7`` for the string ``"7"``, ``"1.5"`` for a number, ``"true"`` or ``1`` for a boolean, a single
-string for a list of strings). Otherwise it is ``None``, and ``unreadable`` names it.
+An item that is an object with an id is kept. A field that does not have its documented type is coerced if that is
+unambiguous (``7`` for the string ``"7"``, ``"1.5"`` for a number, ``"true"`` or ``1`` for a boolean, a single string
+for a list of strings). Otherwise it is ``None``, and ``unreadable`` names it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class _Field(NamedTuple):
 def parse(body: bytes) -> object:
     """Return the value of any JSON, including NaN, lone surrogates and very long integers, as `read_lenient` does.
 
-    Raises `CutAnswer` for a body that is not complete JSON, `NetraSchemaError` for nesting too deep for Python.
+    Raises `CutAnswer` for a body that is not complete JSON, and `NetraSchemaError` if it is nested too deeply for
+    Python.
     """
     try:
         return msgspec.json.decode(body)
@@ -51,11 +52,11 @@ def parse(body: bytes) -> object:
     except RecursionError:
         raise NetraSchemaError("the answer is nested too deeply to be read") from None
     except ValueError as error:
-        raise CutAnswer(f"the answer is not JSON to its end ({len(body)} bytes; {error})") from None
+        raise CutAnswer(f"the response is not complete JSON ({len(body)} bytes; {error})") from None
 
 
 def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> ItemT | UnreadableItem:
-    """Return one item of a page. ``known`` fills fields that the item lacks and the request implies."""
+    """Return one item of a page. ``known`` supplies fields that the item lacks but the request implies."""
     if not isinstance(value, dict):
         return UnreadableItem(path, f"it is {type_name(value)}, not an object")
     fields: dict[str, Any] = {}
@@ -80,7 +81,7 @@ def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> Item
 
 
 def number(value: object) -> int | float | None:
-    """Return a finite number, given as one or as text that is a JSON number; else ``None``."""
+    """Return a finite number, given as a number or as JSON number text; else ``None``."""
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value.strip())
         if match is None:

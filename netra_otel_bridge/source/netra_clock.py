@@ -1,4 +1,4 @@
-"""The time by Netra's clock, which stamps the spans."""
+"""Tell the time by Netra's clock, which stamps the spans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.source import AsyncNetraClient
 
 CLOCK_OFF_NS = 60 * NS_PER_S
-"""The largest difference between the clocks at which this machine's clock is used."""
+"""Largest difference between the clocks at which this machine's clock is still used."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +37,7 @@ class NetraClock:
         return netra_ns
 
     async def ask(self) -> NetraError | None:
-        """Make a small call, to learn Netra's time and whether it answers. Return the error if it does not."""
+        """Make a small call, to learn whether Netra responds, and its time. Return the error if it does not respond."""
         now_ns = self._clock.now_ns()
         try:
             await self._client.list_traces(iso_ms(now_ns - 24 * HOUR_NS), iso_ms(now_ns), limit=1)

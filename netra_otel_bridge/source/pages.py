@@ -3,9 +3,9 @@
 The cursor of the next page is that of the last item of this one, so paging must always advance:
 
 - A cursor that this listing has used before is a loop, of any length, and ends it before another request.
-- A page with the same items as an earlier one is a loop too, because Netra may issue new cursors for each answer.
-- An empty page that promises more is requested `EMPTY_TRIES` times in all, with back-off, and is then a loop.
-- A page that promises more while its last item has no cursor is a schema error.
+- A page with the same items as an earlier one is a loop too, because Netra may issue new cursors for each response.
+- An empty page that announces more is requested `EMPTY_TRIES` times in all, with back-off, and then counts as a loop.
+- A page that announces more but whose last item has no cursor is a schema error.
 - A page too large for the cap is requested again with a quarter of the items, down to one.
 """
 
@@ -31,13 +31,13 @@ _log = logging.getLogger(__name__)
 Page = TracesPage | SpansPage | SessionStatsPage
 PageT = TypeVar("PageT", TracesPage, SpansPage, SessionStatsPage)
 PAGE_LIMIT = 100
-"""The most items on a page: Netra's own limit."""
+"""Maximum items on a page: Netra's own limit."""
 DEFAULT_LIMIT = 20
-"""Items on a page without a limit, as Netra documents it."""
+"""Items on a page if no limit is given, as Netra documents it."""
 EMPTY_TRIES = 3
-"""Requests for an empty page that promises more."""
+"""Maximum requests for an empty page that announces more."""
 RESTARTS = 3
-"""Restarts in a row of a listing whose cursor Netra rejects, without getting further than before."""
+"""Maximum restarts in a row, after rejected cursors, that get no further than an earlier attempt."""
 
 
 class Pager:
@@ -64,13 +64,13 @@ class Pager:
             self.empty_tries += 1
             if self.empty_tries >= EMPTY_TRIES:
                 raise PaginationLoop(
-                    f"{self._what}: $.data.pageInfo.hasNextPage is true, and the page empty, {EMPTY_TRIES} times",
-                    hint="Netra promises more items and returns none; nothing was skipped, try again later",
+                    f"{self._what}: $.data.pageInfo.hasNextPage is true, but the page was empty {EMPTY_TRIES} times",
+                    hint="Netra announces more items but returns none; nothing was skipped, try again later",
                 )
         elif not page.next_cursor:
             raise NetraSchemaError(
-                f"{self._what}: $.data.pageInfo.hasNextPage is true, and the last item has no cursor",
-                hint="without it the next page cannot be requested",
+                f"{self._what}: $.data.pageInfo.hasNextPage is true, but the last item has no cursor",
+                hint="without a cursor, the next page cannot be requested",
             )
         else:
             self.empty_tries = 0
@@ -78,7 +78,7 @@ class Pager:
             self._remember(page)
 
     def shrink(self) -> bool:
-        """Quarter the page size after an answer that was too large; return whether the page could still shrink."""
+        """Quarter the page size after a response that was too large; return whether the page could still shrink."""
         limit = self.limit or DEFAULT_LIMIT
         self.limit = max(1, limit // 4)
         return limit > 1
@@ -112,7 +112,7 @@ async def read_pages(
     backoff: Backoff,
     clock: Clock,
 ) -> AsyncIterator[PageT]:
-    """Yield all pages from ``cursor`` on, except empty ones that promise more; ``fetch`` takes a cursor and a limit.
+    """Yield all pages from ``cursor`` on, except empty ones that announce more; ``fetch`` takes a cursor and a limit.
 
     Raises what ``fetch`` raises, `PaginationLoop`, `NetraSchemaError`, and `NetraCursorRefused` if Netra rejects a
     cursor that came from this listing.
@@ -124,7 +124,7 @@ async def read_pages(
         except NetraResponseTooLarge:
             if not pager.shrink():
                 raise
-            _log.warning("%s: a page is too large; continuing with %d items a page", what, pager.limit)
+            _log.warning("%s: a page is too large; continuing with %d items per page", what, pager.limit)
             continue
         except NetraRejected as error:
             if pager.cursor is None or pager.cursor == cursor:
@@ -153,7 +153,7 @@ async def with_restarts(
 
     ``read`` yields the pages from a cursor on. ``on_restart`` is called before each restart: the pages after it repeat
     items that were yielded before. Raises what ``read`` raises, and `NetraRejected` after `RESTARTS` restarts in a row
-    that brought no more items than an earlier try.
+    that got no further than an earlier attempt.
     """
     most_items = tries = 0
     while True:

@@ -1,18 +1,18 @@
 """Turn Netra's JSON into the values of `netra_otel_bridge.core.model`.
 
-A page is ``{"data": {"data": [item...], "pageInfo": {"hasNextPage": bool}}}``, or just the inner object. One typed decode
-reads it. Only a page that this decode rejects is read item by item, so odd data costs time and regular data does not.
-Rules for odd data:
+A page is ``{"data": {"data": [item...], "pageInfo": {"hasNextPage": bool}}}``, or just the inner object. A typed
+decoder reads it in one step. Only a page that this decoder rejects is read item by item, so only irregular data is
+slow. Rules for irregular data:
 
 - A body that does not parse is a `CutAnswer`. One that parses but is not a page is a `NetraSchemaError`, with the JSON
   path.
-- ``hasNextPage`` missing, or anything but true and false, is a schema error. It never means the end, nor that there is
-  more.
+- ``hasNextPage`` missing, or anything but true and false, is a schema error. It is never taken as the end of the
+  list, nor as more to come.
 - ``data`` that is null is a schema error too: only an empty list means that there are no items.
 - An unreadable item is reported in ``unreadable`` of the page. More than `BAD_SHARE` of a page, and at least
-  `BAD_ITEMS`, is a schema error: one odd item is data, many are another API.
-- Usage for an unknown id is an object without that id. An error object with status 200 is not usage: without ``data``,
-  an answer must have at least one of the documented fields.
+  `BAD_ITEMS`, is a schema error: one bad item is bad data, many mean a changed API.
+- Usage for an unknown id is an object without that id. An error object with status 200 is not usage: a response
+  without ``data`` must have at least one documented field.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ BAD_SHARE = 0.10
 BAD_ITEMS = 2
 MAX_SHOWN_CHARS = 65_536
 NO_SPAN = b'{"data":null}'
-"""A body in which `decode_span` finds no span."""
+"""A body that `decode_span` reads as no span."""
 _S = TypeVar("_S")
 _USAGE_FIELDS = frozenset({"session_id", "tenant_id", "tokenCount", "requestsCount", "sessionsCount", "totalCost"})
-_CHANGED = "has the API changed? a newer bridge may know it"
+_CHANGED = "the API may have changed: check for a newer version of the bridge"
 
 
 class _PageInfo(msgspec.Struct, rename="camel", gc=False):
@@ -177,12 +177,12 @@ def _usage(body: bytes) -> tuple[dict[str, Any], str]:
     if "data" in root:
         return as_object(root["data"], "$.data"), "$.data"
     if not root.keys() & _USAGE_FIELDS:
-        raise NetraSchemaError(f"$ is no usage: {_names(root)}", hint=_CHANGED)
+        raise NetraSchemaError(f"$ is not usage: {_names(root)}", hint=_CHANGED)
     return root, "$"
 
 
 def _total(usage: dict[str, Any], path: str, name: str) -> int | float:
-    """Return a total. Null is 0, the sum of no rows; a missing total is an error."""
+    """Return a total. Null counts as 0, because it is the sum of no rows; a missing total is an error."""
     if name in usage and usage[name] is None:
         return 0
     total = number(usage.get(name))

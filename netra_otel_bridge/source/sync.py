@@ -1,7 +1,7 @@
 """`NetraClient`: `AsyncNetraClient` for code that does not use asyncio.
 
-Each client runs an event loop on a thread of its own and hands its calls to that loop. So it works in any thread, in
-several at once, and under a running event loop too, which it blocks as any synchronous call does.
+Each client runs an event loop on its own thread and passes its calls to that loop. So it works in any thread, in
+several at once, and inside a running event loop, which it blocks like any synchronous call.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from netra_otel_bridge.source.dashboard import AsyncDashboard
 
 
 class Dashboard(BlockingFace[AsyncDashboard]):
-    """The dashboard calls of a `NetraClient`: the blocking face of `AsyncDashboard`."""
+    """The dashboard calls of a `NetraClient`: the blocking counterpart of `AsyncDashboard`."""
 
     query_data = blocking(AsyncDashboard.query_data)
     get_session_stats = blocking(AsyncDashboard.get_session_stats)
@@ -37,9 +37,10 @@ class Dashboard(BlockingFace[AsyncDashboard]):
 
 
 class NetraClient(BlockingFace[AsyncNetraClient]):
-    """Reads Netra: the blocking face of `AsyncNetraClient`, with its arguments, answers and errors.
+    """Reads Netra: the blocking counterpart of `AsyncNetraClient`, with the same arguments, results and errors.
 
-    A context manager; `close` ends its thread. A client that is not closed is closed when collected, or at exit.
+    A context manager; `close` ends its thread. A client that was not closed is closed when it is garbage-collected, or
+    at exit.
     """
 
     @with_arguments_of(AsyncNetraClient.__init__)
@@ -65,7 +66,7 @@ class NetraClient(BlockingFace[AsyncNetraClient]):
 
     @property
     def stats(self) -> TransportStats:
-        """Counts of the calls made so far."""
+        """Return the counts of the calls made so far."""
         return self._asynchronous.stats
 
     get_session_usage = blocking(AsyncNetraClient.get_session_usage)

@@ -1,8 +1,8 @@
-"""Requests to Netra: sent, retried, bounded, and answered with a value or one typed error.
+"""Send requests to Netra, retry them within limits, and return a value or raise one typed error.
 
 - A request MUST end: a deadline covers sending, waiting and reading, so a byte every 0.4 s does not hold it open.
 - A body MUST be complete and parse before any of it is used; a truncated one is requested again.
-- Waits MUST be at least what ``Retry-After`` asks, up to the back-off's longest wait, and end when cancelled.
+- Waits MUST be at least what ``Retry-After`` asks, up to the back-off's longest wait, and MUST end when cancelled.
 - The API key MUST reach only the configured host and no message. HTTP errors are therefore never chained as a cause,
   because those of aiohttp contain the request's headers.
 """
@@ -80,7 +80,7 @@ class Transport:
         self._closed = False
 
     async def request(self, call: Call, decode: Callable[[bytes], T]) -> T:
-        """Return the answer, as ``decode`` reads it.
+        """Return the response, as ``decode`` reads it.
 
         ``decode`` raises `CutAnswer` for a body that does not parse, which is requested again as often as the back-off
         allows, and `NetraSchemaError` for one of the wrong shape, which is requested `SCHEMA_TRIES` times in all.
@@ -109,7 +109,7 @@ class Transport:
                 raise answer.error(self._name(call), self.host, attempt)
             if answer.asked_s is not None and answer.asked_s > self._backoff.max_s:
                 _log.warning(
-                    "%s at %s: Netra asks to wait %.0f s; waiting %.0f s, the longest that is set",
+                    "%s at %s: Netra asks to wait %.0f s; waiting %.0f s, the configured maximum",
                     call.name, self.host, answer.asked_s, self._backoff.max_s,
                 )  # fmt: skip
             delay_s = self._backoff.delay_s(attempt - 1, answer.asked_s)

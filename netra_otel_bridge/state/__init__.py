@@ -1,10 +1,10 @@
-"""REMEMBER: which spans each destination has acknowledged, in an SQLite database that survives a crash.
+"""Record the spans that each destination has acknowledged, in an SQLite database that survives a crash.
 
-``store`` is the public face. It hands out a `LaneState` (``lane``) per destination and a `MeterState` (``meter``) per
-source, which share one ``database``: files, lock, one reader, one writer. ``checks`` makes a state and checks an
+``store`` is the public interface. It provides a `LaneState` (``lane``) per destination and a `MeterState` (``meter``)
+per source, which share one ``database``: files, lock, one reader, one writer. ``checks`` creates a state and checks an
 existing one, ``files`` and ``lock`` handle the files beside the database, ``schema`` has the tables and migrations.
 ``rows`` and ``costs`` read and write rows inside a transaction. ``maintenance`` is for operators (`reset`, `discard`),
-``status`` reads a state while a bridge uses it, and ``checkpoint`` makes a state that lasts only until its work is
+``status`` reads a state while a bridge uses it, and ``checkpoint`` creates a state that lasts only until its work is
 finished.
 """
 

@@ -1,4 +1,4 @@
-"""A state that lasts only until its work is finished."""
+"""Use a state that lasts only until its work is finished."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netra_otel_bridge.state.store import StateStore
 
 @contextmanager
 def checkpoint(directory: Path, clock: Clock) -> Iterator[StateStore]:
-    """Open the state in ``directory`` for the block, then forget its progress and, without dead letters, delete it.
+    """Open the state in ``directory`` for the block, then delete its progress and, without dead letters, all of it.
 
     After an exception everything stays, so that the next attempt resumes. Raises `StateError`.
     """

@@ -1,8 +1,9 @@
-"""Make a state, and check an existing one before it is used.
+"""Create a state, and check an existing one before it is used.
 
-A state is made in three steps, each durable before the next: the database under a temporary name, the marker that says
-that a state exists, the rename of the database. After a kill before the marker there is no state, and the next start
-makes one. After a kill in between, the next start does the rename. If anything else is missing, somebody removed it.
+A state is created in three steps, each durable before the next: the database under a temporary name, the marker that
+says that a state exists, the rename of the database. If the process is killed before the marker, there is no state, and
+the next start creates one. If it is killed before the rename, the next start does the rename. If anything else is
+missing, somebody removed it.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ _HEADER_BYTES = 100
 
 
 def is_there(files: Files) -> bool:
-    """Return whether there is a state, intact or damaged. Raises `OSError`."""
+    """Return whether a state exists, intact or damaged. Raises `OSError`."""
     return any(map(exists, files.kept))
 
 
 def is_unnamed(files: Files) -> bool:
-    """Return whether a crash came between the marker and the rename of the database: the next start finishes it."""
+    """Return whether a crash came between the marker and the rename of the database, which the next start completes."""
     return files.unfinished.exists() and [path for path in files.kept if exists(path)] == [files.marker]
 
 
 def make_ready(files: Files) -> None:
-    """Make a state, or finish and check the existing one. The caller holds the lock.
+    """Create a state, or complete and check the existing one. The caller holds the lock.
 
     Raises `StateUnusable`, `OSError`, `sqlite3.Error`.
     """
@@ -72,7 +73,7 @@ def check_identity(connection: sqlite3.Connection, files: Files) -> None:
         raise unusable(files.directory, f"{files.database} has no schema version")
     row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchall()
     if row != [(read_marker(files),)]:
-        raise unusable(files.directory, f"{files.database} and {files.marker} are of different states")
+        raise unusable(files.directory, f"{files.database} and {files.marker} belong to different states")
 
 
 def _make(files: Files) -> None:
@@ -98,7 +99,7 @@ def _rename(files: Files) -> None:
 
 
 def _check_files(files: Files) -> None:
-    """Check what needs no SQLite, which would take an empty file for a new database."""
+    """Check the files without SQLite, which would treat an empty file as a new database."""
     if read_marker(files) is None:
         raise unusable(files.directory, f"the marker {files.marker} is missing")
     if not files.database.exists():

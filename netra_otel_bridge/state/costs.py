@@ -1,7 +1,7 @@
-"""Costs of the spans that a lane's destination has: by trace, and summed by tenant and UTC hour.
+"""Costs of the spans that a lane's destination has received: by trace, and summed by tenant and UTC hour.
 
-The transaction that records a trace changes the sums by the difference between its old and its new cost. A trace that
-is deleted for its age stays in the sums. Each function runs inside a transaction that the caller opened, and raises
+The transaction that records a trace changes the sums by the difference between its old and its new cost. Traces that
+are deleted for their age stay in the sums. Each function runs inside a transaction that the caller opened, and raises
 `sqlite3.Error`. In the database, columns and tables named ``spent`` hold these costs.
 """
 
@@ -32,12 +32,12 @@ def encoded(cost: TraceCost) -> bytes | None:
 
 
 def decoded(column: bytes | None) -> TraceCost:
-    """Return the cost that `encoded` was given."""
+    """Return the cost in a column that `encoded` returned."""
     return _decoder.decode(column) if column is not None else TraceCost()
 
 
 def replace(connection: sqlite3.Connection, lane: int, records: Iterable[TraceRecord]) -> int:
-    """Update the sums to the new costs of these traces, each given once; return how many of them have a row.
+    """Update the sums to the new costs of these distinct traces; return how many of them have a row.
 
     Call this before writing their rows.
     """
@@ -63,7 +63,7 @@ def replace(connection: sqlite3.Connection, lane: int, records: Iterable[TraceRe
 
 
 def forget(connection: sqlite3.Connection, lane: int, from_ns: int | None) -> None:
-    """Take out of the sums all traces that start at ``from_ns`` or later, or all traces.
+    """Remove from the sums all traces that start at ``from_ns`` or later, or all traces.
 
     Whole hours from ``from_ns`` on then hold only traces that have a row: traces deleted for their age are read again.
     Call this before deleting the traces' rows.

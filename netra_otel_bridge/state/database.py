@@ -1,6 +1,6 @@
-"""An open state database: its files, the lock, one connection that reads and one that writes.
+"""Manage an open state database: its files, the lock, one connection that reads and one that writes.
 
-A transaction is written only while the paths still lead to the files that were opened: what goes to a deleted or
+A transaction is written only while the paths still lead to the files that were opened, because data in a deleted or
 replaced file is lost when the process ends. After a failed transaction, nothing more is written.
 """
 
@@ -63,7 +63,7 @@ class Database:
 
     @classmethod
     def open(cls, directory: Path, clock: Clock) -> Database:
-        """Open the state in ``directory``; make it on first use (directory 0700, files 0600), check it, migrate it.
+        """Open the state in ``directory``; create it on first use (directory 0700, files 0600), check it, migrate it.
 
         Raises `StateUnusable` if a check fails, `StateBusy` if another bridge has it open, and `StateNotWritten`.
         """
@@ -74,7 +74,7 @@ class Database:
 
     @classmethod
     def open_existing(cls, directory: Path, clock: Clock) -> Database:
-        """Like `open`, but raise `StateUnusable` instead of making a state."""
+        """Like `open`, but raise `StateUnusable` instead of creating a state."""
         files = Files(Path(os.path.abspath(directory)))
         with explained(files.directory):
             if not is_there(files):
@@ -83,7 +83,7 @@ class Database:
 
     @classmethod
     def temporary(cls, clock: Clock) -> Database:
-        """Make a state in a private directory that `close` removes; it is not durable. Raises `StateNotWritten`."""
+        """Create a state in a private directory that `close` removes; it is not durable. Raises `StateNotWritten`."""
         with explained(Path(tempfile.gettempdir())):
             directory = Path(tempfile.mkdtemp(prefix="netra-otel-bridge-"))
         with ExitStack() as made, explained(directory):
@@ -108,15 +108,12 @@ class Database:
         return database
 
     def _prove_writable(self) -> None:
-        """Write something: on a full disk, nothing may be delivered that cannot be recorded.
-
-        Raises `StateNotWritten`.
-        """
+        """Write something, so that nothing is delivered that a full disk could not record. Raises `StateNotWritten`."""
         with self.writing() as connection:
             connection.execute("UPDATE meta SET value = value WHERE key = 'dead_letter_bytes'")
 
     def new_pass(self) -> int:
-        """Return a number that tells the traces of one reader of the temporary table ``listed`` from another's."""
+        """Return a number that identifies the entries of one reader in the temporary table ``listed``."""
         return next(self._passes)
 
     def close(self) -> None:
@@ -200,7 +197,7 @@ class Database:
         self._writer.close()
 
     def _note_sum(self) -> None:
-        """Write the checksum, if SQLite's log is empty. Without one, the next start does not check it."""
+        """Write the checksum if SQLite's log is empty. If there is no checksum, the next start skips its check."""
         with suppress(OSError):
             if not self._files.log.exists():
                 sync_directory(self.directory)

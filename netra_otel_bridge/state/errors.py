@@ -1,4 +1,4 @@
-"""Turn errors of the operating system and SQLite into the bridge's own: one line with the path and what to do."""
+"""Turn errors of the operating system and SQLite into the bridge's own: one line with the path and the remedy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NO_DIRECTORY = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-MAKE_ROOM = "make room, then start again; spans acknowledged since the last transaction are sent again"
-MAKE_WRITABLE = "give this user the right to write there, or name another directory with --state"
-LOOK_AT_DISK = "look at the disk, the room left on it, the quota and the system log, then start again"
+MAKE_ROOM = "free disk space, then start again; spans acknowledged since the last transaction are sent again"
+MAKE_WRITABLE = "give this user write permission there, or name another directory with --state"
+LOOK_AT_DISK = "check the disk, its free space, the quota and the system log, then start again"
 
 
 def unusable(directory: Path, what: str) -> StateUnusable:
-    """Return the error of a failed check, with the two ways out."""
+    """Return the error of a failed check, with its two remedies."""
     return StateUnusable(
         f"the state in {directory} cannot be used: {what}",
         hint=f"put back a backup of the directory, or start over with `netra-otel-bridge state reset --all --state "
@@ -32,14 +32,14 @@ def unusable(directory: Path, what: str) -> StateUnusable:
 
 
 def no_state(directory: Path) -> StateUnusable:
-    """Return the error of a directory without a state, which is not the same as a damaged state."""
+    """Return the error for a directory without a state, as opposed to a damaged state."""
     return StateUnusable(
         f"there is no state in {directory}", hint="name the directory with --state; the first replay or run creates it"
     )
 
 
 def unreadable(directory: Path, error: OSError) -> StateUnusable:
-    """Return the error of a user who may not read the state."""
+    """Return the error for a state that this user may not read."""
     return StateUnusable(
         f"the state in {directory} cannot be read: {error.strerror}",
         hint="run this as the user that the bridge runs as",
@@ -47,7 +47,7 @@ def unreadable(directory: Path, error: OSError) -> StateUnusable:
 
 
 def unknown_destination(directory: Path, destination: str, known: list[str]) -> UsageError:
-    """Return the error of a destination that has no lane in the state."""
+    """Return the error for a destination that has no lane in the state."""
     return UsageError(
         f"the state in {directory} has no destination {destination!r}",
         hint=f"it has {', '.join(known)}" if known else "it has none yet",
@@ -55,13 +55,13 @@ def unknown_destination(directory: Path, destination: str, known: list[str]) -> 
 
 
 def not_written(where: Path, what: str, hint: str) -> StateNotWritten:
-    """Return the error of progress that could not be made durable at ``where``."""
+    """Return the error for progress that could not be made durable at ``where``."""
     return StateNotWritten(f"cannot save progress in {where}: {what}", hint=hint)
 
 
 @contextmanager
 def explained(directory: Path) -> Iterator[None]:
-    """Raise `StateUnusable` or `StateNotWritten` for what SQLite and the operating system report in the block."""
+    """Raise `StateUnusable` or `StateNotWritten` for errors of SQLite and the operating system in the block."""
     try:
         yield
     except sqlite3.Error as error:

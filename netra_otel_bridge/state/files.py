@@ -1,4 +1,4 @@
-"""The files of a state directory. Each is written so that a crash leaves its old content or its new, never a mixture.
+"""The files of a state directory. Each is written so that a crash leaves its old or its new content, never a mixture.
 
 state.db         the database; state.db-wal and state.db-shm belong to SQLite
 generation       marks that a state exists, and which one: an empty directory is a first run, an empty database is not
@@ -36,12 +36,12 @@ class Files:
 
     @property
     def log(self) -> Path:
-        """SQLite's write-ahead log."""
+        """Return the path of SQLite's write-ahead log."""
         return self.directory / "state.db-wal"
 
     @property
     def index(self) -> Path:
-        """SQLite's index of the log, shared between processes; useless without a log."""
+        """Return the path of SQLite's index of the log, which processes share; it is useless without a log."""
         return self.directory / "state.db-shm"
 
     @property
@@ -62,18 +62,18 @@ class Files:
 
     @property
     def kept(self) -> tuple[Path, ...]:
-        """The files that only a finished state has."""
+        """Return the files that only a complete state has."""
         return self.marker, self.database, self.log, self.sum
 
     @property
     def drafts(self) -> tuple[Path, ...]:
-        """The files that a crash can leave while another is being written."""
+        """Return the temporary files that a crash can leave behind."""
         new = [self.unfinished.with_name(self.unfinished.name + end) for end in ("", "-journal", "-wal", "-shm")]
         return *new, _draft(self.marker), _draft(self.sum)
 
 
 def make_directory(path: Path) -> None:
-    """Make ``path``, accessible to its owner alone, and its parents, durably. Raises `OSError`."""
+    """Create ``path``, accessible only to its owner, and its parents, durably. Raises `OSError`."""
     if path.is_dir():
         return
     if not path.parent.exists():
@@ -84,7 +84,9 @@ def make_directory(path: Path) -> None:
 
 
 def give_to_owner(path: Path) -> None:
-    """Give a file that root made to its directory's owner: a service could not open it otherwise. Raises `OSError`.
+    """Give a file that root created to its directory's owner, because a service could not open it otherwise.
+
+    Raises `OSError`.
 
     A symbolic link is not followed.
     """
@@ -110,12 +112,12 @@ def remove(*paths: Path) -> None:
 
 
 def write_marker(files: Files, generation: str) -> None:
-    """Write the marker: a state exists, and it is this one. Raises `OSError`."""
+    """Write the marker, which says that a state exists, and which one. Raises `OSError`."""
     _write_whole(files.marker, f"{_MARKER}{generation}\n")
 
 
 def read_marker(files: Files) -> str | None:
-    """Return which state this is; ``None`` without a marker. Raises `StateUnusable`."""
+    """Return the generation in the marker; ``None`` without a marker. Raises `StateUnusable`."""
     try:
         text = files.marker.read_text("ascii", "replace")
     except FileNotFoundError:
@@ -127,7 +129,7 @@ def read_marker(files: Files) -> str | None:
 
 
 def write_sum(files: Files) -> None:
-    """Write size and hash of the database. Nobody may have it open. Raises `OSError`."""
+    """Write the size and hash of the database, which nobody may have open. Raises `OSError`."""
     size_bytes, digest = _digest(files.database)
     _write_whole(files.sum, f"{_SUM}{digest} {size_bytes}\n")
 
@@ -156,7 +158,7 @@ def check_sum(files: Files) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Return whether ``path`` exists, also as a dangling link. Raises `OSError` if that cannot be determined."""
+    """Return whether ``path`` exists, even as a dangling link. Raises `OSError` if that cannot be determined."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -21,13 +21,13 @@ from netra_otel_bridge.state.rows import StoredLetter
 from netra_otel_bridge.state.schema import readable, rolling_back, storable
 
 DEAD_LETTER_BYTES = 2**30
-"""Maximum size of all dead letters of a state. Beyond it, an operator has to look at them."""
+"""Maximum size of all dead letters of a state. Beyond it, an operator has to remove some."""
 _CHUNK = 5000
 """Rows per transaction of `LaneState.prune`: a few milliseconds during which nothing else can be written."""
 
 
 class LaneState:
-    """Progress of a lane, for one query; made by `StateStore.lane`. One thread may read while another writes."""
+    """Progress of a lane, for one query; from `StateStore.lane`. One thread may read while another writes."""
 
     def __init__(self, database: Database, key: tuple[str, str, str], lane: int, query: int) -> None:
         self.source, self.destination, self.query = key
@@ -37,7 +37,7 @@ class LaneState:
         self._pass = database.new_pass()
 
     def known(self, trace_ids: Sequence[str]) -> dict[str, KnownTrace]:
-        """Return what is recorded of these traces; a trace without a record is left out."""
+        """Return the records of these traces; a trace without a record is left out."""
         with self._database.reading() as connection:
             found = rows.known(connection, self._lane, trace_ids)
         return {
@@ -54,7 +54,7 @@ class LaneState:
         return bytes(found[0][0]) if found else b""
 
     def trace_cost(self, trace_id: str) -> TraceCost:
-        """Return what the spans of a trace that the destination has cost."""
+        """Return the cost of those spans of a trace that the destination has received."""
         with self._database.reading() as connection:
             found = connection.execute(
                 "SELECT spent FROM trace WHERE lane = ? AND trace_id = ?", (self._lane, storable(trace_id))
@@ -62,7 +62,10 @@ class LaneState:
         return costs.decoded(found[0][0] if found else None)
 
     def first_listed(self, trace_ids: Sequence[str]) -> set[str]:
-        """Return the ids that were not passed to this object since the last `start_pass`. They are kept on disk."""
+        """Return the ids that have not been passed to this object since the last `start_pass`.
+
+        They are kept on disk.
+        """
         with self._database.reading() as connection:
             connection.execute("BEGIN")
             with rolling_back(connection):
@@ -99,7 +102,7 @@ class LaneState:
         return self._following()[0]
 
     def follow_from(self, since_ns: int) -> None:
-        """Record where following begins, unless a start is recorded already. Raises `StateNotWritten`."""
+        """Record the time from which to follow, unless one is recorded already. Raises `StateNotWritten`."""
         with self._database.writing() as connection:
             connection.execute(
                 "UPDATE query SET since_ns = ? WHERE id = ? AND since_ns IS NULL", (since_ns, self._query)
@@ -121,11 +124,11 @@ class LaneState:
                 )
 
     def prune(self, before_ns: int) -> int:
-        """Delete traces that started and were recorded before; join windows that ended and were finished before.
+        """Delete traces that started and were recorded before ``before_ns``; join windows ended and finished before it.
 
         Costs of deleted traces stay in the sums, which are kept for another `costs.KEPT_NS`. Windows of every query of
-        the lane are joined where they touch; a joined window counts as finished when the first of its parts was.
-        Returns the number of traces deleted. Raises `StateNotWritten`.
+        the lane are joined where they touch; a joined window counts as finished when the first of its parts was. Return
+        the number of deleted traces. Raises `StateNotWritten`.
         """
         deleted = sum(self._prune_traces(before_ns))
         with self._database.reading() as connection:
@@ -149,7 +152,7 @@ class LaneState:
     def summed_from_ns(self) -> int | None:
         """Return the time from which `tenant_cost` is complete, ``None`` for always.
 
-        An older bridge did not sum what it delivered.
+        Older versions of the bridge did not sum delivered costs.
         """
         with self._database.reading() as connection:
             found = connection.execute("SELECT summed_from_ns FROM lane WHERE id = ?", (self._lane,)).fetchall()
@@ -181,7 +184,7 @@ class LaneState:
             return rows.last_letter(connection, self._lane)
 
     def kept_letters(self, until_id: int) -> int:
-        """Count dead letters up to this id whose trace was passed to `first_listed` in this pass, or that have none."""
+        """Count dead letters up to this id that have no trace, or one passed to `first_listed` in this pass."""
         with self._database.reading() as connection:
             return rows.kept_letters(connection, self._lane, self._pass, until_id)
 
@@ -227,7 +230,7 @@ class LaneState:
 
 
 def _joined(windows: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Return ``windows``, which are in order, with those that touch or overlap made one."""
+    """Return ``windows``, which are in order, with touching or overlapping ones joined."""
     joined: list[tuple[int, int, int]] = []
     for start_ns, end_ns, finished_ns in windows:
         if joined and start_ns <= joined[-1][1]:

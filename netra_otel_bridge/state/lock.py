@@ -1,4 +1,4 @@
-"""The lock of a state: one bridge at a time. The system releases it when the process ends, however it ends."""
+"""Lock a state for one bridge at a time. The system releases the lock when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path, clock: Clock) -> Lock:
-        """Take the lock; make its file if needed. Raises `StateBusy`, which names the owner, and `OSError`."""
+        """Take the lock; create its file if needed. Raises `StateBusy`, which names the owner, and `OSError`."""
         while True:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -64,9 +64,10 @@ def owner(path: Path) -> int | None:
 
 
 def _take_exclusively(file: int, path: Path) -> None:
-    """Lock the file, or raise `StateBusy` if a bridge has it.
+    """Lock the file, or raise `StateBusy` if a bridge has locked it.
 
-    `owner` takes the lock shared for an instant. If a shared lock succeeds here, no bridge has it, so try again.
+    `owner` takes a shared lock for an instant. If a shared lock succeeds here too, no bridge has the lock, so try
+    again.
     """
     for _ in range(_ATTEMPTS):
         if _try(file, fcntl.LOCK_EX):
@@ -97,7 +98,7 @@ def _content(file: int) -> str:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Return whether the path still leads to the open file: somebody may have deleted it in between."""
+    """Return whether the path still leads to the open file, which somebody may have deleted in between."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

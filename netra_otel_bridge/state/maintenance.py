@@ -30,11 +30,11 @@ class ResetReport:
 
 
 def reset(directory: str | Path, destination: str, from_ns: int | None, clock: Clock) -> ResetReport:
-    """Forget the progress of ``destination`` from ``from_ns`` on, or all of it, so that its spans are sent again.
+    """Delete the progress of ``destination`` from ``from_ns`` on, or all of it, so that its spans are sent again.
 
     This deletes traces that start at ``from_ns`` or later and windows that end after it, cuts a window that contains
-    it, and moves the watermark back to it. The start of following stays, so after a full reset following begins there.
-    The costs of deleted traces leave the sums. Dead letters and counts stay.
+    it, and moves the watermark back to it. The start of following is kept, so after a full reset, following begins
+    there. The costs of deleted traces are removed from the sums. Dead letters and counts are kept.
 
     Raises `UsageError` for a destination that the state does not have, `StateUnusable`, `StateBusy`, `StateNotWritten`.
     """
@@ -64,7 +64,7 @@ def remove_letters(directory: Path, destination: str | None, up_to_id: int, cloc
 
 
 def discard(directory: Path, clock: Clock) -> Path:
-    """Move the state's files to ``DIR/discarded-TIME`` and return that directory; the next start is then a first one.
+    """Move the state's files to ``DIR/discarded-TIME`` and return that directory; the next start begins empty.
 
     Nothing is deleted. Raises `StateBusy`, `StateNotWritten`, and `StateUnusable` if there is no state.
     """

@@ -1,4 +1,4 @@
-"""The usage meter's records of one source: one for the meter itself and one for each tenant."""
+"""Store the usage meter's records of one source: one for the meter itself and one for each tenant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netra_otel_bridge.state.schema import readable, storable
 
 
 class MeterState:
-    """The usage records of ``source``; made by `StateStore.meter`."""
+    """The usage records of ``source``; from `StateStore.meter`."""
 
     def __init__(self, database: Database, source: str) -> None:
         self._database = database
@@ -25,7 +25,7 @@ class MeterState:
         return (own[0][0] if own else None), {readable(tenant_id): record for tenant_id, record in tenants}
 
     def write(self, record: bytes, tenants: Mapping[str, bytes | None]) -> None:
-        """Make the meter's record and the records in ``tenants`` durable; delete a tenant's where it is ``None``.
+        """Make the meter's record and the records in ``tenants`` durable; delete a tenant's record if it is ``None``.
 
         Raises `StateNotWritten`.
         """

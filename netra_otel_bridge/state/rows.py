@@ -14,7 +14,7 @@ from netra_otel_bridge.state import costs
 from netra_otel_bridge.state.schema import Stored, chunks, int64, readable, storable
 
 MAX_REASONS = 100
-"""Maximum distinct reasons counted per lane; later ones are counted together as `OTHER_REASONS`."""
+"""Maximum number of distinct reasons counted per lane; further ones are counted together as `OTHER_REASONS`."""
 OTHER_REASONS = "other reasons"
 _REASON_LENGTH = 200
 _IDS = 500
@@ -60,7 +60,7 @@ def record_progress(connection: sqlite3.Connection, lane: int, query: int, progr
 def known(
     connection: sqlite3.Connection, lane: int, trace_ids: Iterable[str]
 ) -> list[tuple[Stored, bytes | None, int, int]]:
-    """Return id, digest, size of the span entries in bytes, and time of recording of each trace that has a row."""
+    """Return the id, digest, size of the span entries in bytes, and recording time of each trace that has a row."""
     found: list[tuple[Stored, bytes | None, int, int]] = []
     for ids in chunks(map(storable, trace_ids), _IDS):
         marks = ",".join("?" * len(ids))
@@ -163,7 +163,7 @@ def kept_letters(connection: sqlite3.Connection, lane: int, pass_: int, until_id
 
 
 def forget_progress(connection: sqlite3.Connection) -> None:
-    """Delete everything but dead letters, their reasons, and the lanes that have some."""
+    """Delete everything but dead letters, their reasons, and the lanes that have dead letters."""
     for table in ("trace", "finished", "query", "spent", "reconciled"):
         connection.execute(f"DELETE FROM {table}")  # noqa: S608
     connection.execute("DELETE FROM lane WHERE id NOT IN (SELECT lane FROM dead_letter)")
@@ -175,7 +175,7 @@ def forget_progress(connection: sqlite3.Connection) -> None:
 
 
 def _upsert_traces(connection: sqlite3.Connection, lane: int, records: Sequence[TraceRecord], now_ns: int) -> int:
-    """Replace the rows of these traces and their part of the sums; return the number of traces that had no row."""
+    """Replace the rows of these traces and their share of the sums; return the number of traces that had no row."""
     latest = {record.trace_id: record for record in records}
     before = costs.replace(connection, lane, latest.values())
     connection.executemany(

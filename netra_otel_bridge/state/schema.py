@@ -1,4 +1,4 @@
-"""The tables of the database and the migrations that make them."""
+"""The tables of the database and the migrations that create them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Mode(Enum):
 
 
 MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
-"""Statements that lead to each version of the schema: from none to 1, from 1 to 2, and so on."""
+"""Statements that migrate to each version of the schema: from none to 1, from 1 to 2, and so on."""
 
 
 def newest() -> int:
@@ -125,9 +125,9 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Migrate the tables, one version per transaction. Raises `sqlite3.Error`, also if it may not write."""
+    """Migrate the tables, one version per transaction. Raises `sqlite3.Error`, also if the file is read-only."""
     if version_of(connection) == newest():
-        # SQLite silently opens a file read-only that it may not write; a write shows it
+        # SQLite silently opens a file that it may not write as read-only; a write reveals it
         connection.execute("DELETE FROM meta WHERE key IS NULL")
     for version in range(version_of(connection), newest()):
         connection.execute("BEGIN IMMEDIATE")
@@ -199,7 +199,7 @@ def storable(text: str) -> str | bytes:
 
 
 def readable(value: str | bytes) -> str:
-    """Return the text that `storable` was given."""
+    """Return the text from a value that `storable` returned."""
     return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
 
 

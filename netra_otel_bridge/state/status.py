@@ -1,4 +1,4 @@
-"""Read a state without its lock, also while a bridge uses it."""
+"""Read a state without taking its lock, even while a bridge uses it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from netra_otel_bridge.state.files import Files, size_bytes_of
 from netra_otel_bridge.state.rows import StoredLetter
 
 _LETTERS = 20
-"""Dead letters held in memory at once; one document can have megabytes."""
+"""Number of dead letters held in memory at once; one document can take megabytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`StateStore`: the public face of a state. It hands out a `LaneState` per destination, a `MeterState` per source."""
+"""`StateStore`: the public interface of a state, with a `LaneState` per destination and a `MeterState` per source."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StateStore:
 
     @classmethod
     def open(cls, directory: Path, clock: Clock) -> StateStore:
-        """Open the state in ``directory``; make it on first use (directory 0700, files 0600), check it, migrate it.
+        """Open the state in ``directory``; create it on first use (directory 0700, files 0600), check it, migrate it.
 
         Raises `StateUnusable` if a check fails, `StateBusy` if another bridge has it open, and `StateNotWritten`.
         """
@@ -40,12 +40,12 @@ class StateStore:
 
     @classmethod
     def open_existing(cls, directory: Path, clock: Clock) -> StateStore:
-        """Like `open`, but raise `StateUnusable` instead of making a state."""
+        """Like `open`, but raise `StateUnusable` instead of creating a state."""
         return cls(Database.open_existing(directory, clock))
 
     @classmethod
     def temporary(cls, clock: Clock) -> StateStore:
-        """Make a state in a private directory that `close` removes; it is not durable. Raises `StateNotWritten`."""
+        """Create a state in a private directory that `close` removes; it is not durable. Raises `StateNotWritten`."""
         return cls(Database.temporary(clock))
 
     def lane(self, source: str, destination: str, query: str = "") -> LaneState:
@@ -64,13 +64,13 @@ class StateStore:
 
     @contextmanager
     def alone(self, source: str, destination: str) -> Iterator[None]:
-        """Keep other work in this process away from a destination during the block. Raises `StateBusy`."""
+        """Reserve a destination for the block within this process. Raises `StateBusy` if other work has it."""
         key = source, destination
         with self._destinations_lock:
             if key in self._destinations_in_use:
                 raise StateBusy(
                     f"another call sends to {destination} with this state",
-                    hint="wait until it ends, or tell the destinations apart with Named(...)",
+                    hint="wait until it ends, or give the destinations different names with Named(...)",
                 )
             self._destinations_in_use.add(key)
         try:
@@ -90,7 +90,7 @@ class StateStore:
             return rows.has_dead_letters(connection)
 
     def forget_progress(self) -> None:
-        """Delete everything but dead letters and their reasons. Each `LaneState` handed out before becomes unusable."""
+        """Delete everything but dead letters and their reasons. Each earlier `LaneState` becomes unusable."""
         with self.database.writing() as connection:
             rows.forget_progress(connection)
 

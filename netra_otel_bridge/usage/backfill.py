@@ -31,7 +31,7 @@ from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.usage.totals import UsageTotals, totals_of
 
 MAX_SAMPLES = 1_000_000
-"""Samples of one backfill, tenants times steps. More than this means a mistyped step or range."""
+"""Maximum samples of one backfill: tenants times steps. More suggest a mistyped step or range."""
 CHART_STEPS: dict[int, Literal["minute", "hour", "day"]] = {
     60 * NS_PER_S: "minute",
     3600 * NS_PER_S: "hour",
@@ -44,9 +44,9 @@ MEASURES = (
     Metrics("Total Cost", "Total Count"),
 )
 CONCURRENT_CHARTS = 4
-"""Tenants whose charts are requested, and held in memory, at the same time."""
+"""Maximum number of tenants whose charts are requested, and held in memory, at the same time."""
 COST_TOLERANCE = 1e-6
-"""The most that two sums of the same costs may differ, in US dollars per step and as a fraction: values are rounded."""
+"""Tolerance between two sums of the same rounded costs, in US dollars per step and as a fraction."""
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class UsageBackfill:
         self._use_charts = self.steps > 1 and step_ns in CHART_STEPS and whole.start_ns % step_ns == 0
 
     async def check(self, *, known: bool) -> None:
-        """Ask for the whole range of each tenant.
+        """Request the usage of each tenant for the whole range.
 
         Raises `NetraError`, and `NotKnown` if all tenants should be ``known`` and Netra does not know one.
         """
@@ -126,7 +126,7 @@ class UsageBackfill:
     async def _step_totals(
         self, tenant: str, charted: list[UsageTotals] | None
     ) -> AsyncGenerator[tuple[Window, UsageTotals], None]:
-        """Yield each step of a tenant with its usage: ``charted``, or ``None`` to ask for each step."""
+        """Yield each step of a tenant with its usage, from ``charted`` or, without it, from one usage call per step."""
         windows = split(self._whole, self._step_ns)
         if charted is not None:
             for window, used in zip(windows, charted, strict=True):
@@ -140,7 +140,7 @@ class UsageBackfill:
                     raise NetraSchemaError(
                         f"tenant {tenant!r}: Netra's usage from {iso_ms(window.start_ns)} to "
                         f"{iso_ms(window.end_ns)} is below 0, and a counter cannot go down",
-                        hint="leave out that time, or name the other tenants with --tenant",
+                        hint="exclude that time from the range, or name only the other tenants with --tenant",
                     )
                 yield window, used
 
@@ -215,7 +215,7 @@ def count_steps(whole: Window, step_ns: int, tenants: int = 1) -> int:
     if steps * tenants > MAX_SAMPLES:
         raise UsageError(
             f"{steps:,} steps of {tenants:,} tenants are more than {MAX_SAMPLES:,} samples",
-            hint="take a longer --step, a shorter range, or name tenants with --tenant",
+            hint="use a longer --step or a shorter range, or name tenants with --tenant",
         )
     return steps
 

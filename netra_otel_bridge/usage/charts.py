@@ -1,6 +1,7 @@
-"""Read the last hour from Netra's dashboards: spend, latency, errors, findings, and the sessions that cost most.
+"""Read the last hour from Netra's dashboards: spend, latency, errors, findings, and the most expensive sessions.
 
-Some keys and installations do not allow these calls. The log then says so once, and they are tried again an hour later.
+Some keys and installations do not allow these calls. A warning is then logged once, and the calls are tried again an
+hour later.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ WINDOW_NS = HOUR_NS
 RETRY_S = 3600.0
 """The time until calls that Netra did not allow are tried again."""
 MAX_SESSION_PAGES = 10
-"""Pages of a hundred sessions that are searched for the wanted ones."""
+"""Maximum number of pages, of a hundred sessions each, that are searched for the wanted sessions."""
 MAX_VALUES = 50
-"""Values of a dimension that are shown: the largest."""
+"""Maximum number of values of a dimension that are exported: the largest ones."""
 DIMENSIONS: tuple[tuple[str, str, Scope], ...] = (
     ("service", "service", "Traces"),
     ("environment", "environment", "Traces"),

@@ -13,8 +13,8 @@ from netra_otel_bridge.usage.totals import UsageTotals
 class UsageCounter:
     """A counter of one measure of `UsageTotals`.
 
-    ``name`` is its OpenTelemetry name, ``unit`` a UCUM unit (``{...}`` counts things), ``subject`` what help texts call
-    the measure, and ``read`` returns its value.
+    ``name`` is its OpenTelemetry name, ``unit`` a UCUM unit (``{...}`` counts things), ``subject`` the name of the
+    measure in help texts, and ``read`` returns its value.
     """
 
     measure: str

@@ -21,9 +21,9 @@ from netra_otel_bridge.usage.ledger import Ledger
 from netra_otel_bridge.usage.sessions import SessionCosts
 
 LOOK_BACK_PAGES = 200
-"""Pages that one poll may list to find the tenants of the past."""
+"""Maximum number of pages that one poll lists to find past tenants."""
 MAX_LISTED = 100_000
-"""Traces whose usage is remembered, to tell whether it changed."""
+"""Maximum number of traces whose usage is remembered, to detect changes."""
 _log = logging.getLogger(__name__)
 
 
@@ -31,7 +31,7 @@ class Discovery:
     """Finds the tenants of one source and opens their accounts in ``ledger``.
 
     If tenants are ``named``, it searches for no others. ``sessions`` collects the cost of sessions; ``None`` ignores
-    them. ``lookback_ns`` is how late a trace of a new tenant may be listed.
+    them. ``lookback_ns`` is the longest delay after which a trace of a new tenant is still found.
     """
 
     def __init__(
@@ -71,7 +71,10 @@ class Discovery:
         head.discovered_ns = now_ns
 
     async def _look_back(self, now_ns: int, poll: int) -> None:
-        """List a part of the past: the whole period when metering begins, later from time to time what may be late."""
+        """List a part of the past:
+
+        when metering begins, the whole period; later, now and then, the time of late traces.
+        """
         head = self._ledger.head
         if poll % FAR_POLLS == FAR_POLLS - 1 and head.looked_back_ns <= head.look_back_to_ns:
             head.looked_back_ns, head.look_back_to_ns = now_ns, now_ns - self._lookback_ns
@@ -118,13 +121,13 @@ class Discovery:
 
 
 class ListedTraces:
-    """Remembers what listed traces used, to tell new and changed traces from those seen before."""
+    """Remembers the usage of listed traces, to tell new and changed traces from those seen before."""
 
     def __init__(self) -> None:
         self._used: dict[str, int] = {}
 
     def has_changed(self, trace: TraceSummary) -> bool:
-        """Remember a trace. Return whether it is new or has used something since it was last listed."""
+        """Remember a trace. Return whether it is new, or its usage has changed since it was last listed."""
         used = hash((trace.total_tokens, trace.total_cost, trace.end_time))
         if self._used.get(trace.id) == used:
             return False

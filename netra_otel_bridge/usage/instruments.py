@@ -109,7 +109,7 @@ USAGE_COUNTERS: tuple[Instrument[UsageView], ...] = (
         for counter in COUNTERS
     ),
 )
-"""Counters that show their starting value before they count: `Telemetry.show` reports when they were collected."""
+"""Counters that export their starting value before they count: `Telemetry.show` reports when they were collected."""
 USAGE_GAUGES: tuple[Instrument[UsageView], ...] = (
     *(
         Instrument(

@@ -2,12 +2,13 @@
 
 Netra returns a total for a tenant and a time range. The total grows while the range is open, may grow a little after
 that, and can shrink. For each open period the ledger keeps the latest total, the usage from before counting began, and
-what Netra took back. So at every moment
+the decreases. So at every moment
 
     used - corrected = Netra's totals of all periods - usage from before counting began
 
-and neither ``used`` nor ``corrected`` (`Counted`) ever goes down. Not even the last digit of a float may: Prometheus
-takes any decrease for a reset. So the ledger remembers what each label set has shown, and never shows less.
+and neither ``used`` nor ``corrected`` (`Counted`) ever goes down. That includes the last digit of a float, because
+Prometheus treats any decrease as a reset: the ledger remembers the highest value that each label set has shown, and
+never shows less.
 """
 
 from __future__ import annotations
@@ -26,16 +27,19 @@ from netra_otel_bridge.usage.totals import OTHER, Counted, UsageTotals
 
 PeriodLength = Literal["month", "day"]
 PROMOTED_AT = 2.0
-"""A tenant takes the label set of the cheapest tenant that has one when it costs more than this many times as much."""
+"""A tenant takes the label set of the cheapest tenant that has one if it costs more than this many times as much."""
 NOISE = 1e-9
-"""The fraction by which a total may fall without meaning anything: a sum of floats depends on the order of addition."""
+"""The fraction by which a total may fall without being a correction:
+
+a sum of floats depends on the order of addition.
+"""
 
 
 class PeriodAccount(msgspec.Struct):
     """An open period of a tenant.
 
     ``total`` is Netra's latest total, requested at ``asked_ns`` (0: not yet). ``before`` is the part of it used before
-    counting began, ``corrected`` what Netra took back.
+    counting began, ``corrected`` the sum of its decreases.
     """
 
     start_ns: int
@@ -112,7 +116,10 @@ class TenantAccount(msgspec.Struct):
             self.closed += self.periods.pop(0).counted()
 
     def close_periods(self) -> None:
-        """Close all periods as they are, because their length changes. Count on from when they were last requested."""
+        """Close all periods as they are, because their length changes.
+
+        Continue counting from when they were last requested.
+        """
         self.origin_ns = max([self.origin_ns, *(period.asked_ns for period in self.periods)])
         self.closed, self.periods = self.counted(), []
 
@@ -194,7 +201,7 @@ class Ledger:
         return (counters if self.head.other_shown else Counted()).at_least(self.head.other_floor)
 
     def mark_shown(self, labels: Collection[str]) -> None:
-        """Let these label sets count: they have shown their starting value."""
+        """Mark these label sets as having shown their starting value, so that they may count."""
         for account in self.tenants.values():
             account.shown |= account.own and account.tenant_id in labels
         self.head.other_shown |= OTHER in labels
@@ -236,7 +243,7 @@ class Ledger:
     def _switch(self, account: TenantAccount) -> None:
         """Move a tenant between its own label set and `OTHER`.
 
-        What was counted so far stays in the label set that shows it, or was to show it.
+        Usage counted so far stays in the label set that it was counted in, even if that has not shown it yet.
         """
         if account.own and account.shown:
             account.own_before += account.since_switch()

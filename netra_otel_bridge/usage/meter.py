@@ -1,9 +1,9 @@
-"""The meter: find the tenants, ask Netra what each used, count, record, show.
+"""Meter usage: find the tenants, request what each used, count, record, export.
 
     traces listed -> tenants -> usage calls -> ledger -> recorded -> shown
 
-Values are recorded before they are shown: so a counter that somebody has seen never restarts below that value, whenever
-the process dies. Tenants without new traces are polled seldom.
+Values are recorded before they are exported, so a counter never restarts below a value that it has shown, whenever the
+process dies. Tenants without new traces are polled less often.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterOptions:
-    """The tenants and sessions to meter, and for how long.
+    """The tenants, sessions and periods to meter.
 
     ``tenants`` are the tenants to meter, empty for those found in the traces. ``tenant_limit`` of them get their own
-    series; ``sessions`` sessions are shown. ``lookback_ns`` is how late a trace of a new tenant may be listed,
-    ``grace_ns`` how long after its end a period may grow, and ``announce_s`` how long a new series shows its starting
-    value. ``budgets`` are US dollars per period by tenant, ``*`` for any other.
+    series; ``sessions`` sessions are shown. ``lookback_ns`` is the longest delay after which a trace of a new tenant is
+    still found, ``grace_ns`` the time after its end during which a period may grow, and ``announce_s`` the time for
+    which a new series shows its starting value. ``budgets`` are US dollars per period by tenant, ``*`` for any other.
     """
 
     tenants: tuple[str, ...] = ()
@@ -110,11 +110,11 @@ class Meter:
         self._show(self._rounded_now_ns())
 
     def collected(self, label: str) -> None:
-        """Note that the counters of this label set were collected. May be called on any thread."""
+        """Record that the counters of this label set were collected. May be called on any thread."""
         self._collected.setdefault(label, self._clock.monotonic())
 
     async def poll(self) -> None:
-        """Ask for what is due, record it, show it.
+        """Request the usage that is due, record it, and export it.
 
         Responses are recorded and shown even if other calls failed. Afterwards the first `NetraError` is raised, unless
         only single tenants failed: these are counted (`UsageView.label_sets`) and polled again later. Raises
@@ -138,7 +138,7 @@ class Meter:
         return self._now_ns() // NS_PER_MS * NS_PER_MS
 
     async def _ask(self, now_ns: int) -> NetraError | None:
-        """Ask for everything that is due. Return the first error; when the key is rejected, skip the rest."""
+        """Request all usage that is due. Return the first error; when the key is rejected, skip the rest."""
         first: NetraError | None = None
         charts = [self._ask_charts] if self._polls % CHART_POLLS == 0 else []
         for ask in (self._discover, self._ask_tenants, *charts):
@@ -154,7 +154,10 @@ class Meter:
         await self._discovery.discover(now_ns, self._polls)
 
     async def _ask_tenants(self, now_ns: int) -> None:
-        """Ask for all periods that are due. Raises `NetraError` if the key is rejected or no tenant's calls succeed."""
+        """Request the usage of all periods that are due.
+
+        Raises `NetraError` if the key is rejected or no tenant's calls succeed.
+        """
         due = list(self._due(now_ns))
         errors = await ask_each([partial(self._ask_period, account, period, now_ns) for account, period in due])
         first = next(iter(errors.values()), None)
@@ -170,7 +173,7 @@ class Meter:
         self._failed = (self._failed - asked) | failed
 
     def _due(self, now_ns: int) -> Iterator[tuple[TenantAccount, PeriodAccount]]:
-        """Yield the periods to ask for now."""
+        """Yield the periods to request now."""
         options = self._options
         for account in self._ledger.followed():
             account.open_periods(now_ns, options.period, options.grace_ns)
@@ -202,13 +205,16 @@ class Meter:
         return await self._client.get_tenant_usage(tenant_id, iso_ms(start_ns), iso_ms(end_ns))
 
     async def _ask_charts(self, now_ns: int) -> None:
-        """Read the dashboards, and the sessions that cost most. Raises `NetraError`."""
+        """Read the dashboards, and the most expensive sessions. Raises `NetraError`."""
         self._chart_values = await self._charts.read(now_ns)
         if self._options.sessions:
             await self._ask_sessions(now_ns)
 
     async def _ask_sessions(self, now_ns: int) -> None:
-        """Ask for the sessions that cost most. The rest of the tenants' totals is `OTHER`. Raises `NetraError`."""
+        """Request the usage of the most expensive sessions.
+
+        The rest of the tenants' totals is `OTHER`. Raises `NetraError`.
+        """
         count, sessions = self._options.sessions, self._sessions
         listed = sessions.highest(count, now_ns)
         charted = await self._charts.costliest_sessions(
@@ -227,7 +233,7 @@ class Meter:
         self._session_totals = (*found, SessionTotals(OTHER, None, rest))
 
     def _update_tenants(self, now_ns: int) -> None:
-        """Forget tenants that used nothing for long, and let series count that have shown their starting value."""
+        """Forget tenants idle for `FORGET_NS`, and start counting in series that have shown their starting value."""
         for account in self._ledger.followed():
             idle = account.seen_ns < now_ns - FORGET_NS and account.recent() == UsageTotals()
             if idle and not self._options.tenants:

@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 class MetricSender:
     """Sends metrics through an exporter, one request at a time, until one fails.
 
-    ``name`` is the exporter's name in messages. Stock exporters retry for some seconds on their own; if a request may
-    still succeed after that, it is sent again according to ``backoff``. ``secrets`` never appear in messages.
+    ``name`` is the exporter's name in messages. Stock exporters retry for some seconds on their own; a request that may
+    still succeed after that is retried according to ``backoff``. ``secrets`` never appear in messages.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Write usage counters as OpenMetrics text with times, for ``promtool tsdb create-blocks-from openmetrics``.
 
-Names equal those on the service's Prometheus page, so that past and scraped samples belong to the same metrics. The
+Names equal those on the service's ``/metrics`` page, so that past and scraped samples belong to the same metrics. The
 format requires the samples of one metric to be contiguous and those of one label set to be in order of time; the caller
 writes lines in that order. Source: OpenMetrics 1.0, "Text format".
 """
@@ -49,7 +49,10 @@ def metadata(counter: UsageCounter) -> str:
 
 
 def sample(counter: UsageCounter, labels: str, value: int | float, time_ns: int) -> str:
-    """Return one line. ``labels`` come from `label_set`. The time is cut to milliseconds, as Prometheus keeps it."""
+    """Return one line.
+
+    ``labels`` come from `label_set`. The time is truncated to milliseconds, which is Prometheus's precision.
+    """
     seconds, rest_ms = divmod(time_ns // 1_000_000, 1000)
     time = f"{seconds}.{rest_ms:03d}" if rest_ms else str(seconds)
     return f"{family(counter)}_total{labels} {value!r} {time}\n"

@@ -1,4 +1,4 @@
-"""Poll usage: what tenants and sessions used, what Netra's dashboards show, and whether the spans add up to it."""
+"""Poll the usage of tenants and sessions and Netra's dashboards, and compare usage with the delivered spans."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class UsagePoller:
         return replace(self._meter.view, replayed=self._replayed)
 
     def collected(self, attributes: Mapping[str, str]) -> None:
-        """Note that the counters with these attributes were collected. May be called on any thread."""
+        """Record that the counters with these attributes were collected. May be called on any thread."""
         self._meter.collected(attributes[TENANT_ID])
 
     def health(self) -> UsageHealth:
@@ -81,7 +81,7 @@ class UsagePoller:
         return None
 
     async def _reconcile(self) -> None:
-        """Compare what each destination received with what Netra reports, for the hours that are over."""
+        """Compare the cost that each destination received with the usage that Netra reports, for completed hours."""
         now_ns = self._netra_clock.now_ns()
         month = next(periods_between(now_ns, now_ns, "month"))
         found: list[ReplayedTotals] = []

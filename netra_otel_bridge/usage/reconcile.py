@@ -29,7 +29,7 @@ async def reconcile(
 
     The result replaces the previous one in the state. If no whole hour is covered, nothing is requested or stored. If
     the lane follows only some traces, only tenants that it follows completely are compared. A tenant unknown to Netra
-    has used nothing; a tenant whose usage call fails is left out. Raises `StateError`, and `NetraError` if all calls
+    counts as unused; a tenant whose usage call fails is skipped. Raises `StateError`, and `NetraError` if all calls
     fail or the key is rejected.
     """
     lane = recorder.lane

@@ -1,4 +1,4 @@
-"""Sessions: which cost most lately, and what Netra says that each used."""
+"""Find the most expensive recent sessions, and read the usage that Netra reports for each."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from netra_otel_bridge.usage.totals import OTHER, totals_of
 from netra_otel_bridge.usage.view import SessionTotals
 
 CALLS = 8
-"""Concurrent usage calls: part of the client's budget, so that they do not hold up the trace lanes."""
+"""Concurrent usage calls: only a part of the client's budget, so that they do not delay the trace lanes."""
 IDLE_NS = HOUR_NS
 """A session is forgotten when none of its traces was active for this long."""
 MAX_TRACES = 100_000
-"""Traces remembered. Beyond this, the one that was first listed longest ago no longer counts."""
+"""Maximum number of traces remembered. Beyond it, the trace that was first listed longest ago is dropped."""
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +60,7 @@ class SessionCosts:
 async def ask_sessions(
     client: AsyncNetraClient, session_ids: Iterable[str], window: Window, tenant_of: Callable[[str], str | None]
 ) -> list[SessionTotals]:
-    """Return what Netra says that each session used in ``window``, without those that it does not know.
+    """Return the usage that Netra reports for each session in ``window``, without sessions that it does not know.
 
     Skip a session whose id cannot be part of a URL, and one named like `OTHER`. Log it if some calls fail. Raises
     `NetraError` if no call succeeds or the key is rejected.

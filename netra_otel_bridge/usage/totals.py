@@ -40,7 +40,7 @@ def totals_of(usage: TenantUsageData | SessionUsageData | None) -> UsageTotals:
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """Two counters: the usage counted so far, and how much of it Netra later took back."""
+    """Two counters: the usage counted so far, and how much of it Netra later corrected downward."""
 
     used: UsageTotals = UsageTotals()
     corrected: UsageTotals = UsageTotals()

@@ -95,7 +95,7 @@ async def test_throttled_waits_as_asked(header: str | None, asked_s: float, capl
     assert len(got.spans) == 2
     assert [request.target for request in requests] == [requests[0].target] * 2
     assert asked_s <= sum(clock.waits) <= 30
-    assert ("the longest that is set" in caplog.text) == (header in {"86400", "9" * 400})
+    assert ("the configured maximum" in caplog.text) == (header in {"86400", "9" * 400})
 
 
 async def test_throttled_until_a_date() -> None:
@@ -223,7 +223,7 @@ async def test_time_out(bytes_sent: int) -> None:
 async def test_time_out_to_the_end() -> None:
     """The error of a deadline names the seconds and the variable that sets them."""
     error, _ = await fail([Reply(b"", end="hang")], NetraUnavailable, timeout=0.1, backoff=Backoff(attempts=2))
-    assert "no complete answer within 0.1 s (NETRA_USAGE_TIMEOUT" in str(error)
+    assert "no complete response within 0.1 s (NETRA_USAGE_TIMEOUT" in str(error)
 
 
 async def test_not_http() -> None:
@@ -248,7 +248,7 @@ async def test_truncated_json_to_the_end() -> None:
     """JSON that is truncated every time means that Netra is unavailable, not that the page is empty."""
     error, requests = await fail([reply(b'{"data": {"data": [')], NetraUnavailable)
     assert len(requests) == 6
-    assert "not JSON to its end" in str(error)
+    assert "not complete JSON" in str(error)
 
 
 async def test_short_body_is_read_again() -> None:
@@ -408,7 +408,7 @@ async def test_has_next_page_with_an_empty_page() -> None:
     clock = FakeClock()
     first = json_reply(page([trace(1)], more=True))
     async with ScriptedApi([first, json_reply(page([], more=True))]) as api, make_client(api, clock) as client:
-        with pytest.raises(PaginationLoop, match=r"hasNextPage is true, and the page empty, 3 times"):
+        with pytest.raises(PaginationLoop, match=r"hasNextPage is true, but the page was empty 3 times"):
             async for _ in client.iter_traces(FROM, TO):
                 pass
         cursors = [request.json["pagination"].get("cursor") for request in api.requests]
@@ -441,7 +441,7 @@ async def test_last_item_without_a_cursor() -> None:
     async with ScriptedApi([json_reply(body)]) as api, make_client(api) as client:
         traces = client.iter_traces(FROM, TO)
         assert [(await anext(traces)).id for _ in range(2)] == [trace(1)["id"], trace(2)["id"]]
-        with pytest.raises(NetraSchemaError, match="the last item has no cursor"):
+        with pytest.raises(NetraSchemaError, match="but the last item has no cursor"):
             await anext(traces)
         assert len(api.requests) == 1
 

@@ -39,7 +39,7 @@ def test_sigterm_and_sigint(rig: Rig, number: signal.Signals) -> None:
             child.signal(number)
             ended = child.wait(10)
         assert ended.code == 0, ended.err
-        assert "everything that was acknowledged is recorded" in ended.said
+        assert "all acknowledged spans are recorded" in ended.said
         sent = stored_by(fake.stored)
         happened("something not yet sent", first - sent.keys)
         assert recorded(rig.state, rig.oracle.trace_ids).keys() == sent.keys

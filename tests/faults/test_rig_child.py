@@ -99,7 +99,7 @@ def test_one_that_does_not_end_fails(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize(
-    "text", [CANARY, "Traceback (most recent call last)", "this is a defect of", "was never retrieved"]
+    "text", [CANARY, "Traceback (most recent call last)", "this is a bug in netra-otel-bridge", "was never retrieved"]
 )
 def test_what_no_output_may_hold(tmp_path: Path, stream: str, text: str) -> None:
     """A secret is found in both outputs, even if the child was killed and its end was never asked for."""

@@ -181,7 +181,7 @@ class Child:
             for secret in self._secrets:
                 assert secret not in text, f"a secret is in the output of {self.arguments}"
             assert "Traceback" not in text, text
-            assert "this is a defect" not in text, text
+            assert "this is a bug in netra-otel-bridge" not in text, text
             assert "never retrieved" not in text, text
 
     def _reap(self) -> None:

@@ -104,7 +104,7 @@ def checked(result: Result) -> Result:
     for text in (result.out, result.err):
         assert CANARY not in text
         assert "Traceback" not in text, text
-        assert "this is a defect" not in text, text
+        assert "this is a bug in netra-otel-bridge" not in text, text
     return result
 
 

@@ -625,7 +625,7 @@ def test_a_state_wants_a_name_where_there_is_none(sample: ThreadedEmulator, tmp_
         ["otlp-file:/dev/null", Named("otlp-file:/dev/null", Taking())],
     ]  # fmt: skip
     for to in nameless:
-        with pytest.raises(UsageError, match=r"a state remembers by name.*Named\("):
+        with pytest.raises(UsageError, match=r"a state identifies destinations by name.*Named\("):
             bridge.replay(to, since="25h")
     nameless[2].shutdown()
     assert memory.get_finished_spans() == ()
@@ -782,7 +782,7 @@ async def test_following_asks_for_what_makes_sense(sample: ThreadedEmulator) -> 
     """Following rejects a running loop, settings beside a bridge, and times of other types."""
     with pytest.raises(UsageError, match="await afollow instead"):
         follow(Taking(), bridge=bridge_to(sample))
-    with pytest.raises(UsageError, match="settings already"):
+    with pytest.raises(UsageError, match="are both given"):
         await afollow(Taking(), bridge=bridge_to(sample), poll="1s")
     with pytest.raises(UsageError, match="in the future"):
         await afollow(Taking(), since="2100-01-01", bridge=bridge_to(sample))

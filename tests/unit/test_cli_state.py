@@ -283,7 +283,7 @@ def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pyte
         result = cli.run("check", *arguments, "--json", env=cli.environment(f"http://127.0.0.1:{port}"))
         assert time.monotonic() - begun < 7, "one after the other"
     assert result.code == 69
-    assert [one["said"].partition(" (")[0] for one in result.json["checks"]] == ["no answer in 1 s"] * 8
+    assert [one["said"].partition(" (")[0] for one in result.json["checks"]] == ["no response within 1 s"] * 8
 
 
 def test_check_does_not_wait_where_netra_asks_to(netra: ThreadedEmulator, tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_check_sends_a_span_where_that_is_asked_for(netra: ThreadedEmulator, hom
     ("arguments", "words"),
     [
         (("--since", "2h"), "add --send"),
-        (("--send", "--since", "2999-01-01"), "lies in the future"),
+        (("--send", "--since", "2999-01-01"), "is in the future"),
         (("--send", "--since", "yesterday"), "is not a time"),
         (("--send", "--json", "--to", "console"), "would both write to stdout"),
     ],

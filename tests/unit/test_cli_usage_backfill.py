@@ -127,7 +127,7 @@ def test_a_tenant_that_nobody_knows(netra: ThreadedEmulator, tmp_path: Path) -> 
         ((), 2, "no destination is set (pass --to openmetrics:FILE, otlp, or exporter:NAME)"),
         (("--to", "otlp-file:x"), 2, "'otlp-file:x' does not accept past usage"),
         (("--to", "openmetrics:"), 2, "does not accept past usage"),
-        (("--to", "otlp", "--step", "1ms"), 2, "less than a second"),
+        (("--to", "otlp", "--step", "1ms"), 2, "must be at least a second"),
         (("--to", "otlp", "--step", "soon"), 2, "'soon' is not a duration"),
         (("--to", "otlp", "--label", "x"), 2, "'x' is not NAME=VALUE"),
         (("--to", "openmetrics:x", "--label", "a.b=c"), 2, "'a.b' is not a valid label name"),

@@ -142,7 +142,7 @@ async def test_a_batch_after_one_that_hangs_waits_and_never_runs_beside_it() -> 
     release = threading.Event()
     exporter = ScriptedExporter(waits_for(release))
     destination = ExporterDestination("slow", exporter, deadline_s=0.05)
-    assert await destination.send(BATCH) == Retry("the exporter did not return in 0.05 s")
+    assert await destination.send(BATCH) == Retry("the exporter did not return within 0.05 s")
     assert isinstance(await destination.send(OTHER), Retry)
     assert exporter.calls == [BATCH.spans]
     release.set()

@@ -175,7 +175,7 @@ RAISED: list[tuple[BaseException, Outcome]] = [
     (grpc.RpcError("gone"), Retry("RpcError: gone")),
     (caused(OSError("down")), Retry("OSError: down")),
     (ssl.SSLError("CERTIFICATE_VERIFY_FAILED"), Misconfigured("SSLError: ('CERTIFICATE_VERIFY_FAILED',)")),
-    (BrokenPipeError(), Misconfigured("the reader of what WHO writes has gone away")),
+    (BrokenPipeError(), Misconfigured("the reader of the output of WHO has closed it")),
     (DestinationUnavailable("full", hint="wait"), Retry("full (wait)")),
     (DestinationMisconfigured("wrong topic"), Misconfigured("wrong topic")),
     (DestinationUnauthorized("no token"), Misconfigured("no token", unauthorized=True)),
@@ -247,7 +247,7 @@ async def test_a_slow_function_is_waited_for_and_not_called_again() -> None:
         go_on.wait(10)
 
     destination = CallbackDestination("test", slow, 0.05)
-    assert await destination.send(BATCH) == Retry("the callback did not return in 0.05 s")
+    assert await destination.send(BATCH) == Retry("the callback did not return within 0.05 s")
     assert isinstance(await destination.send(OTHER), Retry)
     go_on.set()
     assert await destination.send(BATCH) == Delivered()
@@ -265,7 +265,7 @@ async def test_a_slow_async_function_is_cancelled() -> None:
         finally:
             ends.append("cancelled")
 
-    assert await answer_to(slow, 0.05) == Retry("the callback did not return in 0.05 s")
+    assert await answer_to(slow, 0.05) == Retry("the callback did not return within 0.05 s")
     assert ends == ["cancelled"]
 
 
@@ -486,8 +486,8 @@ async def test_each_kind_is_told_apart_and_named() -> None:
         (7, "type int"),
         (Named("", take), "is not a name for a destination"),
         (Named("two\nlines", take), "is not a name for a destination"),
-        (Named("a", Named("b", take)), "given to something that has a name"),
-        (Named("a", "otlp"), "given to something that has a name"),
+        (Named("a", Named("b", take)), "names an object that already has a name"),
+        (Named("a", "otlp"), "names an object that already has a name"),
         (Named("a", 7), "type int"),
         (SimpleNamespace(name="a", send=take), "has no method aclose"),
         (SimpleNamespace(name="a", send=7, aclose=take), "has no method send"),

@@ -251,7 +251,7 @@ async def test_index_and_unknown_pages() -> None:
         assert [line.split()[0] for line in index.body.splitlines()] == ["/livez", "/readyz", "/metrics"]
         for path in ("/metrics/", "/nothing", "/%2e%2e/livez", "//livez"):
             reply = await client.get(path)
-            assert (reply.status, reply.body) == (404, "not found; there are /livez, /readyz, /metrics\n")
+            assert (reply.status, reply.body) == (404, "not found; the pages are /livez, /readyz, /metrics\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])

@@ -260,7 +260,7 @@ def stands_for(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     ("value", "message"),
     [
         (f"{__name__}:fails", "'mine' failed to start: ValueError"),
-        (f"{__name__}:makes_nothing", "'mine' makes neither a metric reader nor a metric exporter"),
+        (f"{__name__}:makes_nothing", "'mine' provides neither a metric reader nor a metric exporter"),
         ("no.such.module:x", "failed to load: ModuleNotFoundError: No module named 'no'"),
     ],
 )
@@ -279,7 +279,7 @@ def test_what_an_exporter_says_while_it_is_made_shows_no_token(
     stands_for(monkeypatch, f"{__name__}:Chatty")
     logging_of_a_library()
     readers, _ = metric_readers({"OTEL_METRICS_EXPORTER": "mine"})
-    assert "mine: the exporter logged at its start: Header format invalid! %s" in caplog.text
+    assert "mine: the exporter logged on creation: Header format invalid! %s" in caplog.text
     assert "canary-token" not in caplog.text
     readers[0].shutdown()
 

@@ -470,7 +470,7 @@ async def test_a_deadline_of_its_own() -> None:
         with pytest.raises(NetraUnavailable, match=r"within 0\.1 s .*NETRA_USAGE_TIMEOUT"):
             await client.get_tenant_usage("acme", FROM, TO)
     async with ScriptedApi([slow]) as api, make_client(api, dashboard_timeout=0.1, backoff=once) as client:
-        with pytest.raises(NetraUnavailable, match=r"within 0\.1 s \(ask for a shorter range"):
+        with pytest.raises(NetraUnavailable, match=r"within 0\.1 s \(request a shorter time range"):
             await client.dashboard.query_data("Spans", "Number", COST, DAY)
 
 

@@ -204,7 +204,7 @@ def test_another_states_database_is_refused(directory: Path, tmp_path: Path) -> 
         filled(place)
     shutil.copy(tmp_path / "other" / "state.db", directory / "state.db")
     shutil.copy(tmp_path / "other" / "sum", directory / "sum")
-    assert "are of different states" in refusal(directory)
+    assert "belong to different states" in refusal(directory)
 
 
 def test_an_altered_database_is_refused(directory: Path) -> None:
@@ -399,7 +399,7 @@ def test_a_directory_that_may_not_be_written_is_named(unprivileged: Path) -> Non
     unprivileged.chmod(0o555)
     leave_rights()
     assert "Permission denied" in not_written(unprivileged / "state")
-    assert "right to write" in not_written(unprivileged)
+    assert "write permission" in not_written(unprivileged)
 
 
 def test_a_database_that_may_not_be_written_is_named(unprivileged: Path) -> None:
@@ -409,7 +409,7 @@ def test_a_database_that_may_not_be_written_is_named(unprivileged: Path) -> None
         path.chmod(0o444 if path.name == "state.db" else 0o666)
     unprivileged.chmod(0o777)
     leave_rights()
-    assert "right to write" in not_written(unprivileged)
+    assert "write permission" in not_written(unprivileged)
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755])
@@ -432,7 +432,8 @@ def test_a_path_that_can_be_no_directory_is_named(tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("number", "to_do"), [(28, "make room"), (122, "make room"), (30, "right to write"), (5, "look at the disk")]
+    ("number", "to_do"),
+    [(28, "free disk space"), (122, "free disk space"), (30, "write permission"), (5, "check the disk")],
 )
 def test_what_the_system_says_comes_with_what_to_do(tmp_path: Path, number: int, to_do: str) -> None:
     """A full disk, an exceeded quota, a read-only file system and a failing disk each have a hint."""

@@ -201,7 +201,7 @@ def test_a_disk_that_fails_stops_it(traced: None, tmp_path: Path, call: str, err
         for kind, text in said:
             assert kind == "StateNotWritten"
             assert str(directory) in text
-            assert "room" in text
+            assert "space" in text
         done = acknowledged(child)
         assert steps(directory) in (done, done + 1), str(point)
     assert failures
@@ -216,7 +216,7 @@ def test_a_disk_without_room_stops_it_until_there_is_room(tmp_path: Path) -> Non
     assert child.returncode == 0, child.stderr
     first, again = (json.loads(line) for line in child.stdout.splitlines() if line.startswith("["))
     assert first[0] == "StateNotWritten"
-    assert "look at the disk, the room left on it, the quota" in first[1]
+    assert "check the disk, its free space, the quota" in first[1]
     assert first == again
     done = acknowledged(child)
     assert done > 3

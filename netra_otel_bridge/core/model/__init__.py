@@ -1,1 +1,1 @@
-"""The values that rooms pass to each other, by subject: Netra's answers, queries, outcomes, progress, reports, health."""
+"""Values that packages pass to each other, by subject: Netra's data, queries, outcomes, progress, reports, health."""

@@ -1,4 +1,4 @@
-"""Arguments and answers of Netra's dashboard calls.
+"""Arguments and results of Netra's dashboard calls.
 
 The names are those of ``netra.dashboard`` in netra-sdk 1.2.2, whose enumerations are plain strings here. Conditions are
 `netra_otel_bridge.TraceFilter`; those on sessions use ``operator="any_of"``, ``type="arrayOptions"`` and a list.
@@ -69,14 +69,17 @@ class Dimension:
 
 
 class TimeRange(msgspec.Struct, frozen=True, kw_only=True):
-    """The range that Netra answered for, in its own text."""
+    """The time range of the response, in Netra's own text."""
 
     start_time: str | None = None
     end_time: str | None = None
 
 
 class Point(msgspec.Struct, frozen=True):
-    """The value of one step of time; ``date`` is Netra's own text. ``None`` if Netra gives no value (null, NaN)."""
+    """The value of one time step; ``date`` is Netra's own text.
+
+    The value is ``None`` if Netra gives none (null, NaN).
+    """
 
     date: Instant
     value: Number | None
@@ -90,7 +93,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class DashboardData(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to `query_data`. The chart type decides which of the four fields is set; the others are ``None``.
+    """The result of `query_data`. The chart type decides which of the four fields is set; the others are ``None``.
 
     ``series`` is a time series. ``dimension_series`` holds one for each dimension, in Netra's order. ``bars`` is for bars
     and pies, ``number`` for numbers, where ``None`` also means that Netra gives no value. Units are Netra's: US dollars,
@@ -107,7 +110,7 @@ class DashboardData(msgspec.Struct, frozen=True, kw_only=True):
 class SessionStats(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One session in a range of time. ``total_cost`` is in US dollars; times and durations are Netra's own text.
 
-    ``unreadable`` names the fields whose value had a type that no rule covers; these fields are ``None``.
+    ``unreadable`` names the fields whose value could not be converted to the documented type; they are ``None``.
     """
 
     session_id: str

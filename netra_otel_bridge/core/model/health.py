@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class LaneHealth:
     """The health of one destination. Counts begin with the start of the service; times are 0 if there is none.
 
-    ``problem`` is what delays the lane, "" for nothing, since ``problem_since_ns``. A ``stopped`` lane needs manual
+    ``problem`` is the cause of a delay since ``problem_since_ns``, "" if there is none. A ``stopped`` lane needs manual
     intervention. ``watermark_ns`` is the time up to which live traffic was followed, ``checkpoint_ns`` the time when
     progress was last stored.
     """
@@ -44,7 +44,7 @@ class UsageHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceHealth:
-    """The health of the service. ``api_calls`` counts Netra's answers by HTTP status; 0 stands for no answer.
+    """The health of the service. ``api_calls`` counts Netra's responses by HTTP status; 0 stands for no response.
 
     There are no ``lanes`` if no traces are followed, and there is no ``usage`` if it is not polled.
     """
@@ -57,6 +57,6 @@ class ServiceHealth:
 
     @property
     def ready(self) -> bool:
-        """Return whether each lane has finished a pass at least once and nothing delays one."""
+        """Return whether each lane has finished at least one pass and nothing delays any lane."""
         usage_ready = self.usage is None or bool(self.usage.polled_ns and not self.usage.problem)
         return usage_ready and all(lane.passes and not lane.problem for lane in self.lanes)

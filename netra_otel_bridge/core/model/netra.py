@@ -1,8 +1,8 @@
-"""Netra's answers to usage and trace calls.
+"""Results of Netra's usage and trace calls.
 
-The names are those of ``Netra.usage`` in netra-sdk 1.2.2 (``TraceSummary``, ``TraceSpan``, ``TracesPage`` ...), so that a
-script can switch by changing an import. Field types are as wide as the API is known to be: see "Not known: be lenient"
-in ``docs/netra-api.md``.
+The names are those of ``Netra.usage`` in netra-sdk 1.2.2 (``TraceSummary``, ``TraceSpan``, ``TracesPage`` ...), so that
+a script can switch by changing an import. Field types are as permissive as the API is known to require: see "Not known:
+be lenient" in ``docs/netra-api.md``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 Number = int | float
 Instant = str | int | float
-"""A time as Netra writes it: epoch milliseconds or ISO 8601, as text or number."""
+"""A time in Netra's form: epoch milliseconds or ISO 8601, as text or number."""
 JsonText = str | dict[str, Any] | list[Any]
 """JSON in a string, or decoded."""
 
@@ -42,7 +42,7 @@ class TraceSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One trace as the trace list shows it, without a count of spans.
 
     ``start_time`` and ``end_time`` are Netra's own text; costs are in US dollars, ``latency_ms`` in milliseconds.
-    ``unreadable`` names the fields whose value had a type that no rule covers; these fields are ``None``.
+    ``unreadable`` names the fields that could not be converted to the documented type; they are ``None``.
     """
 
     id: str
@@ -80,7 +80,7 @@ class TraceSpan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One span as Netra stores it. ``attributes``, ``events``, ``links`` and ``resources`` are JSON in a string.
 
     Times are epoch milliseconds as text, with a fraction down to the nanosecond where Netra kept it; costs are in
-    US dollars. ``unreadable`` names the fields whose value had a type that no rule covers; these fields are ``None``.
+    US dollars. ``unreadable`` names the fields that could not be converted to the documented type; they are ``None``.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Batches of spans, and the answers of destinations."""
+"""Batches of spans, and the outcomes of sending them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SpanBatch:
-    """Spans that travel in one request.
+    """Spans that are sent in one request.
 
     ``encoded`` holds the OTLP protobuf of each span (`deliver.otlp.encode.encode_span`). ``size_bytes`` is an upper bound
     of the size of the whole request.
@@ -35,18 +35,21 @@ class SpanChunk:
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """The spans; there may be none."""
+        """Return the spans; there may be none."""
         return self.batch.spans
 
 
 RejectionCause = Literal["span", "full trace", "defect"]
-"""Why spans are rejected: one of them may be at fault; their trace has no room left at the destination; or the code of
-an exporter, processor or function raised an exception that no span needs to have caused."""
+"""The cause of a rejection:
+
+one of the spans may be at fault; their trace is full at the destination; or an exporter, processor or function raised
+an exception, which may have nothing to do with any span.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The destination accepted the whole batch; ``warning`` is what it said about it, if anything."""
+    """The destination accepted the whole batch; ``warning`` is its warning, if any."""
 
     warning: str = ""
 
@@ -106,12 +109,14 @@ class Misconfigured:
 
 
 Outcome = Delivered | PartlyRefused | Retry | TooLarge | Refused | Misconfigured
-"""A destination's answer to one batch. ``hint`` says what a person can do about it, where the reason does not."""
+"""The result of sending one batch. ``hint`` says what a person can do about it, if the reason does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The result of looking at a destination without sending to it: what was found, as a line, and what is unknown.
+    """The result of inspecting a destination without sending to it:
+
+    one line on what was found, and one on what is unknown.
 
     ``sure`` is false if only a span would tell whether the destination accepts spans.
     """

@@ -1,4 +1,4 @@
-"""Progress of a destination, as the state stores it, and what is derived from it."""
+"""Progress of a destination, as the state stores it, and values derived from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HourCost(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TraceCost(msgspec.Struct, frozen=True, array_like=True):
-    """The cost of those spans of a trace that one destination has.
+    """The cost of those spans of a trace that one destination has received.
 
     ``hours`` are the sums as of the last time that all spans were answered. ``not_accepted`` are the ids of answered
     spans that the destination rejected, or may have rejected: it did not say which spans of a batch it rejected.
@@ -52,7 +52,7 @@ class TraceRecord:
 
 
 class KnownTrace(NamedTuple):
-    """A `TraceRecord` in short: its digest, the number of answered spans, and when it was recorded."""
+    """A summary of a `TraceRecord`: its digest, the number of answered spans, and when it was recorded."""
 
     digest: bytes | None
     spans: int
@@ -71,8 +71,8 @@ class Progress:
     """The changes of one destination that one transaction makes durable.
 
     ``windows`` are finished: listed to the end, with every trace in them answered. ``watermark_ns`` is the time up to
-    which live traffic was followed. ``resolved`` are dead letters that were delivered later. ``problem`` is what delays
-    the lane, "" for nothing; ``None`` keeps the stored one.
+    which live traffic was followed. ``resolved`` are dead letters that were delivered later. ``problem`` is the cause
+    of a delay, "" if there is none; ``None`` keeps the stored one.
     """
 
     traces: list[TraceRecord] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Reconciliation:
 
     @property
     def agrees(self) -> bool:
-        """Return whether both sides are equal, except for the rounding of sums."""
+        """Return whether both totals are equal, except for the rounding of sums."""
         return _same(self.replayed_tokens, self.reported_tokens) and _same(self.replayed_cost, self.reported_cost)
 
 

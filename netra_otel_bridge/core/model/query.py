@@ -1,4 +1,4 @@
-"""Ranges of time and conditions on traces."""
+"""Time ranges and conditions on traces."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from netra_otel_bridge.core.errors import UsageError
 class TraceFilter:
     """A condition on traces, in the form of the trace query.
 
-    ``operator`` and ``type`` are the service's words (``equals``, ``any_of`` ...; ``string``, ``number``,
-    ``boolean``, ``arrayOptions``, ``object``); ``key`` names the entry of ``metadata`` to look at.
+    ``operator`` and ``type`` are Netra's words (``equals``, ``any_of`` ...; ``string``, ``number``, ``boolean``,
+    ``arrayOptions``, ``object``); ``key`` names the entry of ``metadata`` to look at.
     """
 
     field: str
@@ -24,7 +24,7 @@ class TraceFilter:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A range of time ``[start_ns, end_ns)``, in nanoseconds since the epoch."""
+    """A time range ``[start_ns, end_ns)``, in nanoseconds since the epoch."""
 
     start_ns: int
     end_ns: int

@@ -8,7 +8,7 @@ from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.query import Window
 
 MAX_PROBLEMS = 20
-"""Lines about single spans that a report keeps."""
+"""Maximum lines about single spans that a report keeps."""
 
 
 @dataclass(slots=True)
@@ -16,10 +16,10 @@ class LaneReport:
     """The results of one destination. All counts are of spans, unless stated otherwise.
 
     ``spans`` counts the spans of the listed traces. Each is ``delivered``; ``refused``, if the destination rejected it
-    without naming it; ``dead_lettered``, if the destination rejected it by name, and kept in the state with the reason; or
-    ``skipped``, if the destination had it before. When the lane ended with ``error``, a span may be none of these.
-    ``changed`` spans were sent again because their content changed. ``trimmed`` spans were cut to what the destination
-    accepts. ``verified`` spans were read a second time.
+    without naming it; ``dead_lettered``, if the destination rejected it by name, and kept in the state with the reason;
+    or ``skipped``, if the destination had received it before. When the lane ended with ``error``, a span may be none of
+    these. ``changed`` spans were sent again because their content changed. ``trimmed`` spans were cut to what the
+    destination accepts. ``verified`` spans were read a second time.
 
     ``traces``, ``listed`` and ``windows`` count traces, listed traces and windows. ``final_windows`` were finished so long
     ago that they were not listed again. ``missing`` traces were requested by id and do not exist. ``unreadable`` counts
@@ -51,7 +51,7 @@ class LaneReport:
 
     @property
     def exit_code(self) -> int:
-        """0 for success; 3 if anything was rejected, now or before, unreadable or missing; else the code of ``error``."""
+        """Return 0 for success; 3 if spans were ever rejected, unreadable or missing; else the code of ``error``."""
         if self.error is not None:
             return self.error.exit_code
         return 3 if self.refused or self.dead_lettered or self.kept or self.unreadable or self.missing else 0
@@ -108,14 +108,14 @@ class ReplayReport:
 
     @property
     def exit_code(self) -> int:
-        """0 for success; 3 if anything was rejected or unreadable; else the code of the first destination that failed."""
+        """Return 0 for success; 3 if anything was rejected or unreadable; else the first failed destination's code."""
         codes = [lane.exit_code for lane in self.destinations]
         return next((code for code in codes if code not in (0, 3)), max(codes, default=0))
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayEstimate:
-    """The cost of a replay. ``traces`` is counted; the rest is estimated from ``sampled_traces``, which were read."""
+    """The cost of a replay. ``traces`` is exact; the rest is estimated from ``sampled_traces``, which were read."""
 
     window: Window
     traces: int

@@ -1,1 +1,1 @@
-"""Destinations that wrap code of others: exporters, processors, functions, objects."""
+"""Destinations that wrap code outside the bridge: exporters, processors, functions, objects."""

@@ -25,10 +25,10 @@ SpanCallback = Callable[[Sequence[ReadableSpan]], object]
 class CallbackDestination:
     """Passes each batch to a function. If it returns, the batch is `Delivered`, whatever the return value.
 
-    - A plain function runs on a thread of its own, an ``async`` one in the event loop; never twice at once. A call that
+    - A plain function runs on its own thread, an ``async`` one in the event loop; calls never overlap. A call that
       has not returned within ``deadline_s`` is `Retry`: a plain function keeps running, and its answer counts when the
       same batch is sent again; an ``async`` one is cancelled.
-    - An exception is read by `raised_outcome`.
+    - `raised_outcome` classifies exceptions.
     - ``SpanExportResult.FAILURE`` is `Misconfigured`: the function belongs to an exporter; pass the exporter itself.
     """
 
@@ -42,14 +42,14 @@ class CallbackDestination:
         self._closed = False
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Call the function with one batch and return the outcome. Never raises for what the function does."""
+        """Call the function with one batch and return the outcome. Never raises, whatever the function does."""
         if self._closed:
             raise RuntimeError(f"the destination {self.name} is closed")
         try:
             async with self._turn:
                 result = await self._call(batch.spans)
         except StillRunning:
-            return Retry(f"the callback did not return in {self._deadline_s:g} s")
+            return Retry(f"the callback did not return within {self._deadline_s:g} s")
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -86,7 +86,7 @@ class CallbackDestination:
 
 
 def raised_outcome(error: BaseException, who: str) -> Outcome:
-    """Return the outcome of an exception of the caller's code: wait, stop, or look for the span at fault.
+    """Return the outcome of an exception in the caller's code: wait, stop, or look for the span at fault.
 
     `DestinationUnavailable`, and an exception about the connection (`OSError`, timeouts included, ``grpc.RpcError``, or
     one raised ``from`` these), is `Retry`. `DestinationMisconfigured` and `DestinationUnauthorized` are `Misconfigured`,
@@ -100,7 +100,7 @@ def raised_outcome(error: BaseException, who: str) -> Outcome:
         case DestinationMisconfigured():
             return outcome(Verdict.MISCONFIGURED, str(error))
         case BrokenPipeError():
-            return outcome(Verdict.MISCONFIGURED, f"the reader of what {who} writes has gone away")
+            return outcome(Verdict.MISCONFIGURED, f"the reader of the output of {who} has closed it")
     cause: BaseException | None = error
     seen: set[int] = set()
     while cause is not None and not isinstance(cause, OSError | grpc.RpcError):
@@ -111,9 +111,9 @@ def raised_outcome(error: BaseException, who: str) -> Outcome:
 
 
 async def run_in_task(work: Callable[[], object]) -> object:
-    """Return the result of ``work()``, awaited if necessary, without instrumentation and in a task of its own.
+    """Return the result of ``work()``, awaited if necessary, without instrumentation and in its own task.
 
-    If the work cancels the task that it is in, it cancels only itself. Raises what ``work`` raises.
+    If the work cancels its current task, it cancels only itself. Raises what ``work`` raises.
     """
 
     async def run() -> tuple[object, SystemExit | None]:
@@ -133,7 +133,7 @@ async def run_in_task(work: Callable[[], object]) -> object:
 
 @contextmanager
 def without_instrumentation() -> Iterator[None]:
-    """Suppress instrumentation, whose spans the next replay would copy."""
+    """Suppress instrumentation: the next replay would copy its spans."""
     token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
     try:
         yield

@@ -46,8 +46,8 @@ def create(
 ) -> Any:
     """Call ``make`` with the ``arguments``. ``what`` begins the message of the `ConfigurationError` if it raises.
 
-    Log messages of the exporter are repeated under its ``name`` and without values, which could be the key in a header
-    that it cannot read.
+    Log messages of the exporter are repeated under its ``name`` but without values, which could contain the key from a
+    header that it cannot parse.
     """
     try:
         with capture_log(("opentelemetry",)) as log:
@@ -59,7 +59,7 @@ def create(
             f"{what} failed to start: {describe(error)}", hint="check its environment variables (OTEL_EXPORTER_...)"
         ) from error
     for template in log.templates:
-        _log.warning("%s: the exporter logged at its start: %s", name, one_line(template))
+        _log.warning("%s: the exporter logged on creation: %s", name, one_line(template))
     return made
 
 

@@ -1,4 +1,4 @@
-"""A `SpanExporter` as a destination: its return value, its log and its silence become an `Outcome`."""
+"""A `SpanExporter` as a destination: its return value, its log or its timeout becomes an `Outcome`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRu
 from netra_otel_bridge.deliver.answers import Verdict, defect_outcome, masked, no_answer, outcome
 
 CLOSE_DEADLINE_S = 5.0
-"""Seconds within which an exporter must flush and shut down; a process that ends does not wait longer."""
+"""Seconds within which an exporter must flush and shut down; a process that exits waits no longer."""
 _log = logging.getLogger(__name__)
 
 
@@ -27,11 +27,11 @@ class ExporterDestination:
     - There are never two ``export`` calls at once on one instance. A call that has not returned within ``deadline_s`` is
       `Retry`; the next `send` waits for it first, and uses its answer if it was for the same batch.
     - ``SUCCESS`` is `Delivered`. For ``FAILURE``, `answers` reads what the exporter logged during the call; these records
-      do not reach the log handlers of the application. What it logs on success is repeated without values.
+      do not reach the log handlers of the application. Its messages on success are repeated without values.
     - An exception is `Refused` with its text, because one span may be at fault. Exceptions about the connection or the
       machine (`OSError`, `grpc.RpcError`) are read by `answers`.
-    - ``None``, or anything else but a `SpanExportResult`, is `Misconfigured`: such an exporter never says that spans
-      arrived, so the lane cannot continue, and no span is at fault.
+    - ``None``, or anything else but a `SpanExportResult`, is `Misconfigured`: such an exporter never
+      confirms that spans arrived, so the lane cannot continue, and no span is at fault.
 
     ``shut_down`` says whether the exporter ends with the destination; an exporter that its owner still uses is only
     flushed. ``secrets`` are replaced by ``***`` in every reason. ``calls`` is the thread on which the exporter was created.
@@ -57,7 +57,7 @@ class ExporterDestination:
         self._closed = False
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Pass one batch to the exporter and return the outcome. Never raises for what the exporter does."""
+        """Pass one batch to the exporter and return the outcome. Never raises, whatever the exporter does."""
         if self._closed:
             raise RuntimeError(f"the destination {self.name} is closed")
         try:
@@ -85,7 +85,7 @@ class ExporterDestination:
             with capture_log(self._loggers) as log:
                 result: object = self._exporter.export(spans)
         except BrokenPipeError:
-            return outcome(Verdict.MISCONFIGURED, "the reader of what the exporter writes has gone away")
+            return outcome(Verdict.MISCONFIGURED, "the reader of the exporter's output has closed it")
         except BaseException as error:  # noqa: BLE001  the wall around foreign code, `SystemExit` included
             return error_outcome(error) or defect_outcome("the exporter", error)
         finally:

@@ -32,8 +32,8 @@ _ENCODER = f"{STOCK_LOGGERS}.otlp.proto.common"
 class LogCapture:
     """The log of one ``export`` call.
 
-    ``answer`` is the last answer that is known by its code or its exception. ``messages`` are the texts of the log
-    records, ``templates`` the same texts without the values in them, which may be content of spans.
+    ``answer`` is the last outcome that was recognized by its code or its exception. ``messages`` are the texts of the
+    log records, ``templates`` the same texts without the values in them, which may be content of spans.
     """
 
     answer: Outcome | None = None
@@ -51,10 +51,10 @@ class LogCapture:
 
 
 class _CaptureFilter(logging.Filter):
-    """Captures the records of a thread in `capture_log`, and lets those of all other threads pass.
+    """Captures the records of a thread in `capture_log`, and passes those of all other threads.
 
-    It is the first filter of the logger itself, because the ``DuplicateFilter`` of the stock exporters drops what
-    repeats within 20 seconds before any handler sees it.
+    It is the first filter of the logger itself, because the ``DuplicateFilter`` of the stock exporters drops repeats
+    within 20 seconds before any handler sees them.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Make a destination of an object that a program passes in, and give it a name."""
+"""Make a named destination from an object that a program passes in."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ SpanObject = SpanExporter | SpanProcessor | SpanCallback | Destination
 class Named:
     """An object that accepts spans, ``to``, and its ``name`` in the state, in reports and in messages.
 
-    The state remembers under ``name`` what was delivered: in every call with the same state, one name must mean one
-    destination.
+    The state records deliveries under ``name``: in every call with the same state, one name must mean one destination.
     """
 
     name: str
@@ -49,11 +48,11 @@ latter four may be `Named`."""
 
 
 class GuardedDestination:
-    """A `Destination` of a program behind a wall: whatever its ``send`` does becomes an `Outcome` of its own lane.
+    """A program's own `Destination`, isolated:
 
-    An exception is read by `raised_outcome`; a `BridgeError` that is not about a destination is raised unchanged. A
-    return value that is not an `Outcome` is `Misconfigured`. The object is never closed. It offers `AnswersEmpty` and
-    `Inspects` if the object does.
+    whatever its ``send`` does becomes an `Outcome` of its own lane. `raised_outcome` classifies an exception; a
+    `BridgeError` that is not about a destination is raised unchanged. A return value that is not an `Outcome` is
+    `Misconfigured`. The object is never closed. It offers `AnswersEmpty` and `Inspects` if the object does.
     """
 
     def __init__(self, name: str, given: Destination) -> None:
@@ -123,7 +122,7 @@ def destination_from(given: SpanObject | Named) -> Destination:
     if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable()):
         raise UsageError(f"{name!r:.80} is not a name for a destination", hint="give Named one printable line")
     if isinstance(one, str | Named):
-        raise UsageError(f"{name!r:.80} is given to something that has a name", hint="pass a DEST without Named")
+        raise UsageError(f"{name!r:.80} names an object that already has a name", hint="pass a DEST without Named")
     if isinstance(one, type):
         raise UsageError(f"{one.__name__} is a class", hint=f"pass one of its instances: {one.__name__}(...)")
     kind = type(one).__name__
@@ -142,7 +141,7 @@ def destination_from(given: SpanObject | Named) -> Destination:
 
 
 def check_passed_once(targets: Sequence[To]) -> None:
-    """Raise `UsageError` if two of them are one destination: one text, one object, or the same method of one."""
+    """Raise `UsageError` if two targets are the same destination: one text, one object, or one method of an object."""
     for number, one in enumerate(targets):
         if not any(_is_same(one, other) for other in targets[:number]):
             continue
@@ -152,7 +151,7 @@ def check_passed_once(targets: Sequence[To]) -> None:
 
 
 def check_names(targets: Sequence[To], destinations: Sequence[Destination], environ: Mapping[str, str]) -> None:
-    """Raise `UsageError` unless a state finds again by its name what it remembers of each of ``targets``.
+    """Raise `UsageError` unless the name of each of ``targets`` identifies it in a state.
 
     ``destinations`` were opened for ``targets``, in the same order.
     """
@@ -162,12 +161,12 @@ def check_names(targets: Sequence[To], destinations: Sequence[Destination], envi
             continue
         if _is_ambiguous(target):
             raise UsageError(
-                f"a state remembers by name, and other objects may be called {destination.name}, too",
+                f"a state identifies destinations by name, and other objects may be called {destination.name}, too",
                 hint=f"pass Named('...', {destination.name}), with the same name each time",
             )
         if names.count(name) > 1:
             raise UsageError(
-                f"a state remembers by name, and {names.count(name)} destinations are called {destination.name}",
+                f"a state identifies destinations by name, and {names.count(name)} are called {destination.name}",
                 hint="pass each as Named('...', ...), with a name of its own",
             )
 
@@ -184,7 +183,7 @@ def _is_same(one: To, other: To) -> bool:
 
 
 def _is_ambiguous(given: SpanObject | Named) -> bool:
-    """Return whether different objects easily have the name of this one, so that their progress would be mixed up.
+    """Return whether other objects easily get the same name, so that their progress would be mixed up.
 
     That is true of a ``lambda``, a function defined inside another, a built-in method such as ``list.extend``, and an
     instance of a class of OpenTelemetry.

@@ -1,4 +1,4 @@
-"""A `SpanProcessor` as a destination: each span goes to ``on_end``, as that of a tracer would."""
+"""A `SpanProcessor` as a destination: each span is passed to ``on_end``, as a tracer does."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SLICE_SPANS = 64
 class ProcessorDestination:
     """Passes the spans of a batch to a processor one by one, and flushes it after each slice, on a thread of its own.
 
-    - `Delivered` is a batch that the processor accepted and flushed. A processor does not tell what its exporter
-      answered: ``BatchSpanProcessor`` drops what it has no room for, and what the exporter rejects. A slice is
-      `SLICE_SPANS` spans, or its ``max_queue_size`` if that is less.
+    - `Delivered` is a batch that the processor accepted and flushed. A processor does not report the result of its
+      exporter: ``BatchSpanProcessor`` drops spans that it has no room for, and spans that the exporter rejects. A slice
+      is `SLICE_SPANS` spans, or its ``max_queue_size`` if that is less.
     - A span for which ``on_end`` raises is `Refused`, unless the exception is about the connection (`raised_outcome`).
       No span goes to ``on_end`` twice, whatever part of the batch is sent again.
     - If ``force_flush`` returns ``False`` or raises, that is `Retry`, and only the flush is repeated. A call that does
@@ -44,7 +44,7 @@ class ProcessorDestination:
         self._closed = False
 
     async def send(self, batch: SpanBatch) -> Outcome:
-        """Pass one batch on and return the outcome. Never raises for what the processor does."""
+        """Pass one batch on and return the outcome. Never raises, whatever the processor does."""
         if self._closed:
             raise RuntimeError(f"the destination {self.name} is closed")
         try:

@@ -1,4 +1,4 @@
-"""Make blocking calls from asyncio: one at a time, on a thread of their own, each with a deadline."""
+"""Make blocking calls from asyncio: one at a time, on their own thread, each with a deadline."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class StillRunning(Exception):
-    """The call has not returned within its deadline; it still runs."""
+    """The call has not returned within its deadline, and is still running."""
 
 
 class OneAtATime(Generic[T]):
     """Runs calls one after another on one daemon thread, so that a call that hangs cannot keep the process from exiting.
 
-    A call that exceeds its deadline remains *the* running call: no other starts beside it. A later call for the same
-    ``key`` (by identity) returns the answer of that one instead of repeating it: an exporter slower than the deadline
-    still gets through, and what it sent is not sent again.
+    A call that exceeds its deadline remains *the* running call: no other starts until it ends. A later call for the
+    same ``key`` (by identity) returns its result instead of repeating it: an exporter slower than the deadline still
+    makes progress, and its spans are not sent again.
     """
 
     def __init__(self, thread_name: str) -> None:
@@ -35,7 +35,7 @@ class OneAtATime(Generic[T]):
     async def call(self, key: object, function: Callable[[], T], deadline_s: float) -> T:
         """Return or raise what ``function()`` does; raise `StillRunning` after ``deadline_s`` seconds.
 
-        The deadline includes the wait for a call that still runs, and starts when it is this call's turn.
+        The deadline starts when it is this call's turn, and includes the wait for a call that is still running.
         """
         async with self._turn:
             try:

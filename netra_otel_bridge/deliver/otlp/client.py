@@ -1,8 +1,8 @@
-"""Send OTLP over gRPC and over HTTP: one request a batch, and an `Outcome` for each answer.
+"""Send OTLP over gRPC and over HTTP: one request per batch, and an `Outcome` for each response.
 
-The stock exporters hide partial success, follow or swallow redirects, retry what is too large, and spend most of the
-processor's time on encoding (ADR 0007). These two send the bytes that `encode` made, never retry by themselves, and
-follow no redirect.
+The stock exporters hide partial success, follow or ignore redirects, retry requests that are too large, and spend most
+CPU time on encoding (ADR 0007). These two destinations send the bytes that `encode` made, never retry by themselves,
+and follow no redirect.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class OtlpHttpDestination:
             async with asyncio.timeout(self._settings.timeout_s):
                 outcome = await self._post(body, spans)
         except TimeoutError:
-            return no_answer("no answer", self._settings.timeout_s)
+            return no_answer("no response", self._settings.timeout_s)
         except aiohttp.ClientResponseError as error:
             outcome = not_otlp_outcome(f"no HTTP: {error.message}".encode())
         except (aiohttp.ClientError, OSError) as error:
@@ -193,7 +193,7 @@ def _metadatum(key: str, value: str) -> tuple[str, str | bytes]:
 
 
 def _words(error: aiohttp.ClientError | OSError) -> str:
-    """Say what failed, in the words of the system if there was no connection."""
+    """Return what failed, in the words of the operating system if there was no connection."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"no TLS with {error.host}:{error.port}: {error.certificate_error}"
     if not isinstance(error, aiohttp.ClientConnectorError):
@@ -206,10 +206,10 @@ def _words(error: aiohttp.ClientError | OSError) -> str:
 
 
 async def _tls_refusal(settings: OtlpSettings) -> Outcome | None:
-    """Return the outcome if a gRPC server ends new connections because it lacks a client certificate that it accepts.
+    """Return the outcome if a gRPC server closes new connections because it does not accept the client's certificate.
 
-    Some servers send an alert. Others close: with TLS 1.3 after the handshake, as one that is about to stop may do, but
-    with TLS 1.2 during it.
+    Some servers send an alert. Others close the connection: with TLS 1.2 during the handshake, with TLS 1.3 after it,
+    which a server that is about to stop may do too.
     """
     where = settings.endpoint
     try:
@@ -223,7 +223,7 @@ async def _tls_refusal(settings: OtlpSettings) -> Outcome | None:
 
 
 async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
-    """Return whether the server ends a connection that sends nothing at once; with TLS 1.2, during the handshake."""
+    """Return whether the server closes an idle connection at once; with TLS 1.2, during the handshake."""
     context = settings.ssl_context()
     if context is None:
         return False
@@ -249,7 +249,7 @@ async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
 
 
 async def _read_some(response: aiohttp.ClientResponse) -> bytes:
-    """Read the first `_ANSWER_BYTES` of an answer, decoded: nothing that is needed comes after them."""
+    """Read the first `_ANSWER_BYTES` of a response, decoded. Nothing after them is needed."""
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
@@ -267,7 +267,7 @@ def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
 
 
 def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
-    """Read a yes, with the number of spans that were rejected (``ExportTracePartialSuccess``)."""
+    """Return the outcome of a success in protobuf, which may reject some spans (``ExportTracePartialSuccess``)."""
     try:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
@@ -276,7 +276,10 @@ def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome
 
 
 def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
-    """Read a yes of a server that answers protobuf with JSON, which the specification forbids and some do."""
+    """Return the outcome of a success in JSON:
+
+    some servers answer protobuf with it, though the specification forbids it.
+    """
     try:
         response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)
     except json_format.ParseError:
@@ -287,6 +290,6 @@ def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
 
 
 def refuse_if_closed(closed: bool, name: str) -> None:
-    """Raise ``RuntimeError`` for a `send` after `aclose`, which is a mistake of the caller."""
+    """Raise ``RuntimeError`` for a `send` after `aclose`, which is a bug of the caller."""
     if closed:
         raise RuntimeError(f"the destination {name} is closed")

@@ -24,9 +24,9 @@ _FIXED64 = struct.Struct("<Q").pack
 _SPAN_FLAGS_HAS_IS_REMOTE = 0x100
 _SPAN_FLAGS_IS_REMOTE = 0x200
 CHECK_SERVICE, CHECK_FILLING = "netra-otel-bridge", "netra.bridge.check.filling"
-"""The service of what ``check`` sends, and the attribute that gives it its size."""
+"""The service name in requests of ``check``, and the attribute that pads them to their size."""
 _EMPTY_REQUEST_BYTES = len(CHECK_SERVICE) + len(CHECK_FILLING) + 48
-"""An upper bound of what a request without spans takes beside its filling."""
+"""An upper bound of the size of a request without spans, without its filling."""
 _MAX_CACHED = 20_000
 _MAX_CACHED_TEXT = 48
 _KINDS = {
@@ -51,7 +51,7 @@ _VARINTS = tuple(_varint(value) for value in range(_SMALL))
 
 
 def varint(value: int) -> bytes:
-    """Encode an unsigned integer below 2**64 in base 128, the low group first."""
+    """Encode an unsigned integer below 2**64 in base 128, lowest group first."""
     return _VARINTS[value] if value < _SMALL else _varint(value)
 
 
@@ -255,7 +255,7 @@ def encode_request(spans: Sequence[ReadableSpan], encoded: Sequence[bytes]) -> b
 def encode_empty_request(size_bytes: int) -> bytes:
     """Encode an ``ExportTraceServiceRequest`` without spans, of about ``size_bytes`` and no more.
 
-    Its resource is filled with random digits, which do not compress well: neither do images in a prompt.
+    Its resource is filled with random digits, which, like images in a prompt, do not compress well.
     """
     if size_bytes <= 0:
         return b""

@@ -1,4 +1,4 @@
-"""Write OTLP JSON to a file: a batch is one line with one ``TracesData``.
+"""Write OTLP JSON to a file: each batch is one line with one ``TracesData``.
 
 - A batch is written whole and is on the disk (``fsync``) before it is `Delivered`. If that fails, what was written of
   it is removed again, and the lane stops: `DestinationUnavailable` names the path and what to do.
@@ -40,14 +40,14 @@ class OtlpFileDestination:
         _check(path)
 
     async def inspect(self) -> Inspection:
-        """Look whether the file can be written, without changing its content or leaving a new file.
+        """Test whether the file can be written, without changing its content or leaving a new file.
 
         A named pipe is not opened: its reader would see it end. Raises `ConfigurationError`.
         """
         _check(self._path)
         if self._path.is_fifo():
             unknown = "whether anyone reads it (check --send sends a span)"
-            return Inspection("a named pipe, which is not opened: its reader would see it end", unknown, sure=False)
+            return Inspection("a named pipe, not tested: opening it would end its reader", unknown, sure=False)
         try:
             _try(self._path)
         except OSError as error:
@@ -63,8 +63,8 @@ class OtlpFileDestination:
         try:
             return await self._calls.call(batch.spans, lambda: self._append(batch), self._deadline_s)
         except StillRunning:
-            hint = "is the disk slow, or does nobody read the pipe?"
-            return Retry(f"{self._path} did not accept a batch in {self._deadline_s:g} s", hint=hint)
+            hint = "check whether the disk is slow, or nobody reads the pipe"
+            return Retry(f"{self._path} did not accept a batch within {self._deadline_s:g} s", hint=hint)
 
     async def aclose(self) -> None:
         """Close the file; a pipe that nobody reads is abandoned."""
@@ -96,12 +96,12 @@ class OtlpFileDestination:
         except OSError as error:
             raise DestinationUnavailable(
                 f"cannot write to {self._path}: {error.strerror or error}",
-                hint="make room or repair the disk; nothing is lost, the batch is sent again",
+                hint="free disk space or repair the disk; nothing is lost, the batch is sent again",
             ) from error
         return Delivered()
 
     def _current(self) -> int:
-        """Return the open file that is at the path now."""
+        """Return the open file, reopened if the path no longer leads to it."""
         if self._file is not None and _is_regular(self._file) and not _same_file(self._file, self._path):
             self._close()
         if self._file is None:
@@ -131,7 +131,7 @@ def _check(path: Path) -> None:
 
 
 def _try(path: Path) -> None:
-    """Open the file without writing; if there is none, create one for a moment, without a name if possible."""
+    """Open the file without writing; if there is none, create one briefly, without a name if possible."""
     if path.exists():
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
         return

@@ -1,7 +1,7 @@
 """Write OTLP as JSON: the encoding of the OTLP specification, which the ``otlpjsonfile`` receiver of the Collector reads.
 
 It differs from the JSON of protobuf in two points: trace and span ids are lowercase hex instead of base64, and enums
-are numbers. As there, integers of 64 bits, ``NaN`` and the infinities are texts, bytes are base64, and empty fields are
+are numbers. As there, 64-bit integers, ``NaN`` and the infinities are strings, bytes are base64, and empty fields are
 left out. The content equals the output of the stock protobuf encoder for the same spans.
 """
 
@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanContext
 Json = dict[str, Any]
 _HAS_IS_REMOTE = 0x100
 IS_REMOTE = 0x200
-"""``SpanFlags`` of ``trace.proto``: whether the parent was remote is known, and it was."""
+"""The bit of ``SpanFlags`` in ``trace.proto`` for a remote parent. It is valid only with `_HAS_IS_REMOTE`."""
 _INT64 = range(-(1 << 63), 1 << 63)
 _encoder = msgspec.json.Encoder()
 

@@ -34,7 +34,7 @@ class OtlpSettings:
     """The address of an OTLP server, and how to send to it.
 
     ``endpoint`` is ``HOST:PORT`` for gRPC and a URL for HTTP. ``headers`` contain credentials, so no repr shows them.
-    ``ca``, ``key`` and ``certificate`` are PEM; without ``ca`` the authorities of the system are trusted.
+    ``ca``, ``key`` and ``certificate`` are PEM; without ``ca`` the system's CAs are trusted.
     """
 
     protocol: OtlpProtocol
@@ -116,7 +116,7 @@ def _protocol(environ: Mapping[str, str]) -> OtlpProtocol:
         return "grpc"
     if found[1] == "http/protobuf":
         return "http/protobuf"
-    raise ConfigurationError(f"{found[0]} is {found[1]!r}", hint="it can be grpc or http/protobuf")
+    raise ConfigurationError(f"{found[0]} is {found[1]!r}", hint="use grpc or http/protobuf")
 
 
 def _endpoint(environ: Mapping[str, str], protocol: OtlpProtocol) -> tuple[str, bool]:
@@ -169,7 +169,7 @@ def _timeout(environ: Mapping[str, str]) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= _MAX_TIMEOUT_S:
-        raise ConfigurationError(f"{found[0]} is {found[1]!r}", hint="it is a number of seconds up to 3600, such as 10")
+        raise ConfigurationError(f"{found[0]} is {found[1]!r}", hint="use a number of seconds up to 3600, such as 10")
     return seconds
 
 
@@ -179,7 +179,7 @@ def _compression(environ: Mapping[str, str]) -> bool:
         return False
     if found[1] == "gzip":
         return True
-    raise ConfigurationError(f"{found[0]} is {found[1]!r}", hint="it can be gzip or none")
+    raise ConfigurationError(f"{found[0]} is {found[1]!r}", hint="use gzip or none")
 
 
 def _pem(environ: Mapping[str, str], suffix: str) -> bytes | None:

@@ -18,7 +18,7 @@ MIN_TOKEN_CHARS = 8
 
 
 class Authentication(grpc.aio.ServerInterceptor):
-    """Lets calls that carry the token pass. A health check needs none, because probes send none."""
+    """Rejects calls without the token. A health check needs none, because probes send none."""
 
     def __init__(self, token: str) -> None:
         self._expected = token.encode()
@@ -28,7 +28,7 @@ class Authentication(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Return the handler of the call, or one that rejects it unread: also for a method that does not exist."""
+        """Return the call's handler, or one that rejects the call unread, even if its method does not exist."""
         method = handler_call_details.method or ""
         error = None if method == CHECK else self._error(handler_call_details)
         return await continuation(handler_call_details) if error is None else _rejecting_with(error)
@@ -41,12 +41,12 @@ class Authentication(grpc.aio.ServerInterceptor):
         raw = given if isinstance(given, bytes) else given.encode()
         scheme, _, token = raw.partition(b" ")
         if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._expected):
-            return StatusError(Code.UNAUTHENTICATED, "TOKEN_WRONG", "the token is not the one of this server")
+            return StatusError(Code.UNAUTHENTICATED, "TOKEN_WRONG", "the token is wrong")
         return None
 
 
 def _rejecting_with(error: StatusError) -> grpc.RpcMethodHandler[Any, Any]:
-    """Return a handler that rejects any call at once: one for streams, which waits for no message."""
+    """Return a handler that rejects any call at once. It handles streams, because those do not wait for a request."""
 
     async def reject(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         await error.abort(context)
@@ -61,5 +61,5 @@ def check_token(settings: Settings) -> None:
     if token is not None and (len(token) < MIN_TOKEN_CHARS or not token.isascii() or " " in token):
         raise ConfigurationError(
             f"{settings.origins['grpc_token']}: grpc_token must have {MIN_TOKEN_CHARS} characters or more, all ASCII, no spaces",
-            hint="openssl rand -hex 32 makes one",
+            hint="create one with: openssl rand -hex 32",
         )

@@ -1,4 +1,4 @@
-"""Decide from the settings alone whether the gRPC service runs: this loads no gRPC."""
+"""Decide from the settings alone, without loading gRPC, whether the gRPC service runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from netra_otel_bridge.core.errors import ConfigurationError
 
 
 def is_enabled(settings: Settings) -> bool:
-    """Return whether callers can authenticate: with a token, or with certificates of a client authority.
+    """Return whether callers can authenticate: with a token, or with certificates of a client CA.
 
     Raises `ConfigurationError` if other gRPC settings are given and neither of these.
     """
@@ -17,6 +17,6 @@ def is_enabled(settings: Settings) -> bool:
         if settings.origins.get(name, "default") != "default":
             raise ConfigurationError(
                 f"{settings.origins[name]}: {name} is set, but neither grpc_token nor grpc_client_ca is",
-                hint="NETRA_BRIDGE_GRPC_TOKEN is what callers of the gRPC service must show",
+                hint="set NETRA_BRIDGE_GRPC_TOKEN to the token that callers must send",
             )
     return False

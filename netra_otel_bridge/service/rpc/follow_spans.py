@@ -26,7 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PREFIX = "grpc:"
 """The state lists a subscription among the destinations, as ``grpc:NAME``."""
 AHEAD_NS = 60 * NS_PER_S
-"""The largest lead of a client's clock."""
+"""The largest tolerated lead of a client's clock."""
 _FRAME_BYTES = 1024
 
 
@@ -39,7 +39,7 @@ class Lane(Protocol):
         """Follow until cancelled; return once stopped."""
 
     def health(self) -> LaneHealth:
-        """Return how it is doing."""
+        """Return the lane's current health."""
 
 
 OpenLane = Callable[[Destination, TraceQuery, str | None], AbstractAsyncContextManager[Lane]]
@@ -49,7 +49,7 @@ OpenLane = Callable[[Destination, TraceQuery, str | None], AbstractAsyncContextM
 class Subscriber:
     """The client of one stream as a `Destination`: one batch at a time, delivered once the client acknowledges it.
 
-    ``failure`` is done once the client has done something that ends the stream.
+    The future ``failure`` gets the error with which the client's behavior ends the stream.
     """
 
     def __init__(self, name: str, context: Context, limit_bytes: int, stall_s: float) -> None:
@@ -93,7 +93,7 @@ class Subscriber:
         await write(self._context, message, self._stall_s, late)
 
     def acknowledge(self, request: pb.FollowSpansRequest) -> None:
-        """Note an acknowledgement. Anything but an ``ack`` of the batch sent last ends the stream."""
+        """Record an acknowledgement. Any message other than an ``ack`` of the latest batch ends the stream."""
         number = request.ack.batch
         if request.WhichOneof("message") != "ack":
             self.fail(invalid("a message after the first is not an `ack`"))
@@ -128,7 +128,7 @@ class _Session:
 
 
 class Subscriptions:
-    """Handles FollowSpans. A subscription has one client: the latest that opened it."""
+    """Handles FollowSpans. A subscription has one client: the one that opened it last."""
 
     def __init__(self, open_lane: OpenLane, stall_ns: int, clock: Clock) -> None:
         self._open_lane = open_lane
@@ -138,7 +138,7 @@ class Subscriptions:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def health(self) -> list[LaneHealth]:
-        """Return how the open subscriptions are doing, in the order of their names."""
+        """Return the health of the open subscriptions, in the order of their names."""
         return [session.lane.health() for _, session in sorted(self._sessions.items()) if session.lane is not None]
 
     async def follow(self, requests: AsyncIterator[pb.FollowSpansRequest], context: Context) -> None:
@@ -155,7 +155,7 @@ class Subscriptions:
             raise invalid("the name of a subscription consists of 1 to 64 letters, digits, '.', '_' or '-'")
         since_ns = messages.nanoseconds(start.start_time, "start_time") if start.HasField("start_time") else None
         if since_ns is not None and since_ns > self._clock.now_ns() + AHEAD_NS:
-            raise invalid("start_time lies in the future", hint="leave it out to start now")
+            raise invalid("start_time is in the future", hint="leave it out to start now")
         name = PREFIX + start.subscription
         query, profile = messages.trace_query(start.query), messages.profile(start.profile)
         subscriber = Subscriber(name, context, messages.message_bytes(start.max_message_bytes), self._stall_s)
@@ -194,7 +194,7 @@ async def _serve(
                 Code.ABORTED,
                 "TAKEN_OVER",
                 "another client opened this subscription",
-                hint="stop: two clients of one subscription take it from each other, so give each its own name",
+                hint="do not reconnect: clients take a shared subscription from each other; give each its own",
                 retry_s=10.0,
             )
         if subscriber.failure.done():
@@ -239,6 +239,6 @@ def _clear_frames(task: asyncio.Future[Any]) -> None:
 
 
 async def _acknowledge(subscriber: Subscriber, requests: AsyncIterator[pb.FollowSpansRequest]) -> None:
-    """Pass the client's acknowledgements on until it closes its side."""
+    """Forward the client's acknowledgements until it closes its side."""
     async for request in requests:
         subscriber.acknowledge(request)

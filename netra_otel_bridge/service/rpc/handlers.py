@@ -25,7 +25,7 @@ from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
 NETRA_S = UNARY_S - 10
-"""The longest wait for Netra within a unary call, which leaves time to say that it did not answer."""
+"""The longest wait for Netra within a unary call; the rest of `UNARY_S` is for reporting that Netra did not respond."""
 T = TypeVar("T")
 SERVICE = pb.DESCRIPTOR.services_by_name["BridgeService"].full_name
 
@@ -136,7 +136,7 @@ class BridgeHandlers:
         )
 
     async def get_status(self, _: pb.GetStatusRequest) -> pb.GetStatusResponse:
-        """Return how the server is doing."""
+        """Return the status of the server."""
         return messages.status(self._health(), self._subscriptions.health(), self._version)
 
     def _usage_window(self, name: str, field: str, asked: pb.TimeRange) -> Window:
@@ -146,7 +146,7 @@ class BridgeHandlers:
 
 
 async def _within_time(asked: Awaitable[T]) -> T:
-    """Return Netra's response. Raises `StatusError` with Netra's reason if it takes as long as the call may."""
+    """Return Netra's response. Raises `StatusError` if it takes longer than `NETRA_S`."""
     try:
         async with asyncio.timeout(NETRA_S):
             return await asked

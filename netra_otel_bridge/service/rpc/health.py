@@ -21,9 +21,9 @@ from netra_otel_bridge.service.rpc.messages import encoded
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 CHECK = f"/{HEALTH}/Check"
 REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
-"""The messages of both are the same; older tools use the second name."""
+"""Both use the same messages; older tools know only the second name."""
 MAX_CHECKS = 64
-"""The limit of concurrent health checks. They need no token, so they must not use up the calls that have one."""
+"""The limit of concurrent health checks. They need no token, so they must not exhaust the limit of other calls."""
 CHECK_S = 5.0
 """The longest wait for the request of a health check."""
 LAST_S = 1.0
@@ -31,7 +31,7 @@ LAST_S = 1.0
 
 
 class HealthAndReflection:
-    """Handles health and reflection, which are not counted as calls; their streams end when the server stops."""
+    """Handles health and reflection, which do not count as calls; their streams end when the server stops."""
 
     def __init__(self, health: HealthServicer, limits: CallLimits) -> None:
         self._health = health
@@ -39,7 +39,10 @@ class HealthAndReflection:
         self._checks = 0
 
     def health(self) -> grpc.GenericRpcHandler:
-        """Return the handlers of `HEALTH`. Check is handled as a stream: one without a request can then be ended."""
+        """Return the handlers of `HEALTH`.
+
+        Check is handled as a stream, so that a call that sends no request can be ended.
+        """
         requests = health_pb2.HealthCheckRequest.FromString
         check = self._limits.stream(self._check, counts=False)
         watch = self._limits.stream(self._watch, counts=False)

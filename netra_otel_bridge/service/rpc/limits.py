@@ -26,8 +26,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class CallLimits:
     """Runs up to ``limit`` calls at once, and none after `close`.
 
-    A call no longer counts once it has failed, even if its client does not read the status: a few hanging clients do
-    not keep others out.
+    A failed call no longer counts, even if its client has not read the status, so hanging clients cannot lock out
+    others.
     """
 
     def __init__(self, limit: int, log_limit: LogLimit) -> None:
@@ -48,7 +48,7 @@ class CallLimits:
                     async with asyncio.timeout(UNARY_S):
                         return await answer(request)
                 except TimeoutError:
-                    raise StatusError(Code.DEADLINE_EXCEEDED, "TIMEOUT", f"no answer in {UNARY_S:g} s") from None
+                    raise StatusError(Code.DEADLINE_EXCEEDED, "TIMEOUT", f"no response within {UNARY_S:g} s") from None
 
             return await self._run(work, context, not_found)
 
@@ -112,7 +112,7 @@ class CallLimits:
         except Exception as error:  # noqa: BLE001  the boundary of the service: a call that fails stops nothing else
             kind = type(error).__name__
             self._log_limit.log(_log, logging.ERROR, kind, f"a call failed: {kind}: {error}")
-            failure = StatusError(Code.INTERNAL, "DEFECT", f"a defect of the bridge: {kind}", hint="its log has more")
+            failure = StatusError(Code.INTERNAL, "DEFECT", f"a bug in the bridge: {kind}", hint="its log has more")
         finally:
             self._count -= counts
         return await failure.abort(context)

@@ -52,10 +52,10 @@ def with_spans(response: pb.ReadSpansResponse | pb.FollowSpansResponse, batch: S
 
 
 def fitted(batch: SpanBatch, limit_bytes: int) -> tuple[SpanBatch | None, str]:
-    """Trim a batch of one span to ``limit_bytes``, and say so; the batch is ``None`` if that is impossible."""
+    """Trim a batch of one span to ``limit_bytes``. Return it (``None`` if impossible) and a line that says so."""
     smaller = trimmed_to(batch, limit_bytes)
     context = batch.spans[0].context
-    what = "left out" if smaller is None else "trimmed where it is longest"
+    what = "left out" if smaller is None else "trimmed, the longest values first"
     return smaller, (
         f"trace {context.trace_id:032x}: span {context.span_id:016x} has {batch.size_bytes} bytes, "
         f"the client accepts {limit_bytes}; it was {what}"
@@ -75,7 +75,7 @@ def nanoseconds(when: Timestamp, name: str) -> int:
 
 
 def time_range(message: pb.TimeRange, now_ns: int) -> Window:
-    """Return the range in whole milliseconds, its start rounded down, its end up. Raises `StatusError`."""
+    """Return the range in whole milliseconds, its start rounded down and its end rounded up. Raises `StatusError`."""
     if not message.HasField("start_time"):
         raise invalid("range.start_time is missing")
     start_ns = nanoseconds(message.start_time, "range.start_time") // NS_PER_MS * NS_PER_MS
@@ -158,7 +158,7 @@ def replay_progress(report: LaneReport) -> pb.ReplayProgress:
 
 
 def status(health: ServiceHealth, subscriptions: Iterable[LaneHealth], version: str) -> pb.GetStatusResponse:
-    """Return how the server is doing."""
+    """Return the status of the server as a message."""
     return pb.GetStatusResponse(
         version=version,
         now=timestamp(health.now_ns),

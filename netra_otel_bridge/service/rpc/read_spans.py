@@ -1,4 +1,4 @@
-"""ReadSpans: a stream of spans that a client can resume where it broke off."""
+"""ReadSpans: a stream of spans that a client can resume after a break."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class SpanReader:
         if kind == "trace_id":
             if query != TraceQuery() or not 0 < len(request.trace_id) <= MAX_ID:
                 raise invalid(
-                    "a trace is read whole", hint=f"give a trace_id of 1 to {MAX_ID} characters, without a query"
+                    "trace_id is combined with a query, or is not an id",
+                    hint=f"give a trace_id of 1 to {MAX_ID} characters, without a query",
                 )
             window, asked, trace_id = Window(0, 1), "", request.trace_id
         else:

@@ -40,12 +40,12 @@ class Replay:
         self.changed = asyncio.Event()
 
     def progress(self, report: LaneReport) -> None:
-        """Note that a lane's report grew."""
+        """Record that a lane's report grew."""
         self.reports[report.name] = report
         self.notify()
 
     def notify(self) -> None:
-        """Wake all that wait for ``changed``."""
+        """Wake all tasks that wait for ``changed``."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -121,7 +121,7 @@ class Replays:
         await asyncio.gather(*map(self.cancel, self.all()))
 
     def _targets(self, names: Sequence[str]) -> list[str]:
-        """Return the destinations, which the configuration must name: callers do not choose where data goes."""
+        """Return the destinations. The configuration must name each: callers cannot send data anywhere else."""
         settings = self._bridge.settings
         known = {*settings.to, *settings.destinations}
         for name in names:
@@ -145,7 +145,7 @@ class Replays:
             replay.error = None if report is not None else error
         except Exception as error:  # noqa: BLE001  the boundary of a task that nobody awaits
             state = pb.REPLAY_STATE_FAILED
-            replay.error = BridgeError(f"a defect of the bridge: {type(error).__name__}", hint="its log has more")
+            replay.error = BridgeError(f"a bug in the bridge: {type(error).__name__}", hint="its log has more")
             _log.exception("the replay %s failed", replay.id)
         if report is not None:
             replay.reports = {lane.name: lane for lane in report.destinations}

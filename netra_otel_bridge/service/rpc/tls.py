@@ -1,4 +1,4 @@
-"""TLS of the gRPC server."""
+"""Set up TLS for the gRPC server."""
 
 from __future__ import annotations
 
