@@ -137,7 +137,7 @@ async def test_acknowledged_twice_or_before_anything_was_sent(served: Served) ->
 
 @pytest.mark.parametrize("how", ["cancel", "half-close", "reset", "restart"])
 async def test_resumed_after(rig: Rig, how: str) -> None:
-    """After any end of the stream, and after a restart, the next stream starts with the unacknowledged batch."""
+    """After any end of the stream, and after a restart, the next stream brings the unacknowledged batch again."""
     async with serving(rig, batch_spans=SPANS) as served:
         mine = opened(served)
         await mine.take(2 * SPANS)
@@ -163,7 +163,7 @@ async def test_resumed_after(rig: Rig, how: str) -> None:
             await again.take(ALL - 2 * SPANS)
             assert await silent(again)
         keep(rig, mine, again)
-    assert again.received[0] == unanswered.traces_data
+    assert stored_by([unanswered.traces_data]).keys <= stored_by(again.received).keys
 
 
 @pytest.mark.parametrize("ahead_s", [120, 10**9, 200 * 10**9])
