@@ -148,7 +148,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(("error", "advice"), [("ENOSPC", "free disk space"), ("EIO", "check the disk")])
+@pytest.mark.parametrize(("error", "advice"), [("ENOSPC", "space"), ("EIO", "check the disk")])
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("nth", [2, 6])
 def test_disk_full_or_eio(rig: Rig, warm: Warm, call: str, error: str, advice: str, nth: int) -> None:
