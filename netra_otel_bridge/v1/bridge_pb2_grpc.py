@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class BridgeServiceStub(object):
-    """What a running bridge (`netra-otel-bridge run`) offers to programs in any language.
+    """Calls that a running bridge (`netra-otel-bridge run`) offers to programs in any language.
     """
 
     def __init__(self, channel):
@@ -83,7 +83,7 @@ class BridgeServiceStub(object):
 
 
 class BridgeServiceServicer(object):
-    """What a running bridge (`netra-otel-bridge run`) offers to programs in any language.
+    """Calls that a running bridge (`netra-otel-bridge run`) offers to programs in any language.
     """
 
     def ReadSpans(self, request, context):
@@ -245,7 +245,7 @@ def add_BridgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BridgeService(object):
-    """What a running bridge (`netra-otel-bridge run`) offers to programs in any language.
+    """Calls that a running bridge (`netra-otel-bridge run`) offers to programs in any language.
     """
 
     @staticmethod

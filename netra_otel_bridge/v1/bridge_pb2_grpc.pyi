@@ -200,7 +200,7 @@ _BridgeServiceGetStatusType = typing_extensions.TypeVar(
 )
 
 class BridgeServiceStub(typing.Generic[_BridgeServiceReadSpansType, _BridgeServiceFollowSpansType, _BridgeServiceStartReplayType, _BridgeServiceWatchReplayType, _BridgeServiceCancelReplayType, _BridgeServiceListReplaysType, _BridgeServiceGetTenantUsageType, _BridgeServiceGetSessionUsageType, _BridgeServiceGetStatusType]):
-    """What a running bridge (`netra-otel-bridge run`) offers to programs in any language."""
+    """Calls that a running bridge (`netra-otel-bridge run`) offers to programs in any language."""
 
     @typing.overload
     def __init__(self: BridgeServiceStub[
@@ -396,7 +396,7 @@ BridgeServiceAsyncStub: typing_extensions.TypeAlias = BridgeServiceStub[
 ]
 
 class BridgeServiceServicer(metaclass=abc.ABCMeta):
-    """What a running bridge (`netra-otel-bridge run`) offers to programs in any language."""
+    """Calls that a running bridge (`netra-otel-bridge run`) offers to programs in any language."""
 
     @abc.abstractmethod
     def ReadSpans(
