@@ -25,6 +25,8 @@ from tests.support.proxy import CLEAR, Link, Proxy
 from tests.support.rig import OnPage, Rig, running_rig
 from tests.support.waiting import SOON_S, afterwards
 
+pytestmark = pytest.mark.faults
+
 MIB = 1 << 20
 
 
@@ -74,7 +76,6 @@ def test_429_with_retry_after_in_seconds_as_a_date_0_negative_junk_absent(
     assert at_least_s <= result.json["seconds"] < at_least_s + SOON_S
 
 
-@pytest.mark.faults
 def test_429_with_an_enormous_retry_after_waits_at_most_a_cap_that_is_logged_and_a_stop_wakes_it(rig: Rig) -> None:
     """If a day is asked for, the log says how long it really waits, and SIGTERM ends that wait."""
     rig.netra.set_faults("status-429", "retry-after=86400")
@@ -353,7 +354,6 @@ def test_a_byte_every_0_4_s(rig: Rig) -> None:
     assert time.monotonic() - began < SOON_S
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("fault", ["gzip-bomb=1024", "huge-body"])
 def test_gzip_bomb_huge_or_endless_body(rig: Rig, fault: str) -> None:
     """The error is clear and memory stays flat; the page size is quartered down to one item, and no further."""

@@ -30,6 +30,8 @@ from tests.support.proxy import CLEAR, Link, Proxy
 from tests.support.rig import Rig, recorded
 from tests.support.waiting import afterwards
 
+pytestmark = pytest.mark.faults
+
 MIB = 1 << 20
 TRANSPORTS = pytest.mark.parametrize("transport", ["grpc", "http"])
 

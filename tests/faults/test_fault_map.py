@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -13,6 +14,7 @@ NAMED = set(re.findall(r"`((?:tests/\w+/)?test_\w+\.py)::(\w+)`", MAP))
 ROWS = {"The API": 13, "The destination": 9, "The process": 7, "The gRPC service": 5}
 
 
+@cache
 def functions(path: Path) -> set[str]:
     """Return the functions that a file defines."""
     defined = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -26,6 +26,8 @@ from tests.support.rig import Rig, recorded
 from tests.support.strace import Point
 from tests.support.warm import Warm
 
+pytestmark = pytest.mark.faults
+
 HEADER_SECRET = "tok-canary-51b0"
 
 
@@ -90,7 +92,6 @@ def test_state_truncated_emptied_foreign_newer_flipped_deleted(rig: Rig, damage:
     rig.oracle.assert_kept(written_to(rig.file))
 
 
-@pytest.mark.faults
 def test_state_deleted_while_running(rig: Rig) -> None:
     """``run`` stops and says which file is lost and what to do; the next start does not mistake itself for a first one."""
     first = recent(rig)
@@ -104,7 +105,6 @@ def test_state_deleted_while_running(rig: Rig) -> None:
     assert replay(rig).code == 78
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("second", ["run", "replay", "state reset"])
 def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
     """The second bridge exits at once with 75 and names the owner's pid; the first is not disturbed; its end frees the lock."""
@@ -130,7 +130,6 @@ def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
     assert cli.run("state", "reset", "--all", "--state", str(rig.state), env=rig.environment()).code == 0
 
 
-@pytest.mark.faults
 def test_what_looks_on_needs_no_lock(rig: Rig) -> None:
     """``status`` and ``state dead-letters`` work beside a running bridge."""
     first = recent(rig)
@@ -147,7 +146,6 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
         yield running
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize(("error", "advice"), [("ENOSPC", "space"), ("EIO", "check the disk")])
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("nth", [2, 6])
@@ -168,7 +166,6 @@ def test_disk_full_or_eio(rig: Rig, warm: Warm, call: str, error: str, advice: s
     assert verdict.repeated.keys() <= unrecorded
 
 
-@pytest.mark.faults
 def test_secrets_and_modes(rig: Rig) -> None:
     """Neither the key nor a header is in the state, a dead letter, the output file or any output; file modes are 0700 and 0600."""
     poison = rig.oracle.span_ids(rig.oracle.trace_ids[3])[1]

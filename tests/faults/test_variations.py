@@ -10,6 +10,8 @@ from tests.support.fake_destination import FakeDestination, PartialSuccess
 from tests.support.oracle import MS, happened, stored_by, written_to
 from tests.support.rig import OnPage, Rig
 
+pytestmark = pytest.mark.faults
+
 
 def replay(rig: Rig) -> None:
     """Run a replay with a state; it must end well."""

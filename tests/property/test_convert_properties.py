@@ -22,7 +22,7 @@ from netra_otel_bridge.core.model.netra import TraceSpan
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.deliver.otlp.json import encode_line
 from tests.support.converted import SPAN_ID, START_MS, TRACE_ID, attributes
-from tests.support.examples import examples
+from tests.support.examples import examples, some
 
 QUICK = settings(
     max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -195,7 +195,7 @@ EXTREMES = {
 def test_extremes_in_each_column(column: str, name: str) -> None:
     """Extreme depths, lengths and numbers are handled in every JSON column."""
     columns: dict[str, Any] = {"id": SPAN_ID, "trace_id": TRACE_ID, "start_time_ms": START_MS, column: EXTREMES[name]}
-    for profile in ("raw", "both"):
+    for profile in some(1, ("both", "raw")):
         check(SpanConverter(profile).convert(TraceSpan(**columns)))  # type: ignore[arg-type]  # literals
 
 

@@ -18,7 +18,7 @@ from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.progress import Progress, TraceRecord
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import LaneState, StateStore, dead_letters, lane, read_status, reset
-from tests.support.examples import examples
+from tests.support.examples import examples, some
 from tests.support.fake_clock import FakeClock
 
 IDS = ("a", "b", "c", "", "\ud800", "é", "a\0")
@@ -239,7 +239,7 @@ class StateMachine(RuleBasedStateMachine):
         assert kept == model.letters
 
 
-@pytest.mark.parametrize("chunk", [2, 5000])
+@pytest.mark.parametrize("chunk", some(1, [2, 5000]))
 def test_it_remembers_what_a_model_remembers(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     """State, status and model agree after each commit, prune, reset, restart and crash, in any order."""
     monkeypatch.setattr(lane, "_CHUNK", chunk)

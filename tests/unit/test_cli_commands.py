@@ -316,6 +316,7 @@ def test_the_demo_needs_nothing(tmp_path: Path) -> None:
     assert len(document["trace_id"]) == 32
 
 
+@pytest.mark.faults
 def test_the_demo_shows_each_step(tmp_path: Path) -> None:
     """The demo prints four steps and where to look."""
     result = run("demo", "--to", f"otlp-file:{tmp_path}/out.jsonl", "--seed", "5")
@@ -325,6 +326,7 @@ def test_the_demo_shows_each_step(tmp_path: Path) -> None:
     assert f"{tmp_path}/out.jsonl" in result.out
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("target", "code"), [("otlp+grpc://127.0.0.1:9", 69), ("nowhere", 2), ("console", 2)])
 def test_a_demo_that_cannot_deliver_says_so(target: str, code: int) -> None:
     """A demo that fails still prints one document with ``--json``."""

@@ -238,15 +238,15 @@ def test_a_fault_that_ends_costs_nothing(netra: ThreadedEmulator, tmp_path: Path
 
 
 def test_items_that_are_no_spans_are_counted(tmp_path: Path) -> None:
-    """Two odd items on pages of 60 are named, the rest is delivered, and the replay exits with 3."""
-    options = EmulatorOptions(port=0, seed=1, traces=60, spans_per_trace=60, api_key=CANARY)
+    """Two odd items on pages of 30 are named, the rest is delivered, and the replay exits with 3."""
+    options = EmulatorOptions(port=0, seed=1, traces=30, spans_per_trace=30, api_key=CANARY)
     with running_emulator(options) as netra:
         netra.set_faults("bad-item")
         result = replay(netra, tmp_path / "out.jsonl", "--json", "--window", "7d")
     (lane,) = result.json["destinations"]
     assert result.code == lane["exit"] == 3
-    assert lane["unreadable"] == lane["dead_lettered"] == 2 * 61
-    assert lane["delivered"] == len(set(spans_in(tmp_path / "out.jsonl"))) == 3600
+    assert lane["unreadable"] == lane["dead_lettered"] == 2 * 31
+    assert lane["delivered"] == len(set(spans_in(tmp_path / "out.jsonl"))) == 900
     assert "cannot be read" in result.err
 
 

@@ -178,6 +178,7 @@ def test_a_query_is_answered_or_refused(parts: dict[str, Any]) -> None:
     assert status in (200, 400)
 
 
+@pytest.mark.faults
 async def test_a_month_by_the_hour_is_quick() -> None:
     """A query over 100,000 spans takes well under a second; here a fifth of both."""
     options = EmulatorOptions(

@@ -21,7 +21,7 @@ from tests.support.emulator import START_NS
 from tests.support.oracle import MS, Oracle, stored_by
 from tests.support.rig import Rig, running_rig
 from tests.support.rpc import CREDENTIALS, EVER, Served, count, refusal_of, serving, stamp
-from tests.support.waiting import DEADLINE_S
+from tests.support.waiting import DEADLINE_S, SOON_S
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +264,21 @@ async def test_a_reader_that_stops_holds_up_the_reading_of_netra(tmp_path: Path)
                 given = await refusal_of(_rest(call, got))
             assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")
             keep(rig.oracle, got + await read(served, range=EVER, resume_token=got[-1].resume_token))
+
+
+async def test_a_reader_that_reads_nothing_gets_the_status(tmp_path: Path) -> None:
+    """A stream whose first message is stuck ends at the limit with its status, and not only for the server."""
+    with running_rig(tmp_path) as rig:
+        rig.feed(1, 4, padding=500_000)
+        async with serving(rig, grpc_stall="200ms") as served:
+            options = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
+            async with grpc.aio.insecure_channel(served.address, options) as channel:
+                call = BridgeServiceStub(channel).ReadSpans(pb.ReadSpansRequest(range=EVER), metadata=CREDENTIALS)
+                await call.initial_metadata()
+                await asyncio.sleep(1)
+                async with asyncio.timeout(SOON_S):
+                    given = await refusal_of(call)
+            assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")
 
 
 async def _rest(call: Any, got: list[pb.ReadSpansResponse]) -> None:

@@ -23,6 +23,37 @@ Response = TypeVar("Response")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+class _StreamContext:
+    """The context of a stream, which sends the initial metadata before the first message, and never half of it.
+
+    gRPC sends a status together with metadata that it takes for unsent. If a write is cancelled while it sends the
+    metadata, gRPC rejects the status, and the client waits forever.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._metadata: asyncio.Future[None] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        """Send the metadata. If cancelled, wait until it is sent before ending."""
+        if self._metadata is None:
+            self._metadata = asyncio.ensure_future(self._context.send_initial_metadata(metadata))
+        try:
+            await asyncio.shield(self._metadata)
+        except asyncio.CancelledError:
+            await asyncio.wait((self._metadata,))
+            raise
+
+    async def write(self, message: Any) -> None:
+        """Write a message, after the metadata."""
+        if self._metadata is None:
+            await self.send_initial_metadata(())
+        await self._context.write(message)
+
+
 class CallLimits:
     """Runs up to ``limit`` calls at once, and none after `close`.
 
@@ -62,7 +93,8 @@ class CallLimits:
         The stream ends when the server stops. With ``counts=False`` it is not limited.
         """
 
-        async def handle(requests: Any, context: Context) -> None:
+        async def handle(requests: Any, plain_context: Context) -> None:
+            context: Any = _StreamContext(plain_context)
             task = asyncio.current_task()
             if task is not None:
                 self._streams.add(task)
