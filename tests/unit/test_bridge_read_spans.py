@@ -29,14 +29,14 @@ from tests.support.waiting import DEADLINE_S, afterwards, wait_until
 
 KEY = "nk-test"
 DAY_NS = 86_400 * NS_PER_S
-TRACES, SPANS = 210, 6
+TRACES, SPANS = 210, 5
 _NOW_NS = time.time_ns()
 RANGE = {"from_": iso_ms(_NOW_NS - 2 * DAY_NS), "until": iso_ms(_NOW_NS + DAY_NS)}
 
 
 @pytest.fixture(scope="module")
 def sample() -> Iterator[ThreadedEmulator]:
-    """Run a Netra with 210 traces of 6 spans: three pages, and three chunks."""
+    """Run a Netra with 210 traces of 5 spans: three pages, and three chunks."""
     options = EmulatorOptions(port=0, seed=7, traces=TRACES, spans_per_trace=SPANS, api_key=KEY)
     with running_emulator(options) as emulator:
         yield emulator
@@ -91,7 +91,7 @@ def test_what_comes_is_what_a_replay_delivers(sample: ThreadedEmulator, profile:
 def test_each_token_leads_on_in_another_bridge(sample: ThreadedEmulator) -> None:
     """A token with the same arguments yields exactly the rest."""
     chunks = list(bridge_to(sample).read_spans(**RANGE))
-    for cut in some(3, [1, len(chunks), len(chunks) // 2, *range(2, len(chunks))]):
+    for cut in some(2, [len(chunks) // 2, len(chunks), *range(1, len(chunks))]):
         rest = bridge_to(sample).read_spans(**RANGE, resume_token=chunks[cut - 1].resume_token)
         assert ids(chunks[:cut]) + ids(rest) == ids(chunks)
 

@@ -61,11 +61,11 @@ def test_what_several_have_done_together_is_left_out_too(size: int, done: list[W
 
 
 def test_a_life_of_hours_is_gone_through_at_once() -> None:
-    """Fifty years of hourly windows take seconds, not minutes."""
-    windows = list(split(Window(0, 50 * 8766 * HOUR_NS), HOUR_NS))
+    """Twenty years of hourly windows take a second, not minutes."""
+    windows = list(split(Window(0, 20 * 8766 * HOUR_NS), HOUR_NS))
     began = time.process_time()
     assert without(windows, windows[:-1]) == windows[-1:]
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 5
 
 
 def test_polls_go_back_a_little_each_time_and_far_seldom() -> None:
