@@ -10,9 +10,9 @@ gRPC service) and `netra_otel_bridge.emulator` (a local Netra, for tests). Every
 A public name is imported from its module when it is first used, so that importing the package costs almost nothing.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from netra_otel_bridge.core.names_on_use import names_on_use
 from netra_otel_bridge.version import __version__
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         Outcome,
         PartlyRefused,
         Refused,
+        RejectionCause,
         Retry,
         SpanBatch,
         SpanChunk,
@@ -75,7 +76,9 @@ if TYPE_CHECKING:
     from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
     from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
     from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
-    from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
+    from netra_otel_bridge.deliver.adapters.callback import SpanCallback
+    from netra_otel_bridge.deliver.adapters.from_object import Named, To
+    from netra_otel_bridge.deliver.protocols import AnswersEmpty, Destination, Inspects
     from netra_otel_bridge.source import AsyncNetraClient, NetraClient
     from netra_otel_bridge.source.calls import TransportStats
     from netra_otel_bridge.state import (
@@ -89,6 +92,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AnswersEmpty",
     "AsyncNetraClient",
     "Backoff",
     "Bridge",
@@ -106,6 +110,7 @@ __all__ = [
     "DestinationUnauthorized",
     "DestinationUnavailable",
     "Inspection",
+    "Inspects",
     "LaneReport",
     "LaneStatus",
     "Misconfigured",
@@ -132,6 +137,7 @@ __all__ = [
     "Profile",
     "Reconciliation",
     "Refused",
+    "RejectionCause",
     "ReplayEstimate",
     "ReplayReport",
     "ResetReport",
@@ -192,31 +198,20 @@ _NAMES = {
         SessionUsageData SpansPage TenantUsageData TraceSpan TraceSummary TracesPage UnreadableItem
     """,
     "core.model.outcome": """
-        DeadLetter Delivered Inspection Misconfigured Outcome PartlyRefused Refused Retry SpanBatch SpanChunk TooLarge
+        DeadLetter Delivered Inspection Misconfigured Outcome PartlyRefused Refused RejectionCause Retry SpanBatch
+        SpanChunk TooLarge
     """,
     "core.model.progress": "LaneStatus Reconciliation",
     "core.model.query": "TraceFilter TraceQuery Window",
     "core.model.report": "LaneReport ReplayEstimate ReplayReport",
-    "deliver": "Destination Named SpanCallback To",
+    "deliver.adapters.callback": "SpanCallback",
+    "deliver.adapters.from_object": "Named To",
+    "deliver.protocols": "AnswersEmpty Destination Inspects",
     "source": "AsyncNetraClient NetraClient",
     "source.calls": "TransportStats",
     "state": "ResetReport StateStatus StateStore StoredLetter dead_letters read_status reset",
 }
 """The public names by the module that defines them; relative to this package."""
-_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
-_SUBMODULES = ("check", "dashboards")
-"""Public modules that are imported when they are first used as an attribute of the package."""
-
-
-def _import_name(name: str) -> object:
-    """Import a public name or module when it is first used. Raises ``AttributeError``."""
-    if name in _MODULE_OF:
-        value: object = getattr(import_module(_MODULE_OF[name]), name)
-        globals()[name] = value
-        return value
-    if name in _SUBMODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
@@ -224,4 +219,4 @@ def __dir__() -> list[str]:
 
 
 if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept every name
-    __getattr__ = _import_name
+    __getattr__ = names_on_use(__name__, _NAMES, submodules=("check", "dashboards"))

@@ -16,7 +16,7 @@ from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.core.errors import BridgeError, ConfigurationError, UsageError
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import Destination, To
-from netra_otel_bridge.deliver.destination import without_secrets
+from netra_otel_bridge.deliver.names import without_secrets
 from netra_otel_bridge.deliver.probe import ANSWER_S, Sample, probe
 
 _log = logging.getLogger(__name__)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
+from netra_otel_bridge.bridge.configured import Configured
 from netra_otel_bridge.bridge.queries import checked_query, query_text
-from netra_otel_bridge.config.load import load, state_home
-from netra_otel_bridge.config.settings import Settings
+from netra_otel_bridge.config.load import state_home
 from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
-from netra_otel_bridge.core.clock import NS_PER_S, Backoff, Clock, SystemClock
+from netra_otel_bridge.core.clock import NS_PER_S, Backoff
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.query import TraceQuery, Window
@@ -42,33 +41,8 @@ from netra_otel_bridge.usage.ledger import PeriodLength
 from netra_otel_bridge.usage.meter import Meter, MeterOptions
 
 
-class Wiring:
+class Wiring(Configured):
     """One configuration, and the objects that are built from it."""
-
-    given_as: Literal["flag", "argument"] = "argument"
-    """The word that messages use for a setting that was given by name."""
-
-    def __init__(
-        self,
-        *,
-        config_file: str | Path | None = None,
-        environ: Mapping[str, str] | None = None,
-        clock: Clock | None = None,
-        **settings: Any,
-    ) -> None:
-        self.environ = os.environ if environ is None else environ
-        self.clock = clock or SystemClock()
-        self._given = settings
-        self._config_file = config_file
-        self.settings = self._load()
-
-    def api_key(self) -> str | None:
-        """Read the environment and the files again, and return the API key: it may have changed."""
-        key = self._load().api_key
-        return key.reveal() if key is not None else None
-
-    def _load(self) -> Settings:
-        return load(self._given, self.environ, self._config_file, self.given_as)
 
     def client(self) -> NetraClient:
         """Return a new client with the synchronous methods of ``Netra.usage``; close it, or use it in ``with``."""
@@ -111,14 +85,6 @@ class Wiring:
             user=cast(User, settings.user),
         )
         return SpanConverter(cast(Profile, profile or settings.profile), privacy, usage_cost=settings.usage_cost)
-
-    def state_directory(self) -> Path:
-        """Return the directory of persistent state:
-
-        the setting ``state``, else the directory of the user or the service.
-        """
-        given = self.settings.state
-        return Path(given).expanduser() if given is not None else state_home(self.environ)
 
     def open_state(self, default: Path | None = None) -> StateStore:
         """Open the state of the settings, else the one at ``default``, else one that is deleted when it is closed.

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.deliver import identity
 from netra_otel_bridge.state import StateStore, checkpoint, reset
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.bridge.bridge import Bridge
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def show(
 
     Secrets are masked.
     """
-    settings = options.start(config_file, verbose, quiet).settings
+    settings = options.configure(config_file, verbose, quiet).settings
     rows = [(one, _value(settings, one), settings.origins[one.name]) for one in SETTINGS]
     if as_json:
         write_json({one.key: {"value": value, "from": origin} for one, value, origin in rows})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.output import out
@@ -23,6 +22,9 @@ from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import ReplayReport
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.bridge.bridge import Bridge
 
 TRACES = 200
 SPANS_PER_TRACE = 12

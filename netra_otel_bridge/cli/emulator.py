@@ -52,7 +52,7 @@ def emulator(
 
     It accepts OTLP at /telemetry/v1/traces and serves the Netra API on the same port.
     """
-    options.start(config_file, verbose, quiet)
+    options.configure(config_file, verbose, quiet)
     if windowing not in ("traces", "spans"):
         raise UsageError(f"--windowing must be traces or spans, not {windowing!r}")
     serve(

@@ -6,14 +6,19 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
-from netra_otel_bridge.bridge.bridge import Bridge
+from netra_otel_bridge.bridge.configured import Configured
 from netra_otel_bridge.cli import logs
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.bridge.bridge import Bridge
+
+_Kind = TypeVar("_Kind", bound=Configured)
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="YAML file with settings.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
@@ -46,15 +51,23 @@ _FLAG_FIELDS = ("has_error", "has_pii", "has_violation")
 _NUMBER_FIELDS = ("total_cost", "latency")
 
 
-class _Bridge(Bridge):
-    """A bridge whose settings come from flags, so that error messages name the flag."""
+class Configuration(Configured):
+    """The settings of a command; error messages name the flag."""
 
     given_as = "flag"
 
 
+def configure(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Configuration:
+    """Return the configuration from flags, environment and file, and set up the log on stderr.
+
+    It is enough for a command that only reads settings or the state.
+    """
+    return _start(Configuration, logging.WARNING, config_file, verbose, quiet, flags)[0]
+
+
 def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> Bridge:
     """Return the bridge for the flags, environment and file, and set up the log on stderr."""
-    return _start(logging.WARNING, config_file, verbose, quiet, flags)[0]
+    return _start(_bridge_type(), logging.WARNING, config_file, verbose, quiet, flags)[0]
 
 
 def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> tuple[Bridge, logs.Redactor]:
@@ -62,18 +75,35 @@ def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags:
 
     Add secrets that appear later to the returned redactor.
     """
-    return _start(logging.INFO, config_file, verbose, quiet, flags, stamped=True)
+    return _start(_bridge_type(), logging.INFO, config_file, verbose, quiet, flags, stamped=True)
+
+
+def _bridge_type() -> type[Bridge]:
+    """Import the bridge, with all its clients, only for a command that reads Netra or sends spans."""
+    from netra_otel_bridge.bridge.bridge import Bridge
+
+    class FlagBridge(Configuration, Bridge):
+        """A bridge whose settings come from flags."""
+
+    return FlagBridge
 
 
 def _start(
-    usual: int, config_file: Path | None, verbose: bool, quiet: bool, flags: dict[str, Any], *, stamped: bool = False
-) -> tuple[Bridge, logs.Redactor]:
+    kind: type[_Kind],
+    usual: int,
+    config_file: Path | None,
+    verbose: bool,
+    quiet: bool,
+    flags: dict[str, Any],
+    *,
+    stamped: bool = False,
+) -> tuple[_Kind, logs.Redactor]:
     level = logging.ERROR if quiet else logging.DEBUG if verbose else usual
     logs.configure(level, stamped=stamped)
     if not verbose:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    bridge = _Bridge(config_file=config_file, environ=os.environ, **flags)
-    settings = bridge.settings
+    configured = kind(config_file=config_file, environ=os.environ, **flags)
+    settings = configured.settings
     secrets = [
         secret.reveal()
         for secret in (settings.api_key, settings.grpc_token, *settings.headers.values())
@@ -81,7 +111,7 @@ def _start(
     ]
     redactor = logs.Redactor(secrets)
     logs.configure(level, cast(logs.Form, settings.log_format), redactor=redactor, stamped=stamped)
-    return bridge, redactor
+    return configured, redactor
 
 
 def query(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import checkpoint, options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import count, size
@@ -23,6 +22,9 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import StateStore
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.bridge.bridge import Bridge
 
 
 def replay(

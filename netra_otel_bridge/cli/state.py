@@ -14,7 +14,7 @@ from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
-from netra_otel_bridge.deliver import identity
+from netra_otel_bridge.deliver.names import identity
 from netra_otel_bridge.state import StoredLetter, discard, remove_letters
 from netra_otel_bridge.state import dead_letters as stored_letters
 from netra_otel_bridge.state import reset as reset_state
@@ -38,15 +38,15 @@ def reset(
     """Reset a destination, so that its traces are sent again."""
     if everything == (to is not None) or (everything and from_ is not None):
         raise UsageError("no destination is given", hint="pass --to DEST, optionally with --from T, or --all alone")
-    bridge = options.start(config_file, verbose, quiet, state=state)
-    directory = bridge.state_directory()
+    configured = options.configure(config_file, verbose, quiet, state=state)
+    directory = configured.state_directory()
     if everything:
-        aside = discard(directory, bridge.clock)
+        aside = discard(directory, configured.clock)
         document = {"state": str(directory.absolute()), "put_aside": str(aside), "exit_code": 0}
         said = f"{directory}: moved to {aside}; the next run starts over"
     else:
-        from_ns = None if from_ is None else parse_time_ns(from_, bridge.clock.now_ns())
-        report = reset_state(directory, identity(to or ""), from_ns, bridge.clock)
+        from_ns = None if from_ is None else parse_time_ns(from_, configured.clock.now_ns())
+        report = reset_state(directory, identity(to or ""), from_ns, configured.clock)
         document = {"state": str(directory.absolute()), "destination": to, "traces": report.traces,
                     "watermark": iso_ms(report.watermark_ns) if report.watermark_ns else None, "exit_code": 0}  # fmt: skip
         start = "the beginning" if from_ns is None else iso_ms(from_ns)
@@ -72,9 +72,9 @@ def dead_letters(
     Each is OTLP JSON (TracesData), as the Collector's otlpjsonfile receiver reads it. The reason for each goes to stderr.
     To send them again, use replay --dead-letters.
     """
-    bridge = options.start(config_file, verbose, quiet, state=state)
+    configured = options.configure(config_file, verbose, quiet, state=state)
     destination = identity(to) if to else None
-    letters = stored_letters(bridge.state_directory(), destination)
+    letters = stored_letters(configured.state_directory(), destination)
     if as_json:
         kept = list(letters)
         write_json({"dead_letters": [_letter_json(one) for one in kept], "exit_code": 0})
@@ -83,7 +83,7 @@ def dead_letters(
         last_id = _print_letters(letters)
     if remove and last_id:
         sys.stdout.flush()
-        removed = remove_letters(bridge.state_directory(), destination, last_id, bridge.clock)
+        removed = remove_letters(configured.state_directory(), destination, last_id, configured.clock)
         sys.stderr.write(f"removed {removed:,} dead letters\n")
     return 0
 

@@ -32,9 +32,9 @@ def status(
 
     It lists what was delivered, the lag, and what was rejected and why. It reads only the state, not Netra.
     """
-    bridge = options.start(config_file, verbose, quiet, state=state)
-    found = read_status(bridge.state_directory())
-    now_ns = bridge.clock.now_ns()
+    configured = options.configure(config_file, verbose, quiet, state=state)
+    found = read_status(configured.state_directory())
+    now_ns = configured.clock.now_ns()
     if as_json:
         write_json(_document(found, now_ns))
     else:

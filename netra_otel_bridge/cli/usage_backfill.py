@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.errors import Interrupted
 from netra_otel_bridge.cli.json_output import write_json
@@ -31,6 +30,9 @@ from netra_otel_bridge.usage.backfill_output import file_for, send_readings, wri
 from netra_otel_bridge.usage.discovery import find_tenants
 from netra_otel_bridge.usage.metric_sender import MetricSender
 from netra_otel_bridge.usage.openmetrics import is_label, tenant_label
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.bridge.bridge import Bridge
 
 FORMS = "pass --to openmetrics:FILE, otlp, or exporter:NAME"
 

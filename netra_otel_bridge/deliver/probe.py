@@ -39,8 +39,8 @@ from netra_otel_bridge.core.model.outcome import (
 )
 from netra_otel_bridge.deliver.answers import no_answer
 from netra_otel_bridge.deliver.batching import CUT_BYTES, CUTS, MAX_BYTES, MIN_BYTES, batch_of, smaller_bytes
-from netra_otel_bridge.deliver.destination import AnswersEmpty, Destination, Inspects
 from netra_otel_bridge.deliver.otlp.encode import CHECK_FILLING, CHECK_SERVICE, random_digits
+from netra_otel_bridge.deliver.protocols import AnswersEmpty, Destination, Inspects
 from netra_otel_bridge.deliver.span_copy import SAMPLED
 
 EMPTY = SpanBatch((), (), 0)

@@ -15,7 +15,8 @@ import pytest
 from netra_otel_bridge import Bridge
 from netra_otel_bridge.bridge.check import check
 from netra_otel_bridge.core.model.outcome import Outcome, SpanBatch
-from netra_otel_bridge.deliver import Destination, ProbeResult, probe
+from netra_otel_bridge.deliver import Destination, ProbeResult
+from netra_otel_bridge.deliver.probe import probe
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support import cli
 from tests.support.cli import CANARY, Result, spans_in

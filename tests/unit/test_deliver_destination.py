@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from netra_otel_bridge.core.model.outcome import Delivered
 from netra_otel_bridge.deliver import batch_of, open_destination, parse_destination
-from netra_otel_bridge.deliver.adapters import entry_points as stock
-from netra_otel_bridge.deliver.destination import ExporterSpec, FileSpec, OtlpSpec
+from netra_otel_bridge.deliver.adapters import entry_points
+from netra_otel_bridge.deliver.names import ExporterSpec, FileSpec, OtlpSpec
 from netra_otel_bridge.deliver.otlp.settings import read_settings
 from tests.support.exporters import ScriptedExporter
 from tests.support.spans import make_span
@@ -116,8 +116,8 @@ class Unwilling(ScriptedExporter):
 
 
 def _only(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    entry = EntryPoint("own", value, stock.GROUP)
-    monkeypatch.setattr(stock, "entry_points", lambda group: EntryPoints([entry]))
+    entry = EntryPoint("own", value, entry_points.GROUP)
+    monkeypatch.setattr(entry_points, "entry_points", lambda group: EntryPoints([entry]))
 
 
 async def test_any_exporter_of_the_group_is_made_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_a_header_that_cannot_be_read_is_not_repeated(
 
 def test_the_console_is_the_sdks_own_exporter() -> None:
     """Found by its entry point."""
-    assert stock.exporter_class("console") is ConsoleSpanExporter
+    assert entry_points.exporter_class("console") is ConsoleSpanExporter
 
 
 ENVIRONMENTS: list[tuple[dict[str, str], str, str, bool]] = [

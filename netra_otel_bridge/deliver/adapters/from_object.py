@@ -25,7 +25,8 @@ from netra_otel_bridge.deliver.adapters.callback import CallbackDestination, Spa
 from netra_otel_bridge.deliver.adapters.exporter import ExporterDestination
 from netra_otel_bridge.deliver.adapters.processor import ProcessorDestination
 from netra_otel_bridge.deliver.answers import Verdict, outcome, shown
-from netra_otel_bridge.deliver.destination import AnswersEmpty, Destination, Inspects, identity
+from netra_otel_bridge.deliver.names import identity
+from netra_otel_bridge.deliver.protocols import AnswersEmpty, Destination, Inspects
 
 SpanObject = SpanExporter | SpanProcessor | SpanCallback | Destination
 """An object of a program that accepts spans."""
