@@ -38,6 +38,7 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.netra import SpansPage
 from netra_otel_bridge.source import AsyncNetraClient
+from tests.support.examples import size
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_api import (
     Reply,
@@ -493,7 +494,7 @@ async def test_a_byte_at_a_time() -> None:
 async def test_gzip_bomb(encoding: str) -> None:
     """A body that inflates a thousandfold is rejected at the cap, with flat memory, and requested once."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
-    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(size(64, 300))) + packer.flush()
     tracemalloc.start()
     try:
         error, requests = await fail(

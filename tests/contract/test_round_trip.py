@@ -17,7 +17,7 @@ from netra_otel_bridge.deliver.otlp.encode import encode_request, encode_span
 from netra_otel_bridge.deliver.otlp.json import traces_data
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
 from tests.support.compare import differences, spans_by_id
-from tests.support.examples import examples
+from tests.support.examples import examples, size
 from tests.support.netra_spans import recordable_spans
 
 RECORDING = Path(__file__).parents[1] / "support" / "data" / "netra-sdk-1.2.2-spans.otlp.json"
@@ -84,7 +84,7 @@ async def test_windows_deliver_each_trace_once(windowing: Any, tmp_path: Path) -
     options = EmulatorOptions(port=0, seed=5, traces=60, spans_per_trace=9, range_ns=600 * 10**9, windowing=windowing)
     async with Emulator(options) as netra:
         whole, _ = await replayed(netra, tmp_path / "one.jsonl")
-        bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, window="20s")
+        bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, window=f"{size(20, 7)}s")
         path = tmp_path / "many.jsonl"
         report = await bridge.areplay(f"otlp-file:{path}", since="15m")
         lines = [json.loads(line) for line in path.read_bytes().splitlines()]

@@ -22,6 +22,11 @@ def examples(full: int) -> int:
     return full if is_full() else max(10, full // LOCAL_SHARE)
 
 
+def size(local: int, full: int) -> int:
+    """Return ``full`` in CI and ``local`` elsewhere: the size of a test whose cost grows with it."""
+    return full if is_full() else local
+
+
 def some(local: int, cases: Sequence[_Case]) -> Sequence[_Case]:
     """Return all ``cases`` in CI, and the first ``local`` of them elsewhere: for cases that differ in little and cost much."""
     return cases if is_full() else cases[:local]

@@ -24,19 +24,19 @@ from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.deliver.otlp.encode import encode_resource
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support.emulator import ThreadedEmulator, running_emulator
-from tests.support.examples import some
+from tests.support.examples import size, some
 from tests.support.waiting import DEADLINE_S, afterwards, wait_until
 
 KEY = "nk-test"
 DAY_NS = 86_400 * NS_PER_S
-TRACES, SPANS = 210, 5
+TRACES, SPANS = 210, size(5, 6)
 _NOW_NS = time.time_ns()
 RANGE = {"from_": iso_ms(_NOW_NS - 2 * DAY_NS), "until": iso_ms(_NOW_NS + DAY_NS)}
 
 
 @pytest.fixture(scope="module")
 def sample() -> Iterator[ThreadedEmulator]:
-    """Run a Netra with 210 traces of 5 spans: three pages, and three chunks."""
+    """Run a Netra with 210 traces of a few spans: three pages, and three chunks."""
     options = EmulatorOptions(port=0, seed=7, traces=TRACES, spans_per_trace=SPANS, api_key=KEY)
     with running_emulator(options) as emulator:
         yield emulator

@@ -16,6 +16,7 @@ from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support import cli
 from tests.support.cli import CANARY, Result, environment, run, spans_in
 from tests.support.emulator import ThreadedEmulator, running_emulator
+from tests.support.examples import size
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Reject
 
 TRACES, SPANS = 12, 60
@@ -238,15 +239,16 @@ def test_a_fault_that_ends_costs_nothing(netra: ThreadedEmulator, tmp_path: Path
 
 
 def test_items_that_are_no_spans_are_counted(tmp_path: Path) -> None:
-    """Two odd items on pages of 30 are named, the rest is delivered, and the replay exits with 3."""
-    options = EmulatorOptions(port=0, seed=1, traces=30, spans_per_trace=30, api_key=CANARY)
+    """Two odd items on each page are named, the rest is delivered, and the replay exits with 3."""
+    pages = traces = size(30, 60)  # the spans of a trace fill one page; one more page lists the traces
+    options = EmulatorOptions(port=0, seed=1, traces=traces, spans_per_trace=traces, api_key=CANARY)
     with running_emulator(options) as netra:
         netra.set_faults("bad-item")
         result = replay(netra, tmp_path / "out.jsonl", "--json", "--window", "7d")
     (lane,) = result.json["destinations"]
     assert result.code == lane["exit"] == 3
-    assert lane["unreadable"] == lane["dead_lettered"] == 2 * 31
-    assert lane["delivered"] == len(set(spans_in(tmp_path / "out.jsonl"))) == 900
+    assert lane["unreadable"] == lane["dead_lettered"] == 2 * (pages + 1)
+    assert lane["delivered"] == len(set(spans_in(tmp_path / "out.jsonl"))) == traces * traces
     assert "cannot be read" in result.err
 
 

@@ -26,7 +26,7 @@ from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1.bridge_pb2_grpc import BridgeServiceStub
 from tests.support.compare import Key
 from tests.support.emulator import otlp_document, otlp_span
-from tests.support.examples import some
+from tests.support.examples import size, some
 from tests.support.health import lane_health
 from tests.support.http2 import RawCall
 from tests.support.oracle import MS, stored_by
@@ -380,7 +380,7 @@ async def test_a_span_that_is_too_large_for_the_client_is_cut_and_named(rig: Rig
 async def test_spans_that_the_client_never_takes(rig: Rig, served: Served) -> None:
     """A span that cannot be trimmed ends the stream with what to change."""
     start_ns = (time.time_ns() - 60_000 * MS) // MS * MS
-    names = "".join(f"{number:05d}" for number in range(14_000))
+    names = "".join(f"{number:05d}" for number in range(size(14_000, 30_000)))
     spans = [otlp_span(77, 7700 + number, start_ns=start_ns + number, name=names) for number in range(150)]
     rig.netra.ingest(read_document(otlp_document(*spans)))
     mine = opened(served, max_message_bytes=65_536)
