@@ -37,9 +37,9 @@ class ProcessorDestination:
         self._processor = processor
         self._deadline_s = deadline_s
         self._calls: OneAtATime[Outcome] = OneAtATime(f"on_end {name}")
-        self._batch: Sequence[ReadableSpan] = ()
-        self._answers: dict[int, Refused | None] = {}
-        """The answers of ``on_end`` for spans of ``_batch``, by ``id``: a batch keeps its spans alive."""
+        self._batch: frozenset[ReadableSpan] = frozenset()
+        self._answers: dict[ReadableSpan, Refused | None] = {}
+        """The answers of ``on_end`` for spans of ``_batch``. Two spans are the same only if they are one object."""
         self._unflushed = 0
         self._closed = False
 
@@ -60,21 +60,20 @@ class ProcessorDestination:
     def _take(self, spans: Sequence[ReadableSpan]) -> Outcome:
         if _is_shut_down(self._processor):
             return outcome(Verdict.MISCONFIGURED, "the processor is shut down")
-        known = set(map(id, self._batch))
-        if not all(id(span) in known for span in spans):
-            self._batch, self._answers = spans, {}
+        if not self._batch.issuperset(spans):
+            self._batch, self._answers = frozenset(spans), {}
         slice_spans = min(SLICE_SPANS, _room(self._processor))
         with without_instrumentation():
             for span in spans:
-                if id(span) not in self._answers:
+                if span not in self._answers:
                     if self._unflushed >= slice_spans and not isinstance(flushed := self._flush(), Delivered):
                         return flushed
                     self._unflushed += 1
                     answer = self._end(span)
                     if not isinstance(answer, Refused | None):
                         return answer
-                    self._answers[id(span)] = answer
-            return next((answer for span in spans if (answer := self._answers[id(span)])), None) or self._flush()
+                    self._answers[span] = answer
+            return next((answer for span in spans if (answer := self._answers[span])), None) or self._flush()
 
     def _end(self, span: ReadableSpan) -> Outcome | None:
         try:
