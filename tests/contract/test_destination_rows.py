@@ -51,6 +51,7 @@ from tests.support.fake_destination import (
 )
 from tests.support.judging_destination import JudgingDestination, span_ids
 from tests.support.spans import make_span
+from tests.support.waiting import until
 
 TRANSPORTS = ["grpc", "http"]
 both = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -126,8 +127,7 @@ async def test_down_a_lane_that_waits_delivers_when_the_server_comes_up(transpor
     )
     answer = Answer()
     sending = asyncio.create_task(sender.send(whole(spans(20)), answer))
-    await asyncio.sleep(0.6)
-    assert waits
+    await until(lambda: waits)
     assert all("refused" in reason for reason in waits)
     assert not sending.done()
     with FakeDestination(**ports) as fake:
@@ -432,7 +432,7 @@ async def test_an_exporter_that_hangs_is_waited_for_and_never_called_twice_at_on
     exporter = ScriptedExporter(waits_for(wake))
     lane = Lane(ExporterDestination("mine", exporter, deadline_s=0.05), attempts=50)
     sending = asyncio.create_task(lane.send(spans(3)))
-    await asyncio.sleep(0.2)
+    await until(lambda: lane.reasons)
     wake.set()
     answer = await sending
     assert (answer.delivered, len(exporter.calls), exporter.most_at_once) == (3, 1, 1)

@@ -311,7 +311,7 @@ async def test_a_reader_that_stops_reading(rig: Rig, method: str) -> None:
                 call = stub.FollowSpans(metadata=CREDENTIALS)
                 await call.write(follow("slow"))
             assert count((await call.read()).traces_data)
-            await asyncio.sleep(5)
+            await asyncio.sleep(3)  # twice the stall: a client that reads nothing sees no event
             given = await refusal_of(call)
             assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")
 
@@ -369,13 +369,15 @@ async def test_slow_readers_of_a_huge_trace_hold_nobody_up(rig: Rig) -> None:
     rig.feed(100, 4)
     with bridge(rig, "--poll", "1h") as running:
         async with client(running.address, grpc__max_receive_message_length=-1) as stub:
+            begun: set[int] = set()
 
-            async def read_slowly() -> None:
+            async def read_slowly(number: int) -> None:
                 async for _ in stub.ReadSpans(READ, metadata=CREDENTIALS):
-                    await asyncio.sleep(2)
+                    begun.add(number)
+                    await asyncio.sleep(2)  # far less than a stall, so that the reader is only slow
 
-            slow = [asyncio.create_task(read_slowly()) for _ in range(4)]
-            await asyncio.sleep(2)
+            slow = [asyncio.create_task(read_slowly(number)) for number in range(4)]
+            await until(lambda: len(begun) == len(slow))
             async with asyncio.timeout(DEADLINE_S):
                 received = await read_all(stub)
             happened("readers that are slow", not any(one.done() for one in slow))

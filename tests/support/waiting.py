@@ -36,6 +36,12 @@ async def until(holds: Callable[[], Any], *, every_s: float = 0.01) -> Any:
         await asyncio.sleep(every_s)
 
 
+async def settled() -> None:
+    """Let every task of the event loop run as far as it can without time passing."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 @contextmanager
 def afterwards(holds: Callable[[], object], then: Callable[[], object], *, wait_s: float = 0.0) -> Iterator[None]:
     """While the body runs, wait in a thread until ``holds()`` is true, then ``wait_s``, and call ``then``.

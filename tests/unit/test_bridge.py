@@ -53,7 +53,7 @@ from netra_otel_bridge.emulator.otlp import read_document
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination
-from tests.support.waiting import DEADLINE_S, until
+from tests.support.waiting import DEADLINE_S, settled, until
 
 S = 10**9
 KEY = "nk-test"
@@ -497,7 +497,7 @@ async def test_a_replay_that_is_cancelled_records_what_each_destination_answers(
     replaying = asyncio.create_task(bridge.areplay([quick, slow], since="25h"))
     await until(slow.begun.is_set)
     replaying.cancel()
-    await asyncio.sleep(0.1)
+    await settled()
     slow.go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await replaying

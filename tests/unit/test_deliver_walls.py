@@ -26,12 +26,12 @@ from netra_otel_bridge.core.errors import (
 from netra_otel_bridge.core.model.outcome import Delivered
 from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
 from netra_otel_bridge.deliver import batch_of, limits, open_async
-from netra_otel_bridge.deliver.adapters import entry_points as stock
+from netra_otel_bridge.deliver.adapters import entry_points
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.exporters import ScriptedExporter
 from tests.support.spans import make_span
-from tests.support.waiting import DEADLINE_S, SOON_S
+from tests.support.waiting import DEADLINE_S, SOON_S, until
 
 SPANS = 60
 
@@ -60,7 +60,10 @@ released = threading.Event()
 
 
 class Hangs(ScriptedExporter):
+    begun: ClassVar[list[str]] = []
+
     def __init__(self) -> None:
+        self.begun.append(threading.current_thread().name)
         released.wait(10)
         super().__init__()
 
@@ -82,8 +85,8 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Make ``exporter:own`` load a name of this module."""
 
     def install(name: str) -> None:
-        found = EntryPoint("own", name if ":" in name else f"{__name__}:{name}", stock.GROUP)
-        monkeypatch.setattr(stock, "entry_points", lambda group: EntryPoints([found]))
+        found = EntryPoint("own", name if ":" in name else f"{__name__}:{name}", entry_points.GROUP)
+        monkeypatch.setattr(entry_points, "entry_points", lambda group: EntryPoints([found]))
 
     return install
 
@@ -113,12 +116,13 @@ async def test_an_exporter_that_is_never_made_holds_nobody_up(
     entry: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Creating an exporter has a deadline, the loop keeps running meanwhile, and the caller can be cancelled."""
+    Hangs.begun.clear()
     entry("Hangs")
     begun = time.monotonic()
     with pytest.raises(ConfigurationError, match=r"'own' was not set up in 0\.1 s"):
         await open_async("exporter:own", deadline_s=0.1)
     opening = asyncio.create_task(open_async("exporter:own", deadline_s=DEADLINE_S))
-    await asyncio.sleep(0.05)
+    await until(lambda: len(Hangs.begun) == 2)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening

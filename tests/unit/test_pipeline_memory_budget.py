@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 
 from netra_otel_bridge.pipeline import memory_budget as budget_module
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation, SharedBudget
-from tests.support.waiting import DEADLINE_S
-
-
-async def settled() -> None:
-    """Let every task run as far as it can; nothing here waits for time."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+from tests.support.waiting import DEADLINE_S, settled
 
 
 async def test_nobody_waits_below_the_limit() -> None:
@@ -208,8 +202,8 @@ def full_budget() -> tuple[SharedBudget, MemoryBudget]:
 
 async def test_who_takes_nothing_makes_room_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A blocked client is ended only while another waits and only if much is held for it, the one with most first."""
-    monkeypatch.setattr(budget_module, "BLOCKED_S", 0.2)
-    monkeypatch.setattr(budget_module, "LOOK_S", 0.05)
+    monkeypatch.setattr(budget_module, "BLOCKED_S", 0.05)
+    monkeypatch.setattr(budget_module, "LOOK_S", 0.02)
     shared, budget = full_budget()
     little = MemoryBudget(10**9, shared)
     little.reserve().add(1000)
@@ -220,7 +214,7 @@ async def test_who_takes_nothing_makes_room_for_who_waits(monkeypatch: pytest.Mo
 
     writing = asyncio.create_task(blocked(budget))
     beside = asyncio.create_task(blocked(little))
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.1)  # twice the time after which a blocked client may be ended
     assert not writing.done()
     waiting = asyncio.create_task(MemoryBudget(10**9, shared).admit(2**20))
     await asyncio.wait({writing}, timeout=DEADLINE_S)
@@ -233,15 +227,15 @@ async def test_who_takes_nothing_makes_room_for_who_waits(monkeypatch: pytest.Mo
 
 async def test_no_stream_waits_for_ever_for_slow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that holds nothing waits a moment, and not at all for a small trace; one that reads ahead waits for room."""
-    monkeypatch.setattr(budget_module, "WAIT_S", 0.4)
-    monkeypatch.setattr(budget_module, "LOOK_S", 0.1)
+    monkeypatch.setattr(budget_module, "WAIT_S", 0.1)
+    monkeypatch.setattr(budget_module, "LOOK_S", 0.02)
     shared, budget = full_budget()
     mine = MemoryBudget(10**9, shared)
     began = time.monotonic()
     first = await asyncio.wait_for(mine.admit(2**20), DEADLINE_S)
-    assert time.monotonic() - began > 0.35
+    assert time.monotonic() - began > 0.09
     ahead = asyncio.create_task(mine.admit(1000))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.15)  # longer than a stream that holds nothing waits
     assert not ahead.done()
     first.release()
     await asyncio.wait_for(ahead, DEADLINE_S)

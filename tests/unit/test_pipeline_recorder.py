@@ -28,7 +28,7 @@ from netra_otel_bridge.pipeline.digests import (
 )
 from netra_otel_bridge.pipeline.recorder import UNSTORED_SPANS, Recorder
 from netra_otel_bridge.state import LaneState, StateStore
-from tests.support.waiting import DEADLINE_S, until
+from tests.support.waiting import DEADLINE_S, settled, until
 
 DIGESTS = st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES)
 
@@ -144,9 +144,9 @@ async def test_a_flush_that_is_cancelled_ends_first(
     recorder.answered([record("b", 1)], 1, 0, 0)
     running.cancel()
     flushing = asyncio.create_task(recorder.flush())
-    await asyncio.sleep(0.05)
+    await settled()
     flushing.cancel()
-    await asyncio.sleep(0.05)
+    await settled()
     go.set()
     with pytest.raises(asyncio.CancelledError):
         await flushing

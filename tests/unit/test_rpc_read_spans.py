@@ -248,7 +248,7 @@ async def test_a_reader_that_stops_holds_up_the_reading_of_netra(tmp_path: Path)
     """Netra is read only a little ahead; the stalled stream ends at the limit; its token resumes there."""
     with running_rig(tmp_path) as rig:
         rig.feed(150, 4, padding=20_000)
-        async with serving(rig, grpc_stall="2s") as served:
+        async with serving(rig, grpc_stall="1s") as served:
             options = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
             async with grpc.aio.insecure_channel(served.address, options) as channel:
                 request = pb.ReadSpansRequest(range=EVER)
@@ -256,10 +256,10 @@ async def test_a_reader_that_stops_holds_up_the_reading_of_netra(tmp_path: Path)
                 got = [await call.read()]
                 calls = [0, rig.calls()]
                 while calls[-1] != calls[-2]:
-                    await asyncio.sleep(0.5)
+                    await asyncio.sleep(0.2)
                     calls.append(rig.calls())
                 assert calls[-1] < 100
-                await asyncio.sleep(2)
+                await asyncio.sleep(1.2)  # longer than the stall: a client that reads nothing sees no event
                 assert rig.calls() == calls[-1]
                 given = await refusal_of(_rest(call, got))
             assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")
@@ -275,7 +275,7 @@ async def test_a_reader_that_reads_nothing_gets_the_status(tmp_path: Path) -> No
             async with grpc.aio.insecure_channel(served.address, options) as channel:
                 call = BridgeServiceStub(channel).ReadSpans(pb.ReadSpansRequest(range=EVER), metadata=CREDENTIALS)
                 await call.initial_metadata()
-                await asyncio.sleep(1)
+                await asyncio.sleep(0.4)  # longer than the stall: a client that reads nothing sees no event
                 async with asyncio.timeout(SOON_S):
                     given = await refusal_of(call)
             assert (given.code, given.reason) == ("ABORTED", "READER_STALLED")

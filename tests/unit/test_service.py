@@ -30,11 +30,11 @@ from netra_otel_bridge.core.errors import (
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.pipeline import polling as holding
+from netra_otel_bridge.pipeline import polling
 from netra_otel_bridge.service.service import Service
 from netra_otel_bridge.state import read_status
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
-from tests.support.waiting import DEADLINE_S, until
+from tests.support.waiting import DEADLINE_S, settled, until
 
 S = 10**9
 KEY = "nk-service"
@@ -248,7 +248,7 @@ async def test_a_local_clock_that_is_wrong_and_set_right(netra: ThreadedEmulator
     stop = asyncio.Event()
     running = asyncio.create_task(service.run(stop))
     await until(lambda: bool(service.address) and service.health().lanes[0].passes > 0)
-    await asyncio.sleep(0.3)
+    await a_few_polls(service)
     feed(netra, *trace(1, ago_s=0))
     await until(lambda: len(mine.spans) == 3)
     assert abs(service.health().lanes[0].watermark_ns - time.time_ns()) < DEADLINE_S * S
@@ -287,7 +287,7 @@ async def test_a_key_that_is_revoked_and_replaced(
     netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the key is rejected the service makes few calls and is not ready; it uses the new key once the file has it."""
-    monkeypatch.setattr(holding, "KEY_LOOK_S", 0.2)
+    monkeypatch.setattr(polling, "KEY_LOOK_S", 0.2)
     key = tmp_path / "key"
     key.write_text("nk-revoked")
     feed(netra, *trace(1))
@@ -295,7 +295,7 @@ async def test_a_key_that_is_revoked_and_replaced(
     async with running(bridge_to(netra, tmp_path / "state", api_key=None, api_key_file=str(key)), mine) as service:
         await until(lambda: "401" in service.health().lanes[0].problem)
         calls = sum(service.health().api_calls.values())
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)  # five polls: only time shows that no call is made
         assert sum(service.health().api_calls.values()) == calls
         assert not service.health().ready
         assert "nk-revoked" not in service.health().lanes[0].problem
@@ -405,7 +405,7 @@ async def test_a_stop_that_cannot_record_what_was_answered_says_so(netra: Thread
     for file in (tmp_path / "state").iterdir():
         file.unlink()
     stop.set()
-    await asyncio.sleep(0.1)
+    await settled()
     goes_on.set()
     with pytest.raises(StateNotWritten, match=str(tmp_path / "state")):
         await asyncio.wait_for(running, DEADLINE_S)

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from netra_otel_bridge.convert.genai_metrics import HISTOGRAMS, OPERATION_DURATION, TOKENS_USED
 from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
-from netra_otel_bridge.service import genai_histograms as live
+from netra_otel_bridge.service import genai_histograms
 from netra_otel_bridge.service.genai_histograms import (
     LABEL_SETS,
     LIVE_NS,
@@ -259,8 +259,8 @@ NUMBERS = st.integers(0, 12).map(str)
 def test_a_budget_is_kept_by_any_labels(sets: list[dict[str, str]]) -> None:
     """The budget admits at most its number of sets, and an admitted set stays admitted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live, "LABEL_SETS", 12)
-        patch.setattr(live, "FOLDED_SETS", 6)
+        patch.setattr(genai_histograms, "LABEL_SETS", 12)
+        patch.setattr(genai_histograms, "FOLDED_SETS", 6)
         budget = LabelBudget()
         shown = [budget.fit(labels) for labels in sets]
         assert len({tuple(labels.items()) for labels in shown}) == len(budget) <= 12
