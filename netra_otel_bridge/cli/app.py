@@ -40,7 +40,7 @@ COMMANDS: dict[str, Command | Group] = {
         "Show the configuration.",
         {"show": Command("Show each setting and where its value comes from.", "config:show")},
     ),
-    "emulator": Command("Run a local Netra to test against.", "emulator:emulator"),
+    "emulator": Command("Run a local Netra to test against.", "emulator:emulator", epilog="FAULT_LINES"),
     "demo": Command("Try a replay on this machine, without an account.", "demo:demo"),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,15 @@ from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.time_text import parse_duration_ns
 from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions, serve
 
-_FAULT_LINES = "\n\n".join(f"{name}: {entry.doc}" for name, entry in FAULTS.items())
+
+def _fault_line(name: str, doc: str) -> str:
+    """Return ``NAME=ARG  what it does``, from a ``doc`` that begins with ``=ARG: `` if the fault takes an argument."""
+    argument, _, does = doc.rpartition(": ") if doc.startswith("=") else ("", "", doc)
+    return f"  {name + argument:<24} {does}"
+
+
+FAULT_LINES = "\b\nFaults:\n" + "\n".join(_fault_line(name, entry.doc) for name, entry in FAULTS.items())
+"""The faults, shown after the options; ``\b`` keeps the lines as they are."""
 
 
 def emulator(
@@ -36,7 +43,7 @@ def emulator(
         str | None, typer.Option(metavar="N/s", help="Respond with 429 above this rate of calls.")
     ] = None,
     fault: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=ARG]", help="Inject one of the faults above (repeatable).")
+        list[str] | None, typer.Option(metavar="NAME[=ARG]", help="Inject one of the faults below (repeatable).")
     ] = None,
     api_key: Annotated[str | None, typer.Option(metavar="KEY", help="Require this x-api-key (default: none).")] = None,
     windowing: Annotated[
@@ -71,9 +78,6 @@ def emulator(
         ),
         announce=_announce_json if as_json else None,
     )
-
-
-emulator.__doc__ = f"{inspect.cleandoc(emulator.__doc__ or '')}\n\nFaults:\n\n{_FAULT_LINES}"
 
 
 def _announce_json(running: Emulator) -> None:

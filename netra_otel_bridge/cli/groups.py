@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import UserDict
 from collections.abc import Mapping
 from importlib import import_module
@@ -14,10 +13,14 @@ import typer.main
 
 
 class Command(NamedTuple):
-    """A command: ``summary`` is the first sentence of its help, ``path`` is ``module:function`` in this package."""
+    """A command: ``summary`` is the first sentence of its help, ``path`` is ``module:function`` in this package.
+
+    ``epilog`` names the text in that module that the help shows after the options.
+    """
 
     summary: str
     path: str
+    epilog: str = ""
 
 
 class Group(NamedTuple):
@@ -57,9 +60,8 @@ class _Commands(UserDict[str, Any]):
 def _loaded(name: str, entry: Command | Group) -> Any:
     if isinstance(entry, Group):
         return LazyGroup(entry.commands, name=name, help=entry.summary, no_args_is_help=True, rich_markup_mode=None)
-    module, _, function = entry.path.partition(":")
-    command = getattr(import_module(f"{__package__}.{module}"), function)
-    gc.freeze()  # imported code lives as long as the process, so the collector can skip it
+    path, _, function = entry.path.partition(":")
+    module = import_module(f"{__package__}.{path}")
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name)(command)
+    alone.command(name, epilog=getattr(module, entry.epilog) if entry.epilog else None)(getattr(module, function))
     return typer.main.get_command(alone)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from netra_otel_bridge.bridge.bridge import Bridge
 
 
+COLUMNS = ("destination", "traces", "spans", "delivered", "rejected", "dead-lettered", "skipped", "size")
+
+
 def replay(
     since: options.Since = None,
     from_: options.From = None,
@@ -152,8 +155,8 @@ def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -
         write_json(report_json(report))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("destination", overflow="fold")
-    for column in ("traces", "spans", "delivered", "rejected", "dead-lettered", "skipped", "size"):
+    table.add_column(COLUMNS[0], overflow="fold")
+    for column in COLUMNS[1:]:
         table.add_column(column, justify="right")
     for lane in report.destinations:
         counts = (lane.traces, lane.spans, lane.delivered, lane.refused, lane.dead_lettered, lane.skipped)

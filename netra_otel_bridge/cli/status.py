@@ -17,6 +17,7 @@ from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import StateStatus, read_status
 
+COLUMNS = ("destination", "followed to", "lag", "delivered", "rejected", "dead-lettered", "size")
 DIFFERING = 20
 """Maximum number of tenants with differing spend to list, largest difference first."""
 
@@ -86,16 +87,16 @@ def _print(found: StateStatus, now_ns: int) -> None:
         out.print("Nothing has been delivered yet.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("destination", overflow="fold")
-    table.add_column("followed to")
-    for column in ("behind", "delivered", "rejected", "dead-lettered", "size"):
+    table.add_column(COLUMNS[0], overflow="fold")
+    table.add_column(COLUMNS[1])
+    for column in COLUMNS[2:]:
         table.add_column(column, justify="right")
     for lane in found.lanes:
-        behind = duration(now_ns - lane.watermark_ns) if lane.watermark_ns else ""
+        lag = duration(now_ns - lane.watermark_ns) if lane.watermark_ns else ""
         counts = (lane.delivered, lane.refused, lane.dead_lettered)
         style = "red" if lane.problem else None
         table.add_row(
-            Text(lane.destination), _time(lane.watermark_ns) or "", behind, *map(count, counts),
+            Text(lane.destination), _time(lane.watermark_ns) or "", lag, *map(count, counts),
             size(lane.size_bytes), style=style,
         )  # fmt: skip
     out.print(table)

@@ -16,13 +16,20 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from netra_otel_bridge.core.clock import NS_PER_S, SystemClock
+from netra_otel_bridge.core.model.outcome import DeadLetter
+from netra_otel_bridge.core.model.progress import Progress
 from netra_otel_bridge.emulator import EmulatorOptions
+from netra_otel_bridge.state import StateStore
 from tests.support.emulator import running_emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 TRAFFIC = EmulatorOptions(port=0, seed=1, traces=200)
 """The traffic of the quick start."""
+STATE = "followed"
+"""The state directory of the output of ``status``."""
+LETTER = DeadLetter("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "HTTP 400: not allowed", "{}")
 _BLOCK = re.compile(
     r"^```bash\n(?P<commands>(?:(?!```).*\n)+)```\n\n<!-- output -->\n```text\n(?P<text>(?:(?!```).*\n)*)```$",
     re.MULTILINE,
@@ -42,6 +49,20 @@ def shape(output: str) -> list[str]:
     return [line for line in lines if line]
 
 
+def fill_state(directory: Path) -> None:
+    """Make the state that the output of ``status`` shows: one destination accepts everything, the other is down."""
+    clock = SystemClock()
+    now_ns = clock.now_ns()
+    with StateStore.open(directory, clock) as store:
+        for destination, dead, problem in (
+            ("otlp+grpc://localhost:4317", [LETTER], ""),
+            ("otlp+http://localhost:4318", [], "connection refused"),
+        ):
+            lane = store.lane("https://netra.example", destination)
+            lane.commit(Progress(delivered=1979, size_bytes=5_012_345, problem=problem), now_ns - 600 * NS_PER_S)
+            lane.commit(Progress(dead_letters=dead, watermark_ns=now_ns - 90 * NS_PER_S), now_ns)
+
+
 def main() -> None:
     """Replace each output in the documentation with what its command prints now."""
     with running_emulator(TRAFFIC) as netra, tempfile.TemporaryDirectory() as home:
@@ -51,6 +72,7 @@ def main() -> None:
         for page in PAGES:
             text = page.read_text("utf-8")
             with tempfile.TemporaryDirectory() as directory:
+                fill_state(Path(directory) / STATE)
                 made = _BLOCK.sub(partial(_replaced, directory=directory, environment=environment), text)
             if made != text:
                 page.write_text(made, "utf-8")
@@ -63,7 +85,7 @@ def _replaced(match: re.Match[str], directory: str, environment: dict[str, str])
         ["bash", "-c", words], cwd=directory, env=environment, capture_output=True, text=True, check=True
     )
     address = environment["NETRA_OTLP_ENDPOINT"].removesuffix("/telemetry")
-    printed = (done.stdout + done.stderr).replace(address, "http://127.0.0.1:9900")
+    printed = (done.stdout + done.stderr).replace(address, "http://127.0.0.1:9900").replace(f"{directory}/", "")
     output = "".join(f"{line.rstrip()}\n" for line in printed.splitlines() if line.strip())
     start, end = match.start("text") - match.start(), match.end("text") - match.start()
     return match[0][:start] + output + match[0][end:]

@@ -27,6 +27,7 @@ import typer.main
 
 import netra_otel_bridge
 from netra_otel_bridge import BridgeError, LaneReport, ReplayReport
+from netra_otel_bridge.cli import replay, status
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.reports import report_json
 from netra_otel_bridge.config.load import load
@@ -152,6 +153,7 @@ def place(netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     for directory in (tmp_path / "home" / "netra-otel-bridge", tmp_path / "delivered"):
         remember(directory, netra.endpoint.removesuffix("/telemetry"))
+    outputs.fill_state(tmp_path / outputs.STATE)
     (tmp_path / "bridge.yaml").write_text(
         next(block.text for block in BLOCKS if block.language == "yaml").replace(
             "https://netra.example/telemetry", netra.endpoint
@@ -197,7 +199,7 @@ def test_each_command_runs(
     assert [one for one in said.splitlines() if not UNREMARKABLE.fullmatch(one)] == []
     assert stdout or serves or ">" in line
     for text in shown:
-        assert outputs.shape(text) == outputs.shape(stdout + stderr), "run make docs"
+        assert outputs.shape(text) == outputs.shape((stdout + stderr).replace(f"{place}/", "")), "run make docs"
 
 
 def test_each_output_belongs_to_a_command() -> None:
@@ -376,6 +378,14 @@ def sections(page: str) -> dict[str, str]:
     """Return the text under each heading of a page."""
     parts = re.split(r"^## (.*)$", (ROOT / "docs" / page).read_text("utf-8"), flags=re.MULTILINE)
     return {heading.strip("`"): text for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+@pytest.mark.parametrize(("command", "columns"), [("replay", replay.COLUMNS), ("status", status.COLUMNS)])
+def test_the_columns_of_a_table_are_on_its_page(command: str, columns: tuple[str, ...]) -> None:
+    """The page explains the columns that the command prints, in their order and by their names."""
+    table = re.search(r"^\| column \|.*\n\|---.*\n((?:\|.*\n)+)", sections("cli.md")[command], flags=re.MULTILINE)
+    assert table is not None
+    assert tuple(re.findall(r"^\| `(.+?)` \|", table[1], flags=re.MULTILINE)) == columns
 
 
 def test_each_command_and_option_is_on_its_page() -> None:
