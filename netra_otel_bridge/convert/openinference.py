@@ -10,7 +10,7 @@ from typing import Any
 
 from netra_otel_bridge.convert import semconv
 from netra_otel_bridge.convert.attributes import as_double
-from netra_otel_bridge.convert.messages import Message
+from netra_otel_bridge.convert.chat_messages import Message
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.json_text import read_json, write_json
 from netra_otel_bridge.core.model.netra import TraceSpan

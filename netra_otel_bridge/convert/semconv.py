@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from netra_otel_bridge.convert.attributes import as_count, as_double
-from netra_otel_bridge.convert.messages import Message
+from netra_otel_bridge.convert.chat_messages import Message
 from netra_otel_bridge.core.json_text import clean_text, write_json
 from netra_otel_bridge.core.model.netra import TraceSpan
 

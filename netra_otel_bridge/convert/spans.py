@@ -19,7 +19,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 
-from netra_otel_bridge.convert import fields, messages, semconv
+from netra_otel_bridge.convert import chat_messages, fields, semconv
 from netra_otel_bridge.convert.attributes import (
     SAMPLED,
     Attributes,
@@ -256,7 +256,7 @@ class SpanConverter:
         user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
         add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata)
         prompt, completion = (
-            self._messages(attributes) if kind == "GENERATION" or messages.has_prompt(attributes) else ([], [])
+            self._messages(attributes) if kind == "GENERATION" or chat_messages.has_prompt(attributes) else ([], [])
         )
         if self._genai:
             semconv.add_genai(attributes, span, kind, prompt=prompt, completion=completion, cost=self.usage_cost)
@@ -267,11 +267,11 @@ class SpanConverter:
             add_openinference(attributes, span, kind, metadata=with_tenant, prompt=prompt, completion=completion)
 
     @staticmethod
-    def _messages(attributes: Attributes) -> tuple[list[messages.Message], list[messages.Message]]:
-        prompt, completion = messages.indexed_messages(attributes)
+    def _messages(attributes: Attributes) -> tuple[list[chat_messages.Message], list[chat_messages.Message]]:
+        prompt, completion = chat_messages.indexed_messages(attributes)
         return (
-            prompt or messages.json_messages(attributes.get(semconv.INPUT_MESSAGES)),
-            completion or messages.json_messages(attributes.get(semconv.OUTPUT_MESSAGES)),
+            prompt or chat_messages.json_messages(attributes.get(semconv.INPUT_MESSAGES)),
+            completion or chat_messages.json_messages(attributes.get(semconv.OUTPUT_MESSAGES)),
         )
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:

@@ -44,7 +44,7 @@ from netra_otel_bridge.deliver.batching import (
     halves_by_trace,
     smaller_bytes,
 )
-from netra_otel_bridge.deliver.limits import RejectionRate, SizeLimit
+from netra_otel_bridge.deliver.learned_limits import RejectionRate, SizeLimit
 from netra_otel_bridge.deliver.otlp.encode import ids_of
 from netra_otel_bridge.deliver.protocols import AnswersEmpty, Destination
 from netra_otel_bridge.deliver.trim import MAX_TRIMS, trim

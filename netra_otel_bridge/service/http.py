@@ -228,19 +228,19 @@ class _Connection(web.RequestHandler):
         self._server = server
         self._received_bytes = 0
         self._wire: asyncio.Transport | None = None
-        self._deadline = loop.call_later(DEADLINE_S, self._cut)
+        self._deadline = loop.call_later(DEADLINE_S, self.cut)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._wire = transport if isinstance(transport, asyncio.Transport) else None
         self._server.open[self] = None
         if len(self._server.open) > MAX_CONNECTIONS:
-            next(iter(self._server.open))._cut()
+            next(iter(self._server.open)).cut()
 
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
         if self._received_bytes > MAX_REQUEST_BYTES:
-            self._cut()
+            self.cut()
         else:
             super().data_received(data)
 
@@ -263,7 +263,8 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Close the connection at once."""
         self._server.open.pop(self, None)
         if self._wire is not None:
             self._wire.abort()

@@ -20,7 +20,6 @@ from netra_otel_bridge.core.time_text import duration_text
 from netra_otel_bridge.deliver import Destination, To
 from netra_otel_bridge.pipeline.follower import Follower
 from netra_otel_bridge.pipeline.recorder import Recorder
-from netra_otel_bridge.pipeline.route import LaneOptions
 from netra_otel_bridge.pipeline.watch import FollowerWatch, QuietWatch, SpanObserver
 from netra_otel_bridge.service.genai_histograms import LiveHistograms
 from netra_otel_bridge.service.http import HttpEndpoints
@@ -37,10 +36,6 @@ if TYPE_CHECKING:
 
     from netra_otel_bridge.service.rpc.server import RpcServer
 
-SUBSCRIPTION_FETCHERS = 4
-SUBSCRIPTION_BATCH_BYTES = 2**20
-SUBSCRIPTION_BYTES = 4 * 2**20
-"""Maximum bytes held for one client of FollowSpans, from reading until its acknowledgement."""
 _log = logging.getLogger(__name__)
 
 
@@ -145,7 +140,9 @@ class Service:
 
     def _rpc_server(self, stack: AsyncExitStack, state: StateStore) -> RpcServer:
         """Return the gRPC server. Its calls share one writer thread and a quarter of the concurrent Netra calls."""
-        from netra_otel_bridge.service.rpc.server import RpcServer  # grpc.aio is loaded only where gRPC is enabled
+        # grpc.aio is loaded only where gRPC is enabled
+        from netra_otel_bridge.service.rpc.follow_spans import lane_options
+        from netra_otel_bridge.service.rpc.server import RpcServer
 
         writer = stack.enter_context(ThreadPoolExecutor(1, "subscriptions"))
         client = self._lanes.client.within(max(1, self._bridge.settings.concurrency // 4))
@@ -165,19 +162,9 @@ class Service:
                     lane, destination, (query,), state, client=client, new_watch=new_watch,
                     patient=True, profile=profile, writer=writer,
                 )  # fmt: skip
-                yield self._lanes.follower(replace(route, options=_subscription_options(route.options)), watches[0])
+                yield self._lanes.follower(replace(route, options=lane_options(route.options)), watches[0])
 
         return RpcServer(self._bridge, client, self.health, open_lane, __version__)
 
     def _counting_since_ns(self) -> int:
         return self._usage_poller.view().origin_ns if self._usage_poller is not None else 0
-
-
-def _subscription_options(options: LaneOptions) -> LaneOptions:
-    """Return the limits of one of many concurrent lanes: small batches, and few pages in memory."""
-    return replace(
-        options,
-        fetchers=min(options.fetchers, SUBSCRIPTION_FETCHERS),
-        batch_bytes=min(options.batch_bytes, SUBSCRIPTION_BATCH_BYTES),
-        held_bytes=min(options.held_bytes, SUBSCRIPTION_BYTES),
-    )

@@ -34,7 +34,8 @@ def unusable(directory: Path, what: str) -> StateUnusable:
 def no_state(directory: Path) -> StateUnusable:
     """Return the error for a directory without a state, as opposed to a damaged state."""
     return StateUnusable(
-        f"there is no state in {directory}", hint="name the directory with --state; the first replay or run creates it"
+        f"there is no state in {directory}",
+        hint="name the directory with --state; `run` creates it, and so does `replay --state`",
     )
 
 

@@ -7,14 +7,24 @@ hour later.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from heapq import nlargest
 
 from netra_otel_bridge.core.clock import HOUR_NS, Clock
 from netra_otel_bridge.core.errors import NetraNotAllowed
-from netra_otel_bridge.core.model.dashboards import Aggregation, Bar, Dimension, FilterConfig, Measure, Metrics, Scope
+from netra_otel_bridge.core.model.dashboards import (
+    Aggregation,
+    Bar,
+    Dimension,
+    FilterConfig,
+    Measure,
+    Metrics,
+    Scope,
+    SessionStatsPage,
+)
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.source import AsyncNetraClient
+from netra_otel_bridge.source.pages import PAGE_LIMIT, with_restarts
 from netra_otel_bridge.usage.view import ChartValue
 
 WINDOW_NS = HOUR_NS
@@ -90,13 +100,16 @@ class DashboardCharts:
         """
         if self._is_denied():
             return None
-        start, end = iso_ms(now_ns - WINDOW_NS), iso_ms(now_ns)
+
+        def read(_cursor: str | None) -> AsyncIterator[SessionStatsPage]:
+            return self._client.dashboard.iter_session_pages(
+                iso_ms(now_ns - WINDOW_NS), iso_ms(now_ns), sort_field="totalCost", sort_order="desc", limit=PAGE_LIMIT
+            )
+
         found: dict[str, None] = {}
         pages = 0
         try:
-            async for page in self._client.dashboard.iter_session_pages(
-                start, end, sort_field="totalCost", sort_order="desc", limit=100
-            ):
+            async for page in with_restarts(read):
                 found |= dict.fromkeys(one.session_id for one in page.sessions if wanted(one.session_id))
                 pages += 1
                 if len(found) >= count or pages == MAX_SESSION_PAGES:

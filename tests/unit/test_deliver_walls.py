@@ -25,7 +25,7 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.outcome import Delivered
 from netra_otel_bridge.core.model.report import LaneReport, ReplayReport
-from netra_otel_bridge.deliver import batch_of, limits, open_async
+from netra_otel_bridge.deliver import batch_of, learned_limits, open_async
 from netra_otel_bridge.deliver.adapters import entry_points
 from netra_otel_bridge.emulator import EmulatorOptions
 from tests.support.emulator import ThreadedEmulator, running_emulator
@@ -219,7 +219,7 @@ async def test_each_dead_letter_is_tried_however_many_are_refused(
     netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of them were rejected before, so the limit on rejections does not apply."""
-    monkeypatch.setattr(limits, "REJECTED_AT_LEAST", 10)
+    monkeypatch.setattr(learned_limits, "REJECTED_AT_LEAST", 10)
     taken: list[ReadableSpan] = []
     wanted: set[int] = set()
 
@@ -233,7 +233,7 @@ async def test_each_dead_letter_is_tried_however_many_are_refused(
         await bridge.areplay(Named("picky", picky), since="25h")
     letters = [stored.letter for stored in dead_letters(tmp_path / "state")]
     assert len(letters) >= 10
-    monkeypatch.setattr(limits, "REJECTED_AT_LEAST", 5)
+    monkeypatch.setattr(learned_limits, "REJECTED_AT_LEAST", 5)
     wanted |= {int(letter.span_id, 16) for letter in letters[-2:]}
     report = (await bridge.aresend(Named("picky", picky))).destinations[0]
     assert (report.delivered, report.dead_lettered) == (2, len(letters) - 2)

@@ -288,7 +288,7 @@ async def test_reflection_is_off_and_comes_on_request_with_the_token(
     rig: Rig, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reflection describes every message of the service. A stop ends it without the grace period."""
-    monkeypatch.setattr(server, "DRAIN_S", DEADLINE_S)
+    monkeypatch.setattr(server, "CALL_GRACE_S", DEADLINE_S)
     messages = reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
     request = messages[0](file_containing_symbol="netra_otel_bridge.v1.BridgeService")
 
@@ -393,7 +393,7 @@ async def test_a_stop_ends_streams_and_is_told_to_each(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each client gets UNAVAILABLE with the reason and a retry delay, without the grace period."""
-    monkeypatch.setattr(server, "DRAIN_S", DEADLINE_S)
+    monkeypatch.setattr(server, "CALL_GRACE_S", DEADLINE_S)
     async with serving(rig, state=str(tmp_path / "state")) as served:
         follow = served.stub.FollowSpans(metadata=CREDENTIALS)
         await follow.write(pb.FollowSpansRequest(start=pb.FollowStart(subscription="mine")))

@@ -19,6 +19,7 @@ from netra_otel_bridge.emulator.faults import Answer, Fault, FaultEntry, Faults
 from netra_otel_bridge.pipeline.windows import FAR_POLLS
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.usage.charts import DashboardCharts
 from netra_otel_bridge.usage.meter import (
     CHART_POLLS,
     FAILED_POLLS,
@@ -279,6 +280,16 @@ async def test_ten_thousand_sessions(netra: ThreadedEmulator, tmp_path: Path) ->
         for _ in range(5):
             await world.poll()
         assert {one.session_id for one in world.meter.view.sessions} == {"alone", OTHER}
+
+
+async def test_an_expired_cursor_of_the_sessions_starts_the_list_again(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """All wanted sessions are found, each once, the most expensive first."""
+    async with World(netra, tmp_path / "state").running() as world:
+        now_ns = world.clock.now_ns()
+        world.calls.feed(*(ModelCall(n, "ace", now_ns - 60 * S, prompt=n, session_id=f"s{n}") for n in range(1, 151)))
+        netra.set_faults("cursor-expired")
+        found = await DashboardCharts(world.client, world.clock).costliest_sessions(150, now_ns, lambda _: True)
+        assert found == [f"s{n}" for n in range(150, 0, -1)]
 
 
 async def test_what_the_dashboards_say(netra: ThreadedEmulator, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Set
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from traceback import clear_frames
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from netra_otel_bridge.core.model.health import LaneHealth
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Retry, SpanBatch, TooLarge
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.deliver import Destination
+from netra_otel_bridge.pipeline.route import LaneOptions
 from netra_otel_bridge.service.rpc import messages
 from netra_otel_bridge.service.rpc.errors import Code, StatusError, invalid, stalled, status_error
 from netra_otel_bridge.service.rpc.limits import Context, next_message, write
@@ -27,7 +29,21 @@ PREFIX = "grpc:"
 """The state lists a subscription among the destinations, as ``grpc:NAME``."""
 AHEAD_NS = 60 * NS_PER_S
 """The largest tolerated lead of a client's clock."""
+FETCHERS = 4
+BATCH_BYTES = 2**20
+HELD_BYTES = 4 * 2**20
+"""Maximum bytes held for one client of FollowSpans, from reading until its acknowledgement."""
 _FRAME_BYTES = 1024
+
+
+def lane_options(options: LaneOptions) -> LaneOptions:
+    """Return the limits of a lane to one of many clients: small batches, and few pages in memory."""
+    return replace(
+        options,
+        fetchers=min(options.fetchers, FETCHERS),
+        batch_bytes=min(options.batch_bytes, BATCH_BYTES),
+        held_bytes=min(options.held_bytes, HELD_BYTES),
+    )
 
 
 class Lane(Protocol):

@@ -25,7 +25,7 @@ from netra_otel_bridge.service.rpc.tls import server_credentials
 from netra_otel_bridge.source import AsyncNetraClient
 
 MAX_REQUEST_BYTES = 2**20
-DRAIN_S = 5.0
+CALL_GRACE_S = 5.0
 """The grace period for unary calls when the server stops."""
 HEALTH_S = 1.0
 """The time between two updates of the health service."""
@@ -101,12 +101,12 @@ class RpcServer:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def close(self) -> None:
-        """Reject new calls, end streams and replays, and give unary calls `DRAIN_S` to finish."""
+        """Reject new calls, end streams and replays, and give unary calls `CALL_GRACE_S` to finish."""
         if self._health_task is not None:
             self._health_task.cancel()
         await self._health_servicer.enter_graceful_shutdown()
         self._limits.close()
-        await asyncio.gather(self._server.stop(DRAIN_S), self._replays.close())
+        await asyncio.gather(self._server.stop(CALL_GRACE_S), self._replays.close())
         await self._limits.wait_closed()
 
     async def _update_health(self) -> None:
