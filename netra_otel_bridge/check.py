@@ -1,4 +1,4 @@
-"""Public path of what the command ``check`` tests. The code is in `netra_otel_bridge.bridge.check`."""
+"""Public import path of the `check` function; its code is in `netra_otel_bridge.bridge.check`."""
 
 from netra_otel_bridge.bridge.check import Check, check
 

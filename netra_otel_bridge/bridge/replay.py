@@ -94,9 +94,9 @@ async def resend_dead_letters(
 
 
 async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, report: LaneReport) -> None:
-    """Copy the windows that are not final:
+    """Copy the windows that are not final, and update ``report`` meanwhile.
 
-    final windows are not expected to gain traces. ``report`` grows meanwhile.
+    A final window is not expected to gain traces.
     """
     settings, state = wiring.settings, route.recorder.lane
     before_ns = wiring.clock.now_ns() - settings.remember_ns

@@ -261,9 +261,9 @@ class Wiring(Configured):
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:
-    """Number repeated names:
+    """Number repeated names.
 
-    the state identifies destinations by name, and two exporters of one class are two of them.
+    The state identifies destinations by name, and two exporters of one class are two destinations.
     """
     found: list[str] = []
     for name in names:

@@ -82,9 +82,9 @@ def _parsed(setting: Setting, given: Any, origin: str) -> Any:
 
 
 def _where(key: str, origin: str) -> str:
-    """Return the place where a setting was given, for a message:
+    """Return the place where a setting was given, for a message.
 
-    the flag, the argument's name, or the origin itself.
+    It is the flag, the argument's name, or the origin itself.
     """
     return f"--{key.replace('_', '-')}" if origin == "flag" else key if origin == "argument" else origin
 

@@ -26,9 +26,9 @@ OPERATION_DURATION = "gen_ai.client.operation.duration"
 TOKENS_TYPE = "gen_ai.token.type"
 ENVIRONMENT = "deployment.environment.name"
 MAX_LABEL_CHARS = 256
-"""Longer labels are truncated:
+"""Maximum length of a label; a longer one is truncated.
 
-no real model or tenant has such a long name, and the service keeps labels until it ends.
+No real model or tenant has such a long name, and the service keeps labels until it ends.
 """
 KINDS = frozenset({"GENERATION", "EMBEDDING"})
 _NS_PER_S = 1e9

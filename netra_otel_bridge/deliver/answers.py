@@ -83,9 +83,9 @@ _BUSY_STATUS = (408, 425, 429, 503)
 GRPC_MESSAGE_BYTES = 4 << 20
 """Maximum size of a message that a gRPC server accepts by default."""
 TOO_MANY_TRACES_S = 5.0
-"""Delay if Tempo 1.5 holds too many traces:
+"""Delay in seconds if Tempo 1.5 holds too many traces.
 
-it holds each for 10 to 20 s, which the default five delays must outlast.
+It holds each for 10 to 20 s, which the default five delays must outlast.
 """
 
 _TOO_LARGE = re.compile(

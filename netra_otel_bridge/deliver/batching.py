@@ -30,7 +30,7 @@ MIN_BYTES = 4096
 CUT_BYTES = 1 << 16
 """No connection is cut for the size of a request unless the request is larger than this."""
 CUTS = 3
-"""Cuts in a row after which the size of the request counts as the cause, if requests without spans are not cut."""
+"""Consecutive connection resets after which the request's size is blamed, provided empty requests are answered."""
 _FRAME_BYTES = 6
 """A tag and the length of a message below 4 GiB."""
 _NO_LIMIT = 1 << 62
@@ -149,7 +149,7 @@ def batch_items(items: Iterable[Item[Owner]]) -> Batch[Owner]:
 
 
 def halves_by_size(batch: Batch[Owner]) -> tuple[Batch[Owner], Batch[Owner]]:
-    """Return the first and the last items of a batch of at least two, each part with about half of the bytes."""
+    """Split a batch of two or more items into two parts of about equal size."""
     sizes = [len(item.encoded) for item in batch.items]
     half = sum(sizes) / 2
     cut = next(number for number, end in enumerate(accumulate(sizes), 1) if end >= half)

@@ -42,7 +42,7 @@ def dead_letter_of(span: ReadableSpan, reason: str, encoded: bytes | None = None
 
 
 def span_of(dead: DeadLetter) -> ReadableSpan:
-    """Return the span of a dead letter. Encoded, it has exactly the bytes that it had before.
+    """Return the span of a dead letter. Encoding it again yields the original bytes.
 
     Raises ``ValueError`` for a letter without a span: an item from Netra, or a document of another form.
     """

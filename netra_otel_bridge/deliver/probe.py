@@ -1,4 +1,4 @@
-"""Probe a destination for what it accepts: without writing anything and, on request, with one test span.
+"""Find out what a destination accepts, without writing to it; on request, send one test span.
 
     nothing   an empty request, or an inspection: is it reachable, what was meant, are the credentials accepted?
     size      if its server answers requests without spans: one as large as a batch, smaller ones until one is accepted
@@ -65,7 +65,7 @@ class ProbeResult:
     A destination that is ``ok`` and not ``sure`` rejected a request without spans, or cannot be probed: only a span
     would tell.
 
-    ``exit_code`` is that of the error with which a lane would end now, 0 if there is none. ``took_bytes`` is the
+    ``exit_code`` is the exit code that a lane would end with now, 0 if it would not end. ``took_bytes`` is the
     largest request that was accepted, ``None`` if none says anything about size; ``trace_id`` is that of the test span
     that was accepted, 32 hex digits, else ``None``.
     """
@@ -124,7 +124,7 @@ async def _asked(destination: Destination, size_bytes: int, answer_s: float) -> 
 def made_up_span(start_ns: int, size_bytes: int) -> SpanBatch:
     """Make a batch of at most ``size_bytes`` with one span in a new trace, named `SPAN_NAME`.
 
-    It lasts 1 ms and is filled with random digits, which do not compress well: neither do images in a prompt.
+    It lasts 1 ms. Its filling is random digits, which compress as badly as images in a prompt.
     """
     ids = RandomIdGenerator()
     context = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), False, SAMPLED)
@@ -199,7 +199,7 @@ async def _sent(
                 of_now = await _answer(destination.send(young), answer_s)
                 return _rejected(found, asked, answer, young if isinstance(of_now, Delivered) else None)
             case Retry() | Misconfigured():
-                failed = _failed(answer, "whether the span arrived all the same")
+                failed = _failed(answer, "whether the span arrived anyway")
                 return replace(failed, said=f"{found.said}; {asked}: {failed.said}", took_bytes=found.took_bytes)
 
 

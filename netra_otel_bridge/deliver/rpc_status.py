@@ -10,9 +10,9 @@ from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-unt
 
 
 def retry_info_s(metadata: Mapping[str, str | bytes]) -> float | None:
-    """Return the delay in seconds that a gRPC response asks for:
+    """Return the delay in seconds that a gRPC response asks for.
 
-    ``RetryInfo`` in its status details (trailing metadata).
+    It is in ``RetryInfo``, in the status details of the trailing metadata.
     """
     status = rpc_status(_bytes(metadata.get("grpc-status-details-bin")))
     if status is not None:

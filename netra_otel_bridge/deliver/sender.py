@@ -247,7 +247,7 @@ class Sender:
             return Retry(str(error))
 
     async def _is_cut_for_its_size(self, batch: SpanBatch) -> bool:
-        """Return whether a batch can be halved, and the destination that cuts it off answers one without spans."""
+        """Return whether the batch is large enough to split and the destination still answers an empty request."""
         if len(batch.spans) == 1 or batch.size_bytes <= CUT_BYTES:
             return False
         self._stop_if_draining()
@@ -289,7 +289,7 @@ class Sender:
         answer.accepted += part.items
 
     def _dead(self, answer: Answer[Owner], part: _Part[Owner], outcome: PartlyRefused | TooLarge | Refused) -> None:
-        """Count a part that will never be accepted. The rest of a full trace counts as one rejection: it has one cause."""
+        """Count a part that will never be accepted. A full trace counts as one rejection, because it has a single cause."""
         reason, is_full = outcome.reason, _names_full_trace(outcome)
         answer.dead += [Dead(item, reason) for item in part.items]
         answer.problems += [f"span {_name(item.encoded)} was rejected: {reason}" for item in part.items]

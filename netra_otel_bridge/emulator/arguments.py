@@ -1,6 +1,6 @@
-"""Read and check the arguments of requests:
+"""Read and check the arguments of requests.
 
-JSON bodies, time ranges, pages, order, filters. All raise `ApiError` 400.
+They are JSON bodies, time ranges, pages, order and filters. All functions raise `ApiError` 400.
 """
 
 from __future__ import annotations

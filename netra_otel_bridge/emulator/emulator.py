@@ -95,9 +95,9 @@ class Emulator:
 
     @property
     def calls(self) -> Counter[str]:
-        """Return the number of API calls by name (`routes`):
+        """Return the number of API calls by name.
 
-        ``traces``, ``spans``, ``tenant_usage``, ``query_data``, ...
+        `routes` has the names: ``traces``, ``spans``, ``tenant_usage``, ``query_data``, ...
         """
         return self._handler.calls
 

@@ -1,6 +1,6 @@
-"""`FAULTS`:
+"""`FAULTS` has every fault by name, with its help text.
 
-every fault by name, with its help text. ``N`` is a number of responses; without it, the fault applies to all responses.
+``N`` is a number of responses; without it, the fault applies to all responses.
 """
 
 from __future__ import annotations

@@ -122,9 +122,9 @@ class Sessions:
         return to_json_bytes({"data": answer})
 
     def details(self, session_id: str, query: Mapping[str, str]) -> bytes:
-        """Serve ``GET /public/dashboard/session/{session_id}``:
+        """Serve ``GET /public/dashboard/session/{session_id}``.
 
-        both bounds are optional; an unknown session is null.
+        Both bounds are optional. An unknown session is null.
         """
         start_ns = read_instant(query, "startTime") if query.get("startTime") else -_EVER_NS
         end_ns = read_instant(query, "endTime") if query.get("endTime") else _EVER_NS

@@ -22,9 +22,9 @@ PAGE = 100
 
 
 class Unreadable(NamedTuple):
-    """An item of a page that is not a trace or span:
+    """An item of a page that is not a trace or span.
 
-    the line that reports it, and the key under which it is recorded.
+    It has the line that reports it, and the key under which it is recorded.
     """
 
     item: UnreadableItem

@@ -30,9 +30,9 @@ class SpanToSend(NamedTuple):
 
 
 class Deliverer:
-    """The last stage of a lane:
+    """The last stage of a lane.
 
-    batches and sends the spans in ``converted``, and records the destination's responses.
+    It batches and sends the spans in ``converted``, and records the destination's responses.
     """
 
     def __init__(self, lane_pass: Pass, budget: MemoryBudget, converted: asyncio.Queue[Converted | None]) -> None:

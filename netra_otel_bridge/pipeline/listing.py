@@ -56,7 +56,7 @@ async def list_all(
     on_listing: Callable[[], None] = lambda: None,
     on_restart: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[TracesPage]:
-    """Yield the pages of all windows in ``queue``; a trace comes as often as windows list it. Raises `NetraError`.
+    """Yield the pages of all windows in ``queue``; a trace is yielded once for each window that lists it. Raises `NetraError`.
 
     ``on_listing`` is called before each listing, ``on_restart`` before one is repeated from its first page.
     """

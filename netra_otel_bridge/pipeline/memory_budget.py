@@ -1,6 +1,6 @@
-"""Caps on the bytes held from reading a trace until it is answered:
+"""Cap the bytes held from reading a trace until it is answered.
 
-for one lane or stream, and for all streams together.
+`MemoryBudget` does so for one lane or stream, and `SharedBudget` for all streams together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BLOCKED_BYTES = 2**20
 SMALL_BYTES = 2**18
 """After a trace of at most this size, a stream that holds nothing begins its next trace without waiting."""
 WAIT_S = 2.0
-"""Longest wait for room of a stream that holds nothing. Several such streams wait one after the other."""
+"""Longest time for which a stream that holds nothing waits for room. Several such streams wait one after another."""
 LOOK_S = 0.5
 """Interval at which a waiting stream looks for blocked clients."""
 

@@ -69,7 +69,7 @@ class Recorder:
         return unpack_spans(record.spans if record is not None else self._lane.spans(trace_id))
 
     def trace_cost(self, trace_id: str) -> TraceCost:
-        """Return the cost of those spans of a trace that the destination has received."""
+        """Return the cost of the spans of a trace that the destination has received."""
         record = self._traces.get(trace_id) or self._storing.get(trace_id)
         return record.cost if record is not None else self._lane.trace_cost(trace_id)
 

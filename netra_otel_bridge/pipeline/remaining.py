@@ -60,8 +60,8 @@ class Remaining:
     async def find(self) -> ResumePoint:
         """Find all remaining traces, and return the end of the stream. Raises `NetraError`.
 
-        A partly sent trace comes first, found by its id, because it is no longer listed here if its start has moved
-        back.
+        A trace that was sent in part comes first. It is found by its id: if its start has moved to an earlier time, the
+        list no longer has it.
         """
         point = self._start
         trace_id = self._trace_id or point.next_id
@@ -98,9 +98,10 @@ class Remaining:
     async def _add_page(
         self, page: TracesPage, point: ResumePoint, past: ResumePoint | None, seen: set[str]
     ) -> ResumePoint:
-        """Add the traces of a page, without those ``seen`` on the page before and those that were sent by ``past``.
+        """Add the traces of a page that were neither ``seen`` on the page before nor sent up to the point ``past``.
 
-        A trace that is passed again after a restart is not the last one sent: the next restart still has to know that one.
+        After a restart, a trace that is passed a second time does not become the last one sent, which the next restart
+        needs.
         """
         passed = point.passed_on(page.traces)
         sent = (self._start.last_id, self._start.next_id)

@@ -24,7 +24,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 class ResumePoint(msgspec.Struct, frozen=True, array_like=True):
     """The point up to which a stream was sent.
 
-    ``stream_id`` identifies the stream, ``start_ns`` and ``end_ns`` are its window.
+    ``stream_id`` identifies the stream. ``start_ns`` and ``end_ns`` are its window.
 
     ``part`` counts the entries of ``TraceQuery.trace_ids`` that are done. ``cursor`` is that of the current page; its
     first ``passed`` traces, whose ids are hashed in ``passed_ids``, were sent whole. ``last_id`` is the trace that was

@@ -2,7 +2,7 @@
 
 LaneWatch            logs retries and warnings
 +- FollowerWatch     also keeps why the lane waits or stopped, for its health and the state
-   +- QuietWatch     logs none of it: its destination is a client that comes and goes
+   +- QuietWatch     logs at debug level only: its client may disconnect at any time
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ MIDDLE_NS, MIDDLE_POLLS = HOUR_NS, 10
 FAR_POLLS = 120
 """With a poll every 30 s: look back an hour every five minutes, and the longest lookback every hour."""
 MIN_PROBED = 4
-"""Empty windows in a row after which the next ones are probed together; also the number in the smallest probe."""
+"""Consecutive empty windows after which the next ones are probed together. Also the smallest number of windows in a probe."""
 MAX_PROBED = 720
 """Number of windows in the largest probe."""
 
@@ -120,7 +120,7 @@ class WindowQueue:
         self._lock = asyncio.Lock()
 
     async def next(self) -> QueuedWindow | None:
-        """Return the next window or row of empty windows, or ``None`` at the end."""
+        """Return the next window or run of empty windows, or ``None`` at the end."""
         async with self._lock:
             while len(row := self._next_row()) > 1:
                 whole = Window(row[0].start_ns, row[-1].end_ns)

@@ -32,7 +32,7 @@ MAX_IDS = 1_000_000
 LABEL_SETS = 2000
 """Maximum number of attribute sets of one instrument. The SDK (1.45) drops all attributes of further sets."""
 FOLDED_SETS = 100
-"""Number of these that are reserved for sets whose model and tenant are `OTHER`."""
+"""Part of `LABEL_SETS` that is reserved for sets whose model and tenant are `OTHER`."""
 _FOLDED = frozenset({semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, TENANT_ID})
 _LAST = dict.fromkeys((semconv.OPERATION_NAME, semconv.PROVIDER_NAME, *sorted(_FOLDED), ENVIRONMENT), OTHER)
 _TYPES_OF_TOKENS = 2
@@ -146,7 +146,10 @@ class SeenIds:
 
 
 class LabelBudget:
-    """The attribute sets of one instrument, at most `LABEL_SETS`. Callers pass attributes always in the same order."""
+    """The attribute sets of one instrument, at most `LABEL_SETS`.
+
+    Attributes are compared in the order given, so a caller always uses the same order.
+    """
 
     def __init__(self) -> None:
         self._sets: set[tuple[tuple[str, str], ...]] = set()

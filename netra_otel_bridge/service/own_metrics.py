@@ -20,7 +20,7 @@ def _by_lane(read: Callable[[LaneHealth], float]) -> Callable[[ServiceHealth], I
 
 
 def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth], Iterator[Value]]:
-    """Read the seconds since a time of each lane; a lane without such a time has no value."""
+    """Yield, per lane, the seconds since one of its timestamps; a lane without that timestamp has no value."""
 
     def values(health: ServiceHealth) -> Iterator[Value]:
         for lane in health.lanes:

@@ -1,7 +1,7 @@
 """Export counters that persist across restarts.
 
 The SDK assumes that a counter starts at 0 with the process. The counters of usage continue from their stored values: a
-cumulative counter started at the origin of the ledger, and the first delta after a restart is not an increase.
+cumulative counter started at the origin of the ledger, and the first delta after a restart is dropped.
 """
 
 from __future__ import annotations

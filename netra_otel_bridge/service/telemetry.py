@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 
 class Telemetry:
-    """Exposes metrics to ``readers`` until `close`:
+    """Exposes metrics to ``readers`` until `close`.
 
-    those of the service itself (`INSTRUMENTS`), and those added by `show`.
+    The metrics are those of the service itself (`INSTRUMENTS`), and those added by `show`.
 
     The resource has no ``service.instance.id`` unless ``OTEL_RESOURCE_ATTRIBUTES`` sets one: the SDK makes up a new one
     for each process, and every restart would start new series.

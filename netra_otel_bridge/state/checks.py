@@ -38,7 +38,7 @@ def is_there(files: Files) -> bool:
 
 
 def is_unnamed(files: Files) -> bool:
-    """Return whether a crash came between the marker and the rename of the database, which the next start completes."""
+    """Return whether a crash came after the marker was written and before the database was renamed. The next start renames it."""
     return files.unfinished.exists() and [path for path in files.kept if exists(path)] == [files.marker]
 
 

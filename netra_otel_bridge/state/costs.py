@@ -65,7 +65,8 @@ def replace(connection: sqlite3.Connection, lane: int, records: Iterable[TraceRe
 def forget(connection: sqlite3.Connection, lane: int, from_ns: int | None) -> None:
     """Remove from the sums all traces that start at ``from_ns`` or later, or all traces.
 
-    Whole hours from ``from_ns`` on then hold only traces that have a row: traces deleted for their age are read again.
+    The sums of whole hours from ``from_ns`` on then cover only traces that have a row. Older traces, whose rows were
+    deleted for their age, are read again.
     Call this before deleting the traces' rows.
     """
     connection.execute("DELETE FROM reconciled WHERE lane = ?", (lane,))

@@ -54,7 +54,7 @@ class LaneState:
         return bytes(found[0][0]) if found else b""
 
     def trace_cost(self, trace_id: str) -> TraceCost:
-        """Return the cost of those spans of a trace that the destination has received."""
+        """Return the cost of the spans of a trace that the destination has received."""
         with self._database.reading() as connection:
             found = connection.execute(
                 "SELECT spent FROM trace WHERE lane = ? AND trace_id = ?", (self._lane, storable(trace_id))

@@ -205,7 +205,7 @@ def _update_lane(connection: sqlite3.Connection, lane: int, progress: Progress, 
         (added, progress.delivered, progress.refused, len(progress.dead_letters), progress.size_bytes, now_ns, lane),
     ).rowcount
     if changed != 1:
-        raise RuntimeError("the progress of this lane was forgotten: get the lane from the store again")
+        raise RuntimeError("this lane was reset while it was in use: get it from the store again")
     if progress.problem is not None:
         connection.execute(
             """UPDATE lane SET problem = :problem, problem_since_ns =

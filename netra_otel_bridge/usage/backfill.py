@@ -87,7 +87,7 @@ class UsageBackfill:
     async def check(self, *, known: bool) -> None:
         """Request the usage of each tenant for the whole range.
 
-        Raises `NetraError`, and `NotKnown` if all tenants should be ``known`` and Netra does not know one.
+        Raises `NetraError`. If the caller named the tenants (``known``), also raises `NotKnown` for one that Netra lacks.
         """
         calls = (partial(self._ask, tenant, self._whole) for tenant in self._tenants)
         async with aclosing(in_order(calls, self._concurrency)) as responses:
@@ -202,7 +202,7 @@ class UsageBackfill:
         return False
 
     async def _agrees(self, tenant: str, total: UsageTotals) -> bool:
-        """Return whether ``total`` is Netra's total of the whole range, which is requested again if it is not."""
+        """Return whether ``total`` is Netra's total of the whole range. If they differ, request that total once more."""
         if not _equal(total, self._reported[tenant], self.steps):
             _, _, usage = await self._ask(tenant, self._whole)
             self._reported[tenant] = totals_of(usage)

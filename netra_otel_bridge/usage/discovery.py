@@ -71,9 +71,9 @@ class Discovery:
         head.discovered_ns = now_ns
 
     async def _look_back(self, now_ns: int, poll: int) -> None:
-        """List a part of the past:
+        """List a part of the past.
 
-        when metering begins, the whole period; later, now and then, the time of late traces.
+        When metering begins, that is the whole period. Later it is, now and then, the time of late traces.
         """
         head = self._ledger.head
         if poll % FAR_POLLS == FAR_POLLS - 1 and head.looked_back_ns <= head.look_back_to_ns:

@@ -92,7 +92,7 @@ def _unreplayed(read: Read) -> Callable[[UsageView], Iterator[Value]]:
 
 
 _REPLAYED = [counter for counter in COUNTERS if counter.measure != "requests"]
-"""The measures that the bridge sums over spans: it counts no requests."""
+"""The measures that the bridge sums over spans. Requests are not among them."""
 USAGE_COUNTERS: tuple[Instrument[UsageView], ...] = (
     *(
         Instrument(counter.name, "counter", counter.unit, counter.description, _used(counter.read))

@@ -27,11 +27,11 @@ from netra_otel_bridge.usage.totals import OTHER, Counted, UsageTotals
 
 PeriodLength = Literal["month", "day"]
 PROMOTED_AT = 2.0
-"""A tenant takes the label set of the cheapest tenant that has one if it costs more than this many times as much."""
+"""A tenant that costs more than this many times as much as the cheapest tenant with a label set takes that label set."""
 NOISE = 1e-9
-"""The fraction by which a total may fall without being a correction:
+"""The fraction by which a total may fall without being a correction.
 
-a sum of floats depends on the order of addition.
+A sum of floats depends on the order of addition.
 """
 
 
@@ -70,8 +70,8 @@ class TenantAccount(msgspec.Struct):
     """One tenant, counted since ``origin_ns``.
 
     ``own`` tells whether it has its own label set or is part of `OTHER`. ``shown`` tells whether that label set has
-    shown its starting value: Prometheus takes the first value it sees as the start, so a first value other than that
-    would not count. ``seen_ns`` is when a trace of the tenant was last listed. ``closed`` is what closed periods
+    shown its starting value: Prometheus counts from the first value that it sees, so the usage below a higher first
+    value would be lost. ``seen_ns`` is when a trace of the tenant was last listed. ``closed`` is what closed periods
     added. ``switched`` is what had been counted when the label set last changed, ``own_before`` what its own label set
     showed until then. ``floor`` is the highest value that its own label set has shown.
     """

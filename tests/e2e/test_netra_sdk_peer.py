@@ -31,7 +31,7 @@ def session() -> dict[str, Any]:
 
 
 def test_traces_come_back_page_by_page(session: dict[str, Any]) -> None:
-    """Two traces come on two pages of one; the iterator ends by itself; filters are applied."""
+    """With a limit of 1, two traces are two pages; the iterator then ends, and filters are applied."""
     read, sent = session["read"], session["sent"]
     first, second = read["pages"]
     assert [first["has_next_page"], second["has_next_page"]] == [True, False]

@@ -225,7 +225,7 @@ def wait_for_alert(prometheus: Prometheus, name: str, seconds: float = 30) -> li
 
 
 def month_is_young() -> bool:
-    """Return whether the month (UTC) began so recently that none of the hours of the story are over."""
+    """Return whether the month (UTC) began less than `YOUNG_H` hours ago, so that no hour of the tested traffic is complete."""
     now = datetime.now(UTC)
     return now.day == 1 and now.hour < YOUNG_H
 

@@ -1,4 +1,4 @@
-"""The bridge's reading of a real Tempo's rejections; `test_receivers` has what comes back from it.
+"""The outcomes of a real Tempo's rejections; `test_receivers` tests what it returns of what it accepted.
 
 The texts are those of version 1.5, as ``docs/backends.md`` lists them.
 """
@@ -86,7 +86,7 @@ async def test_a_trace_id_of_eight_bytes_refuses_its_whole_request(tempo: Tempo,
 
 @both
 async def test_more_than_4_mib_is_too_large(fresh: Tempo, transport: str) -> None:
-    """Tempo rejects it over gRPC at the door; over HTTP, which has no limit of its own, between its parts, with a 500."""
+    """Over gRPC, Tempo rejects it on arrival; over HTTP, it rejects it with a 500 when it passes it on internally."""
     many, one, right = await send(fresh, transport, sized(50, 100_000), sized(1, 4_300_000, first=100), sized(40, 10))
     assert isinstance(many, TooLarge)
     assert isinstance(one, TooLarge)
@@ -94,7 +94,7 @@ async def test_more_than_4_mib_is_too_large(fresh: Tempo, transport: str) -> Non
 
 
 async def test_with_search_even_3_mb_are_too_large() -> None:
-    """Tempo adds what it indexes to what it passes on, so that it meets its limit far below 4 MiB, and its text misleads."""
+    """With search, Tempo passes on its index too, so a request far below 4 MiB exceeds its limit."""
     with Tempo(search=True) as server:
         whole, half = await send(server, "otlp_grpc", sized(30, 100_000), sized(15, 100_000))
     assert isinstance(whole, TooLarge)

@@ -101,7 +101,7 @@ BURSTS = ["status-500=2", "status-502=1", "status-503=1", "status-504=1", "statu
 
 @pytest.mark.parametrize("fault", BURSTS)
 def test_500_502_503_504_bursts_reset_time_out(rig: Rig, fault: str) -> None:
-    """A burst costs nothing but time."""
+    """After a burst of errors, everything is delivered."""
     rig.netra.set_faults(fault)
     assert_whole(rig, rig.replay(NETRA_BRIDGE_ATTEMPTS="8", NETRA_USAGE_TIMEOUT="0.5"))
 
@@ -257,7 +257,7 @@ def test_items_reorder_while_paging(rig: Rig) -> None:
 
 @pytest.mark.parametrize("behind", [True, False])
 def test_items_appear_while_paging(rig: Rig, behind: bool) -> None:
-    """New traces between pages, before and after the cursor, displace none of those that were already there."""
+    """Every trace that existed at the start is delivered, although new ones are listed before or after the cursor."""
     rig.feed(250, 1)
     there = set(rig.oracle.issued)
     grown: list[int] = []

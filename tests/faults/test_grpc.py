@@ -346,7 +346,7 @@ async def test_200_clients_of_which_half_stop_reading(rig: Rig) -> None:
 
 
 async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> None:
-    """Readers that stopped are ended, so that together they hold little memory, and a client that reads receives everything."""
+    """Streams whose clients stopped reading are ended: together they hold little memory, and a client that reads receives everything."""
     rig.feed(10, 100, padding=20_000)
     with bridge(rig, "--poll", "1h") as running:
         async with client(running.address, grpc__max_receive_message_length=-1) as stub:

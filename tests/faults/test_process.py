@@ -198,7 +198,7 @@ def test_secrets_and_modes(rig: Rig) -> None:
 
 
 def test_a_copy_of_a_state_is_a_backup(rig: Rig) -> None:
-    """A copy that is put back, the first of the two ways out, lets the replay resume from there."""
+    """After a copy of the state is put back, the replay resumes from it."""
     assert replay(rig).code == 0
     shutil.copytree(rig.state, rig.directory / "backup")
     (rig.state / "state.db").write_bytes(b"")

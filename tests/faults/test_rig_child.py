@@ -48,7 +48,7 @@ for _ in range(7): threading.Thread(target=time.sleep, args=(0.3,)).start()
 
 
 def test_kill_at_a_moment(tmp_path: Path) -> None:
-    """`until` waits for something that the child does, and SIGKILL is told apart from an end of its own."""
+    """`until` waits for an event in the child, and the exit code distinguishes SIGKILL from a normal exit."""
     with script("import time; print('ready', flush=True); time.sleep(60)", tmp_path) as child:
         child.until(lambda: "ready" in child.out)
         assert child.kill().code == -signal.SIGKILL

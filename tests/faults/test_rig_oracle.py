@@ -118,7 +118,7 @@ def test_a_dead_letter_is_not_missing_and_is_read_as_closely(oracle: Oracle) -> 
 
 
 def test_a_fault_that_did_not_happen_fails() -> None:
-    """Zero retries, no split and nothing killed each fail."""
+    """`happened` fails for every empty value."""
     happened("a retry", 1)
     for nothing in (0, [], "", None, False):
         with pytest.raises(AssertionError, match="the fault did not happen: a retry"):

@@ -47,7 +47,7 @@ def test_names_that_look_like_emoji_are_printed_as_they_are(netra: ThreadedEmula
     assert netra.call(lambda: netra.emulator.store.ingest(read_document(otlp_document(span)))) == []
     assert "tenant acme:smile:1" in ask(netra, "usage", "tenant", "acme:smile:1", *EVER).out
     to = f"otlp-file:{tmp_path}/:x:y"
-    assert f"{to}: it may be written" in ask(netra, "check", "--to", to).out
+    assert f"{to}: it can be written" in ask(netra, "check", "--to", to).out
     assert "a:x:b" in ask(netra, "traces", "show", f"{0xE:032x}").out
 
 

@@ -49,7 +49,7 @@ def replay(netra: ThreadedEmulator, home: Path, to: str, *more: str, **env: str)
 
 
 def test_with_a_state_nothing_is_sent_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """The second run skips everything, fetches no span, and says how to send it again."""
+    """The second run skips everything, fetches no span, and prints the command that sends it again."""
     to, state = f"otlp-file:{tmp_path}/out.jsonl", str(tmp_path / "state")
     first = replay(netra, home, to, "--state", state, "--json").json
     second = replay(netra, home, to, "--state", state, "--json").json
@@ -422,7 +422,7 @@ async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmula
 
 
 async def test_a_defect_in_asking_hides_nothing_else(netra: ThreadedEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error has a line without its words, which may be a secret."""
+    """The line of an unexpected error omits its text, which may contain a secret."""
 
     async def broken(destination: Destination, *arguments: Any) -> ProbeResult:
         if destination.name == "console":

@@ -75,7 +75,7 @@ def test_a_face_has_every_call_with_its_parameters(asynchronous: type, face: typ
 
 
 def test_items_cross_the_threads_once_a_page(loop: CountingLoop) -> None:
-    """The defaults are those of the items, not of the pages; the last step finds the end."""
+    """Items use their own default arguments, and cross threads once a page."""
     face = Face(Numbers(), loop)
     assert list(face.items(1)) == [1, 2]
     assert loop.steps == 2

@@ -208,7 +208,7 @@ def test_the_environment_says_where_as_for_the_sdk(
     ],
 )
 def test_a_setting_that_cannot_be_used_is_a_configuration_error(variables: dict[str, str]) -> None:
-    """Each names its variable."""
+    """The error names the variable."""
     with pytest.raises(ConfigurationError, match=next(iter(variables)) if len(variables) == 1 else "ENDPOINT"):
         read_settings(variables)
 

@@ -1,4 +1,4 @@
-"""`probe` asks a destination with no span, with size and with one made-up span, and says what remains unknown."""
+"""`probe` sends an empty request, then a large one, then one test span, and names what remains unknown."""
 
 from __future__ import annotations
 
@@ -592,7 +592,7 @@ async def test_a_span_in_a_file_is_its_last_line(tmp_path: Path) -> None:
     path = tmp_path / "spans.jsonl"
     path.write_text("{}\n")
     result = await probed(f"otlp-file:{path}", 10_000, DAY_OLD)
-    assert result.said == "it may be written; accepted a span of 10.0 kB, 24 h old"
+    assert result.said == "it can be written; accepted a span of 10.0 kB, 24 h old"
     first, last = path.read_text().splitlines()
     assert first == "{}"
     assert json.loads(last)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] == result.trace_id

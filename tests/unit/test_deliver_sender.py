@@ -199,7 +199,7 @@ async def test_a_connection_that_is_cut_for_the_size_of_a_request_means_halves()
 
 
 async def test_what_was_only_cut_is_tried_larger_again() -> None:
-    """After a temporary fault batches grow to their old size; a permanent one is met less and less often."""
+    """After a temporary fault, batches grow to their old size; with a permanent limit, larger ones are tried less and less often."""
     most = [90_000]
     asked: list[int] = []
 

@@ -102,7 +102,7 @@ def test_a_trace_that_grew_before_what_was_sent_comes_again() -> None:
 
 @pytest.mark.parametrize("before_s", [1, 3, 100_000])
 def test_a_trace_whose_root_came_late_is_finished(before_s: int) -> None:
-    """A trace that now starts before the resume point, or before the range, is no longer listed, and is continued all the same."""
+    """A trace that now starts before the resume point, or before the range, is no longer listed, and is continued anyway."""
     oracle, netra = issued(6, 10)
     middle = oracle.trace_ids[3]
     with small(page=2, chunk=4):
@@ -405,7 +405,7 @@ def test_a_trace_of_5000_spans_goes_on_in_its_middle() -> None:
 
 @pytest.mark.parametrize("has_listing", [True, False])
 def test_one_trace_is_read_with_and_without_its_summary(has_listing: bool) -> None:
-    """The summary is looked for at the time of the spans; a trace that is not listed is read all the same."""
+    """The summary is looked for at the time of the spans; a trace that is not listed is read anyway."""
     oracle, netra = issued(3, 4)
     trace_id = oracle.trace_ids[1]
     if not has_listing:

@@ -40,10 +40,10 @@ class SpanChunk:
 
 
 RejectionCause = Literal["span", "full trace", "defect"]
-"""The cause of a rejection:
+"""The cause of a rejection.
 
-one of the spans may be at fault; their trace is full at the destination; or an exporter, processor or function raised
-an exception, which may have nothing to do with any span.
+With ``span``, one of the spans may be at fault. With ``full trace``, their trace is full at the destination. With
+``defect``, an exporter, processor or function raised an exception, which may have nothing to do with any span.
 """
 
 
@@ -114,11 +114,9 @@ Outcome = Delivered | PartlyRefused | Retry | TooLarge | Refused | Misconfigured
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The result of inspecting a destination without sending to it:
+    """The result of inspecting a destination without sending to it.
 
-    one line on what was found, and one on what is unknown.
-
-    ``sure`` is false if only a span would tell whether the destination accepts spans.
+    ``found`` is one line on what was found, ``unknown`` one on what is unknown. ``sure`` is false if only a span would tell whether the destination accepts spans.
     """
 
     found: str

@@ -24,7 +24,7 @@ class HourCost(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TraceCost(msgspec.Struct, frozen=True, array_like=True):
-    """The cost of those spans of a trace that one destination has received.
+    """The cost of the spans of a trace that the destination has received.
 
     ``hours`` are the sums as of the last time that all spans were answered. ``not_accepted`` are the ids of answered
     spans that the destination rejected, or may have rejected: it did not say which spans of a batch it rejected.

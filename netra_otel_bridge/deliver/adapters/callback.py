@@ -19,7 +19,7 @@ from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRu
 from netra_otel_bridge.deliver.answers import Verdict, defect_outcome, outcome
 
 SpanCallback = Callable[[Sequence[ReadableSpan]], object]
-"""A function, plain or ``async``, that is called with the spans of one batch. By returning it accepts all of them."""
+"""A function, plain or ``async``, that is called with the spans of one batch. If it returns normally, it has accepted all of them."""
 
 
 class CallbackDestination:

@@ -49,9 +49,9 @@ latter four may be `Named`."""
 
 
 class GuardedDestination:
-    """A program's own `Destination`, isolated:
+    """Isolates a program's own `Destination`.
 
-    whatever its ``send`` does becomes an `Outcome` of its own lane. `raised_outcome` classifies an exception; a
+    Whatever its ``send`` does becomes an `Outcome` of its own lane. `raised_outcome` classifies an exception; a
     `BridgeError` that is not about a destination is raised unchanged. A return value that is not an `Outcome` is
     `Misconfigured`. The object is never closed. It offers `AnswersEmpty` and `Inspects` if the object does.
     """

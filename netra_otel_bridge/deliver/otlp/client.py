@@ -276,9 +276,9 @@ def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome
 
 
 def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
-    """Return the outcome of a success in JSON:
+    """Return the outcome of a success in JSON.
 
-    some servers answer protobuf with it, though the specification forbids it.
+    Some servers answer protobuf with it, though the specification forbids it.
     """
     try:
         response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)

@@ -54,7 +54,7 @@ class OtlpFileDestination:
             raise ConfigurationError(
                 f"otlp-file: {self._path} cannot be written: {error.strerror or error}", hint="name another path"
             ) from error
-        return Inspection("it may be written", "whether there is room for what will be written")
+        return Inspection("it can be written", "whether there is room for what will be written")
 
     async def send(self, batch: SpanBatch) -> Outcome:
         """Append one line. Raises `DestinationUnavailable` if the file system fails; `Retry` if nobody reads a pipe."""

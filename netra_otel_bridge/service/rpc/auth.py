@@ -46,7 +46,7 @@ class Authentication(grpc.aio.ServerInterceptor):
 
 
 def _rejecting_with(error: StatusError) -> grpc.RpcMethodHandler[Any, Any]:
-    """Return a handler that rejects any call at once. It handles streams, because those do not wait for a request."""
+    """Return a handler that rejects any call at once. It is registered as a stream handler, which runs before a request arrives."""
 
     async def reject(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         await error.abort(context)

@@ -65,7 +65,7 @@ OpenLane = Callable[[Destination, TraceQuery, str | None], AbstractAsyncContextM
 class Subscriber:
     """The client of one stream as a `Destination`: one batch at a time, delivered once the client acknowledges it.
 
-    The future ``failure`` gets the error with which the client's behavior ends the stream.
+    ``failure`` is set to the error when the client misbehaves, which ends the stream.
     """
 
     def __init__(self, name: str, context: Context, limit_bytes: int, stall_s: float) -> None:
@@ -90,7 +90,7 @@ class Subscriber:
                 return TooLarge(reason, self._limit_bytes)
             batch = smaller
         if self._gone:
-            return Retry("the client has gone")
+            return Retry("the client disconnected")
         self._batch += 1
         self._acknowledged = asyncio.get_running_loop().create_future()
         late = partial(stalled, f"batch {self._batch} was not acknowledged", self._stall_s)
@@ -101,7 +101,7 @@ class Subscriber:
         except Exception:  # noqa: BLE001  late, or whatever a broken connection raises: the batch was not acknowledged
             self.fail(late())
             return Retry("the client did not answer")
-        return Delivered() if acknowledged else Retry("the client has gone")
+        return Delivered() if acknowledged else Retry("the client disconnected")
 
     async def _write(self, batch: SpanBatch, problem: str, late: Callable[[], StatusError]) -> None:
         response = pb.FollowSpansResponse(batch=self._batch, problems=[problem] if problem else [])

@@ -24,10 +24,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class _StreamContext:
-    """The context of a stream, which sends the initial metadata before the first message, and never half of it.
+    """The context of a stream. Sends the initial metadata completely before the first message.
 
-    gRPC sends a status together with metadata that it takes for unsent. If a write is cancelled while it sends the
-    metadata, gRPC rejects the status, and the client waits forever.
+    gRPC re-sends metadata that it believes unsent; if a write is cancelled in the middle, it rejects the status that
+    comes with them, and the client waits forever.
     """
 
     def __init__(self, context: Context) -> None:

@@ -22,7 +22,7 @@ from netra_otel_bridge.v1 import bridge_pb2 as pb
 _FRAME_BYTES = 8192
 """Room in a response beside its spans: for the token and a line or two."""
 MAX_LINE, MAX_LINES = 500, 20
-"""The longest line of problems in characters, and the most lines in a response without spans."""
+"""Maximum characters per problem line, and maximum lines per response without spans."""
 MAX_ID = 512
 
 
