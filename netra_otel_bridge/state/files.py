@@ -1,7 +1,7 @@
 """The files of a state directory. Each is written so that a crash leaves its old or its new content, never a mixture.
 
 state.db         the database; state.db-wal and state.db-shm belong to SQLite
-generation       marks that a state exists, and identifies it: without it a directory is new, with it an empty database is damage
+generation       marks that a state exists, and identifies it; with it, an empty database is damage
 lock             held by the bridge that uses the state; contains its pid
 sum              size and BLAKE2b hash of state.db while no bridge uses it; missing after a crash
 state.db.new     an unfinished database: the next start finishes it or makes it again

@@ -87,7 +87,9 @@ async def fail(script: Script, kind: type[NetraError], clock: FakeClock | None =
     ("header", "asked_s"),
     [("7", 7), ("2.5", 2.5), ("0", 0), ("-5", 0), ("soon", 0), ("", 0), (None, 0), ("9" * 400, 30), ("86400", 30)],
 )
-async def test_throttled_waits_as_asked(header: str | None, asked_s: float, caplog: pytest.LogCaptureFixture) -> None:
+async def test_throttled_waits_as_requested(
+    header: str | None, asked_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
     """After a 429 the wait is at least the requested one and at most the cap, which is logged; then the request is sent again."""
     caplog.set_level(logging.WARNING)
     clock = FakeClock()
@@ -529,7 +531,7 @@ async def test_unasked_encoding(encoding: str) -> None:
     assert repr(encoding) in str(error)
 
 
-async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones() -> None:
+async def test_a_page_that_is_too_large_is_requested_in_smaller_ones() -> None:
     """A page beyond the cap is requested again with a quarter of the items, down to one; a larger item is an error."""
 
     def script(request: Request) -> Reply:

@@ -440,7 +440,7 @@ async def test_an_exporter_that_hangs_is_waited_for_and_never_called_twice_at_on
     await lane.destination.aclose()
 
 
-async def test_an_exporter_that_returns_none_holds() -> None:
+async def test_an_exporter_that_returns_none_is_misconfigured() -> None:
     """Such an exporter can never say that spans arrived: nothing is recorded, and no span is at fault."""
     lane = Lane(ExporterDestination("mine", ScriptedExporter(lambda: None)))
     with pytest.raises(DestinationMisconfigured, match="returned None"):

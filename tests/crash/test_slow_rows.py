@@ -70,7 +70,7 @@ def test_a_second_signal(rig: Rig, command: str) -> None:
         assert ended.code == 75
 
 
-def test_hanging_stops_the_reading_of_the_source(rig: Rig) -> None:
+def test_hanging_pauses_the_reading_of_netra(rig: Rig) -> None:
     """Backpressure: while nothing is answered, held spans reach their cap, the calls to Netra stop, and memory stays flat."""
     rig.feed(500, 4, padding=10_000)
     limits = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60", "NETRA_BRIDGE_HELD_BYTES": "2000000"}
@@ -87,7 +87,7 @@ def test_hanging_stops_the_reading_of_the_source(rig: Rig) -> None:
     happened("a request without an answer", fake.received)
 
 
-def test_500_while_a_batch_is_on_its_way(rig: Rig) -> None:
+def test_500_while_a_batch_is_in_flight(rig: Rig) -> None:
     """If Netra fails during a request to the destination, the lane continues once both are well again."""
 
     class Burst(Fault):
@@ -109,7 +109,7 @@ def test_500_while_a_batch_is_on_its_way(rig: Rig) -> None:
         happened("a burst", burst.calls > 12)
 
 
-def test_a_million_spans_in_little(tmp_path: Path) -> None:
+def test_a_million_spans_in_little_memory(tmp_path: Path) -> None:
     """With three times the spans, memory, descriptors and threads stay; the state grows by 12 bytes a span and little per trace."""
     used = []
     for number, traces in enumerate((500, 1500)):

@@ -82,7 +82,7 @@ class Service:
         return cli.ended(self.process)
 
 
-def test_jaeger_is_down_for_a_while_and_tempo_goes_on(tmp_path: Path, tempo: Tempo) -> None:
+def test_jaeger_is_down_for_a_while_and_tempo_is_not_delayed(tmp_path: Path, tempo: Tempo) -> None:
     """Each destination has its own progress: Jaeger, up again, gets what it missed, and both have each span once."""
     with running_emulator(EmulatorOptions(port=0, api_key=cli.CANARY)) as netra, Jaeger() as jaeger:
         service = Service(netra.endpoint, tmp_path / "state", jaeger.otlp_grpc, tempo.otlp_grpc)

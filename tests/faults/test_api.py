@@ -89,7 +89,7 @@ def test_429_with_an_enormous_retry_after_waits_at_most_a_cap_that_is_logged_and
     assert len(written_to(rig.file)) == 0
 
 
-def test_429_to_the_end_holds(rig: Rig) -> None:
+def test_429_to_the_last_attempt_is_an_error(rig: Rig) -> None:
     """A 429 that never ends is not read as the end of the data."""
     rig.netra.set_faults("status-429")
     assert_held(rig, rig.replay(), 75, "HTTP 429")
@@ -228,7 +228,7 @@ def test_cursor_that_repeats_or_cycles(rig: Rig, length: int) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_cursor_that_is_refused_or_has_expired(rig: Rig, number: int) -> None:
+def test_cursor_that_is_rejected_or_has_expired(rig: Rig, number: int) -> None:
     """The window, or the trace, is read again from its start, and repeats are suppressed."""
     rig.feed(230, 1)
     rig.feed(1, 230, start_ns=rig.oracle._start_ns + 10**12)
@@ -328,7 +328,7 @@ def test_spans_in_the_future_end_before_start_negative_units_mixed(rig: Rig, cas
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_key_expired_or_revoked_in_the_middle(rig: Rig, status: int) -> None:
+def test_key_expired_or_revoked_during_a_replay(rig: Rig, status: int) -> None:
     """The command exits with 77 and without a retry storm, and what was delivered until then is right."""
 
     class Revoked(Fault):
@@ -369,7 +369,7 @@ def test_gzip_bomb_huge_or_endless_body(rig: Rig, fault: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd"])
-def test_unasked_encodings(rig: Rig, encoding: str) -> None:
+def test_encodings_that_were_not_requested(rig: Rig, encoding: str) -> None:
     """The error names the encoding, and nothing is guessed."""
     rig.netra.set_faults(f"encoding={encoding}")
     assert_held(rig, rig.replay(), 69, encoding)

@@ -109,7 +109,7 @@ def test_hanging(rig: Rig, fake: FakeDestination, transport: str) -> None:
 
 
 @TRANSPORTS
-def test_hanging_without_end_holds(rig: Rig, fake: FakeDestination, transport: str) -> None:
+def test_hanging_to_the_last_attempt_is_an_error(rig: Rig, fake: FakeDestination, transport: str) -> None:
     """The number of attempts is bounded, then the exit code is 69."""
     fake.script(*[Hang()] * 50)
     result = rig.replay(url(fake, transport), OTEL_EXPORTER_OTLP_TIMEOUT="0.3")
@@ -132,7 +132,7 @@ def test_down_to_the_end_records_nothing(rig: Rig, fake: FakeDestination, transp
 
 @TRANSPORTS
 @pytest.mark.parametrize("refused", [1, 3, 7])
-def test_partial_success_n_refused(rig: Rig, fake: FakeDestination, transport: str, refused: int) -> None:
+def test_partial_success_n_rejected(rig: Rig, fake: FakeDestination, transport: str, refused: int) -> None:
     """Rejected spans are counted, shown with their reason and not sent again; the exit code is 3."""
     fake.script(PartialSuccess(refused, "older than an hour"))
     result = rig.replay(url(fake, transport), NETRA_BRIDGE_BATCH_SPANS="16")
@@ -166,7 +166,7 @@ def test_too_large_is_split_before_sending_by_encoded_size(rig: Rig, fake: FakeD
 
 
 @TRANSPORTS
-def test_too_large_is_halved_on_refusal(rig: Rig, transport: str) -> None:
+def test_too_large_is_halved_on_rejection(rig: Rig, transport: str) -> None:
     """Under a limit that no one announced, batches are halved until they fit, and each span arrives once."""
     with FakeDestination(max_message_bytes=20_000) as fake:
         result = rig.replay(url(fake, transport))
@@ -177,7 +177,7 @@ def test_too_large_is_halved_on_refusal(rig: Rig, transport: str) -> None:
 
 @TRANSPORTS
 @pytest.mark.parametrize("http", [413, 400])
-def test_too_large_said_by_413_or_by_400_with_these_words(rig: Rig, transport: str, http: int) -> None:
+def test_too_large_by_413_or_by_400_with_these_words(rig: Rig, transport: str, http: int) -> None:
     """Each of these answers means that the request is too large."""
     text = "http: request body too large" if transport == "http" else "received message larger than max (9 vs. 5)"
     code = grpc.StatusCode.RESOURCE_EXHAUSTED if transport == "grpc" else grpc.StatusCode.INVALID_ARGUMENT
@@ -196,7 +196,7 @@ def test_too_large_said_by_413_or_by_400_with_these_words(rig: Rig, transport: s
 
 @TRANSPORTS
 @pytest.mark.parametrize("http", [429, 503])
-def test_throttled_waits_as_told_and_sends_the_same_batch(
+def test_throttled_waits_as_requested_and_sends_the_same_batch(
     rig: Rig, fake: FakeDestination, transport: str, http: int
 ) -> None:
     """RetryInfo and Retry-After set the wait; the words "too large" in the text change nothing."""
@@ -253,7 +253,7 @@ def test_400_invalid_argument_is_bisected_and_only_the_poison_is_dead(rig: Rig, 
 
 
 @TRANSPORTS
-def test_more_than_20_percent_refused_stops(rig: Rig, transport: str) -> None:
+def test_more_than_20_percent_rejected_stops(rig: Rig, transport: str) -> None:
     """If the destination does not accept these spans, the command stops early and says so."""
     rig.feed(150, 4)
     with poisoned(list(rig.oracle.issued), Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "no spans today")) as fake:

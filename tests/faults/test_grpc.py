@@ -278,7 +278,7 @@ async def _turned_away(stub: Any) -> Refused | None:
 
 
 @pytest.mark.parametrize("method", ["ReadSpans", "FollowSpans", "WatchReplay"])
-async def test_a_reader_that_stops_reading(rig: Rig, method: str) -> None:
+async def test_a_client_that_stops_reading(rig: Rig, method: str) -> None:
     """Memory is bounded, lanes and other clients continue, and the stream ends; a client that reads again learns why."""
     recent(rig, 60, padding=20_000)
     with bridge(rig, GRPC_STALL="1500ms") as child:
@@ -345,7 +345,7 @@ async def test_200_clients_of_which_half_stop_reading(rig: Rig) -> None:
         rig.oracle.assert_kept(stored_by(one), due=live)
 
 
-async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> None:
+async def test_many_clients_that_stop_in_large_traces_use_little_memory_together(rig: Rig) -> None:
     """Streams whose clients stopped reading are ended: together they hold little memory, and a client that reads receives everything."""
     rig.feed(10, 100, padding=20_000)
     with bridge(rig, "--poll", "1h") as running:
@@ -363,7 +363,7 @@ async def test_many_that_stop_in_large_traces_hold_little_together(rig: Rig) -> 
     assert grown < 300 * MB, f"{grown / MB:.0f} MB"
 
 
-async def test_slow_readers_of_a_huge_trace_hold_nobody_up(rig: Rig) -> None:
+async def test_slow_clients_of_a_huge_trace_delay_no_other(rig: Rig) -> None:
     """Slow readers accept each message in time, but take minutes in all; a quick reader receives everything meanwhile."""
     rig.feed(1, 400, padding=100_000)
     rig.feed(100, 4)

@@ -130,7 +130,7 @@ def test_two_bridges_on_one_state_directory(rig: Rig, second: str) -> None:
     assert cli.run("state", "reset", "--all", "--state", str(rig.state), env=rig.environment()).code == 0
 
 
-def test_what_looks_on_needs_no_lock(rig: Rig) -> None:
+def test_commands_that_only_read_need_no_lock(rig: Rig) -> None:
     """``status`` and ``state dead-letters`` work beside a running bridge."""
     first = recent(rig)
     with rig.follower() as owner:

@@ -95,7 +95,9 @@ def test_a_reset_that_makes_no_sense(
     assert words in result.said
 
 
-def test_a_damaged_state_is_refused_until_it_is_put_aside(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+def test_a_damaged_state_is_unusable_until_it_is_moved_aside(
+    netra: ThreadedEmulator, home: Path, tmp_path: Path
+) -> None:
     """Exit 78 names both ways out. After ``state reset --all`` the next replay is a first one, and nothing is deleted."""
     to, state = f"otlp-file:{tmp_path}/out.jsonl", tmp_path / "state"
     replay(netra, home, to, "--state", str(state))
@@ -145,7 +147,7 @@ def test_verify_reads_everything_twice(netra: ThreadedEmulator, home: Path, tmp_
     assert report["api_calls"] >= 2 * TRACES
 
 
-def test_dead_letters_are_seen_sent_again_and_removed(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+def test_dead_letters_are_listed_sent_again_and_removed(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
     """A rejected batch is dead-lettered span by span with the reason. Once accepted or removed, it is no longer listed."""
     state = str(tmp_path / "state")
     few = {"NETRA_BRIDGE_BATCH_SPANS": "4"}
@@ -302,7 +304,7 @@ def test_check_does_not_wait_where_netra_asks_to(netra: ThreadedEmulator, tmp_pa
     assert "waiting" not in result.err
 
 
-def test_check_says_what_is_wrong_with_each(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+def test_check_names_the_problem_of_each_destination(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
     """Each destination has one line; the exit code is that of the first that failed."""
     with FakeDestination() as server:
         good = run(netra, home, "check", "--to", server.grpc_url, "--to", f"otlp-file:{tmp_path}/out.jsonl", "--json")

@@ -70,7 +70,7 @@ def shape(value: Any) -> Any:
 @given(
     spans(), st.dictionaries(st.text(min_size=1, max_size=5), contents, max_size=6), contents, st.integers(1, 60_000)
 )
-def test_only_long_values_lose_anything_and_enough_of_it(
+def test_only_long_values_are_trimmed_and_enough(
     whole: ReadableSpan, attributes: dict[str, Any], said: Any, excess: int
 ) -> None:
     """Trimming saves as much as requested, unless no long text is left; ids, names, times and types stay the same."""

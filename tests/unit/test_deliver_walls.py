@@ -112,7 +112,7 @@ async def test_an_exporter_that_ends_the_process_is_a_configuration_error(
     assert words in own.said
 
 
-async def test_an_exporter_that_is_never_made_holds_nobody_up(
+async def test_an_exporter_that_is_never_created_delays_no_other(
     entry: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Creating an exporter has a deadline, the loop keeps running meanwhile, and the caller can be cancelled."""

@@ -433,7 +433,7 @@ def uncollected() -> Iterator[None]:
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("ended", some(1, ["reset", "stalled", "closed"]))
 @pytest.mark.parametrize("method", ["ReadSpans", "FollowSpans"])
-async def test_what_a_stream_held_is_given_back_when_it_ends(rig: Rig, method: str, ended: str) -> None:
+async def test_what_a_stream_held_is_released_when_it_ends(rig: Rig, method: str, ended: str) -> None:
     """Spans of an ended call are released without the collector, and not kept for a client that never reads the status."""
     recent(rig, 60, padding=20_000)
     rig.feed(8, 100, padding=20_000)

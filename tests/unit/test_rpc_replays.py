@@ -151,7 +151,7 @@ async def test_cancelled_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.M
         rig.oracle.assert_kept(stored_by(fake.stored))
 
 
-async def test_after_a_restart_it_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_restart_it_resumes_where_it_stopped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restarted server does not know the replay but has its checkpoint: started again, it resumes under the same id."""
     monkeypatch.setattr("netra_otel_bridge.pipeline.delivering.DRAIN_S", 0.2)
     with Pausing() as fake:
@@ -172,7 +172,7 @@ async def test_after_a_restart_it_goes_on_where_it_was(rig: Rig, monkeypatch: py
         rig.oracle.assert_kept(stored_by(fake.stored))
 
 
-async def test_a_watcher_that_does_not_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_whose_client_does_not_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call of a watcher that does not read ends at the limit, and makes room for another."""
     long = pb.Replay(state=RUNNING, destinations=[pb.ReplayProgress(problems=["x" * 1000] * 200)])
     async with serving(rig, to=NOWHERE, attempts=100, grpc_calls=1, grpc_stall="2s") as served:

@@ -98,7 +98,7 @@ async def test_no_token_or_a_wrong_one(
     assert reached == []
 
 
-async def test_a_call_without_a_token_is_refused_before_it_says_anything(served: Served) -> None:
+async def test_a_call_without_a_token_is_rejected_before_its_request_arrives(served: Served) -> None:
     """This holds for a client that sends no message, and for a method that does not exist."""
     call = served.channel.stream_stream("/netra_otel_bridge.v1.BridgeService/GetStatus")()
     async with asyncio.timeout(DEADLINE_S):
@@ -219,7 +219,7 @@ GRPC = {
         ({GRPC["token"]: TOKEN, GRPC["certificate"]: "cert.pem", GRPC["key"]: "other.pem"}, "cannot set up TLS"),
     ],
 )
-def test_what_would_be_open_does_not_start(
+def test_an_unprotected_service_does_not_start(
     rig: Rig, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], said: str
 ) -> None:
     """The command exits with 78 and one line that says what to set, before it reads anything."""
@@ -342,7 +342,9 @@ async def test_calls_are_capped(rig: Rig, tmp_path: Path) -> None:
         assert len((await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).subscriptions) == 1
 
 
-async def test_calls_that_say_nothing_are_capped_too(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_without_a_request_are_capped_too(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Calls that stay half open are rejected by gRPC itself above both limits, and make room when their clients leave.
 
     grpcio 1.74 may still reject the next call: it decides when it begins to wait for one.
@@ -361,7 +363,9 @@ async def test_calls_that_say_nothing_are_capped_too(rig: Rig, tmp_path: Path, m
         await until(lambda: answered(served))
 
 
-async def test_health_checks_keep_nobody_out(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_health_checks_do_not_count_against_the_cap(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Health checks need no token, so checks without a request are few, end soon, and use up no calls."""
     monkeypatch.setattr(server, "SPARE_CALLS", 4)
     monkeypatch.setattr(health, "MAX_CHECKS", 2)

@@ -169,7 +169,7 @@ async def summaries(netra: ThreadedEmulator) -> Any:
         return (await client.list_traces("2020-01-01T00:00:00.000Z", "2100-01-01T00:00:00.000Z")).traces
 
 
-async def test_a_destination_that_is_down_holds_only_itself(netra: ThreadedEmulator, tmp_path: Path) -> None:
+async def test_a_destination_that_is_down_delays_no_other(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """Other destinations are not delayed; health and state name the problem; after recovery everything is delivered."""
     up, down = Kept(), Other()
     down.down = True
@@ -304,7 +304,7 @@ async def test_a_key_that_is_revoked_and_replaced(
         await until(lambda: service.health().ready)
 
 
-async def test_netra_away_for_a_while(netra: ThreadedEmulator, tmp_path: Path) -> None:
+async def test_netra_down_for_a_while(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """The service retries through 5xx; nothing is lost or repeated."""
     mine = Kept()
     async with running(bridge_to(netra, tmp_path / "state"), mine) as service:
@@ -318,7 +318,9 @@ async def test_netra_away_for_a_while(netra: ThreadedEmulator, tmp_path: Path) -
     assert mine.ids() == Counter([100, 101, 102])
 
 
-async def test_one_poisoned_span_is_kept_and_the_rest_goes_on(netra: ThreadedEmulator, tmp_path: Path) -> None:
+async def test_one_poisoned_span_is_dead_lettered_and_the_rest_is_delivered(
+    netra: ThreadedEmulator, tmp_path: Path
+) -> None:
     """The span becomes one dead letter in the state, with the reason."""
     mine = Kept()
     mine.poison = lambda span_id: span_id == 101
@@ -420,7 +422,7 @@ async def test_the_lag_is_that_of_the_last_poll(netra: ThreadedEmulator, tmp_pat
         assert 0 <= health.now_ns - health.lanes[0].checkpoint_ns < DEADLINE_S * S
 
 
-async def test_a_change_that_is_taken_back_is_delivered_too(netra: ThreadedEmulator, tmp_path: Path) -> None:
+async def test_a_change_that_is_reverted_is_delivered_too(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """The destination ends with the latest version of a span, even if it received that version earlier."""
     mine = Kept()
     root, *others = trace(1)

@@ -207,7 +207,7 @@ def test_a_disk_that_fails_stops_it(traced: None, tmp_path: Path, call: str, err
     assert failures
 
 
-def test_a_disk_without_room_stops_it_until_there_is_room(tmp_path: Path) -> None:
+def test_a_full_disk_stops_it_until_there_is_space(tmp_path: Path) -> None:
     """If a file cannot grow, the commit fails and says what to do; the next start resumes."""
     directory = tmp_path / "state"
     filled(directory, steps=0)

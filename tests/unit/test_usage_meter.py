@@ -163,7 +163,7 @@ async def test_counters_are_collected_during_a_poll(
         assert world.used("ace") == as_totals((call.tokens, 1, call.cost))
 
 
-async def test_what_netra_takes_back(netra: ThreadedEmulator, tmp_path: Path) -> None:
+async def test_usage_that_netra_reduces(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """The counter stays, the correction grows, and later usage still counts."""
     async with World(netra, tmp_path / "state").running() as world:
         for _ in range(2):
@@ -568,7 +568,7 @@ async def test_nothing_is_shown_that_is_not_recorded(netra: ThreadedEmulator, tm
 
 
 @pytest.mark.parametrize("seed", some(1, range(4)))
-async def test_a_story(netra: ThreadedEmulator, tmp_path: Path, seed: int) -> None:
+async def test_a_random_sequence_of_events(netra: ThreadedEmulator, tmp_path: Path, seed: int) -> None:
     """Usage grows, arrives late, shrinks and crosses months, with restarts in between: counters never go down, and
     counters minus corrections equal the usage since counting began."""
     chance = random.Random(seed)

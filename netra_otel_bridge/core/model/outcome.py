@@ -116,7 +116,8 @@ Outcome = Delivered | PartlyRefused | Retry | TooLarge | Refused | Misconfigured
 class Inspection:
     """The result of inspecting a destination without sending to it.
 
-    ``found`` is one line on what was found, ``unknown`` one on what is unknown. ``sure`` is false if only a span would tell whether the destination accepts spans.
+    ``found`` is one line on what was found, ``unknown`` one on what is unknown. ``sure`` is false if only a span would
+    tell whether the destination accepts spans.
     """
 
     found: str
