@@ -15,16 +15,16 @@ SECOND_SIGNAL_EXIT = 75
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run ``work`` and return its result. SIGTERM and SIGINT cancel it; a second one ends the process at once.
 
-    Raises ``KeyboardInterrupt`` once the canceled work has released what it holds.
+    Raises ``KeyboardInterrupt`` once the cancelled work has released what it holds.
     """
 
-    async def cancelable() -> T:
+    async def work_until_signal() -> T:
         task = asyncio.current_task()
         if task is not None:
             _on_signals(task.cancel)
         return await work
 
-    return _run(cancelable())
+    return _run(work_until_signal())
 
 
 def run_until_signaled(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
