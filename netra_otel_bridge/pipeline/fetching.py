@@ -137,7 +137,7 @@ class Fetcher:
         except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
             await self._held.failed(trace, error)
             return
-        self._held.read()
+        self._held.read(trace.summary.id)
         if not converted:
             self._pass.report.note(f"trace {trace.summary.id}: Netra lists it but has no spans of it")
             self._pass.finish(trace)

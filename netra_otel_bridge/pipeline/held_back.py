@@ -91,7 +91,8 @@ class HeldBack:
         self._pass = lane_pass
         self._recorder = recorder
         self._follow = follow
-        self._judge = ReadingJudge(lane_pass.route.client, recorder.known_trace)
+        self._last_read: str | None = None
+        self._judge = ReadingJudge(lane_pass.route.client, lambda: self._last_read or recorder.any_trace())
         self._suspects: list[tuple[TraceInFlight, Exception]] = []
         self._tried: set[str] = set()
 
@@ -119,8 +120,9 @@ class HeldBack:
         self._queue(again)
         return bool(again)
 
-    def read(self) -> None:
+    def read(self, trace_id: str) -> None:
         """Note that a trace was read: Netra returns spans, so the suspects failed by themselves."""
+        self._last_read = trace_id
         self._judge.read()
         if self._suspects:
             self._hold_suspects()

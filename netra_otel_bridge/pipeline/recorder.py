@@ -35,7 +35,6 @@ class Recorder:
         self._writer = writer
         self.held_back: dict[str, HeldTrace] = {}
         self.clock = clock
-        self._read_last = ""
         self._traces: dict[str, TraceRecord] = {}
         self._storing: dict[str, TraceRecord] = {}
         self._pending = Progress()
@@ -93,8 +92,6 @@ class Recorder:
         """Record the answer to a batch; ``traces`` are the new records of the traces that had spans in it."""
         for record in traces:
             self._traces[record.trace_id] = record
-            if record.spans:
-                self._read_last = record.trace_id
         self._pending.delivered += delivered
         self._pending.refused += refused
         self._pending.size_bytes += size_bytes
@@ -132,9 +129,9 @@ class Recorder:
             self._pending.released.append(trace_id)
             self._recorded.set()
 
-    def known_trace(self) -> str | None:
-        """Return the id of a trace with answered spans, the latest if this process has answered any."""
-        return self._read_last or self._lane.any_trace()
+    def any_trace(self) -> str | None:
+        """Return the id of a trace with answered spans, if one is stored."""
+        return self._lane.any_trace()
 
     def finished(self, window: Window) -> None:
         """Record that every trace in this window is answered."""
