@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from netra_otel_bridge.core.clock import NS_PER_S
-from netra_otel_bridge.emulator.faults import Answer, Call, Fault
+from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
 from tests.support.fake_clock import FakeClock
@@ -37,7 +37,7 @@ class SpansFail(Fault):
         return None
 
 
-def answer(status: int, body: bytes = b'{"message": "broken"}', headers: Any = Answer(0, b"").headers) -> Answer:
+def answer(status: int, body: bytes = b'{"message": "broken"}', headers: Any = (("Content-Type", JSON),)) -> Answer:
     return Answer(status, body, headers)
 
 
