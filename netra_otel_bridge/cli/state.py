@@ -109,9 +109,10 @@ def held_back(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """List the traces that Netra listed but that cannot be read.
+    """List, retry or give up on the traces that cannot be read.
 
-    The bridge delivers everything else, and tries such a trace again after growing pauses. --retry makes the next
+    Netra lists such a trace but cannot show it. The bridge delivers everything else, and tries it again after growing
+    pauses. --retry makes the next
     attempt due now; --give-up ends the attempts. Both need a state that no bridge is using.
     """
     if retry and give_up:

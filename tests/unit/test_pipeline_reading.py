@@ -143,10 +143,10 @@ def test_a_trace_that_is_too_large_to_read_stops_no_other(
         with bridge.client() as client:
             large = next(client.iter_traces("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z")).id
 
-        async def list_spans(self: AsyncNetraClient, trace_id: str, *args: Any) -> Any:
+        async def list_spans(self: AsyncNetraClient, trace_id: str, *args: Any, **kwargs: Any) -> Any:
             if trace_id == large:
                 raise NetraResponseTooLarge("more than the cap")
-            return await read(self, trace_id, *args)
+            return await read(self, trace_id, *args, **kwargs)
 
         monkeypatch.setattr(AsyncNetraClient, "list_spans_by_trace_id", list_spans)
         report = bridge.replay(Named("kept", got.extend), since="30d").destinations[0]

@@ -256,8 +256,10 @@ def test_all_before_an_error_comes_and_the_token_leads_on() -> None:
     """The traces before the failure arrive, then the error; a later stream resumes there."""
     oracle, netra = issued(10, 3)
 
+    failing_calls = [f"spans {trace_id}" for trace_id in oracle.trace_ids[6:]]
+
     def down(call: str, cursor: str | None) -> None:
-        if call == f"spans {oracle.trace_ids[6]}" or f"spans {oracle.trace_ids[6]}" in netra.calls:
+        if call in failing_calls or (call == "traces" and failing_calls[0] in netra.calls):
             raise NetraUnavailable("down")
 
     netra.before = down
