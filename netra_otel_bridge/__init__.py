@@ -73,7 +73,7 @@ if TYPE_CHECKING:
         SpanChunk,
         TooLarge,
     )
-    from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
+    from netra_otel_bridge.core.model.progress import HeldTrace, LaneStatus, Reconciliation
     from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
     from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
     from netra_otel_bridge.deliver.adapters.callback import SpanCallback
@@ -86,7 +86,9 @@ if TYPE_CHECKING:
         StateStatus,
         StateStore,
         StoredLetter,
+        StoredTrace,
         dead_letters,
+        held_traces,
         read_status,
         reset,
     )
@@ -109,6 +111,7 @@ __all__ = [
     "DestinationRefuses",
     "DestinationUnauthorized",
     "DestinationUnavailable",
+    "HeldTrace",
     "Inspection",
     "Inspects",
     "LaneReport",
@@ -159,6 +162,7 @@ __all__ = [
     "StateUnusable",
     "Stopped",
     "StoredLetter",
+    "StoredTrace",
     "TenantUsageData",
     "To",
     "TooLarge",
@@ -176,6 +180,7 @@ __all__ = [
     "afollow",
     "dead_letters",
     "follow",
+    "held_traces",
     "read_status",
     "replay",
     "reset",
@@ -201,7 +206,7 @@ _NAMES = {
         DeadLetter Delivered Inspection Misconfigured Outcome PartlyRefused Refused RejectionCause Retry SpanBatch
         SpanChunk TooLarge
     """,
-    "core.model.progress": "LaneStatus Reconciliation",
+    "core.model.progress": "HeldTrace LaneStatus Reconciliation",
     "core.model.query": "TraceFilter TraceQuery Window",
     "core.model.report": "LaneReport ReplayEstimate ReplayReport",
     "deliver.adapters.callback": "SpanCallback",
@@ -209,7 +214,7 @@ _NAMES = {
     "deliver.protocols": "AnswersEmpty Destination Inspects",
     "source": "AsyncNetraClient NetraClient",
     "source.calls": "TransportStats",
-    "state": "ResetReport StateStatus StateStore StoredLetter dead_letters read_status reset",
+    "state": "ResetReport StateStatus StateStore StoredLetter StoredTrace dead_letters held_traces read_status reset",
 }
 """The public names by the module that defines them; relative to this package."""
 

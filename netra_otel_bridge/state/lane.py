@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 
 from netra_otel_bridge.core.model.progress import (
     FinishedWindow,
+    HeldTrace,
     KnownTrace,
     Progress,
     Reconciliation,
@@ -14,7 +16,7 @@ from netra_otel_bridge.core.model.progress import (
     TraceRecord,
 )
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.state import costs, rows
+from netra_otel_bridge.state import costs, held, rows
 from netra_otel_bridge.state.database import Database
 from netra_otel_bridge.state.errors import not_written
 from netra_otel_bridge.state.rows import StoredLetter
@@ -137,6 +139,7 @@ class LaneState:
             self._join_windows(query, before_ns)
         with self._database.writing() as connection:
             costs.prune(connection, self._lane, before_ns)
+            held.prune(connection, self._lane, before_ns)
         return deleted
 
     def tenants(self, window: Window) -> list[str]:
@@ -167,6 +170,25 @@ class LaneState:
         """Return the latest reconciliations, by tenant."""
         with self._database.reading() as connection:
             return costs.reconciled(connection, self._lane)
+
+    def held_back(self) -> list[HeldTrace]:
+        """Return the traces that are held back for this query, also those given up on, the next to try first."""
+        with self._database.reading() as connection:
+            return held.of_query(connection, self._lane, self._query)
+
+    def some_traces(self, count: int) -> list[str]:
+        """Return the ids of up to ``count`` traces with answered spans, at random."""
+        start = secrets.token_hex(16)
+        with self._database.reading() as connection:
+            found = [
+                readable(trace_id)
+                for where in ("trace_id >= ?", "trace_id < ?")
+                for (trace_id,) in connection.execute(
+                    f"SELECT trace_id FROM trace WHERE lane = ? AND {where} AND length(spans) > 0 ORDER BY trace_id LIMIT ?",  # noqa: S608
+                    (self._lane, start, count),
+                ).fetchall()
+            ]
+        return found[:count]
 
     def dead_letters(self, after_id: int = 0, limit: int = 100) -> list[StoredLetter]:
         """Return at most ``limit`` dead letters with ids above ``after_id``, in order."""

@@ -94,6 +94,7 @@ def test_a_command_loads_no_other_command() -> None:
         ("status", "--help"),
         ("state", "reset", "--state", "DIR", "--to", "otlp-file:traces.jsonl"),
         ("state", "dead-letters", "--state", "DIR", "--json"),
+        ("state", "held-back", "--state", "DIR", "--json"),
         ("replay", "--help"),
         ("traces", "show", "--help"),
         ("usage", "tenant", "--help"),
