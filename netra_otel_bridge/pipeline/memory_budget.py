@@ -55,10 +55,10 @@ class Reservation:
 class MemoryBudget:
     """The memory of all traces of one lane or stream, and which trace may exceed the limit.
 
-    While the sender has work, all traces wait for the memory that its answers free. While it is idle, waiting frees
-    nothing: then the oldest trace that is still being read continues alone, until the sender has work again. So neither
-    traces that fill the budget together nor an incomplete batch can block the lane, and at most the limit, one batch,
-    one trace and a page of each trace are held. The memory also counts in ``shared``, if given.
+    While the sender has work, all traces wait for the memory that its answers free. While the sender is idle, waiting
+    would free nothing. Then the oldest trace that is still being read continues alone, until the sender has work again.
+    So the lane never blocks, neither on traces that fill the budget together nor on an incomplete batch. It holds at
+    most the limit, one batch, one trace, and a page of each trace. The memory also counts in ``shared``, if given.
     """
 
     def __init__(self, limit_bytes: int, shared: SharedBudget | None = None) -> None:
@@ -146,10 +146,10 @@ class MemoryBudget:
 class SharedBudget:
     """The memory of all streams together. A very large trace counts as half of the limit.
 
-    A trace begins once there is room for one as large as recent traces; at first, that is an eighth of the limit. Once
-    begun, it is read to its end. A stream that holds nothing takes precedence over streams that read ahead. It waits
-    for `WAIT_S` at most, and not at all while its traces are small, so slow clients cannot block it. While it waits,
-    of the streams whose clients accepted nothing for `BLOCKED_S`, the one that holds most is ended.
+    A trace begins once there is room for one as large as recent traces (at first, for an eighth of the limit), and is
+    then read to its end. A stream that holds nothing goes before streams that read ahead. It waits for `WAIT_S` at
+    most, and not at all while its traces are small, so slow clients cannot block it. While it waits, blocked streams
+    make room: among those whose clients accepted nothing for `BLOCKED_S`, the one that holds most is ended.
     """
 
     def __init__(self, limit_bytes: int) -> None:
