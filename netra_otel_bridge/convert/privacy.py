@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.expressions import Expression
 from netra_otel_bridge.core.json_text import write_json
 
 Content = Literal["keep", "drop", "redact"]
@@ -54,31 +55,42 @@ def one_of(name: str, value: object, words: Any) -> None:
         raise UsageError(f"{name} must be one of {', '.join(get_args(words))}, not {value!r:.80}")
 
 
-def _is_expression(value: object) -> bool:
-    return isinstance(value, re.Pattern) and isinstance(value.pattern, str)
+def _expression(value: object) -> Expression:
+    if isinstance(value, Expression):
+        return value
+    if not isinstance(value, re.Pattern) or not isinstance(value.pattern, str):
+        raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
+    try:
+        return Expression.of(value)
+    except ValueError as error:
+        raise UsageError(f"an expression in redact: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
     """Rules for the data that leaves the bridge.
 
-    ``content`` keeps content, drops it, or redacts the text that ``redact`` matches. ``pii`` drops the content of spans
-    with PII. ``user`` keeps, hashes (SHA-256, 32 hex digits) or drops user ids.
+    ``content`` keeps content, drops it, or redacts the text that ``redact`` matches: expressions compiled by `re`,
+    matched in linear time by RE2. ``pii`` drops the content of spans with PII. ``user`` keeps, hashes (SHA-256, 32 hex
+    digits) or drops user ids.
 
-    Raises `UsageError` for any other value, and for ``content="redact"`` without an expression.
+    Raises `UsageError` for any other value, for ``content="redact"`` without an expression, and for an expression that
+    RE2 cannot take.
     """
 
     content: Content = "keep"
-    redact: tuple[re.Pattern[str], ...] = ()
+    redact: tuple[re.Pattern[str] | Expression, ...] = ()
     pii: Pii = "keep"
     user: User = "keep"
+    _expressions: tuple[Expression, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         one_of("content", self.content, Content)
         one_of("pii", self.pii, Pii)
         one_of("user", self.user, User)
-        if not isinstance(self.redact, tuple) or not all(map(_is_expression, self.redact)):
+        if not isinstance(self.redact, tuple):
             raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
+        object.__setattr__(self, "_expressions", tuple(map(_expression, self.redact)))
         if self.content == "redact" and not self.redact:
             raise UsageError('content="redact" needs an expression in redact', hint="write redact=(re.compile(...),)")
 
@@ -125,8 +137,8 @@ class Privacy:
 
     def _redacted(self, value: Any, counts: Counter[str]) -> Any:
         if isinstance(value, str):
-            for pattern in self.redact:
-                value, found = pattern.subn(REDACTED, value)
+            for expression in self._expressions:
+                value, found = expression.replace(value, REDACTED)
                 counts["content_redacted"] += found
             return value
         if isinstance(value, bytes):
