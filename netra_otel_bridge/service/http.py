@@ -24,6 +24,7 @@ from netra_otel_bridge.core.clock import NS_PER_S, Clock
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.outside_text import escaped, escaped_json
 from netra_otel_bridge.core.time_text import iso_ms
 
 HOST_VARIABLE, PORT_VARIABLE = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"
@@ -140,12 +141,13 @@ def _readiness(health: ServiceHealth, *, as_json: bool) -> _Page:
     if as_json:
         lanes = [_lane_json(lane, health.now_ns) for lane in health.lanes]
         document = {"ready": health.ready, "lanes": lanes, "usage": health.usage and _usage_json(health.usage)}
-        return _Page(msgspec.json.encode(document) + b"\n", "application/json", status=status)
+        text = escaped_json(msgspec.json.encode(document).decode())
+        return _Page(f"{text}\n".encode(), "application/json", status=status)
     lines = [_lane_line(lane, health.now_ns) for lane in health.lanes]
     if health.usage is not None:
         lines.append(_usage_line(health.usage, health.now_ns))
     lines = lines or ["ok, nothing to follow"]
-    return _Page("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), status=status)
+    return _Page("".join(f"{escaped(line)}\n" for line in lines).encode(), status=status)
 
 
 def _lane_line(lane: LaneHealth, now_ns: int) -> str:
