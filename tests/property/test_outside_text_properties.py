@@ -49,10 +49,14 @@ def left_of(secret: str, text: str) -> int:
 
 
 @pytest.mark.parametrize("form", ANSWERS)
-@given(before=st.integers(0, 5000), after=st.integers(0, 600), cut=st.integers(0, len(SECRET)), repeats=st.integers(1, 3))
+@given(
+    before=st.integers(0, 5000), after=st.integers(0, 600), cut=st.integers(0, len(SECRET)), repeats=st.integers(1, 3)
+)
 def test_no_cut_leaves_a_part_of_a_secret(form: str, before: int, after: int, cut: int, repeats: int) -> None:
     """A secret at any offset of an answer, whole or cut by the server at the end, leaves at most a few characters."""
-    words = f"{'x' * before}{(SECRET + ' ') * (repeats - 1)}{SECRET}{'y' * after}" if after else "x" * before + SECRET[:cut]
+    words = (
+        f"{'x' * before}{(SECRET + ' ') * (repeats - 1)}{SECRET}{'y' * after}" if after else "x" * before + SECRET[:cut]
+    )
     answer = shown(ANSWERS[form](words), SECRETS)
     text = answer.warning if isinstance(answer, Delivered) else f"{answer.reason}"
     assert len(text) <= MAX_CHARS

@@ -14,17 +14,19 @@ from hypothesis import strategies as st
 
 from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.progress import Progress
+from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.state import StateStore
 from tests.property.test_outside_text_properties import acts
 from tests.support import cli
 from tests.support.cli import CANARY
-from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination, Reject
 
-EVER = ("--from", "2020-01-01", "--until", "2100-01-01")
+HOUR_NS = 3600 * 10**9
+EVER = ("--from", iso_ms(START_NS - HOUR_NS), "--until", iso_ms(START_NS + HOUR_NS))
 FALSE = "FALSE LINE"
 odd = st.text("\x01\t\n\r\x1b\x7f\x85\x9b\u2028\u202e\u2066\ufeffé[b]\\", min_size=1, max_size=5)
 WRITTEN = "a\n\x1b[2J\x9b2J\u202e\x85\rb"
@@ -56,7 +58,7 @@ def commands(trace_id: str, text: str, to: str, state: str) -> list[tuple[str, .
     ]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(odd, st.integers(1, 2**60))
 def test_no_command_prints_what_acts_on_the_terminal(
     netra: ThreadedEmulator, fake: FakeDestination, part: str, number: int
