@@ -56,8 +56,6 @@ def one_of(name: str, value: object, words: Any) -> None:
 
 
 def _expression(value: object) -> Expression:
-    if isinstance(value, Expression):
-        return value
     if not isinstance(value, re.Pattern) or not isinstance(value.pattern, str):
         raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
     try:
@@ -79,10 +77,10 @@ class Privacy:
     """
 
     content: Content = "keep"
-    redact: tuple[re.Pattern[str] | Expression, ...] = ()
+    redact: tuple[re.Pattern[str], ...] = ()
     pii: Pii = "keep"
     user: User = "keep"
-    _expressions: tuple[Expression, ...] = field(default=(), init=False, repr=False, compare=False)
+    _expressions: tuple[Expression, ...] = field(default=(), repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         one_of("content", self.content, Content)
@@ -90,8 +88,8 @@ class Privacy:
         one_of("user", self.user, User)
         if not isinstance(self.redact, tuple):
             raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
-        object.__setattr__(self, "_expressions", tuple(map(_expression, self.redact)))
-        if self.content == "redact" and not self.redact:
+        object.__setattr__(self, "_expressions", (*self._expressions, *map(_expression, self.redact)))
+        if self.content == "redact" and not self._expressions:
             raise UsageError('content="redact" needs an expression in redact', hint="write redact=(re.compile(...),)")
 
     def user_id(self, value: str) -> str | None:
@@ -152,3 +150,8 @@ class Privacy:
         if isinstance(value, dict):
             return {key: self._redacted(item, counts) for key, item in value.items()}
         return value
+
+
+def configured(content: Content, expressions: tuple[Expression, ...], pii: Pii, user: User) -> Privacy:
+    """Return the policy of the settings, whose expressions are in RE2's syntax."""
+    return Privacy(content=content, pii=pii, user=user, _expressions=expressions)

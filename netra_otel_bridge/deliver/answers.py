@@ -328,5 +328,7 @@ def shown(answer: Outcome, secrets: Iterable[str] = ()) -> Outcome:
     """
     secrets = tuple(secrets)
     if isinstance(answer, Delivered):
+        if not answer.warning:
+            return answer
         return replace(answer, warning=safe_line(answer.warning, secrets))
     return replace(answer, reason=safe_line(answer.reason, secrets), hint=safe_line(answer.hint, secrets))

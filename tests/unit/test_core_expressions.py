@@ -6,12 +6,15 @@ import base64
 import random
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
+from netra_otel_bridge import Bridge
 from netra_otel_bridge.config.parsers import parse_patterns
+from netra_otel_bridge.convert import configured
 from netra_otel_bridge.convert.privacy import Privacy
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.expressions import MAX_SCANNED_BYTES, Expression
@@ -127,3 +130,16 @@ def test_flags_of_a_compiled_expression_count() -> None:
     assert Expression.of(re.compile("a|b", re.I)) == Expression("a|b", "i") != Expression("a|b")
     assert hash(Expression("a")) == hash(Expression("a"))
     assert repr(Expression("a")) == "Expression('a')"
+
+
+def test_the_expressions_of_the_settings_redact_content() -> None:
+    """A bridge whose settings have an expression in RE2's own syntax redacts what it matches."""
+    bridge = Bridge(environ={"NETRA_BRIDGE_CONTENT": "redact", "NETRA_BRIDGE_REDACT": r"\pN+"})
+    privacy = bridge.converter().privacy
+    counts: Counter[str] = Counter()
+    assert privacy.apply({"input": "a 12 ٣", "model": "7"}, has_pii=False, counts=counts) == {
+        "input": "a [redacted] [redacted]", "model": "7",
+    }  # fmt: skip
+    assert counts == {"content_redacted": 2}
+    assert privacy == configured("redact", (Expression(r"\pN+"),), "keep", "keep")
+    assert privacy != configured("redact", (Expression("a"),), "keep", "keep")
