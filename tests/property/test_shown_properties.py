@@ -12,8 +12,9 @@ from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.outcome import DeadLetter
-from netra_otel_bridge.core.model.progress import Progress
+from netra_otel_bridge.core.model.progress import HeldTrace, Progress
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
@@ -55,6 +56,7 @@ def commands(trace_id: str, text: str, to: str, state: str) -> list[tuple[str, .
         ("check", "--to", to),
         ("status", "--state", state),
         ("state", "dead-letters", "--state", state),
+        ("state", "held-back", "--state", state),
     ]
 
 
@@ -75,9 +77,11 @@ def test_no_command_prints_what_acts_on_the_terminal(
     with TemporaryDirectory() as directory:
         state = str(Path(directory) / "state")
         letter = DeadLetter(text, text, text, json.dumps({"name": text}, ensure_ascii=False))
+        held = HeldTrace(summary=TraceSummary(id=text, cursor=text, tenant_id=text), start_ns=1, reason=text, attempts=1,
+                         first_ns=1, next_ns=1)  # fmt: skip
         with StateStore.open(Path(state), FakeClock()) as store:
             lane = store.lane(netra.emulator.url, text)
-            lane.commit(Progress(dead_letters=[letter], problem=text), 1)
+            lane.commit(Progress(dead_letters=[letter], problem=text, held=[held]), 1)
         for command in commands(f"{number:032x}", text, fake.grpc_url, state):
             for flags in ((), ("--json",)):
                 fake.script(Reject(StatusCode.INVALID_ARGUMENT, 400, text.encode("ascii", "replace").decode()))

@@ -185,6 +185,7 @@ def test_a_stream_that_is_closed_stops_nobody() -> None:
 PROGRAM = """
 import logging, sys
 from netra_otel_bridge.cli.logs import configure
+from netra_otel_bridge.cli.redactor import Redactor
 configure(logging.INFO, sys.argv[1], redactor=Redactor(["canary-key"]), stamped=True)
 logging.getLogger("netra_otel_bridge.x").info("with canary-key")
 for attempt in range(3):
