@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-MAX_SCANNED_BYTES = 2**29
-"""The limit of what the searches in one text may read together, about a second.
+MAX_SCANNED_BYTES = 2**28
+"""The limit of what the searches in one text may read together, less than a second.
 
 An expression such as ``a.*b|a`` reads to the end of the text for each match. Linear time for one search is not linear
 time for all of them.

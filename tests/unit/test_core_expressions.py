@@ -69,8 +69,8 @@ def test_many_matches_that_each_read_to_the_end_are_bounded() -> None:
 
 
 def test_an_ordinary_text_never_reaches_the_bound() -> None:
-    """A text of 20,000 characters is redacted match by match, even if each character matches."""
-    assert Expression(r"\d").replace("1" * 20_000, "#") == ("#" * 20_000, 20_000)
+    """A text of 16,000 characters is redacted match by match, even if each character matches."""
+    assert Expression(r"\d").replace("1" * 16_000, "#") == ("#" * 16_000, 16_000)
 
 
 def test_the_documented_example_finds_cards_and_addresses() -> None:
