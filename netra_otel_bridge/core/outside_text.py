@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 MAX_CHARS = 400
 """A server may respond with a whole web page; one line of it is enough to act on."""
 MASK = "***"
+_CUT = "…"
 _SECRET_CHARS = 4
 """Minimum length of a secret. Replacing a shorter text would garble every line and hide nothing."""
 _ACTS = re.compile(
@@ -25,7 +26,7 @@ _ACTS_IN_JSON = re.compile(_ACTS.pattern.replace(r"\x00-\x1f", "", 1))
 def safe_line(text: str, secrets: Iterable[str] = (), max_chars: int = MAX_CHARS) -> str:
     """Return the text as one short line that may be shown: secrets masked first, because a cut one is not found."""
     line = escaped(" ".join(mask(text, secrets).split()))
-    return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
+    return line if len(line) <= max_chars else line[: max_chars - 1] + _CUT
 
 
 def escaped(text: str) -> str:
@@ -57,13 +58,15 @@ def error_line(error: BaseException) -> str:
 def mask(text: str, secrets: Iterable[str]) -> str:
     """Mask every secret in the text, the longest first, because one may contain another.
 
-    A part of a secret at the end is masked too: a server, or a limit on what is read, has cut the text there.
+    A part of a secret at the end is masked too: a server, a limit on what is read, or `error_line` (which knows no
+    secrets, and ends with "…") has cut the text there.
     """
     longest_first = sorted(filter(None, secrets), key=len, reverse=True)
     for secret in longest_first:
         text = text.replace(secret, MASK)
-    cut = max((_cut_chars(text, secret) for secret in longest_first), default=0)
-    return text[: len(text) - cut] + MASK if cut else text
+    whole = text.rstrip(_CUT)
+    cut = max((_cut_chars(whole, secret) for secret in longest_first), default=0)
+    return whole[: len(whole) - cut] + MASK if cut else text
 
 
 def header_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome
-from netra_otel_bridge.core.outside_text import MAX_CHARS, escaped, escaped_json, header_secrets, mask, safe_line
+from netra_otel_bridge.core.outside_text import (
+    MAX_CHARS,
+    error_line,
+    escaped,
+    escaped_json,
+    header_secrets,
+    mask,
+    safe_line,
+)
 from netra_otel_bridge.deliver.answers import (
     connection_outcome,
     defect_outcome,
@@ -83,6 +91,14 @@ def test_the_end_of_a_text_is_masked_only_if_it_begins_a_secret() -> None:
     assert mask("rejected: Bear", SECRETS) == "rejected: ***"
     assert mask("rejected: Bea", SECRETS) == "rejected: Bea"
     assert mask("rejected: 0123", SECRETS) == "rejected: 0123"
+
+
+@given(before=st.integers(300, MAX_CHARS))
+def test_a_line_that_was_cut_without_secrets_can_be_masked_later(before: int) -> None:
+    """An exception is cut where no secret is known; the log, which knows them, masks the part at the end."""
+    line = error_line(ValueError("x" * before + SECRET + "y" * 50))
+    for secret in SECRETS:
+        assert left_of(secret, mask(line, SECRETS)) <= FEW
 
 
 def acts(text: str) -> list[str]:
