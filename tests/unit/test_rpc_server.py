@@ -370,7 +370,7 @@ async def test_health_checks_keep_nobody_out(rig: Rig, tmp_path: Path, monkeypat
         path = "/grpc.health.v1.Health/Check"
         check = health_pb2_grpc.HealthStub(served.channel).Check
         mute = []
-        for _ in range(12):
+        for _ in range(30):
             mute.append(await asyncio.to_thread(RawCall, served.address, path, half_closes=False))
             assert (await check(health_pb2.HealthCheckRequest())).status
             assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
