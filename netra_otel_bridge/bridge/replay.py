@@ -103,7 +103,8 @@ async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, re
     final = [one.window for one in state.finished() if one.finished_ns < before_ns and one.window.end_ns < before_ns]
     since_ns, watermark_ns = state.since_ns(), state.watermark_ns()
     if since_ns is not None and watermark_ns is not None:
-        final.append(Window(since_ns, min(watermark_ns - settings.lookback_ns, before_ns)))
+        followed_ns = min(watermark_ns, state.watermark_set_ns())  # older versions may have recorded a time to come
+        final.append(Window(since_ns, min(followed_ns - settings.lookback_ns, before_ns)))
     windows = list(split(whole, settings.window_ns))
     due = without(windows, final)
     report.windows = report.final_windows = len(windows) - len(due)

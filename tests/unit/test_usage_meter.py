@@ -76,6 +76,7 @@ class World:
             self.store.meter(self.client.base_url),
             MeterOptions(**self.options),
             now_ns=self.clock.now_ns,
+            latest_ns=self.clock.now_ns,
             clock=self.clock,
         )
 
