@@ -88,8 +88,8 @@ FAULTS: dict[str, FaultEntry] = {
         "give every tenth span broken JSON as attributes", lambda _: answer_faults.BadSpanJson()
     ),
     "date": FaultEntry(
-        "=SECONDS[,N]: shift the Date header of every answer, or of every N-th, by this much",
-        lambda a: answer_faults.Date(*_shift(_required(a))),
+        "=SECONDS[,N]: shift the Date header by a day, or this much, in every answer, or every N-th",
+        lambda a: answer_faults.Date(*_shift(a or "86400")),
     ),
     "cut-body": FaultEntry(
         "=N: close the connection in the middle of the body", lambda a: transport_faults.CutBody(whole_number(a))

@@ -74,12 +74,10 @@ class Follower:
 
     async def _poll(self) -> BridgeError | None:
         """Make a pass over the window that is due, if any; return the error that ended it, if any."""
-        if (
-            not self._passes
-            and not self._netra_clock.has_answer
-            and (error := await self._netra_clock.ask()) is not None
-        ):
-            return error
+        if not self._passes and not self._netra_clock.has_answer:
+            unanswered = await self._netra_clock.ask()
+            if unanswered is not None:
+                return unanswered
         if self._netra_clock.has_answer:
             await self._position.check()
         windows = self._position.due(self._passes)
