@@ -71,8 +71,8 @@ class Position:
         if since_ns != self._since_ns or true_ns != watermark_ns:
             await self._recorder.move_back(true_ns, since_ns, latest_ns)
             self._log(
-                f"the state says that live traffic was followed up to {iso_ms(watermark_ns or self._since_ns)}, which a "
-                f"wrong clock must have told; continuing from {iso_ms(true_ns or since_ns)}, so that nothing is skipped"
+                f"a wrong clock told the state that live traffic was followed up to {iso_ms(watermark_ns or self._since_ns)}; "
+                f"continuing from {iso_ms(true_ns or since_ns)}, so that nothing is skipped"
             )
             self._set_floor(true_ns)
         self._since_ns, self._is_checked = since_ns, True

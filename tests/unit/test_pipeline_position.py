@@ -144,11 +144,11 @@ def test_a_machine_whose_clock_is_behind_follows_what_is_new(behind_s: int) -> N
         it.poll(2)
         for _ in range(20):
             it.produce()
-            it.clock.elapsed_s += 10
+            it.clock.elapsed_s += HOUR
             it.netra.asked.clear()
             it.poll(1)
             asked_ns = sum(end_ns - start_ns for start_ns, end_ns in it.netra.asked)
-            assert asked_ns <= 4 * HOUR_NS
+            assert asked_ns <= 6 * HOUR_NS
         it.poll(2)
         assert it.missing(it.real_ns() - SETTLE_NS - POLL_S * NS_PER_S) == []
 
@@ -207,8 +207,7 @@ def test_a_start_in_the_future() -> None:
         it.own_off(DAY)
         it.netra.fails_in = 0
         it.loop.run_until_complete(it.life.poll())
-        assert (it.life.recorder.lane.since_ns() or 0) > it.real_ns() + HOUR_NS
-        it.poll()
+        assert it.netra.failed == 1, "the first call, so the lane began by this machine's clock"
         it.since_ns = it.life.recorder.lane.since_ns() or 0
         assert it.since_ns <= it.real_ns()
         it.produce()
@@ -219,8 +218,10 @@ def test_a_clock_far_behind_sends_no_forgotten_trace_again() -> None:
     """Traces that were forgotten are not listed while a clock says that it is long ago."""
     with world() as it:
         it.away(30 * 24)
-        it.poll(122)
-        assert it.life.recorder.lane.pruned_ns() is not None
+        it.poll()
+        it.away(10 * 24)
+        it.poll()
+        assert (it.life.recorder.lane.pruned_ns() or 0) > it.since_ns + 30 * DAY * NS_PER_S
         it.netra_off_s = -20 * DAY
         for _ in range(150):
             it.poll()
