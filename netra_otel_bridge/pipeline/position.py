@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from netra_otel_bridge.core.clock import HOUR_NS
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS, HOUR_NS
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.pipeline.windows import Lookback
-from netra_otel_bridge.source.netra_clock import CLOCK_OFF_NS, NetraClock
+from netra_otel_bridge.source.netra_clock import NetraClock
 
 PRUNE_MARGIN_NS = HOUR_NS
 

@@ -13,15 +13,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from netra_otel_bridge.core.clock import HOUR_NS, NS_PER_S, Clock
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS, HOUR_NS, NS_PER_S, Clock
 from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ClockHealth
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.source import AsyncNetraClient
 
-CLOCK_OFF_NS = 60 * NS_PER_S
-"""Times that differ by less agree. Larger changes are jumps."""
 BELIEVED_SAMPLES = 5
 BELIEVED_S = 120.0
 """A jump of Netra's clock is believed after this many samples in a row, over this time, that agree about it."""

@@ -20,7 +20,7 @@ from typing import Literal
 
 import msgspec
 
-from netra_otel_bridge.core.clock import MINUTE_NS, NS_PER_S
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS, NS_PER_S
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import datetime_ns
 from netra_otel_bridge.usage.totals import OTHER, Counted, UsageTotals
@@ -33,10 +33,6 @@ NOISE = 1e-9
 
 a sum of floats depends on the order of addition.
 """
-
-
-AHEAD_NS = MINUTE_NS
-"""How far a recorded time may lie ahead, because clocks differ a little."""
 
 
 class PeriodAccount(msgspec.Struct):
@@ -186,7 +182,7 @@ class Ledger:
 
     def forget_future(self, now_ns: int, latest_ns: int) -> int:
         """Correct what a wrong clock recorded for a time after ``latest_ns``. Return how many tenants had such usage."""
-        latest_ns += AHEAD_NS
+        latest_ns += CLOCK_OFF_NS
         head = self.head
         for name in ("origin_ns", "tenants_since_ns", "discovered_ns", "looked_back_ns", "look_back_to_ns"):
             if getattr(head, name) > latest_ns:

@@ -32,8 +32,8 @@ class FastClock(SystemClock):
 class TwoClocks:
     """A `NetraClock` between two clocks that a test moves: ``own`` is this machine's, `say` is what Netra answers."""
 
-    def __init__(self) -> None:
-        self.own = FakeClock()
+    def __init__(self, own: FakeClock | None = None) -> None:
+        self.own = FakeClock() if own is None else own
         client = AsyncNetraClient(api_key="k", endpoint="http://127.0.0.1:9", clock=self.own)
         self._answer: Callable[[int, float], None] = lambda *_: None
         client.watch_dates = self._watch  # type: ignore[method-assign]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_otel_bridge.core.clock import NS_PER_S
-from netra_otel_bridge.source.netra_clock import BELIEVED_S, CLOCK_OFF_NS, SHOWN_S
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS, NS_PER_S
+from netra_otel_bridge.source.netra_clock import BELIEVED_S, SHOWN_S
 from tests.support.clocks import TwoClocks
 
 HOUR, DAY, YEAR = 3600, 86_400, 31_536_000
