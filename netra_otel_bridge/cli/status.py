@@ -92,7 +92,8 @@ def _print(found: StateStatus, now_ns: int) -> None:
     for column in ("behind", "delivered", "rejected", "dead-lettered", "size"):
         table.add_column(column, justify="right")
     for lane in found.lanes:
-        behind = duration(now_ns - lane.watermark_ns) if lane.watermark_ns else ""
+        behind_ns = now_ns - lane.watermark_ns
+        behind = f"{'-' if behind_ns < 0 else ''}{duration(abs(behind_ns))}" if lane.watermark_ns else ""
         counts = (lane.delivered, lane.refused, lane.dead_lettered)
         style = "red" if lane.problem else None
         table.add_row(
