@@ -136,6 +136,24 @@ def test_a_clock_jumps_then_the_service_is_away_for_30_hours(jump_s: int, polls:
         assert not it.repeated()
 
 
+@pytest.mark.parametrize("jump_s", JUMPS_S)
+@pytest.mark.parametrize("which", ["netra", "own"])
+def test_a_start_while_a_clock_is_wrong(jump_s: int, which: str) -> None:
+    """The first poll prunes: with a wrong clock it forgets nothing that a later poll would send again."""
+    with world() as it:
+        it.produce(5)
+        it.clock.elapsed_s += 2 * MINUTE
+        it.poll()
+        if which == "netra":
+            it.netra_off_s = jump_s
+        else:
+            it.own_off(jump_s)
+        it.away(1)
+        it.poll(3)
+        it.catch_up()
+        assert not it.repeated()
+
+
 @pytest.mark.parametrize("behind_s", [HOUR, DAY])
 def test_a_machine_whose_clock_is_behind_follows_what_is_new(behind_s: int) -> None:
     """New traces arrive at once, with few calls, although the watermark waits for this machine's clock."""

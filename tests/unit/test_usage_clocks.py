@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from netra_otel_bridge import Bridge
 from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.usage.totals import UsageTotals
@@ -54,6 +55,21 @@ async def test_a_jump_ends_no_period(
         assert world.corrected("ace") == UsageTotals()
         assert world.period("ace") == as_totals(world.calls.total("ace"))
         assert world.period("ace", "previous") is None
+
+
+async def test_the_bridge_counts_up_to_the_earlier_clock(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """The meter that the service uses ends no month when a jump of Netra's clock is believed."""
+    world, clocks = world_of(netra, tmp_path / "state")
+    async with world.running():
+        clocks.say()
+        bridge = Bridge(environ={}, endpoint=netra.endpoint, api_key=KEY, clock=world.clock)
+        meter = bridge.meter(world.client, world.store, clocks.netra_clock)
+        world.calls.more("ace", clocks.real_ns())
+        clocks.say_for(300, 40 * DAY)
+        assert clocks.netra_clock.now_ns() > clocks.real_ns() + 39 * DAY * NS_PER_S
+        await meter.poll()
+        assert 0 < meter.view.polled_ns <= clocks.real_ns()
+        assert [one.period for one in meter.view.periods] == ["current"]
 
 
 async def test_a_ledger_that_an_older_version_wrote_ahead(
