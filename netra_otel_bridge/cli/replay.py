@@ -197,6 +197,13 @@ def _write_hints(report: ReplayReport, state_flag: str) -> None:
                 soft_wrap=True,
                 markup=False,
             )
+        if lane.held_back:
+            out.print(
+                f"{lane.name}: {lane.held_back:,} traces could not be read and are held back; see them with "
+                f"netra-otel-bridge state held-back{state_flag}; the same replay tries them again",
+                soft_wrap=True,
+                markup=False,
+            )
     if report.window is None and not any(lane.spans or lane.error for lane in report.destinations):
         out.print("These destinations have no dead letters.")
     listed = any(lane.listed or lane.final_windows or lane.error for lane in report.destinations)

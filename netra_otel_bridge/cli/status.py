@@ -56,6 +56,8 @@ def _document(found: StateStatus, now_ns: int) -> dict[str, Any]:
                 "delivered": lane.delivered,
                 "refused": lane.refused,
                 "dead_lettered": lane.dead_lettered,
+                "held_back": lane.held_back,
+                "given_up": lane.given_up,
                 "bytes": lane.size_bytes,
                 "traces": lane.traces,
                 "updated": _time(lane.updated_ns),
@@ -118,6 +120,14 @@ def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
         since = duration((now_ns if working else lane.updated_ns) - lane.problem_since_ns)
         waits = f"failing for {since}" if working else f"had been failing for {since} when the bridge stopped"
         out.print(f"{lane.destination}: {waits}: {lane.problem}", soft_wrap=True, markup=False)
+    if lane.held_back or lane.given_up:
+        given_up = f", and {lane.given_up:,} given up" if lane.given_up else ""
+        out.print(
+            f"{lane.destination}: {lane.held_back:,} traces held back because they cannot be read{given_up}; "
+            "see netra-otel-bridge state held-back",
+            soft_wrap=True,
+            markup=False,
+        )
     for reason, number in lane.reasons:
         out.print(f"{lane.destination}: {number:,} dead-lettered: {reason}", soft_wrap=True, markup=False)
 

@@ -133,4 +133,5 @@ class Follower:
             dead_lettered=done.dead_lettered + now.dead_lettered,
             size_bytes=done.size_bytes + now.size_bytes,
             retries=self._watch.retries,
+            held_back=sum(not held.given_up for held in list(self._recorder.held_back.values())),
         )

@@ -177,6 +177,7 @@ def _lane_json(lane: LaneHealth, now_ns: int) -> dict[str, Any]:
         "delivered": lane.delivered,
         "refused": lane.refused,
         "dead_lettered": lane.dead_lettered,
+        "held_back": lane.held_back,
         "retries": lane.retries,
     }
     times = {

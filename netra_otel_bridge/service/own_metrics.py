@@ -87,6 +87,13 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         _by_lane(lambda lane: lane.dead_lettered),
     ),
     Instrument(
+        "netra_bridge.traces.held_back",
+        "gauge",
+        "{trace}",
+        "Traces that Netra listed but could not show, held back until another attempt; state held-back lists them",
+        _by_lane(lambda lane: lane.held_back),
+    ),
+    Instrument(
         "netra_bridge.delivery.size",
         "counter",
         "By",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from netra_otel_bridge.core.model.progress import (
     FinishedWindow,
+    HeldTrace,
     KnownTrace,
     Progress,
     Reconciliation,
@@ -14,7 +15,7 @@ from netra_otel_bridge.core.model.progress import (
     TraceRecord,
 )
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.state import costs, rows
+from netra_otel_bridge.state import costs, held, rows
 from netra_otel_bridge.state.database import Database
 from netra_otel_bridge.state.errors import not_written
 from netra_otel_bridge.state.rows import StoredLetter
@@ -167,6 +168,7 @@ class LaneState:
             self._join_windows(query, before_ns)
         with self._database.writing() as connection:
             costs.prune(connection, self._lane, before_ns)
+            held.prune(connection, self._lane, before_ns)
         return deleted
 
     def _note_prune(self, before_ns: int) -> None:
@@ -202,6 +204,19 @@ class LaneState:
         """Return the latest reconciliations, by tenant."""
         with self._database.reading() as connection:
             return costs.reconciled(connection, self._lane)
+
+    def held_back(self) -> list[HeldTrace]:
+        """Return the traces that are held back for this query, also those given up on, the next to try first."""
+        with self._database.reading() as connection:
+            return held.of_query(connection, self._lane, self._query)
+
+    def any_trace(self) -> str | None:
+        """Return the id of a trace with answered spans, if there is one."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT trace_id FROM trace WHERE lane = ? AND length(spans) > 0 LIMIT 1", (self._lane,)
+            ).fetchall()
+        return readable(found[0][0]) if found else None
 
     def dead_letters(self, after_id: int = 0, limit: int = 100) -> list[StoredLetter]:
         """Return at most ``limit`` dead letters with ids above ``after_id``, in order."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.progress import LaneStatus, Progress, TraceRecord
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.state import costs
+from netra_otel_bridge.state import costs, held
 from netra_otel_bridge.state.schema import Stored, chunks, int64, readable, storable
 
 MAX_REASONS = 100
@@ -54,6 +54,8 @@ def record_progress(connection: sqlite3.Connection, lane: int, query: int, progr
             WHERE id = :query AND (watermark_ns IS NULL OR watermark_ns < :watermark)""",
             {"watermark": progress.watermark_ns, "now": now_ns, "query": query},
         )
+    held.release(connection, lane, progress.released)
+    held.hold(connection, lane, query, progress.held)
     _update_lane(connection, lane, progress, added, now_ns)
     return _write_dead_letters(connection, lane, progress, now_ns)
 
@@ -105,9 +107,12 @@ def lanes(connection: sqlite3.Connection) -> list[LaneStatus]:
             problem_since_ns=problem_since_ns,
             reasons=_reasons(connection, lane),
             reconciled=costs.reconciled(connection, lane),
+            held_back=waiting,
+            given_up=given_up,
         )
         for lane, source, destination, delivered, refused, dead_lettered, size_bytes, traces, updated_ns, problem,
         problem_since_ns, watermark_ns, windows in found
+        for waiting, given_up in (held.counts(connection, lane),)
     ]  # fmt: skip
 
 
@@ -203,7 +208,7 @@ def _pruned(lane: int) -> str:
 
 def forget_progress(connection: sqlite3.Connection) -> None:
     """Delete everything but dead letters, their reasons, and the lanes that have dead letters."""
-    for table in ("trace", "finished", "query", "spent", "reconciled"):
+    for table in ("trace", "finished", "query", "spent", "reconciled", "held_back"):
         connection.execute(f"DELETE FROM {table}")  # noqa: S608
     connection.execute("DELETE FROM lane WHERE id NOT IN (SELECT lane FROM dead_letter)")
     connection.execute("DELETE FROM meta WHERE key LIKE 'pruned %'")

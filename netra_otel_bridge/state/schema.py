@@ -101,6 +101,21 @@ _SECOND = (
         PRIMARY KEY (lane, tenant_id)) WITHOUT ROWID""",
 )
 
+_THIRD = (
+    """CREATE TABLE held_back (
+        lane INTEGER NOT NULL,
+        trace_id NOT NULL,
+        query INTEGER NOT NULL,
+        start_ns INTEGER NOT NULL,
+        reason NOT NULL,
+        attempts INTEGER NOT NULL,
+        first_ns INTEGER NOT NULL,
+        next_ns INTEGER NOT NULL,
+        given_up INTEGER NOT NULL,
+        summary BLOB NOT NULL,
+        PRIMARY KEY (lane, trace_id)) WITHOUT ROWID""",
+)
+
 
 class Mode(Enum):
     """Modes of opening a database. ``AT_REST`` makes no file beside it, and is safe only while nobody writes."""
@@ -110,7 +125,7 @@ class Mode(Enum):
     AT_REST = "mode=ro&immutable=1"
 
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND, _THIRD)
 """Statements that migrate to each version of the schema: from none to 1, from 1 to 2, and so on."""
 
 

@@ -24,6 +24,7 @@ _WELL = LaneHealth(
     dead_lettered=1,
     size_bytes=12_345,
     retries=4,
+    held_back=6,
 )
 
 

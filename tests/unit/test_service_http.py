@@ -232,6 +232,7 @@ async def test_readyz_as_json() -> None:
         "delivered": 47,
         "refused": 2,
         "dead_lettered": 1,
+        "held_back": 6,
         "retries": 4,
         "problem_since": "2026-04-30T23:59:00.000Z",
         "watermark": "2026-04-30T23:59:29.000Z",

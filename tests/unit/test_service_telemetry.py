@@ -81,6 +81,7 @@ def test_the_page_shows_each_lane() -> None:
         "netra_bridge_spans_delivered_total": 47,
         "netra_bridge_spans_refused_total": 2,
         "netra_bridge_spans_dead_lettered_total": 1,
+        "netra_bridge_traces_held_back": 6,
         "netra_bridge_delivery_size_bytes_total": 12_345,
         "netra_bridge_delivery_retries_total": 4,
         "netra_bridge_lane_up": 1,

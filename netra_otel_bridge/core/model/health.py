@@ -11,7 +11,7 @@ class LaneHealth:
 
     ``problem`` is the cause of a delay since ``problem_since_ns``, "" if there is none. A ``stopped`` lane needs manual
     intervention. ``watermark_ns`` is the time up to which live traffic was followed, ``checkpoint_ns`` the time when
-    progress was last stored.
+    progress was last stored. ``held_back`` traces wait for another attempt now, whenever they were listed.
     """
 
     destination: str
@@ -27,6 +27,7 @@ class LaneHealth:
     dead_lettered: int
     size_bytes: int
     retries: int
+    held_back: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
