@@ -37,6 +37,7 @@ from netra_otel_bridge.pipeline.route import LaneOptions, Route
 from netra_otel_bridge.pipeline.stream import READ_AHEAD, SpanStream
 from netra_otel_bridge.pipeline.watch import LaneWatch
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
+from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.usage.ledger import PeriodLength
 from netra_otel_bridge.usage.meter import Meter, MeterOptions
@@ -268,10 +269,10 @@ class Wiring:
         self,
         client: AsyncNetraClient,
         state: StateStore,
-        now_ns: Callable[[], int],
+        netra_clock: NetraClock,
         queries: Sequence[TraceQuery] = (),
     ) -> Meter:
-        """Make the meter of the usage of tenants and sessions; ``now_ns`` returns the time by Netra's clock.
+        """Make the meter of the usage of tenants and sessions, which counts up to the earlier of both clocks.
 
         If the settings name no tenants, it measures those of ``queries``. Raises `StateError`.
         """
@@ -287,7 +288,14 @@ class Wiring:
             announce_s=settings.usage_announce_ns / NS_PER_S,
             budgets=settings.usage_budgets,
         )
-        return Meter(client, state.meter(client.base_url), options, now_ns=now_ns, clock=self.clock)
+        return Meter(
+            client,
+            state.meter(client.base_url),
+            options,
+            now_ns=netra_clock.safe_ns,
+            latest_ns=netra_clock.latest_ns,
+            clock=self.clock,
+        )
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import count, duration, size
 from netra_otel_bridge.cli.output import cell, out
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS
 from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
@@ -92,7 +93,8 @@ def _print(found: StateStatus, now_ns: int) -> None:
     for column in ("behind", "delivered", "rejected", "dead-lettered", "size"):
         table.add_column(column, justify="right")
     for lane in found.lanes:
-        behind = duration(now_ns - lane.watermark_ns) if lane.watermark_ns else ""
+        behind_ns = now_ns - lane.watermark_ns
+        behind = f"{'-' if behind_ns < 0 else ''}{duration(abs(behind_ns))}" if lane.watermark_ns else ""
         counts = (lane.delivered, lane.refused, lane.dead_lettered)
         style = "red" if lane.problem else None
         table.add_row(
@@ -106,6 +108,13 @@ def _print(found: StateStatus, now_ns: int) -> None:
 
 
 def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
+    if lane.watermark_ns > now_ns + CLOCK_OFF_NS:
+        out.print(
+            f"{lane.destination}: followed to a time in the future: the clock of Netra or of this machine was or is wrong; "
+            "once both agree, `run` moves it back",
+            soft_wrap=True,
+            markup=False,
+        )
     if lane.problem:
         since = duration((now_ns if working else lane.updated_ns) - lane.problem_since_ns)
         waits = f"failing for {since}" if working else f"had been failing for {since} when the bridge stopped"

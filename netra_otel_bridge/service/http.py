@@ -25,7 +25,7 @@ from netra_otel_bridge.core.clock import NS_PER_S, Clock
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.core.hosts import is_loopback
 from netra_otel_bridge.core.log_limit import LogLimit
-from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.health import ClockHealth, LaneHealth, ServiceHealth, UsageHealth
 from netra_otel_bridge.core.outside_text import escaped, escaped_json
 from netra_otel_bridge.core.time_text import iso_ms
 
@@ -164,25 +164,32 @@ def _readiness(health: ServiceHealth, *, as_json: bool) -> _Page:
     status = 200 if health.ready else 503
     if as_json:
         lanes = [_lane_json(lane, health.now_ns) for lane in health.lanes]
-        document = {"ready": health.ready, "lanes": lanes, "usage": health.usage and _usage_json(health.usage)}
+        document = {
+            "ready": health.ready,
+            "lanes": lanes,
+            "usage": health.usage and _usage_json(health.usage),
+            "clocks": _clock_json(health.clock),
+        }
         text = escaped_json(msgspec.json.encode(document).decode())
         return _Page(f"{text}\n".encode(), "application/json", status=status)
     lines = [_lane_line(lane, health.now_ns) for lane in health.lanes]
     if health.usage is not None:
         lines.append(_usage_line(health.usage, health.now_ns))
+    if health.clock.problem:
+        lines.append(f"clocks: {health.clock.problem}, since {iso_ms(health.clock.problem_since_ns)}")
     lines = lines or ["ok, nothing to follow"]
     return _Page("".join(f"{escaped(line)}\n" for line in lines).encode(), status=status)
 
 
 def _lane_line(lane: LaneHealth, now_ns: int) -> str:
-    """Return ``NAME: ok, lag 31 s``."""
+    """Return ``NAME: ok, lag 31 s``. A negative lag means that a clock was or is wrong."""
     if lane.problem:
         since = f", since {iso_ms(lane.problem_since_ns)}" if lane.problem_since_ns else ""
         state = f"{'stopped: ' if lane.stopped else ''}{' '.join(lane.problem.split())}{since}"
     else:
         state = "stopped" if lane.stopped else "ok" if lane.passes else "the first pass is in progress"
     lag_s = _lag_s(lane, now_ns)
-    return f"{lane.destination}: {state}, lag {'unknown' if lag_s is None else f'{lag_s:.0f} s'}"
+    return f"{lane.destination}: {state}, lag {'unknown' if lag_s is None else f'{round(lag_s)} s'}"
 
 
 def _lane_json(lane: LaneHealth, now_ns: int) -> dict[str, Any]:
@@ -224,8 +231,17 @@ def _usage_json(usage: UsageHealth) -> dict[str, Any]:
     }
 
 
+def _clock_json(clock: ClockHealth) -> dict[str, Any]:
+    return {
+        "ok": not clock.problem,
+        "offset_seconds": None if clock.offset_ns is None else clock.offset_ns / NS_PER_S,
+        "problem": clock.problem,
+        "problem_since": iso_ms(clock.problem_since_ns) if clock.problem_since_ns else None,
+    }
+
+
 def _lag_s(lane: LaneHealth, now_ns: int) -> float | None:
-    return max(0, now_ns - lane.watermark_ns) / NS_PER_S if lane.watermark_ns else None
+    return (now_ns - lane.watermark_ns) / NS_PER_S if lane.watermark_ns else None
 
 
 def _cause(error: Exception) -> str:

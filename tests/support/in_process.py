@@ -58,7 +58,8 @@ class Netra(AsyncNetraClient):
     """The real client, paging and decoders, on a store in this process.
 
     ``fails_in`` says how many calls from now one fails; ``failed`` counts failures. ``asked`` are the ranges that were
-    listed, without the question whether Netra lists anything. The spans of ``bad`` traces cannot be shown.
+    listed, without the question whether Netra lists anything. The spans of ``bad`` traces cannot be shown. ``date_ns``
+    returns the time that an answer tells, ``None`` for none.
     """
 
     def __init__(self, store: Store, clock: FakeClock, windowing: Any = "traces") -> None:
@@ -66,6 +67,7 @@ class Netra(AsyncNetraClient):
         super().__init__(api_key="k", endpoint="http://127.0.0.1:9", backoff=backoff, clock=clock)
         self.fails_in: int | None = None
         self.failed = 0
+        self.date_ns: Callable[[], int | None] = lambda: None
         self.asked: list[tuple[int, int]] = []
         self.bad: set[str] = set()
         self._api = Api(store, windowing)
@@ -111,6 +113,9 @@ class Netra(AsyncNetraClient):
                 self.fails_in = None
                 self.failed += 1
                 raise NetraUnavailable("the test lets this call fail")
+        date_ns = self.date_ns()
+        if date_ns is not None:
+            self._transport.exchange.on_date(date_ns, self._clock.monotonic())
 
 
 TAKEN = Delivered()

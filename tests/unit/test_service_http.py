@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -18,9 +18,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.clock import HOUR_NS, NS_PER_S
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.health import ClockHealth, LaneHealth, ServiceHealth, UsageHealth
 from netra_otel_bridge.service import http
 from netra_otel_bridge.service.http import MAX_CONNECTIONS, MAX_REQUEST_BYTES, HttpEndpoints
 from tests.support.fake_clock import FakeClock
@@ -149,6 +149,7 @@ async def test_livez_answers_whatever_the_lanes_do() -> None:
             ["a: the first pass is in progress, lag unknown"],
         ),
         ((lane_health(destination="a\ud800", watermark_ns=NOW_NS + 1),), 200, ["a\\ud800: ok, lag 0 s"]),
+        ((lane_health(destination="a", watermark_ns=NOW_NS + HOUR_NS),), 200, ["a: ok, lag -3600 s"]),
     ],
 )
 async def test_readyz_has_a_line_for_each_lane(lanes: tuple[LaneHealth, ...], status: int, lines: list[str]) -> None:
@@ -178,7 +179,7 @@ async def test_readyz_has_a_line_for_each_lane(lanes: tuple[LaneHealth, ...], st
 )
 async def test_readyz_where_usage_alone_is_polled(usage: UsageHealth, status: int, line: str) -> None:
     """Usage is ready once it was polled completely and nothing blocks the next poll."""
-    health = ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0, usage=usage)
+    health = ServiceHealth(now_ns=NOW_NS, clock=ClockHealth(NOW_NS), lanes=(), api_calls={}, api_retries=0, usage=usage)
     async with serving(lambda: health) as client:
         reply = await client.get("/readyz")
         document = json.loads((await client.get("/readyz", "application/json")).body)
@@ -188,11 +189,27 @@ async def test_readyz_where_usage_alone_is_polled(usage: UsageHealth, status: in
 
 async def test_readyz_without_a_lane() -> None:
     """A service with nothing to follow is ready, and says so."""
-    async with serving(lambda: ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0)) as client:
+    async with serving(
+        lambda: ServiceHealth(now_ns=NOW_NS, clock=ClockHealth(NOW_NS), lanes=(), api_calls={}, api_retries=0)
+    ) as client:
         reply = await client.get("/readyz")
         document = json.loads((await client.get("/readyz", "application/json")).body)
     assert (reply.status, reply.body) == (200, "ok, nothing to follow\n")
-    assert document == {"ready": True, "lanes": [], "usage": None}
+    clocks = {"ok": True, "offset_seconds": None, "problem": "", "problem_since": None}
+    assert document == {"ready": True, "lanes": [], "usage": None, "clocks": clocks}
+
+
+async def test_readyz_while_the_clocks_disagree() -> None:
+    """A lane that depends on a clock that may be wrong is not ready, and a line says so."""
+    clock = ClockHealth(NOW_NS, HOUR_NS, "Netra's clock is 3600 s ahead of this machine's", NOW_NS - 60 * NS_PER_S)
+    async with serving(lambda: replace(service_health(), clock=clock)) as client:
+        reply = await client.get("/readyz")
+        document = json.loads((await client.get("/readyz", "application/json")).body)
+    assert reply.status == 503
+    assert reply.body.splitlines()[-1] == f"clocks: {clock.problem}, since 2026-04-30T23:59:00.000Z"
+    assert document["clocks"] == {
+        "ok": False, "offset_seconds": 3600, "problem": clock.problem, "problem_since": "2026-04-30T23:59:00.000Z",
+    }  # fmt: skip
 
 
 async def test_readyz_as_json() -> None:
