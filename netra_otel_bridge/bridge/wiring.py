@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from netra_otel_bridge.bridge.queries import checked_query, query_text
 from netra_otel_bridge.config.load import load, state_home
 from netra_otel_bridge.config.settings import Settings
-from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
+from netra_otel_bridge.convert import Content, Pii, Profile, SpanConverter, User, configured
 from netra_otel_bridge.core.clock import NS_PER_S, Backoff, Clock, SystemClock
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
@@ -105,12 +105,8 @@ class Wiring:
     def converter(self, profile: str | None = None) -> SpanConverter:
         """Return a new converter with the configured privacy policy, and the configured profile or this one."""
         settings = self.settings
-        privacy = Privacy(
-            content=cast(Content, settings.content),
-            redact=settings.redact,
-            pii=cast(Pii, settings.pii),
-            user=cast(User, settings.user),
-        )
+        content, pii, user = cast(Content, settings.content), cast(Pii, settings.pii), cast(User, settings.user)
+        privacy = configured(content, settings.redact, pii, user)
         return SpanConverter(cast(Profile, profile or settings.profile), privacy, usage_cost=settings.usage_cost)
 
     def state_directory(self) -> Path:

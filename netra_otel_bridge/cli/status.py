@@ -6,12 +6,11 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import count, duration, size
-from netra_otel_bridge.cli.output import out
+from netra_otel_bridge.cli.output import cell, out
 from netra_otel_bridge.core.clock import CLOCK_OFF_NS
 from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
 from netra_otel_bridge.core.model.query import Window
@@ -99,7 +98,7 @@ def _print(found: StateStatus, now_ns: int) -> None:
         counts = (lane.delivered, lane.refused, lane.dead_lettered)
         style = "red" if lane.problem else None
         table.add_row(
-            Text(lane.destination), _time(lane.watermark_ns) or "", behind, *map(count, counts),
+            cell(lane.destination), _time(lane.watermark_ns) or "", behind, *map(count, counts),
             size(lane.size_bytes), style=style,
         )  # fmt: skip
     out.print(table)

@@ -94,12 +94,12 @@ class _Unread:
     def __init__(self, client: AsyncNetraClient, listed: int) -> None:
         self._listed = listed
         self._deleted = DeletedTraces()
-        self._last_read: str | None = None
+        self._last_read: tuple[str, ...] = ()
         self._judge = ReadingJudge(client, lambda: self._last_read)
 
     def read(self, trace_id: str) -> None:
         """Note that a trace was read."""
-        self._last_read = trace_id
+        self._last_read = (trace_id,)
         self._judge.read()
 
     async def failed(self, error: NetraError) -> None:

@@ -7,7 +7,7 @@ Otherwise it is a failure of everything, and the pass ends with it. `ReadingJudg
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from operator import attrgetter
 
@@ -26,6 +26,8 @@ IN_A_ROW = 10
 """Traces that may fail one after the other, without one that is read, before the failure counts as one of everything."""
 PAUSE = Backoff(first_s=60.0, max_s=3600.0, uniform=lambda _, most_s: most_s)
 """Time until a trace that is held back is tried again: a minute, doubled after each attempt, up to an hour."""
+KNOWN = 3
+"""Stored traces that are read as a control: one of them may be unreadable itself."""
 RETRIES = 4
 """Traces that one pass over live traffic tries again, so that they never occupy all fetchers."""
 
@@ -33,12 +35,12 @@ RETRIES = 4
 class ReadingJudge:
     """Tells a failure to read one trace from a failure to read any.
 
-    ``known_trace`` returns the id of a trace that was read before, if there is one.
+    ``known_traces`` returns the ids of a few traces that were read before, if there are any.
     """
 
-    def __init__(self, client: AsyncNetraClient, known_trace: Callable[[], str | None]) -> None:
+    def __init__(self, client: AsyncNetraClient, known_traces: Callable[[], Sequence[str]]) -> None:
         self._client = client
-        self._known_trace = known_trace
+        self._known_traces = known_traces
         self._asking = asyncio.Lock()
         self._in_a_row = 0
 
@@ -61,20 +63,29 @@ class ReadingJudge:
                 await self.confirm(error)
 
     async def confirm(self, error: Exception) -> None:
-        """Return if a trace that was read before can still be read. Raises the error of everything otherwise.
+        """Return if one of the traces that were read before can still be read. Raises the error of everything otherwise.
 
         Without such a trace, `IN_A_ROW` failures are taken for those of single traces.
         """
-        trace_id = self._known_trace() if isinstance(error, NetraError) else None
-        if trace_id is None:
+        known = self._known_traces() if isinstance(error, NetraError) else ()
+        if not known:
             if self._in_a_row > IN_A_ROW:
                 raise error
             return
-        try:
-            await self._client.list_spans_by_trace_id(trace_id, limit=1)
-        except NetraNotFound as missing:
-            if missing.status != HTTPStatus.NOT_FOUND:
-                raise
+        everything = error
+        for trace_id in known:
+            try:
+                await self._client.list_spans_by_trace_id(trace_id, limit=1)
+            except NetraNotFound as missing:
+                if missing.status == HTTPStatus.NOT_FOUND:
+                    break
+                everything = missing
+            except NetraError as failure:
+                everything = failure
+            else:
+                break
+        else:
+            raise everything
         self._in_a_row = 0
 
 
@@ -91,10 +102,14 @@ class HeldBack:
         self._pass = lane_pass
         self._recorder = recorder
         self._follow = follow
-        self._last_read: str | None = None
-        self._judge = ReadingJudge(lane_pass.route.client, lambda: self._last_read or recorder.any_trace())
+        self._last_read = ""
+        self._judge = ReadingJudge(lane_pass.route.client, self._known_traces)
         self._suspects: list[tuple[TraceInFlight, Exception]] = []
         self._tried: set[str] = set()
+
+    def _known_traces(self) -> list[str]:
+        last = [self._last_read] if self._last_read else []
+        return last + self._recorder.some_traces(KNOWN)
 
     def waits(self, trace_id: str) -> bool:
         """Return whether a listed trace is held back and not due in this pass."""

@@ -137,9 +137,9 @@ class Recorder:
             self._pending.released.append(trace_id)
             self._recorded.set()
 
-    def any_trace(self) -> str | None:
-        """Return the id of a trace with answered spans, if one is stored."""
-        return self._lane.any_trace()
+    def some_traces(self, count: int) -> list[str]:
+        """Return the ids of up to ``count`` stored traces with answered spans, at random."""
+        return self._lane.some_traces(count)
 
     def finished(self, window: Window) -> None:
         """Record that every trace in this window is answered."""

@@ -81,7 +81,7 @@ class SpanStream:
         self._expected_bytes = self._last_bytes = HELD_BYTES // FIRST_READ_AHEAD
         self._listed = 0
         self._deleted = DeletedTraces()
-        self._last_read: str | None = None
+        self._last_read: tuple[str, ...] = ()
         self._judge = ReadingJudge(client, lambda: self._last_read)
         self._reported: set[str] = set()
 
@@ -183,7 +183,7 @@ class SpanStream:
         except NetraError as error:
             return [], await self._not_readable(read.trace, error)
         self._judge.read()
-        self._last_read = read.trace.summary.id
+        self._last_read = (read.trace.summary.id,)
         if not spans and self._trace_id is not None:
             return [], self._not_known()
         if not spans:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 
@@ -210,13 +211,19 @@ class LaneState:
         with self._database.reading() as connection:
             return held.of_query(connection, self._lane, self._query)
 
-    def any_trace(self) -> str | None:
-        """Return the id of a trace with answered spans, if there is one."""
+    def some_traces(self, count: int) -> list[str]:
+        """Return the ids of up to ``count`` traces with answered spans, at random."""
+        start = secrets.token_hex(16)
         with self._database.reading() as connection:
-            found = connection.execute(
-                "SELECT trace_id FROM trace WHERE lane = ? AND length(spans) > 0 LIMIT 1", (self._lane,)
-            ).fetchall()
-        return readable(found[0][0]) if found else None
+            found = [
+                readable(trace_id)
+                for where in ("trace_id >= ?", "trace_id < ?")
+                for (trace_id,) in connection.execute(
+                    f"SELECT trace_id FROM trace WHERE lane = ? AND {where} AND length(spans) > 0 ORDER BY trace_id LIMIT ?",  # noqa: S608
+                    (self._lane, start, count),
+                ).fetchall()
+            ]
+        return found[:count]
 
     def dead_letters(self, after_id: int = 0, limit: int = 100) -> list[StoredLetter]:
         """Return at most ``limit`` dead letters with ids above ``after_id``, in order."""

@@ -16,7 +16,7 @@ from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import costs, held, rows, schema
 from netra_otel_bridge.state.checks import is_there
 from netra_otel_bridge.state.errors import explained, no_state, unknown_destination
-from netra_otel_bridge.state.files import Files, exists, give_to_owner
+from netra_otel_bridge.state.files import Files, check_directory, exists, give_to_owner
 from netra_otel_bridge.state.lock import Lock
 from netra_otel_bridge.state.store import StateStore
 
@@ -119,6 +119,7 @@ def discard(directory: Path, clock: Clock) -> Path:
     with explained(files.directory):
         if not is_there(files):
             raise no_state(files.directory)
+        check_directory(files.directory)
         lock = Lock.take(files.lock, clock)
         try:
             aside = _make_aside(files, clock)

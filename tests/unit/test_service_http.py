@@ -81,7 +81,7 @@ class Client:
 
     async def get(self, path: str, accept: str = "", method: str = "GET", body: str = "") -> Reply:
         return await self.send(
-            f"{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         )
 
     async def send(self, request: str) -> Reply:
@@ -289,7 +289,7 @@ async def test_other_methods_are_not_allowed(method: str) -> None:
     async with serving() as client, asyncio.timeout(DEADLINE_S):
         reply = await client.get("/livez", method=method, body="x")
         assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD")
-        unsent = await client.send(f"{method} /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        unsent = await client.send(f"{method} /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
         assert unsent.status == 405
 
 
@@ -344,7 +344,7 @@ async def test_idle_connections_keep_nobody_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("begin", "more"), [(b"", b""), (b"GET /li", b"x"), (b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"x")]
+    ("begin", "more"), [(b"", b""), (b"GET /li", b"x"), (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n", b"x")]
 )
 async def test_a_request_that_does_not_end_is_cut(begin: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then does not extend the deadline, which runs from the start of the connection."""
@@ -363,7 +363,7 @@ async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(http, "DEADLINE_S", 1.0)
     async with serving(collector=Rows(help_text=PAGE_BYTES * "x")) as client, asyncio.timeout(DEADLINE_S):
         async with client.open() as (reader, writer):
-            writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await asyncio.sleep(1.5)
             assert len(await ended(reader.read())) < PAGE_BYTES
         monkeypatch.setattr(http, "DEADLINE_S", DEADLINE_S)
@@ -375,7 +375,7 @@ async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatc
     [
         b"GET /livez HTTP/1.1\r\nA: " + b"x" * 100_000 + b"\r\n\r\n",
         b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + 3 * (b"A: " + 7000 * b"x" + b"\r\n") + b"\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + 3 * (b"A: " + 7000 * b"x" + b"\r\n") + b"\r\n",
         b"GET /livez HTTP/1.1\r\n" + b"".join(b"A%d: x\r\n" % number for number in range(20_000)) + b"\r\n",
     ],
 )
@@ -405,7 +405,7 @@ async def test_what_is_not_http_is_answered_shortly(garbage: str, caplog: pytest
 async def test_a_second_request_in_a_connection_is_not_answered() -> None:
     """A connection serves one request; pipelined ones are dropped."""
     async with serving() as client:
-        reply = await client.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        reply = await client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
     assert reply.body == "ok\n"
 
 
@@ -473,3 +473,41 @@ async def test_closing_ends_what_is_open_and_frees_the_port() -> None:
     again = HttpEndpoints(client.host, client.port, service_health, None, FakeClock())
     assert await again.start() == (client.host, client.port)
     await again.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:9464", "127.0.0.1", "127.0.0.1:80", "127.0.0.2", "[::1]", "[::1]:9464", "localhost:"],
+)
+async def test_a_request_that_names_loopback_is_answered(host: str) -> None:
+    """On loopback, every name of loopback is a name of this server, with any port."""
+    async with serving() as client:
+        assert (await client.send(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n")).status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Host: evil.example", "Host: evil.example:9464", "Host: 127.0.0.1.evil.example", "Host: localhost.evil.example",
+     "Host: localhost@evil.example", "Host: [::2]", "Host: 192.0.2.1", "Host:", "Accept: x",
+     "Host: localhost\r\nHost: evil.example", "Host: evil.example\r\nHost: localhost"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/livez", "/nope"])
+async def test_a_request_that_names_another_host_reads_nothing(head: str, path: str) -> None:
+    """On loopback, a name that resolves here (DNS rebinding), no name or several read no page."""
+    async with serving() as client:
+        reply = await client.send(f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n")
+    assert reply.status in (400, 421)
+    assert "rows" not in reply.body
+    assert "lag" not in reply.body
+    if reply.status == 421:
+        assert "ask for localhost" in reply.body
+
+
+async def test_an_address_that_others_reach_has_no_names() -> None:
+    """On other addresses any name may be in front, such as that of a pod; there the network decides who reads."""
+    endpoints = HttpEndpoints("0.0.0.0", 0, service_health, CollectorRegistry(), FakeClock())
+    _, port = await endpoints.start()
+    try:
+        assert (await Client("127.0.0.1", port).send("GET /livez HTTP/1.1\r\nHost: pod-7\r\n\r\n")).status == 200
+    finally:
+        await endpoints.close()
