@@ -6,11 +6,18 @@ has very many commas inside of strings, and holds no more than a piece of the te
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 _PIECE_BYTES = 1 << 18
 _OPENING = b",[{"
 _OTHERS = bytes(set(range(256)) - set(_OPENING))
 _MIN_VALUE_BYTES = 2
 """Bytes of the shortest value in a list: a digit and a comma. Nesting is shorter, but parsers limit its depth."""
+LONG_DIGITS = 2 * 256
+_STEP = LONG_DIGITS // 2
+_TWO_DIGITS = re.compile(rb"[0-9](?=[0-9])")
+_TWO_DIGITS_TEXT = re.compile(r"[0-9](?=[0-9])")
 
 
 def holds_more_values(text: str | bytes, limit: int) -> bool:
@@ -22,6 +29,30 @@ def holds_more_values(text: str | bytes, limit: int) -> bool:
         return False
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     return _holds_more_marks(data, limit) and _holds_more_marks_outside_strings(data, limit)
+
+
+def holds_long_number(text: str | bytes) -> bool:
+    """Return whether a text holds a run of `LONG_DIGITS` digits, which a parser needs much time to make a number of.
+
+    Some shorter runs count too. It looks at each 256th character, and between two only if both are digits.
+    """
+    sample = text[::_STEP]
+    found = _TWO_DIGITS_TEXT.finditer(sample) if isinstance(sample, str) else _TWO_DIGITS.finditer(sample)
+    return any(text[at.start() * _STEP : (at.start() + 1) * _STEP].isdigit() for at in found)
+
+
+def is_larger(value: object, limit: int) -> bool:
+    """Return whether a decoded value holds more than ``limit`` values, at any depth."""
+    waiting: list[Any] = [value]
+    count = 0
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, dict | list):
+            count += len(inner)
+            if count > limit:
+                return True
+            waiting += inner.values() if isinstance(inner, dict) else inner
+    return False
 
 
 def _holds_more_marks(data: bytes, limit: int) -> bool:

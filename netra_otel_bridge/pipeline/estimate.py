@@ -15,6 +15,7 @@ from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.fetching import SkippedTraces, list_spans
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
 from netra_otel_bridge.pipeline.windows import WindowQueue
@@ -44,8 +45,9 @@ async def estimate(
     listed = clock.monotonic()
     list_calls = client.stats.calls.total()
     skipped = SkippedTraces()
+    conversion = Conversion(converter)
     measured = await asyncio.gather(
-        *(_measure(client, converter, trace, skipped, sample.seen) for trace in sample.traces)
+        *(_measure(client, conversion, trace, skipped, sample.seen) for trace in sample.traces)
     )
     read = clock.monotonic()
     read_calls = client.stats.calls.total() - list_calls
@@ -90,13 +92,13 @@ class _Sample:
 
 
 async def _measure(
-    client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary, skipped: SkippedTraces, listed: int
+    client: AsyncNetraClient, conversion: Conversion, trace: TraceSummary, skipped: SkippedTraces, listed: int
 ) -> tuple[int, int]:
     """Return the number of spans of a trace, and their encoded size. A deleted or too large trace counts as empty."""
     pages: list[tuple[int, int]] = []
     try:
         async for page in list_spans(client, trace.id, pages.clear):
-            converted = converter.convert_trace(trace, page.spans)
+            converted = await conversion.convert(trace, page.spans)
             pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
     except (NetraNotFound, NetraResponseTooLarge) as error:
         skipped.skip(error, listed)

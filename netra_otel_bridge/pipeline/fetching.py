@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from netra_otel_bridge.convert import span_costs
 from netra_otel_bridge.core.errors import NetraNotFound, NetraResponseTooLarge
 from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
@@ -24,6 +25,8 @@ MIN_SKIPPED = 10
 
 If more than this, and more than a tenth of those listed, fail, it is an error.
 """
+WATCHED_SPANS = 500
+"""Spans that a watch measures at once, before other work gets its turn."""
 Converted = tuple[TraceInFlight, "list[ReadableSpan]"]
 
 
@@ -95,7 +98,7 @@ class Fetcher:
         route = lane_pass.route
         self._pass = lane_pass
         self._client = route.client
-        self._converter = route.converter
+        self._conversion = Conversion(route.converter)
         self._recorder = route.recorder
         self._watch = route.watch
         self._sums_costs = route.options.state_lasts
@@ -119,8 +122,11 @@ class Fetcher:
         if spans is None:
             self._pass.finish(trace)
             return
-        self._watch.read(trace.summary, spans)
-        converted = self._converter.convert_trace(trace.summary, spans)
+        for start in range(0, len(spans), WATCHED_SPANS):
+            self._watch.read(trace.summary, spans[start : start + WATCHED_SPANS])
+            if len(spans) > WATCHED_SPANS:
+                await asyncio.sleep(0)
+        converted = await self._conversion.convert(trace.summary, spans)
         if not converted:
             self._pass.report.note(f"trace {trace.summary.id}: Netra lists it but has no spans of it")
             self._pass.finish(trace)

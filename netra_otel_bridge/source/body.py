@@ -7,6 +7,7 @@ stream is complete only when its trailer (CRC and length, RFC 1952, 2.3.1) was r
 from __future__ import annotations
 
 import asyncio
+import io
 import zlib
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class Inflater:
         self._wbits = _WBITS[encoding]
         self._cap = cap_bytes
         self.size_bytes = 0
-        self._parts: list[bytes] = []
+        self._body = io.BytesIO()
         self._inflate = zlib.decompressobj(self._wbits)
 
     def feed(self, data: bytes) -> None:
@@ -60,17 +61,14 @@ class Inflater:
         self.size_bytes += len(part)
         if self.size_bytes > self._cap:
             raise too_large(self._cap)
-        if part:
-            self._parts.append(part)
+        self._body.write(part)
         return self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
 
     def finish(self) -> bytes:
         """Return the complete body. Raises `CutAnswer` if the stream has not ended."""
         if not self._inflate.eof:
             raise CutAnswer("the compressed body was cut off")
-        body = b"".join(self._parts)
-        self._parts.clear()
-        return body
+        return self._body.getvalue()
 
 
 async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
@@ -81,9 +79,9 @@ async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     length = response.content_length
     if encoding in {"", "identity"}:
-        if length is not None:
-            if length > cap_bytes:
-                raise too_large(cap_bytes)
+        if length is not None and length > cap_bytes:
+            raise too_large(cap_bytes)
+        if length is not None and length <= LARGE_BYTES:
             return await response.read()
         return await _read_plain(response, cap_bytes)
     if encoding not in _WBITS:
@@ -99,12 +97,12 @@ async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
 
 
 async def _read_plain(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
-    body = bytearray()
+    body = io.BytesIO()
     async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > cap_bytes:
+        body.write(piece)
+        if body.tell() > cap_bytes:
             raise too_large(cap_bytes)
-    return bytes(body)
+    return body.getvalue()
 
 
 def too_large(cap_bytes: int) -> NetraResponseTooLarge:

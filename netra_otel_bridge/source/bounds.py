@@ -17,7 +17,7 @@ from netra_otel_bridge.core.model.netra import TraceSpan
 
 MAX_VALUES = 250_000
 """Maximum JSON values in one answer. Built, they hold at most 75 MB."""
-MAX_IRREGULAR_BYTES = 16 * 1024 * 1024
+MAX_IRREGULAR_BYTES = 8 * 1024 * 1024
 """Maximum bytes of an answer that only the slow, lenient parser can read."""
 PAGE_ITEMS = 100
 """Maximum items on a page: Netra's own limit."""

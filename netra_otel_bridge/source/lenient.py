@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, TypeVar, get_args
 import msgspec
 
 from netra_otel_bridge.core.errors import NetraSchemaError
-from netra_otel_bridge.core.json_text import read_lenient
+from netra_otel_bridge.core.json_bounds import holds_long_number
+from netra_otel_bridge.core.json_text import MAX_DIGITS_OF_MANY, read_lenient
 from netra_otel_bridge.core.model.dashboards import SessionStats
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary, UnreadableItem
-from netra_otel_bridge.source.body import CutAnswer
+from netra_otel_bridge.source.body import LARGE_BYTES, CutAnswer
 from netra_otel_bridge.source.bounds import check_irregular, check_values
 from netra_otel_bridge.source.endpoint import reaches_its_path
 
@@ -43,15 +44,17 @@ def parse(body: bytes) -> object:
     and `NetraResponseTooLarge` if it holds too many values.
     """
     check_values(body)
+    has_long_number = len(body) > LARGE_BYTES and holds_long_number(body)
     try:
-        return msgspec.json.decode(body)
+        if not has_long_number:
+            return msgspec.json.decode(body)
     except RecursionError:
         raise NetraSchemaError("the answer is nested too deeply to be read") from None
     except ValueError:
         pass
     check_irregular(body)
     try:
-        return read_lenient(body)
+        return read_lenient(body, MAX_DIGITS_OF_MANY) if has_long_number else read_lenient(body)
     except RecursionError:
         raise NetraSchemaError("the answer is nested too deeply to be read") from None
     except ValueError as error:

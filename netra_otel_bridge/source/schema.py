@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from netra_otel_bridge.core.errors import NetraSchemaError
+from netra_otel_bridge.core.json_bounds import holds_long_number
 from netra_otel_bridge.core.json_text import write_json
 from netra_otel_bridge.core.model.netra import (
     SessionUsageData,
@@ -94,7 +95,7 @@ def decode_spans(body: bytes, trace_id: str, limit: int = PAGE_ITEMS) -> SpansPa
 
 def _regular_spans(body: bytes) -> tuple[list[TraceSpan] | None, bool]:
     """Return the spans of a page that needs no coercion, and whether there are more; else ``None``."""
-    if len(body) > LARGE_BYTES:
+    if len(body) > LARGE_BYTES and not holds_long_number(body):
         flat = read_flat_spans(body)
         if flat is not None:
             return flat
@@ -105,6 +106,8 @@ def _regular_spans(body: bytes) -> tuple[list[TraceSpan] | None, bool]:
 def _block(decoder: msgspec.json.Decoder[_Envelope[_S]], body: bytes) -> _Block[_S] | None:
     """Return a page that has the documented types, else ``None``. Raises `NetraResponseTooLarge`."""
     check_values(body)
+    if len(body) > LARGE_BYTES and holds_long_number(body):
+        return None
     try:
         return decoder.decode(body).data
     except (ValueError, RecursionError):
