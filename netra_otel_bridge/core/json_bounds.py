@@ -14,6 +14,7 @@ _OPENING = b",[{"
 _OTHERS = bytes(set(range(256)) - set(_OPENING))
 _MIN_VALUE_BYTES = 2
 """Bytes of the shortest value in a list: a digit and a comma. Nesting is shorter, but parsers limit its depth."""
+_NO_LIMIT = 1 << 62
 LONG_DIGITS = 2 * 256
 _STEP = LONG_DIGITS // 2
 _TWO_DIGITS = re.compile(rb"[0-9](?=[0-9])")
@@ -43,16 +44,19 @@ def holds_long_number(text: str | bytes) -> bool:
 
 def is_larger(value: object, limit: int) -> bool:
     """Return whether a decoded value holds more than ``limit`` values, at any depth."""
+    return count_values(value, limit) > limit
+
+
+def count_values(value: object, limit: int = _NO_LIMIT) -> int:
+    """Return the number of values inside of a decoded value, at any depth; any number above ``limit`` if it is more."""
     waiting: list[Any] = [value]
     count = 0
-    while waiting:
+    while waiting and count <= limit:
         inner = waiting.pop()
         if isinstance(inner, dict | list):
             count += len(inner)
-            if count > limit:
-                return True
             waiting += inner.values() if isinstance(inner, dict) else inner
-    return False
+    return count
 
 
 def _holds_more_marks(data: bytes, limit: int) -> bool:

@@ -94,10 +94,12 @@ _TOO_LARGE = re.compile(
     re.I,
 )
 """Messages of gRPC in Go, C++, Java, .NET and Rust, of ``net/http``, and of the stock exporters."""
+MAX_WORDS = 4096
+"""Maximum characters of a server's message that are read."""
 _NAMED_LIMIT = re.compile(
-    r"(?:larger than max \(\d+ vs\.?|larger than max|exceeds maximum size|the limit is:) (\d+)", re.I
+    r"(?:larger than max \(\d+ vs\.?|larger than max|exceeds maximum size|the limit is:) (\d{1,18})\b", re.I
 )
-_OVER_RATE = re.compile(r"(?:burst:|rate limit \() ?(\d+) bytes\) (?:exceeded )?while adding (\d+) bytes")
+_OVER_RATE = re.compile(r"(?:burst:|rate limit \() ?(\d{1,18}) bytes\) (?:exceeded )?while adding (\d{1,18}) bytes")
 """Tempo's rate limit, and the size of the request: a request above the limit never passes, however long one waits."""
 _SLOW_DOWN = re.compile(r"RATE_LIMITED|rate.?limit|too many|quota|throttl|memory", re.I)
 _TOO_MANY_TRACES = re.compile(r"LIVE_TRACES_EXCEEDED")
@@ -204,6 +206,7 @@ def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, s
     limit ever allows. Without ``RetryInfo`` it is `TooLarge` if the words say so, or if they say nothing and the
     message is larger than gRPC servers accept by default.
     """
+    details = details[:MAX_WORDS]
     verdict = _GRPC.get(code, Verdict.RETRY)
     is_busy = code is StatusCode.RESOURCE_EXHAUSTED or _BUSY.search(details) is not None
     if _TOO_MANY_TRACES.search(details):
@@ -235,7 +238,7 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
     Where a server wraps a gRPC status in a 500 (Tempo 1.5: poisoned spans, rate limits), that status counts.
     """
     said = rpc_status(body) if "protobuf" in content_type else None
-    words = said.message if said is not None else body[:4096].decode("utf-8", "replace")
+    words = said.message[:MAX_WORDS] if said is not None else body[:MAX_WORDS].decode("utf-8", "replace")
     reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
     retry_hint = BUSY_HINT if status in _BUSY_STATUS or _BUSY.search(words) else _FAILS_HINT
     if status == 400 and _TLS.search(words):
@@ -283,6 +286,7 @@ def not_otlp_outcome(answer: bytes) -> Outcome:
 
 def partial_outcome(refused: int, reason: str, secrets: Iterable[str]) -> Outcome:
     """Return the outcome of a success with ``partial_success``; if no span is rejected, its message is a warning."""
+    reason = reason[:MAX_WORDS]
     line = one_line(reason)
     if refused > 0:
         return PartlyRefused(refused, line or "the destination gave no reason", _cause(reason))
@@ -324,6 +328,7 @@ def no_answer(who: str, seconds: float) -> Retry:
 
 def words_outcome(words: str) -> Outcome:
     """Return the outcome for an exporter's log, if nothing else is known; without a known pattern it is `Retry`."""
+    words = words[:MAX_WORDS]
     verdict = next((verdict for pattern, verdict in _WORDS if pattern.search(words)), Verdict.RETRY)
     hint = "" if verdict is Verdict.REFUSED else BUSY_HINT if _BUSY.search(words) else UNREACHABLE_HINT
     return _judged(verdict, words, hint=hint)

@@ -47,12 +47,11 @@ class Conversion:
         self._turn = asyncio.Lock()
 
     async def convert(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
-        """Convert the spans of one trace, in order."""
+        """Convert spans of one trace, in order. Missing parents are for the caller to count, over the whole trace."""
         converter = self.converter
         converted: list[ReadableSpan] = []
         async with self._turn:
             turns = Turns()
-            converter.count_missing_parents(spans)
             for span in spans:
                 if _is_large(span):
                     converted.append(await asyncio.to_thread(converter.convert, span, trace))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -16,7 +15,7 @@ from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+    pass
 
 DRAIN_S = 8.0
 """Grace period for the request in flight when the lane is stopped."""
@@ -59,7 +58,7 @@ class Deliverer:
                     await self._send(last)
                 self._flushed.set()
             else:
-                await self._batch(*converted)
+                await self._batch(converted)
 
     async def flush(self) -> None:
         """Wait until the destination has answered everything that was put into ``converted``."""
@@ -73,8 +72,9 @@ class Deliverer:
         self._budget.idle(False)
         return converted
 
-    async def _batch(self, trace: TraceInFlight, spans: Sequence[ReadableSpan]) -> None:
-        """Add new and changed spans to the batch, and send each full batch."""
+    async def _batch(self, converted: Converted) -> None:
+        """Add the new and changed spans of a trace, or of a part of it, to the batch, and send each full batch."""
+        trace, spans, batched = converted
         report = self._report
         items: list[Item[SpanToSend]] = []
         turns = Turns()
@@ -90,14 +90,17 @@ class Deliverer:
             elif trace.is_first:
                 report.skipped += 1
         report.spans += len(spans) if trace.is_first else len(items)
-        trace.to_send = trace.unanswered = len(items)
-        if not items:
+        trace.to_send += len(items)
+        trace.unanswered += len(items) - (batched is None)
+        if not trace.unanswered:
             self._recorder.answered([trace.record()], 0, 0, 0)
             self._pass.finish(trace)
         for item in items:
             full = self._batcher.add(item)
             if full is not None:
                 await self._send(full)
+        if batched is not None:
+            batched.set()
 
     async def _send(self, batch: Batch[SpanToSend]) -> None:
         """Send a batch. Record the response, or the part of it that arrived, even if this fails or is cancelled."""

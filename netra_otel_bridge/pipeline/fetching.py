@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
 from netra_otel_bridge.core.errors import NetraNotFound, NetraResponseTooLarge
+from netra_otel_bridge.core.json_bounds import count_values
 from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
@@ -25,9 +26,19 @@ MIN_SKIPPED = 10
 
 If more than this, and more than a tenth of those listed, fail, it is an error.
 """
-WATCHED_SPANS = 500
-"""Spans that a watch measures at once, before other work gets its turn."""
-Converted = tuple[TraceInFlight, "list[ReadableSpan]"]
+VALUE_BYTES = 100
+"""What a decoded JSON value holds in memory, at least."""
+PART_SPANS = 1000
+PART_BYTES = 2**22
+"""A trace with more spans, or with larger columns, is converted and sent in parts of this size."""
+
+
+class Converted(NamedTuple):
+    """A trace or a part of it, converted. ``batched`` is set once it is batched; ``None`` for the last part."""
+
+    trace: TraceInFlight
+    spans: list[ReadableSpan]
+    batched: asyncio.Event | None = None
 
 
 def list_spans(
@@ -66,11 +77,29 @@ async def read_spans(
     return list(spans.values())
 
 
+def take_part(spans: list[TraceSpan]) -> list[TraceSpan]:
+    """Remove the last spans of a list, and return them in reverse: `PART_SPANS`, or fewer if they are large."""
+    size = 0
+    part: list[TraceSpan] = []
+    while spans and len(part) < PART_SPANS and size < PART_BYTES:
+        part.append(spans.pop())
+        size += _columns_bytes(part[-1])
+    return part
+
+
 def _size_bytes(spans: Iterable[TraceSpan]) -> int:
     """Estimate what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
-    return sum(
-        2000 + 2 * sum(len(text) for text in (span.attributes, span.events) if isinstance(text, str)) for span in spans
-    )
+    return sum(2000 + 2 * _columns_bytes(span) for span in spans)
+
+
+def _columns_bytes(span: TraceSpan) -> int:
+    size = 0
+    for column in (span.attributes, span.events, span.links, span.resources, span.metadata):
+        if isinstance(column, str):
+            size += len(column)
+        elif column is not None:
+            size += VALUE_BYTES * count_values(column)
+    return size
 
 
 class SkippedTraces:
@@ -98,6 +127,7 @@ class Fetcher:
         route = lane_pass.route
         self._pass = lane_pass
         self._client = route.client
+        self._converter = route.converter
         self._conversion = Conversion(route.converter)
         self._recorder = route.recorder
         self._watch = route.watch
@@ -122,20 +152,35 @@ class Fetcher:
         if spans is None:
             self._pass.finish(trace)
             return
-        for start in range(0, len(spans), WATCHED_SPANS):
-            self._watch.read(trace.summary, spans[start : start + WATCHED_SPANS])
-            if len(spans) > WATCHED_SPANS:
-                await asyncio.sleep(0)
-        converted = await self._conversion.convert(trace.summary, spans)
-        if not converted:
+        if not spans:
             self._pass.report.note(f"trace {trace.summary.id}: Netra lists it but has no spans of it")
             self._pass.finish(trace)
             return
         if trace.known is not None or not trace.is_first:
             trace.resume(self._recorder.spans(trace.summary.id), self._recorder.trace_cost(trace.summary.id))
-        trace.span_costs = span_costs(spans, converted) if self._sums_costs else ()
-        trace.start_ns = min(span.start_time or 0 for span in converted)
-        await self._converted.put((trace, converted))
+        await self._convert(trace, spans)
+
+    async def _convert(self, trace: TraceInFlight, spans: list[TraceSpan]) -> None:
+        """Convert a trace and pass it on; a large one in parts, each once the one before it is batched.
+
+        Converted and encoded, a span takes more than twice the memory of its JSON. ``spans`` is emptied meanwhile.
+        """
+        self._converter.count_missing_parents(spans)
+        spans.reverse()
+        while spans:
+            part = take_part(spans)
+            self._watch.read(trace.summary, part)
+            converted = await self._conversion.convert(trace.summary, part)
+            if self._sums_costs:
+                trace.span_costs += span_costs(part, converted)
+            start_ns = min(span.start_time or 0 for span in converted)
+            trace.start_ns = min(trace.start_ns, start_ns) if trace.has_parts else start_ns
+            trace.has_parts = True
+            batched = asyncio.Event() if spans else None
+            await self._converted.put(Converted(trace, converted, batched))
+            del part, converted
+            if batched is not None:
+                await batched.wait()
 
     async def _read(self, trace: TraceInFlight) -> list[TraceSpan] | None:
         """Return the spans of a trace. Report a deleted or too large trace, and return ``None``."""

@@ -225,5 +225,6 @@ class SpanStream:
 
     async def _cut(self, trace: RemainingTrace, spans: Sequence[TraceSpan]) -> Iterator[SpanChunk]:
         """Return an iterator over the chunks that the spans of a trace fill."""
+        self._conversion.converter.count_missing_parents(spans)
         converted = await self._conversion.convert(await self._summary(trace, spans), spans)
         return self._cutter.add(trace, converted, [span.id for span in spans])

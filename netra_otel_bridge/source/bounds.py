@@ -18,7 +18,7 @@ from netra_otel_bridge.core.model.netra import TraceSpan
 MAX_VALUES = 250_000
 """Maximum JSON values in one answer. Built, they hold at most 75 MB."""
 MAX_IRREGULAR_BYTES = 8 * 1024 * 1024
-"""Maximum bytes of an answer that only the slow, lenient parser can read."""
+"""Maximum bytes of an answer with what strict parsers reject (NaN, lone surrogates) or with very long numbers."""
 PAGE_ITEMS = 100
 """Maximum items on a page: Netra's own limit."""
 _SMALLER = "the bridge requests smaller pages on its own; it cannot read a single item like this"
@@ -31,10 +31,10 @@ def check_values(body: bytes) -> None:
 
 
 def check_irregular(body: bytes) -> None:
-    """Raise `NetraResponseTooLarge` if a body that strict parsers reject is too large for the lenient one."""
+    """Raise `NetraResponseTooLarge` if a body is too large for the slow, lenient parser."""
     if len(body) > MAX_IRREGULAR_BYTES:
         raise NetraResponseTooLarge(
-            f"$ is not strict JSON, and has {len(body)} bytes, where at most {MAX_IRREGULAR_BYTES} are read leniently",
+            f"$ has {len(body)} bytes and irregular values, where at most {MAX_IRREGULAR_BYTES} bytes can be read",
             hint=_SMALLER,
         )
 

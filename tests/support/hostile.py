@@ -55,9 +55,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "digits": lambda: _span(b'"attributes":{"n":' + b"7" * (32 * MIB) + b"}"),
     "digits, as text": lambda: _span(b'"attributes":"{\\"n\\":' + b"7" * (32 * MIB) + b'}"'),
     "many long numbers": lambda: _span(b'"attributes":{"n":[' + b",".join([b"7" * 3999] * 5000) + b"]}"),
-    "many long numbers, as text": lambda: _span(
-        b'"attributes":"{\\"n\\":[' + b",".join([b"7" * 3999] * 5000) + b']}"'
-    ),
+    "many long numbers, as text": lambda: _span(b'"attributes":"{\\"n\\":[' + b",".join([b"7" * 3999] * 5000) + b']}"'),
     "deep": lambda: _span(b'"metadata":' + b"[" * (20 * MIB) + b"]" * (20 * MIB)),
     "unknown fields": lambda: _span(b'"other":[' + b"{}," * (20 * MIB) + b"{}]"),
     "one long text": lambda: _span(b'"attributes":"{\\"a\\":\\"' + b"a" * (60 * MIB) + b'\\"}"'),
