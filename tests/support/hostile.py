@@ -63,6 +63,11 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "not JSON": lambda: b'{"data":{"data":[' + b"{}," * (20 * MIB),
 }
 
+LONG_TEXTS = {"unknown fields", "one long text", "one long text of escapes", "attributes of many keys, as text"} | {
+    "events of many items, as text"
+}
+"""Bodies of tens of megabytes that one call of the parser reads, which nothing can interrupt: see docs/limits.md."""
+
 
 def hostile_reply(name: str) -> Reply:
     """Return a hostile answer, compressed."""
@@ -74,16 +79,18 @@ async def read(answer: Reply) -> dict[str, object]:
     backoff = Backoff(first_s=0.01, max_s=0.01, attempts=1)
     began = time.process_time()
     ended = "read"
-    async with ScriptedApi([answer]) as api, LoopWatch() as watch:
-        async with AsyncNetraClient(api_key="k", endpoint=api.endpoint, backoff=backoff, timeout=60) as client:
-            try:
-                page = await client.list_spans_by_trace_id(TRACE)
-            except NetraError as error:
-                ended = f"{type(error).__name__}: {error.message}"
-            else:
-                converted = await Conversion(SpanConverter()).convert(None, page.spans)
-                for span in converted:
-                    await encode(span)
+    async with (
+        ScriptedApi([answer]) as api,
+        LoopWatch() as watch,
+        AsyncNetraClient(api_key="k", endpoint=api.endpoint, backoff=backoff, timeout=60) as client,
+    ):
+        try:
+            page = await client.list_spans_by_trace_id(TRACE)
+        except NetraError as error:
+            ended = f"{type(error).__name__}: {error.message}"
+        else:
+            for span in await Conversion(SpanConverter()).convert(None, page.spans):
+                await encode(span)
     return {
         "ended": ended,
         "cpu_s": round(time.process_time() - began, 2),

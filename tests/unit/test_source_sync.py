@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import subprocess
 import sys
@@ -16,30 +15,20 @@ import pytest
 from netra_otel_bridge.core.clock import Backoff
 from netra_otel_bridge.core.errors import NetraError, NetraUnavailable, UsageError
 from netra_otel_bridge.source import NetraClient
-from tests.support.scripted_api import Reply, Request, Script, ScriptedApi, json_reply, page, reply, span, trace
+from tests.support.scripted_api import (
+    Reply,
+    Request,
+    ScriptedApi,
+    ServerThread,
+    json_reply,
+    page,
+    reply,
+    span,
+    trace,
+)
 
 TRACE = "ab" * 16
 FROM, TO = "2026-04-30T00:00:00.000Z", "2026-05-01T00:00:00.000Z"
-
-
-class ServerThread:
-    """A scripted API on a thread of its own, for blocking clients."""
-
-    def __init__(self, script: Script) -> None:
-        self.api = ScriptedApi(script)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-
-    def __enter__(self) -> ScriptedApi:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.api.__aenter__(), self._loop).result(5)
-        return self.api
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self.api.__aexit__(None, None, None), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
 
 
 def three_pages(request: Request) -> Reply:

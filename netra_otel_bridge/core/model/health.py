@@ -46,7 +46,7 @@ class UsageHealth:
 class ServiceHealth:
     """The health of the service. ``api_calls`` counts Netra's responses by HTTP status; 0 stands for no response.
 
-    There are no ``lanes`` if no traces are followed, and there is no ``usage`` if it is not polled.
+    ``loop_delay_s`` is the longest recent delay of the event loop. There are no ``lanes`` if no traces are followed, and there is no ``usage`` if it is not polled.
     """
 
     now_ns: int
@@ -54,6 +54,7 @@ class ServiceHealth:
     api_calls: dict[int, int]
     api_retries: int
     usage: UsageHealth | None = None
+    loop_delay_s: float = 0.0
 
     @property
     def ready(self) -> bool:
