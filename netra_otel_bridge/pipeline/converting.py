@@ -62,19 +62,24 @@ class Conversion:
         return converted
 
 
-async def encode(span: ReadableSpan) -> bytes:
-    """Return `encode_span` of a span; if it has very many attributes, from a thread."""
-    if span.attributes is not None and len(span.attributes) > LARGE_VALUES:
-        return await asyncio.to_thread(encode_span, span)
-    return encode_span(span)
+def has_many_attributes(span: ReadableSpan) -> bool:
+    """Return whether encoding a span takes more than some milliseconds."""
+    return span.attributes is not None and len(span.attributes) > LARGE_VALUES
+
+
+async def encode_apart(span: ReadableSpan) -> bytes:
+    """Return `encode_span` of a span, made in a thread."""
+    return await asyncio.to_thread(encode_span, span)
 
 
 def _is_large(span: TraceSpan) -> bool:
     """Return whether the columns that conversion parses are large enough to take more than some milliseconds."""
     size = 0
     for column in (span.attributes, span.events, span.links, span.metadata, span.resources):
+        if column is None:
+            continue
         if isinstance(column, str):
             size += len(column)
-        elif column is not None and is_larger(column, LARGE_VALUES):
+        elif is_larger(column, LARGE_VALUES):
             return True
     return size > LARGE_CHARS

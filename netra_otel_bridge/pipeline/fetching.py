@@ -77,10 +77,15 @@ async def read_spans(
     return list(spans.values())
 
 
-def take_part(spans: list[TraceSpan]) -> list[TraceSpan]:
-    """Remove the last spans of a list, and return them in reverse: `PART_SPANS`, or fewer if they are large."""
+def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
+    """Remove the last spans of a list, and return them in reverse: `PART_SPANS`, or fewer if they are large.
+
+    ``held_bytes`` is what is reserved for all of them, at least.
+    """
     size = 0
     part: list[TraceSpan] = []
+    if len(spans) <= PART_SPANS and held_bytes <= PART_BYTES:
+        part, spans[:] = spans[::-1], ()
     while spans and len(part) < PART_SPANS and size < PART_BYTES:
         part.append(spans.pop())
         size += _columns_bytes(part[-1])
@@ -167,8 +172,9 @@ class Fetcher:
         """
         self._converter.count_missing_parents(spans)
         spans.reverse()
+        held_bytes = trace.reservation.size_bytes if trace.reservation is not None else PART_BYTES + 1
         while spans:
-            part = take_part(spans)
+            part = take_part(spans, held_bytes)
             self._watch.read(trace.summary, part)
             converted = await self._conversion.convert(trace.summary, part)
             if self._sums_costs:

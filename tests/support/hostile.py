@@ -17,7 +17,7 @@ from pathlib import Path
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import Backoff
 from netra_otel_bridge.core.errors import NetraError
-from netra_otel_bridge.pipeline.converting import Conversion, encode
+from netra_otel_bridge.pipeline.converting import Conversion, encode_apart
 from netra_otel_bridge.source import AsyncNetraClient
 from tests.support.scripted_api import Reply, ScriptedApi, reply
 from tests.support.watchdog import LoopWatch
@@ -90,7 +90,7 @@ async def read(answer: Reply) -> dict[str, object]:
             ended = f"{type(error).__name__}: {error.message}"
         else:
             for span in await Conversion(SpanConverter()).convert(None, page.spans):
-                await encode(span)
+                await encode_apart(span)
     return {
         "ended": ended,
         "cpu_s": round(time.process_time() - began, 2),
