@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.convert import SpanConverter
-from netra_otel_bridge.core.json_bounds import is_larger
+from netra_otel_bridge.core.json_bounds import count_values
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.deliver import encode_span
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 LARGE_CHARS = 1 << 16
 """Characters of a span's JSON columns from which on it is converted in a thread: smaller ones take some milliseconds."""
 LARGE_VALUES = 5_000
-"""Values in a column that is not text but JSON, from which on the same applies."""
+"""Attributes, or values in a column that is JSON and not text, from which on the same applies."""
+VALUE_CHARS = LARGE_CHARS // LARGE_VALUES + 1
+GROUP_SPANS = 8
+"""Spans after which to look at the time. Each look costs a hundredth of a small span."""
+_UNKNOWN_BYTES = LARGE_CHARS + 1
 BUSY_S = 0.02
 """Time after which other work gets its turn."""
 
@@ -46,17 +50,32 @@ class Conversion:
         self.converter = converter
         self._turn = asyncio.Lock()
 
-    async def convert(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
-        """Convert spans of one trace, in order. Missing parents are for the caller to count, over the whole trace."""
+    async def convert(
+        self, trace: TraceSummary | None, spans: Sequence[TraceSpan], held_bytes: int = _UNKNOWN_BYTES
+    ) -> list[ReadableSpan]:
+        """Convert spans of one trace, in order. Missing parents are for the caller to count, over the whole trace.
+
+        ``held_bytes`` is what is reserved for them, at least: small ones are converted without further measuring.
+        """
         converter = self.converter
-        converted: list[ReadableSpan] = []
         async with self._turn:
+            if held_bytes <= LARGE_CHARS:
+                return [converter.convert(span, trace) for span in spans]
+            converted: list[ReadableSpan] = []
             turns = Turns()
-            for span in spans:
-                if _is_large(span):
-                    converted.append(await asyncio.to_thread(converter.convert, span, trace))
+            for start in range(0, len(spans), GROUP_SPANS):
+                group = spans[start : start + GROUP_SPANS]
+                sizes = [_size_chars(span) for span in group]
+                if sum(sizes) <= LARGE_CHARS:
+                    converted += [converter.convert(span, trace) for span in group]
                 else:
-                    converted.append(converter.convert(span, trace))
+                    for span, size in zip(group, sizes, strict=True):
+                        if size > LARGE_CHARS:
+                            converted.append(await asyncio.to_thread(converter.convert, span, trace))
+                        else:
+                            converted.append(converter.convert(span, trace))
+                        if turns.is_over():
+                            await turns.give()
                 if turns.is_over():
                     await turns.give()
         return converted
@@ -72,14 +91,14 @@ async def encode_apart(span: ReadableSpan) -> bytes:
     return await asyncio.to_thread(encode_span, span)
 
 
-def _is_large(span: TraceSpan) -> bool:
-    """Return whether the columns that conversion parses are large enough to take more than some milliseconds."""
+def _size_chars(span: TraceSpan) -> int:
+    """Return the size of the columns that conversion parses; of one that is not text, what its values compare to."""
     size = 0
     for column in (span.attributes, span.events, span.links, span.metadata, span.resources):
         if column is None:
             continue
         if isinstance(column, str):
             size += len(column)
-        elif is_larger(column, LARGE_VALUES):
-            return True
-    return size > LARGE_CHARS
+        else:
+            size += count_values(column, LARGE_VALUES) * VALUE_CHARS
+    return size

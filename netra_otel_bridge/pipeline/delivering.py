@@ -9,7 +9,7 @@ from zlib import crc32
 from netra_otel_bridge.core.errors import DestinationUnavailable
 from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, dead_letter_of, encode_span
 from netra_otel_bridge.pipeline import dead_letters
-from netra_otel_bridge.pipeline.converting import Turns, encode_apart, has_many_attributes
+from netra_otel_bridge.pipeline.converting import GROUP_SPANS, Turns, encode_apart, has_many_attributes
 from netra_otel_bridge.pipeline.fetching import Converted
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
@@ -78,8 +78,8 @@ class Deliverer:
         report = self._report
         items: list[Item[SpanToSend]] = []
         turns = Turns()
-        for span in spans:
-            if turns.is_over():
+        for number, span in enumerate(spans):
+            if not number % GROUP_SPANS and turns.is_over():
                 await turns.give()
             encoded = await encode_apart(span) if has_many_attributes(span) else encode_span(span)
             to_send = SpanToSend(trace, span.context.span_id, crc32(encoded))

@@ -176,7 +176,7 @@ class Fetcher:
         while spans:
             part = take_part(spans, held_bytes)
             self._watch.read(trace.summary, part)
-            converted = await self._conversion.convert(trace.summary, part)
+            converted = await self._conversion.convert(trace.summary, part, held_bytes)
             if self._sums_costs:
                 trace.span_costs += span_costs(part, converted)
             start_ns = min(span.start_time or 0 for span in converted)
