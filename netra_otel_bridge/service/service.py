@@ -73,7 +73,7 @@ class Service:
         self._usage = usage
         self._lanes = LiveLanes(bridge, since=since, on_new_key=on_new_key)
         self._usage_poller: UsagePoller | None = None
-        self._loop_delay = LoopDelay(bridge.clock)
+        self._loop_delay = LoopDelay()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set; then stop reading, record what was acknowledged, and return.
@@ -84,7 +84,8 @@ class Service:
         async with AsyncExitStack() as stack:
             state = self._bridge.open_state(default=self._bridge.state_directory())
             stack.callback(state.close)
-            stack.callback(asyncio.create_task(self._loop_delay.run()).cancel)
+            self._loop_delay.start()
+            stack.callback(self._loop_delay.stop)
             await stack.enter_async_context(self._lanes.client)
             readers, registry = metric_readers(self._bridge.environ, self._counting_since_ns)
             telemetry = Telemetry(self.health, readers)
