@@ -10,7 +10,7 @@ WORKERS ?= 4
 # The tests start many interpreters. Without compiled modules on disk, each of them would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check docs proto faults e2e bench backends clean
+.PHONY: help demo test check docs proto faults e2e soak bench backends clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ faults: $(VENV)/.tested ## Run the bridge as a process: documented commands, fau
 
 e2e: $(VENV)/.tested backends ## Run the tests against real servers, the real netra-sdk, and the clients in examples
 	$(RUN) -m pytest -q tests/e2e
+
+soak: $(VENV)/.tested backends ## Run the service under random faults for ten minutes, with a real Jaeger, judged by the oracle
+	$(RUN) -m tests.soak --seconds 600
 
 backends: $(VENV)/.tested ## Build the servers for the end-to-end tests, once, into the user's cache
 	$(RUN) -m tests.support.backends

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
         SpanChunk,
         TooLarge,
     )
-    from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
+    from netra_otel_bridge.core.model.progress import HeldTrace, LaneStatus, Reconciliation
     from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
     from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
     from netra_otel_bridge.deliver import Destination, Named, SpanCallback, To
@@ -83,7 +83,9 @@ if TYPE_CHECKING:
         StateStatus,
         StateStore,
         StoredLetter,
+        StoredTrace,
         dead_letters,
+        held_traces,
         read_status,
         reset,
     )
@@ -105,6 +107,7 @@ __all__ = [
     "DestinationRefuses",
     "DestinationUnauthorized",
     "DestinationUnavailable",
+    "HeldTrace",
     "Inspection",
     "LaneReport",
     "LaneStatus",
@@ -153,6 +156,7 @@ __all__ = [
     "StateUnusable",
     "Stopped",
     "StoredLetter",
+    "StoredTrace",
     "TenantUsageData",
     "To",
     "TooLarge",
@@ -170,6 +174,7 @@ __all__ = [
     "afollow",
     "dead_letters",
     "follow",
+    "held_traces",
     "read_status",
     "replay",
     "reset",
@@ -194,13 +199,13 @@ _NAMES = {
     "core.model.outcome": """
         DeadLetter Delivered Inspection Misconfigured Outcome PartlyRefused Refused Retry SpanBatch SpanChunk TooLarge
     """,
-    "core.model.progress": "LaneStatus Reconciliation",
+    "core.model.progress": "HeldTrace LaneStatus Reconciliation",
     "core.model.query": "TraceFilter TraceQuery Window",
     "core.model.report": "LaneReport ReplayEstimate ReplayReport",
     "deliver": "Destination Named SpanCallback To",
     "source": "AsyncNetraClient NetraClient",
     "source.calls": "TransportStats",
-    "state": "ResetReport StateStatus StateStore StoredLetter dead_letters read_status reset",
+    "state": "ResetReport StateStatus StateStore StoredLetter StoredTrace dead_letters held_traces read_status reset",
 }
 """The public names by the module that defines them; relative to this package."""
 _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}

@@ -18,6 +18,7 @@ COMMANDS: dict[str, Command | Group] = {
         "Inspect and reset delivery state.",
         {
             "reset": Command("Reset a destination, so that its traces are sent again.", "state:reset"),
+            "held-back": Command("List, retry or give up on the traces that cannot be read.", "state:held_back"),
             "dead-letters": Command("Print the dead letters, one per line.", "state:dead_letters"),
         },
     ),

@@ -12,6 +12,7 @@ import typer
 
 from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.cli import logs
+from netra_otel_bridge.cli.redactor import Redactor, redactor
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery
 
@@ -57,7 +58,7 @@ def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) ->
     return _start(logging.WARNING, config_file, verbose, quiet, flags)[0]
 
 
-def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> tuple[Bridge, logs.Redactor]:
+def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> tuple[Bridge, Redactor]:
     """Start as a service, which logs timestamps and more lines.
 
     Add secrets that appear later to the returned redactor.
@@ -67,7 +68,7 @@ def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags:
 
 def _start(
     usual: int, config_file: Path | None, verbose: bool, quiet: bool, flags: dict[str, Any], *, stamped: bool = False
-) -> tuple[Bridge, logs.Redactor]:
+) -> tuple[Bridge, Redactor]:
     level = logging.ERROR if quiet else logging.DEBUG if verbose else usual
     logs.configure(level, stamped=stamped)
     if not verbose:
@@ -79,8 +80,8 @@ def _start(
         for secret in (settings.api_key, settings.grpc_token, *settings.headers.values())
         if secret is not None
     ]
-    redactor = logs.Redactor(secrets)
-    logs.configure(level, cast(logs.Form, settings.log_format), redactor=redactor, stamped=stamped)
+    redactor.use(secrets)
+    logs.configure(level, cast(logs.Form, settings.log_format), stamped=stamped)
     return bridge, redactor
 
 

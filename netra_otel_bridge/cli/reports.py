@@ -36,6 +36,7 @@ def _lane_json(lane: LaneReport) -> dict[str, Any]:
         "trimmed": lane.trimmed,
         "unreadable": lane.unreadable,
         "missing": lane.missing,
+        "held_back": lane.held_back,
         "bytes": lane.size_bytes,
         "retries": lane.retries,
         "verified": lane.verified,

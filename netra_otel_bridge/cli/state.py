@@ -1,4 +1,4 @@
-"""``state``: reset delivery state, start over, and read dead letters."""
+"""``state``: reset delivery state, start over, and handle held-back traces and dead letters."""
 
 from __future__ import annotations
 
@@ -13,9 +13,18 @@ from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.outside_text import escaped, escaped_json
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import identity
-from netra_otel_bridge.state import StoredLetter, discard, remove_letters
+from netra_otel_bridge.state import (
+    StoredLetter,
+    StoredTrace,
+    discard,
+    give_up_held,
+    held_traces,
+    remove_letters,
+    retry_held,
+)
 from netra_otel_bridge.state import dead_letters as stored_letters
 from netra_otel_bridge.state import reset as reset_state
 
@@ -88,14 +97,79 @@ def dead_letters(
     return 0
 
 
+def held_back(
+    trace: Annotated[
+        list[str] | None, typer.Argument(metavar="[TRACE]...", help="Ids of the traces; without any, all of them.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="DEST", help="Only those of this destination.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try them again when the bridge runs next.")] = False,
+    give_up: Annotated[bool, typer.Option("--give-up", help="Never try them again.")] = False,
+    state: options.State = None,
+    config_file: options.ConfigFile = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """List, retry or give up on the traces that cannot be read.
+
+    Netra lists such a trace but cannot show it. The bridge delivers everything else, and tries it again after growing
+    pauses. --retry makes the next
+    attempt due now; --give-up ends the attempts. Both need a state that no bridge is using.
+    """
+    if retry and give_up:
+        raise UsageError("--retry and --give-up contradict each other", hint="pass one of them")
+    bridge = options.start(config_file, verbose, quiet, state=state)
+    directory, destination = bridge.state_directory(), identity(to) if to else None
+    if retry or give_up:
+        change = give_up_held if give_up else retry_held
+        changed = change(directory, destination, trace or (), bridge.clock)
+        if missing := sorted({*(trace or ())} - {*changed}):
+            raise UsageError(
+                f"not held back: {', '.join(missing)}", hint="netra-otel-bridge state held-back lists the traces"
+            )
+    found = [one for one in held_traces(directory, destination) if not trace or one.held.summary.id in trace]
+    if as_json:
+        write_json({"held_back": [_held_json(one) for one in found], "exit_code": 0})
+    elif not found:
+        out.print("No trace is held back.")
+    else:
+        for one in found:
+            out.print(_held_line(one), soft_wrap=True, markup=False)
+    return 0
+
+
+def _held_line(stored: StoredTrace) -> str:
+    held = stored.held
+    attempts = "1 attempt" if held.attempts == 1 else f"{held.attempts:,} attempts"
+    due = "given up" if held.given_up else f"next after {iso_ms(held.next_ns)}" if held.next_ns else "due now"
+    start = f" of {iso_ms(held.start_ns)}" if held.start_ns else ""
+    return f"{stored.destination}: trace {held.summary.id}{start}: {attempts}, {due}: {held.reason}"
+
+
+def _held_json(stored: StoredTrace) -> dict[str, Any]:
+    held = stored.held
+    return {
+        "destination": stored.destination,
+        "trace_id": held.summary.id,
+        "start": iso_ms(held.start_ns) if held.start_ns else None,
+        "tenant_id": held.summary.tenant_id,
+        "reason": held.reason,
+        "attempts": held.attempts,
+        "first": iso_ms(held.first_ns),
+        "next": None if held.given_up else iso_ms(held.next_ns),
+        "given_up": held.given_up,
+    }
+
+
 def _print_letters(letters: Iterable[StoredLetter]) -> int:
     """Write documents to stdout and reasons to stderr. Return the last id, or 0."""
     last_id = 0
     for stored in letters:
         letter = stored.letter
         what = f"span {letter.span_id} of trace {letter.trace_id}" if letter.is_span else "an item that is not a span"
-        sys.stderr.write(f"{iso_ms(stored.recorded_ns)} {stored.destination}: {what}: {letter.reason}\n")
-        sys.stdout.write(letter.document + "\n")
+        said = f"{iso_ms(stored.recorded_ns)} {stored.destination}: {what}: {letter.reason}"
+        sys.stderr.write(f"{escaped(said)}\n")
+        sys.stdout.write(f"{escaped_json(letter.document)}\n")
         last_id = stored.id
     return last_id
 

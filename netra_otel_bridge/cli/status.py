@@ -6,12 +6,12 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import count, duration, size
-from netra_otel_bridge.cli.output import out
+from netra_otel_bridge.cli.output import cell, out
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS
 from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
@@ -55,6 +55,8 @@ def _document(found: StateStatus, now_ns: int) -> dict[str, Any]:
                 "delivered": lane.delivered,
                 "refused": lane.refused,
                 "dead_lettered": lane.dead_lettered,
+                "held_back": lane.held_back,
+                "given_up": lane.given_up,
                 "bytes": lane.size_bytes,
                 "traces": lane.traces,
                 "updated": _time(lane.updated_ns),
@@ -91,11 +93,12 @@ def _print(found: StateStatus, now_ns: int) -> None:
     for column in ("behind", "delivered", "rejected", "dead-lettered", "size"):
         table.add_column(column, justify="right")
     for lane in found.lanes:
-        behind = duration(now_ns - lane.watermark_ns) if lane.watermark_ns else ""
+        behind_ns = now_ns - lane.watermark_ns
+        behind = f"{'-' if behind_ns < 0 else ''}{duration(abs(behind_ns))}" if lane.watermark_ns else ""
         counts = (lane.delivered, lane.refused, lane.dead_lettered)
         style = "red" if lane.problem else None
         table.add_row(
-            Text(lane.destination), _time(lane.watermark_ns) or "", behind, *map(count, counts),
+            cell(lane.destination), _time(lane.watermark_ns) or "", behind, *map(count, counts),
             size(lane.size_bytes), style=style,
         )  # fmt: skip
     out.print(table)
@@ -105,10 +108,25 @@ def _print(found: StateStatus, now_ns: int) -> None:
 
 
 def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
+    if lane.watermark_ns > now_ns + CLOCK_OFF_NS:
+        out.print(
+            f"{lane.destination}: followed to a time in the future: the clock of Netra or of this machine was or is wrong; "
+            "once both agree, `run` moves it back",
+            soft_wrap=True,
+            markup=False,
+        )
     if lane.problem:
         since = duration((now_ns if working else lane.updated_ns) - lane.problem_since_ns)
         waits = f"failing for {since}" if working else f"had been failing for {since} when the bridge stopped"
         out.print(f"{lane.destination}: {waits}: {lane.problem}", soft_wrap=True, markup=False)
+    if lane.held_back or lane.given_up:
+        given_up = f", and {lane.given_up:,} given up" if lane.given_up else ""
+        out.print(
+            f"{lane.destination}: {lane.held_back:,} traces held back because they cannot be read{given_up}; "
+            "see netra-otel-bridge state held-back",
+            soft_wrap=True,
+            markup=False,
+        )
     for reason, number in lane.reasons:
         out.print(f"{lane.destination}: {number:,} dead-lettered: {reason}", soft_wrap=True, markup=False)
 

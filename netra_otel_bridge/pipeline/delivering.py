@@ -10,13 +10,18 @@ from netra_otel_bridge.core.errors import DestinationUnavailable
 from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, dead_letter_of, encode_span
 from netra_otel_bridge.pipeline import dead_letters
 from netra_otel_bridge.pipeline.converting import GROUP_SPANS, Turns, encode_apart, has_many_attributes
-from netra_otel_bridge.pipeline.fetching import Converted
+from netra_otel_bridge.pipeline.fetching import Converted, Flush
+from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Sequence
 
+    from opentelemetry.sdk.trace import ReadableSpan
+
+IDLE_S = 1.0
+"""Time after which a batch is sent as it is, if no span was added: a trace that is slow to read delays no other."""
 DRAIN_S = 8.0
 """Grace period for the request in flight when the lane is stopped."""
 
@@ -35,9 +40,12 @@ class Deliverer:
     batches and sends the spans in ``converted``, and records the destination's responses.
     """
 
-    def __init__(self, lane_pass: Pass, budget: MemoryBudget, converted: asyncio.Queue[Converted | None]) -> None:
+    def __init__(
+        self, lane_pass: Pass, held: HeldBack, budget: MemoryBudget, converted: asyncio.Queue[Converted | Flush]
+    ) -> None:
         route = lane_pass.route
         self._pass = lane_pass
+        self._held = held
         self._report = lane_pass.report
         self._recorder = route.recorder
         self._watch = route.watch
@@ -46,27 +54,38 @@ class Deliverer:
         self._budget = budget
         self._converted = converted
         self._batcher: Batcher[SpanToSend] = Batcher(route.options.batch_spans, route.options.batch_bytes)
-        self._flushed = asyncio.Event()
+        self._batched = 0
+        """Number of traces that were added to batches so far."""
 
     async def run(self) -> None:
         """Deliver until cancelled."""
         while True:
             converted = await self._next()
-            if converted is None:
+            if isinstance(converted, Flush):
                 last = self._batcher.flush()
                 if last is not None:
                     await self._send(last)
-                self._flushed.set()
+                converted.done.set()
             else:
                 await self._batch(converted)
+                self._batched += 1
 
     async def flush(self) -> None:
         """Wait until the destination has answered everything that was put into ``converted``."""
-        self._flushed.clear()
-        await self._converted.put(None)
-        await self._flushed.wait()
+        flush = Flush()
+        await self._converted.put(flush)
+        await flush.done.wait()
 
-    async def _next(self) -> Converted | None:
+    async def flush_idle(self) -> None:
+        """Send what waits in the batch whenever nothing was added for `IDLE_S`, until cancelled."""
+        batched = 0
+        while True:
+            await asyncio.sleep(IDLE_S)
+            if batched == self._batched and self._converted.empty():
+                await self.flush()
+            batched = self._batched
+
+    async def _next(self) -> Converted | Flush:
         self._budget.idle(self._converted.empty())
         converted = await self._converted.get()
         self._budget.idle(False)
@@ -77,11 +96,15 @@ class Deliverer:
         trace, spans, batched = converted
         report = self._report
         items: list[Item[SpanToSend]] = []
-        turns = Turns()
-        for number, span in enumerate(spans):
-            if not number % GROUP_SPANS and turns.is_over():
-                await turns.give()
-            encoded = await encode_apart(span) if has_many_attributes(span) else encode_span(span)
+        try:
+            encodings = await _encode(spans)
+        except Exception as error:  # noqa: BLE001  a span that cannot be encoded holds up its own trace alone
+            trace.has_failed = True
+            if batched is not None:
+                batched.set()
+            await self._held.failed(trace, error)
+            return
+        for span, encoded in zip(spans, encodings, strict=True):
             to_send = SpanToSend(trace, span.context.span_id, crc32(encoded))
             sent = trace.checksums.get(to_send.span_id)
             if sent != to_send.checksum:
@@ -148,3 +171,14 @@ class Deliverer:
             if not trace.unanswered:
                 self._pass.finish(trace)
         self._watch.grew(report)
+
+
+async def _encode(spans: Sequence[ReadableSpan]) -> list[bytes]:
+    """Return the encoded spans, and give other work its turn meanwhile."""
+    turns = Turns()
+    encodings: list[bytes] = []
+    for number, span in enumerate(spans):
+        if not number % GROUP_SPANS and turns.is_over():
+            await turns.give()
+        encodings.append(await encode_apart(span) if has_many_attributes(span) else encode_span(span))
+    return encodings

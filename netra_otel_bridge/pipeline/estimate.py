@@ -10,13 +10,14 @@ from typing import Any
 
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import Clock
-from netra_otel_bridge.core.errors import NetraNotFound, NetraResponseTooLarge
+from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.pipeline.converting import Conversion
-from netra_otel_bridge.pipeline.fetching import SkippedTraces, list_spans
+from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, list_spans
+from netra_otel_bridge.pipeline.held_back import ReadingJudge
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient
@@ -44,11 +45,9 @@ async def estimate(
             sample.add(trace)
     listed = clock.monotonic()
     list_calls = client.stats.calls.total()
-    skipped = SkippedTraces()
+    unread = _Unread(client, sample.seen)
     conversion = Conversion(converter)
-    measured = await asyncio.gather(
-        *(_measure(client, conversion, trace, skipped, sample.seen) for trace in sample.traces)
-    )
+    measured = await asyncio.gather(*(_measure(client, conversion, trace, unread) for trace in sample.traces))
     read = clock.monotonic()
     read_calls = client.stats.calls.total() - list_calls
     factor = sample.seen / len(sample.traces) if sample.traces else 0.0
@@ -91,16 +90,39 @@ class _Sample:
         self._random.setstate(state)
 
 
+class _Unread:
+    """Decides whether a trace of ``listed`` that cannot be read counts as empty."""
+
+    def __init__(self, client: AsyncNetraClient, listed: int) -> None:
+        self._listed = listed
+        self._deleted = DeletedTraces()
+        self._last_read: tuple[str, ...] = ()
+        self._judge = ReadingJudge(client, lambda: self._last_read)
+
+    def read(self, trace_id: str) -> None:
+        """Note that a trace was read."""
+        self._last_read = (trace_id,)
+        self._judge.read()
+
+    async def failed(self, error: NetraError) -> None:
+        """Return if the error is of one trace. Raises the error of everything."""
+        if is_gone(error):
+            self._deleted.skip(error, self._listed)
+        else:
+            await self._judge.judge(error)
+
+
 async def _measure(
-    client: AsyncNetraClient, conversion: Conversion, trace: TraceSummary, skipped: SkippedTraces, listed: int
+    client: AsyncNetraClient, conversion: Conversion, trace: TraceSummary, unread: _Unread
 ) -> tuple[int, int]:
-    """Return the number of spans of a trace, and their encoded size. A deleted or too large trace counts as empty."""
+    """Return the number of spans of a trace, and their encoded size. A trace that cannot be read counts as empty."""
     pages: list[tuple[int, int]] = []
     try:
         async for page in list_spans(client, trace.id, pages.clear):
             converted = await conversion.convert(trace, page.spans)
             pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
-    except (NetraNotFound, NetraResponseTooLarge) as error:
-        skipped.skip(error, listed)
+    except NetraError as error:
+        await unread.failed(error)
         return 0, 0
+    unread.read(trace.id)
     return sum(spans for spans, _ in pages), sum(size_bytes for _, size_bytes in pages)

@@ -9,11 +9,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
-from netra_otel_bridge.core.errors import NetraNotFound, NetraResponseTooLarge
+from netra_otel_bridge.core.errors import NetraError, NetraNotFound
 from netra_otel_bridge.core.json_bounds import count_values
 from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
+from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
 from netra_otel_bridge.source import AsyncNetraClient, pages
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 MIN_SKIPPED = 10
-"""Traces that may be skipped in any case.
-
-If more than this, and more than a tenth of those listed, fail, it is an error.
-"""
+"""Traces that may be deleted in any case. If it is more than this, and more than a tenth of those listed, it is an error."""
 VALUE_BYTES = 100
 """What a decoded JSON value holds in memory, at least."""
 PART_SPANS = 1000
@@ -39,6 +37,13 @@ class Converted(NamedTuple):
     trace: TraceInFlight
     spans: list[ReadableSpan]
     batched: asyncio.Event | None = None
+
+
+class Flush:
+    """A request to send the current batch, which is ``done`` once it is answered."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
 
 
 def list_spans(
@@ -107,30 +112,34 @@ def _columns_bytes(span: TraceSpan) -> int:
     return size
 
 
-class SkippedTraces:
-    """Counts listed traces that cannot be read, because they were deleted since or have a span that is too large."""
+def is_gone(error: NetraError) -> bool:
+    """Return whether Netra answers that it does not have a trace, rather than that it cannot show it."""
+    return isinstance(error, NetraNotFound) and error.status == HTTPStatus.NOT_FOUND
+
+
+class DeletedTraces:
+    """Counts listed traces that were deleted since."""
 
     def __init__(self) -> None:
         self._count = 0
 
-    def skip(self, error: NetraNotFound | NetraResponseTooLarge, listed: int) -> str:
-        """Count one more trace of ``listed`` so far, and return the reason.
-
-        Raises ``error`` if it does not come from the API itself, or if too many traces were skipped.
-        """
+    def skip(self, error: NetraError, listed: int) -> str:
+        """Count one more trace of ``listed`` so far, and return the reason. Raises ``error`` if there are too many."""
         self._count += 1
-        is_gone = isinstance(error, NetraNotFound)
-        if (is_gone and error.status != HTTPStatus.NOT_FOUND) or self._count > max(MIN_SKIPPED, listed // 10):
+        if self._count > max(MIN_SKIPPED, listed // 10):
             raise error
-        return "it was deleted after Netra listed it" if is_gone else f"it cannot be read: {error.message}"
+        return "it was deleted after Netra listed it"
 
 
 class Fetcher:
     """The second stage of a lane: fetches and converts queued traces, and puts their spans into ``converted``."""
 
-    def __init__(self, lane_pass: Pass, budget: MemoryBudget, converted: asyncio.Queue[Converted | None]) -> None:
+    def __init__(
+        self, lane_pass: Pass, held: HeldBack, budget: MemoryBudget, converted: asyncio.Queue[Converted | Flush]
+    ) -> None:
         route = lane_pass.route
         self._pass = lane_pass
+        self._held = held
         self._client = route.client
         self._converter = route.converter
         self._conversion = Conversion(route.converter)
@@ -139,25 +148,29 @@ class Fetcher:
         self._sums_costs = route.options.state_lasts
         self._budget = budget
         self._converted = converted
-        self._skipped = SkippedTraces()
+        self._deleted = DeletedTraces()
 
     async def run(self) -> None:
-        """Fetch until cancelled; several of these run at once."""
+        """Fetch until cancelled; several of these run at once. Once the reading has failed, traces stay unfinished."""
         to_fetch = self._pass.to_fetch
         while True:
-            await self._fetch(await to_fetch.get())
+            trace = await to_fetch.get()
+            try:
+                await self._fetch(trace)
+            except NetraError as error:
+                self._pass.fail(error)
             to_fetch.task_done()
 
     async def _fetch(self, trace: TraceInFlight) -> None:
         try:
-            spans = await self._read(trace)
+            spans = await self._read(trace) if not self._pass.has_failed() else None
         finally:
             if trace.has_slot:
                 self._pass.slots.release()
         if spans is None:
-            self._pass.finish(trace)
             return
         if not spans:
+            self._held.read(trace.summary.id)
             self._pass.report.note(f"trace {trace.summary.id}: Netra lists it but has no spans of it")
             self._pass.finish(trace)
             return
@@ -176,7 +189,13 @@ class Fetcher:
         while spans:
             part = take_part(spans, held_bytes)
             self._watch.read(trace.summary, part)
-            converted = await self._conversion.convert(trace.summary, part, held_bytes)
+            try:
+                converted = await self._conversion.convert(trace.summary, part, held_bytes)
+            except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
+                await self._held.failed(trace, error)
+                return
+            if not spans:
+                self._held.read(trace.summary.id)
             if self._sums_costs:
                 trace.span_costs += span_costs(part, converted)
             start_ns = min(span.start_time or 0 for span in converted)
@@ -187,20 +206,25 @@ class Fetcher:
             del part, converted
             if batched is not None:
                 await batched.wait()
+            if trace.has_failed:
+                return
 
     async def _read(self, trace: TraceInFlight) -> list[TraceSpan] | None:
-        """Return the spans of a trace. Report a deleted or too large trace, and return ``None``."""
+        """Return the spans of a trace. Report a deleted trace, hold back one that cannot be read, and return ``None``."""
         trace_id = trace.summary.id
         reservation = trace.reservation = self._budget.reserve()
         on_unreadable = partial(note_unreadable, self._pass, trace_id)
         try:
             spans = await read_spans(self._client, trace_id, reservation, on_unreadable)
-        except (NetraNotFound, NetraResponseTooLarge) as error:
-            reason = self._skipped.skip(error, self._pass.report.listed)
-            if isinstance(error, NetraNotFound):
+        except Exception as error:  # noqa: BLE001  whatever a response does to its reader, other traces can be read
+            if isinstance(error, NetraError) and is_gone(error):
+                reason = self._deleted.skip(error, self._pass.report.listed)
                 note_missing(self._pass, f"trace {trace_id}: {reason}")
+                self._pass.finish(trace)
             else:
-                on_unreadable([UnreadableItem("$.data", reason)])
+                reservation.release()
+                trace.reservation = None
+                await self._held.failed(trace, error)
             return None
         reservation.read_whole()
         return spans

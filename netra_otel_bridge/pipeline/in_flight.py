@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from netra_otel_bridge.convert import SpanCost, hour_costs
+from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.progress import KnownTrace, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
@@ -38,7 +39,8 @@ class TraceInFlight:
     it occupies one of the slots for listed traces. ``checksums`` has those of all answered spans, by span id, also of
     earlier passes. ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
     ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. The part that was not batched
-    yet counts there as one more, so that a trace which is sent in parts is not finished early. ``has_parts``: a part of it is converted. ``span_costs`` are those of
+    yet counts there as one more, so that a trace which is sent in parts is not finished early. ``has_parts`` means that a part of it is converted, ``has_failed``
+    that a part cannot be encoded. ``span_costs`` are those of
     the metered spans, ``recorded_cost`` is the cost recorded before. ``changed`` is the same trace, listed again with
     another summary while it was in flight.
     """
@@ -52,6 +54,7 @@ class TraceInFlight:
     reservation: Reservation | None = None
     start_ns: int = 0
     has_parts: bool = False
+    has_failed: bool = False
     checksums: dict[int, int] = field(default_factory=dict)
     not_accepted: set[int] = field(default_factory=set)
     span_costs: list[SpanCost] = field(default_factory=list)
@@ -123,21 +126,35 @@ class Pass:
     """One pass of a lane, shared by its stages.
 
     ``traces`` are in flight, by id; those in ``to_fetch`` wait for a fetcher. ``slots`` bounds the traces that were
-    listed and not fetched yet.
+    listed and not fetched yet. ``error`` is the first one that ends the reading; what was read is still delivered.
     """
 
     def __init__(self, route: Route, report: LaneReport, *, follow: bool) -> None:
         self.route = route
         self.report = report
+        self.error: BridgeError | None = None
         self.windows = WindowsInFlight(route.recorder, follow)
         self.traces: dict[str, TraceInFlight] = {}
         self.to_fetch: asyncio.Queue[TraceInFlight] = asyncio.Queue()
         self.slots = asyncio.Semaphore(2 * route.options.fetchers)
 
-    def finish(self, trace: TraceInFlight) -> None:
-        """End a trace, and count down the windows that list it. If it changed meanwhile, queue it again."""
+    def has_failed(self) -> bool:
+        """Return whether the reading has ended with an error."""
+        return self.error is not None
+
+    def fail(self, error: BridgeError) -> None:
+        """End the reading with this error, unless an earlier one did."""
+        self.error = self.error or error
+
+    def finish(self, trace: TraceInFlight, *, is_held: bool = False) -> None:
+        """End a trace, and count down the windows that list it. If it changed meanwhile, queue it again.
+
+        Unless ``is_held``, it is no longer held back.
+        """
         trace_id = trace.summary.id
         del self.traces[trace_id]
+        if not is_held:
+            self.route.recorder.release(trace_id)
         if trace.reservation is not None:
             trace.reservation.release()
         self.report.traces += trace.is_first

@@ -4,8 +4,10 @@
 
 Each stage is a few tasks. The queues between them are bounded, so a slow destination fills first the current batch,
 then the memory budget, and then stops the listing. Only spans that the destination has answered are recorded. A trace
-recorded with the same summary is not read again. If a trace changed, only its new and changed spans are sent. So a
-trace that several windows list is delivered once, in one pass or in many. The first error ends the pass.
+recorded with the same summary is not read again. A trace that cannot be read is held back (`held_back`), and delays no
+other. If a trace changed, only its new and changed spans are sent. So a
+trace that several windows list is delivered once, in one pass or in many. The first error of everything ends the
+reading; what was read by then is still delivered.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from netra_otel_bridge.core.model.progress import KnownTrace
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.pipeline.delivering import Deliverer
-from netra_otel_bridge.pipeline.fetching import Converted, Fetcher
+from netra_otel_bridge.pipeline.fetching import Converted, Fetcher, Flush
+from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass
 from netra_otel_bridge.pipeline.listing import LISTERS, Lister
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
@@ -31,6 +34,7 @@ class TraceLane:
 
     With ``follow``, the pass records how far live traffic was followed instead of the windows that it finished. A late
     span may leave the summary of its trace unchanged: ``read_again`` decides whether to read such a trace anyway.
+    ``whole`` is the range of a replay, which also tries the traces in it that were held back before.
     """
 
     def __init__(
@@ -40,16 +44,19 @@ class TraceLane:
         *,
         report: LaneReport | None = None,
         follow: bool = False,
+        whole: Window | None = None,
         read_again: Callable[[KnownTrace], bool] = lambda _: False,
     ) -> None:
         self.report = report if report is not None else LaneReport(route.watch.name)
         self._route = route
         self._pass = Pass(route, self.report, follow=follow)
         budget = MemoryBudget(route.options.held_bytes)
-        converted: asyncio.Queue[Converted | None] = asyncio.Queue(route.options.fetchers)
-        self._lister = Lister(self._pass, windows, read_again)
-        self._fetcher = Fetcher(self._pass, budget, converted)
-        self._deliverer = Deliverer(self._pass, budget, converted)
+        self._whole = whole
+        self._held = HeldBack(self._pass, follow=follow)
+        converted: asyncio.Queue[Converted | Flush] = asyncio.Queue(route.options.fetchers)
+        self._lister = Lister(self._pass, self._held, windows, read_again)
+        self._fetcher = Fetcher(self._pass, self._held, budget, converted)
+        self._deliverer = Deliverer(self._pass, self._held, budget, converted)
 
     async def run(self) -> LaneReport:
         """Run the pass, once, and return the report.
@@ -63,7 +70,8 @@ class TraceLane:
         retries = watch.retries
         try:
             async with asyncio.TaskGroup() as stages:
-                background = [stages.create_task(self._deliverer.run()), stages.create_task(recorder.run())]
+                works = self._deliverer.run(), self._deliverer.flush_idle(), recorder.run()
+                background = [stages.create_task(work) for work in works]
                 await self._read()
                 for task in background:
                     task.cancel()
@@ -81,20 +89,30 @@ class TraceLane:
         return self.report
 
     async def _read(self) -> None:
-        """List and fetch until every trace is answered."""
+        """List and fetch until every trace is answered or held back. Raises the error that ended the reading."""
         async with asyncio.TaskGroup() as readers:
             fetchers = [readers.create_task(self._fetcher.run()) for _ in range(self._route.options.fetchers)]
+            self._held.queue_due(self._whole)
             async with asyncio.TaskGroup() as listers:
                 for _ in range(LISTERS):
                     listers.create_task(self._lister.run())
             await self._answer_all()
-            while self._pass.traces:
+            if self._whole is not None and self._held.queue_again():
                 await self._answer_all()
             for task in fetchers:
                 task.cancel()
+        if self._pass.error is not None:
+            raise self._pass.error
         self._lister.report_unlisted()
 
     async def _answer_all(self) -> None:
-        """Wait until every trace that was queued so far is fetched, sent and answered."""
-        await self._pass.to_fetch.join()
-        await self._deliverer.flush()
+        """Wait until every queued trace is fetched, sent and answered, or held back; or until the reading failed."""
+        while True:
+            await self._pass.to_fetch.join()
+            await self._deliverer.flush()
+            if self._pass.has_failed():
+                return
+            if len(self._pass.traces) == self._held.suspects:
+                await self._held.settle()
+            if not self._pass.traces:
+                return

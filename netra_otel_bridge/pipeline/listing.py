@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.model.netra import TracesPage, TraceSummary
 from netra_otel_bridge.core.model.progress import KnownTrace
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
 from netra_otel_bridge.pipeline.digests import holds_digest, summary_digest
+from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight, WindowInFlight
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient, pages
@@ -107,9 +109,12 @@ class Lister:
     ``read_again`` decides whether a trace with an unchanged summary is fetched anyway.
     """
 
-    def __init__(self, lane_pass: Pass, windows: Iterable[Window], read_again: Callable[[KnownTrace], bool]) -> None:
+    def __init__(
+        self, lane_pass: Pass, held: HeldBack, windows: Iterable[Window], read_again: Callable[[KnownTrace], bool]
+    ) -> None:
         route = lane_pass.route
         self._pass = lane_pass
+        self._held = held
         self._client = route.client
         self._queries = route.queries
         self._recorder = route.recorder
@@ -118,11 +123,15 @@ class Lister:
         self._unlisted = {trace_id for query in route.queries for trace_id in query.trace_ids}
 
     async def run(self) -> None:
-        """List until no window is due; `LISTERS` of these run at once.
+        """List until no window is due, or until the reading ends with an error; `LISTERS` of these run at once."""
+        try:
+            await self._list()
+        except NetraError as error:
+            self._pass.fail(error)
 
-        Nothing is awaited between ``next`` and ``begin``, so windows begin in order.
-        """
-        while (queued := await self._queue.next()) is not None:
+    async def _list(self) -> None:
+        """List windows. Nothing is awaited between ``next`` and ``begin``, so they begin in order."""
+        while not self._pass.has_failed() and (queued := await self._queue.next()) is not None:
             window = self._pass.windows.begin(queued.window)
             if not queued.is_empty:
                 found = [
@@ -131,6 +140,8 @@ class Lister:
                     for trace_id in query.trace_ids or (None,)
                 ]
                 self._queue.listed(found=any(found))
+            if self._pass.has_failed():
+                return
             self._pass.windows.finish_one([window])
             self._pass.report.windows += queued.windows
             self._pass.route.watch.grew(self._pass.report)
@@ -147,6 +158,8 @@ class Lister:
             found = found or bool(page.traces or page.unreadable)
             note_unreadable(self._pass, "", page.unreadable)
             await self._take(window, page.traces)
+            if self._pass.has_failed():
+                break
         return found
 
     async def _take(self, window: WindowInFlight, listed: Sequence[TraceSummary]) -> None:
@@ -172,6 +185,8 @@ class Lister:
             known = recorded.get(summary.id)
             if active is not None:
                 active.list_again(summary, digest, window)
+            elif self._held.waits(summary.id):
+                report.traces += is_first
             elif known is None or not holds_digest(known.digest, digest) or self._read_again(known):
                 trace = TraceInFlight(summary, digest, [window], known, is_first, has_slot=True)
                 in_flight[summary.id] = trace

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.model.outcome import DeadLetter
-from netra_otel_bridge.core.model.progress import KnownTrace, Progress, TraceCost, TraceRecord
+from netra_otel_bridge.core.model.progress import HeldTrace, KnownTrace, Progress, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.time_text import LAST_NS
 from netra_otel_bridge.pipeline.digests import unpack_spans
 from netra_otel_bridge.state import LaneState
 
@@ -25,15 +26,18 @@ class Recorder:
 
     Recorded progress can be read back at once. It is durable after the next `flush` and, while `run` runs, soon anyway.
     ``stored_ns`` is the time of the last transaction; ``watermark_ns`` is how far live traffic was followed, as stored.
-    ``writer`` is the one thread that writes to the state.
+    ``limit_ns`` is the latest watermark that may be recorded; a later one is recorded as this one.
+    ``held_back`` has the traces that are held back, by id. ``writer`` is the one thread that writes to the state.
     """
 
     def __init__(self, lane: LaneState, writer: Executor, clock: Clock) -> None:
         self.stored_ns = 0
         self.watermark_ns = 0
+        self.limit_ns = LAST_NS
         self._lane = lane
         self._writer = writer
-        self._clock = clock
+        self.held_back: dict[str, HeldTrace] = {}
+        self.clock = clock
         self._traces: dict[str, TraceRecord] = {}
         self._storing: dict[str, TraceRecord] = {}
         self._pending = Progress()
@@ -60,7 +64,7 @@ class Recorder:
                 for trace_id in trace_ids:
                     if (record := records.get(trace_id)) is not None:
                         spans = len(record.spans) // TraceRecord.ENTRY_BYTES
-                        known[trace_id] = KnownTrace(record.digest, spans, self._clock.now_ns())
+                        known[trace_id] = KnownTrace(record.digest, spans, self.clock.now_ns())
         return known
 
     def spans(self, trace_id: str) -> dict[int, int]:
@@ -81,10 +85,16 @@ class Recorder:
         """Resume following at the stored watermark, or at ``since_ns`` if nothing was followed yet."""
         self.watermark_ns = self._lane.watermark_ns() or since_ns
 
+    async def move_back(self, watermark_ns: int | None, since_ns: int, latest_ns: int) -> None:
+        """Move back a watermark, a start of following, or both, as `LaneState.move_back` does. Raises `StateError`."""
+        await self.write(partial(self._lane.move_back, watermark_ns, since_ns, latest_ns))
+        self.watermark_ns = watermark_ns or since_ns
+
     def start_pass(self) -> None:
         """Begin a pass, in which no trace has been listed yet."""
         self._lane.start_pass()
         self._dead_letters = self._lane.letter_ids()
+        self.held_back = {held.summary.id: held for held in self._lane.held_back()}
 
     def answered(self, traces: Iterable[TraceRecord], delivered: int, refused: int, size_bytes: int) -> None:
         """Record the answer to a batch; ``traces`` are the new records of the traces that had spans in it."""
@@ -115,6 +125,22 @@ class Recorder:
         """Resolve the old dead letter of a span that is answered now: it was delivered, or became a new dead letter."""
         self.resolved(self._dead_letters.pop((trace_id, f"{span_id:016x}"), ()))
 
+    def hold_back(self, held: HeldTrace) -> None:
+        """Record that a trace could not be read, and when to try it again."""
+        self.held_back[held.summary.id] = held
+        self._pending.held.append(held)
+        self._recorded.set()
+
+    def release(self, trace_id: str) -> None:
+        """Record that a trace that may have been held back is answered, or that Netra has deleted it."""
+        if self.held_back.pop(trace_id, None) is not None:
+            self._pending.released.append(trace_id)
+            self._recorded.set()
+
+    def some_traces(self, count: int) -> list[str]:
+        """Return the ids of up to ``count`` stored traces with answered spans, at random."""
+        return self._lane.some_traces(count)
+
     def finished(self, window: Window) -> None:
         """Record that every trace in this window is answered."""
         self._pending.windows.append(window)
@@ -122,7 +148,7 @@ class Recorder:
 
     def followed(self, watermark_ns: int) -> None:
         """Record that live traffic up to here is answered."""
-        self._pending.watermark_ns = max(watermark_ns, self._pending.watermark_ns or 0)
+        self._pending.watermark_ns = max(min(watermark_ns, self.limit_ns), self._pending.watermark_ns or 0)
         self._recorded.set()
 
     def problem(self, problem: str) -> None:
@@ -169,7 +195,7 @@ class Recorder:
         progress.traces = list(self._storing.values())
         self._unstored_spans = 0
         self._recorded.clear()
-        now_ns = self._clock.now_ns()
+        now_ns = self.clock.now_ns()
         await self.write(partial(self._lane.commit, progress, now_ns))
         self._storing = {}
         self.stored_ns = now_ns

@@ -13,19 +13,20 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from netra_otel_bridge.convert import SpanConverter, instant_ns
 from netra_otel_bridge.core.clock import NS_PER_MS
-from netra_otel_bridge.core.errors import BridgeError, NetraNotFound, NetraResponseTooLarge, NotKnown
+from netra_otel_bridge.core.errors import BridgeError, NetraError, NotKnown
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary, UnreadableItem
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
+from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, ChunkCutter
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import new_unreadable
-from netra_otel_bridge.pipeline.fetching import SkippedTraces, read_spans
+from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, read_spans
+from netra_otel_bridge.pipeline.held_back import ReadingJudge
 from netra_otel_bridge.pipeline.listing import list_pages
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation, SharedBudget
 from netra_otel_bridge.pipeline.remaining import Remaining, RemainingTrace
@@ -80,7 +81,9 @@ class SpanStream:
         self._more = asyncio.Event()
         self._expected_bytes = self._last_bytes = HELD_BYTES // FIRST_READ_AHEAD
         self._listed = 0
-        self._skipped = SkippedTraces()
+        self._deleted = DeletedTraces()
+        self._last_read: tuple[str, ...] = ()
+        self._judge = ReadingJudge(client, lambda: self._last_read)
         self._reported: set[str] = set()
 
     async def chunks(self) -> AsyncGenerator[SpanChunk, None]:
@@ -102,7 +105,7 @@ class SpanStream:
                     continue
                 next_ = self._ahead.popleft()
                 self._room.set()
-                spans, error = self._result(next_)
+                spans, error = await self._result(next_)
                 if error is not None:
                     for chunk in self._cutter.flush():
                         yield chunk
@@ -174,29 +177,34 @@ class SpanStream:
             self._reported.add(key)
             yield problem
 
-    def _result(self, read: _ReadAhead) -> tuple[list[TraceSpan], Exception | None]:
+    async def _result(self, read: _ReadAhead) -> tuple[list[TraceSpan], BridgeError | None]:
         """Return the spans that were read, or the error that ends the stream. A trace that is skipped has no spans."""
         try:
             spans = read.spans.result()
-        except (NetraNotFound, NetraResponseTooLarge) as error:
-            return [], self._not_readable(read.trace, error)
-        except BridgeError as error:
-            return [], error
+        except NetraError as error:
+            return [], await self._not_readable(read.trace, error)
+        self._judge.read()
+        self._last_read = (read.trace.summary.id,)
         if not spans and self._trace_id is not None:
             return [], self._not_known()
         if not spans:
             read.trace.problems.append(f"trace {read.trace.summary.id}: Netra lists it but has no spans of it")
         return spans, None
 
-    def _not_readable(self, trace: RemainingTrace, error: NetraNotFound | NetraResponseTooLarge) -> BridgeError | None:
-        """Skip and report a deleted or too large trace. Return the error if the stream has to end."""
+    async def _not_readable(self, trace: RemainingTrace, error: NetraError) -> BridgeError | None:
+        """Skip and report a trace that was deleted, or that cannot be read. Return the error if the stream has to end."""
         if self._trace_id is not None:
-            is_gone = isinstance(error, NetraNotFound) and error.status == HTTPStatus.NOT_FOUND
-            return self._not_known() if is_gone else error
+            return self._not_known() if is_gone(error) else error
         try:
-            trace.problems.append(f"trace {trace.summary.id}: {self._skipped.skip(error, self._listed)}")
-        except BridgeError:
-            return error
+            if is_gone(error):
+                reason = self._deleted.skip(error, self._listed)
+            else:
+                await self._judge.judge(error)
+                await self._judge.confirm(error)
+                reason = f"not in this stream, it cannot be read: {error.message}"
+        except NetraError as everything:
+            return everything
+        trace.problems.append(f"trace {trace.summary.id}: {reason}")
         return None
 
     async def _ask_for_nothing(self) -> None:
@@ -225,6 +233,12 @@ class SpanStream:
 
     async def _cut(self, trace: RemainingTrace, spans: Sequence[TraceSpan]) -> Iterator[SpanChunk]:
         """Return an iterator over the chunks that the spans of a trace fill."""
-        self._conversion.converter.count_missing_parents(spans)
-        converted = await self._conversion.convert(await self._summary(trace, spans), spans)
+        summary = await self._summary(trace, spans)
+        try:
+            self._conversion.converter.count_missing_parents(spans)
+            converted = await self._conversion.convert(summary, spans)
+        except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
+            reason = f"not in this stream, it cannot be converted: {error_line(error)}"
+            trace.problems.append(f"trace {trace.summary.id}: {reason}")
+            converted, spans = [], []
         return self._cutter.add(trace, converted, [span.id for span in spans])

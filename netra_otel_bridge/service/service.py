@@ -101,10 +101,12 @@ class Service:
 
     def health(self) -> ServiceHealth:
         """Return the current health of the service."""
-        stats = self._lanes.client.stats
+        stats, netra_clock = self._lanes.client.stats, self._lanes.netra_clock
+        lanes = tuple(follower.health() for follower in self._lanes.followers)  # before the time, so no lag is negative
         return ServiceHealth(
-            now_ns=self._lanes.netra_clock.now_ns(),
-            lanes=tuple(follower.health() for follower in self._lanes.followers),
+            now_ns=netra_clock.now_ns(),
+            clock=netra_clock.health(),
+            lanes=lanes,
             api_calls=dict(stats.statuses),
             api_retries=stats.retries,
             usage=self._usage_poller.health() if self._usage_poller is not None else None,
@@ -118,7 +120,7 @@ class Service:
             await lanes.open(stack, state, self._to, self._queries, observer)
         if self._usage:
             self._usage_poller = UsagePoller(
-                self._bridge.meter(lanes.client, state, lanes.netra_clock.now_ns, self._queries),
+                self._bridge.meter(lanes.client, state, lanes.netra_clock, self._queries),
                 lanes.routes,
                 FollowerWatch("usage", lanes.log_limit, self._bridge.clock),
                 poll_ns=self._bridge.settings.usage_poll_ns,

@@ -85,7 +85,7 @@ async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
             return await response.read()
         return await _read_plain(response, cap_bytes)
     if encoding not in _WBITS:
-        raise UnaskedEncoding(f"the body is encoded as {encoding[:40]!r}, which was not requested")
+        raise UnaskedEncoding(f"the body is encoded as {encoding!r}, which was not requested")
     inflater = Inflater(encoding, cap_bytes)
     async for piece in response.content.iter_any():
         rest = piece

@@ -119,6 +119,13 @@ class AsyncNetraClient:
         """Return the time by Netra's clock, accurate to a second; ``None`` before the first response with a date."""
         return self._transport.exchange.netra_now_ns()
 
+    def watch_dates(self, on_date: Callable[[int, float], None]) -> None:
+        """Call ``on_date`` with each time that Netra gives, and the monotonic time in seconds at which it arrived.
+
+        This replaces the previous callback. A date is read every few seconds, not from each response.
+        """
+        self._transport.exchange.on_date = on_date
+
     def use_api_key(self, api_key: str) -> None:
         """Use another key from now on. Raises `ConfigurationError`."""
         self._transport.exchange.use_api_key(api_key)

@@ -3,22 +3,25 @@
 ``store`` is the public interface. It provides a `LaneState` (``lane``) per destination and a `MeterState` (``meter``)
 per source, which share one ``database``: files, lock, one reader, one writer. ``checks`` creates a state and checks an
 existing one, ``files`` and ``lock`` handle the files beside the database, ``schema`` has the tables and migrations.
-``rows`` and ``costs`` read and write rows inside a transaction. ``maintenance`` is for operators (`reset`, `discard`),
+``rows``, ``costs`` and ``held`` read and write rows inside a transaction. ``maintenance`` is for operators (`reset`, `discard`),
 ``status`` reads a state while a bridge uses it, and ``checkpoint`` creates a state that lasts only until its work is
 finished.
 """
 
 from netra_otel_bridge.state.checkpoint import checkpoint
+from netra_otel_bridge.state.held import StoredTrace
 from netra_otel_bridge.state.lane import LaneState
 from netra_otel_bridge.state.maintenance import (
     ResetReport,
     discard,
+    give_up_held,
     remove_letters,
     reset,
+    retry_held,
 )
 from netra_otel_bridge.state.meter import MeterState
 from netra_otel_bridge.state.rows import StoredLetter
-from netra_otel_bridge.state.status import StateStatus, dead_letters, read_status
+from netra_otel_bridge.state.status import StateStatus, dead_letters, held_traces, read_status
 from netra_otel_bridge.state.store import StateStore
 
 __all__ = [
@@ -28,10 +31,14 @@ __all__ = [
     "StateStatus",
     "StateStore",
     "StoredLetter",
+    "StoredTrace",
     "checkpoint",
     "dead_letters",
     "discard",
+    "give_up_held",
+    "held_traces",
     "read_status",
     "remove_letters",
     "reset",
+    "retry_held",
 ]

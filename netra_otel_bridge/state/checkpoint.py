@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +14,13 @@ from netra_otel_bridge.state.store import StateStore
 def checkpoint(directory: Path, clock: Clock) -> Iterator[StateStore]:
     """Open the state in ``directory`` for the block, then delete its progress and, without dead letters, all of it.
 
-    After an exception everything stays, so that the next attempt resumes. Raises `StateError`.
+    After an exception, or if a trace is held back, everything stays, so that the next attempt resumes. Raises
+    `StateError`.
     """
     with StateStore.open(directory, clock) as store:
         yield store
+        if any(lane.held_back for lane in store.lanes()):
+            return
         store.forget_progress()
-        is_empty = not store.lanes()
-    if is_empty and not any(directory.glob("discarded-*")):
-        shutil.rmtree(directory, ignore_errors=True)
+        if not store.lanes():
+            store.delete()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 
 from netra_otel_bridge.core.model.progress import (
     FinishedWindow,
+    HeldTrace,
     KnownTrace,
     Progress,
     Reconciliation,
@@ -14,7 +16,7 @@ from netra_otel_bridge.core.model.progress import (
     TraceRecord,
 )
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.state import costs, rows
+from netra_otel_bridge.state import costs, held, rows
 from netra_otel_bridge.state.database import Database
 from netra_otel_bridge.state.errors import not_written
 from netra_otel_bridge.state.rows import StoredLetter
@@ -97,6 +99,19 @@ class LaneState:
         """Return the time up to which live traffic was followed."""
         return self._following()[1]
 
+    def watermark_set_ns(self) -> int:
+        """Return when the watermark last moved forward, by this machine's clock; 0 for never.
+
+        A later watermark was recorded by an older version, which trusted Netra's clock alone.
+        """
+        with self._database.reading() as connection:
+            return rows.watermark_set_ns(connection, self._query)
+
+    def last_start_ns(self, before_ns: int) -> int | None:
+        """Return the last start of a recorded trace that is not after ``before_ns``. Reads all traces of the lane."""
+        with self._database.reading() as connection:
+            return rows.last_start_ns(connection, self._lane, before_ns)
+
     def since_ns(self) -> int | None:
         """Return the time from which live traffic is followed."""
         return self._following()[0]
@@ -108,8 +123,24 @@ class LaneState:
                 "UPDATE query SET since_ns = ? WHERE id = ? AND since_ns IS NULL", (since_ns, self._query)
             )
 
+    def pruned_ns(self) -> int | None:
+        """Return the latest ``before_ns`` of `prune`: traces that start earlier may be forgotten."""
+        with self._database.reading() as connection:
+            return rows.pruned_ns(connection, self._lane)
+
+    def move_back(self, watermark_ns: int | None, since_ns: int, latest_ns: int) -> None:
+        """Replace the watermark and the start of following, which lay in the future. Raises `StateNotWritten`.
+
+        Forget a prune that lies after ``latest_ns``: it went by the same wrong clock.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE query SET watermark_ns = ?, since_ns = ? WHERE id = ?", (watermark_ns, since_ns, self._query)
+            )
+            rows.limit_pruned(connection, self._lane, latest_ns)
+
     def commit(self, progress: Progress, now_ns: int) -> None:
-        """Make all of ``progress`` durable, or none of it. The watermark never goes back.
+        """Make all of ``progress`` durable, or none of it. The watermark does not go back; `move_back` does that.
 
         Raises `StateNotWritten`; the state accepts no progress after that. If the disk failed to sync, the next start
         may still find the whole transaction.
@@ -130,6 +161,7 @@ class LaneState:
         the lane are joined where they touch; a joined window counts as finished when the first of its parts was. Return
         the number of deleted traces. Raises `StateNotWritten`.
         """
+        self._note_prune(before_ns)
         deleted = sum(self._prune_traces(before_ns))
         with self._database.reading() as connection:
             queries = connection.execute("SELECT id FROM query WHERE lane = ?", (self._lane,)).fetchall()
@@ -137,7 +169,13 @@ class LaneState:
             self._join_windows(query, before_ns)
         with self._database.writing() as connection:
             costs.prune(connection, self._lane, before_ns)
+            held.prune(connection, self._lane, before_ns)
         return deleted
+
+    def _note_prune(self, before_ns: int) -> None:
+        """Record a prune before it begins, because a process may die in the middle of it."""
+        with self._database.writing() as connection:
+            rows.note_prune(connection, self._lane, before_ns)
 
     def tenants(self, window: Window) -> list[str]:
         """Return the tenants with delivered spans that start in the hours of ``window``, in order."""
@@ -167,6 +205,25 @@ class LaneState:
         """Return the latest reconciliations, by tenant."""
         with self._database.reading() as connection:
             return costs.reconciled(connection, self._lane)
+
+    def held_back(self) -> list[HeldTrace]:
+        """Return the traces that are held back for this query, also those given up on, the next to try first."""
+        with self._database.reading() as connection:
+            return held.of_query(connection, self._lane, self._query)
+
+    def some_traces(self, count: int) -> list[str]:
+        """Return the ids of up to ``count`` traces with answered spans, at random."""
+        start = secrets.token_hex(16)
+        with self._database.reading() as connection:
+            found = [
+                readable(trace_id)
+                for where in ("trace_id >= ?", "trace_id < ?")
+                for (trace_id,) in connection.execute(
+                    f"SELECT trace_id FROM trace WHERE lane = ? AND {where} AND length(spans) > 0 ORDER BY trace_id LIMIT ?",  # noqa: S608
+                    (self._lane, start, count),
+                ).fetchall()
+            ]
+        return found[:count]
 
     def dead_letters(self, after_id: int = 0, limit: int = 100) -> list[StoredLetter]:
         """Return at most ``limit`` dead letters with ids above ``after_id``, in order."""

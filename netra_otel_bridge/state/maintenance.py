@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable, Collection
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.files import sync_directory
-from netra_otel_bridge.core.model.progress import Progress
+from netra_otel_bridge.core.model.progress import HeldTrace, Progress
 from netra_otel_bridge.core.time_text import iso_ms
-from netra_otel_bridge.state import costs, schema
+from netra_otel_bridge.state import costs, held, rows, schema
 from netra_otel_bridge.state.checks import is_there
 from netra_otel_bridge.state.errors import explained, no_state, unknown_destination
-from netra_otel_bridge.state.files import Files, exists, give_to_owner
+from netra_otel_bridge.state.files import Files, check_directory, exists, give_to_owner
 from netra_otel_bridge.state.lock import Lock
 from netra_otel_bridge.state.store import StateStore
 
@@ -63,6 +64,52 @@ def remove_letters(directory: Path, destination: str | None, up_to_id: int, cloc
         return removed
 
 
+def retry_held(directory: Path, destination: str | None, trace_ids: Collection[str], clock: Clock) -> list[str]:
+    """Make the next attempt at these traces due now, or at all that are held back if ``trace_ids`` is empty.
+
+    ``destination`` restricts it to one. A trace that was given up on is tried again too. Return the ids that were
+    found. Raises the same errors as `reset`.
+    """
+    return _change_held(directory, destination, trace_ids, clock, lambda one: replace(one, next_ns=0, given_up=False))
+
+
+def give_up_held(directory: Path, destination: str | None, trace_ids: Collection[str], clock: Clock) -> list[str]:
+    """Give up on these traces, or on all that are held back if ``trace_ids`` is empty: they are not tried again.
+
+    Otherwise like `retry_held`.
+    """
+    return _change_held(directory, destination, trace_ids, clock, lambda one: replace(one, given_up=True))
+
+
+def _change_held(
+    directory: Path,
+    destination: str | None,
+    trace_ids: Collection[str],
+    clock: Clock,
+    change: Callable[[HeldTrace], HeldTrace],
+) -> list[str]:
+    with closing(StateStore.open_existing(directory, clock)) as store:
+        known = sorted({lane.destination for lane in store.lanes()})
+        if destination is not None and destination not in known:
+            raise unknown_destination(store.directory, destination, known)
+        changed: set[str] = set()
+        with store.database.writing() as connection:
+            rows_of = connection.execute(
+                "SELECT query.lane, query.id, lane.destination FROM query JOIN lane ON query.lane = lane.id"
+            ).fetchall()
+            for lane, query, name in rows_of:
+                if destination not in (None, schema.readable(name)):
+                    continue
+                chosen = [
+                    one
+                    for one in held.of_query(connection, lane, query)
+                    if not trace_ids or one.summary.id in trace_ids
+                ]
+                held.hold(connection, lane, query, map(change, chosen))
+                changed.update(one.summary.id for one in chosen)
+        return sorted(changed)
+
+
 def discard(directory: Path, clock: Clock) -> Path:
     """Move the state's files to ``DIR/discarded-TIME`` and return that directory; the next start begins empty.
 
@@ -72,6 +119,7 @@ def discard(directory: Path, clock: Clock) -> Path:
     with explained(files.directory):
         if not is_there(files):
             raise no_state(files.directory)
+        check_directory(files.directory)
         lock = Lock.take(files.lock, clock)
         try:
             aside = _make_aside(files, clock)
@@ -104,6 +152,7 @@ def _forget(connection: sqlite3.Connection, destination: str, from_ns: int | Non
     traces = windows = 0
     for (lane,) in connection.execute("SELECT id FROM lane WHERE destination = ?", key).fetchall():
         traces += _forget_traces(connection, lane, from_ns)
+        rows.limit_pruned(connection, lane, from_ns)
         for (query,) in connection.execute("SELECT id FROM query WHERE lane = ?", (lane,)).fetchall():
             windows += _forget_windows(connection, query, from_ns)
             _move_watermark_back(connection, query, from_ns)
@@ -115,6 +164,7 @@ def _forget(connection: sqlite3.Connection, destination: str, from_ns: int | Non
 
 def _forget_traces(connection: sqlite3.Connection, lane: int, from_ns: int | None) -> int:
     costs.forget(connection, lane, from_ns)
+    held.forget(connection, lane, from_ns)
     deleted = connection.execute(
         "DELETE FROM trace WHERE lane = ? AND (? IS NULL OR start_ns >= ?)", (lane, from_ns, from_ns)
     ).rowcount

@@ -9,6 +9,8 @@ from enum import Enum
 from itertools import islice
 from pathlib import Path
 
+from netra_otel_bridge.state.files import check_file
+
 APPLICATION_ID = 0x4E4F4231
 """``NOB1``: SQLite's application id in the header of each state.db. Another program's database has a different one."""
 
@@ -101,6 +103,21 @@ _SECOND = (
         PRIMARY KEY (lane, tenant_id)) WITHOUT ROWID""",
 )
 
+_THIRD = (
+    """CREATE TABLE held_back (
+        lane INTEGER NOT NULL,
+        trace_id NOT NULL,
+        query INTEGER NOT NULL,
+        start_ns INTEGER NOT NULL,
+        reason NOT NULL,
+        attempts INTEGER NOT NULL,
+        first_ns INTEGER NOT NULL,
+        next_ns INTEGER NOT NULL,
+        given_up INTEGER NOT NULL,
+        summary BLOB NOT NULL,
+        PRIMARY KEY (lane, trace_id)) WITHOUT ROWID""",
+)
+
 
 class Mode(Enum):
     """Modes of opening a database. ``AT_REST`` makes no file beside it, and is safe only while nobody writes."""
@@ -110,7 +127,7 @@ class Mode(Enum):
     AT_REST = "mode=ro&immutable=1"
 
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND, _THIRD)
 """Statements that migrate to each version of the schema: from none to 1, from 1 to 2, and so on."""
 
 
@@ -144,7 +161,12 @@ def checkpoint(connection: sqlite3.Connection) -> None:
 
 
 def connect(path: Path, mode: Mode, *, synchronous: str = "FULL") -> sqlite3.Connection:
-    """Open an existing database; the caller begins and ends transactions. Raises `sqlite3.Error`."""
+    """Open an existing database; the caller begins and ends transactions. Raises `StateUnusable`, `sqlite3.Error`.
+
+    SQLite follows a link at ``path``, and waits for a pipe at the names of its log and index.
+    """
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}-journal"):
+        check_file(path.with_name(name))
     connection = sqlite3.connect(
         f"{path.as_uri()}?{mode.value}", uri=True, isolation_level=None, check_same_thread=False
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netra_otel_bridge.core.model.progress import LaneStatus
-from netra_otel_bridge.state import lock, rows, schema
+from netra_otel_bridge.state import held, lock, rows, schema
 from netra_otel_bridge.state.checks import check_identity, is_there, is_unnamed
 from netra_otel_bridge.state.errors import (
     explained,
@@ -19,7 +19,8 @@ from netra_otel_bridge.state.errors import (
     unreadable,
     unusable,
 )
-from netra_otel_bridge.state.files import Files, size_bytes_of
+from netra_otel_bridge.state.files import Files, check_directory, size_bytes_of
+from netra_otel_bridge.state.held import StoredTrace
 from netra_otel_bridge.state.rows import StoredLetter
 
 _LETTERS = 20
@@ -62,6 +63,18 @@ def dead_letters(directory: str | Path, destination: str | None = None) -> Itera
         after_id = found[-1].id if found else 0
 
 
+def held_traces(directory: str | Path, destination: str | None = None) -> list[StoredTrace]:
+    """Return the traces that are held back for one destination or for all, without disturbing a running bridge.
+
+    Raises the same errors as `dead_letters`.
+    """
+    files = Files(Path(os.path.abspath(directory)))
+    with _reading(files) as connection:
+        lanes = _lanes_of(connection, files, destination)
+        names = dict(connection.execute("SELECT id, destination FROM lane").fetchall())
+        return held.of_lanes(connection, [(lane, schema.readable(names[lane])) for lane in lanes])
+
+
 @contextmanager
 def _reading(files: Files) -> Iterator[sqlite3.Connection]:
     """Yield a connection for the block. If no bridge uses the state, it leaves no file beside the database."""
@@ -69,6 +82,7 @@ def _reading(files: Files) -> Iterator[sqlite3.Connection]:
         try:
             if not is_there(files) or is_unnamed(files):
                 raise no_state(files.directory)
+            check_directory(files.directory)
             at_rest = lock.owner(files.lock) is None and not size_bytes_of(files.log)
         except PermissionError as error:
             raise unreadable(files.directory, error) from error

@@ -692,6 +692,7 @@ class ReplayProgress(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     EXIT_CODE_FIELD_NUMBER: builtins.int
     KEPT_FIELD_NUMBER: builtins.int
+    HELD_BACK_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The destination's name."""
     traces: builtins.int
@@ -722,6 +723,8 @@ class ReplayProgress(google.protobuf.message.Message):
     """
     kept: builtins.int
     """Dead letters of the same traces from an earlier, interrupted attempt, which still exist."""
+    held_back: builtins.int
+    """Traces that Netra listed but that could not be read. The same replay tries them again."""
     @property
     def problems(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The first items that were rejected or unreadable, one line each."""
@@ -749,9 +752,10 @@ class ReplayProgress(google.protobuf.message.Message):
         error: Global___Problem | None = ...,
         exit_code: builtins.int = ...,
         kept: builtins.int = ...,
+        held_back: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dead_lettered", b"dead_lettered", "delivered", b"delivered", "error", b"error", "exit_code", b"exit_code", "kept", b"kept", "missing", b"missing", "name", b"name", "problems", b"problems", "refused", b"refused", "retries", b"retries", "size_bytes", b"size_bytes", "skipped", b"skipped", "spans", b"spans", "traces", b"traces", "unreadable", b"unreadable", "windows", b"windows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dead_lettered", b"dead_lettered", "delivered", b"delivered", "error", b"error", "exit_code", b"exit_code", "held_back", b"held_back", "kept", b"kept", "missing", b"missing", "name", b"name", "problems", b"problems", "refused", b"refused", "retries", b"retries", "size_bytes", b"size_bytes", "skipped", b"skipped", "spans", b"spans", "traces", b"traces", "unreadable", b"unreadable", "windows", b"windows"]) -> None: ...
 
 Global___ReplayProgress: typing_extensions.TypeAlias = ReplayProgress
 
@@ -1007,6 +1011,7 @@ class LaneStatus(google.protobuf.message.Message):
     DEAD_LETTERED_FIELD_NUMBER: builtins.int
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     RETRIES_FIELD_NUMBER: builtins.int
+    HELD_BACK_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The destination, or the subscription."""
     stopped: builtins.bool
@@ -1027,6 +1032,8 @@ class LaneStatus(google.protobuf.message.Message):
     """Encoded bytes of delivered spans."""
     retries: builtins.int
     """Batches that were sent again."""
+    held_back: builtins.int
+    """Traces that Netra listed but that could not be read so far. They are tried again after growing pauses."""
     @property
     def problem_since_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Time since which the problem has lasted."""
@@ -1055,9 +1062,10 @@ class LaneStatus(google.protobuf.message.Message):
         dead_lettered: builtins.int = ...,
         size_bytes: builtins.int = ...,
         retries: builtins.int = ...,
+        held_back: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["checkpoint_time", b"checkpoint_time", "problem_since_time", b"problem_since_time", "watermark_time", b"watermark_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["checkpoint_time", b"checkpoint_time", "dead_lettered", b"dead_lettered", "delivered", b"delivered", "name", b"name", "passes", b"passes", "problem", b"problem", "problem_since_time", b"problem_since_time", "read", b"read", "refused", b"refused", "retries", b"retries", "size_bytes", b"size_bytes", "stopped", b"stopped", "watermark_time", b"watermark_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["checkpoint_time", b"checkpoint_time", "dead_lettered", b"dead_lettered", "delivered", b"delivered", "held_back", b"held_back", "name", b"name", "passes", b"passes", "problem", b"problem", "problem_since_time", b"problem_since_time", "read", b"read", "refused", b"refused", "retries", b"retries", "size_bytes", b"size_bytes", "stopped", b"stopped", "watermark_time", b"watermark_time"]) -> None: ...
 
 Global___LaneStatus: typing_extensions.TypeAlias = LaneStatus
 

@@ -25,6 +25,7 @@ from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
 from tests.support.fake_clock import FakeClock
+from tests.support.waiting import DEADLINE_S
 
 KEY = "emulated-key"
 END = datetime(2026, 5, 1, tzinfo=UTC)
@@ -41,11 +42,13 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 @pytest.fixture
-async def client(emulator: Emulator) -> AsyncIterator[AsyncNetraClient]:
+async def client(request: pytest.FixtureRequest, emulator: Emulator) -> AsyncIterator[AsyncNetraClient]:
+    """Return a client that loses patience only where the response never ends."""
+    never_ends = any(fault in request.node.name for fault in ("hang", "slow-body"))
     async with AsyncNetraClient(
         api_key=KEY,
         endpoint=emulator.endpoint,
-        timeout=1,
+        timeout=1 if never_ends else DEADLINE_S,
         clock=FakeClock(),
         backoff=Backoff(attempts=4),
         max_response_bytes=1 << 22,

@@ -259,3 +259,24 @@ async def test_a_success_that_is_no_json_is_not_otlp(answer: bytes) -> None:
         await destination.aclose()
     assert isinstance(outcome, Misconfigured)
     assert "not OTLP" in outcome.reason
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+@pytest.mark.parametrize(
+    ("template", "outcome"),
+    [
+        ("grpc: received message larger than max ({} vs. 4194304)", TooLarge),
+        ("request larger than max {}", TooLarge),
+        (RATE.replace("15000000", "{}"), Retry),
+        (RATE, TooLarge),
+    ],
+)
+async def test_words_with_thousands_of_digits_are_read(
+    fake: FakeDestination, transport: str, template: str, outcome: type
+) -> None:
+    """A number with 5,000 digits, which Python refuses to convert, is the largest one, and no defect of anybody."""
+    text = template.format(*["9" * 5000] * template.count("{}"), *["1"] * 2)
+    fake.script(Reject(S.RESOURCE_EXHAUSTED, 429 if "RATE" in text else 413, text))
+    destination = direct(fake, transport)
+    assert type(await destination.send(BATCH)) is outcome
+    await destination.aclose()

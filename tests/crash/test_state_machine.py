@@ -1,6 +1,6 @@
 """P1 and P2 hold after each step of a lane that follows live traffic under every fault at once.
 
-Hypothesis writes the story: traces that start, come late or change; requests that are accepted, rejected in part, sent
+Hypothesis writes the story: traces that start, come late, change or cannot be shown; requests that are accepted, rejected in part, sent
 back or accepted without an answer; Netra failing; the process killed at a request or around a transaction; restarts,
 resets, dead letters sent again, a clock that jumps. The lane, its paging, its sender and its SQLite state are real.
 """
@@ -41,6 +41,7 @@ from netra_otel_bridge.core.model.outcome import (
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.pipeline import delivering
 from netra_otel_bridge.pipeline.digests import unpack_spans
+from netra_otel_bridge.pipeline.held_back import PAUSE, RETRIES
 from netra_otel_bridge.source import pages
 from netra_otel_bridge.state import read_status, reset
 from tests.support.compare import Key
@@ -148,6 +149,16 @@ class Story(RuleBasedStateMachine):
     def poisoned(self, data: st.DataObject) -> None:
         self.poison.add(data.draw(st.sampled_from(list(self.oracle.issued))))
 
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def trace_breaks(self, data: st.DataObject, count: int) -> None:
+        """Let Netra list some traces whose spans it cannot show."""
+        for _ in range(count):
+            self.netra.bad.add(data.draw(st.sampled_from(self.oracle.trace_ids)))
+
+    @rule()
+    def traces_are_mended(self) -> None:
+        self.netra.bad.clear()
+
     # Events at the bridge.
 
     @rule(
@@ -200,7 +211,8 @@ class Story(RuleBasedStateMachine):
 
     @rule()
     def catch_up(self) -> None:
-        """End all faults: after one poll following a restart, nothing within reach is missing."""
+        """End all faults: after one poll following a restart, nothing within reach is missing, and nothing stays held back."""
+        self.netra.bad.clear()
         self.clock.start_ns = self.true_ns
         self.clock.elapsed_s += SETTLE_NS / NS_PER_S + 8
         self.restart()
@@ -209,6 +221,10 @@ class Story(RuleBasedStateMachine):
         start_ns, end_ns = self.covered()
         assert start_ns <= max(self.since_ns, reach_ns)
         assert end_ns >= self.true_now_ns() - SETTLE_NS - NS_PER_S
+        for _ in range(-(-len(self.held()) // RETRIES)):
+            self.clock.elapsed_s += PAUSE.max_s
+            assert self.polled()
+        assert not self.held()
 
     # Rules that must hold.
 
@@ -257,8 +273,9 @@ class Story(RuleBasedStateMachine):
         assert len(unrecorded) <= MOST_UNRECORDED, f"{len(unrecorded)} spans were answered and not recorded"
 
     def kept(self, start_ns: int, end_ns: int, step: int) -> None:
-        """Check P1: each span that Netra listed in a finished window is delivered, or a dead letter."""
-        due = [key for key in self.oracle.issued if start_ns <= self.listed_at_ns(key) < end_ns]
+        """Check P1: each span that Netra listed in a finished window is delivered, or a dead letter, or its trace is held back."""
+        held = self.held()
+        due = [key for key in self.oracle.issued if key[0] not in held and start_ns <= self.listed_at_ns(key) < end_ns]
         verdict = self.oracle.verdict(self.peer.sent, dead=self.dead_documents(), due=due, until_step=step)
         assert not verdict.missing, f"the checkpoint is at {end_ns}\n{verdict}"
         assert not verdict.altered, f"the checkpoint is at {end_ns}\n{verdict}"
@@ -287,6 +304,9 @@ class Story(RuleBasedStateMachine):
 
     def dead_documents(self) -> Iterable[str]:
         return [stored.letter.document for stored in self.life.recorder.lane.dead_letters(limit=10_000)]
+
+    def held(self) -> set[str]:
+        return {held.summary.id for held in self.life.recorder.lane.held_back()}
 
     def dead(self) -> set[Key]:
         letters = self.life.recorder.lane.dead_letters(limit=10_000)

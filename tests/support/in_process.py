@@ -41,7 +41,7 @@ from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
 from tests.support.compare import Key, Normal, sent_by_id
 from tests.support.fake_clock import FakeClock
-from tests.support.oracle import Sent
+from tests.support.oracle import MS, Sent
 from tests.support.waiting import DEADLINE_S
 
 SETTLE_NS = 30 * NS_PER_S
@@ -58,7 +58,8 @@ class Netra(AsyncNetraClient):
     """The real client, paging and decoders, on a store in this process.
 
     ``fails_in`` says how many calls from now one fails; ``failed`` counts failures. ``asked`` are the ranges that were
-    listed.
+    listed, without the question whether Netra lists anything. The spans of ``bad`` traces cannot be shown. ``date_ns``
+    returns the time that an answer tells, ``None`` for none.
     """
 
     def __init__(self, store: Store, clock: FakeClock, windowing: Any = "traces") -> None:
@@ -66,7 +67,9 @@ class Netra(AsyncNetraClient):
         super().__init__(api_key="k", endpoint="http://127.0.0.1:9", backoff=backoff, clock=clock)
         self.fails_in: int | None = None
         self.failed = 0
+        self.date_ns: Callable[[], int | None] = lambda: None
         self.asked: list[tuple[int, int]] = []
+        self.bad: set[str] = set()
         self._api = Api(store, windowing)
 
     async def list_traces(
@@ -86,7 +89,9 @@ class Netra(AsyncNetraClient):
         filters: Any = (),
     ) -> TracesPage:
         self._count()
-        self.asked.append((parse_time_ns(start_time, 0), parse_time_ns(end_time, 0)))
+        asked = parse_time_ns(start_time, 0), parse_time_ns(end_time, 0)
+        if asked != (0, MS):
+            self.asked.append(asked)
         ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
         body = trace_query(start_time, end_time, ids, filters, limit, cursor, direction, sort_field, sort_order)
         return schema.decode_traces(self._api.traces(body))
@@ -95,6 +100,8 @@ class Netra(AsyncNetraClient):
         self, trace_id: str, cursor: Any = None, direction: Any = "down", limit: Any = None, span_name: Any = None
     ) -> SpansPage:
         self._count()
+        if trace_id in self.bad:
+            raise NetraUnavailable("HTTP 500: this trace cannot be shown", status=500)
         asked = {"cursor": cursor, "direction": direction, "limit": str(limit), "spanName": span_name}
         body = self._api.spans(trace_id, {name: value for name, value in asked.items() if value is not None})
         return schema.decode_spans(body, trace_id)
@@ -106,6 +113,9 @@ class Netra(AsyncNetraClient):
                 self.fails_in = None
                 self.failed += 1
                 raise NetraUnavailable("the test lets this call fail")
+        date_ns = self.date_ns()
+        if date_ns is not None:
+            self._transport.exchange.on_date(date_ns, self._clock.monotonic())
 
 
 TAKEN = Delivered()

@@ -54,9 +54,9 @@ class StreamedNetra(Netra):
         page: TracesPage = self.pages(await super().list_traces(*args, **kwargs))
         return page
 
-    async def list_spans_by_trace_id(self, trace_id: str, *args: Any) -> SpansPage:
-        await self._enter(f"spans {trace_id}", args[0])
-        page: SpansPage = self.pages(await super().list_spans_by_trace_id(trace_id, *args))
+    async def list_spans_by_trace_id(self, trace_id: str, *args: Any, **kwargs: Any) -> SpansPage:
+        await self._enter(f"spans {trace_id}", args[0] if args else None)
+        page: SpansPage = self.pages(await super().list_spans_by_trace_id(trace_id, *args, **kwargs))
         return page
 
     async def _enter(self, call: str, cursor: str | None) -> None:

@@ -21,7 +21,7 @@ from netra_otel_bridge import (
     StateStore,
     TraceQuery,
     Window,
-    dead_letters,
+    held_traces,
 )
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import SystemClock
@@ -134,7 +134,7 @@ def test_many_years_before_the_first_trace_are_passed_in_few_calls(tmp_path: Pat
 def test_a_trace_that_is_too_large_to_read_stops_no_other(
     state: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trace is counted, reported, and kept as a dead letter if there is a state; all others are delivered."""
+    """The trace is counted, reported, and held back in the state if there is one; all others are delivered."""
     read = AsyncNetraClient.list_spans_by_trace_id
     got: list[Any] = []
     with running_emulator(EmulatorOptions(port=0, seed=5, traces=12, spans_per_trace=4, api_key=KEY)) as netra:
@@ -143,18 +143,18 @@ def test_a_trace_that_is_too_large_to_read_stops_no_other(
         with bridge.client() as client:
             large = next(client.iter_traces("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z")).id
 
-        async def list_spans(self: AsyncNetraClient, trace_id: str, *args: Any) -> Any:
+        async def list_spans(self: AsyncNetraClient, trace_id: str, *args: Any, **kwargs: Any) -> Any:
             if trace_id == large:
                 raise NetraResponseTooLarge("more than the cap")
-            return await read(self, trace_id, *args)
+            return await read(self, trace_id, *args, **kwargs)
 
         monkeypatch.setattr(AsyncNetraClient, "list_spans_by_trace_id", list_spans)
         report = bridge.replay(Named("kept", got.extend), since="30d").destinations[0]
     assert len(got) == report.delivered == 11 * 4
-    assert (report.unreadable, report.exit_code) == (1, 3)
+    assert (report.held_back, report.exit_code) == (1, 3)
     assert any(large in problem and "more than the cap" in problem for problem in report.problems)
     if state:
-        assert len(list(dead_letters(tmp_path / "state"))) == 1
+        assert [one.held.summary.id for one in held_traces(tmp_path / "state")] == [large]
 
 
 def hours(traces: int) -> tuple[StreamedNetra, list[Window]]:

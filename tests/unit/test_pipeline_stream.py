@@ -14,6 +14,7 @@ import pytest
 from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.core.errors import (
     NetraCursorRefused,
+    NetraError,
     NetraNotFound,
     NetraRejected,
     NetraResponseTooLarge,
@@ -252,9 +253,16 @@ def test_an_item_that_is_listed_twice_comes_once() -> None:
 
 
 def test_all_before_an_error_comes_and_the_token_leads_on() -> None:
-    """The traces before the failing one arrive, then the error; a later stream resumes there."""
+    """The traces before the failure arrive, then the error; a later stream resumes there."""
     oracle, netra = issued(10, 3)
-    netra.before = failing(f"spans {oracle.trace_ids[6]}", NetraUnavailable("down"))
+
+    failing_calls = [f"spans {trace_id}" for trace_id in oracle.trace_ids[6:]]
+
+    def down(call: str, cursor: str | None) -> None:
+        if call in failing_calls or (call == "traces" and failing_calls[0] in netra.calls):
+            raise NetraUnavailable("down")
+
+    netra.before = down
     chunks: list[SpanChunk] = []
     with pytest.raises(NetraUnavailable, match="down"):
         asyncio.run(read(stream(netra), into=chunks))
@@ -291,21 +299,35 @@ def test_a_trace_that_is_too_large_to_read_stops_no_other() -> None:
             asyncio.run(read(stream(netra, trace_id=large)))
     assert keys(chunks) == [key for key in listed(netra.store) if key[0] != large]
     assert [chunk.problems for chunk in chunks if chunk.problems] == [
-        (f"trace {large}: it cannot be read: more than the cap",)
+        (f"trace {large}: not in this stream, it cannot be read: more than the cap",)
     ]
 
 
-@pytest.mark.parametrize(("traces", "status"), [(12, 404), (1, 302)])
-def test_where_traces_are_gone_in_numbers_it_is_not_the_api(traces: int, status: int) -> None:
-    """More than ten of them, and more than a tenth of those listed, are an error; so is one that is not a 404."""
+def test_a_trace_that_cannot_be_read_stops_no_other() -> None:
+    """It is reported as a problem, in order, and the stream ends well."""
+    oracle, netra = issued(8, 2)
+    bad = oracle.trace_ids[2]
+    netra.before = failing(f"spans {bad}", NetraUnavailable("HTTP 500"))
+    chunks = asyncio.run(read(stream(netra)))
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0] != bad]
+    assert problems(chunks) == [f"trace {bad}: not in this stream, it cannot be read: HTTP 500"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NetraNotFound("no such path", status=404), NetraNotFound("no such path", status=302), NetraUnavailable("down")],
+)
+def test_where_traces_fail_in_numbers_it_is_not_the_traces(error: NetraError) -> None:
+    """Without one that can be read, more than ten that are gone or fail are an error."""
+    traces = 12
     oracle, netra = issued(traces, 1)
 
     def gone(call: str, cursor: str | None) -> None:
         if call.startswith("spans"):
-            raise NetraNotFound("no such path", status=status)
+            raise error
 
     netra.before = gone
-    with pytest.raises(NetraNotFound):
+    with pytest.raises(type(error)):
         asyncio.run(read(stream(netra)))
     assert len(oracle.trace_ids) == traces
 

@@ -53,6 +53,7 @@ def test_every_field_of_a_status_is_carried() -> None:
                 "dead_lettered",
                 "size_bytes",
                 "retries",
+                "held_back",
             ]
         },
     } == {field.name: getattr(lane, field.name) for field in fields(lane)}

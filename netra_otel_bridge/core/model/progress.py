@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from netra_otel_bridge.core.model.netra import Number
+from netra_otel_bridge.core.model.netra import Number, TraceSummary
 from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.query import Window
 
@@ -59,6 +59,23 @@ class KnownTrace(NamedTuple):
     recorded_ns: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTrace:
+    """A trace that Netra listed, as ``summary``, but that could not be read: it is held back, and delays no other.
+
+    ``attempts`` to read it have failed so far, the first at ``first_ns``, the last for ``reason``. The next is due at
+    ``next_ns``, or never if an operator has ``given_up`` on the trace.
+    """
+
+    summary: TraceSummary
+    start_ns: int
+    reason: str
+    attempts: int
+    first_ns: int
+    next_ns: int
+    given_up: bool = False
+
+
 class FinishedWindow(NamedTuple):
     """A window that was listed to the end with every trace in it answered, and when it was finished."""
 
@@ -70,9 +87,10 @@ class FinishedWindow(NamedTuple):
 class Progress:
     """The changes of one destination that one transaction makes durable.
 
-    ``windows`` are finished: listed to the end, with every trace in them answered. ``watermark_ns`` is the time up to
-    which live traffic was followed. ``resolved`` are dead letters that were delivered later. ``problem`` is the cause
-    of a delay, "" if there is none; ``None`` keeps the stored one.
+    ``windows`` are finished: listed to the end, with every trace in them answered or held back. ``watermark_ns`` is
+    the time up to which live traffic was followed. ``resolved`` are dead letters that were delivered later. ``held``
+    traces are held back, or again; ``released`` ones no longer are. ``problem`` is the cause of a delay, "" if there is
+    none; ``None`` keeps the stored one.
     """
 
     traces: list[TraceRecord] = field(default_factory=list)
@@ -80,6 +98,8 @@ class Progress:
     watermark_ns: int | None = None
     dead_letters: list[DeadLetter] = field(default_factory=list)
     resolved: list[int] = field(default_factory=list)
+    held: list[HeldTrace] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     delivered: int = 0
     refused: int = 0
     size_bytes: int = 0
@@ -88,7 +108,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStatus:
-    """The stored status of one destination. Counts cover its whole life; times are 0 if there is none."""
+    """The stored status of one destination. Counts cover its whole life; times are 0 if there is none.
+
+    ``held_back`` traces wait for another attempt now; an operator gave up on ``given_up`` ones.
+    """
 
     source: str
     destination: str
@@ -104,6 +127,8 @@ class LaneStatus:
     problem_since_ns: int
     reasons: tuple[tuple[str, int], ...]
     reconciled: tuple[Reconciliation, ...] = ()
+    held_back: int = 0
+    given_up: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

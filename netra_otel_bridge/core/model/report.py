@@ -24,7 +24,8 @@ class LaneReport:
     ``traces``, ``listed`` and ``windows`` count traces, listed traces and windows. ``final_windows`` were finished so long
     ago that they were not listed again. ``missing`` traces were requested by id and do not exist. ``unreadable`` counts
     items of Netra's pages that are not spans or traces; they become dead letters too. ``kept`` counts dead letters of the
-    same traces from before. ``size_bytes`` is the encoded size of the delivered spans, and ``retries`` counts batches that
+    same traces from before. ``held_back`` traces were listed but could not be read; the state keeps them for another
+    attempt. ``size_bytes`` is the encoded size of the delivered spans, and ``retries`` counts batches that
     were sent again.
     """
 
@@ -45,16 +46,18 @@ class LaneReport:
     final_windows: int = 0
     verified: int = 0
     kept: int = 0
+    held_back: int = 0
     retries: int = 0
     problems: list[str] = field(default_factory=list)
     error: BridgeError | None = None
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for success; 3 if spans were ever rejected, unreadable or missing; else the code of ``error``."""
+        """Return 0 for success; 3 if spans were ever rejected, unreadable, missing or held back; else the code of ``error``."""
         if self.error is not None:
             return self.error.exit_code
-        return 3 if self.refused or self.dead_lettered or self.kept or self.unreadable or self.missing else 0
+        lost = self.refused, self.dead_lettered, self.kept, self.unreadable, self.missing, self.held_back
+        return 3 if any(lost) else 0
 
     def add(self, other: LaneReport) -> None:
         """Add the counts of another pass to the same destination."""
@@ -67,6 +70,7 @@ class LaneReport:
             setattr(self, name, getattr(self, name) + getattr(second, name))
         self.spans += second.spans - second.skipped
         self.verified = second.spans
+        self.held_back = second.held_back
         for problem in second.problems:
             self.note(problem)
         self.error = second.error

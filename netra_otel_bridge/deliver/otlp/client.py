@@ -13,7 +13,7 @@ import io
 import os
 import ssl
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import aiohttp
 import grpc
@@ -35,10 +35,10 @@ from netra_otel_bridge.deliver.answers import (
     grpc_outcome,
     http_outcome,
     is_tls_version,
-    masked,
     no_answer,
     not_otlp_outcome,
     partial_outcome,
+    shown,
     web_page_outcome,
 )
 from netra_otel_bridge.deliver.otlp.encode import encode_empty_request, encode_request
@@ -95,8 +95,8 @@ class OtlpGrpcDestination:
             outcome = grpc_outcome(error.code(), words, retry_info_s(details), len(body))
             if self._settings.tls and ended_silently(words):
                 outcome = await _tls_refusal(self._settings) or outcome
-            return masked(outcome, self._secrets)
-        return masked(_read_protobuf(answer, spans, self._secrets), self._secrets)
+            return shown(outcome, self._secrets)
+        return shown(_read_protobuf(answer, spans), self._secrets)
 
     async def aclose(self) -> None:
         """Close the connection at once."""
@@ -156,7 +156,7 @@ class OtlpHttpDestination:
             outcome = not_otlp_outcome(f"no HTTP: {error.message}".encode())
         except (aiohttp.ClientError, OSError) as error:
             outcome = connection_outcome(_words(error), connected=not isinstance(error, aiohttp.ClientConnectorError))
-        return masked(outcome, self._secrets)
+        return shown(outcome, self._secrets)
 
     async def aclose(self) -> None:
         """Close the connections at once."""
@@ -177,9 +177,9 @@ class OtlpHttpDestination:
             if "html" in content_type:
                 return web_page_outcome(response.status, content_type)
             if "json" in content_type:
-                return _read_json(answer, spans, self._secrets)
+                return _read_json(answer, spans)
             if "protobuf" in content_type or not content_type:
-                return _read_protobuf(answer, spans, self._secrets)
+                return _read_protobuf(answer, spans)
             return Delivered()
 
     def _open(self) -> aiohttp.ClientSession:
@@ -281,16 +281,16 @@ def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
     return {**headers, "Content-Encoding": "gzip"} if settings.gzip else headers
 
 
-def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
+def _read_protobuf(answer: bytes, spans: int) -> Outcome:
     """Return the outcome of a success in protobuf, which may reject some spans (``ExportTracePartialSuccess``)."""
     try:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
         return not_otlp_outcome(answer)
-    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message, secrets)
+    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message)
 
 
-def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
+def _read_json(answer: bytes, spans: int) -> Outcome:
     """Return the outcome of a success in JSON:
 
     some servers answer protobuf with it, though the specification forbids it.
@@ -299,9 +299,8 @@ def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
         response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)
     except (json_format.ParseError, UnicodeDecodeError, RecursionError):
         return not_otlp_outcome(answer)
-    return partial_outcome(
-        min(response.partial_success.rejected_spans, spans), response.partial_success.error_message, secrets
-    )
+    partial = response.partial_success
+    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message)
 
 
 def refuse_if_closed(closed: bool, name: str) -> None:

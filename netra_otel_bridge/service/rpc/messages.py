@@ -148,6 +148,7 @@ def replay_progress(report: LaneReport) -> pb.ReplayProgress:
         skipped=report.skipped,
         unreadable=report.unreadable,
         missing=report.missing,
+        held_back=report.held_back,
         size_bytes=report.size_bytes,
         windows=report.windows,
         retries=report.retries,
@@ -184,6 +185,7 @@ def _lane(health: LaneHealth) -> pb.LaneStatus:
         delivered=health.delivered,
         refused=health.refused,
         dead_lettered=health.dead_lettered,
+        held_back=health.held_back,
         size_bytes=health.size_bytes,
         retries=health.retries,
     )

@@ -154,6 +154,11 @@ class Replays:
                     "the replay %s ended with %d dead letters, see: netra-otel-bridge state dead-letters --state %s",
                     replay.id, letters, directory,
                 )  # fmt: skip
+            if held := sum(lane.held_back for lane in report.destinations):
+                _log.warning(
+                    "the replay %s holds %d traces back, see: netra-otel-bridge state held-back --state %s",
+                    replay.id, held, directory,
+                )  # fmt: skip
         replay.state = state
         replay.ended_ns = self._bridge.clock.now_ns()
         replay.notify()

@@ -1,0 +1,1 @@
+"""A service under random faults for minutes, judged by the oracle."""

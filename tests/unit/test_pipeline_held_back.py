@@ -1,0 +1,254 @@
+"""A trace that cannot be read is held back, and delays no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
+from netra_otel_bridge.state import held_traces
+from tests.support import cli
+from tests.support.fake_clock import FakeClock
+from tests.support.in_process import Life, Netra, Peer
+from tests.support.oracle import MS, Oracle, written_to
+from tests.support.rig import OnPage, Rig, running_rig
+from tests.support.streams import stored
+
+TRACES = 40
+HTML = (("Content-Type", "text/html"),)
+
+
+class SpansFail(Fault):
+    """A fault of the spans call of the chosen traces, or of all; ``struck`` counts."""
+
+    def __init__(self, answer: Answer, *trace_ids: str) -> None:
+        self.struck = 0
+        self._answer = answer
+        self._trace_ids = trace_ids
+
+    def instead(self, call: Call, /) -> Answer | None:
+        if call.name == "spans" and (not self._trace_ids or any(one in call.path for one in self._trace_ids)):
+            self.struck += 1
+            return self._answer
+        return None
+
+
+def answer(status: int, body: bytes = b'{"message": "broken"}', headers: Any = (("Content-Type", JSON),)) -> Answer:
+    return Answer(status, body, headers)
+
+
+KINDS = {
+    "500": answer(500),
+    "400": answer(400),
+    "403": answer(403),
+    "405": answer(405),
+    "302": answer(302, headers=(("Location", "http://127.0.0.1:9/"),)),
+    "a web page": answer(200, b"<html>", HTML),
+    "no JSON": answer(200, b"{"),
+    "another shape": answer(200, b'{"data": {"data": 5, "pageInfo": {"hasNextPage": false}}}'),
+    "three items that are no spans": answer(200, b'{"data": {"data": [1, 2, 3], "pageInfo": {"hasNextPage": false}}}'),
+    "an empty page that promises more": answer(200, b'{"data": {"data": [], "pageInfo": {"hasNextPage": true}}}'),
+    "JSON that is nested 1,200 deep": answer(
+        200, b'{"data": {"data": [{"id": ' + b"[" * 1200 + b"]" * 1200 + b'}], "pageInfo": {"hasNextPage": false}}}'
+    ),
+}
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with running_rig(tmp_path) as running:
+        running.feed(TRACES, 3)
+        yield running
+
+
+def replay(rig: Rig, **env: str) -> cli.Result:
+    return rig.replay(None, "--state", str(rig.state), NETRA_BRIDGE_ATTEMPTS="1", **env)
+
+
+def held_back(rig: Rig, *arguments: str) -> cli.Result:
+    return cli.run("state", "held-back", *arguments, "--state", str(rig.state), env=rig.environment())
+
+
+def due(rig: Rig, *bad: str) -> list[Any]:
+    return [key for key in rig.oracle.issued if key[0] not in bad]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replay_delivers_every_other_trace(rig: Rig, kind: str) -> None:
+    """The replay ends with 3 and names the trace; once it can be read, the same replay delivers it and nothing else."""
+    bad = rig.oracle.trace_ids[4]
+    fault = SpansFail(KINDS[kind], bad)
+    rig.spoil(fault)
+    result = replay(rig)
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["held_back"], lane["delivered"]) == (3, 1, (TRACES - 1) * 3)
+    assert any(bad in problem for problem in lane["problems"])
+    rig.oracle.assert_kept(written_to(rig.file), due=due(rig, bad))
+    (stored_trace,) = held_traces(rig.state)
+    assert (stored_trace.held.summary.id, stored_trace.held.attempts) == (bad, 2), "a replay tries it twice"
+    assert fault.struck >= 2
+    rig.spoil()
+    result = replay(rig)
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["held_back"], lane["delivered"]) == (0, 0, 3)
+    assert held_traces(rig.state) == []
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+def test_a_trace_that_recovers_during_the_replay_is_not_held_back(rig: Rig) -> None:
+    """The attempt at the end of the replay delivers it."""
+    bad = rig.oracle.trace_ids[4]
+
+    class Once(SpansFail):
+        def instead(self, call: Call, /) -> Answer | None:
+            return None if self.struck else super().instead(call)
+
+    rig.spoil(Once(answer(500), bad))
+    result = replay(rig)
+    assert (result.code, result.json["destinations"][0]["held_back"]) == (0, 0)
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+def test_without_a_state_the_same_replay_resumes(rig: Rig) -> None:
+    """The checkpoint of a replay without a state stays until nothing is held back."""
+    bad = rig.oracle.trace_ids[4]
+    rig.spoil(SpansFail(answer(500), bad))
+    assert rig.replay(NETRA_BRIDGE_ATTEMPTS="1").code == 3
+    rig.spoil()
+    result = rig.replay()
+    assert (result.code, result.json["destinations"][0]["delivered"]) == (0, 3)
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+@pytest.mark.parametrize("first", [0, 10])
+def test_when_every_trace_fails_it_is_not_the_traces(rig: Rig, first: int) -> None:
+    """The replay fails with the error, holds nothing back, and delivers what it had read."""
+    bad = rig.oracle.trace_ids[first:]
+    rig.spoil(SpansFail(answer(500), *bad))
+    result = replay(rig, NETRA_BRIDGE_CONCURRENCY="1")
+    assert result.code == (69 if not first else 3)
+    assert len(held_traces(rig.state)) == (0 if not first else TRACES - first)
+    assert len({key for key, _ in written_to(rig.file)}) == first * 3
+    rig.spoil()
+    assert replay(rig).code == 0
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+def test_a_key_that_is_revoked_holds_no_trace_back(rig: Rig) -> None:
+    """Every call is rejected: it is the key, and the replay ends with 77."""
+
+    class Revoked(Fault):
+        calls = 0
+
+        def instead(self, call: Call, /) -> Answer | None:
+            self.calls += call.name == "spans"
+            return answer(403) if self.calls > 5 else None
+
+    rig.spoil(Revoked())
+    assert replay(rig).code == 77
+    assert held_traces(rig.state) == []
+    rig.spoil()
+    assert replay(rig).code == 0
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+def test_a_listing_that_fails_delivers_what_was_read(rig: Rig) -> None:
+    """Traces of the pages before the failure arrive, and are recorded."""
+    first = rig.oracle.trace_ids[: TRACES // 2]
+
+    def page(name: str, page: dict[str, Any]) -> None:
+        if name == "traces":
+            page["data"]["data"] = [one for one in page["data"]["data"] if one["id"] in first]
+            page["data"]["pageInfo"]["hasNextPage"] = True
+
+    class SecondPage(Fault):
+        def instead(self, call: Call, /) -> Answer | None:
+            return answer(500) if call.name == "traces" and call.cursor else None
+
+    rig.spoil(OnPage(page), SecondPage())
+    assert replay(rig).code == 69
+    assert {key[0] for key, _ in written_to(rig.file)} == set(first)
+    rig.spoil()
+    result = replay(rig)
+    assert (result.code, result.json["destinations"][0]["delivered"]) == (0, TRACES // 2 * 3)
+
+
+def test_an_operator_sees_retries_and_gives_up(rig: Rig) -> None:
+    """``state held-back`` lists the reason; a trace that was given up on is not tried, until it is retried."""
+    bad = rig.oracle.trace_ids[4]
+    fault = SpansFail(answer(500), bad)
+    rig.spoil(fault)
+    replay(rig)
+    listed = held_back(rig)
+    assert bad in listed.out
+    assert "HTTP 500: broken" in listed.out
+    status = cli.run("status", "--state", str(rig.state), env=rig.environment())
+    assert "1 traces held back" in status.out
+    given_up = held_back(rig, "--give-up", bad, "--json")
+    assert [one["given_up"] for one in given_up.json["held_back"]] == [True]
+    before = fault.struck
+    assert (replay(rig).code, fault.struck) == (0, before)
+    assert held_back(rig, "--retry", "nobody").code == 2
+    assert held_back(rig, "--retry").code == 0
+    assert (replay(rig).code, fault.struck) == (3, before + 2)
+    rig.spoil()
+    assert replay(rig).code == 0
+    assert "No trace is held back." in held_back(rig).out
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+class Broken(Netra):
+    """A Netra that counts the attempts to read the spans of its ``bad`` traces."""
+
+    tried = 0
+
+    async def list_spans_by_trace_id(self, trace_id: str, *args: Any, **kwargs: Any) -> Any:
+        self.tried += trace_id in self.bad
+        return await super().list_spans_by_trace_id(trace_id, *args, **kwargs)
+
+
+async def test_live_traffic_goes_on_and_pauses_grow(tmp_path: Path) -> None:
+    """A bad trace is tried after a minute, then after two, and so on; others arrive meanwhile, and it does at last."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(12, 2)
+    netra, peer = Broken(stored(oracle), clock), Peer()
+    bad = oracle.trace_ids[0]
+    netra.bad = {bad}
+    life = Life(tmp_path / "state", netra, peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    tries = []
+    for _ in range(60):
+        assert await life.poll()
+        tries.append(netra.tried)
+    assert life.follower.health().held_back == 1
+    assert life.follower.health().problem == ""
+    pauses_s = [10 * tries.count(number) for number in (1, 2, 3)]
+    assert all(pause_s <= waited_s <= pause_s + 20 for pause_s, waited_s in zip((60, 120, 240), pauses_s, strict=True))
+    assert peer.sent.keys == {key for key in oracle.issued if key[0] != bad}
+    netra.bad = set()
+    for _ in range(120):
+        assert await life.poll()
+    oracle.assert_kept(peer.sent)
+    assert life.follower.health().held_back == 0
+    await life.stop()
+
+
+async def test_a_control_that_cannot_be_read_itself_stops_nothing(tmp_path: Path) -> None:
+    """Of the traces that were delivered before, some are broken now: a new one that breaks is still held back."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(8, 1)
+    store = stored(oracle)
+    netra, peer = Broken(store, clock), Peer()
+    life = Life(tmp_path / "state", netra, peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    assert await life.poll()
+    oracle.feed(store, oracle.traces(1, 1, start_ns=clock.now_ns() - 120 * NS_PER_S))
+    netra.bad = {oracle.trace_ids[0], oracle.trace_ids[-1]}
+    for _ in range(5):
+        assert await life.poll()
+    assert (life.follower.health().held_back, life.follower.health().problem) == (1, "")
+    await life.stop()
