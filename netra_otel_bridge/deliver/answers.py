@@ -95,6 +95,8 @@ TOO_LARGE = re.compile(
     re.I,
 )
 """Messages of gRPC in Go, C++, Java, .NET and Rust, of ``net/http``, and of the stock exporters."""
+MAX_WORDS = 16_384
+"""Maximum characters of a server's message that are read."""
 _NAMED_LIMIT = re.compile(
     r"(?:larger than max \(\d+ vs\.?|larger than max|exceeds maximum size|the limit is:) (\d+)", re.I
 )
@@ -188,6 +190,7 @@ def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, s
     limit ever allows. Without ``RetryInfo`` it is `TooLarge` if the words say so, or if they say nothing and the
     message is larger than gRPC servers accept by default.
     """
+    details = details[:MAX_WORDS]
     verdict = _GRPC.get(code, Verdict.RETRY)
     is_busy = code is StatusCode.RESOURCE_EXHAUSTED or BUSY.search(details) is not None
     if _TOO_MANY_TRACES.search(details):
@@ -219,7 +222,7 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
     Where a server wraps a gRPC status in a 500 (Tempo 1.5: poisoned spans, rate limits), that status counts.
     """
     said = rpc_status(body) if "protobuf" in content_type else None
-    words = said.message if said is not None else body.decode("utf-8", "replace")
+    words = said.message[:MAX_WORDS] if said is not None else body[:MAX_WORDS].decode("utf-8", "replace")
     reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
     retry_hint = BUSY_HINT if status in _BUSY_STATUS or BUSY.search(words) else _FAILS_HINT
     if status == 400 and TLS.search(words):
@@ -273,6 +276,7 @@ def not_otlp_outcome(answer: bytes) -> Outcome:
 
 def partial_outcome(refused: int, reason: str) -> Outcome:
     """Return the outcome of a success with ``partial_success``; if no span is rejected, its message is a warning."""
+    reason = reason[:MAX_WORDS]
     if refused > 0:
         return PartlyRefused(refused, reason.strip() or "the destination gave no reason", _cause(reason))
     return Delivered(reason)

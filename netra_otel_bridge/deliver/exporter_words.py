@@ -9,6 +9,7 @@ from netra_otel_bridge.deliver.answers import (
     BUSY,
     BUSY_HINT,
     FULL_TRACE,
+    MAX_WORDS,
     TLS,
     TOO_LARGE,
     UNREACHABLE_HINT,
@@ -32,6 +33,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
 
 def words_outcome(words: str) -> Outcome:
     """Return the outcome for an exporter's log, if nothing else is known; without a known pattern it is `Retry`."""
+    words = words[:MAX_WORDS]
     verdict = next((verdict for pattern, verdict in _WORDS if pattern.search(words)), Verdict.RETRY)
     hint = "" if verdict is Verdict.REFUSED else BUSY_HINT if BUSY.search(words) else UNREACHABLE_HINT
     return judged(verdict, words, hint=hint)

@@ -23,6 +23,7 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, ChunkCutter
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import new_unreadable
 from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, read_spans
 from netra_otel_bridge.pipeline.held_back import ReadingJudge
@@ -69,7 +70,7 @@ class SpanStream:
     ) -> None:
         self.budget = MemoryBudget(HELD_BYTES, shared)
         self._client = client
-        self._converter = converter
+        self._conversion = Conversion(converter)
         self._query = query
         self._start = start
         self._trace_id = trace_id
@@ -111,7 +112,7 @@ class SpanStream:
                     if isinstance(error, NotKnown):
                         await self._ask_for_nothing()
                     raise error
-                for chunk in self._cut(next_.trace, spans, await self._summary(next_.trace, spans)):
+                for chunk in await self._cut(next_.trace, spans):
                     yield chunk
                 next_.reservation.release()
                 self._slots.release()
@@ -230,12 +231,12 @@ class SpanStream:
         pages = [page async for page in list_pages(self._client, window, TraceQuery(), spans[0].trace_id)]
         return next((summary for page in pages for summary in page.traces), None)
 
-    def _cut(
-        self, trace: RemainingTrace, spans: Sequence[TraceSpan], summary: TraceSummary | None
-    ) -> Iterator[SpanChunk]:
-        """Yield the chunks that the spans of a trace fill."""
+    async def _cut(self, trace: RemainingTrace, spans: Sequence[TraceSpan]) -> Iterator[SpanChunk]:
+        """Return an iterator over the chunks that the spans of a trace fill."""
+        summary = await self._summary(trace, spans)
         try:
-            converted = self._converter.convert_trace(summary, spans)
+            self._conversion.converter.count_missing_parents(spans)
+            converted = await self._conversion.convert(summary, spans)
         except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
             reason = f"not in this stream, it cannot be converted: {error_line(error)}"
             trace.problems.append(f"trace {trace.summary.id}: {reason}")

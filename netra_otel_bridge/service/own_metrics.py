@@ -158,6 +158,13 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         _by_usage(lambda usage, now_ns: max(0, now_ns - (usage.polled_ns or usage.started_ns)) / NS_PER_S),
     ),
     Instrument(
+        "netra_bridge.event_loop.delay",
+        "gauge",
+        "s",
+        "Longest delay of the event loop in the last minute or two; health checks and signals wait for so long",
+        lambda health: [(health.loop_delay_s, {})],
+    ),
+    Instrument(
         "netra_bridge.clock.offset",
         "gauge",
         "s",

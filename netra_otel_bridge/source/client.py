@@ -184,7 +184,7 @@ class AsyncNetraClient:
         ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
         asked = trace_query(start_time, end_time, ids, filters, limit, cursor, direction, sort_field, sort_order)
         call = Call("POST /sdk/traces", "/sdk/traces", asked)
-        return await self._ask(call, schema.decode_traces)
+        return await self._ask(call, partial(schema.decode_traces, limit=limit or PAGE_LIMIT))
 
     async def list_spans_by_trace_id(
         self,
@@ -200,7 +200,7 @@ class AsyncNetraClient:
         )
         target = f"/sdk/traces/{segment(trace_id, 'trace_id')}/spans{asked}"
         call = Call("GET /sdk/traces/{id}/spans", target, subject=trace_id)
-        return await self._ask(call, partial(schema.decode_spans, trace_id=trace_id))
+        return await self._ask(call, partial(schema.decode_spans, trace_id=trace_id, limit=limit or PAGE_LIMIT))
 
     async def get_span(self, span_id: str) -> TraceSpan | None:
         """Return one span by its id; ``None`` if Netra has none."""

@@ -12,6 +12,7 @@ import gzip
 import io
 import os
 import ssl
+import zlib
 from collections.abc import Mapping
 
 import aiohttp
@@ -46,6 +47,9 @@ from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _ANSWER_BYTES = 64 * 1024
+_ZLIB = frozenset({"gzip", "x-gzip", "deflate"})
+_GZIP_OR_ZLIB = 47
+"""The ``wbits`` with which zlib finds out by itself which of the two it reads."""
 _LOOK_S = 2.0
 _CHANNEL = (
     ("grpc.max_send_message_length", -1),
@@ -182,7 +186,9 @@ class OtlpHttpDestination:
         refuse_if_closed(self._closed, self.name)
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None)
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+                auto_decompress=False,
             )
         return self._session
 
@@ -250,19 +256,28 @@ async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
 
 async def _read_some(response: aiohttp.ClientResponse) -> bytes:
     """Read the first `_ANSWER_BYTES` of a response, decoded. Nothing after them is needed."""
-    parts: list[bytes] = []
-    size = 0
+    packed = response.headers.get("Content-Encoding", "").strip().lower() in _ZLIB
+    inflate = zlib.decompressobj(_GZIP_OR_ZLIB) if packed else None
+    answer = bytearray()
     async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size >= _ANSWER_BYTES:
+        try:
+            answer += part if inflate is None else inflate.decompress(part, _ANSWER_BYTES - len(answer))
+        except zlib.error:
+            answer += part
+            break
+        if len(answer) >= _ANSWER_BYTES:
             response.close()
             break
-    return b"".join(parts)[:_ANSWER_BYTES]
+    return bytes(answer[:_ANSWER_BYTES])
 
 
 def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
-    headers = {"Content-Type": "application/x-protobuf", "User-Agent": "netra-otel-bridge", **settings.headers}
+    headers = {
+        "Content-Type": "application/x-protobuf",
+        "User-Agent": "netra-otel-bridge",
+        "Accept-Encoding": "gzip",
+        **settings.headers,
+    }
     return {**headers, "Content-Encoding": "gzip"} if settings.gzip else headers
 
 
@@ -282,7 +297,7 @@ def _read_json(answer: bytes, spans: int) -> Outcome:
     """
     try:
         response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)
-    except json_format.ParseError:
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError):
         return not_otlp_outcome(answer)
     partial = response.partial_success
     return partial_outcome(min(partial.rejected_spans, spans), partial.error_message)
