@@ -96,13 +96,11 @@ class _Unread:
     def __init__(self, client: AsyncNetraClient, listed: int) -> None:
         self._listed = listed
         self._deleted = DeletedTraces()
-        self._last_read: tuple[str, ...] = ()
-        self._judge = ReadingJudge(client, lambda: self._last_read)
+        self._judge = ReadingJudge(client)
 
     def read(self, trace_id: str) -> None:
         """Note that a trace was read."""
-        self._last_read = (trace_id,)
-        self._judge.read()
+        self._judge.read(trace_id)
 
     async def failed(self, error: NetraError) -> None:
         """Return if the error is of one trace. Raises the error of everything."""
