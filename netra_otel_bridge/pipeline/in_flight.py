@@ -38,11 +38,11 @@ class TraceInFlight:
     ``known`` is its earlier record, if any. ``is_first`` means that this pass had not listed it yet, ``has_slot`` that
     it occupies one of the slots for listed traces. ``checksums`` has those of all answered spans, by span id, also of
     earlier passes. ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
-    ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. The part that was not batched
-    yet counts there as one more, so that a trace which is sent in parts is not finished early. ``has_parts`` means that a part of it is converted, ``has_failed``
-    that a part cannot be encoded. ``span_costs`` are those of
-    the metered spans, ``recorded_cost`` is the cost recorded before. ``changed`` is the same trace, listed again with
-    another summary while it was in flight.
+    ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. The part that is not batched yet
+    counts there as one more, so that a trace that is sent in parts is not finished early. ``has_parts`` means that a part
+    of it is converted, ``has_failed`` that a part cannot be encoded. ``span_costs`` are those of the metered spans,
+    ``recorded_cost`` is the cost recorded before. ``changed`` is the same trace, listed again with another summary while
+    it was in flight.
     """
 
     summary: TraceSummary
