@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from netra_otel_bridge.bridge.wiring import Wiring
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS, NS_PER_S, Clock
 from netra_otel_bridge.core.errors import Stopped
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.query import TraceQuery, Window
@@ -22,6 +24,7 @@ from netra_otel_bridge.pipeline.windows import split, without
 from netra_otel_bridge.state import StateStore
 
 OnProgress = Callable[[LaneReport], None]
+_log = logging.getLogger(__name__)
 
 
 class ProgressWatch(LaneWatch):
@@ -63,6 +66,7 @@ async def copy_range(
             _copy_to(wiring, route, window, verify, report) for route, report in zip(routes, reports, strict=True)
         )
         stopped = await run_until_set(lanes, stop, clock)
+    _warn_of_clocks(routes, clock)
     report = _report(reports, clock.monotonic() - started, window, routes)
     if stopped:
         error = Stopped("the replay was stopped before its end", hint="acknowledged spans are recorded")
@@ -103,7 +107,8 @@ async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, re
     final = [one.window for one in state.finished() if one.finished_ns < before_ns and one.window.end_ns < before_ns]
     since_ns, watermark_ns = state.since_ns(), state.watermark_ns()
     if since_ns is not None and watermark_ns is not None:
-        final.append(Window(since_ns, min(watermark_ns - settings.lookback_ns, before_ns)))
+        followed_ns = min(watermark_ns, state.watermark_set_ns())  # older versions may have recorded a time to come
+        final.append(Window(since_ns, min(followed_ns - settings.lookback_ns, before_ns)))
     windows = list(split(whole, settings.window_ns))
     due = without(windows, final)
     report.windows = report.final_windows = len(windows) - len(due)
@@ -117,6 +122,18 @@ async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, re
             report.verified_by(again.report)
     if report.error is None:
         report.kept = state.kept_letters(last_letter)
+
+
+def _warn_of_clocks(routes: Sequence[Route], clock: Clock) -> None:
+    netra_ns = routes[0].client.netra_now_ns() if routes else None
+    off_ns = 0 if netra_ns is None else netra_ns - clock.now_ns()
+    if abs(off_ns) >= CLOCK_OFF_NS:
+        _log.warning(
+            "Netra's clock is %.0f s %s this machine's, which decides what `24h` and `now` mean: check the time here "
+            "(NTP), or give absolute times",
+            abs(off_ns) / NS_PER_S,
+            "ahead of" if off_ns > 0 else "behind",
+        )
 
 
 def _reporting_to(on_progress: OnProgress | None) -> Callable[[str, LogLimit, Recorder], ProgressWatch]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from netra_otel_bridge.bridge.configured import Configured
 from netra_otel_bridge.bridge.queries import checked_query, query_text
 from netra_otel_bridge.config.load import state_home
-from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
+from netra_otel_bridge.convert import Content, Pii, Profile, SpanConverter, User, configured
 from netra_otel_bridge.core.clock import NS_PER_S, Backoff
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
@@ -36,6 +36,7 @@ from netra_otel_bridge.pipeline.route import LaneOptions, Route
 from netra_otel_bridge.pipeline.stream import READ_AHEAD, SpanStream
 from netra_otel_bridge.pipeline.watch import LaneWatch
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
+from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
 from netra_otel_bridge.usage.ledger import PeriodLength
 from netra_otel_bridge.usage.meter import Meter, MeterOptions
@@ -78,12 +79,8 @@ class Wiring(Configured):
     def converter(self, profile: str | None = None) -> SpanConverter:
         """Return a new converter with the configured privacy policy, and the configured profile or this one."""
         settings = self.settings
-        privacy = Privacy(
-            content=cast(Content, settings.content),
-            redact=settings.redact,
-            pii=cast(Pii, settings.pii),
-            user=cast(User, settings.user),
-        )
+        content, pii, user = cast(Content, settings.content), cast(Pii, settings.pii), cast(User, settings.user)
+        privacy = configured(content, settings.redact, pii, user)
         return SpanConverter(cast(Profile, profile or settings.profile), privacy, usage_cost=settings.usage_cost)
 
     def open_state(self, default: Path | None = None) -> StateStore:
@@ -238,10 +235,10 @@ class Wiring(Configured):
         self,
         client: AsyncNetraClient,
         state: StateStore,
-        now_ns: Callable[[], int],
+        netra_clock: NetraClock,
         queries: Sequence[TraceQuery] = (),
     ) -> Meter:
-        """Make the meter of the usage of tenants and sessions; ``now_ns`` returns the time by Netra's clock.
+        """Make the meter of the usage of tenants and sessions, which counts up to the earlier of both clocks.
 
         If the settings name no tenants, it measures those of ``queries``. Raises `StateError`.
         """
@@ -257,7 +254,14 @@ class Wiring(Configured):
             announce_s=settings.usage_announce_ns / NS_PER_S,
             budgets=settings.usage_budgets,
         )
-        return Meter(client, state.meter(client.base_url), options, now_ns=now_ns, clock=self.clock)
+        return Meter(
+            client,
+            state.meter(client.base_url),
+            options,
+            now_ns=netra_clock.safe_ns,
+            latest_ns=netra_clock.latest_ns,
+            clock=self.clock,
+        )
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:

@@ -12,12 +12,16 @@ import typer
 
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.errors import Interrupted, wants_json, write_error
+from netra_otel_bridge.cli.redactor import redactor
 from netra_otel_bridge.core.errors import BridgeError, UsageError
+from netra_otel_bridge.core.outside_text import error_words, escaped
 
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 """The base of typer's errors about flags; typer exports only this subclass of it."""
 _TYPER_INTERRUPTED = 130
 """The code that newer typer versions return after a ``KeyboardInterrupt``; older versions raise ``Abort``."""
+
+_DEFECT_CHARS = 300
 
 
 def _interrupt(*_: object) -> None:
@@ -60,9 +64,10 @@ def main() -> None:
         code = 0
     except Exception as error:  # noqa: BLE001  the command line reports every error
         if {"-v", "--verbose"} & set(sys.argv):
-            traceback.print_exc()
+            for line in traceback.format_exc().splitlines():
+                sys.stderr.write(f"{escaped(redactor(line))}\n")
         defect = BridgeError(
-            f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            f"unexpected {redactor.line(error_words(error), _DEFECT_CHARS)}",
             hint="this is a bug in netra-otel-bridge; run again with -v and report the output",
         )
         code = write_error(defect, as_json=wants_json(sys.argv))

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.errors import StateUnusable, UsageError
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.deliver import identity
 from netra_otel_bridge.state import StateStore, checkpoint, reset
@@ -38,7 +38,8 @@ def _reset_missing_files(bridge: Bridge, own: Path) -> None:
     for name in map(identity, bridge.destinations()):
         kind, _, path = name.partition(":")
         if own.exists() and kind == "otlp-file" and not Path(path).exists():
-            with suppress(UsageError):
+            # without a state, another replay is about to create it or has just deleted it
+            with suppress(UsageError, StateUnusable):
                 reset(own, name, None, bridge.clock)
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
-from netra_otel_bridge.cli.output import out
+from netra_otel_bridge.cli.output import cell, out
 from netra_otel_bridge.config.declare import Setting
 from netra_otel_bridge.config.parsers import Secret
 from netra_otel_bridge.config.settings import SETTINGS, Settings
@@ -41,7 +40,7 @@ def show(
         table.add_column(column, overflow="fold", no_wrap=column in ("setting", "variable"))
     for one, value, origin in rows:
         shown = ", ".join(map(str, value)) if isinstance(value, list) else "" if value in (None, {}) else str(value)
-        table.add_row(one.key, Text(shown), Text(origin), Text(one.variable, style="dim"))
+        table.add_row(one.key, cell(shown), cell(origin), cell(one.variable, "dim"))
     out.print(table)
 
 

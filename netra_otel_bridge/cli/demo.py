@@ -75,7 +75,8 @@ async def _demo(
     write_report(report, as_json=False)
     _say(f"3. traces show {trace.id}")
     out.print(draw(trace.id, spans))
-    _say(f"\n4. usage tenant {usage.tenant_id} --since 25h")
+    out.print()
+    _say(f"4. usage tenant {usage.tenant_id} --since 25h")
     write_usage(f"tenant {usage.tenant_id}", usage, window)
     _where_to_look(targets, report)
     return report.exit_code

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from netra_otel_bridge.cli.json_output import write_json
+from netra_otel_bridge.cli.redactor import redactor
 from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.outside_text import escaped
 
 
 class Interrupted(BridgeError):
@@ -20,11 +22,12 @@ def write_error(error: BridgeError, *, as_json: bool) -> int:
     With ``--json``, also write a document to stdout, unless the error has a report: the command has printed that one.
     """
     code = error.exit_code
+    said = redactor(str(error))
     if error.report is not None:
         code = error.report.exit_code
     elif as_json:
-        write_json({"error": {"type": type(error).__name__, "message": str(error)}, "exit_code": code})
-    sys.stderr.write(f"netra-otel-bridge: {error}\n")
+        write_json({"error": {"type": type(error).__name__, "message": said}, "exit_code": code})
+    sys.stderr.write(f"netra-otel-bridge: {escaped(said)}\n")
     return code
 
 

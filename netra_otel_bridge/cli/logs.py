@@ -4,48 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
 from rich.text import Text
 
 from netra_otel_bridge.cli.output import err
+from netra_otel_bridge.cli.redactor import Redactor, redactor
 from netra_otel_bridge.core.clock import NS_PER_S, Clock, SystemClock
-from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.json_text import write_json
 from netra_otel_bridge.core.log_limit import LogLimit
-from netra_otel_bridge.core.outside_text import mask
+from netra_otel_bridge.core.outside_text import escaped, escaped_json
 from netra_otel_bridge.core.time_text import iso_ms
 
 Form = Literal["text", "json"]
 PACKAGE = "netra_otel_bridge"
-MIN_SECRET = 4
-"""Minimum length of a secret. Replacing a shorter text would garble every line and hide nothing."""
 _MAX_DEPTH = 6
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG_PRIORITY = 7
-
-
-class Redactor:
-    """Replaces secrets in text with ``***``.
-
-    Secrets can be added while it is in use, for example when a key is rotated.
-    """
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: set[str] = set()
-        for secret in secrets:
-            self.add(secret)
-
-    def add(self, secret: str) -> None:
-        """Redact this text too from now on, if it has at least `MIN_SECRET` characters."""
-        if len(secret) >= MIN_SECRET:
-            self._secrets.add(secret)
-
-    def __call__(self, text: str) -> str:
-        return mask(text, self._secrets)
 
 
 def configure(
@@ -53,7 +30,7 @@ def configure(
     form: Form = "text",
     stream: TextIO | None = None,
     *,
-    redactor: Redactor | None = None,
+    redactor: Redactor = redactor,
     stamped: bool = False,
     clock: Clock | None = None,
 ) -> None:
@@ -64,7 +41,6 @@ def configure(
     3339), ``level``, ``logger``, ``message``, the fields of ``extra={"netra": {...}}``, and ``exception`` if there is
     one. Warnings of other libraries are logged in the same form, each at most once a minute.
     """
-    redactor = redactor or Redactor()
     journal = stamped and under_journal(stream or sys.stderr, os.environ)
     line: Callable[[logging.LogRecord], str] = (
         JsonLine(redactor) if form == "json" else TextLine(redactor, stamped=stamped and not journal, priority=journal)
@@ -122,7 +98,7 @@ class TextLine:
         prefix = f"<{_priority(record.levelno)}>" if self._priority else f"{_time(record)} " if self._stamped else ""
         exception = _exception(record)
         message = f"{_message(record)}: {exception}" if exception else _message(record)
-        return f"{prefix}{record.levelname.lower()}: {_CONTROL.sub(_shown, clean_text(self._redactor(message)))}"
+        return f"{prefix}{record.levelname.lower()}: {escaped(self._redactor(message))}"
 
 
 class JsonLine:
@@ -144,7 +120,7 @@ class JsonLine:
         fields = self._plain(getattr(record, "netra", None))
         if isinstance(fields, dict):
             document = {**document, **{name: value for name, value in fields.items() if name not in document}}
-        return write_json(document)
+        return escaped_json(write_json(document))
 
     def _plain(self, value: object, depth: int = 0) -> Any:
         """Return ``value`` in JSON types. Other types, and values nested too deeply, become their Python text."""
@@ -205,7 +181,3 @@ def _text(value: object) -> str:
 def _priority(level: int) -> int:
     """Return the syslog(3) priority for a level of `logging`."""
     return next((number for least, number in _PRIORITIES if level >= least), _DEBUG_PRIORITY)
-
-
-def _shown(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")

@@ -12,6 +12,7 @@ import typer
 
 from netra_otel_bridge.bridge.configured import Configured
 from netra_otel_bridge.cli import logs
+from netra_otel_bridge.cli.redactor import Redactor, redactor
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery
 
@@ -70,7 +71,7 @@ def start(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) ->
     return _start(_bridge_type(), logging.WARNING, config_file, verbose, quiet, flags)[0]
 
 
-def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> tuple[Bridge, logs.Redactor]:
+def start_service(config_file: Path | None, verbose: bool, quiet: bool, **flags: Any) -> tuple[Bridge, Redactor]:
     """Start as a service, which logs timestamps and more lines.
 
     Add secrets that appear later to the returned redactor.
@@ -97,7 +98,7 @@ def _start(
     flags: dict[str, Any],
     *,
     stamped: bool = False,
-) -> tuple[_Kind, logs.Redactor]:
+) -> tuple[_Kind, Redactor]:
     level = logging.ERROR if quiet else logging.DEBUG if verbose else usual
     logs.configure(level, stamped=stamped)
     if not verbose:
@@ -109,8 +110,8 @@ def _start(
         for secret in (settings.api_key, settings.grpc_token, *settings.headers.values())
         if secret is not None
     ]
-    redactor = logs.Redactor(secrets)
-    logs.configure(level, cast(logs.Form, settings.log_format), redactor=redactor, stamped=stamped)
+    redactor.use(secrets)
+    logs.configure(level, cast(logs.Form, settings.log_format), stamped=stamped)
     return configured, redactor
 
 

@@ -9,17 +9,17 @@ import typer
 from rich import box
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
 from netra_otel_bridge.cli import checkpoint, options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import count, size
-from netra_otel_bridge.cli.output import err, out
+from netra_otel_bridge.cli.output import cell, err, out
 from netra_otel_bridge.cli.reports import estimate_json, report_json
 from netra_otel_bridge.cli.signals import run
 from netra_otel_bridge.core.errors import BridgeError, UsageError
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
+from netra_otel_bridge.core.outside_text import escaped
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.state import StateStore
 
@@ -130,7 +130,7 @@ def _with_progress(
 
         def advance(lane: LaneReport) -> None:
             if lane.name not in bars:
-                bars[lane.name] = progress.add_task(lane.name, total=windows, done="")
+                bars[lane.name] = progress.add_task(escaped(lane.name), total=windows, done="")
             done = f"{lane.traces:,} traces  {lane.delivered:,} spans  {size(lane.size_bytes)}"
             progress.update(bars[lane.name], completed=lane.windows, done=done)
 
@@ -161,7 +161,7 @@ def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -
     for lane in report.destinations:
         counts = (lane.traces, lane.spans, lane.delivered, lane.refused, lane.dead_lettered, lane.skipped)
         style = "red" if lane.error else "yellow" if lane.exit_code else None
-        table.add_row(Text(lane.name), *map(count, counts), size(lane.size_bytes), style=style)
+        table.add_row(cell(lane.name), *map(count, counts), size(lane.size_bytes), style=style)
     out.print(table)
     delivered = sum(lane.delivered for lane in report.destinations)
     rate = f", {delivered / report.seconds:,.0f} spans/s" if report.seconds and delivered else ""

@@ -13,6 +13,7 @@ from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.outside_text import escaped, escaped_json
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver.names import identity
 from netra_otel_bridge.state import (
@@ -166,8 +167,9 @@ def _print_letters(letters: Iterable[StoredLetter]) -> int:
     for stored in letters:
         letter = stored.letter
         what = f"span {letter.span_id} of trace {letter.trace_id}" if letter.is_span else "an item that is not a span"
-        sys.stderr.write(f"{iso_ms(stored.recorded_ns)} {stored.destination}: {what}: {letter.reason}\n")
-        sys.stdout.write(letter.document + "\n")
+        said = f"{iso_ms(stored.recorded_ns)} {stored.destination}: {what}: {letter.reason}"
+        sys.stderr.write(f"{escaped(said)}\n")
+        sys.stdout.write(f"{escaped_json(letter.document)}\n")
         last_id = stored.id
     return last_id
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import count, duration, size
-from netra_otel_bridge.cli.output import out
+from netra_otel_bridge.cli.output import cell, out
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS
 from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
@@ -94,11 +94,12 @@ def _print(found: StateStatus, now_ns: int) -> None:
     for column in COLUMNS[2:]:
         table.add_column(column, justify="right")
     for lane in found.lanes:
-        lag = duration(now_ns - lane.watermark_ns) if lane.watermark_ns else ""
+        lag_ns = now_ns - lane.watermark_ns
+        lag = f"{'-' if lag_ns < 0 else ''}{duration(abs(lag_ns))}" if lane.watermark_ns else ""
         counts = (lane.delivered, lane.refused, lane.dead_lettered)
         style = "red" if lane.problem else None
         table.add_row(
-            Text(lane.destination), _time(lane.watermark_ns) or "", lag, *map(count, counts),
+            cell(lane.destination), _time(lane.watermark_ns) or "", lag, *map(count, counts),
             size(lane.size_bytes), style=style,
         )  # fmt: skip
     out.print(table)
@@ -108,6 +109,13 @@ def _print(found: StateStatus, now_ns: int) -> None:
 
 
 def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
+    if lane.watermark_ns > now_ns + CLOCK_OFF_NS:
+        out.print(
+            f"{lane.destination}: followed to a time in the future: the clock of Netra or of this machine was or is wrong; "
+            "once both agree, `run` moves it back",
+            soft_wrap=True,
+            markup=False,
+        )
     if lane.problem:
         since = duration((now_ns if working else lane.updated_ns) - lane.problem_since_ns)
         waits = f"failing for {since}" if working else f"had been failing for {since} when the bridge stopped"

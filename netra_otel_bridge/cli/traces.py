@@ -14,7 +14,7 @@ from rich.text import Text
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import cost, count, duration
-from netra_otel_bridge.cli.output import out
+from netra_otel_bridge.cli.output import cell, out
 from netra_otel_bridge.convert import instant_ns, is_error, is_metered, is_no_id
 from netra_otel_bridge.core.errors import NotKnown
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
@@ -76,7 +76,7 @@ def list_traces(
     for trace in found:
         table.add_row(
             *(
-                Text(value or "")
+                cell(value)
                 for value in (trace.id, _short_time(trace.start_time), trace.name, trace.service, trace.tenant_id)
             ),
             duration(trace.latency_ms * 1e6) if trace.latency_ms is not None else "",
@@ -122,7 +122,7 @@ def draw(trace_id: str, spans: Sequence[TraceSpan]) -> Group:
     tokens = [span.total_tokens for span in metered if span.total_tokens is not None]
     costs = [span.total_cost for span in metered if span.total_cost is not None]
     title = Text.assemble(
-        ("trace ", "bold"), (trace_id, "bold cyan"), f"  {len(spans)} spans  {duration(finish - begin)}"
+        ("trace ", "bold"), cell(trace_id, "bold cyan"), f"  {len(spans)} spans  {duration(finish - begin)}"
     )
     title.append(f"  {count(sum(tokens))} tokens" if tokens else "")
     title.append(f"  {cost(sum(costs))}" if costs else "")
@@ -168,13 +168,13 @@ def _cells(span: TraceSpan, guide: str, scale: tuple[int, int], ids: set[str]) -
     lost = not is_no_id(span.parent_span_id) and span.parent_span_id not in ids
     notes = Text()
     notes.append("error  " if is_error(span) else "", style="red")
-    notes.append(f"parent {span.parent_span_id} is not in the trace" if lost else "", style="yellow")
+    notes.append(cell(f"parent {span.parent_span_id} is not in the trace" if lost else None, "yellow"))
     return (
         Text(_bar(start or 0, end or 0, scale) if timed else "", style="cyan"),
         Text(duration((end or 0) - (start or 0)) if timed else "", style="dim"),
-        Text.assemble((guide, "dim"), (span.name or "(no name)", "bold red" if is_error(span) else "bold")),
-        Text(str(span.kind) if span.kind is not None else "", style="dim"),
-        Text(span.model_name or "", style="magenta"),
+        Text.assemble((guide, "dim"), cell(span.name or "(no name)", "bold red" if is_error(span) else "bold")),
+        cell(span.kind, "dim"),
+        cell(span.model_name, "magenta"),
         Text(count(span.total_tokens)),
         Text(cost(span.total_cost), style="green"),
         notes,

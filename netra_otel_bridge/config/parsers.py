@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from netra_otel_bridge.core.clock import NS_PER_MS
 from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.expressions import Expression
 from netra_otel_bridge.core.time_text import duration_text, parse_duration_ns
 
 _MAX_DURATION_NS = 36_525 * 86_400 * 10**9
@@ -123,14 +124,14 @@ def parse_texts(value: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in items if item.strip())
 
 
-def parse_patterns(value: Any) -> tuple[re.Pattern[str], ...]:
-    """Return one regular expression, or a list of them."""
+def parse_patterns(value: Any) -> tuple[Expression, ...]:
+    """Return one regular expression in RE2's syntax, or a list of them."""
     items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list | tuple):
-        raise ValueError("expected a list of regular expressions")  # noqa: TRY004  one error type for all parsers
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("expected a list of regular expressions")
     try:
-        return tuple(re.compile(item) for item in items)
-    except (re.error, TypeError) as error:
+        return tuple(map(Expression, items))
+    except ValueError as error:
         raise ValueError(f"expected regular expressions: {error}") from None
 
 

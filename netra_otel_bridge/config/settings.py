@@ -5,7 +5,6 @@ The loader, ``config show``, the flags and the reference in the documentation ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +26,7 @@ from netra_otel_bridge.config.parsers import (
     whole_number,
 )
 from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S
+from netra_otel_bridge.core.expressions import Expression
 
 PROFILES = ("raw", "genai", "openinference", "both")
 
@@ -107,11 +107,11 @@ class Settings:
         one_of("keep", "drop", "redact"),
         "How to handle prompts, completions, inputs, outputs and tool arguments.",
     )
-    redact: tuple[re.Pattern[str], ...] = setting(
+    redact: tuple[Expression, ...] = setting(
         "NETRA_BRIDGE_REDACT",
         (),
         parse_patterns,
-        "With `content: redact`, text that matches becomes `[redacted]`. The variable holds a single expression, because commas may be part of it.",
+        "With `content: redact`, text that matches becomes `[redacted]`. The syntax is RE2's. The variable holds a single expression, because commas may be part of it.",
     )
     pii: str = setting(
         "NETRA_BRIDGE_PII",

@@ -7,7 +7,7 @@ from netra_otel_bridge.convert.costs import (
     span_costs,
 )
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
-from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User
+from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User, configured
 from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "SpanConverter",
     "SpanCost",
     "User",
+    "configured",
     "hour_costs",
     "instant_ns",
     "is_error",

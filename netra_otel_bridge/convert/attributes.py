@@ -18,7 +18,9 @@ from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
 from netra_otel_bridge.convert import fields
+from netra_otel_bridge.core.json_bounds import is_larger
 from netra_otel_bridge.core.json_text import (
+    MAX_VALUES,
     clean_text,
     clean_value,
     int_text,
@@ -38,13 +40,15 @@ _MAX_DEPTH = 16
 def read_container(value: JsonText | None) -> tuple[Any, bool]:
     """Decode a JSON column; return its value, and whether it is readable.
 
-    ``None`` and ``""`` are readable and empty.
+    ``None`` and ``""`` are readable and empty. A column of more than `MAX_VALUES` values is not readable.
     """
     if value is None or value == "" or value == "[]":
         return None, True
     if isinstance(value, str):
         decoded = read_json(value)
         return decoded, isinstance(decoded, dict | list) or value.strip() == "null"
+    if is_larger(value, MAX_VALUES):
+        return None, False
     try:
         return clean_value(value), True
     except RecursionError:

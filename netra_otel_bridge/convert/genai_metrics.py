@@ -18,7 +18,8 @@ import msgspec
 from netra_otel_bridge.convert import fields, semconv
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, events_of, read_container
 from netra_otel_bridge.convert.semconv import TENANT_ID
-from netra_otel_bridge.core.json_text import clean_text
+from netra_otel_bridge.core.json_bounds import holds_more_values
+from netra_otel_bridge.core.json_text import MAX_VALUES, clean_text
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 
 TOKENS_USED = "gen_ai.client.token.usage"
@@ -108,6 +109,8 @@ def may_be_measured(span: TraceSpan) -> bool:
         return False
     if not isinstance(span.attributes, str):
         return True
+    if holds_more_values(span.attributes, MAX_VALUES):
+        return False
     try:
         hints = _hints.decode(span.attributes)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):

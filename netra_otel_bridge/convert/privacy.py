@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from netra_otel_bridge.core.errors import UsageError
+from netra_otel_bridge.core.expressions import Expression
 from netra_otel_bridge.core.json_text import write_json
 
 Content = Literal["keep", "drop", "redact"]
@@ -54,32 +55,41 @@ def one_of(name: str, value: object, words: Any) -> None:
         raise UsageError(f"{name} must be one of {', '.join(get_args(words))}, not {value!r:.80}")
 
 
-def _is_expression(value: object) -> bool:
-    return isinstance(value, re.Pattern) and isinstance(value.pattern, str)
+def _expression(value: object) -> Expression:
+    if not isinstance(value, re.Pattern) or not isinstance(value.pattern, str):
+        raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
+    try:
+        return Expression.of(value)
+    except ValueError as error:
+        raise UsageError(f"an expression in redact: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
     """Rules for the data that leaves the bridge.
 
-    ``content`` keeps content, drops it, or redacts the text that ``redact`` matches. ``pii`` drops the content of spans
-    with PII. ``user`` keeps, hashes (SHA-256, 32 hex digits) or drops user ids.
+    ``content`` keeps content, drops it, or redacts the text that ``redact`` matches: expressions compiled by `re`,
+    matched in linear time by RE2. ``pii`` drops the content of spans with PII. ``user`` keeps, hashes (SHA-256, 32 hex
+    digits) or drops user ids.
 
-    Raises `UsageError` for any other value, and for ``content="redact"`` without an expression.
+    Raises `UsageError` for any other value, for ``content="redact"`` without an expression, and for an expression that
+    RE2 cannot take.
     """
 
     content: Content = "keep"
     redact: tuple[re.Pattern[str], ...] = ()
     pii: Pii = "keep"
     user: User = "keep"
+    _expressions: tuple[Expression, ...] = field(default=(), repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         one_of("content", self.content, Content)
         one_of("pii", self.pii, Pii)
         one_of("user", self.user, User)
-        if not isinstance(self.redact, tuple) or not all(map(_is_expression, self.redact)):
+        if not isinstance(self.redact, tuple):
             raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
-        if self.content == "redact" and not self.redact:
+        object.__setattr__(self, "_expressions", (*self._expressions, *map(_expression, self.redact)))
+        if self.content == "redact" and not self._expressions:
             raise UsageError('content="redact" needs an expression in redact', hint="write redact=(re.compile(...),)")
 
     def user_id(self, value: str) -> str | None:
@@ -125,8 +135,8 @@ class Privacy:
 
     def _redacted(self, value: Any, counts: Counter[str]) -> Any:
         if isinstance(value, str):
-            for pattern in self.redact:
-                value, found = pattern.subn(REDACTED, value)
+            for expression in self._expressions:
+                value, found = expression.replace(value, REDACTED)
                 counts["content_redacted"] += found
             return value
         if isinstance(value, bytes):
@@ -140,3 +150,8 @@ class Privacy:
         if isinstance(value, dict):
             return {key: self._redacted(item, counts) for key, item in value.items()}
         return value
+
+
+def configured(content: Content, expressions: tuple[Expression, ...], pii: Pii, user: User) -> Privacy:
+    """Return the policy of the settings, whose expressions are in RE2's syntax."""
+    return Privacy(content=content, pii=pii, user=user, _expressions=expressions)

@@ -85,11 +85,15 @@ class SpanConverter:
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
         """Convert the spans of one trace, in order. Counts parents missing from the trace (``parent_missing``)."""
+        self.count_missing_parents(spans)
+        return [self.convert(span, trace) for span in spans]
+
+    def count_missing_parents(self, spans: Sequence[TraceSpan]) -> None:
+        """Count the parents that are missing from the spans of one trace, before they are converted one by one."""
         own = {span.id for span in spans}
         self.counts["parent_missing"] += sum(
             1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own
         )
-        return [self.convert(span, trace) for span in spans]
 
     def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
         """Convert one span.

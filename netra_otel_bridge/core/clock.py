@@ -15,6 +15,8 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 MINUTE_NS = 60 * NS_PER_S
 HOUR_NS = 60 * MINUTE_NS
+CLOCK_OFF_NS = MINUTE_NS
+"""Times of two clocks that differ by less agree."""
 
 
 class Clock(Protocol):

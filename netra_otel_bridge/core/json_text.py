@@ -10,10 +10,18 @@ from typing import Any
 
 import msgspec
 
+from netra_otel_bridge.core.json_bounds import holds_long_number, holds_more_values
+
+MAX_VALUES = 50_000
+"""Maximum values in a JSON text of a span, at any depth. More would take more than a moment to convert."""
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 _MAX_INT_DIGITS = 4000
 """Longer integers stay text: Python refuses to convert more than 4300 digits, because that is slow."""
+MAX_DIGITS_OF_MANY = 100
+"""The same in a large text, which may hold very many of them."""
+LARGE_TEXT = 1 << 16
+"""Characters from which on a text may hold enough long numbers to take more than a moment."""
 
 
 def clean_text(text: str) -> str:
@@ -26,25 +34,36 @@ def clean_text(text: str) -> str:
 def read_json(text: str) -> Any:
     """Return the value of a JSON text, or ``None`` if it is not JSON (callers treat that like ``null``).
 
-    It also reads JSON that strict parsers reject: see `read_lenient`.
+    A text of more than `MAX_VALUES` values gives ``None`` too. It also reads JSON that strict parsers reject: see
+    `read_lenient`.
     """
+    if holds_more_values(text, MAX_VALUES):
+        return None
+    max_digits = _MAX_INT_DIGITS
+    if len(text) > LARGE_TEXT and holds_long_number(text):
+        max_digits = MAX_DIGITS_OF_MANY
+    else:
+        try:
+            return _decoder.decode(text)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            pass
     try:
-        return _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        pass
-    try:
-        return read_lenient(text)
+        return read_lenient(text, max_digits)
     except (ValueError, RecursionError):
         return None
 
 
-def read_lenient(text: str | bytes) -> Any:
+def read_lenient(text: str | bytes, max_digits: int = _MAX_INT_DIGITS) -> Any:
     """Return the value of JSON with ``NaN``, ``Infinity``, lone surrogates and integers of any length.
 
-    Integers of more than 4000 digits become text. A lone surrogate becomes its escape as text (``\\udXXX``), because
+    Integers of more than ``max_digits`` digits become text. A lone surrogate becomes its escape as text (``\\udXXX``), because
     UTF-8 cannot encode it. Raises ``ValueError`` if it is not JSON, ``RecursionError`` if it is nested too deeply.
     """
-    return clean_value(json.loads(text, parse_int=_int_or_text))
+
+    def number(digits: str) -> int | str:
+        return int(digits) if len(digits) <= max_digits else digits
+
+    return clean_value(json.loads(text, parse_int=number))
 
 
 def clean_value(value: Any) -> Any:
@@ -124,7 +143,3 @@ def _write_text(text: str) -> str:
 def not_finite(value: float) -> str:
     """Return the name that OTLP's JSON gives to ``NaN`` or an infinity."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _int_or_text(digits: str) -> int | str:
-    return int(digits) if len(digits) <= _MAX_INT_DIGITS else digits

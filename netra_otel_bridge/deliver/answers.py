@@ -27,7 +27,7 @@ from netra_otel_bridge.core.model.outcome import (
     Retry,
     TooLarge,
 )
-from netra_otel_bridge.core.outside_text import error_line, mask, one_line
+from netra_otel_bridge.core.outside_text import error_words, safe_line
 from netra_otel_bridge.deliver.rpc_status import rpc_status
 
 
@@ -80,6 +80,7 @@ _HTTP = {
     505: Verdict.MISCONFIGURED,
 }
 _BUSY_STATUS = (408, 425, 429, 503)
+_MAX_DIGITS = 19
 GRPC_MESSAGE_BYTES = 4 << 20
 """Maximum size of a message that a gRPC server accepts by default."""
 TOO_MANY_TRACES_S = 5.0
@@ -88,12 +89,14 @@ TOO_MANY_TRACES_S = 5.0
 It holds each for 10 to 20 s, which the default five delays must outlast.
 """
 
-_TOO_LARGE = re.compile(
+TOO_LARGE = re.compile(
     r"larger than (the )?(max|limit)|(message|body|request|payload|entity)( length)?( is)? too large"
     r"|exceeds (max_request_size|(the )?maximum (configured message )?size)",
     re.I,
 )
 """Messages of gRPC in Go, C++, Java, .NET and Rust, of ``net/http``, and of the stock exporters."""
+MAX_WORDS = 16_384
+"""Maximum characters of a server's message that are read."""
 _NAMED_LIMIT = re.compile(
     r"(?:larger than max \(\d+ vs\.?|larger than max|exceeds maximum size|the limit is:) (\d+)", re.I
 )
@@ -101,9 +104,9 @@ _OVER_RATE = re.compile(r"(?:burst:|rate limit \() ?(\d+) bytes\) (?:exceeded )?
 """Tempo's rate limit, and the size of the request: a request above the limit never passes, however long one waits."""
 _SLOW_DOWN = re.compile(r"RATE_LIMITED|rate.?limit|too many|quota|throttl|memory", re.I)
 _TOO_MANY_TRACES = re.compile(r"LIVE_TRACES_EXCEEDED")
-_FULL_TRACE = re.compile(r"TRACE_TOO_LARGE")
+FULL_TRACE = re.compile(r"TRACE_TOO_LARGE")
 """Tempo 1.5: the trace has reached its size limit, and its further spans are rejected while it is live there."""
-_TLS = re.compile(
+TLS = re.compile(
     r"CERTIFICATE_|certificate (verify|has expired|is not)|SSLCertVerification|not in peer certificate"
     r"|hostname (mismatch|verification)|wrong_version_number|handshake failure|http1\.x server|TSI_|request to an HTTPS server",
     re.I,
@@ -114,19 +117,7 @@ _CUT = re.compile(
 )
 _NOT_CONNECTED = re.compile(r"failed to connect", re.I)
 _ENDED_SILENTLY = re.compile(r"failed to connect.*(socket closed|connection reset)", re.I)
-_WORDS: tuple[tuple[re.Pattern[str], Verdict], ...] = (
-    (re.compile(r"Failed to encode span batch"), Verdict.REFUSED),
-    (_TOO_LARGE, Verdict.TOO_LARGE),
-    (re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED|LIVE_TRACES_EXCEEDED|too many requests|\b(429|503)\b", re.I), Verdict.RETRY),
-    (re.compile(r"UNAUTHENTICATED|PERMISSION_DENIED|unauthorized|forbidden|\b(401|403)\b", re.I), Verdict.UNAUTHORIZED),
-    (_TLS, Verdict.MISCONFIGURED),
-    (re.compile(r"UNIMPLEMENTED|redirect|\b(404|405)\b"), Verdict.MISCONFIGURED),
-    (re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|timed? ?out|refused|connection", re.I), Verdict.RETRY),
-    (re.compile(r"INVALID_ARGUMENT|FAILED_PRECONDITION|\b(code|status)\W{1,3}400\b"), Verdict.REFUSED),
-    (_FULL_TRACE, Verdict.REFUSED),
-)  # fmt: skip
-"""Patterns for the log of an exporter, which states its verdict only in words (ADR 0021)."""
-_BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED")
+BUSY = re.compile(r"RESOURCE_EXHAUSTED|RATE_LIMITED")
 _CLIENT_CERTIFICATE_HINT = (
     "it requires a client certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY to its files"
 )
@@ -156,45 +147,40 @@ _WANTS_SPANS = (IndexError, ValueError, TypeError, ZeroDivisionError, AssertionE
 
 
 def outcome(verdict: Verdict, reason: str, after_s: float | None = None, *, hint: str = "") -> Outcome:
-    """Return the outcome for a verdict, without parsing ``reason``, which is shortened to one line.
-
-    ``after_s`` applies only to `Retry`.
-    """
-    line = one_line(reason)
+    """Return the outcome for a verdict, without parsing ``reason``. ``after_s`` applies only to `Retry`."""
     match verdict:
         case Verdict.RETRY:
-            return Retry(line, after_s, hint=hint)
+            return Retry(reason, after_s, hint=hint)
         case Verdict.TOO_LARGE:
-            return TooLarge(line, hint=hint)
+            return TooLarge(reason, hint=hint)
         case Verdict.REFUSED:
-            return Refused(line, hint=hint)
+            return Refused(reason, hint=hint)
         case Verdict.MISCONFIGURED:
-            return Misconfigured(line, hint=hint)
+            return Misconfigured(reason, hint=hint)
         case Verdict.UNAUTHORIZED:
-            return Misconfigured(line, unauthorized=True, hint=hint)
+            return Misconfigured(reason, unauthorized=True, hint=hint)
 
 
-def _judged(
+def judged(
     verdict: Verdict, words: str, after_s: float | None = None, hint: str = "", connected: bool = True
 ) -> Outcome:
     """Return the outcome for a verdict, with details parsed from the ``words`` of a server or a library.
 
     ``hint`` is for `Retry` and `Refused`; ``connected`` is false if there was no connection to cut.
     """
-    line = one_line(words)
     match verdict:
         case Verdict.RETRY:
             cut = connected and _CUT.search(words) is not None and not _NOT_CONNECTED.search(words)
-            return Retry(line, after_s, cut, hint)
+            return Retry(words, after_s, cut, hint)
         case Verdict.TOO_LARGE:
-            return TooLarge(line, _named_limit(words))
+            return TooLarge(words, _named_limit(words))
         case Verdict.REFUSED:
-            return Refused(line, _cause(words), hint)
+            return Refused(words, _cause(words), hint)
         case Verdict.MISCONFIGURED:
             known = (advice for pattern, advice in _CERTIFICATE_HINTS if pattern.search(words))
-            return Misconfigured(line, hint=next(known, _ADDRESS_HINT))
+            return Misconfigured(words, hint=next(known, _ADDRESS_HINT))
         case Verdict.UNAUTHORIZED:
-            return Misconfigured(line, unauthorized=True, hint=CREDENTIALS_HINT)
+            return Misconfigured(words, unauthorized=True, hint=CREDENTIALS_HINT)
 
 
 def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, sent_bytes: int = 0) -> Outcome:
@@ -204,27 +190,28 @@ def grpc_outcome(code: StatusCode, details: str, after_s: float | None = None, s
     limit ever allows. Without ``RetryInfo`` it is `TooLarge` if the words say so, or if they say nothing and the
     message is larger than gRPC servers accept by default.
     """
+    details = details[:MAX_WORDS]
     verdict = _GRPC.get(code, Verdict.RETRY)
-    is_busy = code is StatusCode.RESOURCE_EXHAUSTED or _BUSY.search(details) is not None
+    is_busy = code is StatusCode.RESOURCE_EXHAUSTED or BUSY.search(details) is not None
     if _TOO_MANY_TRACES.search(details):
         verdict, after_s, is_busy = Verdict.RETRY, after_s or TOO_MANY_TRACES_S, True
     elif code in _MAYBE_TOO_LARGE:
         verdict = Verdict.TOO_LARGE if _is_too_large(details, after_s, sent_bytes) else Verdict.RETRY
-    elif code in (StatusCode.UNAVAILABLE, StatusCode.UNKNOWN) and _TLS.search(details):
+    elif code in (StatusCode.UNAVAILABLE, StatusCode.UNKNOWN) and TLS.search(details):
         verdict = Verdict.MISCONFIGURED
     elif code is StatusCode.INTERNAL and _TRANSPORT_BROKE.search(details):
         verdict = Verdict.RETRY
     elif code is StatusCode.UNKNOWN and re.search(r"http2 header with status: 3\d\d", details):
         verdict = Verdict.MISCONFIGURED
     hint = "" if verdict is Verdict.REFUSED else BUSY_HINT if is_busy else UNREACHABLE_HINT
-    return _judged(verdict, f"{code.name}: {details}" if details else code.name, after_s, hint)
+    return judged(verdict, f"{code.name}: {details}" if details else code.name, after_s, hint)
 
 
 def _is_too_large(words: str, after_s: float | None, sent_bytes: int) -> bool:
     if _never_passes(words):
         return True
     silent_and_large = sent_bytes > GRPC_MESSAGE_BYTES and not _SLOW_DOWN.search(words)
-    return after_s is None and (_TOO_LARGE.search(words) is not None or silent_and_large)
+    return after_s is None and (TOO_LARGE.search(words) is not None or silent_and_large)
 
 
 def http_outcome(status: int, body: bytes, content_type: str, after_s: float | None = None) -> Outcome:
@@ -235,38 +222,44 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
     Where a server wraps a gRPC status in a 500 (Tempo 1.5: poisoned spans, rate limits), that status counts.
     """
     said = rpc_status(body) if "protobuf" in content_type else None
-    words = said.message if said is not None else body[:4096].decode("utf-8", "replace")
+    words = said.message[:MAX_WORDS] if said is not None else body[:MAX_WORDS].decode("utf-8", "replace")
     reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
-    retry_hint = BUSY_HINT if status in _BUSY_STATUS or _BUSY.search(words) else _FAILS_HINT
-    if status == 400 and _TLS.search(words):
-        return _judged(Verdict.MISCONFIGURED, reason)
-    if (status in (400, 413) and _TOO_LARGE.search(words)) or (status == 429 and _never_passes(words)):
-        return _judged(Verdict.TOO_LARGE, reason)
+    retry_hint = BUSY_HINT if status in _BUSY_STATUS or BUSY.search(words) else _FAILS_HINT
+    if status == 400 and TLS.search(words):
+        return judged(Verdict.MISCONFIGURED, reason)
+    if (status in (400, 413) and TOO_LARGE.search(words)) or (status == 429 and _never_passes(words)):
+        return judged(Verdict.TOO_LARGE, reason)
     if status == 500 and said is not None:
         code = next((c for c in StatusCode if c.value[0] == said.code), StatusCode.UNKNOWN)
         wrapped = grpc_outcome(code, said.message, after_s)
         if not isinstance(wrapped, Misconfigured):
             return wrapped
     if 300 <= status < 400:
-        return _judged(Verdict.MISCONFIGURED, f"HTTP {status}: a redirect, which is not followed")
+        return judged(Verdict.MISCONFIGURED, f"HTTP {status}: a redirect, which is not followed")
     verdict = _HTTP.get(status, Verdict.RETRY if status >= 500 else Verdict.REFUSED)
     hint = retry_hint if verdict is Verdict.RETRY else _HEADER_HINT if 400 <= status < 500 else ""
-    return _judged(verdict, reason, after_s, hint)
+    return judged(verdict, reason, after_s, hint)
 
 
 def _never_passes(words: str) -> bool:
     """Return whether a rate limit says that one request exceeds the whole limit."""
     found = _OVER_RATE.search(words)
-    return found is not None and int(found[2]) > int(found[1])
+    return found is not None and _number(found[2]) > _number(found[1])
 
 
 def _named_limit(words: str) -> int | None:
     found = _NAMED_LIMIT.search(words) or _OVER_RATE.search(words)
-    return int(found[1]) if found else None
+    return _number(found[1]) if found else None
+
+
+def _number(digits: str) -> int:
+    """Return a number of bytes; one with thousands of digits, which ``int`` rejects, is as good as the largest."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) < _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def _cause(words: str) -> RejectionCause:
-    return "full trace" if _FULL_TRACE.search(words) else "span"
+    return "full trace" if FULL_TRACE.search(words) else "span"
 
 
 def web_page_outcome(status: int, content_type: str) -> Outcome:
@@ -277,16 +270,16 @@ def web_page_outcome(status: int, content_type: str) -> Outcome:
 
 def not_otlp_outcome(answer: bytes) -> Outcome:
     """Return the outcome of a success without an ``ExportTraceServiceResponse``: the server is not an OTLP server."""
-    reason = f"the response is not OTLP: {answer[:80].decode('utf-8', 'replace')!r}"
+    reason = f"the response is not OTLP: {answer.decode('utf-8', 'replace')}"
     return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
 
 
-def partial_outcome(refused: int, reason: str, secrets: Iterable[str]) -> Outcome:
+def partial_outcome(refused: int, reason: str) -> Outcome:
     """Return the outcome of a success with ``partial_success``; if no span is rejected, its message is a warning."""
-    line = one_line(reason)
+    reason = reason[:MAX_WORDS]
     if refused > 0:
-        return PartlyRefused(refused, line or "the destination gave no reason", _cause(reason))
-    return Delivered(mask(line, secrets))
+        return PartlyRefused(refused, reason.strip() or "the destination gave no reason", _cause(reason))
+    return Delivered(reason)
 
 
 def connection_outcome(words: str, *, connected: bool = True) -> Outcome:
@@ -297,8 +290,8 @@ def connection_outcome(words: str, *, connected: bool = True) -> Outcome:
     if words.startswith("BadStatusLine"):
         reason = "the server does not speak HTTP; for a gRPC port write otlp+grpc://"
         return outcome(Verdict.MISCONFIGURED, reason, hint=_ADDRESS_HINT)
-    verdict = Verdict.MISCONFIGURED if _TLS.search(words) else Verdict.RETRY
-    return _judged(verdict, words, hint=UNREACHABLE_HINT, connected=connected)
+    verdict = Verdict.MISCONFIGURED if TLS.search(words) else Verdict.RETRY
+    return judged(verdict, words, hint=UNREACHABLE_HINT, connected=connected)
 
 
 def ended_silently(words: str) -> bool:
@@ -322,32 +315,24 @@ def no_answer(who: str, seconds: float) -> Retry:
     return Retry(f"{who} within {seconds:g} s", hint=UNREACHABLE_HINT)
 
 
-def words_outcome(words: str) -> Outcome:
-    """Return the outcome for an exporter's log, if nothing else is known; without a known pattern it is `Retry`."""
-    verdict = next((verdict for pattern, verdict in _WORDS if pattern.search(words)), Verdict.RETRY)
-    hint = "" if verdict is Verdict.REFUSED else BUSY_HINT if _BUSY.search(words) else UNREACHABLE_HINT
-    return _judged(verdict, words, hint=hint)
-
-
 def defect_outcome(who: str, error: BaseException) -> Refused:
     """Return the outcome of an exception in code outside the bridge; one span in the batch may have caused it."""
-    words = error_line(error)
+    words = error_words(error)
     cause = _cause(words)
     if cause == "span" and type(error) not in _WANTS_SPANS:
         cause = "defect"
     return Refused(f"{who} raised {words}", cause)
 
 
-def shown(answer: Outcome) -> Outcome:
-    """Return an outcome from code outside the bridge, with each of its texts made one printable line."""
-    if isinstance(answer, Delivered):
-        return replace(answer, warning=one_line(answer.warning))
-    return replace(answer, reason=one_line(answer.reason), hint=one_line(answer.hint))
+def shown(answer: Outcome, secrets: Iterable[str] = ()) -> Outcome:
+    """Return the outcome with each of its texts safe to show (`safe_line`): a server may repeat the key that it rejects.
 
-
-def masked(answer: Outcome, secrets: Iterable[str]) -> Outcome:
-    """Return the outcome with every secret in its reason masked: a server may repeat the key that it rejects."""
+    The texts of all other functions here are uncut, because a secret that is cut can no longer be found. A destination
+    calls this last.
+    """
+    secrets = tuple(secrets)
     if isinstance(answer, Delivered):
-        return answer
-    reason = mask(answer.reason, secrets)
-    return answer if reason == answer.reason else replace(answer, reason=reason)
+        if not answer.warning:
+            return answer
+        return replace(answer, warning=safe_line(answer.warning, secrets))
+    return replace(answer, reason=safe_line(answer.reason, secrets), hint=safe_line(answer.hint, secrets))

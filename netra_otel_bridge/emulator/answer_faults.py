@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Any
 
 from netra_otel_bridge.emulator.api_format import to_json_bytes
@@ -40,6 +42,22 @@ class RetryAfter(Fault):
             return answer
         others = tuple(header for header in answer.headers if header[0] != "Retry-After")
         return replace(answer, headers=(*others, ("Retry-After", self._value)))
+
+
+class Date(Fault):
+    """Shifts the ``Date`` header by ``shift_s``, in every ``every``-th response."""
+
+    def __init__(self, shift_s: float, every: int) -> None:
+        self._shift_s = shift_s
+        self._every = every
+        self._calls = 0
+
+    def alter(self, _call: Call, answer: Answer, /) -> Answer:
+        self._calls += 1
+        if self._calls % self._every:
+            return answer
+        date = formatdate(time.time() + self._shift_s, usegmt=True)
+        return replace(answer, headers=(*answer.headers, ("Date", date)))
 
 
 class UnauthorizedAfter(Fault):

@@ -35,6 +35,11 @@ def _seconds(argument: str | None) -> float:
     return _SLOW_S if argument is None else float(argument)
 
 
+def _shift(argument: str) -> tuple[float, int]:
+    seconds, _, every = argument.partition(",")
+    return float(seconds), max(1, whole_number(every or None, 1) or 1)
+
+
 def _html(argument: str | None) -> Fault:
     login = Answer(200, answer_faults.LOGIN_PAGE, (("Content-Type", "text/html"),))
     return answer_faults.Fixed(login, whole_number(argument))
@@ -81,6 +86,10 @@ FAULTS: dict[str, FaultEntry] = {
     ),
     "bad-span-json": FaultEntry(
         "give every tenth span broken JSON as attributes", lambda _: answer_faults.BadSpanJson()
+    ),
+    "date": FaultEntry(
+        "=SECONDS[,N]: shift the Date header by a day, or this much, in every answer, or every N-th",
+        lambda a: answer_faults.Date(*_shift(a or "86400")),
     ),
     "cut-body": FaultEntry(
         "=N: close the connection in the middle of the body", lambda a: transport_faults.CutBody(whole_number(a))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from netra_otel_bridge.core.errors import DestinationUnavailable
 from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, dead_letter_of, encode_span
 from netra_otel_bridge.pipeline import dead_letters
+from netra_otel_bridge.pipeline.converting import GROUP_SPANS, Turns, encode_apart, has_many_attributes
 from netra_otel_bridge.pipeline.fetching import Converted, Flush
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.sdk.trace import ReadableSpan
 
 IDLE_S = 1.0
@@ -65,7 +67,7 @@ class Deliverer:
                     await self._send(last)
                 converted.done.set()
             else:
-                await self._batch(*converted)
+                await self._batch(converted)
                 self._batched += 1
 
     async def flush(self) -> None:
@@ -89,13 +91,17 @@ class Deliverer:
         self._budget.idle(False)
         return converted
 
-    async def _batch(self, trace: TraceInFlight, spans: Sequence[ReadableSpan]) -> None:
-        """Add new and changed spans to the batch, and send each full batch."""
+    async def _batch(self, converted: Converted) -> None:
+        """Add the new and changed spans of a trace, or of a part of it, to the batch, and send each full batch."""
+        trace, spans, batched = converted
         report = self._report
         items: list[Item[SpanToSend]] = []
         try:
-            encodings = [encode_span(span) for span in spans]
+            encodings = await _encode(spans)
         except Exception as error:  # noqa: BLE001  a span that cannot be encoded holds up its own trace alone
+            trace.has_failed = True
+            if batched is not None:
+                batched.set()
             await self._held.failed(trace, error)
             return
         for span, encoded in zip(spans, encodings, strict=True):
@@ -107,14 +113,17 @@ class Deliverer:
             elif trace.is_first:
                 report.skipped += 1
         report.spans += len(spans) if trace.is_first else len(items)
-        trace.to_send = trace.unanswered = len(items)
-        if not items:
+        trace.to_send += len(items)
+        trace.unanswered += len(items) - (batched is None)
+        if not trace.unanswered:
             self._recorder.answered([trace.record()], 0, 0, 0)
             self._pass.finish(trace)
         for item in items:
             full = self._batcher.add(item)
             if full is not None:
                 await self._send(full)
+        if batched is not None:
+            batched.set()
 
     async def _send(self, batch: Batch[SpanToSend]) -> None:
         """Send a batch. Record the response, or the part of it that arrived, even if this fails or is cancelled."""
@@ -162,3 +171,14 @@ class Deliverer:
             if not trace.unanswered:
                 self._pass.finish(trace)
         self._watch.grew(report)
+
+
+async def _encode(spans: Sequence[ReadableSpan]) -> list[bytes]:
+    """Return the encoded spans, and give other work its turn meanwhile."""
+    turns = Turns()
+    encodings: list[bytes] = []
+    for number, span in enumerate(spans):
+        if not number % GROUP_SPANS and turns.is_over():
+            await turns.give()
+        encodings.append(await encode_apart(span) if has_many_attributes(span) else encode_span(span))
+    return encodings

@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from netra_otel_bridge.core.json_text import write_json
 from netra_otel_bridge.core.model.netra import TraceSummary
 
 DIGEST_BYTES = 8
@@ -20,7 +21,11 @@ _ENTRY = struct.Struct(">QI")
 def summary_digest(trace: TraceSummary) -> bytes:
     """Return a digest of a summary without its cursor; it differs when the trace changed."""
     fields = msgspec.structs.replace(trace, cursor=None)
-    return blake2b(msgspec.msgpack.encode(fields), digest_size=DIGEST_BYTES).digest()
+    try:
+        encoded = msgspec.msgpack.encode(fields)
+    except (OverflowError, UnicodeEncodeError, RecursionError):
+        encoded = write_json(msgspec.structs.asdict(fields)).encode()
+    return blake2b(encoded, digest_size=DIGEST_BYTES).digest()
 
 
 def pack_spans(spans: Mapping[int, int]) -> bytes:

@@ -15,6 +15,7 @@ from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, list_spans
 from netra_otel_bridge.pipeline.held_back import ReadingJudge
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
@@ -45,7 +46,8 @@ async def estimate(
     listed = clock.monotonic()
     list_calls = client.stats.calls.total()
     unread = _Unread(client, sample.seen)
-    measured = await asyncio.gather(*(_measure(client, converter, trace, unread) for trace in sample.traces))
+    conversion = Conversion(converter)
+    measured = await asyncio.gather(*(_measure(client, conversion, trace, unread) for trace in sample.traces))
     read = clock.monotonic()
     read_calls = client.stats.calls.total() - list_calls
     factor = sample.seen / len(sample.traces) if sample.traces else 0.0
@@ -94,13 +96,11 @@ class _Unread:
     def __init__(self, client: AsyncNetraClient, listed: int) -> None:
         self._listed = listed
         self._deleted = DeletedTraces()
-        self._last_read: tuple[str, ...] = ()
-        self._judge = ReadingJudge(client, lambda: self._last_read)
+        self._judge = ReadingJudge(client)
 
     def read(self, trace_id: str) -> None:
         """Note that a trace was read."""
-        self._last_read = (trace_id,)
-        self._judge.read()
+        self._judge.read(trace_id)
 
     async def failed(self, error: NetraError) -> None:
         """Return if the error is of one trace. Raises the error of everything."""
@@ -111,13 +111,13 @@ class _Unread:
 
 
 async def _measure(
-    client: AsyncNetraClient, converter: SpanConverter, trace: TraceSummary, unread: _Unread
+    client: AsyncNetraClient, conversion: Conversion, trace: TraceSummary, unread: _Unread
 ) -> tuple[int, int]:
     """Return the number of spans of a trace, and their encoded size. A trace that cannot be read counts as empty."""
     pages: list[tuple[int, int]] = []
     try:
         async for page in list_spans(client, trace.id, pages.clear):
-            converted = converter.convert_trace(trace, page.spans)
+            converted = await conversion.convert(trace, page.spans)
             pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
     except NetraError as error:
         await unread.failed(error)

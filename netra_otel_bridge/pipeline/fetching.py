@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
 from netra_otel_bridge.core.errors import NetraError, NetraNotFound
+from netra_otel_bridge.core.json_bounds import count_values
 from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
@@ -22,7 +24,19 @@ if TYPE_CHECKING:
 
 MIN_SKIPPED = 10
 """Traces that may be deleted in any case. If it is more than this, and more than a tenth of those listed, it is an error."""
-Converted = tuple[TraceInFlight, "list[ReadableSpan]"]
+VALUE_BYTES = 100
+"""What a decoded JSON value holds in memory, at least."""
+PART_SPANS = 1000
+PART_BYTES = 2**22
+"""A trace with more spans, or with larger columns, is converted and sent in parts of this size."""
+
+
+class Converted(NamedTuple):
+    """A trace or a part of it, converted. ``batched`` is set once it is batched; ``None`` for the last part."""
+
+    trace: TraceInFlight
+    spans: list[ReadableSpan]
+    batched: asyncio.Event | None = None
 
 
 class Flush:
@@ -68,11 +82,34 @@ async def read_spans(
     return list(spans.values())
 
 
+def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
+    """Remove the last spans of a list, and return them in reverse: `PART_SPANS`, or fewer if they are large.
+
+    ``held_bytes`` is what is reserved for all of them, at least.
+    """
+    size = 0
+    part: list[TraceSpan] = []
+    if len(spans) <= PART_SPANS and held_bytes <= PART_BYTES:
+        part, spans[:] = spans[::-1], ()
+    while spans and len(part) < PART_SPANS and size < PART_BYTES:
+        part.append(spans.pop())
+        size += _columns_bytes(part[-1])
+    return part
+
+
 def _size_bytes(spans: Iterable[TraceSpan]) -> int:
     """Estimate what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
-    return sum(
-        2000 + 2 * sum(len(text) for text in (span.attributes, span.events) if isinstance(text, str)) for span in spans
-    )
+    return sum(2000 + 2 * _columns_bytes(span) for span in spans)
+
+
+def _columns_bytes(span: TraceSpan) -> int:
+    size = 0
+    for column in (span.attributes, span.events, span.links, span.resources, span.metadata):
+        if isinstance(column, str):
+            size += len(column)
+        elif column is not None:
+            size += VALUE_BYTES * count_values(column)
+    return size
 
 
 def is_gone(error: NetraError) -> bool:
@@ -105,6 +142,7 @@ class Fetcher:
         self._held = held
         self._client = route.client
         self._converter = route.converter
+        self._conversion = Conversion(route.converter)
         self._recorder = route.recorder
         self._watch = route.watch
         self._sums_costs = route.options.state_lasts
@@ -131,22 +169,45 @@ class Fetcher:
                 self._pass.slots.release()
         if spans is None:
             return
-        self._watch.read(trace.summary, spans)
-        try:
-            converted = self._converter.convert_trace(trace.summary, spans)
-        except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
-            await self._held.failed(trace, error)
-            return
-        self._held.read(trace.summary.id)
-        if not converted:
+        if not spans:
+            self._held.read(trace.summary.id)
             self._pass.report.note(f"trace {trace.summary.id}: Netra lists it but has no spans of it")
             self._pass.finish(trace)
             return
         if trace.known is not None or not trace.is_first:
             trace.resume(self._recorder.spans(trace.summary.id), self._recorder.trace_cost(trace.summary.id))
-        trace.span_costs = span_costs(spans, converted) if self._sums_costs else ()
-        trace.start_ns = min(span.start_time or 0 for span in converted)
-        await self._converted.put((trace, converted))
+        await self._convert(trace, spans)
+
+    async def _convert(self, trace: TraceInFlight, spans: list[TraceSpan]) -> None:
+        """Convert a trace and pass it on; a large one in parts, each once the one before it is batched.
+
+        Converted and encoded, a span takes more than twice the memory of its JSON. ``spans`` is emptied meanwhile.
+        """
+        self._converter.count_missing_parents(spans)
+        spans.reverse()
+        held_bytes = trace.reservation.size_bytes if trace.reservation is not None else PART_BYTES + 1
+        while spans:
+            part = take_part(spans, held_bytes)
+            self._watch.read(trace.summary, part)
+            try:
+                converted = await self._conversion.convert(trace.summary, part, held_bytes)
+            except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
+                await self._held.failed(trace, error)
+                return
+            if not spans:
+                self._held.read(trace.summary.id)
+            if self._sums_costs:
+                trace.span_costs += span_costs(part, converted)
+            start_ns = min(span.start_time or 0 for span in converted)
+            trace.start_ns = min(trace.start_ns, start_ns) if trace.has_parts else start_ns
+            trace.has_parts = True
+            batched = asyncio.Event() if spans else None
+            await self._converted.put(Converted(trace, converted, batched))
+            del part, converted
+            if batched is not None:
+                await batched.wait()
+            if trace.has_failed:
+                return
 
     async def _read(self, trace: TraceInFlight) -> list[TraceSpan] | None:
         """Return the spans of a trace. Report a deleted trace, hold back one that cannot be read, and return ``None``."""

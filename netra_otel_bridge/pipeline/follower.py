@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from itertools import chain
 
-from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S, Clock
+from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.health import LaneHealth
 from netra_otel_bridge.core.model.progress import KnownTrace
@@ -15,12 +15,11 @@ from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.pipeline.digests import is_confirmed
 from netra_otel_bridge.pipeline.lane import TraceLane
 from netra_otel_bridge.pipeline.polling import PollLoop
+from netra_otel_bridge.pipeline.position import Position
 from netra_otel_bridge.pipeline.route import Route
 from netra_otel_bridge.pipeline.watch import FollowerWatch
 from netra_otel_bridge.pipeline.windows import FAR_POLLS, Lookback, split
 from netra_otel_bridge.source.netra_clock import NetraClock
-
-PRUNE_MARGIN_NS = 3600 * NS_PER_S
 
 
 class Follower:
@@ -50,10 +49,12 @@ class Follower:
         self._lookback = lookback
         self._poll_ns = poll_ns
         self._window_ns = window_ns
-        self._remember_ns = max(remember_ns, lookback.longest_ns + PRUNE_MARGIN_NS)
+        self._clock = clock
         self._netra_clock = netra_clock
+        self._position = Position(
+            self._recorder, lookback, netra_clock, remember_ns, lambda text: watch.log(text, "position")
+        )
         self._loop = PollLoop(watch, poll_ns=poll_ns, clock=clock, renew_key=renew_key, flush=route.recorder.flush)
-        self._since_ns = 0
         self._passes = 0
         self._reports = LaneReport(watch.name), LaneReport(watch.name)
         """The sum of all earlier passes, and the current pass. Replaced together, because other threads read them."""
@@ -63,29 +64,32 @@ class Follower:
 
         Raises `StateError`, and any defect.
         """
-        state = self._recorder.lane
-        if state.since_ns() is None:
-            start_ns = await self._now_ns() if since_ns is None else since_ns
-            await self._recorder.write(partial(state.follow_from, start_ns))
-        self._since_ns = state.since_ns() or 0
+        if self._recorder.lane.since_ns() is None:
+            await self._netra_clock.ask()
+        await self._position.open(since_ns)
         self._recorder.problem("")
-        self._recorder.resume(self._since_ns)
         self.stopped = await self._loop.run(self._poll)
         self._watch.stopped(str(self.stopped))
         await self._recorder.flush()
 
     async def _poll(self) -> BridgeError | None:
         """Make a pass over the window that is due, if any; return the error that ended it, if any."""
-        now_ns = self._netra_clock.now_ns()
-        window = self._lookback.window(self._passes, now_ns, self._recorder.watermark_ns, self._since_ns)
-        error = await self._netra_clock.ask() if window is None else await self._pass(window, now_ns)
+        if not self._passes and not self._netra_clock.has_answer:
+            unanswered = await self._netra_clock.ask()
+            if unanswered is not None:
+                return unanswered
+        if self._netra_clock.has_answer:
+            await self._position.check()
+        windows = self._position.due(self._passes)
+        error = await self._pass(windows) if windows else await self._netra_clock.ask()
         if error is None:
             self._passes += 1
         return error
 
-    async def _pass(self, window: Window, now_ns: int) -> BridgeError | None:
-        """Make one pass over a window; return the error that ended it, if any."""
-        lane = TraceLane(self._route, split(window, self._window_ns), follow=True, read_again=self._reads_again(now_ns))
+    async def _pass(self, due: list[Window]) -> BridgeError | None:
+        """Make one pass over the windows that are due; return the error that ended it, if any."""
+        windows = chain.from_iterable(split(window, self._window_ns) for window in due)
+        lane = TraceLane(self._route, windows, follow=True, read_again=self._reads_again())
         before, _ = self._reports
         self._reports = before, lane.report
         try:
@@ -96,24 +100,21 @@ class Follower:
             self._reports = done, LaneReport(self._watch.name)
         for problem in lane.report.problems:
             self._watch.span_problem(problem)
-        if lane.report.error is None and self._lookback.is_far(self._passes):
-            await self._recorder.write(partial(self._recorder.lane.prune, now_ns - self._remember_ns))
+        if lane.report.error is None:
+            await self._position.advance(due, prune=self._lookback.is_far(self._passes))
         return lane.report.error
 
-    async def _now_ns(self) -> int:
-        """Return the time by Netra's clock once it has answered, else by that of this machine."""
-        await self._netra_clock.ask()
-        return self._netra_clock.now_ns() // NS_PER_MS * NS_PER_MS
-
-    def _reads_again(self, now_ns: int) -> Callable[[KnownTrace], bool]:
+    def _reads_again(self) -> Callable[[KnownTrace], bool]:
         """Return a predicate that selects the unchanged traces to read again.
 
         A poll that looks back far reads those that were recorded some time ago, until a reading finds nothing new.
+        Recording times are by this machine's clock. One in the future tells nothing, so that trace is read again.
         """
         if not self._lookback.is_far(self._passes):
             return lambda _: False
-        before_ns = now_ns - FAR_POLLS * self._poll_ns // 2
-        return lambda known: known.recorded_ns < before_ns and not is_confirmed(known.digest)
+        now_ns = self._clock.now_ns()
+        recent = range(now_ns - FAR_POLLS * self._poll_ns // 2, now_ns + 1)
+        return lambda known: known.recorded_ns not in recent and not is_confirmed(known.digest)
 
     def health(self) -> LaneHealth:
         """Return the current health of the lane. May be called on any thread."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from http import HTTPStatus
 from operator import attrgetter
 
@@ -35,17 +36,19 @@ RETRIES = 4
 class ReadingJudge:
     """Tells a failure to read one trace from a failure to read any.
 
-    ``known_traces`` returns the ids of a few traces that were read before, if there are any.
+    ``stored`` returns the ids of a few traces that were read before, if there are any.
     """
 
-    def __init__(self, client: AsyncNetraClient, known_traces: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, client: AsyncNetraClient, stored: Callable[[], Sequence[str]] = tuple) -> None:
         self._client = client
-        self._known_traces = known_traces
+        self._stored = stored
+        self._last_read = ""
         self._asking = asyncio.Lock()
         self._in_a_row = 0
 
-    def read(self) -> None:
+    def read(self, trace_id: str) -> None:
         """Note that a trace was read."""
+        self._last_read = trace_id
         self._in_a_row = 0
 
     async def judge(self, error: Exception) -> None:
@@ -67,7 +70,7 @@ class ReadingJudge:
 
         Without such a trace, `IN_A_ROW` failures are taken for those of single traces.
         """
-        known = self._known_traces() if isinstance(error, NetraError) else ()
+        known = self._known_traces() if isinstance(error, NetraError) else []
         if not known:
             if self._in_a_row > IN_A_ROW:
                 raise error
@@ -88,6 +91,9 @@ class ReadingJudge:
             raise everything
         self._in_a_row = 0
 
+    def _known_traces(self) -> list[str]:
+        return [*([self._last_read] if self._last_read else []), *self._stored()]
+
 
 class HeldBack:
     """The traces of one pass that could not be read.
@@ -102,14 +108,9 @@ class HeldBack:
         self._pass = lane_pass
         self._recorder = recorder
         self._follow = follow
-        self._last_read = ""
-        self._judge = ReadingJudge(lane_pass.route.client, self._known_traces)
+        self._judge = ReadingJudge(lane_pass.route.client, partial(recorder.some_traces, KNOWN))
         self._suspects: list[tuple[TraceInFlight, Exception]] = []
         self._tried: set[str] = set()
-
-    def _known_traces(self) -> list[str]:
-        last = [self._last_read] if self._last_read else []
-        return last + self._recorder.some_traces(KNOWN)
 
     def waits(self, trace_id: str) -> bool:
         """Return whether a listed trace is held back and not due in this pass."""
@@ -137,8 +138,7 @@ class HeldBack:
 
     def read(self, trace_id: str) -> None:
         """Note that a trace was read: Netra returns spans, so the suspects failed by themselves."""
-        self._last_read = trace_id
-        self._judge.read()
+        self._judge.read(trace_id)
         if self._suspects:
             self._hold_suspects()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from netra_otel_bridge.convert import SpanCost, hour_costs
@@ -38,9 +38,11 @@ class TraceInFlight:
     ``known`` is its earlier record, if any. ``is_first`` means that this pass had not listed it yet, ``has_slot`` that
     it occupies one of the slots for listed traces. ``checksums`` has those of all answered spans, by span id, also of
     earlier passes. ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
-    ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. ``span_costs`` are those of
-    the metered spans, ``recorded_cost`` is the cost recorded before. ``changed`` is the same trace, listed again with
-    another summary while it was in flight.
+    ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. The part that is not batched yet
+    counts there as one more, so that a trace that is sent in parts is not finished early. ``has_parts`` means that a part
+    of it is converted, ``has_failed`` that a part cannot be encoded. ``span_costs`` are those of the metered spans,
+    ``recorded_cost`` is the cost recorded before. ``changed`` is the same trace, listed again with another summary while
+    it was in flight.
     """
 
     summary: TraceSummary
@@ -51,12 +53,14 @@ class TraceInFlight:
     has_slot: bool = False
     reservation: Reservation | None = None
     start_ns: int = 0
+    has_parts: bool = False
+    has_failed: bool = False
     checksums: dict[int, int] = field(default_factory=dict)
     not_accepted: set[int] = field(default_factory=set)
-    span_costs: Sequence[SpanCost] = ()
+    span_costs: list[SpanCost] = field(default_factory=list)
     recorded_cost: TraceCost = field(default_factory=TraceCost)
     to_send: int = 0
-    unanswered: int = 0
+    unanswered: int = 1
     changed: TraceInFlight | None = None
 
     def list_again(self, summary: TraceSummary, digest: bytes, window: WindowInFlight) -> None:

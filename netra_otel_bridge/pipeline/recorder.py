@@ -12,6 +12,7 @@ from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.progress import HeldTrace, KnownTrace, Progress, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.time_text import LAST_NS
 from netra_otel_bridge.pipeline.digests import unpack_spans
 from netra_otel_bridge.state import LaneState
 
@@ -25,12 +26,14 @@ class Recorder:
 
     Recorded progress can be read back at once. It is durable after the next `flush` and, while `run` runs, soon anyway.
     ``stored_ns`` is the time of the last transaction; ``watermark_ns`` is how far live traffic was followed, as stored.
+    ``limit_ns`` is the latest watermark that may be recorded; a later one is recorded as this one.
     ``held_back`` has the traces that are held back, by id. ``writer`` is the one thread that writes to the state.
     """
 
     def __init__(self, lane: LaneState, writer: Executor, clock: Clock) -> None:
         self.stored_ns = 0
         self.watermark_ns = 0
+        self.limit_ns = LAST_NS
         self._lane = lane
         self._writer = writer
         self.held_back: dict[str, HeldTrace] = {}
@@ -81,6 +84,11 @@ class Recorder:
     def resume(self, since_ns: int) -> None:
         """Resume following at the stored watermark, or at ``since_ns`` if nothing was followed yet."""
         self.watermark_ns = self._lane.watermark_ns() or since_ns
+
+    async def move_back(self, watermark_ns: int | None, since_ns: int, latest_ns: int) -> None:
+        """Move back a watermark, a start of following, or both, as `LaneState.move_back` does. Raises `StateError`."""
+        await self.write(partial(self._lane.move_back, watermark_ns, since_ns, latest_ns))
+        self.watermark_ns = watermark_ns or since_ns
 
     def start_pass(self) -> None:
         """Begin a pass, in which no trace has been listed yet."""
@@ -140,7 +148,7 @@ class Recorder:
 
     def followed(self, watermark_ns: int) -> None:
         """Record that live traffic up to here is answered."""
-        self._pending.watermark_ns = max(watermark_ns, self._pending.watermark_ns or 0)
+        self._pending.watermark_ns = max(min(watermark_ns, self.limit_ns), self._pending.watermark_ns or 0)
         self._recorded.set()
 
     def problem(self, problem: str) -> None:

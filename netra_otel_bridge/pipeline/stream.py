@@ -23,6 +23,7 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, ChunkCutter
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import new_unreadable
 from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, read_spans
 from netra_otel_bridge.pipeline.held_back import ReadingJudge
@@ -48,6 +49,10 @@ class _ReadAhead:
     spans: asyncio.Task[list[TraceSpan]]
 
 
+class _CannotBeRead(Exception):
+    """One trace cannot be read, although Netra returns others. It was tried twice."""
+
+
 class SpanStream:
     """The spans of all traces that Netra lists in a window, or of ``trace_id``; iterate it once.
 
@@ -69,7 +74,7 @@ class SpanStream:
     ) -> None:
         self.budget = MemoryBudget(HELD_BYTES, shared)
         self._client = client
-        self._converter = converter
+        self._conversion = Conversion(converter)
         self._query = query
         self._start = start
         self._trace_id = trace_id
@@ -81,8 +86,7 @@ class SpanStream:
         self._expected_bytes = self._last_bytes = HELD_BYTES // FIRST_READ_AHEAD
         self._listed = 0
         self._deleted = DeletedTraces()
-        self._last_read: tuple[str, ...] = ()
-        self._judge = ReadingJudge(client, lambda: self._last_read)
+        self._judge = ReadingJudge(client)
         self._reported: set[str] = set()
 
     async def chunks(self) -> AsyncGenerator[SpanChunk, None]:
@@ -104,14 +108,14 @@ class SpanStream:
                     continue
                 next_ = self._ahead.popleft()
                 self._room.set()
-                spans, error = await self._result(next_)
+                spans, error = self._result(next_)
                 if error is not None:
                     for chunk in self._cutter.flush():
                         yield chunk
                     if isinstance(error, NotKnown):
                         await self._ask_for_nothing()
                     raise error
-                for chunk in self._cut(next_.trace, spans, await self._summary(next_.trace, spans)):
+                for chunk in await self._cut(next_.trace, spans):
                     yield chunk
                 next_.reservation.release()
                 self._slots.release()
@@ -164,6 +168,16 @@ class SpanStream:
 
         try:
             return await read_spans(self._client, trace_id, reservation, report)
+        except NetraError as error:
+            if self._trace_id is not None or is_gone(error):
+                raise
+            await self._judge.judge(error)
+            await self._judge.confirm(error)
+            reservation.shrink()
+            try:
+                return await read_spans(self._client, trace_id, reservation, report)
+            except NetraError as again:
+                raise _CannotBeRead(again.message) from None
         finally:
             reservation.read_whole()
             self._last_bytes = reservation.size_bytes
@@ -176,34 +190,33 @@ class SpanStream:
             self._reported.add(key)
             yield problem
 
-    async def _result(self, read: _ReadAhead) -> tuple[list[TraceSpan], BridgeError | None]:
+    def _result(self, read: _ReadAhead) -> tuple[list[TraceSpan], BridgeError | None]:
         """Return the spans that were read, or the error that ends the stream. A trace that is skipped has no spans."""
+        trace_id = read.trace.summary.id
         try:
             spans = read.spans.result()
+        except _CannotBeRead as error:
+            read.trace.problems.append(f"trace {trace_id}: not in this stream, it cannot be read: {error}")
+            return [], None
         except NetraError as error:
-            return [], await self._not_readable(read.trace, error)
-        self._judge.read()
-        self._last_read = (read.trace.summary.id,)
+            return [], self._not_readable(read.trace, error)
+        self._judge.read(trace_id)
         if not spans and self._trace_id is not None:
             return [], self._not_known()
         if not spans:
-            read.trace.problems.append(f"trace {read.trace.summary.id}: Netra lists it but has no spans of it")
+            read.trace.problems.append(f"trace {trace_id}: Netra lists it but has no spans of it")
         return spans, None
 
-    async def _not_readable(self, trace: RemainingTrace, error: NetraError) -> BridgeError | None:
-        """Skip and report a trace that was deleted, or that cannot be read. Return the error if the stream has to end."""
+    def _not_readable(self, trace: RemainingTrace, error: NetraError) -> BridgeError | None:
+        """Skip and report a trace that was deleted. Return the error if the stream has to end."""
+        if not is_gone(error):
+            return error
         if self._trace_id is not None:
-            return self._not_known() if is_gone(error) else error
+            return self._not_known()
         try:
-            if is_gone(error):
-                reason = self._deleted.skip(error, self._listed)
-            else:
-                await self._judge.judge(error)
-                await self._judge.confirm(error)
-                reason = f"not in this stream, it cannot be read: {error.message}"
-        except NetraError as everything:
-            return everything
-        trace.problems.append(f"trace {trace.summary.id}: {reason}")
+            trace.problems.append(f"trace {trace.summary.id}: {self._deleted.skip(error, self._listed)}")
+        except NetraError as too_many:
+            return too_many
         return None
 
     async def _ask_for_nothing(self) -> None:
@@ -230,12 +243,12 @@ class SpanStream:
         pages = [page async for page in list_pages(self._client, window, TraceQuery(), spans[0].trace_id)]
         return next((summary for page in pages for summary in page.traces), None)
 
-    def _cut(
-        self, trace: RemainingTrace, spans: Sequence[TraceSpan], summary: TraceSummary | None
-    ) -> Iterator[SpanChunk]:
-        """Yield the chunks that the spans of a trace fill."""
+    async def _cut(self, trace: RemainingTrace, spans: Sequence[TraceSpan]) -> Iterator[SpanChunk]:
+        """Return an iterator over the chunks that the spans of a trace fill."""
+        summary = await self._summary(trace, spans)
         try:
-            converted = self._converter.convert_trace(summary, spans)
+            self._conversion.converter.count_missing_parents(spans)
+            converted = await self._conversion.convert(summary, spans)
         except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
             reason = f"not in this stream, it cannot be converted: {error_line(error)}"
             trace.problems.append(f"trace {trace.summary.id}: {reason}")

@@ -19,6 +19,8 @@ from netra_otel_bridge.core.model.query import Window
 NEAR_NS = 5 * MINUTE_NS
 """The time that every poll looks back."""
 MIDDLE_NS, MIDDLE_POLLS = HOUR_NS, 10
+MAX_RANGE_NS = 366 * 24 * HOUR_NS
+"""The longest range of one poll, so that a wrong clock cannot fill the memory with windows; the next poll goes on."""
 FAR_POLLS = 120
 """With a poll every 30 s: look back an hour every five minutes, and the longest lookback every hour."""
 MIN_PROBED = 4
@@ -78,7 +80,7 @@ class Lookback:
         """Return the window of poll number ``poll``, or ``None`` while it would be empty.
 
         The window ends ``settle_ns`` before now. It starts a lookback before the watermark, or before its own end if the
-        local clock went back, and never before ``since_ns``. The start is a whole minute, or a whole hour for the longer
+        clock went back, and never before ``since_ns``. The start is a whole minute, or a whole hour for the longer
         lookbacks: Netra may compute a trace's summary within the bounds of a listing, so the same bounds are used again.
         """
         end = (now_ns - self.settle_ns) // 10**6 * 10**6
@@ -89,6 +91,7 @@ class Lookback:
         else:
             back, grid = min(NEAR_NS, self.longest_ns), MINUTE_NS
         start = max((min(watermark_ns, end) - back) // grid * grid, since_ns)
+        end = min(end, start + MAX_RANGE_NS)
         return Window(start, end) if start < end else None
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +23,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from netra_otel_bridge.core.clock import NS_PER_S, Clock
 from netra_otel_bridge.core.errors import ConfigurationError
+from netra_otel_bridge.core.hosts import is_loopback
 from netra_otel_bridge.core.log_limit import LogLimit
-from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.health import ClockHealth, LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.outside_text import escaped, escaped_json
 from netra_otel_bridge.core.time_text import iso_ms
 
 HOST_VARIABLE, PORT_VARIABLE = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"
@@ -39,6 +42,10 @@ _INDEX = {
     "/readyz": "the state of each destination, one line each; JSON with Accept: application/json",
     "/metrics": "metrics in the format of Prometheus, if OTEL_METRICS_EXPORTER names prometheus",
 }
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/@]+))(?::\d*)?")
+_MISDIRECTED = b"""the Host of the request does not name this server
+it listens on loopback: ask for localhost, 127.0.0.1 or [::1], or for the name in OTEL_EXPORTER_PROMETHEUS_HOST
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +79,7 @@ class HttpEndpoints:
         self._log_limit = LogLimit(clock)
         self._renderer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._runner: web.ServerRunner | None = None
+        self._on_loopback = True
 
     async def start(self) -> tuple[str, int]:
         """Listen, and return the address with the port in use: port 0 picks a free one.
@@ -91,6 +99,7 @@ class HttpEndpoints:
             ) from error
         self._runner = runner
         host, port, *_ = runner.addresses[0]
+        self._on_loopback = is_loopback(host)
         return host, port
 
     async def close(self) -> None:
@@ -113,6 +122,8 @@ class HttpEndpoints:
         return response
 
     async def _page(self, request: web.BaseRequest) -> _Page:
+        if not self._is_addressed(request.headers.getall("Host", [])):
+            return _Page(_MISDIRECTED, status=421)
         path, accept = request.path, request.headers.get("Accept", "")
         if path != "/" and path not in _INDEX:
             return _Page(f"not found; the pages are {', '.join(_INDEX)}\n".encode(), status=404)
@@ -125,6 +136,20 @@ class HttpEndpoints:
         if path == "/metrics":
             return await self._metrics(as_openmetrics="application/openmetrics-text" in accept)
         return _Page("".join(f"{one:10}{what}\n" for one, what in _INDEX.items()).encode())
+
+    def _is_addressed(self, hosts: Sequence[str]) -> bool:
+        """Return whether the request names this server.
+
+        On loopback, a web page could otherwise read tenants with a name of its own that resolves to 127.0.0.1 (DNS
+        rebinding). Its requests carry that name.
+        """
+        if not self._on_loopback:
+            return True
+        found = _HOST.fullmatch(hosts[0].strip()) if len(hosts) == 1 else None
+        if found is None:
+            return False
+        name = found["address"] or found["name"]
+        return is_loopback(name) or name.lower() == self._host.lower()
 
     async def _metrics(self, *, as_openmetrics: bool) -> _Page:
         if self._registry is None:
@@ -139,24 +164,32 @@ def _readiness(health: ServiceHealth, *, as_json: bool) -> _Page:
     status = 200 if health.ready else 503
     if as_json:
         lanes = [_lane_json(lane, health.now_ns) for lane in health.lanes]
-        document = {"ready": health.ready, "lanes": lanes, "usage": health.usage and _usage_json(health.usage)}
-        return _Page(msgspec.json.encode(document) + b"\n", "application/json", status=status)
+        document = {
+            "ready": health.ready,
+            "lanes": lanes,
+            "usage": health.usage and _usage_json(health.usage),
+            "clocks": _clock_json(health.clock),
+        }
+        text = escaped_json(msgspec.json.encode(document).decode())
+        return _Page(f"{text}\n".encode(), "application/json", status=status)
     lines = [_lane_line(lane, health.now_ns) for lane in health.lanes]
     if health.usage is not None:
         lines.append(_usage_line(health.usage, health.now_ns))
+    if health.clock.problem:
+        lines.append(f"clocks: {health.clock.problem}, since {iso_ms(health.clock.problem_since_ns)}")
     lines = lines or ["ok, nothing to follow"]
-    return _Page("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), status=status)
+    return _Page("".join(f"{escaped(line)}\n" for line in lines).encode(), status=status)
 
 
 def _lane_line(lane: LaneHealth, now_ns: int) -> str:
-    """Return ``NAME: ok, lag 31 s``."""
+    """Return ``NAME: ok, lag 31 s``. A negative lag means that a clock was or is wrong."""
     if lane.problem:
         since = f", since {iso_ms(lane.problem_since_ns)}" if lane.problem_since_ns else ""
         state = f"{'stopped: ' if lane.stopped else ''}{' '.join(lane.problem.split())}{since}"
     else:
         state = "stopped" if lane.stopped else "ok" if lane.passes else "the first pass is in progress"
     lag_s = _lag_s(lane, now_ns)
-    return f"{lane.destination}: {state}, lag {'unknown' if lag_s is None else f'{lag_s:.0f} s'}"
+    return f"{lane.destination}: {state}, lag {'unknown' if lag_s is None else f'{round(lag_s)} s'}"
 
 
 def _lane_json(lane: LaneHealth, now_ns: int) -> dict[str, Any]:
@@ -198,8 +231,17 @@ def _usage_json(usage: UsageHealth) -> dict[str, Any]:
     }
 
 
+def _clock_json(clock: ClockHealth) -> dict[str, Any]:
+    return {
+        "ok": not clock.problem,
+        "offset_seconds": None if clock.offset_ns is None else clock.offset_ns / NS_PER_S,
+        "problem": clock.problem,
+        "problem_since": iso_ms(clock.problem_since_ns) if clock.problem_since_ns else None,
+    }
+
+
 def _lag_s(lane: LaneHealth, now_ns: int) -> float | None:
-    return max(0, now_ns - lane.watermark_ns) / NS_PER_S if lane.watermark_ns else None
+    return (now_ns - lane.watermark_ns) / NS_PER_S if lane.watermark_ns else None
 
 
 def _cause(error: Exception) -> str:

@@ -19,15 +19,23 @@ def _by_lane(read: Callable[[LaneHealth], float]) -> Callable[[ServiceHealth], I
     return values
 
 
-def _age_by_lane(read: Callable[[LaneHealth], int]) -> Callable[[ServiceHealth], Iterator[Value]]:
-    """Yield, per lane, the seconds since one of its timestamps; a lane without that timestamp has no value."""
+def _lag(health: ServiceHealth) -> Iterator[Value]:
+    """Read the lag of each lane that has one. It is negative if a clock was or is wrong."""
+    for lane in health.lanes:
+        if lane.watermark_ns:
+            yield (health.now_ns - lane.watermark_ns) / NS_PER_S, {"destination": lane.destination}
 
-    def values(health: ServiceHealth) -> Iterator[Value]:
-        for lane in health.lanes:
-            if at_ns := read(lane):
-                yield max(0, health.now_ns - at_ns) / NS_PER_S, {"destination": lane.destination}
 
-    return values
+def _checkpoint_age(health: ServiceHealth) -> Iterator[Value]:
+    """Read the time since each lane stored progress, which is by this machine's clock."""
+    for lane in health.lanes:
+        if lane.checkpoint_ns:
+            yield max(0, health.clock.own_ns - lane.checkpoint_ns) / NS_PER_S, {"destination": lane.destination}
+
+
+def _clock_offset(health: ServiceHealth) -> Iterator[Value]:
+    if health.clock.offset_ns is not None:
+        yield health.clock.offset_ns / NS_PER_S, {}
 
 
 def _by_usage(read: Callable[[UsageHealth, int], float]) -> Callable[[ServiceHealth], Iterator[Value]]:
@@ -110,15 +118,16 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "netra_bridge.lag",
         "gauge",
         "s",
-        "Lag of the destination: the time since the moment up to which live traffic has been followed",
-        _age_by_lane(lambda lane: lane.watermark_ns),
+        "Lag of the destination: the time since the moment up to which live traffic has been followed; it is negative "
+        "only if a clock is wrong",
+        _lag,
     ),
     Instrument(
         "netra_bridge.checkpoint.age",
         "gauge",
         "s",
         "The time since progress of the destination was last stored",
-        _age_by_lane(lambda lane: lane.checkpoint_ns),
+        _checkpoint_age,
     ),
     Instrument(
         "netra_bridge.api.calls",
@@ -147,6 +156,20 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "s",
         "The time since all usage that was due was last polled, or since the start",
         _by_usage(lambda usage, now_ns: max(0, now_ns - (usage.polled_ns or usage.started_ns)) / NS_PER_S),
+    ),
+    Instrument(
+        "netra_bridge.event_loop.delay",
+        "gauge",
+        "s",
+        "Longest delay of the event loop in the last minute or two; health checks and signals wait for so long",
+        lambda health: [(health.loop_delay_s, {})],
+    ),
+    Instrument(
+        "netra_bridge.clock.offset",
+        "gauge",
+        "s",
+        "Netra's clock less this machine's: the largest difference of the last two minutes if they disagree",
+        _clock_offset,
     ),
     Instrument("netra_bridge.build.info", "gauge", "1", "Always 1; the attributes name the running version", _build),
 )

@@ -23,6 +23,7 @@ from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.pipeline.watch import FollowerWatch, QuietWatch, SpanObserver
 from netra_otel_bridge.service.genai_histograms import LiveHistograms
 from netra_otel_bridge.service.http import HttpEndpoints
+from netra_otel_bridge.service.loop_delay import LoopDelay
 from netra_otel_bridge.service.metric_exporters import metric_readers
 from netra_otel_bridge.service.rpc.enabled import is_enabled
 from netra_otel_bridge.service.telemetry import Telemetry
@@ -67,6 +68,7 @@ class Service:
         self._usage = usage
         self._lanes = LiveLanes(bridge, since=since, on_new_key=on_new_key)
         self._usage_poller: UsagePoller | None = None
+        self._loop_delay = LoopDelay()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set; then stop reading, record what was acknowledged, and return.
@@ -77,6 +79,8 @@ class Service:
         async with AsyncExitStack() as stack:
             state = self._bridge.open_state(default=self._bridge.state_directory())
             stack.callback(state.close)
+            self._loop_delay.start()
+            stack.callback(self._loop_delay.stop)
             await stack.enter_async_context(self._lanes.client)
             readers, registry = metric_readers(self._bridge.environ, self._counting_since_ns)
             telemetry = Telemetry(self.health, readers)
@@ -92,13 +96,16 @@ class Service:
 
     def health(self) -> ServiceHealth:
         """Return the current health of the service."""
-        stats = self._lanes.client.stats
+        stats, netra_clock = self._lanes.client.stats, self._lanes.netra_clock
+        lanes = tuple(follower.health() for follower in self._lanes.followers)  # before the time, so no lag is negative
         return ServiceHealth(
-            now_ns=self._lanes.netra_clock.now_ns(),
-            lanes=tuple(follower.health() for follower in self._lanes.followers),
+            now_ns=netra_clock.now_ns(),
+            clock=netra_clock.health(),
+            lanes=lanes,
             api_calls=dict(stats.statuses),
             api_retries=stats.retries,
             usage=self._usage_poller.health() if self._usage_poller is not None else None,
+            loop_delay_s=self._loop_delay.longest_s,
         )
 
     async def _open_lanes(self, stack: AsyncExitStack, state: StateStore, observer: SpanObserver) -> None:
@@ -108,7 +115,7 @@ class Service:
             await lanes.open(stack, state, self._to, self._queries, observer)
         if self._usage:
             self._usage_poller = UsagePoller(
-                self._bridge.meter(lanes.client, state, lanes.netra_clock.now_ns, self._queries),
+                self._bridge.meter(lanes.client, state, lanes.netra_clock, self._queries),
                 lanes.routes,
                 FollowerWatch("usage", lanes.log_limit, self._bridge.clock),
                 poll_ns=self._bridge.settings.usage_poll_ns,

@@ -6,6 +6,8 @@ stream is complete only when its trailer (CRC and length, RFC 1952, 2.3.1) was r
 
 from __future__ import annotations
 
+import asyncio
+import io
 import zlib
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,11 @@ from netra_otel_bridge.core.errors import NetraResponseTooLarge, NetraUnavailabl
 if TYPE_CHECKING:
     import aiohttp
 
-_STEP_BYTES = 1 << 20
+_STEP_BYTES = 1 << 19
 """Maximum bytes inflated in one step."""
+LARGE_BYTES = 1 << 19
+"""Bodies up to this size are inflated and decoded in the event loop, which takes some milliseconds; larger ones in a
+thread."""
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -34,32 +39,36 @@ class Inflater:
     def __init__(self, encoding: str, cap_bytes: int) -> None:
         self._wbits = _WBITS[encoding]
         self._cap = cap_bytes
-        self._size = 0
-        self._parts: list[bytes] = []
+        self.size_bytes = 0
+        self._body = io.BytesIO()
         self._inflate = zlib.decompressobj(self._wbits)
 
     def feed(self, data: bytes) -> None:
         """Inflate a piece. Raises `NetraResponseTooLarge` past the cap, `CutAnswer` for damaged data."""
         while data:
-            if self._inflate.eof:
-                if self._wbits != 31 or not _GZIP_MAGIC.startswith(data[:2]):
-                    raise CutAnswer("there are bytes after the end of the compressed body")
-                self._inflate = zlib.decompressobj(self._wbits)
-            try:
-                part = self._inflate.decompress(data, min(_STEP_BYTES, self._cap - self._size + 1))
-            except zlib.error as error:
-                raise CutAnswer(f"the compressed body is damaged ({error})") from None
-            self._size += len(part)
-            if self._size > self._cap:
-                raise too_large(self._cap)
-            self._parts.append(part)
-            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            data = self.step(data)
+
+    def step(self, data: bytes) -> bytes:
+        """Inflate at most `_STEP_BYTES` of a piece that is not empty, and return the rest of it. Raises as `feed`."""
+        if self._inflate.eof:
+            if self._wbits != 31 or not _GZIP_MAGIC.startswith(data[:2]):
+                raise CutAnswer("there are bytes after the end of the compressed body")
+            self._inflate = zlib.decompressobj(self._wbits)
+        try:
+            part = self._inflate.decompress(data, min(_STEP_BYTES, self._cap - self.size_bytes + 1))
+        except zlib.error as error:
+            raise CutAnswer(f"the compressed body is damaged ({error})") from None
+        self.size_bytes += len(part)
+        if self.size_bytes > self._cap:
+            raise too_large(self._cap)
+        self._body.write(part)
+        return self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
 
     def finish(self) -> bytes:
         """Return the complete body. Raises `CutAnswer` if the stream has not ended."""
         if not self._inflate.eof:
             raise CutAnswer("the compressed body was cut off")
-        return b"".join(self._parts)
+        return self._body.getvalue()
 
 
 async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
@@ -70,26 +79,30 @@ async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     length = response.content_length
     if encoding in {"", "identity"}:
-        if length is not None:
-            if length > cap_bytes:
-                raise too_large(cap_bytes)
+        if length is not None and length > cap_bytes:
+            raise too_large(cap_bytes)
+        if length is not None and length <= LARGE_BYTES:
             return await response.read()
         return await _read_plain(response, cap_bytes)
     if encoding not in _WBITS:
-        raise UnaskedEncoding(f"the body is encoded as {encoding[:40]!r}, which was not requested")
+        raise UnaskedEncoding(f"the body is encoded as {encoding!r}, which was not requested")
     inflater = Inflater(encoding, cap_bytes)
     async for piece in response.content.iter_any():
-        inflater.feed(piece)
+        rest = piece
+        while rest and inflater.size_bytes < LARGE_BYTES:
+            rest = inflater.step(rest)
+        if rest:
+            await asyncio.to_thread(inflater.feed, rest)
     return inflater.finish()
 
 
 async def _read_plain(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
-    body = bytearray()
+    body = io.BytesIO()
     async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > cap_bytes:
+        body.write(piece)
+        if body.tell() > cap_bytes:
             raise too_large(cap_bytes)
-    return bytes(body)
+    return body.getvalue()
 
 
 def too_large(cap_bytes: int) -> NetraResponseTooLarge:

@@ -119,6 +119,13 @@ class AsyncNetraClient:
         """Return the time by Netra's clock, accurate to a second; ``None`` before the first response with a date."""
         return self._transport.exchange.netra_now_ns()
 
+    def watch_dates(self, on_date: Callable[[int, float], None]) -> None:
+        """Call ``on_date`` with each time that Netra gives, and the monotonic time in seconds at which it arrived.
+
+        This replaces the previous callback. A date is read every few seconds, not from each response.
+        """
+        self._transport.exchange.on_date = on_date
+
     def use_api_key(self, api_key: str) -> None:
         """Use another key from now on. Raises `ConfigurationError`."""
         self._transport.exchange.use_api_key(api_key)
@@ -177,7 +184,7 @@ class AsyncNetraClient:
         ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
         asked = trace_query(start_time, end_time, ids, filters, limit, cursor, direction, sort_field, sort_order)
         call = Call("POST /sdk/traces", "/sdk/traces", asked)
-        return await self._ask(call, schema.decode_traces)
+        return await self._ask(call, partial(schema.decode_traces, limit=limit or PAGE_LIMIT))
 
     async def list_spans_by_trace_id(
         self,
@@ -193,7 +200,7 @@ class AsyncNetraClient:
         )
         target = f"/sdk/traces/{segment(trace_id, 'trace_id')}/spans{asked}"
         call = Call("GET /sdk/traces/{id}/spans", target, subject=trace_id)
-        return await self._ask(call, partial(schema.decode_spans, trace_id=trace_id))
+        return await self._ask(call, partial(schema.decode_spans, trace_id=trace_id, limit=limit or PAGE_LIMIT))
 
     async def get_span(self, span_id: str) -> TraceSpan | None:
         """Return one span by its id; ``None`` if Netra has none."""

@@ -15,8 +15,8 @@ from yarl import URL
 
 from netra_otel_bridge.core.clock import NS_PER_S, Clock
 from netra_otel_bridge.core.errors import NetraError, NetraSchemaError, NetraUnavailable, NetraUntrusted
-from netra_otel_bridge.core.time_text import parse_http_date_ns, parse_retry_after
-from netra_otel_bridge.source.body import CutAnswer, read_body
+from netra_otel_bridge.core.time_text import LAST_NS, parse_http_date_ns, parse_retry_after
+from netra_otel_bridge.source.body import LARGE_BYTES, CutAnswer, read_body
 from netra_otel_bridge.source.calls import Call, TransportStats
 from netra_otel_bridge.source.endpoint import request_headers
 from netra_otel_bridge.source.failures import (
@@ -44,7 +44,8 @@ _TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 class Exchange:
     """The connections to Netra and the API key that their requests carry.
 
-    Belongs to the event loop of its first request.
+    Belongs to the event loop of its first request. ``on_date`` is called with each ``Date`` that was read, and the
+    monotonic time in seconds at which it arrived.
 
     Raises `ConfigurationError` for a key or headers that HTTP cannot carry.
     """
@@ -73,6 +74,7 @@ class Exchange:
         self._session: aiohttp.ClientSession | None = None
         self._date_ns: int | None = None
         self._date_at = 0.0
+        self.on_date: Callable[[int, float], None] = lambda _date_ns, _at_s: None
 
     async def attempt(self, call: Call, decode: Callable[[bytes], T]) -> T | Failure:
         """Make one attempt, from connecting to decoding, and return the decoded response or the failure.
@@ -117,6 +119,8 @@ class Exchange:
             self._stats.decoded_bytes += len(body)
             if looks_like_web_page(response.content_type, body):
                 return web_page(status)
+            if len(body) > LARGE_BYTES:
+                return await asyncio.to_thread(decode, body)
             return decode(body)
         except NetraSchemaError as error:
             cause = self.redactor.line(error.message)
@@ -151,8 +155,9 @@ class Exchange:
         now = self._clock.monotonic()
         if self._date_ns is None or now - self._date_at > READ_DATE_S:
             date_ns = parse_http_date_ns(response.headers.get("Date", ""))
-            if date_ns is not None:
+            if date_ns is not None and 0 <= date_ns <= LAST_NS:
                 self._date_ns, self._date_at = date_ns, now
+                self.on_date(date_ns, now)
 
     def use_api_key(self, api_key: str) -> None:
         """Send this key from now on; messages show neither it nor the previous one. Raises `ConfigurationError`."""

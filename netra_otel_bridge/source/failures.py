@@ -18,7 +18,7 @@ from netra_otel_bridge.core.errors import (
     NetraUnauthorized,
     NetraUnavailable,
 )
-from netra_otel_bridge.core.outside_text import mask, one_line
+from netra_otel_bridge.core.outside_text import safe_line
 
 MESSAGE_CHARS = 300
 """Maximum characters of a server's message that an error shows."""
@@ -117,7 +117,7 @@ class Redactor:
 
     def line(self, text: str, limit: int = MESSAGE_CHARS) -> str:
         """Return ``text`` as one line of at most ``limit`` characters, with secrets masked."""
-        return one_line(mask(text, self._secrets), limit)
+        return safe_line(text, self._secrets, limit)
 
     def words(self, body: bytes) -> str:
         """Return the message of an error response: from its JSON, or the text itself; empty for a web page."""

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple, TypeVar, get_args
 import msgspec
 
 from netra_otel_bridge.core.errors import NetraSchemaError
-from netra_otel_bridge.core.json_text import read_lenient
+from netra_otel_bridge.core.json_bounds import holds_long_number
+from netra_otel_bridge.core.json_text import MAX_DIGITS_OF_MANY, read_lenient
 from netra_otel_bridge.core.model.dashboards import SessionStats
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary, UnreadableItem
-from netra_otel_bridge.source.body import CutAnswer
+from netra_otel_bridge.source.body import LARGE_BYTES, CutAnswer
+from netra_otel_bridge.source.bounds import check_irregular, check_values
 from netra_otel_bridge.source.endpoint import reaches_its_path
 
 ItemT = TypeVar("ItemT", TraceSummary, TraceSpan, SessionStats)
@@ -38,17 +40,21 @@ class _Field(NamedTuple):
 def parse(body: bytes) -> object:
     """Return the value of any JSON, including NaN, lone surrogates and very long integers, as `read_lenient` does.
 
-    Raises `CutAnswer` for a body that is not complete JSON, and `NetraSchemaError` if it is nested too deeply for
-    Python.
+    Raises `CutAnswer` for a body that is not complete JSON, `NetraSchemaError` if it is nested too deeply for Python,
+    and `NetraResponseTooLarge` if it holds too many values.
     """
+    check_values(body)
+    has_long_number = len(body) > LARGE_BYTES and holds_long_number(body)
     try:
-        return msgspec.json.decode(body)
+        if not has_long_number:
+            return msgspec.json.decode(body)
     except RecursionError:
         raise NetraSchemaError("the answer is nested too deeply to be read") from None
     except ValueError:
         pass
+    check_irregular(body)
     try:
-        return read_lenient(body)
+        return read_lenient(body, MAX_DIGITS_OF_MANY) if has_long_number else read_lenient(body)
     except RecursionError:
         raise NetraSchemaError("the answer is nested too deeply to be read") from None
     except ValueError as error:
@@ -71,13 +77,21 @@ def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> Item
         else:
             fields[name] = read
     for name, implied in known.items():
-        fields[name] = fields.get(name) or implied
+        given = fields.get(name) or implied
+        if not is_same_id(given, implied):
+            return UnreadableItem(path, f"its {name} is {given[:80]!r}, not {implied[:80]!r}, which was asked for")
+        fields[name] = given
     for name in kind.__struct_fields__[: len(kind.__struct_fields__) - len(kind.__struct_defaults__)]:
         if not fields.get(name):
             return UnreadableItem(path, f"it has no {name}")
     if kind is TraceSummary and not reaches_its_path(fields["id"]):
         return UnreadableItem(path, "its id contains parts of a relative path, and cannot be requested")
     return kind(**fields, unreadable=tuple(unreadable))
+
+
+def is_same_id(one: str, other: str) -> bool:
+    """Return whether two ids are equal, apart from letter case and the dashes of a UUID."""
+    return one == other or _bare(one) == _bare(other)
 
 
 def number(value: object) -> int | float | None:
@@ -136,6 +150,10 @@ def _plain(annotation: object) -> list[type]:
     """Return the types in an annotation: ``[str, dict]`` for ``str | dict[str, Any] | None``."""
     members = get_args(annotation) if isinstance(annotation, type(int | str)) else (annotation,)
     return [getattr(member, "__origin__", member) for member in members if member is not type(None)]
+
+
+def _bare(identifier: str) -> str:
+    return identifier.replace("-", "").lower()
 
 
 def _fits_float(value: float) -> bool:

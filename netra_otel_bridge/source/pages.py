@@ -26,12 +26,12 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.dashboards import SessionStats, SessionStatsPage
 from netra_otel_bridge.core.model.netra import SpansPage, TracesPage, TraceSpan, TraceSummary
+from netra_otel_bridge.source.bounds import PAGE_ITEMS
 
 _log = logging.getLogger(__name__)
 Page = TracesPage | SpansPage | SessionStatsPage
 PageT = TypeVar("PageT", TracesPage, SpansPage, SessionStatsPage)
-PAGE_LIMIT = 100
-"""Maximum items on a page: Netra's own limit."""
+PAGE_LIMIT = PAGE_ITEMS
 DEFAULT_LIMIT = 20
 """Items on a page if no limit is given, as Netra documents it."""
 EMPTY_TRIES = 3

@@ -11,6 +11,9 @@ slow. Rules for irregular data:
 - ``data`` that is null is a schema error too: only an empty list means that there are no items.
 - An unreadable item is reported in ``unreadable`` of the page. More than `BAD_SHARE` of a page, and at least
   `BAD_ITEMS`, is a schema error: one bad item is bad data, many mean a changed API.
+- More items than were asked for are a schema error, and more values than `MAX_VALUES` a `NetraResponseTooLarge`; of a
+  large body, neither is built first.
+- A span of another trace than the one that was asked for is an unreadable item.
 - Usage for an unknown id is an object without that id. An error object with status 200 is not usage: a response
   without ``data`` must have at least one documented field.
 """
@@ -23,6 +26,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from netra_otel_bridge.core.errors import NetraSchemaError
+from netra_otel_bridge.core.json_bounds import holds_long_number
+from netra_otel_bridge.core.json_text import write_json
 from netra_otel_bridge.core.model.netra import (
     SessionUsageData,
     SpansPage,
@@ -32,8 +37,10 @@ from netra_otel_bridge.core.model.netra import (
     TraceSummary,
     UnreadableItem,
 )
+from netra_otel_bridge.source.body import LARGE_BYTES
+from netra_otel_bridge.source.bounds import PAGE_ITEMS, PageInfo, check_values, read_flat_spans
 from netra_otel_bridge.source.endpoint import reaches_its_path
-from netra_otel_bridge.source.lenient import ItemT, number, parse, read_item, text, type_name
+from netra_otel_bridge.source.lenient import ItemT, is_same_id, number, parse, read_item, text, type_name
 
 BAD_SHARE = 0.10
 BAD_ITEMS = 2
@@ -45,13 +52,9 @@ _USAGE_FIELDS = frozenset({"session_id", "tenant_id", "tokenCount", "requestsCou
 _CHANGED = "the API may have changed: check for a newer version of the bridge"
 
 
-class _PageInfo(msgspec.Struct, rename="camel", gc=False):
-    has_next_page: bool
-
-
 class _Block(msgspec.Struct, Generic[_S]):
     data: list[_S]
-    page_info: _PageInfo = msgspec.field(name="pageInfo")
+    page_info: PageInfo = msgspec.field(name="pageInfo")
 
 
 class _Envelope(msgspec.Struct, Generic[_S]):
@@ -62,32 +65,53 @@ _TRACES = msgspec.json.Decoder(_Envelope[TraceSummary])
 _SPANS = msgspec.json.Decoder(_Envelope[TraceSpan])
 
 
-def decode_traces(body: bytes) -> TracesPage:
-    """Return a page of traces. Raises `CutAnswer`, `NetraSchemaError`."""
-    try:
-        block = _TRACES.decode(body).data
-    except (ValueError, RecursionError):
-        block = None
+def decode_traces(body: bytes, limit: int = PAGE_ITEMS) -> TracesPage:
+    """Return a page of at most ``limit`` traces. Raises `CutAnswer`, `NetraSchemaError`, `NetraResponseTooLarge`."""
+    block = _block(_TRACES, body)
     if block is not None and all(item.id and not item.unreadable and reaches_its_path(item.id) for item in block.data):
         items = block.data
+        _check_items(len(items), limit, "$.data.data")
         cursor = items[-1].cursor if items else None
         return TracesPage(traces=items, has_next_page=block.page_info.has_next_page, next_cursor=cursor)
-    traces, bad, cursor, more = read_page(TraceSummary, body)
+    traces, bad, cursor, more = read_page(TraceSummary, body, limit=limit)
     return TracesPage(traces=traces, has_next_page=more, next_cursor=cursor, unreadable=bad)
 
 
-def decode_spans(body: bytes, trace_id: str) -> SpansPage:
-    """Return a page of spans; a span without ``trace_id`` gets the requested one. Raises as `decode_traces`."""
-    try:
-        block = _SPANS.decode(body).data
-    except (ValueError, RecursionError):
-        block = None
-    if block is not None and all(item.id and item.trace_id and not item.unreadable for item in block.data):
-        items = block.data
-        cursor = items[-1].cursor if items else None
-        return SpansPage(spans=items, has_next_page=block.page_info.has_next_page, next_cursor=cursor)
-    spans, bad, cursor, more = read_page(TraceSpan, body, trace_id=trace_id)
+def decode_spans(body: bytes, trace_id: str, limit: int = PAGE_ITEMS) -> SpansPage:
+    """Return a page of at most ``limit`` spans of a trace. Raises as `decode_traces`.
+
+    A span without ``trace_id`` gets that of the trace. A span of another trace is an unreadable item.
+    """
+    items, more = _regular_spans(body)
+    if items is not None and all(
+        item.id and (item.trace_id == trace_id or is_same_id(item.trace_id, trace_id)) and not item.unreadable
+        for item in items
+    ):
+        _check_items(len(items), limit, "$.data.data")
+        return SpansPage(spans=items, has_next_page=more, next_cursor=items[-1].cursor if items else None)
+    spans, bad, cursor, more = read_page(TraceSpan, body, limit=limit, trace_id=trace_id)
     return SpansPage(spans=spans, has_next_page=more, next_cursor=cursor, unreadable=bad)
+
+
+def _regular_spans(body: bytes) -> tuple[list[TraceSpan] | None, bool]:
+    """Return the spans of a page that needs no coercion, and whether there are more; else ``None``."""
+    if len(body) > LARGE_BYTES and not holds_long_number(body):
+        flat = read_flat_spans(body)
+        if flat is not None:
+            return flat
+    block = _block(_SPANS, body)
+    return (None, False) if block is None else (block.data, block.page_info.has_next_page)
+
+
+def _block(decoder: msgspec.json.Decoder[_Envelope[_S]], body: bytes) -> _Block[_S] | None:
+    """Return a page that has the documented types, else ``None``. Raises `NetraResponseTooLarge`."""
+    check_values(body)
+    if len(body) > LARGE_BYTES and holds_long_number(body):
+        return None
+    try:
+        return decoder.decode(body).data
+    except (ValueError, RecursionError):
+        return None
 
 
 def decode_span(body: bytes) -> TraceSpan | None:
@@ -133,12 +157,12 @@ def decode_tenant_usage(body: bytes) -> TenantUsageData | None:
 
 
 def read_page(
-    kind: type[ItemT], body: bytes, name: str = "data", **known: str
+    kind: type[ItemT], body: bytes, name: str = "data", *, limit: int = PAGE_ITEMS, **known: str
 ) -> tuple[list[ItemT], tuple[UnreadableItem, ...], str | None, bool]:
     """Read a page item by item; return items, unreadable items, the next cursor, and whether there are more items.
 
     ``name`` is the key of the items beside ``pageInfo``; ``known`` is that of `read_item`. The cursor is that of the last
-    readable item, so items after it are on the next page again and not lost.
+    readable item, so items after it are on the next page again and not lost. Raises as `decode_traces`.
     """
     block, path = as_object(parse(body), "$"), "$"
     if isinstance(block.get("data"), dict):
@@ -146,6 +170,7 @@ def read_page(
     values = block.get(name)
     if not isinstance(values, list):
         raise wrong(f"{path}.{name}", name in block, values, "a list")
+    _check_items(len(values), limit, f"{path}.{name}")
     info = block.get("pageInfo")
     if not isinstance(info, dict):
         raise wrong(f"{path}.pageInfo", "pageInfo" in block, info, "an object")
@@ -167,9 +192,21 @@ def read_page(
     return items, tuple(bad), items[-1].cursor if items else None, more
 
 
+def _check_items(count: int, limit: int, path: str) -> None:
+    if count > limit:
+        raise NetraSchemaError(
+            f"{path} holds {count} items, where at most {limit} were asked for",
+            hint="Netra does not keep to the limit of a page; nothing was skipped",
+        )
+
+
 def _shown(value: object) -> str:
-    """Return an item as one line of JSON, truncated if it is long."""
-    return json.dumps(value, ensure_ascii=True)[:MAX_SHOWN_CHARS]
+    """Return an item as one line of ASCII JSON, truncated if it is long."""
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        text = "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in write_json(value))
+    return text[:MAX_SHOWN_CHARS]
 
 
 def _usage(body: bytes) -> tuple[dict[str, Any], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,5 @@ def checkpoint(directory: Path, clock: Clock) -> Iterator[StateStore]:
         if any(lane.held_back for lane in store.lanes()):
             return
         store.forget_progress()
-        is_empty = not store.lanes()
-    if is_empty and not any(directory.glob("discarded-*")):
-        shutil.rmtree(directory, ignore_errors=True)
+        if not store.lanes():
+            store.delete()

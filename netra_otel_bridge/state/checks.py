@@ -21,7 +21,9 @@ from netra_otel_bridge.state.files import (
     check_sum,
     exists,
     give_to_owner,
+    open_file,
     read_marker,
+    read_start,
     remove,
     size_bytes_of,
     sync_file,
@@ -39,7 +41,7 @@ def is_there(files: Files) -> bool:
 
 def is_unnamed(files: Files) -> bool:
     """Return whether a crash came after the marker was written and before the database was renamed. The next start renames it."""
-    return files.unfinished.exists() and [path for path in files.kept if exists(path)] == [files.marker]
+    return exists(files.unfinished) and [path for path in files.kept if exists(path)] == [files.marker]
 
 
 def make_ready(files: Files) -> None:
@@ -80,8 +82,11 @@ def _make(files: Files) -> None:
     remove(*files.drafts)
     remove(files.index)
     generation = secrets.token_hex(16)
-    os.close(os.open(files.unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    give_to_owner(files.unfinished)
+    file = open_file(files.unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        give_to_owner(files.unfinished, file)
+    finally:
+        os.close(file)
     with closing(schema.connect(files.unfinished, schema.Mode.WRITE)) as connection:
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         schema.migrate(connection)
@@ -102,18 +107,15 @@ def _check_files(files: Files) -> None:
     """Check the files without SQLite, which would treat an empty file as a new database."""
     if read_marker(files) is None:
         raise unusable(files.directory, f"the marker {files.marker} is missing")
-    if not files.database.exists():
+    if not exists(files.database):
         raise unusable(files.directory, f"{files.database} is missing")
-    if not files.database.is_file():
-        raise unusable(files.directory, f"{files.database} is not a file")
     _check_header(files)
     check_sum(files)
 
 
 def _check_header(files: Files) -> None:
-    with files.database.open("rb", buffering=0) as file:
-        header = file.read(_HEADER_BYTES)
-    size_bytes = files.database.stat().st_size
+    header = read_start(files.database, _HEADER_BYTES)
+    size_bytes = size_bytes_of(files.database)
     if not header:
         raise unusable(files.directory, f"{files.database} is empty (0 bytes)")
     if not header.startswith(_MAGIC[: len(header)]):

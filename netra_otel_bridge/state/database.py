@@ -22,11 +22,12 @@ from netra_otel_bridge.core.files import sync_directory
 from netra_otel_bridge.state import schema
 from netra_otel_bridge.state.checks import is_there, make_ready
 from netra_otel_bridge.state.errors import LOOK_AT_DISK, explained, no_state, not_written
-from netra_otel_bridge.state.files import Files, make_directory, remove, write_sum
+from netra_otel_bridge.state.files import Files, check_directory, exists, make_directory, remove, write_sum
 from netra_otel_bridge.state.lock import Lock
 
 LOG_BYTES = 2**30
 """Limit for SQLite's write-ahead log. It gets that large only if another program keeps SQLite from emptying it."""
+_ATTEMPTS = 100
 _RESTORE = "put the directory back, or start over; spans acknowledged since the last transaction are sent again"
 
 
@@ -69,8 +70,7 @@ class Database:
         """
         files = Files(Path(os.path.abspath(directory)))
         with explained(files.directory):
-            make_directory(files.directory)
-            return cls._locked(files, clock)
+            return cls._locked(files, _lock_in_new(files, clock))
 
     @classmethod
     def open_existing(cls, directory: Path, clock: Clock) -> Database:
@@ -79,7 +79,8 @@ class Database:
         with explained(files.directory):
             if not is_there(files):
                 raise no_state(files.directory)
-            return cls._locked(files, clock)
+            check_directory(files.directory)
+            return cls._locked(files, Lock.take(files.lock, clock))
 
     @classmethod
     def temporary(cls, clock: Clock) -> Database:
@@ -88,17 +89,17 @@ class Database:
             directory = Path(tempfile.mkdtemp(prefix="netra-otel-bridge-"))
         with ExitStack() as made, explained(directory):
             made.callback(shutil.rmtree, directory, ignore_errors=True)
-            database = cls._locked(Files(directory), clock, is_temporary=True)
+            files = Files(directory)
+            database = cls._locked(files, Lock.take(files.lock, clock), is_temporary=True)
             made.pop_all()
         return database
 
     @classmethod
-    def _locked(cls, files: Files, clock: Clock, *, is_temporary: bool = False) -> Database:
+    def _locked(cls, files: Files, lock: Lock, *, is_temporary: bool = False) -> Database:
         with ExitStack() as taken:
-            lock = Lock.take(files.lock, clock)
             taken.callback(lock.release)
             make_ready(files)
-            if files.sum.exists():
+            if exists(files.sum):
                 remove(files.sum)
                 sync_directory(files.directory)
             database = cls(files, lock, is_temporary=is_temporary)
@@ -116,8 +117,11 @@ class Database:
         """Return a number that identifies the entries of one reader in the temporary table ``listed``."""
         return next(self._passes)
 
-    def close(self) -> None:
-        """Close the database and release the lock; delete a temporary state. Committed progress is durable already."""
+    def close(self, *, delete: bool = False) -> None:
+        """Close the database and release the lock; delete a temporary state. Committed progress is durable already.
+
+        ``delete`` deletes any state, and the lock last: another process finds a held lock or no state, never a part.
+        """
         with self._writing, self._reading:
             if self._closed or os.getpid() != self._pid:
                 return
@@ -127,6 +131,11 @@ class Database:
                 self._close_connections()
                 if self.is_temporary:
                     shutil.rmtree(self.directory, ignore_errors=True)
+                elif in_place and delete:
+                    files = self._files
+                    remove(*files.kept, files.index, *files.drafts, self._lock.path)
+                    with suppress(OSError):
+                        files.directory.rmdir()
                 elif in_place:
                     self._note_sum()
             finally:
@@ -202,3 +211,13 @@ class Database:
             if not self._files.log.exists():
                 sync_directory(self.directory)
                 write_sum(self._files)
+
+
+def _lock_in_new(files: Files, clock: Clock) -> Lock:
+    """Take the lock in a directory that is created if necessary, even if another process deletes it meanwhile."""
+    for _ in range(_ATTEMPTS):
+        make_directory(files.directory)
+        check_directory(files.directory)
+        with suppress(FileNotFoundError):
+            return Lock.take(files.lock, clock)
+    return Lock.take(files.lock, clock)

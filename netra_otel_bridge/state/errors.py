@@ -31,6 +31,15 @@ def unusable(directory: Path, what: str) -> StateUnusable:
     )
 
 
+def untrusted(path: Path, what: str) -> StateUnusable:
+    """Return the error for a path of the state at which something else is, perhaps put there by another user."""
+    return StateUnusable(
+        f"the state in {path.parent} cannot be used: {path} is {what}",
+        hint="find out who put it there, and remove it; the bridge follows no links there and opens only regular files "
+        "of the directory's owner",
+    )
+
+
 def no_state(directory: Path) -> StateUnusable:
     """Return the error for a directory without a state, as opposed to a damaged state."""
     return StateUnusable(

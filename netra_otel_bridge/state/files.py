@@ -12,14 +12,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from netra_otel_bridge.core.files import sync_directory
-from netra_otel_bridge.state.errors import unusable
+from netra_otel_bridge.state.errors import untrusted, unusable
 
 _BLOCK_BYTES = 1 << 20
+_TEXT_BYTES = 4096
+"""Longer than any marker or checksum."""
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISSOCK, "a socket"),
+)
 _MARKER = "netra-otel-bridge state "
 _SUM = "blake2b "
 
@@ -83,25 +92,81 @@ def make_directory(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def give_to_owner(path: Path) -> None:
+def give_to_owner(path: Path, file: int | None = None) -> None:
     """Give a file that root created to its directory's owner, because a service could not open it otherwise.
 
-    Raises `OSError`.
-
-    A symbolic link is not followed.
+    ``file`` is the open file, if it is open. A symbolic link is not followed. Raises `OSError`.
     """
     if os.geteuid() == 0:
         parent = path.parent.stat()
-        os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
+        if file is not None:
+            os.fchown(file, parent.st_uid, parent.st_gid)
+        else:
+            os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file of the state. Raises `StateUnusable` for anything that `check_file` rejects, and `OSError`.
+
+    It follows no link and does not wait for the other end of a pipe.
+    """
+    try:
+        file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError:
+        check_file(path)
+        raise
+    try:
+        _check(os.fstat(file), path)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def check_file(path: Path) -> None:
+    """Raise `StateUnusable` unless ``path`` is a regular file, not a link, of the directory's owner, or nothing at all.
+
+    Another user may put something else there, so that root overwrites what it leads to, or waits forever. A file of
+    this process's own user counts too, but not with a second name: root's files can be linked into the directory.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    _check(status, path)
+
+
+def check_directory(path: Path) -> None:
+    """Raise `StateUnusable` if ``path`` is a link that neither this user nor the owner of its target has made."""
+    link, target = path.lstat(), path.stat()
+    if stat.S_ISLNK(link.st_mode) and link.st_uid not in (os.geteuid(), target.st_uid):
+        raise untrusted(path, f"a symbolic link that user id {link.st_uid} has made")
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for test, name in _KINDS if test(status.st_mode)), "a device")
+        raise untrusted(path, f"{kind}, not a regular file")
+    owner = path.parent.stat().st_uid
+    if status.st_uid == owner:
+        return
+    if status.st_uid != os.geteuid() or status.st_nlink > 1:
+        raise untrusted(path, f"a file of user id {status.st_uid}, in a directory of user id {owner}")
 
 
 def sync_file(path: Path) -> None:
-    """Make the content of a file durable. Raises `OSError`."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Make the content of a file durable. Raises `StateUnusable` and `OSError`."""
+    file = open_file(path, os.O_RDONLY)
     try:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def read_start(path: Path, size_bytes: int = _TEXT_BYTES) -> bytes:
+    """Return the first bytes of a file. Raises `StateUnusable` and `OSError`."""
+    with open(open_file(path, os.O_RDONLY), "rb", buffering=0) as file:
+        return file.read(size_bytes)
 
 
 def remove(*paths: Path) -> None:
@@ -119,7 +184,7 @@ def write_marker(files: Files, generation: str) -> None:
 def read_marker(files: Files) -> str | None:
     """Return the generation in the marker; ``None`` without a marker. Raises `StateUnusable`."""
     try:
-        text = files.marker.read_text("ascii", "replace")
+        text = read_start(files.marker).decode("ascii", "replace")
     except FileNotFoundError:
         return None
     generation = text.removeprefix(_MARKER).rstrip("\n")
@@ -140,7 +205,7 @@ def check_sum(files: Files) -> None:
     Raises `OSError`.
     """
     try:
-        text = files.sum.read_text("ascii", "replace")
+        text = read_start(files.sum).decode("ascii", "replace")
     except FileNotFoundError:
         return
     noted_digest, _, noted_bytes = text.removeprefix(_SUM).rstrip("\n").partition(" ")
@@ -169,14 +234,14 @@ def exists(path: Path) -> bool:
 def size_bytes_of(path: Path) -> int:
     """Return a file's size; 0 if it does not exist. Raises `OSError`."""
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0
 
 
 def _digest(path: Path) -> tuple[int, str]:
     hash_, size_bytes = hashlib.blake2b(digest_size=32), 0
-    with path.open("rb", buffering=0) as file:
+    with open(open_file(path, os.O_RDONLY), "rb", buffering=0) as file:
         while block := file.read(_BLOCK_BYTES):
             hash_.update(block)
             size_bytes += len(block)
@@ -189,14 +254,15 @@ def _draft(path: Path) -> Path:
 
 def _write_whole(path: Path, text: str) -> None:
     draft = _draft(path)
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    remove(draft)
+    file = open_file(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
+        give_to_owner(draft, file)
         rest = memoryview(text.encode("ascii"))
         while rest:
             rest = rest[os.write(file, rest) :]
         os.fsync(file)
     finally:
         os.close(file)
-    give_to_owner(draft)
     draft.replace(path)
     sync_directory(path.parent)

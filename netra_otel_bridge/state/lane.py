@@ -99,6 +99,19 @@ class LaneState:
         """Return the time up to which live traffic was followed."""
         return self._following()[1]
 
+    def watermark_set_ns(self) -> int:
+        """Return when the watermark last moved forward, by this machine's clock; 0 for never.
+
+        A later watermark was recorded by an older version, which trusted Netra's clock alone.
+        """
+        with self._database.reading() as connection:
+            return rows.watermark_set_ns(connection, self._query)
+
+    def last_start_ns(self, before_ns: int) -> int | None:
+        """Return the last start of a recorded trace that is not after ``before_ns``. Reads all traces of the lane."""
+        with self._database.reading() as connection:
+            return rows.last_start_ns(connection, self._lane, before_ns)
+
     def since_ns(self) -> int | None:
         """Return the time from which live traffic is followed."""
         return self._following()[0]
@@ -110,8 +123,24 @@ class LaneState:
                 "UPDATE query SET since_ns = ? WHERE id = ? AND since_ns IS NULL", (since_ns, self._query)
             )
 
+    def pruned_ns(self) -> int | None:
+        """Return the latest ``before_ns`` of `prune`: traces that start earlier may be forgotten."""
+        with self._database.reading() as connection:
+            return rows.pruned_ns(connection, self._lane)
+
+    def move_back(self, watermark_ns: int | None, since_ns: int, latest_ns: int) -> None:
+        """Replace the watermark and the start of following, which lay in the future. Raises `StateNotWritten`.
+
+        Forget a prune that lies after ``latest_ns``: it went by the same wrong clock.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE query SET watermark_ns = ?, since_ns = ? WHERE id = ?", (watermark_ns, since_ns, self._query)
+            )
+            rows.limit_pruned(connection, self._lane, latest_ns)
+
     def commit(self, progress: Progress, now_ns: int) -> None:
-        """Make all of ``progress`` durable, or none of it. The watermark never goes back.
+        """Make all of ``progress`` durable, or none of it. The watermark does not go back; `move_back` does that.
 
         Raises `StateNotWritten`; the state accepts no progress after that. If the disk failed to sync, the next start
         may still find the whole transaction.
@@ -132,6 +161,7 @@ class LaneState:
         the lane are joined where they touch; a joined window counts as finished when the first of its parts was. Return
         the number of deleted traces. Raises `StateNotWritten`.
         """
+        self._note_prune(before_ns)
         deleted = sum(self._prune_traces(before_ns))
         with self._database.reading() as connection:
             queries = connection.execute("SELECT id FROM query WHERE lane = ?", (self._lane,)).fetchall()
@@ -141,6 +171,11 @@ class LaneState:
             costs.prune(connection, self._lane, before_ns)
             held.prune(connection, self._lane, before_ns)
         return deleted
+
+    def _note_prune(self, before_ns: int) -> None:
+        """Record a prune before it begins, because a process may die in the middle of it."""
+        with self._database.writing() as connection:
+            rows.note_prune(connection, self._lane, before_ns)
 
     def tenants(self, window: Window) -> list[str]:
         """Return the tenants with delivered spans that start in the hours of ``window``, in order."""

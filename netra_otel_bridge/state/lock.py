@@ -10,7 +10,7 @@ from pathlib import Path
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import StateBusy
 from netra_otel_bridge.core.time_text import iso_ms
-from netra_otel_bridge.state.files import give_to_owner
+from netra_otel_bridge.state.files import give_to_owner, open_file
 
 _OWNER = re.compile(r"pid (\d+) since (\S+)\n")
 _OWNER_BYTES = 200
@@ -28,11 +28,11 @@ class Lock:
     def take(cls, path: Path, clock: Clock) -> Lock:
         """Take the lock; create its file if needed. Raises `StateBusy`, which names the owner, and `OSError`."""
         while True:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = open_file(path, os.O_RDWR | os.O_CREAT)
             try:
                 _take_exclusively(file, path)
                 if _is_at(file, path):
-                    give_to_owner(path)
+                    give_to_owner(path, file)
                     owner = f"pid {os.getpid()} since {iso_ms(clock.now_ns())}\n".encode("ascii")
                     os.pwrite(file, owner, 0)
                     os.ftruncate(file, len(owner))
@@ -53,7 +53,7 @@ class Lock:
 def owner(path: Path) -> int | None:
     """Return the pid of the bridge that holds the lock, or ``None``. Raises `OSError`."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_file(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
@@ -100,6 +100,6 @@ def _content(file: int) -> str:
 def _is_at(file: int, path: Path) -> bool:
     """Return whether the path still leads to the open file, which somebody may have deleted in between."""
     try:
-        return os.path.samestat(os.fstat(file), path.stat())
+        return os.path.samestat(os.fstat(file), path.lstat())
     except FileNotFoundError:
         return False

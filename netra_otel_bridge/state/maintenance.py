@@ -13,10 +13,10 @@ from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.files import sync_directory
 from netra_otel_bridge.core.model.progress import HeldTrace, Progress
 from netra_otel_bridge.core.time_text import iso_ms
-from netra_otel_bridge.state import costs, held, schema
+from netra_otel_bridge.state import costs, held, rows, schema
 from netra_otel_bridge.state.checks import is_there
 from netra_otel_bridge.state.errors import explained, no_state, unknown_destination
-from netra_otel_bridge.state.files import Files, exists, give_to_owner
+from netra_otel_bridge.state.files import Files, check_directory, exists, give_to_owner
 from netra_otel_bridge.state.lock import Lock
 from netra_otel_bridge.state.store import StateStore
 
@@ -119,6 +119,7 @@ def discard(directory: Path, clock: Clock) -> Path:
     with explained(files.directory):
         if not is_there(files):
             raise no_state(files.directory)
+        check_directory(files.directory)
         lock = Lock.take(files.lock, clock)
         try:
             aside = _make_aside(files, clock)
@@ -151,6 +152,7 @@ def _forget(connection: sqlite3.Connection, destination: str, from_ns: int | Non
     traces = windows = 0
     for (lane,) in connection.execute("SELECT id FROM lane WHERE destination = ?", key).fetchall():
         traces += _forget_traces(connection, lane, from_ns)
+        rows.limit_pruned(connection, lane, from_ns)
         for (query,) in connection.execute("SELECT id FROM query WHERE lane = ?", (lane,)).fetchall():
             windows += _forget_windows(connection, query, from_ns)
             _move_watermark_back(connection, query, from_ns)

@@ -50,8 +50,9 @@ def record_progress(connection: sqlite3.Connection, lane: int, query: int, progr
     _upsert_windows(connection, query, progress.windows, now_ns)
     if progress.watermark_ns is not None:
         connection.execute(
-            "UPDATE query SET watermark_ns = max(coalesce(watermark_ns, ?), ?), watermark_set_ns = ? WHERE id = ?",
-            (progress.watermark_ns, progress.watermark_ns, now_ns, query),
+            """UPDATE query SET watermark_ns = :watermark, watermark_set_ns = :now
+            WHERE id = :query AND (watermark_ns IS NULL OR watermark_ns < :watermark)""",
+            {"watermark": progress.watermark_ns, "now": now_ns, "query": query},
         )
     held.release(connection, lane, progress.released)
     held.hold(connection, lane, query, progress.held)
@@ -167,11 +168,50 @@ def kept_letters(connection: sqlite3.Connection, lane: int, pass_: int, until_id
     )
 
 
+def watermark_set_ns(connection: sqlite3.Connection, query: int) -> int:
+    """Return when the watermark of a query last moved forward, or 0."""
+    return _number(connection, "SELECT coalesce(max(watermark_set_ns), 0) FROM query WHERE id = ?", (query,))
+
+
+def last_start_ns(connection: sqlite3.Connection, lane: int, before_ns: int) -> int | None:
+    """Return the last start of a trace of the lane that is not after ``before_ns``, if any."""
+    ((last_ns,),) = connection.execute(
+        "SELECT max(start_ns) FROM trace WHERE lane = ? AND start_ns <= ?", (lane, before_ns)
+    ).fetchall()
+    return None if last_ns is None else int(last_ns)
+
+
+def pruned_ns(connection: sqlite3.Connection, lane: int) -> int | None:
+    """Return the time before which traces of the lane were pruned, if any were."""
+    found = connection.execute("SELECT value FROM meta WHERE key = ?", (_pruned(lane),)).fetchall()
+    return int(found[0][0]) if found else None
+
+
+def note_prune(connection: sqlite3.Connection, lane: int, before_ns: int) -> None:
+    """Record that traces of the lane before this time are pruned."""
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
+        (_pruned(lane), before_ns),
+    )
+
+
+def limit_pruned(connection: sqlite3.Connection, lane: int, latest_ns: int | None) -> None:
+    """Forget when the lane was pruned, if that is after ``latest_ns``, or in any case if it is ``None``."""
+    connection.execute(
+        "DELETE FROM meta WHERE key = ? AND (? IS NULL OR value > ?)", (_pruned(lane), latest_ns, latest_ns)
+    )
+
+
+def _pruned(lane: int) -> str:
+    return f"pruned {lane}"
+
+
 def forget_progress(connection: sqlite3.Connection) -> None:
     """Delete everything but dead letters, their reasons, and the lanes that have dead letters."""
     for table in ("trace", "finished", "query", "spent", "reconciled", "held_back"):
         connection.execute(f"DELETE FROM {table}")  # noqa: S608
     connection.execute("DELETE FROM lane WHERE id NOT IN (SELECT lane FROM dead_letter)")
+    connection.execute("DELETE FROM meta WHERE key LIKE 'pruned %'")
     connection.execute("DELETE FROM reason WHERE lane NOT IN (SELECT id FROM lane)")
     connection.execute(
         """UPDATE lane SET traces = 0, delivered = 0, refused = 0, size_bytes = 0, problem = '',

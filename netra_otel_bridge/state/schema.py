@@ -9,6 +9,8 @@ from enum import Enum
 from itertools import islice
 from pathlib import Path
 
+from netra_otel_bridge.state.files import check_file
+
 APPLICATION_ID = 0x4E4F4231
 """``NOB1``: SQLite's application id in the header of each state.db. Another program's database has a different one."""
 
@@ -159,7 +161,12 @@ def checkpoint(connection: sqlite3.Connection) -> None:
 
 
 def connect(path: Path, mode: Mode, *, synchronous: str = "FULL") -> sqlite3.Connection:
-    """Open an existing database; the caller begins and ends transactions. Raises `sqlite3.Error`."""
+    """Open an existing database; the caller begins and ends transactions. Raises `StateUnusable`, `sqlite3.Error`.
+
+    SQLite follows a link at ``path``, and waits for a pipe at the names of its log and index.
+    """
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}-journal"):
+        check_file(path.with_name(name))
     connection = sqlite3.connect(
         f"{path.as_uri()}?{mode.value}", uri=True, isolation_level=None, check_same_thread=False
     )

@@ -19,7 +19,7 @@ from netra_otel_bridge.state.errors import (
     unreadable,
     unusable,
 )
-from netra_otel_bridge.state.files import Files, size_bytes_of
+from netra_otel_bridge.state.files import Files, check_directory, size_bytes_of
 from netra_otel_bridge.state.held import StoredTrace
 from netra_otel_bridge.state.rows import StoredLetter
 
@@ -82,6 +82,7 @@ def _reading(files: Files) -> Iterator[sqlite3.Connection]:
         try:
             if not is_there(files) or is_unnamed(files):
                 raise no_state(files.directory)
+            check_directory(files.directory)
             at_rest = lock.owner(files.lock) is None and not size_bytes_of(files.log)
         except PermissionError as error:
             raise unreadable(files.directory, error) from error

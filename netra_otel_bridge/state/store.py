@@ -94,6 +94,10 @@ class StateStore:
         with self.database.writing() as connection:
             rows.forget_progress(connection)
 
+    def delete(self) -> None:
+        """Close the state and delete it, before another process can open it. May be followed by `close`."""
+        self.database.close(delete=True)
+
     def close(self) -> None:
         """Close the state and release it; delete a temporary one. Committed progress is durable already."""
         self.database.close()

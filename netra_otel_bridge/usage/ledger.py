@@ -20,7 +20,7 @@ from typing import Literal
 
 import msgspec
 
-from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS, NS_PER_S
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import datetime_ns
 from netra_otel_bridge.usage.totals import OTHER, Counted, UsageTotals
@@ -115,6 +115,21 @@ class TenantAccount(msgspec.Struct):
         while self.periods[0].end_ns + grace_ns <= self.periods[0].asked_ns:
             self.closed += self.periods.pop(0).counted()
 
+    def forget_future(self, now_ns: int, latest_ns: int) -> bool:
+        """Correct times after ``latest_ns``, which a wrong clock has told. Return whether counting had gone ahead.
+
+        If so, what was counted stays, and counting continues at ``now_ns``.
+        """
+        if self.seen_ns > latest_ns:
+            self.seen_ns = now_ns
+        for period in self.periods:
+            if period.asked_ns > latest_ns:
+                period.asked_ns = now_ns
+        if not self.periods or self.periods[-1].start_ns <= latest_ns:
+            return False
+        self.closed, self.periods, self.origin_ns = self.counted(), [], now_ns
+        return True
+
     def close_periods(self) -> None:
         """Close all periods as they are, because their length changes.
 
@@ -164,6 +179,15 @@ class Ledger:
         """Start counting at ``now_ns``, with a search for tenants back to the start of the period."""
         current = next(periods_between(now_ns, now_ns, length))
         self.head = LedgerHead(now_ns, now_ns, now_ns, now_ns, current.start_ns, length)
+
+    def forget_future(self, now_ns: int, latest_ns: int) -> int:
+        """Correct what a wrong clock recorded for a time after ``latest_ns``. Return how many tenants had such usage."""
+        latest_ns += CLOCK_OFF_NS
+        head = self.head
+        for name in ("origin_ns", "tenants_since_ns", "discovered_ns", "looked_back_ns", "look_back_to_ns"):
+            if getattr(head, name) > latest_ns:
+                setattr(head, name, now_ns)
+        return sum(account.forget_future(now_ns, latest_ns) for account in self.tenants.values())
 
     def use_periods(self, length: PeriodLength) -> None:
         """Count in periods of this length from now on. If that is a change, close all open periods."""

@@ -72,7 +72,9 @@ class MeterOptions:
 class Meter:
     """Meters the tenants of one source. Each `poll` replaces ``view``, which may be read on any thread.
 
-    ``now_ns`` returns the time by Netra's clock. Raises `StateError`.
+    ``now_ns`` returns the time that both Netra's clock and this machine's have reached, so a jump of one of them ends no
+    period. ``latest_ns`` returns the time that one of them has reached: what was recorded as later is corrected. Raises
+    `StateError`.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Meter:
         options: MeterOptions,
         *,
         now_ns: Callable[[], int],
+        latest_ns: Callable[[], int],
         clock: Clock,
     ) -> None:
         self.view = UsageView()
@@ -89,6 +92,7 @@ class Meter:
         self._state = state
         self._options = options
         self._now_ns = now_ns
+        self._latest_ns = latest_ns
         self._clock = clock
         self._polls = 0
         self._failed: set[str] = set()
@@ -123,6 +127,12 @@ class Meter:
         now_ns = self._rounded_now_ns()
         if not self._ledger.head.origin_ns:
             self._ledger.begin(now_ns, self._options.period)
+        if later := self._ledger.forget_future(now_ns, self._latest_ns()):
+            _log.warning(
+                "the usage of %d tenants was recorded for a time that has not come, so a clock was wrong; counting on "
+                "from now: what was used meanwhile is in the totals of the period, but not in the counters",
+                later,
+            )
         for account in self._ledger.rank():
             self._collected.pop(account.tenant_id, None)
         error = await self._ask(now_ns)
@@ -186,7 +196,9 @@ class Meter:
                     due = account.seen_ns > period.asked_ns or bool(options.tenants)
                 else:
                     due = period.asked_ns < period.end_ns + HOUR_NS or period.end_ns + options.grace_ns <= now_ns
-                if (due or turn or not period.asked_ns) and period.start_ns < now_ns:
+                # a total up to an earlier time would look like a correction, after a clock was set back
+                is_later = period.start_ns < now_ns and min(period.asked_ns, period.end_ns) <= now_ns
+                if (due or turn or not period.asked_ns) and is_later:
                     yield account, period
 
     async def _ask_period(self, account: TenantAccount, period: PeriodAccount, now_ns: int) -> None:

@@ -26,7 +26,7 @@ from netra_otel_bridge.core.model.outcome import (
 )
 from netra_otel_bridge.deliver.adapters.exporter_log import STOCK_LOGGERS, capture_log, error_outcome
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.answers import Verdict, masked, outcome
+from netra_otel_bridge.deliver.answers import Verdict, outcome, shown
 
 CLOSE_DEADLINE_S = 5.0
 """The time that a shutdown may take."""
@@ -90,7 +90,7 @@ class MetricSender:
             result = await self._calls.call(metrics, lambda: self._export(metrics), self._deadline_s)
         except StillRunning:
             return Retry(f"the exporter did not return within {self._deadline_s:g} s")
-        return masked(result, self._secrets)
+        return shown(result, self._secrets)
 
     def _export(self, metrics: MetricsData) -> Outcome:
         """Call ``export`` once, on the exporter's thread."""

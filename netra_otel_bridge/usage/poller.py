@@ -82,7 +82,7 @@ class UsagePoller:
 
     async def _reconcile(self) -> None:
         """Compare the cost that each destination received with the usage that Netra reports, for completed hours."""
-        now_ns = self._netra_clock.now_ns()
+        now_ns = self._netra_clock.safe_ns()
         month = next(periods_between(now_ns, now_ns, "month"))
         found: list[ReplayedTotals] = []
         for route in self._routes:

@@ -162,6 +162,7 @@ ENDS: dict[str, type[NetraError] | None] = {
     "gzip-bomb=64": NetraResponseTooLarge,
     "encoding=br": NetraUnavailable,
     "no-dashboard": None,
+    "date=60": None,
     "usage-factor=2": None,
 }
 """The error of a listing in pages of 7 while a fault lasts; ``None`` if it is read to its end."""

@@ -6,6 +6,7 @@ reported, and docs/answers.md tells users.
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from netra_otel_bridge.core.model.outcome import (
 )
 from netra_otel_bridge.deliver import Destination, batch_of, open_destination
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Raw, Reject
+from tests.support.scripted_api import ScriptedApi, reply
 from tests.support.spans import make_span
 from tests.support.waiting import SOON_S
+from tests.support.watchdog import LoopWatch
 
 BATCH = batch_of((make_span(1), make_span(2)))
 RATE = "RATE_LIMITED: ingestion rate limit (15000000 bytes) exceeded while adding {} bytes"
@@ -231,4 +234,49 @@ async def test_http_errors_of_any_content_are_read(fake: FakeDestination, conten
     outcomes: list[Any] = [await destination.send(BATCH) for _ in range(4)]
     assert [type(one) for one in outcomes] == [TooLarge, TooLarge, Retry, Retry]
     assert outcomes[3].after_s == 4
+    await destination.aclose()
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_compressed_answer_is_read_only_as_far_as_needed(status: int) -> None:
+    """A bomb of 64 MiB is inflated up to what is read of an answer, and blocks the loop for 0.1 s at most."""
+    bomb = gzip.compress(b" " * (64 << 20), 1)
+    answer = reply(bomb, status=status, headers={"Content-Encoding": "gzip"})
+    async with ScriptedApi([answer]) as api, LoopWatch() as watch:
+        destination = open_destination(f"otlp+{api.url}")
+        outcome = await destination.send(BATCH)
+        await destination.aclose()
+    assert isinstance(outcome, Misconfigured if status == 200 else Retry)
+    assert watch.blocked_s < 0.1
+
+
+@pytest.mark.parametrize("answer", [b"[" * 60_000, b"\xff\xfe{", b"7" * 6000])
+async def test_a_success_that_is_no_json_is_not_otlp(answer: bytes) -> None:
+    """A success whose JSON is too deep, not UTF-8, or a number of thousands of digits, is not of an OTLP server."""
+    async with ScriptedApi([reply(answer)]) as api:
+        destination = open_destination(f"otlp+{api.url}")
+        outcome = await destination.send(BATCH)
+        await destination.aclose()
+    assert isinstance(outcome, Misconfigured)
+    assert "not OTLP" in outcome.reason
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+@pytest.mark.parametrize(
+    ("template", "outcome"),
+    [
+        ("grpc: received message larger than max ({} vs. 4194304)", TooLarge),
+        ("request larger than max {}", TooLarge),
+        (RATE.replace("15000000", "{}"), Retry),
+        (RATE, TooLarge),
+    ],
+)
+async def test_words_with_thousands_of_digits_are_read(
+    fake: FakeDestination, transport: str, template: str, outcome: type
+) -> None:
+    """A number with 5,000 digits, which Python refuses to convert, is the largest one, and no defect of anybody."""
+    text = template.format(*["9" * 5000] * template.count("{}"), *["1"] * 2)
+    fake.script(Reject(S.RESOURCE_EXHAUSTED, 429 if "RATE" in text else 413, text))
+    destination = direct(fake, transport)
+    assert type(await destination.send(BATCH)) is outcome
     await destination.aclose()

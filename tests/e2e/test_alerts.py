@@ -97,6 +97,17 @@ CASES = (
     Case("NetraLaneDown", bridge("netra_bridge_lane_up", "1+0x10 0+0x30 1+0x30"), {25: False, 27: True, 50: False}),
     Case("NetraLaneLags", bridge("netra_bridge_lag_seconds", "60+0x10 60+60x60"), {15: False, 30: False, 40: True}),
     Case(
+        "NetraLagNegative",
+        bridge("netra_bridge_lag_seconds", "60+0x10 -3600+0x20 0+0x20"),
+        {10: False, 13: True, 40: False},
+    ),
+    Case(
+        "NetraClocksDisagree",
+        bridge("netra_bridge_clock_offset_seconds", "1+0x10 -86400+0x30"),
+        {10: False, 13: False, 17: True},
+    ),
+    Case("NetraClocksDisagree", bridge("netra_bridge_clock_offset_seconds", "3600+0x3 0+0x30"), {3: False, 20: False}),
+    Case(
         "NetraSpansRefused",
         bridge("netra_bridge_spans_refused_total", "0+0x60 7+0x300"),
         {50: False, 70: True, 200: False},

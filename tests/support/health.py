@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from netra_otel_bridge.core.clock import NS_PER_S
-from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.health import ClockHealth, LaneHealth, ServiceHealth, UsageHealth
 
 NOW_NS = 1_777_593_600 * NS_PER_S
 """2026-05-01T00:00:00Z"""
@@ -39,6 +39,7 @@ def service_health(*lanes: LaneHealth) -> ServiceHealth:
     """
     return ServiceHealth(
         now_ns=NOW_NS,
+        clock=ClockHealth(NOW_NS, 0),
         lanes=lanes or (lane_health(),),
         api_calls={200: 7, 0: 1},
         api_retries=1,

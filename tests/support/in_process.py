@@ -58,7 +58,8 @@ class Netra(AsyncNetraClient):
     """The real client, paging and decoders, on a store in this process.
 
     ``fails_in`` says how many calls from now one fails; ``failed`` counts failures. ``asked`` are the ranges that were
-    listed, without the question whether Netra lists anything. The spans of ``bad`` traces cannot be shown.
+    listed, without the questions whether Netra lists anything, and what time it is. The spans of ``bad`` traces cannot
+    be shown. ``date_ns`` returns the time that an answer tells, ``None`` for none.
     """
 
     def __init__(self, store: Store, clock: FakeClock, windowing: Any = "traces") -> None:
@@ -66,6 +67,7 @@ class Netra(AsyncNetraClient):
         super().__init__(api_key="k", endpoint="http://127.0.0.1:9", backoff=backoff, clock=clock)
         self.fails_in: int | None = None
         self.failed = 0
+        self.date_ns: Callable[[], int | None] = lambda: None
         self.asked: list[tuple[int, int]] = []
         self.bad: set[str] = set()
         self._api = Api(store, windowing)
@@ -88,7 +90,8 @@ class Netra(AsyncNetraClient):
     ) -> TracesPage:
         self._count()
         asked = parse_time_ns(start_time, 0), parse_time_ns(end_time, 0)
-        if asked != (0, MS):
+        is_question = asked == (0, MS) or (limit == 1 and asked[1] - asked[0] == LOOKBACK_NS)
+        if not is_question:
             self.asked.append(asked)
         ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}
         body = trace_query(start_time, end_time, ids, filters, limit, cursor, direction, sort_field, sort_order)
@@ -111,6 +114,9 @@ class Netra(AsyncNetraClient):
                 self.fails_in = None
                 self.failed += 1
                 raise NetraUnavailable("the test lets this call fail")
+        date_ns = self.date_ns()
+        if date_ns is not None:
+            self._transport.exchange.on_date(date_ns, self._clock.monotonic())
 
 
 TAKEN = Delivered()

@@ -11,6 +11,7 @@ import json
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -184,6 +185,26 @@ class ScriptedApi:
         except TimeoutError:
             return False
         return True
+
+
+class ServerThread:
+    """A scripted API on a thread of its own, for blocking clients."""
+
+    def __init__(self, script: Script) -> None:
+        self.api = ScriptedApi(script)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> ScriptedApi:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self.api.__aenter__(), self._loop).result(5)
+        return self.api
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self.api.__aexit__(None, None, None), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request | None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from netra_otel_bridge.cli import logs
-from netra_otel_bridge.cli.logs import Form, JsonLine, Redactor, TextLine, configure
+from netra_otel_bridge.cli.logs import Form, JsonLine, TextLine, configure
+from netra_otel_bridge.cli.redactor import Redactor
 from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.log_limit import MAX_KEYS, LogLimit
 from tests.support.cli import ROOT
@@ -183,7 +184,8 @@ def test_a_stream_that_is_closed_stops_nobody() -> None:
 
 PROGRAM = """
 import logging, sys
-from netra_otel_bridge.cli.logs import Redactor, configure
+from netra_otel_bridge.cli.logs import configure
+from netra_otel_bridge.cli.redactor import Redactor
 configure(logging.INFO, sys.argv[1], redactor=Redactor(["canary-key"]), stamped=True)
 logging.getLogger("netra_otel_bridge.x").info("with canary-key")
 for attempt in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from netra_otel_bridge.config.load import load
 from netra_otel_bridge.config.parsers import Secret, parse_headers
 from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
+from netra_otel_bridge.core.expressions import Expression
 from tests.support.examples import size
 
 CANARY = "nk-canary-5d1f"
@@ -44,7 +44,7 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "destinations": ({}, None, None),
     "profile": ("genai", "both", "both"),
     "content": ("keep", "drop", "drop"),
-    "redact": ((), "[0-9]+", (re.compile("[0-9]+"),)),
+    "redact": ((), "[0-9]+", (Expression("[0-9]+"),)),
     "pii": ("keep", "drop-content", "drop-content"),
     "user": ("keep", "hash", "hash"),
     "usage_cost": (False, "yes", True),

@@ -40,8 +40,9 @@ from netra_otel_bridge.deliver import (
     destination_from,
     open_destination,
 )
-from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, http_outcome, words_outcome
+from netra_otel_bridge.deliver.answers import connection_outcome, grpc_outcome, http_outcome
 from netra_otel_bridge.deliver.batching import MIN_BYTES
+from netra_otel_bridge.deliver.exporter_words import words_outcome
 from netra_otel_bridge.deliver.otlp.encode import encode_empty_request, encode_request
 from netra_otel_bridge.deliver.probe import Sample, made_up_span, probe
 from tests.support.cutting import cutting_server

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 
+from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
+from netra_otel_bridge.pipeline import converting, delivering
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
 from tests.support.fake_clock import FakeClock
@@ -252,3 +256,39 @@ async def test_a_control_that_cannot_be_read_itself_stops_nothing(tmp_path: Path
         assert await life.poll()
     assert (life.follower.health().held_back, life.follower.health().problem) == (1, "")
     await life.stop()
+
+
+@pytest.mark.parametrize("step", ["convert", "encode"])
+def test_a_large_trace_that_fails_in_a_later_part_is_held_back(
+    rig: Rig, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its earlier parts delivered is recorded; the next replay sends the rest of it, and nothing twice."""
+    rig.feed(1, 2500, start_ns=rig.oracle.start_ns(next(iter(rig.oracle.issued))) + 10**12)
+    large = rig.oracle.trace_ids[-1]
+    broken = int(rig.oracle.span_ids(large)[1800][1], 16)
+    convert, encode = SpanConverter.convert, converting.encode_span
+
+    def fails_to_convert(self: SpanConverter, span: TraceSpan, trace: TraceSummary | None) -> ReadableSpan:
+        if int(span.id, 16) == broken:
+            raise ValueError("a defect of conversion")
+        return convert(self, span, trace)
+
+    def fails_to_encode(span: ReadableSpan) -> bytes:
+        if span.context.span_id == broken:
+            raise ValueError("a defect of encoding")
+        return encode(span)
+
+    with monkeypatch.context() as patched:
+        if step == "convert":
+            patched.setattr(SpanConverter, "convert", fails_to_convert)
+        else:
+            patched.setattr(delivering, "encode_span", fails_to_encode)
+        result = replay(rig)
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["held_back"]) == (3, 1)
+    verdict = rig.oracle.verdict(written_to(rig.file))
+    assert verdict.sound
+    assert TRACES * 3 < len(written_to(rig.file)) < len(rig.oracle)
+    assert {key[0] for key in verdict.missing} == {large}
+    assert replay(rig).code == 0
+    rig.oracle.assert_kept(written_to(rig.file))

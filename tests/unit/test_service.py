@@ -240,7 +240,7 @@ class Off(SystemClock):
 
 @pytest.mark.parametrize("off_s", [-86400, -3600, 3600, 3 * 86400])
 async def test_a_local_clock_that_is_wrong_and_set_right(netra: ThreadedEmulator, tmp_path: Path, off_s: float) -> None:
-    """Netra's clock decides what is new: everything is delivered before and after the correction."""
+    """Netra's clock decides what is new, and the earlier clock how far it was followed; a correction changes nothing."""
     clock = Off(off_s)
     mine = Kept()
     given = {"api_key": KEY, "poll": "100ms", "settle": "0s", "http_port": 0, "state": str(tmp_path / "state")}
@@ -251,10 +251,14 @@ async def test_a_local_clock_that_is_wrong_and_set_right(netra: ThreadedEmulator
     await a_few_polls(service)
     feed(netra, *trace(1, ago_s=0))
     await until(lambda: len(mine.spans) == 3)
-    assert abs(service.health().lanes[0].watermark_ns - time.time_ns()) < DEADLINE_S * S
+    both_ns = min(clock.now_ns(), time.time_ns())
+    assert abs(service.health().lanes[0].watermark_ns - both_ns) < DEADLINE_S * S
+    assert "this machine's" in service.health().clock.problem
     clock.off_s = 0
     feed(netra, *trace(2, ago_s=0))
     await until(lambda: len(mine.spans) == 6)
+    await until(lambda: abs(service.health().lanes[0].watermark_ns - time.time_ns()) < DEADLINE_S * S)
+    assert not service.health().clock.problem
     stop.set()
     await running
 

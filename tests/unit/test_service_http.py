@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -18,9 +18,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.clock import HOUR_NS, NS_PER_S
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.health import ClockHealth, LaneHealth, ServiceHealth, UsageHealth
 from netra_otel_bridge.service import http
 from netra_otel_bridge.service.http import MAX_CONNECTIONS, MAX_REQUEST_BYTES, HttpEndpoints
 from tests.support.fake_clock import FakeClock
@@ -81,7 +81,7 @@ class Client:
 
     async def get(self, path: str, accept: str = "", method: str = "GET", body: str = "") -> Reply:
         return await self.send(
-            f"{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         )
 
     async def send(self, request: str) -> Reply:
@@ -149,6 +149,7 @@ async def test_livez_answers_whatever_the_lanes_do() -> None:
             ["a: the first pass is in progress, lag unknown"],
         ),
         ((lane_health(destination="a\ud800", watermark_ns=NOW_NS + 1),), 200, ["a\\ud800: ok, lag 0 s"]),
+        ((lane_health(destination="a", watermark_ns=NOW_NS + HOUR_NS),), 200, ["a: ok, lag -3600 s"]),
     ],
 )
 async def test_readyz_has_a_line_for_each_lane(lanes: tuple[LaneHealth, ...], status: int, lines: list[str]) -> None:
@@ -178,7 +179,7 @@ async def test_readyz_has_a_line_for_each_lane(lanes: tuple[LaneHealth, ...], st
 )
 async def test_readyz_where_usage_alone_is_polled(usage: UsageHealth, status: int, line: str) -> None:
     """Usage is ready once it was polled completely and nothing blocks the next poll."""
-    health = ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0, usage=usage)
+    health = ServiceHealth(now_ns=NOW_NS, clock=ClockHealth(NOW_NS), lanes=(), api_calls={}, api_retries=0, usage=usage)
     async with serving(lambda: health) as client:
         reply = await client.get("/readyz")
         document = json.loads((await client.get("/readyz", "application/json")).body)
@@ -188,11 +189,27 @@ async def test_readyz_where_usage_alone_is_polled(usage: UsageHealth, status: in
 
 async def test_readyz_without_a_lane() -> None:
     """A service with nothing to follow is ready, and says so."""
-    async with serving(lambda: ServiceHealth(now_ns=NOW_NS, lanes=(), api_calls={}, api_retries=0)) as client:
+    async with serving(
+        lambda: ServiceHealth(now_ns=NOW_NS, clock=ClockHealth(NOW_NS), lanes=(), api_calls={}, api_retries=0)
+    ) as client:
         reply = await client.get("/readyz")
         document = json.loads((await client.get("/readyz", "application/json")).body)
     assert (reply.status, reply.body) == (200, "ok, nothing to follow\n")
-    assert document == {"ready": True, "lanes": [], "usage": None}
+    clocks = {"ok": True, "offset_seconds": None, "problem": "", "problem_since": None}
+    assert document == {"ready": True, "lanes": [], "usage": None, "clocks": clocks}
+
+
+async def test_readyz_while_the_clocks_disagree() -> None:
+    """A lane that depends on a clock that may be wrong is not ready, and a line says so."""
+    clock = ClockHealth(NOW_NS, HOUR_NS, "Netra's clock is 3600 s ahead of this machine's", NOW_NS - 60 * NS_PER_S)
+    async with serving(lambda: replace(service_health(), clock=clock)) as client:
+        reply = await client.get("/readyz")
+        document = json.loads((await client.get("/readyz", "application/json")).body)
+    assert reply.status == 503
+    assert reply.body.splitlines()[-1] == f"clocks: {clock.problem}, since 2026-04-30T23:59:00.000Z"
+    assert document["clocks"] == {
+        "ok": False, "offset_seconds": 3600, "problem": clock.problem, "problem_since": "2026-04-30T23:59:00.000Z",
+    }  # fmt: skip
 
 
 async def test_readyz_as_json() -> None:
@@ -272,7 +289,7 @@ async def test_other_methods_are_not_allowed(method: str) -> None:
     async with serving() as client, asyncio.timeout(DEADLINE_S):
         reply = await client.get("/livez", method=method, body="x")
         assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD")
-        unsent = await client.send(f"{method} /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        unsent = await client.send(f"{method} /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
         assert unsent.status == 405
 
 
@@ -327,7 +344,7 @@ async def test_idle_connections_keep_nobody_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("begin", "more"), [(b"", b""), (b"GET /li", b"x"), (b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"x")]
+    ("begin", "more"), [(b"", b""), (b"GET /li", b"x"), (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n", b"x")]
 )
 async def test_a_request_that_does_not_end_is_cut(begin: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then does not extend the deadline, which runs from the start of the connection."""
@@ -346,7 +363,7 @@ async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(http, "DEADLINE_S", 0.3)
     async with serving(collector=Rows(help_text=PAGE_BYTES * "x")) as client, asyncio.timeout(DEADLINE_S):
         async with client.open() as (reader, writer):
-            writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await asyncio.sleep(0.5)  # beyond the deadline: a client that reads nothing sees no event
             assert len(await ended(reader.read())) < PAGE_BYTES
         monkeypatch.setattr(http, "DEADLINE_S", DEADLINE_S)
@@ -358,7 +375,7 @@ async def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatc
     [
         b"GET /livez HTTP/1.1\r\nA: " + b"x" * 100_000 + b"\r\n\r\n",
         b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + 3 * (b"A: " + 7000 * b"x" + b"\r\n") + b"\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + 3 * (b"A: " + 7000 * b"x" + b"\r\n") + b"\r\n",
         b"GET /livez HTTP/1.1\r\n" + b"".join(b"A%d: x\r\n" % number for number in range(20_000)) + b"\r\n",
     ],
 )
@@ -388,7 +405,7 @@ async def test_what_is_not_http_is_answered_shortly(garbage: str, caplog: pytest
 async def test_a_second_request_in_a_connection_is_not_answered() -> None:
     """A connection serves one request; pipelined ones are dropped."""
     async with serving() as client:
-        reply = await client.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        reply = await client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
     assert reply.body == "ok\n"
 
 
@@ -456,3 +473,41 @@ async def test_closing_ends_what_is_open_and_frees_the_port() -> None:
     again = HttpEndpoints(client.host, client.port, service_health, None, FakeClock())
     assert await again.start() == (client.host, client.port)
     await again.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:9464", "127.0.0.1", "127.0.0.1:80", "127.0.0.2", "[::1]", "[::1]:9464", "localhost:"],
+)
+async def test_a_request_that_names_loopback_is_answered(host: str) -> None:
+    """On loopback, every name of loopback is a name of this server, with any port."""
+    async with serving() as client:
+        assert (await client.send(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n")).status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Host: evil.example", "Host: evil.example:9464", "Host: 127.0.0.1.evil.example", "Host: localhost.evil.example",
+     "Host: localhost@evil.example", "Host: [::2]", "Host: 192.0.2.1", "Host:", "Accept: x",
+     "Host: localhost\r\nHost: evil.example", "Host: evil.example\r\nHost: localhost"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/livez", "/nope"])
+async def test_a_request_that_names_another_host_reads_nothing(head: str, path: str) -> None:
+    """On loopback, a name that resolves here (DNS rebinding), no name or several read no page."""
+    async with serving() as client:
+        reply = await client.send(f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n")
+    assert reply.status in (400, 421)
+    assert "rows" not in reply.body
+    assert "lag" not in reply.body
+    if reply.status == 421:
+        assert "ask for localhost" in reply.body
+
+
+async def test_an_address_that_others_reach_has_no_names() -> None:
+    """On other addresses any name may be in front, such as that of a pod; there the network decides who reads."""
+    endpoints = HttpEndpoints("0.0.0.0", 0, service_health, CollectorRegistry(), FakeClock())
+    _, port = await endpoints.start()
+    try:
+        assert (await Client("127.0.0.1", port).send("GET /livez HTTP/1.1\r\nHost: pod-7\r\n\r\n")).status == 200
+    finally:
+        await endpoints.close()

@@ -108,14 +108,14 @@ def test_each_figure_says_what_it_is() -> None:
     assert sorted(kinds) == sorted(instrument.kind for instrument in INSTRUMENTS)
 
 
-def test_what_is_not_known_yet_is_not_shown_and_no_age_is_negative() -> None:
-    """Before the first pass there is no lag value, rather than 0 or 56 years; clocks that disagree give 0."""
+def test_what_is_not_known_yet_is_not_shown_and_a_negative_lag_is() -> None:
+    """Before the first pass there is no lag value, rather than 0 or 56 years; one below zero is shown as it is."""
     unknown = lane_health(destination="new", watermark_ns=0, checkpoint_ns=0)
-    ahead = lane_health(destination="ahead", watermark_ns=NOW_NS + 1, checkpoint_ns=NOW_NS + NS_PER_S)
+    ahead = lane_health(destination="ahead", watermark_ns=NOW_NS + 3600 * NS_PER_S, checkpoint_ns=NOW_NS + NS_PER_S)
     found = samples(shown(lambda: service_health(unknown, ahead)))
     assert ("netra_bridge_lag_seconds", "new") not in found
     assert ("netra_bridge_checkpoint_age_seconds", "new") not in found
-    assert found["netra_bridge_lag_seconds", "ahead"] == 0
+    assert found["netra_bridge_lag_seconds", "ahead"] == -3600
     assert found["netra_bridge_checkpoint_age_seconds", "ahead"] == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import subprocess
 import sys
@@ -16,29 +15,20 @@ import pytest
 from netra_otel_bridge.core.clock import Backoff
 from netra_otel_bridge.core.errors import NetraError, NetraUnavailable, UsageError
 from netra_otel_bridge.source import NetraClient
-from tests.support.scripted_api import Reply, Request, Script, ScriptedApi, json_reply, page, reply, span, trace
+from tests.support.scripted_api import (
+    Reply,
+    Request,
+    ScriptedApi,
+    ServerThread,
+    json_reply,
+    page,
+    reply,
+    span,
+    trace,
+)
 
+TRACE = "ab" * 16
 FROM, TO = "2026-04-30T00:00:00.000Z", "2026-05-01T00:00:00.000Z"
-
-
-class ServerThread:
-    """A scripted API on a thread of its own, for blocking clients."""
-
-    def __init__(self, script: Script) -> None:
-        self.api = ScriptedApi(script)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-
-    def __enter__(self) -> ScriptedApi:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.api.__aenter__(), self._loop).result(5)
-        return self.api
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self.api.__aexit__(None, None, None), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
 
 
 def three_pages(request: Request) -> Reply:
@@ -73,13 +63,13 @@ def test_every_call(api: ScriptedApi) -> None:
         assert usage.total_cost == 1
         assert client.get_tenant_usage("t", FROM, TO) is None
         assert client.list_traces(FROM, TO).has_next_page
-        assert client.list_spans_by_trace_id("t", "c2").next_cursor == "c3"
+        assert client.list_spans_by_trace_id(TRACE, "c2").next_cursor == "c3"
         found = client.get_span("x")
         assert found is not None
         assert [item.name for item in client.iter_traces(FROM, TO)] == ["trace 1", "trace 2", "trace 3"]
-        assert [item.name for item in client.iter_spans_by_trace_id("t")] == ["span 1", "span 2", "span 3"]
+        assert [item.name for item in client.iter_spans_by_trace_id(TRACE)] == ["span 1", "span 2", "span 3"]
         assert [len(got.traces) for got in client.iter_trace_pages(FROM, TO)] == [1, 1, 1]
-        assert [len(got.spans) for got in client.iter_span_pages("t", cursor="c1")] == [1, 1]
+        assert [len(got.spans) for got in client.iter_span_pages(TRACE, cursor="c1")] == [1, 1]
         assert client.stats.statuses[200] == 16
         assert repr(client) == f"NetraClient(127.0.0.1:{api.port})"
 
@@ -87,7 +77,7 @@ def test_every_call(api: ScriptedApi) -> None:
 def test_from_several_threads(api: ScriptedApi) -> None:
     """Calls from many threads share one client and one budget."""
     with NetraClient(api_key="k", endpoint=api.endpoint, max_concurrency=4) as client, ThreadPoolExecutor(16) as pool:
-        got = list(pool.map(lambda _: len(list(client.iter_spans_by_trace_id("t"))), range(64)))
+        got = list(pool.map(lambda _: len(list(client.iter_spans_by_trace_id(TRACE))), range(64)))
     assert got == [3] * 64
     assert api.connections <= 4
 
@@ -104,7 +94,7 @@ def test_errors_are_raised_in_the_caller() -> None:
         ServerThread([json_reply(page([span(1)], more=True)), reply(status=500)]) as server,
         NetraClient(api_key="k", endpoint=server.endpoint, backoff=Backoff(attempts=1)) as client,
     ):
-        spans = client.iter_spans_by_trace_id("t")
+        spans = client.iter_spans_by_trace_id(TRACE)
         assert next(spans).name == "span 1"
         with pytest.raises(NetraUnavailable):
             next(spans)

@@ -172,7 +172,7 @@ def test_a_directory_in_the_place_of_the_database_is_refused(tmp_path: Path) -> 
     filled(directory)
     (directory / "state.db").unlink()
     (directory / "state.db").mkdir()
-    with pytest.raises(StateUnusable, match="is not a file"):
+    with pytest.raises(StateUnusable, match="is a directory, not a regular file"):
         StateStore.open(directory, FakeClock())
 
 

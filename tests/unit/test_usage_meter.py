@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,13 +45,18 @@ def netra() -> Iterator[ThreadedEmulator]:
 
 
 class World:
-    """An emulator, a state directory, a clock, and a meter that uses them; `restart` replaces the meter."""
+    """An emulator, a state directory, a clock, and a meter that uses them; `restart` replaces the meter.
+
+    ``now_ns`` and ``latest_ns`` are the times that the meter is told.
+    """
 
     def __init__(self, netra: ThreadedEmulator, directory: Path, **options: Any) -> None:
         self.netra = netra
         self.calls = Calls(netra)
         self.clock = FakeClock()
         self.clock.start_ns = NOON
+        self.now_ns: Callable[[], int] = self.clock.now_ns
+        self.latest_ns: Callable[[], int] = self.clock.now_ns
         self.directory = directory
         self.options = {"announce_s": 0.0, **options}
         self.meter: Meter
@@ -76,7 +81,8 @@ class World:
             self.client,
             self.store.meter(self.client.base_url),
             MeterOptions(**self.options),
-            now_ns=self.clock.now_ns,
+            now_ns=lambda: self.now_ns(),
+            latest_ns=lambda: self.latest_ns(),
             clock=self.clock,
         )
 

@@ -43,21 +43,39 @@ class UsageHealth:
     polled_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class ClockHealth:
+    """How this machine's clock and Netra's differ.
+
+    ``own_ns`` is this machine's time. ``offset_ns`` is Netra's time less this machine's, ``None`` before Netra's first
+    answer. ``problem`` describes a disagreement since ``problem_since_ns``, "" if there is none.
+    """
+
+    own_ns: int
+    offset_ns: int | None = None
+    problem: str = ""
+    problem_since_ns: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceHealth:
     """The health of the service. ``api_calls`` counts Netra's responses by HTTP status; 0 stands for no response.
 
-    There are no ``lanes`` if no traces are followed, and there is no ``usage`` if it is not polled.
+    There are no ``lanes`` if no traces are followed, and there is no ``usage`` if it is not polled. ``now_ns`` is the
+    time by Netra's clock. ``loop_delay_s`` is the longest recent delay of the event loop.
     """
 
     now_ns: int
+    clock: ClockHealth
     lanes: tuple[LaneHealth, ...]
     api_calls: dict[int, int]
     api_retries: int
     usage: UsageHealth | None = None
+    loop_delay_s: float = 0.0
 
     @property
     def ready(self) -> bool:
-        """Return whether each lane has finished at least one pass and nothing delays any lane."""
+        """Return whether each lane has finished a pass, nothing delays any lane, and the clocks that it needs agree."""
         usage_ready = self.usage is None or bool(self.usage.polled_ns and not self.usage.problem)
-        return usage_ready and all(lane.passes and not lane.problem for lane in self.lanes)
+        clock_ready = not self.clock.problem or not (self.lanes or self.usage)
+        return usage_ready and clock_ready and all(lane.passes and not lane.problem for lane in self.lanes)

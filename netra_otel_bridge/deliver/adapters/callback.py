@@ -16,7 +16,7 @@ from netra_otel_bridge.core.errors import DestinationMisconfigured, DestinationU
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Retry, SpanBatch
 from netra_otel_bridge.deliver.adapters.exporter_log import error_outcome
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.answers import Verdict, defect_outcome, outcome
+from netra_otel_bridge.deliver.answers import Verdict, defect_outcome, outcome, shown
 
 SpanCallback = Callable[[Sequence[ReadableSpan]], object]
 """A function, plain or ``async``, that is called with the spans of one batch. If it returns normally, it has accepted all of them."""
@@ -56,7 +56,7 @@ class CallbackDestination:
                 raise
             return Retry("the callback was cancelled")
         except (Exception, SystemExit) as error:  # noqa: BLE001  the wall around foreign code
-            return raised_outcome(error, "the callback")
+            return shown(raised_outcome(error, "the callback"))
         if result is SpanExportResult.FAILURE:
             return outcome(Verdict.MISCONFIGURED, "the callback returned FAILURE; pass the exporter itself")
         return Delivered()

@@ -11,7 +11,7 @@ from typing import Any
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from netra_otel_bridge.core.errors import ConfigurationError
-from netra_otel_bridge.core.outside_text import error_line, one_line
+from netra_otel_bridge.core.outside_text import error_line, safe_line
 from netra_otel_bridge.deliver.adapters.exporter_log import capture_log
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def create(
             f"{what} failed to start: {describe(error)}", hint="check its environment variables (OTEL_EXPORTER_...)"
         ) from error
     for template in log.templates:
-        _log.warning("%s: the exporter logged on creation: %s", name, one_line(template))
+        _log.warning("%s: the exporter logged on creation: %s", name, safe_line(template))
     return made
 
 

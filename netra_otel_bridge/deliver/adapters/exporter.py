@@ -11,10 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, SpanBatch
-from netra_otel_bridge.core.outside_text import one_line
 from netra_otel_bridge.deliver.adapters.exporter_log import STOCK_LOGGERS, LogCapture, capture_log, error_outcome
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.answers import Verdict, defect_outcome, masked, no_answer, outcome
+from netra_otel_bridge.deliver.answers import Verdict, defect_outcome, no_answer, outcome, shown
 
 CLOSE_DEADLINE_S = 5.0
 """Seconds within which an exporter must flush and shut down; a process that exits waits no longer."""
@@ -64,7 +63,7 @@ class ExporterDestination:
             answer = await self._calls.call(batch.spans, lambda: self._export(batch.spans), self._deadline_s)
         except StillRunning:
             return no_answer("the exporter did not return", self._deadline_s)
-        return masked(answer, self._secrets)
+        return shown(answer, self._secrets)
 
     async def aclose(self) -> None:
         """Flush and shut down the exporter, within `CLOSE_DEADLINE_S`; one that hangs is abandoned."""
@@ -94,7 +93,7 @@ class ExporterDestination:
 
     def _outcome(self, result: object, log: LogCapture) -> Outcome:
         if result is SpanExportResult.SUCCESS:
-            return Delivered(one_line("; ".join(log.templates)))
+            return Delivered("; ".join(log.templates))
         if result is SpanExportResult.FAILURE:
             return log.outcome()
         kind = "None" if result is None else f"a {type(result).__name__}"

@@ -18,8 +18,8 @@ from netra_otel_bridge.deliver.answers import (
     connection_outcome,
     grpc_outcome,
     outcome,
-    words_outcome,
 )
+from netra_otel_bridge.deliver.exporter_words import words_outcome
 from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
 STOCK_LOGGERS = "opentelemetry.exporter"

@@ -20,7 +20,7 @@ from netra_otel_bridge.core.errors import (
     UsageError,
 )
 from netra_otel_bridge.core.model.outcome import Inspection, Outcome, PartlyRefused, Retry, SpanBatch
-from netra_otel_bridge.core.outside_text import error_line, one_line
+from netra_otel_bridge.core.outside_text import error_line, safe_line
 from netra_otel_bridge.deliver.adapters.callback import CallbackDestination, SpanCallback, raised_outcome, run_in_task
 from netra_otel_bridge.deliver.adapters.exporter import ExporterDestination
 from netra_otel_bridge.deliver.adapters.processor import ProcessorDestination
@@ -80,7 +80,7 @@ class GuardedDestination:
             raise DestinationMisconfigured(f"its inspect raised {error_line(error)}") from error
         if not isinstance(found, Inspection):
             raise DestinationMisconfigured(f"its inspect returned {type(found).__name__}; return an Inspection")
-        return replace(found, found=one_line(found.found), unknown=one_line(found.unknown))
+        return replace(found, found=safe_line(found.found), unknown=safe_line(found.unknown))
 
     async def _guarded(self, method: str, work: Callable[[], object], spans: int) -> Outcome:
         try:
@@ -93,7 +93,7 @@ class GuardedDestination:
         except (Exception, SystemExit) as error:
             if isinstance(error, BridgeError) and not isinstance(error, _ANSWERS):
                 raise
-            return raised_outcome(error, f"its {method}")
+            return shown(raised_outcome(error, f"its {method}"))
         if isinstance(answer, PartlyRefused) and not _counts(answer.refused, spans):
             return outcome(
                 Verdict.MISCONFIGURED, f"its {method} returned PartlyRefused of {answer.refused!r:.40} spans"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Refused, Retry, SpanBatch
-from netra_otel_bridge.core.outside_text import error_line
+from netra_otel_bridge.core.outside_text import error_words
 from netra_otel_bridge.deliver.adapters.callback import raised_outcome, without_instrumentation
 from netra_otel_bridge.deliver.adapters.worker_thread import OneAtATime, StillRunning
-from netra_otel_bridge.deliver.answers import Verdict, no_answer, outcome
+from netra_otel_bridge.deliver.answers import Verdict, no_answer, outcome, shown
 
 FLUSH_MILLIS = 30_000
 SLICE_SPANS = 64
@@ -48,7 +48,7 @@ class ProcessorDestination:
         if self._closed:
             raise RuntimeError(f"the destination {self.name} is closed")
         try:
-            return await self._calls.call(batch.spans, lambda: self._take(batch.spans), self._deadline_s)
+            return shown(await self._calls.call(batch.spans, lambda: self._take(batch.spans), self._deadline_s))
         except StillRunning:
             return no_answer("the processor did not return", self._deadline_s)
 
@@ -86,7 +86,7 @@ class ProcessorDestination:
         try:
             flushed: object = self._processor.force_flush(FLUSH_MILLIS)
         except BaseException as error:  # noqa: BLE001  the wall around foreign code
-            return outcome(Verdict.RETRY, f"the processor's force_flush raised {error_line(error)}")
+            return outcome(Verdict.RETRY, f"the processor's force_flush raised {error_words(error)}")
         if flushed is False:
             return Retry("the processor's force_flush returned False")
         self._unflushed = 0

@@ -12,7 +12,8 @@ import gzip
 import io
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Mapping
 
 import aiohttp
 import grpc
@@ -34,10 +35,10 @@ from netra_otel_bridge.deliver.answers import (
     grpc_outcome,
     http_outcome,
     is_tls_version,
-    masked,
     no_answer,
     not_otlp_outcome,
     partial_outcome,
+    shown,
     web_page_outcome,
 )
 from netra_otel_bridge.deliver.otlp.encode import encode_empty_request, encode_request
@@ -46,6 +47,9 @@ from netra_otel_bridge.deliver.rpc_status import retry_info_s
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _ANSWER_BYTES = 64 * 1024
+_ZLIB = frozenset({"gzip", "x-gzip", "deflate"})
+_GZIP_OR_ZLIB = 47
+"""The ``wbits`` with which zlib finds out by itself which of the two it reads."""
 _LOOK_S = 2.0
 _CHANNEL = (
     ("grpc.max_send_message_length", -1),
@@ -91,8 +95,8 @@ class OtlpGrpcDestination:
             outcome = grpc_outcome(error.code(), words, retry_info_s(details), len(body))
             if self._settings.tls and ended_silently(words):
                 outcome = await _tls_refusal(self._settings) or outcome
-            return masked(outcome, self._secrets)
-        return masked(_read_protobuf(answer, spans, self._secrets), self._secrets)
+            return shown(outcome, self._secrets)
+        return shown(_read_protobuf(answer, spans), self._secrets)
 
     async def aclose(self) -> None:
         """Close the connection at once."""
@@ -152,7 +156,7 @@ class OtlpHttpDestination:
             outcome = not_otlp_outcome(f"no HTTP: {error.message}".encode())
         except (aiohttp.ClientError, OSError) as error:
             outcome = connection_outcome(_words(error), connected=not isinstance(error, aiohttp.ClientConnectorError))
-        return masked(outcome, self._secrets)
+        return shown(outcome, self._secrets)
 
     async def aclose(self) -> None:
         """Close the connections at once."""
@@ -173,16 +177,18 @@ class OtlpHttpDestination:
             if "html" in content_type:
                 return web_page_outcome(response.status, content_type)
             if "json" in content_type:
-                return _read_json(answer, spans, self._secrets)
+                return _read_json(answer, spans)
             if "protobuf" in content_type or not content_type:
-                return _read_protobuf(answer, spans, self._secrets)
+                return _read_protobuf(answer, spans)
             return Delivered()
 
     def _open(self) -> aiohttp.ClientSession:
         refuse_if_closed(self._closed, self.name)
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None)
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+                auto_decompress=False,
             )
         return self._session
 
@@ -250,43 +256,51 @@ async def _ends(settings: OtlpSettings, version: ssl.TLSVersion) -> bool:
 
 async def _read_some(response: aiohttp.ClientResponse) -> bytes:
     """Read the first `_ANSWER_BYTES` of a response, decoded. Nothing after them is needed."""
-    parts: list[bytes] = []
-    size = 0
+    packed = response.headers.get("Content-Encoding", "").strip().lower() in _ZLIB
+    inflate = zlib.decompressobj(_GZIP_OR_ZLIB) if packed else None
+    answer = bytearray()
     async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size >= _ANSWER_BYTES:
+        try:
+            answer += part if inflate is None else inflate.decompress(part, _ANSWER_BYTES - len(answer))
+        except zlib.error:
+            answer += part
+            break
+        if len(answer) >= _ANSWER_BYTES:
             response.close()
             break
-    return b"".join(parts)[:_ANSWER_BYTES]
+    return bytes(answer[:_ANSWER_BYTES])
 
 
 def _request_headers(settings: OtlpSettings) -> Mapping[str, str]:
-    headers = {"Content-Type": "application/x-protobuf", "User-Agent": "netra-otel-bridge", **settings.headers}
+    headers = {
+        "Content-Type": "application/x-protobuf",
+        "User-Agent": "netra-otel-bridge",
+        "Accept-Encoding": "gzip",
+        **settings.headers,
+    }
     return {**headers, "Content-Encoding": "gzip"} if settings.gzip else headers
 
 
-def _read_protobuf(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
+def _read_protobuf(answer: bytes, spans: int) -> Outcome:
     """Return the outcome of a success in protobuf, which may reject some spans (``ExportTracePartialSuccess``)."""
     try:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
         return not_otlp_outcome(answer)
-    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message, secrets)
+    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message)
 
 
-def _read_json(answer: bytes, spans: int, secrets: Sequence[str]) -> Outcome:
+def _read_json(answer: bytes, spans: int) -> Outcome:
     """Return the outcome of a success in JSON.
 
     Some servers answer protobuf with it, though the specification forbids it.
     """
     try:
         response = json_format.Parse(answer or b"{}", ExportTraceServiceResponse(), ignore_unknown_fields=True)
-    except json_format.ParseError:
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError):
         return not_otlp_outcome(answer)
-    return partial_outcome(
-        min(response.partial_success.rejected_spans, spans), response.partial_success.error_message, secrets
-    )
+    partial = response.partial_success
+    return partial_outcome(min(partial.rejected_spans, spans), partial.error_message)
 
 
 def refuse_if_closed(closed: bool, name: str) -> None:

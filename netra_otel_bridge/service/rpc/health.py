@@ -23,9 +23,12 @@ CHECK = f"/{HEALTH}/Check"
 REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 """Both use the same messages; older tools know only the second name."""
 MAX_CHECKS = 64
-"""The limit of concurrent health checks. They need no token, so they must not exhaust the limit of other calls."""
+"""The limit of concurrent health checks, above which the oldest one ends.
+
+They need no token, so checks that a client holds open must keep out neither other calls nor other checks.
+"""
 CHECK_S = 5.0
-"""The longest wait for the request of a health check."""
+"""The longest wait for the request of a health check, and for the client to accept the answer."""
 LAST_S = 1.0
 """The longest wait for the client to accept the last message of a health stream."""
 
@@ -36,7 +39,7 @@ class HealthAndReflection:
     def __init__(self, health: HealthServicer, limits: CallLimits) -> None:
         self._health = health
         self._limits = limits
-        self._checks = 0
+        self._checks: dict[asyncio.Task[Any], None] = {}
 
     def health(self) -> grpc.GenericRpcHandler:
         """Return the handlers of `HEALTH`.
@@ -80,13 +83,24 @@ class HealthAndReflection:
             raise
 
     async def _check(self, requests: AsyncIterator[Any], context: Context) -> None:
-        if self._checks >= MAX_CHECKS:
-            message = f"{MAX_CHECKS} health checks are in progress, which is the limit"
-            raise StatusError(Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", message, retry_s=1.0)
-        self._checks += 1
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a health check is handled in a task")
+        if len(self._checks) >= MAX_CHECKS:
+            oldest = next(iter(self._checks))
+            del self._checks[oldest]
+            oldest.cancel()
+        self._checks[task] = None
         try:
             request = await next_message(requests, CHECK_S, partial(stalled, "the client sent nothing", CHECK_S))
             if request is not None:
-                await context.write(await self._health.Check(request, context))
+                answer = await self._health.Check(request, context)
+                await write(context, answer, CHECK_S, partial(stalled, "the client read nothing", CHECK_S))
+        except asyncio.CancelledError:
+            if task in self._checks:
+                raise
+            task.uncancel()
+            message = f"{MAX_CHECKS} newer health checks are in progress, which is the limit"
+            raise StatusError(Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", message, retry_s=1.0) from None
         finally:
-            self._checks -= 1
+            self._checks.pop(task, None)

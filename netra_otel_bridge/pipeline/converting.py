@@ -1,0 +1,104 @@
+"""Convert the spans of a trace without keeping the event loop from other work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netra_otel_bridge.convert import SpanConverter
+from netra_otel_bridge.core.json_bounds import count_values
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
+from netra_otel_bridge.deliver import encode_span
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+LARGE_CHARS = 1 << 16
+"""Characters of a span's JSON columns from which on it is converted in a thread: smaller ones take some milliseconds."""
+LARGE_VALUES = 5_000
+"""Attributes, or values in a column that is JSON and not text, from which on the same applies."""
+VALUE_CHARS = LARGE_CHARS // LARGE_VALUES + 1
+GROUP_SPANS = 8
+"""Spans after which to look at the time. Each look costs a hundredth of a small span."""
+_UNKNOWN_BYTES = LARGE_CHARS + 1
+BUSY_S = 0.02
+"""Time after which other work gets its turn."""
+
+
+class Turns:
+    """Lets other work of the event loop run, each time that `BUSY_S` have passed."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+
+    def is_over(self) -> bool:
+        """Return whether the caller has to ``await give()``, which costs more than this question."""
+        return self._loop.time() - self._began > BUSY_S
+
+    async def give(self) -> None:
+        """Let other work run."""
+        await asyncio.sleep(0)
+        self._began = self._loop.time()
+
+
+class Conversion:
+    """Converts traces with one converter, which only one of them uses at a time."""
+
+    def __init__(self, converter: SpanConverter) -> None:
+        self.converter = converter
+        self._turn = asyncio.Lock()
+
+    async def convert(
+        self, trace: TraceSummary | None, spans: Sequence[TraceSpan], held_bytes: int = _UNKNOWN_BYTES
+    ) -> list[ReadableSpan]:
+        """Convert spans of one trace, in order. Missing parents are for the caller to count, over the whole trace.
+
+        ``held_bytes`` is what is reserved for them, at least: small ones are converted without further measuring.
+        """
+        converter = self.converter
+        async with self._turn:
+            if held_bytes <= LARGE_CHARS:
+                return [converter.convert(span, trace) for span in spans]
+            converted: list[ReadableSpan] = []
+            turns = Turns()
+            for start in range(0, len(spans), GROUP_SPANS):
+                group = spans[start : start + GROUP_SPANS]
+                sizes = [_size_chars(span) for span in group]
+                if sum(sizes) <= LARGE_CHARS:
+                    converted += [converter.convert(span, trace) for span in group]
+                else:
+                    for span, size in zip(group, sizes, strict=True):
+                        if size > LARGE_CHARS:
+                            converted.append(await asyncio.to_thread(converter.convert, span, trace))
+                        else:
+                            converted.append(converter.convert(span, trace))
+                        if turns.is_over():
+                            await turns.give()
+                if turns.is_over():
+                    await turns.give()
+        return converted
+
+
+def has_many_attributes(span: ReadableSpan) -> bool:
+    """Return whether encoding a span takes more than some milliseconds."""
+    return span.attributes is not None and len(span.attributes) > LARGE_VALUES
+
+
+async def encode_apart(span: ReadableSpan) -> bytes:
+    """Return `encode_span` of a span, made in a thread."""
+    return await asyncio.to_thread(encode_span, span)
+
+
+def _size_chars(span: TraceSpan) -> int:
+    """Return the size of the columns that conversion parses; of one that is not text, what its values compare to."""
+    size = 0
+    for column in (span.attributes, span.events, span.links, span.metadata, span.resources):
+        if column is None:
+            continue
+        if isinstance(column, str):
+            size += len(column)
+        else:
+            size += count_values(column, LARGE_VALUES) * VALUE_CHARS
+    return size
