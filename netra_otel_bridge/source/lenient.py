@@ -25,6 +25,7 @@ from netra_otel_bridge.source.endpoint import reaches_its_path
 
 ItemT = TypeVar("ItemT", TraceSummary, TraceSpan, SessionStats)
 _FLOAT_BITS = 1024
+_TRACE_ID = re.compile("(?!0{32})[0-9a-f]{32}")
 _NUMBER = re.compile(r"-?\d{1,400}(?P<fraction>\.\d{1,400})?(?P<power>[eE][+-]?\d{1,4})?", re.ASCII)
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
@@ -78,7 +79,7 @@ def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> Item
             fields[name] = read
     for name, implied in known.items():
         given = fields.get(name) or implied
-        if not is_same_id(given, implied):
+        if is_of_another_trace(given, implied):
             return UnreadableItem(path, f"its {name} is {given[:80]!r}, not {implied[:80]!r}, which was asked for")
         fields[name] = given
     for name in kind.__struct_fields__[: len(kind.__struct_fields__) - len(kind.__struct_defaults__)]:
@@ -89,9 +90,15 @@ def read_item(kind: type[ItemT], value: object, path: str, **known: str) -> Item
     return kind(**fields, unreadable=tuple(unreadable))
 
 
-def is_same_id(one: str, other: str) -> bool:
-    """Return whether two ids are equal, apart from letter case and the dashes of a UUID."""
-    return one == other or _bare(one) == _bare(other)
+def is_of_another_trace(claimed: str, asked: str) -> bool:
+    """Return whether a span claims another trace than the one that was asked for.
+
+    Letter case and the dashes of a UUID make no difference, and what does not name a trace claims none.
+    """
+    if claimed == asked:
+        return False
+    one, other = _bare(claimed), _bare(asked)
+    return one != other and _TRACE_ID.fullmatch(one) is not None and _TRACE_ID.fullmatch(other) is not None
 
 
 def number(value: object) -> int | float | None:

@@ -11,7 +11,7 @@ slow. Rules for irregular data:
 - ``data`` that is null is a schema error too: only an empty list means that there are no items.
 - An unreadable item is reported in ``unreadable`` of the page. More than `BAD_SHARE` of a page, and at least
   `BAD_ITEMS`, is a schema error: one bad item is bad data, many mean a changed API.
-- More items than were asked for are a schema error, and more values than `MAX_VALUES` a `NetraResponseTooLarge`; of a
+- More items than a page may have are a schema error, and more values than `MAX_VALUES` a `NetraResponseTooLarge`; of a
   large body, neither is built first.
 - A span of another trace than the one that was asked for is an unreadable item.
 - Usage for an unknown id is an object without that id. An error object with status 200 is not usage: a response
@@ -40,7 +40,7 @@ from netra_otel_bridge.core.model.netra import (
 from netra_otel_bridge.source.body import LARGE_BYTES
 from netra_otel_bridge.source.bounds import PAGE_ITEMS, PageInfo, check_values, read_flat_spans
 from netra_otel_bridge.source.endpoint import reaches_its_path
-from netra_otel_bridge.source.lenient import ItemT, is_same_id, number, parse, read_item, text, type_name
+from netra_otel_bridge.source.lenient import ItemT, is_of_another_trace, number, parse, read_item, text, type_name
 
 BAD_SHARE = 0.10
 BAD_ITEMS = 2
@@ -84,7 +84,7 @@ def decode_spans(body: bytes, trace_id: str, limit: int = PAGE_ITEMS) -> SpansPa
     """
     items, more = _regular_spans(body)
     if items is not None and all(
-        item.id and (item.trace_id == trace_id or is_same_id(item.trace_id, trace_id)) and not item.unreadable
+        item.id and item.trace_id and not item.unreadable and not is_of_another_trace(item.trace_id, trace_id)
         for item in items
     ):
         _check_items(len(items), limit, "$.data.data")
@@ -193,9 +193,11 @@ def read_page(
 
 
 def _check_items(count: int, limit: int, path: str) -> None:
-    if count > limit:
+    """Raise `NetraSchemaError` for more items than were asked for, unless they fill no more than an ordinary page."""
+    most = max(limit, PAGE_ITEMS)
+    if count > most:
         raise NetraSchemaError(
-            f"{path} holds {count} items, where at most {limit} were asked for",
+            f"{path} holds {count} items, more than the {most} that a page may have",
             hint="Netra does not keep to the limit of a page; nothing was skipped",
         )
 

@@ -81,8 +81,8 @@ async def read(answer: Reply) -> dict[str, object]:
     ended = "read"
     async with (
         ScriptedApi([answer]) as api,
-        LoopWatch() as watch,
         AsyncNetraClient(api_key="k", endpoint=api.endpoint, backoff=backoff, timeout=60) as client,
+        LoopWatch() as watch,
     ):
         try:
             page = await client.list_spans_by_trace_id(TRACE)

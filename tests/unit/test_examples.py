@@ -211,5 +211,5 @@ def test_commands_of_alerts_name_the_state_of_the_unit() -> None:
     texts = [rule["annotations"]["description"] for group in rules["groups"] for rule in group["rules"]]
     commands = [command for text in texts for command in re.findall(r"`netra-otel-bridge ([^`]+)`", text)]
     stateful = [one for one in commands if one.startswith(("state ", "status", "replay"))]
-    assert len(stateful) == 4
+    assert len(stateful) == 5
     assert [one for one in stateful if f"--state /var/lib/{directory[1]}" not in one] == []

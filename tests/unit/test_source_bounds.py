@@ -71,10 +71,12 @@ def test_a_hostile_answer_is_cheap(name: str) -> None:
 def test_more_items_than_asked_for_are_refused(size: int) -> None:
     """A page that does not keep to the limit is an error, whatever its size, that names the place and both numbers."""
     spans = [span(number, name="n" * (size // 90)) for number in range(101)]
-    with pytest.raises(NetraSchemaError, match=r"\$\.data\.data holds 101 items, where at most 100 were asked for"):
+    with pytest.raises(
+        NetraSchemaError, match=r"\$\.data\.data holds 101 items, more than the 100 that a page may have"
+    ):
         schema.decode_spans(json.dumps(page(spans)).encode(), TRACE)
-    with pytest.raises(NetraSchemaError, match=r"holds 3 items, where at most 2"):
-        schema.decode_traces(json.dumps(page([trace(1), trace(2), trace(3)])).encode(), 2)
+    few = json.dumps(page([trace(1), trace(2), trace(3)])).encode()
+    assert len(schema.decode_traces(few, 2).traces) == 3, "Netra may prefer a page of its own size"
 
 
 @pytest.mark.parametrize("fields", [{}, {"metadata": {"k": [1, None]}}, {"latency_ms": "12"}, {"name": "\ud800"}])
