@@ -13,12 +13,19 @@ from tests.support.child import Child, Ended, run
 from tests.support.hostile import TRACE, hostile_reply
 from tests.support.scripted_api import Reply, Request, ServerThread, json_reply, page, span, trace
 
+pytestmark = pytest.mark.faults
+
 MIB = 1 << 20
 AT_MS = 1763251200000
 
 
 def environment(endpoint: str) -> dict[str, str]:
-    return {"NETRA_API_KEY": "k", "NETRA_OTLP_ENDPOINT": endpoint, "NETRA_BRIDGE_USAGE_POLL": "1h"}
+    return {
+        "NETRA_API_KEY": "k",
+        "NETRA_OTLP_ENDPOINT": endpoint,
+        "NETRA_BRIDGE_USAGE_POLL": "1h",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": "0",
+    }
 
 
 class OneTrace:

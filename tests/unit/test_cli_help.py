@@ -117,6 +117,7 @@ def test_the_protocols_of_a_destination_load_no_client() -> None:
     assert set(done.stdout.split()).isdisjoint(("aiohttp", "grpc", "opentelemetry"))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("argument", ["--version", "--help"])
 def test_version_and_help_take_little_cpu(argument: str) -> None:
     """Both take at most twice the CPU of importing typer alone; the best of several runs counts, so a busy machine does not."""

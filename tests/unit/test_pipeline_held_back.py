@@ -16,6 +16,7 @@ from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
 from netra_otel_bridge.pipeline import converting, delivering
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
+from tests.support.examples import some
 from tests.support.fake_clock import FakeClock
 from tests.support.in_process import Life, Netra, Peer
 from tests.support.oracle import MS, Oracle, written_to
@@ -258,14 +259,14 @@ async def test_a_control_that_cannot_be_read_itself_stops_nothing(tmp_path: Path
     await life.stop()
 
 
-@pytest.mark.parametrize("step", ["convert", "encode"])
+@pytest.mark.parametrize("step", some(1, ["encode", "convert"]))
 def test_a_large_trace_that_fails_in_a_later_part_is_held_back(
     rig: Rig, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What its earlier parts delivered is recorded; the next replay sends the rest of it, and nothing twice."""
-    rig.feed(1, 2500, start_ns=rig.oracle.start_ns(next(iter(rig.oracle.issued))) + 10**12)
+    rig.feed(1, 1300, start_ns=rig.oracle.start_ns(next(iter(rig.oracle.issued))) + 10**12)
     large = rig.oracle.trace_ids[-1]
-    broken = int(rig.oracle.span_ids(large)[1800][1], 16)
+    broken = int(rig.oracle.span_ids(large)[1200][1], 16)
     convert, encode = SpanConverter.convert, converting.encode_span
 
     def fails_to_convert(self: SpanConverter, span: TraceSpan, trace: TraceSummary | None) -> ReadableSpan:

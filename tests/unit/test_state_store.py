@@ -257,7 +257,7 @@ def test_finished_replays_leave_dead_letters_and_nothing_else(tmp_path: Path) ->
             lane_.commit(Progress(traces=[trace("a")], windows=[Window(0, 9)], watermark_ns=9, delivered=3,
                                   dead_letters=letters, problem="down"), 1)  # fmt: skip
         store.forget_progress()
-        with pytest.raises(RuntimeError, match="forgotten"):
+        with pytest.raises(RuntimeError, match="was reset while it was in use"):
             lane_.commit(Progress(delivered=1), 2)
     with StateStore.open(tmp_path, FakeClock()) as store:
         (status,) = store.lanes()
