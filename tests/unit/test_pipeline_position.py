@@ -27,7 +27,7 @@ from tests.support.oracle import MS, Oracle
 
 POLL_S = 30
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 31_536_000
-JUMPS_S = (-10 * YEAR, -YEAR, -DAY, -HOUR, -5 * MINUTE, 5 * MINUTE, HOUR, 30 * HOUR, YEAR, 10 * YEAR)
+JUMPS_S = (10 * YEAR, -YEAR, HOUR, -DAY, -10 * YEAR, -HOUR, -5 * MINUTE, 5 * MINUTE, 30 * HOUR, YEAR)
 LOGGER = "netra_otel_bridge"
 
 
