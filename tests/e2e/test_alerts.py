@@ -117,6 +117,11 @@ CASES = (
         bridge("netra_bridge_spans_dead_lettered_total", "0+0x60 1+0x300"),
         {50: False, 70: True, 200: False},
     ),
+    Case(
+        "NetraTracesHeldBack",
+        bridge("netra_bridge_traces_held_back", "0+0x10 2+0x90 0+0x30"),
+        {50: False, 72: True, 105: False},
+    ),
     Case("NetraSpansUnreplayed", replayed(980, 20), {HOUR: False, 3 * HOUR: True}),
     Case("NetraSpansUnreplayed", replayed(995, 5), {3 * HOUR: False}),
     Case("NetraSpansUnreplayed", replayed(0, 0), {3 * HOUR: False}),
