@@ -36,3 +36,8 @@ def duration(ns: float) -> str:
 
 def count(value: float | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+def of_traces(number: int) -> str:
+    """Return ``1 trace`` or ``2 traces``."""
+    return "1 trace" if number == 1 else f"{number:,} traces"

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from netra_otel_bridge.cli import checkpoint, options
 from netra_otel_bridge.cli.json_output import write_json
-from netra_otel_bridge.cli.numbers import count, size
+from netra_otel_bridge.cli.numbers import count, of_traces, size
 from netra_otel_bridge.cli.output import cell, err, out
 from netra_otel_bridge.cli.reports import estimate_json, report_json
 from netra_otel_bridge.cli.signals import run
@@ -204,8 +204,8 @@ def _write_hints(report: ReplayReport, state_flag: str) -> None:
             )
         if lane.held_back:
             out.print(
-                f"{lane.name}: {lane.held_back:,} traces could not be read and are held back; see them with "
-                f"netra-otel-bridge state held-back{state_flag}; the same replay tries them again",
+                f"{lane.name}: held back because they could not be read: {of_traces(lane.held_back)}; see "
+                f"netra-otel-bridge state held-back{state_flag}; the same replay tries again",
                 soft_wrap=True,
                 markup=False,
             )

@@ -99,7 +99,7 @@ def dead_letters(
 
 def held_back(
     trace: Annotated[
-        list[str] | None, typer.Argument(metavar="[TRACE]...", help="Ids of the traces; without any, all of them.")
+        list[str] | None, typer.Argument(metavar="TRACE", help="Ids of the traces; without any, all of them.")
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="DEST", help="Only those of this destination.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try them again when the bridge runs next.")] = False,

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
-from netra_otel_bridge.cli.numbers import count, duration, size
+from netra_otel_bridge.cli.numbers import count, duration, of_traces, size
 from netra_otel_bridge.cli.output import cell, out
 from netra_otel_bridge.core.clock import CLOCK_OFF_NS
 from netra_otel_bridge.core.model.progress import LaneStatus, Reconciliation
@@ -121,9 +121,9 @@ def _print_problems(lane: LaneStatus, now_ns: int, *, working: bool) -> None:
         waits = f"failing for {since}" if working else f"had been failing for {since} when the bridge stopped"
         out.print(f"{lane.destination}: {waits}: {lane.problem}", soft_wrap=True, markup=False)
     if lane.held_back or lane.given_up:
-        given_up = f", and {lane.given_up:,} given up" if lane.given_up else ""
+        given_up = f", given up on: {of_traces(lane.given_up)}" if lane.given_up else ""
         out.print(
-            f"{lane.destination}: {lane.held_back:,} traces held back because they cannot be read{given_up}; "
+            f"{lane.destination}: held back because they cannot be read: {of_traces(lane.held_back)}{given_up}; "
             "see netra-otel-bridge state held-back",
             soft_wrap=True,
             markup=False,

@@ -192,7 +192,7 @@ def test_an_operator_sees_retries_and_gives_up(rig: Rig) -> None:
     assert bad in listed.out
     assert "HTTP 500: broken" in listed.out
     status = cli.run("status", "--state", str(rig.state), env=rig.environment())
-    assert "1 traces held back" in status.out
+    assert "held back because they cannot be read: 1 trace;" in status.out
     given_up = held_back(rig, "--give-up", bad, "--json")
     assert [one["given_up"] for one in given_up.json["held_back"]] == [True]
     before = fault.struck
