@@ -19,7 +19,7 @@ _encoder = msgspec.json.Encoder()
 _MAX_INT_DIGITS = 4000
 """Longer integers stay text: Python refuses to convert more than 4300 digits, because that is slow."""
 MAX_DIGITS_OF_MANY = 100
-"""The same in a large text, which may hold very many of them."""
+"""Limit of digits in a large text, which may hold very many long integers."""
 LARGE_TEXT = 1 << 16
 """Characters from which on a text may hold enough long numbers to take more than a moment."""
 

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 LARGE_CHARS = 1 << 16
 """Characters of a span's JSON columns from which on it is converted in a thread: smaller ones take some milliseconds."""
 LARGE_VALUES = 5_000
-"""Attributes, or values in a column that is JSON and not text, from which on the same applies."""
-VALUE_CHARS = LARGE_CHARS // LARGE_VALUES + 1
+"""Attributes of a converted span from which on it is encoded in a thread, for the same reason."""
+VALUE_CHARS = 100
+"""Size that a value counts for in a column that is JSON and not text: the memory that it takes, at least."""
 GROUP_SPANS = 8
 """Spans after which to look at the time. Each look costs a hundredth of a small span."""
-_UNKNOWN_BYTES = LARGE_CHARS + 1
+_SMALL_BYTES = 2 * LARGE_CHARS
+_UNKNOWN_BYTES = _SMALL_BYTES + 1
 BUSY_S = 0.02
 """Time after which other work gets its turn."""
 
@@ -55,17 +57,17 @@ class Conversion:
     ) -> list[ReadableSpan]:
         """Convert spans of one trace, in order. Missing parents are for the caller to count, over the whole trace.
 
-        ``held_bytes`` is what is reserved for them, at least: small ones are converted without further measuring.
+        ``held_bytes`` is what is reserved for them, at least twice their columns: small ones are not measured again.
         """
         converter = self.converter
         async with self._turn:
-            if held_bytes <= LARGE_CHARS:
+            if held_bytes <= _SMALL_BYTES:
                 return [converter.convert(span, trace) for span in spans]
             converted: list[ReadableSpan] = []
             turns = Turns()
             for start in range(0, len(spans), GROUP_SPANS):
                 group = spans[start : start + GROUP_SPANS]
-                sizes = [_size_chars(span) for span in group]
+                sizes = [columns_chars(span) for span in group]
                 if sum(sizes) <= LARGE_CHARS:
                     converted += [converter.convert(span, trace) for span in group]
                 else:
@@ -91,14 +93,12 @@ async def encode_apart(span: ReadableSpan) -> bytes:
     return await asyncio.to_thread(encode_span, span)
 
 
-def _size_chars(span: TraceSpan) -> int:
-    """Return the size of the columns that conversion parses; of one that is not text, what its values compare to."""
+def columns_chars(span: TraceSpan) -> int:
+    """Return the size of the JSON columns of a span in characters; in one that is not text, values count `VALUE_CHARS`."""
     size = 0
-    for column in (span.attributes, span.events, span.links, span.metadata, span.resources):
-        if column is None:
-            continue
+    for column in (span.attributes, span.events, span.links, span.resources, span.metadata):
         if isinstance(column, str):
             size += len(column)
-        else:
-            size += count_values(column, LARGE_VALUES) * VALUE_CHARS
+        elif column is not None:
+            size += VALUE_CHARS * count_values(column)
     return size

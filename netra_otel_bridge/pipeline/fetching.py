@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
 from netra_otel_bridge.core.errors import NetraError, NetraNotFound
-from netra_otel_bridge.core.json_bounds import count_values
 from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
-from netra_otel_bridge.pipeline.converting import Conversion
+from netra_otel_bridge.pipeline.converting import Conversion, columns_chars
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 MIN_SKIPPED = 10
 """Traces that may be deleted in any case. If it is more than this, and more than a tenth of those listed, it is an error."""
-VALUE_BYTES = 100
-"""What a decoded JSON value holds in memory, at least."""
 PART_SPANS = 1000
 PART_BYTES = 2**22
 """A trace with more spans, or with larger columns, is converted and sent in parts of this size."""
@@ -83,33 +81,22 @@ async def read_spans(
 
 
 def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
-    """Remove the last spans of a list, and return them in reverse: `PART_SPANS`, or fewer if they are large.
+    """Remove the first spans of a list, and return them: `PART_SPANS`, or fewer if they are large.
 
     ``held_bytes`` is what is reserved for all of them, at least.
     """
-    size = 0
-    part: list[TraceSpan] = []
-    if len(spans) <= PART_SPANS and held_bytes <= PART_BYTES:
-        part, spans[:] = spans[::-1], ()
-    while spans and len(part) < PART_SPANS and size < PART_BYTES:
-        part.append(spans.pop())
-        size += _columns_bytes(part[-1])
+    count = len(spans)
+    if count > PART_SPANS or held_bytes > PART_BYTES:
+        sizes = accumulate(columns_chars(span) for span in spans[:PART_SPANS])
+        count = next((number for number, size in enumerate(sizes, 1) if size >= PART_BYTES), PART_SPANS)
+    part = spans[:count]
+    del spans[:count]
     return part
 
 
 def _size_bytes(spans: Iterable[TraceSpan]) -> int:
     """Estimate what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
-    return sum(2000 + 2 * _columns_bytes(span) for span in spans)
-
-
-def _columns_bytes(span: TraceSpan) -> int:
-    size = 0
-    for column in (span.attributes, span.events, span.links, span.resources, span.metadata):
-        if isinstance(column, str):
-            size += len(column)
-        elif column is not None:
-            size += VALUE_BYTES * count_values(column)
-    return size
+    return sum(2000 + 2 * columns_chars(span) for span in spans)
 
 
 def is_gone(error: NetraError) -> bool:
@@ -184,7 +171,6 @@ class Fetcher:
         Converted and encoded, a span takes more than twice the memory of its JSON. ``spans`` is emptied meanwhile.
         """
         self._converter.count_missing_parents(spans)
-        spans.reverse()
         held_bytes = trace.reservation.size_bytes if trace.reservation is not None else PART_BYTES + 1
         while spans:
             part = take_part(spans, held_bytes)

@@ -33,6 +33,11 @@ RETRIES = 4
 """Traces that one pass over live traffic tries again, so that they never occupy all fetchers."""
 
 
+async def list_nothing(client: AsyncNetraClient) -> None:
+    """List an empty range, to learn whether Netra lists traces at all. Raises `NetraError`."""
+    await client.list_traces(iso_ms(0), iso_ms(NS_PER_MS), limit=1)
+
+
 class ReadingJudge:
     """Tells a failure to read one trace from a failure to read any.
 
@@ -60,7 +65,7 @@ class ReadingJudge:
             raise error
         async with self._asking:
             if isinstance(error, NetraError):
-                await self._client.list_traces(iso_ms(0), iso_ms(NS_PER_MS), limit=1)
+                await list_nothing(self._client)
             self._in_a_row += 1
             if self._in_a_row > IN_A_ROW:
                 await self.confirm(error)
@@ -113,7 +118,7 @@ class HeldBack:
         self._tried: set[str] = set()
 
     def waits(self, trace_id: str) -> bool:
-        """Return whether a listed trace is held back and not due in this pass."""
+        """Return whether a listed trace is held back and not due in this pass. If it is due, it counts as tried."""
         held = self._recorder.held_back.get(trace_id)
         if held is None:
             return False

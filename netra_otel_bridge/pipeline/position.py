@@ -1,4 +1,4 @@
-"""How far a lane has followed live traffic, when neither Netra's clock nor this machine's can be trusted alone.
+"""Tell how far a lane has followed live traffic, when neither Netra's clock nor this machine's can be trusted alone.
 
 watermark   recorded; never later than either clock, so nothing is skipped if one of them was wrong
 reached     how far this process listed by Netra's clock, while this machine's is behind it
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from netra_otel_bridge.core.clock import CLOCK_OFF_NS, HOUR_NS
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS, HOUR_NS, NS_PER_MS
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.recorder import Recorder
@@ -137,4 +137,4 @@ def _united(windows: list[Window]) -> list[Window]:
 
 
 def _whole_ms(ns: int) -> int:
-    return ns // 10**6 * 10**6
+    return ns // NS_PER_MS * NS_PER_MS

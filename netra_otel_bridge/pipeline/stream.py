@@ -21,12 +21,11 @@ from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary, Unreadab
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.outside_text import error_line
-from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, ChunkCutter
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import new_unreadable
 from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, read_spans
-from netra_otel_bridge.pipeline.held_back import ReadingJudge
+from netra_otel_bridge.pipeline.held_back import ReadingJudge, list_nothing
 from netra_otel_bridge.pipeline.listing import list_pages
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation, SharedBudget
 from netra_otel_bridge.pipeline.remaining import Remaining, RemainingTrace
@@ -113,7 +112,7 @@ class SpanStream:
                     for chunk in self._cutter.flush():
                         yield chunk
                     if isinstance(error, NotKnown):
-                        await self._ask_for_nothing()
+                        await list_nothing(self._client)  # if that fails, it is the API, not the id
                     raise error
                 for chunk in await self._cut(next_.trace, spans):
                     yield chunk
@@ -218,10 +217,6 @@ class SpanStream:
         except NetraError as too_many:
             return too_many
         return None
-
-    async def _ask_for_nothing(self) -> None:
-        """List an empty range: if that fails, the API is at fault, and not an unknown trace id. Raises `NetraError`."""
-        await self._client.list_traces(iso_ms(0), iso_ms(NS_PER_MS), limit=1)
 
     def _not_known(self) -> NotKnown:
         return NotKnown(f"Netra holds no spans of trace {self._trace_id!r}", hint="ids are those that Netra lists")

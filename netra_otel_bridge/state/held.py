@@ -55,7 +55,7 @@ def of_query(connection: sqlite3.Connection, lane: int, query: int) -> list[Held
     return _held(connection, "lane = ? AND query = ?", (lane, query))
 
 
-def of_lanes(connection: sqlite3.Connection, lanes: Sequence[tuple[int, str]]) -> list[StoredTrace]:
+def of_lanes(connection: sqlite3.Connection, lanes: Iterable[tuple[int, str]]) -> list[StoredTrace]:
     """Return the traces that are held back in each of ``lanes``, which are ids with names of destinations."""
     if version_of(connection) < _SINCE_VERSION:
         return []

@@ -40,9 +40,7 @@ def reset(directory: str | Path, destination: str, from_ns: int | None, clock: C
     Raises `UsageError` for a destination that the state does not have, `StateUnusable`, `StateBusy`, `StateNotWritten`.
     """
     with closing(StateStore.open_existing(Path(directory), clock)) as store:
-        known = sorted({lane.destination for lane in store.lanes()})
-        if destination not in known:
-            raise unknown_destination(store.directory, destination, known)
+        _check_known(store, destination)
         with store.database.writing() as connection:
             return _forget(connection, destination, from_ns)
 
@@ -89,9 +87,8 @@ def _change_held(
     change: Callable[[HeldTrace], HeldTrace],
 ) -> list[str]:
     with closing(StateStore.open_existing(directory, clock)) as store:
-        known = sorted({lane.destination for lane in store.lanes()})
-        if destination is not None and destination not in known:
-            raise unknown_destination(store.directory, destination, known)
+        if destination is not None:
+            _check_known(store, destination)
         changed: set[str] = set()
         with store.database.writing() as connection:
             rows_of = connection.execute(
@@ -131,6 +128,12 @@ def discard(directory: Path, clock: Clock) -> Path:
         finally:
             lock.release()
     return aside
+
+
+def _check_known(store: StateStore, destination: str) -> None:
+    known = sorted({lane.destination for lane in store.lanes()})
+    if destination not in known:
+        raise unknown_destination(store.directory, destination, known)
 
 
 def _make_aside(files: Files, clock: Clock) -> Path:

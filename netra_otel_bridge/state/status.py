@@ -57,7 +57,7 @@ def dead_letters(directory: str | Path, destination: str | None = None) -> Itera
     while more:
         with _reading(files) as connection:
             lanes = _lanes_of(connection, files, destination)
-            found = rows.dead_letters(connection, lanes, after_id, _LETTERS)
+            found = rows.dead_letters(connection, list(lanes), after_id, _LETTERS)
         yield from found
         more = len(found) == _LETTERS
         after_id = found[-1].id if found else 0
@@ -70,9 +70,7 @@ def held_traces(directory: str | Path, destination: str | None = None) -> list[S
     """
     files = Files(Path(os.path.abspath(directory)))
     with _reading(files) as connection:
-        lanes = _lanes_of(connection, files, destination)
-        names = dict(connection.execute("SELECT id, destination FROM lane").fetchall())
-        return held.of_lanes(connection, [(lane, schema.readable(names[lane])) for lane in lanes])
+        return held.of_lanes(connection, _lanes_of(connection, files, destination).items())
 
 
 @contextmanager
@@ -95,9 +93,10 @@ def _reading(files: Files) -> Iterator[sqlite3.Connection]:
             yield connection
 
 
-def _lanes_of(connection: sqlite3.Connection, files: Files, destination: str | None) -> list[int]:
-    lanes = connection.execute("SELECT id, destination FROM lane ORDER BY id").fetchall()
-    known = sorted({schema.readable(name) for _, name in lanes})
-    if destination is not None and destination not in known:
-        raise unknown_destination(files.directory, destination, known)
-    return [lane for lane, name in lanes if destination in (None, schema.readable(name))]
+def _lanes_of(connection: sqlite3.Connection, files: Files, destination: str | None) -> dict[int, str]:
+    """Return the names of the lanes of one destination or of all, by id. Raises `UsageError` for an unknown one."""
+    found = connection.execute("SELECT id, destination FROM lane ORDER BY id").fetchall()
+    lanes = {lane: schema.readable(name) for lane, name in found}
+    if destination is not None and destination not in lanes.values():
+        raise unknown_destination(files.directory, destination, sorted({*lanes.values()}))
+    return {lane: name for lane, name in lanes.items() if destination in (None, name)}

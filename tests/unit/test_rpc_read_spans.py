@@ -23,6 +23,9 @@ from tests.support.rig import Rig, running_rig
 from tests.support.rpc import CREDENTIALS, EVER, Served, count, refusal_of, serving, stamp
 from tests.support.waiting import DEADLINE_S, SOON_S
 
+SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
+"""Options of a channel that takes little ahead of its reader."""
+
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
@@ -249,8 +252,7 @@ async def test_a_client_that_stops_reading_pauses_the_reading_of_netra(tmp_path:
     with running_rig(tmp_path) as rig:
         rig.feed(150, 4, padding=20_000)
         async with serving(rig, grpc_stall="1s") as served:
-            options = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
-            async with grpc.aio.insecure_channel(served.address, options) as channel:
+            async with grpc.aio.insecure_channel(served.address, SMALL_WINDOW) as channel:
                 request = pb.ReadSpansRequest(range=EVER)
                 call = BridgeServiceStub(channel).ReadSpans(request, metadata=CREDENTIALS)
                 got = [await call.read()]
@@ -271,8 +273,7 @@ async def test_a_reader_that_reads_nothing_gets_the_status(tmp_path: Path) -> No
     with running_rig(tmp_path) as rig:
         rig.feed(1, 4, padding=500_000)
         async with serving(rig, grpc_stall="200ms") as served:
-            options = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
-            async with grpc.aio.insecure_channel(served.address, options) as channel:
+            async with grpc.aio.insecure_channel(served.address, SMALL_WINDOW) as channel:
                 call = BridgeServiceStub(channel).ReadSpans(pb.ReadSpansRequest(range=EVER), metadata=CREDENTIALS)
                 await call.initial_metadata()
                 await asyncio.sleep(0.4)  # longer than the stall: a client that reads nothing sees no event

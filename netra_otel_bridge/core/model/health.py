@@ -45,7 +45,7 @@ class UsageHealth:
 
 @dataclass(frozen=True, slots=True)
 class ClockHealth:
-    """How this machine's clock and Netra's differ.
+    """The difference between this machine's clock and Netra's.
 
     ``own_ns`` is this machine's time. ``offset_ns`` is Netra's time less this machine's, ``None`` before Netra's first
     answer. ``problem`` describes a disagreement since ``problem_since_ns``, "" if there is none.
