@@ -7,6 +7,7 @@ import hmac
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -368,18 +369,16 @@ async def test_health_checks_do_not_count_against_the_cap(
 ) -> None:
     """Health checks need no token, so checks that are held open end for newer ones, and use up no calls."""
     monkeypatch.setattr(server, "SPARE_CALLS", 20)
-    monkeypatch.setattr(health, "MAX_CHECKS", 2)
+    monkeypatch.setattr(health, "MAX_CHECKS", 4)
     monkeypatch.setattr(health, "CHECK_S", DEADLINE_S)
     async with serving(rig, state=str(tmp_path / "state"), grpc_calls=2) as served:
         path = "/grpc.health.v1.Health/Check"
         check = health_pb2_grpc.HealthStub(served.channel).Check
-        mute = []
-        for _ in range(30):
-            mute.append(await asyncio.to_thread(RawCall, served.address, path, half_closes=False))
-            assert (await check(health_pb2.HealthCheckRequest())).status
-            assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
-        for one in mute:
-            one.close()
+        with ExitStack() as mute:
+            for _ in range(30):
+                mute.callback((await asyncio.to_thread(RawCall, served.address, path, half_closes=False)).close)
+                assert (await check(health_pb2.HealthCheckRequest())).status
+                assert (await served.stub.GetStatus(STATUS, metadata=CREDENTIALS)).version
 
 
 async def test_a_stop_ends_streams_and_is_told_to_each(
