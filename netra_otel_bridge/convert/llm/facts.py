@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from netra_otel_bridge.convert.attributes import as_count
+from netra_otel_bridge.convert.llm.operations import as_kind_word
 from netra_otel_bridge.core.json_text import read_json
 
 
@@ -132,7 +133,7 @@ FACTS = (
     Fact("system", as_text),
     Fact("openinference_kind", as_text, None, "openinference.span.kind"),
     Fact("request_type", as_text),
-    Fact("recorded_kind", as_text),
+    Fact("recorded_kind", as_kind_word),
     Fact("step", as_text),
     Fact("database", as_text),
     Fact("database_operation", as_text),
@@ -142,8 +143,7 @@ FACTS = (
     Fact("prompt", as_text),
     Fact("request", as_anything),
     Fact("response", as_anything),
-    Fact("response_tool_calls", as_anything),
-    Fact("response_reasoning", as_text),
+    Fact("heard", as_text),
     Fact("input", as_anything, None, "input.value"),
     Fact("output", as_anything, None, "output.value"),
     Fact("reranker_top_k", as_tokens, None, "reranker.top_k"),

@@ -10,40 +10,14 @@ from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Kind
 from netra_otel_bridge.convert.llm.dialects.vector_store import SEARCHES, STORES
+from netra_otel_bridge.convert.llm.operations import GENERATION, OPERATIONS
 from netra_otel_bridge.convert.llm.recorded import Recorded
 
-OPERATIONS: dict[str, tuple[Kind, str | None]] = {
-    **dict.fromkeys(("chat", "response", "responses", "beta", "message", "messages"), (Kind.LLM, "chat")),
-    **dict.fromkeys(("text_completion", "completion", "completions", "fim"), (Kind.LLM, "text_completion")),
-    **dict.fromkeys(("generate_content", "generatecontent"), (Kind.LLM, "generate_content")),
-    **dict.fromkeys(("embeddings", "embedding", "embed", "embedder"), (Kind.EMBEDDING, "embeddings")),
-    **dict.fromkeys(("rerank", "reranker"), (Kind.RERANKER, None)),
-    **dict.fromkeys(
-        ("retrieval", "retriever", "retrieve", "vector_db_retrieve", "vectordb"), (Kind.RETRIEVER, "retrieval")
-    ),
-    "search_memory": (Kind.RETRIEVER, None),
-    **dict.fromkeys(
-        ("execute_tool", "tool", "tool.call", "function", "mcp_tool", "mcp_list_tools"), (Kind.TOOL, "execute_tool")
-    ),
-    **dict.fromkeys(("invoke_agent", "agent", "agent.run"), (Kind.AGENT, "invoke_agent")),
-    "create_agent": (Kind.AGENT, "create_agent"),
-    **dict.fromkeys(("invoke_workflow", "workflow", "crew", "chain", "flow"), (Kind.WORKFLOW, "invoke_workflow")),
-    "guardrail": (Kind.GUARDRAIL, None),
-    "handoff": (Kind.HANDOFF, None),
-    "evaluator": (Kind.EVALUATOR, None),
-    "prompt": (Kind.PROMPT, None),
-    "usage": (Kind.USAGE, None),
-    **dict.fromkeys(
-        ("speech", "transcription", "tts", "stt", "image_generation", "image", "images", "audio"), (Kind.MEDIA, None)
-    ),
-}
-"""Kind and GenAI operation of each word that a dialect uses for an operation, a request or a kind."""
-
-_GENERATION = frozenset({"generation", "llm", "lm", "request"})
-"""Words that say "a call to a model", and leave open which."""
 _SPEECH = frozenset({"deepgram", "elevenlabs", "cartesia", "assemblyai", "azure_speech"})
 _GOOGLE = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _PROMPT = "gen_ai.prompt."
+NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
+"""Kinds that OpenLLMetry's instrumentations append to the name of a step, after a dot."""
 _COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
 
 
@@ -61,7 +35,7 @@ def kind_of(
         word = _word(facts.get(name))
         if not word:
             continue
-        if word in _GENERATION:
+        if word in GENERATION:
             generic = True
             continue
         found = _step(word) if name == "step" else OPERATIONS.get(word)
@@ -108,6 +82,9 @@ def _by_shape(
         return _google((Kind.LLM, "chat"), provider)
     if "tool_name" in facts:
         return Kind.TOOL, "execute_tool"
+    suffix = recorded.name.rpartition(".")[2]
+    if suffix in NAME_SUFFIXES:
+        return OPERATIONS[suffix]
     if "documents" in facts or any(
         name.endswith(("Retriever", "Retriever.task", "Retriever.retrieve")) for name in names
     ):

@@ -11,7 +11,7 @@ from netra_otel_bridge.convert.attributes import as_count
 from netra_otel_bridge.convert.llm import retrieval, tool_run
 from netra_otel_bridge.convert.llm.call import Call, Kind
 from netra_otel_bridge.convert.llm.dialects import DIALECTS
-from netra_otel_bridge.convert.llm.kinds import kind_of
+from netra_otel_bridge.convert.llm.kinds import NAME_SUFFIXES, kind_of
 from netra_otel_bridge.convert.llm.providers import provider
 from netra_otel_bridge.convert.llm.recorded import WEAK_FACTS, KeyTable, Recorded
 from netra_otel_bridge.core.json_text import clean_text
@@ -47,7 +47,8 @@ def read_call(
     recorded = KEYS.sort(attributes, told, name)
     facts = recorded.facts
     _add_columns(facts, span)
-    if column in (None, "SPAN") and not recorded.groups and not told and facts.keys() <= WEAK_FACTS:
+    plain = column in (None, "SPAN") and not recorded.groups and not told and facts.keys() <= WEAK_FACTS
+    if plain and name.rpartition(".")[2] not in NAME_SUFFIXES:
         return Call(facts=facts)
     call = Call(facts=facts)
     for read in _READERS:
@@ -63,7 +64,8 @@ def _add_columns(facts: dict[str, Any], span: TraceSpan) -> None:
         if value is not None and (count := as_count(value)) is not None:
             facts[fact] = count
     if span.model_name:
-        facts["model"] = facts["request_model"] = clean_text(span.model_name)
+        facts["model"] = clean_text(span.model_name)
+        facts.setdefault("request_model", facts["model"])
     if span.session_id:
         facts["conversation_id"] = clean_text(span.session_id)
 

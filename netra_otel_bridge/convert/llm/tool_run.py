@@ -18,19 +18,22 @@ def read(call: Call, recorded: Recorded) -> None:
     """Add what a tool's span records to the facts of its call."""
     facts, attributes = call.facts, recorded.attributes
     if "tool_name" not in facts:
-        name = facts.get("entity_name") or recorded.name.removeprefix("execute_tool ")
+        name = facts.get("entity_name") or recorded.name.removeprefix("execute_tool ").removesuffix(".tool")
         if name:
             facts["tool_name"] = name
     if "gen_ai.tool.call.arguments" not in attributes:
         told = facts.get("tool_arguments")
         arguments = told if told not in _EMPTY else attributes.get("tool.args")
-        _set(
-            facts,
-            "tool_arguments",
-            arguments if arguments not in (None, *_EMPTY) else _content(call, recorded, "input"),
-        )
+        if arguments is None or arguments in _EMPTY:
+            arguments = _content(call, recorded, "input")
+        _set(facts, "tool_arguments", _as_json(arguments))
     if "gen_ai.tool.call.result" not in attributes:
         _set(facts, "tool_result", facts.get("tool_result") or _content(call, recorded, "output"))
+
+
+def _as_json(value: Any) -> Any:
+    """Return what Python's ``str(dict)`` wrote as the value that it was, and others as they are."""
+    return decoded(value) if isinstance(value, str) and value.startswith("{'") else value
 
 
 def _set(facts: dict[str, Any], name: str, value: Any) -> None:

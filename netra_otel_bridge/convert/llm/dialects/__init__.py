@@ -9,6 +9,7 @@ from netra_otel_bridge.convert.llm.dialects.netra import LAST, NETRA
 from netra_otel_bridge.convert.llm.dialects.openinference import OPENINFERENCE
 from netra_otel_bridge.convert.llm.dialects.pydantic_ai import PYDANTIC_AI
 from netra_otel_bridge.convert.llm.dialects.single import SINGLE
+from netra_otel_bridge.convert.llm.dialects.speech import SPEECH
 from netra_otel_bridge.convert.llm.dialects.tools import TOOLS
 from netra_otel_bridge.convert.llm.dialects.traceloop import TRACELOOP
 from netra_otel_bridge.convert.llm.dialects.vector_store import VECTOR_STORE
@@ -23,6 +24,7 @@ DIALECTS: tuple[Dialect, ...] = (
     ADK,
     EVENTS,
     SINGLE,
+    SPEECH,
     NETRA,
     TRACELOOP,
     VECTOR_STORE,

@@ -5,7 +5,7 @@
     gen_ai.prompt.1.tool_calls.0.name = "f"    gen_ai.completion.1.finish_reason = "stop"
 
 netra-sdk for Python spreads one choice over several indexes: its text, then each tool call as JSON, and its finish
-reason under the index after the last. netra-sdk for JavaScript writes tool calls under ``gen_ai.response.completion.N``
+reason under the index after the last. It writes a transcript as a prompt with the role ``Output``. netra-sdk for JavaScript writes tool calls under ``gen_ai.response.completion.N``
 with the role ``tool``. Google ADK writes ``function_call`` and ``function_response``, and calls under
 ``gen_ai.completions.N``.
 """
@@ -41,8 +41,11 @@ def completions(groups: Groups) -> list[Fields]:
 
 def _read(recorded: Recorded, call: Call) -> None:
     asked, answered = prompts(recorded), completions(recorded.groups)
+    came_out = [fields for fields in asked if str(fields.get("role")).lower() == "output"]
     if not call.input:
+        asked = [fields for fields in asked if fields not in came_out]
         call.input = joined(one for fields in asked if (one := _message(fields, INPUT)).parts)
+    answered = answered or came_out
     if not call.output:
         call.output = _choices(answered)
     if any(is_cut(fields.get("content")) for fields in (*asked, *answered)):

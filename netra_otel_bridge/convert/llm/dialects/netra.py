@@ -49,12 +49,15 @@ def _messages(value: Any, default: str) -> list[Message]:
         return []
     found = decoded(value)
     if isinstance(found, dict):
-        one = from_object(found, default) if isinstance(found.get("role"), str) else None
+        one = from_object(found, default) if _is_message(found) else None
         return [one] if one is not None and one.parts else []
     items, _ = leading_items(found)
-    if not items or not all(isinstance(item, dict) and isinstance(item.get("role"), str) for item in items):
-        return []
-    return from_list(items, default)[0]
+    return from_list(items, default)[0] if all(map(_is_message, items)) else []
+
+
+def _is_message(item: Any) -> bool:
+    """Return whether an item names a role. A transcript, whose role is ``Output``, is under ``input`` by mistake."""
+    return isinstance(item, dict) and isinstance(item.get("role"), str) and item["role"] != "Output"
 
 
 NETRA = Dialect(

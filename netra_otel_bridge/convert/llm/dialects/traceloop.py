@@ -14,6 +14,7 @@ TRACELOOP = Dialect(
     facts=(
         ("traceloop.span.kind", "recorded_kind"),
         ("netra.span.kind", "recorded_kind"),
+        ("netra.entity.type", "recorded_kind"),
         ("dspy.span_kind", "recorded_kind"),
         ("netra.agents.span_type", "recorded_kind"),
         ("traceloop.entity.name", "entity_name"),
