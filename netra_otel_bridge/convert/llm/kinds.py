@@ -6,6 +6,7 @@ operation of the GenAI conventions; OpenInference's kind; the type of the reques
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Kind
@@ -16,8 +17,9 @@ from netra_otel_bridge.convert.llm.recorded import Recorded
 _SPEECH = frozenset({"deepgram", "elevenlabs", "cartesia", "assemblyai", "azure_speech"})
 _GOOGLE = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _PROMPT = "gen_ai.prompt."
-NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
+_NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
 """Kinds that OpenLLMetry's instrumentations append to the name of a step, after a dot."""
+_TELLING = re.compile(r"Retriever|Rerank|[Ee]mbed|\.(?:workflow|agent|tool)$")
 _COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
 
 
@@ -42,6 +44,11 @@ def kind_of(
         if found is not None and not (name == "openinference_kind" and found[0] is Kind.WORKFLOW):
             return _google(found, provider) if name != "operation" else found
     return _by_shape(recorded, provider, generic=generic, has_messages=has_messages)
+
+
+def name_tells(name: str) -> bool:
+    """Return whether the name of a span or entity may be evidence of a kind."""
+    return _TELLING.search(name) is not None
 
 
 def _word(value: Any) -> str:
@@ -83,7 +90,7 @@ def _by_shape(
     if "tool_name" in facts:
         return Kind.TOOL, "execute_tool"
     suffix = recorded.name.rpartition(".")[2]
-    if suffix in NAME_SUFFIXES:
+    if suffix in _NAME_SUFFIXES:
         return OPERATIONS[suffix]
     if "documents" in facts or any(
         name.endswith(("Retriever", "Retriever.task", "Retriever.retrieve")) for name in names

@@ -27,6 +27,7 @@ _ROLES = {
 }
 _NO_ROLES = frozenset({"", "input", "output", "transcribed text", "none", "null", "unknown"})
 _MAX_ROLE_CHARS = 40
+_MESSAGE_KEYS = ("role", "content", "parts", "tool_calls", "function_call", "function_calls")
 
 
 def role_of(recorded: Any, default: str) -> str:
@@ -72,12 +73,11 @@ def from_object(item: Mapping[str, Any], default: str) -> Message | None:
     inner = item.get("message")
     if isinstance(inner, Mapping) and "role" not in item:
         item = {**inner, "finish_reason": item.get("finish_reason", inner.get("finish_reason"))}
-    if not any(name in item for name in ("role", "content", "parts", "tool_calls", "function_call")):
+    if not any(name in item for name in _MESSAGE_KEYS):
         return _bare_item(item)
     parts = item.get("parts")
     if isinstance(parts, list | tuple):
         found = Message(role_of(item.get("role"), default), parts_of(parts))
-        _split_results(found)
     else:
         found = message(item.get("role"), item.get("content"), default, call_id=item.get("tool_call_id"))
     thought = item.get("reasoning_content", item.get("reasoning"))
@@ -88,14 +88,26 @@ def from_object(item: Mapping[str, Any], default: str) -> Message | None:
         found.parts += [part for part in parts_of([call]) if part["type"] == "tool_call"] or (
             parts_of(call, calls=True) if isinstance(call, Mapping) else []
         )
+    for key, read in (("function_calls", _called), ("function_responses", _answered)):
+        listed = item.get(key)
+        found.parts += [read(one) for one in (listed if isinstance(listed, list) else []) if isinstance(one, Mapping)]
     single = item.get("function_call")
     if isinstance(single, Mapping) and isinstance(single.get("name"), str):
         found.parts.append(tool_call(single.get("id"), single["name"], arguments_of(single.get("arguments"))))
+    _split_results(found)
     reason = item.get("finish_reason", item.get("finishReason"))
     found.finish_reason = reason if isinstance(reason, str) and reason else None
     name = item.get("name")
     found.name = name if isinstance(name, str) and name else None
     return found
+
+
+def _called(item: Mapping[str, Any]) -> Part:
+    return tool_call(item.get("id"), str(item.get("name")), arguments_of(item.get("args", item.get("arguments"))))
+
+
+def _answered(item: Mapping[str, Any]) -> Part:
+    return tool_result(item.get("id"), item.get("result", item.get("response")))
 
 
 def _split_results(found: Message) -> None:

@@ -11,7 +11,7 @@ from netra_otel_bridge.convert.attributes import as_count
 from netra_otel_bridge.convert.llm import retrieval, tool_run
 from netra_otel_bridge.convert.llm.call import Call, Kind
 from netra_otel_bridge.convert.llm.dialects import DIALECTS
-from netra_otel_bridge.convert.llm.kinds import NAME_SUFFIXES, kind_of
+from netra_otel_bridge.convert.llm.kinds import kind_of, name_tells
 from netra_otel_bridge.convert.llm.providers import provider
 from netra_otel_bridge.convert.llm.recorded import WEAK_FACTS, KeyTable, Recorded
 from netra_otel_bridge.core.json_text import clean_text
@@ -48,7 +48,7 @@ def read_call(
     facts = recorded.facts
     _add_columns(facts, span)
     plain = column in (None, "SPAN") and not recorded.groups and not told and facts.keys() <= WEAK_FACTS
-    if plain and name.rpartition(".")[2] not in NAME_SUFFIXES:
+    if plain and not name_tells(name) and not name_tells(facts.get("entity_name", "")):
         return Call(facts=facts)
     call = Call(facts=facts)
     for read in _READERS:

@@ -4,7 +4,8 @@
     netra.prompt = "A chart of the bay"         netra.model = "image-model-1"
     input = [{"role": "user", "content": "Hello"}]
 
-``input`` and ``output`` repeat what the dialects above say, and are read where nothing else was recorded.
+``input`` and ``output`` repeat what the dialects above say, and are read where nothing else was recorded. From Google ADK,
+``input`` says more: under the indexed keys, each of several parallel calls overwrites the one before.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def _read(recorded: Recorded, call: Call) -> None:
 
 
 def _read_last(recorded: Recorded, call: Call) -> None:
-    if not call.input:
-        call.input = _messages(recorded.facts.get("input"), INPUT)
+    told = recorded.facts.get("input")
+    if not call.input or (isinstance(told, str) and '"function_calls"' in told):
+        call.input = _messages(told, INPUT) or call.input
     if not call.output:
         call.output = _messages(recorded.facts.get("output"), OUTPUT)
 
