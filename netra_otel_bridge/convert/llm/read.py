@@ -11,17 +11,17 @@ from netra_otel_bridge.convert.attributes import as_count
 from netra_otel_bridge.convert.llm import retrieval, tool_run
 from netra_otel_bridge.convert.llm.call import Call, Kind
 from netra_otel_bridge.convert.llm.dialects import DIALECTS
+from netra_otel_bridge.convert.llm.dialects.events import EVENTS
+from netra_otel_bridge.convert.llm.dialects.tools import definitions
+from netra_otel_bridge.convert.llm.keys import KEYS
 from netra_otel_bridge.convert.llm.kinds import kind_of, name_tells
 from netra_otel_bridge.convert.llm.providers import provider
-from netra_otel_bridge.convert.llm.recorded import WEAK_FACTS, KeyTable, Recorded
+from netra_otel_bridge.convert.llm.recorded import WEAK_FACTS, Recorded
 from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.netra import TraceSpan
 
-KEYS = KeyTable(
-    [pair for dialect in DIALECTS for pair in dialect.facts],
-    [prefix for dialect in DIALECTS for prefix in dialect.prefixes],
-)
-_READERS = tuple(dialect.read for dialect in DIALECTS if dialect.read is not None)
+_READERS = tuple((1 << number, one.read) for number, one in enumerate(DIALECTS) if one.read is not None)
+_EVENTS = 1 << DIALECTS.index(EVENTS)
 _EVENT_PREFIXES = ("gen_ai.", "db.")
 _COLUMNS = (
     ("input_tokens", "prompt_tokens"),
@@ -51,8 +51,11 @@ def read_call(
     if plain and not name_tells(name) and not name_tells(facts.get("entity_name", "")):
         return Call(facts=facts)
     call = Call(facts=facts)
-    for read in _READERS:
-        read(recorded, call)
+    waiting = recorded.readers | _EVENTS if told else recorded.readers
+    if waiting:
+        for bit, read in _READERS:
+            if waiting & bit:
+                read(recorded, call)
     _name_kind(call, column, recorded)
     _finish(call, recorded)
     return call
@@ -83,6 +86,8 @@ def _name_kind(call: Call, column: str | None, recorded: Recorded) -> None:
 
 def _finish(call: Call, recorded: Recorded) -> None:
     kind, facts = call.kind, call.facts
+    if call.tools:
+        call.tools = definitions(call.tools)
     if kind is Kind.TOOL:
         tool_run.read(call, recorded)
     elif kind is Kind.AGENT:

@@ -41,5 +41,6 @@ ADK = Dialect(
         ("gcp.vertex.agent.tool_call_args", "tool_arguments"),
         ("gcp.vertex.agent.tool_response", "tool_result"),
     ),
+    keys=("gcp.vertex.agent.llm_request", "gcp.vertex.agent.llm_response"),
     read=_read,
 )

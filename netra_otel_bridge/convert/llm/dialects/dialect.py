@@ -13,11 +13,14 @@ from netra_otel_bridge.convert.llm.recorded import Recorded
 class Dialect:
     """A way in which instrumentations write a call to a model.
 
-    ``facts`` maps a key to the fact that it records (see `facts`), ``prefixes`` are those of indexed keys, and
-    ``read`` adds messages, tools and documents to a call, unless a dialect before it found them.
+    ``facts`` maps a key to the fact that it records (see `facts`), and ``prefixes`` are those of indexed keys.
+    ``read`` adds messages, tools and documents to a call, unless a dialect before it found them. It is called if the span
+    has one of the ``keys``, a fact of ``reads``, or an indexed key.
     """
 
     name: str
     facts: tuple[tuple[str, str], ...] = ()
     prefixes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     read: Callable[[Recorded, Call], None] | None = None

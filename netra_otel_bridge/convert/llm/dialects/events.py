@@ -29,8 +29,6 @@ _RESULTS = ("db.query.result", "db.search.result")
 
 
 def _read(recorded: Recorded, call: Call) -> None:
-    if not recorded.events:
-        return
     asked: list[Message] = []
     answered: list[Message] = []
     documents: list[Document] = []

@@ -45,5 +45,6 @@ GENAI = Dialect(
         ("gen_ai.tool.parameters", "tool_arguments"),
         ("gen_ai.entity", "recorded_kind"),
     ),
+    reads=("input_messages", "output_messages", "system_instructions"),
     read=_read,
 )

@@ -76,6 +76,9 @@ NETRA = Dialect(
         ("conversation", "conversation"),
         ("netra.prompt", "prompt"),
     ),
+    reads=("conversation", "prompt"),
     read=_read,
 )
-LAST = Dialect("input and output", facts=(("input", "input"), ("output", "output")), read=_read_last)
+LAST = Dialect(
+    "input and output", facts=(("input", "input"), ("output", "output")), reads=("input", "output"), read=_read_last
+)

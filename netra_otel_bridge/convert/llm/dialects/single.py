@@ -70,5 +70,6 @@ SINGLE = Dialect(
         ("llm.prompts", "request"),
         ("llm.completions", "response"),
     ),
+    reads=("request", "response"),
     read=_read,
 )

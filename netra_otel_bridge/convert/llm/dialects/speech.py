@@ -15,7 +15,7 @@ _PREFIX = "deepgram.agent."
 
 
 def _read(recorded: Recorded, call: Call) -> None:
-    if call.input or call.output or "heard" not in recorded.facts:
+    if call.input or call.output:
         return
     for turn in ("history", "conversation"):
         content = recorded.attributes.get(f"{_PREFIX}{turn}.content")
@@ -32,5 +32,6 @@ def _read(recorded: Recorded, call: Call) -> None:
 SPEECH = Dialect(
     "speech",
     facts=(("deepgram.agent.history.content", "heard"), ("deepgram.agent.conversation.content", "heard")),
+    reads=("heard",),
     read=_read,
 )

@@ -39,14 +39,16 @@ def definition(recorded: Any) -> dict[str, Any] | None:
     return result
 
 
+def definitions(items: list[Any]) -> list[dict[str, Any]]:
+    """Return the definitions of tools, in whatever forms they were recorded."""
+    return [known for item in _flat(items) if (known := definition(item)) is not None]
+
+
 def _read(recorded: Recorded, call: Call) -> None:
     found = call.tools or leading_items(recorded.facts.get("tool_definitions"))[0]
-    if not found:
-        for prefix in _PREFIXES:
-            found = in_order(recorded.groups.get(prefix))
-            if found:
-                break
-    call.tools = [known for item in _flat(found) if (known := definition(item)) is not None]
+    for prefix in _PREFIXES:
+        found = found or in_order(recorded.groups.get(prefix))
+    call.tools = found
 
 
 def _flat(items: list[Any]) -> list[Any]:
@@ -80,5 +82,6 @@ TOOLS = Dialect(
         ("mcp.response.value", "tool_result"),
     ),
     prefixes=_PREFIXES,
+    reads=("tool_definitions",),
     read=_read,
 )

@@ -16,12 +16,8 @@ from netra_otel_bridge.convert.llm.messages import INPUT, OUTPUT, from_list, use
 from netra_otel_bridge.convert.llm.parts import decoded, leading_items, parts_of
 from netra_otel_bridge.convert.llm.recorded import Recorded
 
-_KEYS = ("ai.prompt.messages", "ai.prompt", "ai.response.text", "ai.response.object", "ai.response.toolCalls")
-
 
 def _read(recorded: Recorded, call: Call) -> None:
-    if "ai.operationId" not in recorded.attributes and not any(key in recorded.attributes for key in _KEYS):
-        return
     attributes = recorded.attributes
     if not call.input:
         prompt = decoded(attributes.get("ai.prompt"))
@@ -83,6 +79,14 @@ VERCEL = Dialect(
         ("ai.settings.presencePenalty", "presence_penalty"),
         ("ai.settings.seed", "seed"),
         ("ai.settings.stopSequences", "stop_sequences"),
+    ),
+    keys=(
+        "ai.prompt",
+        "ai.prompt.messages",
+        "ai.response.text",
+        "ai.response.object",
+        "ai.response.reasoning",
+        "ai.response.toolCalls",
     ),
     read=_read,
 )
