@@ -2,7 +2,8 @@
 
 Two rules hold throughout. ``None`` is not ``0``: a value that was not recorded stays unknown. And only GENERATION,
 EMBEDDING and USAGE spans, and entries of ``netra.usage``, have a cost: an agent that repeats its children's tokens adds
-nothing to a sum.
+nothing to a sum. Neither does an INTERNAL span that no type or operation calls a GENERATION, only its model: it is a
+step of a framework, which repeats the call below it.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ def derive_columns(span: Span) -> Columns:
     """Compute the columns of ``span``."""
     found = span.attributes.plain
     resource = span.resource.attributes.plain
-    kind_of = span_type(found)
-    counted = kind_of in COUNTED
+    kind_of, named = span_type(found)
+    kind = shown_kind(kind_of, span.kind)
+    counted = kind_of in COUNTED and (named or kind == kind_of)
     model = _text(found, "gen_ai.response.model", "gen_ai.request.model", "netra.model", "llm.model_name")
     prompt = _count(found, "gen_ai.usage.prompt_tokens", "gen_ai.usage.input_tokens", "llm.usage.prompt_tokens")
     completion = _count(
@@ -104,7 +106,7 @@ def derive_columns(span: Span) -> Columns:
             costs, counted = pricing.Costs(costs.prompt, costs.completion, costs.cached, stated), True
     return Columns(
         type=kind_of,
-        kind=shown_kind(kind_of, span.kind),
+        kind=kind,
         counted=counted,
         session_id=_text(found, "netra.session_id", "session.id"),
         user_id=_text(found, "netra.user_id", "user.id"),
@@ -124,19 +126,22 @@ def derive_columns(span: Span) -> Columns:
     )
 
 
-def span_type(found: Plain) -> str:
-    """Return ``netra.span.type``, else the type that the operation, the model or the tool implies, else SPAN."""
+def span_type(found: Plain) -> tuple[str, bool]:
+    """Return ``netra.span.type``, else the type that the operation, the model or the tool implies, else SPAN.
+
+    The second value says whether the type or the operation names it.
+    """
     stated = found.get("netra.span.type")
     if isinstance(stated, str) and stated.upper() in TYPES:
-        return stated.upper()
+        return stated.upper(), True
     for key in _OPERATION_KEYS:
         operation = found.get(key)
         if isinstance(operation, str) and operation.lower() in _OPERATIONS:
-            return _OPERATIONS[operation.lower()]
+            return _OPERATIONS[operation.lower()], True
     model = found.get("gen_ai.request.model")
     if model is not None:
-        return "EMBEDDING" if "embed" in str(model) else "GENERATION"
-    return "TOOL" if any(key in found for key in _TOOL_KEYS) else "SPAN"
+        return "EMBEDDING" if "embed" in str(model) else "GENERATION", False
+    return "TOOL" if any(key in found for key in _TOOL_KEYS) else "SPAN", False
 
 
 @lru_cache(maxsize=64)
