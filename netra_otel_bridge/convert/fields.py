@@ -116,6 +116,8 @@ NETRA_KINDS = {
     "USAGE": SpanKind.INTERNAL,
     "TOOL": SpanKind.INTERNAL,
     "AGENT": SpanKind.INTERNAL,
+    "GUARDRAIL": SpanKind.INTERNAL,
+    "HANDOFF": SpanKind.INTERNAL,
     "GENERATION": SpanKind.CLIENT,
     "EMBEDDING": SpanKind.CLIENT,
 }
