@@ -8,6 +8,7 @@ from netra_otel_bridge.convert.costs import (
 )
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
 from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User, configured
+from netra_otel_bridge.convert.reading import SpanReading, TraceReading, read_spans
 from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "Profile",
     "SpanConverter",
     "SpanCost",
+    "SpanReading",
+    "TraceReading",
     "User",
     "configured",
     "hour_costs",
@@ -24,5 +27,6 @@ __all__ = [
     "is_error",
     "is_metered",
     "is_no_id",
+    "read_spans",
     "span_costs",
 ]

@@ -235,7 +235,7 @@ class SpanConverter:
             code = StatusCode.ERROR
         if code is StatusCode.ERROR:
             if self.profile != "raw" and not message:
-                message = _error_message(draft.attributes, events)
+                message = error_message(draft.attributes, events)
             return Status(StatusCode.ERROR, clean_text(message) if message else None)
         if message:
             draft.keep("status", span.status, "status_message_without_error")
@@ -294,7 +294,8 @@ class SpanConverter:
         return scope
 
 
-def _error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:
+def error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:
+    """Return the words of an error that Netra's SDK or an exception recorded."""
     recorded = attributes.get("netra.error_message")
     return recorded if isinstance(recorded, str) and recorded else _exception(events, "exception.message")
 
