@@ -15,6 +15,8 @@ from netra_otel_bridge.convert import SpanReading
 from netra_otel_bridge.convert.llm import Call, Kind
 
 _NAME_CHARS = 80
+_SPAN_NAME_CHARS = 200
+_KIND_CHARS = 20
 _MAX_NAMES = 6
 _ERROR_CHARS = 200
 _USUAL_ENDS = frozenset({"stop", "end_turn", "tool_calls", "tool_call", "tool_use", "tool-calls", "completed"})
@@ -24,7 +26,12 @@ SEPARATOR = " · "
 def kind_of(reading: SpanReading) -> str:
     """Return what a span is by its evidence; the kind that Netra has where it is nothing known."""
     kind = reading.call.kind
-    return str(reading.span.kind or "") if kind is Kind.OTHER else kind.value
+    return short(str(reading.span.kind or ""), _KIND_CHARS) if kind is Kind.OTHER else kind.value
+
+
+def name_of(reading: SpanReading) -> Text:
+    """Return the name of a span, red if it failed; a very long one is cut."""
+    return cell(short(reading.name, _SPAN_NAME_CHARS) or "(no name)", "bold" if reading.error is None else "bold red")
 
 
 def model_of(call: Call) -> str | None:
@@ -108,7 +115,7 @@ def tool_names(call: Call) -> list[str]:
 def listed(names: Sequence[str]) -> str:
     """Return the first names of a list, each cut if it is long, and how many more there are."""
     more = len(names) - _MAX_NAMES
-    said = ", ".join(map(_short, names[:_MAX_NAMES]))
+    said = ", ".join(map(short, names[:_MAX_NAMES]))
     return f"{said} and {more:,} more" if more > 0 else said
 
 
@@ -117,16 +124,17 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 1]}…"
+def short(name: str, chars: int = _NAME_CHARS) -> str:
+    """Return a name, cut with "…" if it is longer."""
+    return name if len(name) <= chars else f"{name[: chars - 1]}…"
 
 
 def _model(call: Call) -> list[Text]:
     model = model_of(call)
     if model is not None:
-        return [cell(_short(f"{call.provider} {model}" if call.provider else model), "magenta")]
+        return [cell(short(f"{call.provider} {model}" if call.provider else model), "magenta")]
     asks_model = call.kind in (Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.MEDIA)
-    return [cell(_short(call.provider), "magenta")] if call.provider and asks_model else []
+    return [cell(short(call.provider), "magenta")] if call.provider and asks_model else []
 
 
 def _called(reading: SpanReading) -> list[Text]:
@@ -137,7 +145,7 @@ def _called(reading: SpanReading) -> list[Text]:
     for word, kind, fact in (("tool", Kind.TOOL, "tool_name"), ("agent", Kind.AGENT, "agent_name")):
         told = call.facts.get(fact)
         if call.kind is kind and isinstance(told, str) and told not in name:
-            pieces.append(cell(f"{word} {_short(told)}"))
+            pieces.append(cell(f"{word} {short(told)}"))
     return pieces
 
 

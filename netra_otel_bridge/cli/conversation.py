@@ -10,15 +10,27 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from netra_otel_bridge.cli.call_words import SEPARATOR, finish, has_choices, kind_of, packed, plural, words_of_answer
+from netra_otel_bridge.cli.call_words import (
+    SEPARATOR,
+    finish,
+    has_choices,
+    kind_of,
+    name_of,
+    packed,
+    plural,
+    short,
+    words_of_answer,
+)
 from netra_otel_bridge.cli.numbers import duration, size
 from netra_otel_bridge.cli.output import cell
 from netra_otel_bridge.cli.redactor import redactor
-from netra_otel_bridge.cli.trace_tree import title, withheld
+from netra_otel_bridge.cli.trace_tree import in_width, title, withheld
 from netra_otel_bridge.cli.turns import Turn, turns
+from netra_otel_bridge.cli.wrapping import rendered, wrapped
 from netra_otel_bridge.convert import TraceReading
 from netra_otel_bridge.convert.llm import Document, Message, Part
 from netra_otel_bridge.core.json_text import read_json, write_json
+from netra_otel_bridge.core.outside_text import escaped
 
 _MARGIN = 2
 _LABEL = 11
@@ -49,9 +61,11 @@ class Conversation:
         self._tool_names: dict[str, str] = {}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = min(options.max_width, _MAX_WIDTH)
-        write = _Writer(console, width, full=self._full)
-        yield self._title
+        yield from rendered(self._lines(console, min(options.max_width, _MAX_WIDTH)), console)
+
+    def _lines(self, console: Console, width: int) -> Iterator[Text]:
+        write = _Writer(width, full=self._full)
+        yield from in_width(self._title, console, width)
         if not self._turns:
             yield Text("No message is recorded in this trace.")
         for turn in self._turns:
@@ -67,22 +81,20 @@ class Conversation:
         reading = turn.reading
         at_ns = max((reading.end_ns if turn.at_end else reading.start_ns) - self._begin, 0)
         head = Text.assemble(
-            (f"+{duration(at_ns) if at_ns else '0 s'}  ", "dim"),
-            cell(reading.name or "(no name)", "bold red" if reading.error is not None else "bold"),
-            "  ", cell(kind_of(reading), "dim"),
-        )  # fmt: skip
+            (f"+{duration(at_ns) if at_ns else '0 s'}  ", "dim"), name_of(reading), "  ", cell(kind_of(reading), "dim")
+        )
         if turn.agent is not None:
-            head.append_text(Text.assemble("  ", cell(f"by {turn.agent}", "dim")))
+            head.append_text(Text.assemble("  ", cell(f"by {short(turn.agent)}", "dim")))
         if turn.at_end:
             head.append("  ends", "dim")
-            yield from head.wrap(console, width, overflow="fold")
+            yield from in_width(head, console, width)
             return
         known = [*words_of_answer(reading), Text(duration(max(reading.end_ns - reading.start_ns, 0)), "dim")]
         details = Text(SEPARATOR).join(known)
         if head.cell_len + 2 + details.cell_len <= width:
             yield Text.assemble(head, "  ", details)
             return
-        yield from head.wrap(console, width, overflow="fold")
+        yield from in_width(head, console, width)
         for line in packed(known, console, max(width - _MARGIN, _MIN_WIDTH)):
             yield Text.assemble(" " * _MARGIN, line)
 
@@ -154,7 +166,7 @@ class Conversation:
             yield from write("calls", f"{name} {_value(arguments)}" if arguments not in (None, "") else name)
         else:
             called = self._tool_names.get(str(part.get("id")))
-            response = _value(part.get("response"))
+            response = "(not recorded)" if part.get("response") is None else _value(part["response"])
             yield from write("result", f"of {called}: {response}" if called else response)
 
 
@@ -164,20 +176,18 @@ class _Writer:
     A line of a text never begins in the column of labels, so that no text can pass for somebody else's words.
     """
 
-    def __init__(self, console: Console, width: int, *, full: bool) -> None:
-        self._console = console
+    def __init__(self, width: int, *, full: bool) -> None:
         self._width = max(width - _MARGIN - _LABEL, _MIN_WIDTH)
         self._limit = None if full else _LINES
 
     def __call__(self, label: str, text: str, *, dim: bool = False) -> Iterator[Text]:
-        known = cell(label, _LABEL_STYLES.get(label, "bold"))
+        known = cell(short(label), _LABEL_STYLES.get(label, "bold"))
         indent = " " * (_MARGIN + _LABEL)
         if known.cell_len < _LABEL:
             known.append(" " * (_LABEL - known.cell_len))
             before = Text.assemble(" " * _MARGIN, known)
         else:
-            for line in known.wrap(self._console, self._width, overflow="fold"):
-                yield Text.assemble(" " * _MARGIN, line)
+            yield Text.assemble(" " * _MARGIN, known)
             before = Text(indent)
         for line in self._lines(text, "dim" if dim else ""):
             whole = Text.assemble(before, line)
@@ -203,8 +213,8 @@ class _Writer:
 
     def _wrapped(self, text: str, style: str) -> Iterator[Text]:
         for paragraph in _LINE_ENDS.split(text):
-            known = cell(paragraph.expandtabs(_TAB), style)
-            yield from known.wrap(self._console, self._width, overflow="fold") if known else [known]
+            for line in wrapped(escaped(paragraph.expandtabs(_TAB)), self._width):
+                yield Text(line, style)
 
 
 def _value(value: Any) -> str:

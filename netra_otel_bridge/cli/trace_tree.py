@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from netra_otel_bridge.cli.call_words import SEPARATOR, kind_of, packed, plural, words
+from netra_otel_bridge.cli.call_words import SEPARATOR, kind_of, name_of, packed, plural, short, words
 from netra_otel_bridge.cli.numbers import cost, count, duration
 from netra_otel_bridge.cli.output import cell
+from netra_otel_bridge.cli.wrapping import rendered
 from netra_otel_bridge.convert import SpanReading, TraceReading, instant_ns, is_metered, is_no_id
 from netra_otel_bridge.core.model.netra import TraceSpan
 
@@ -20,6 +21,7 @@ _MIN_NAME = 16
 _MIN_BESIDE = 46
 """Width from which details stand beside their span. In less, they stand below it."""
 _MIN_BELOW = 24
+_MIN_WORD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,10 @@ class TraceTree:
         self._withheld = withheld(trace)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._title
-        rows = list(self._rows())
-        yield from _Layout(rows, options.max_width, (self._begin, max(self._end - self._begin, 1))).lines(console)
-        yield from self._withheld
+        layout = _Layout(list(self._rows()), options.max_width, (self._begin, max(self._end - self._begin, 1)))
+        yield from rendered(in_width(self._title, console, options.max_width), console)
+        yield from rendered(layout.lines(console), console)
+        yield from rendered(self._withheld, console)
 
     def _rows(self) -> Iterator[_Row]:
         ids = {one.span.id for one in self._spans}
@@ -61,7 +63,7 @@ class TraceTree:
             details = words(reading)
             parent = reading.span.parent_span_id
             if not is_no_id(parent) and parent not in ids:
-                details.append(cell(f"parent {parent} is not in the trace", "yellow"))
+                details.append(cell(f"parent {short(str(parent))} is not in the trace", "yellow"))
             yield _Row(reading, guide, below, duration((end or 0) - (start or 0)) if timed else "", details)
 
 
@@ -128,7 +130,7 @@ class _Layout:
         self._kinds = _widest(str(cell(kind_of(row.reading))) for row in rows)
         self._tokens = _widest(count(row.reading.span.total_tokens) for row in rows)
         self._costs = _widest(cost(row.reading.span.total_cost) for row in rows)
-        names = max((_name(row).cell_len for row in rows), default=0)
+        names = max((len(row.guide) + name_of(row.reading).cell_len for row in rows), default=0)
         details = max((Text(SEPARATOR).join(row.details).cell_len for row in rows), default=0)
         wanted = min(details, _MIN_BESIDE)
         fixed = sum(len(_GAP) + one for one in (self._durations, self._kinds, self._tokens, self._costs) if one)
@@ -149,10 +151,7 @@ class _Layout:
         start, end = _times(span)
         timed = start is not None and end is not None and end >= start
         guides = self._short(row.guide), self._short(row.below)
-        names = _wrapped(
-            cell(row.reading.name or "(no name)", "bold red" if row.reading.error is not None else "bold"),
-            console, self._names - len(guides[0]),
-        )  # fmt: skip
+        names = in_width(name_of(row.reading), console, self._names - len(guides[0]))
         details = packed(row.details, console, self._details) if self.beside else []
         for number in range(max(len(names), len(details), 1)):
             first = number == 0
@@ -191,12 +190,12 @@ def _line(columns: Sequence[tuple[Text, int, bool]]) -> Text:
     return line
 
 
-def _name(row: _Row) -> Text:
-    return Text(row.guide) + cell(row.reading.name or "(no name)")
-
-
-def _wrapped(text: Text, console: Console, width: int) -> list[Text]:
-    return list(text.wrap(console, max(width, 8), overflow="fold"))
+def in_width(text: Text, console: Console, width: int) -> list[Text]:
+    """Return a short text of ours in lines that fit."""
+    lines = list(text.wrap(console, max(width, _MIN_WORD), overflow="fold"))
+    for line in lines:
+        line.rstrip()
+    return lines
 
 
 def _widest(texts: Iterator[str]) -> int:
