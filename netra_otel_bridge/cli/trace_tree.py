@@ -20,6 +20,8 @@ _GAP = "  "
 _MIN_NAME = 16
 _MIN_BESIDE = 46
 """Width from which details stand beside their span. In less, they stand below it."""
+_GOOD_BELOW = 50
+"""Width of details below their span that is worth a shorter timeline."""
 _MIN_BELOW = 24
 _MIN_WORD = 8
 
@@ -138,8 +140,11 @@ class _Layout:
         self.bar = next((bar for bar in BAR_WIDTHS if room[bar] >= names + len(_GAP) + wanted), 0)
         self.beside = bool(self.bar)
         if not self.beside:
-            self.bar = next((bar for bar in BAR_WIDTHS if room[bar] >= names), BAR_WIDTHS[-1])
+            below = {bar: width - bar - self._durations - 2 * len(_GAP) for bar in BAR_WIDTHS}
+            fitting = (bar for bar in BAR_WIDTHS if room[bar] >= names and below[bar] >= min(details, _GOOD_BELOW))
+            self.bar = next(fitting, BAR_WIDTHS[-1])
         self._names = min(names, max(room[self.bar], _MIN_NAME))
+        self._longest_guide = self._names // 2 if self._names < names else width
         self._details = width - self.bar - fixed - len(_GAP) * 2 - self._names if self.beside else 0
 
     def lines(self, console: Console) -> Iterator[Text]:
@@ -175,7 +180,7 @@ class _Layout:
 
     def _short(self, guide: str) -> str:
         """Return guide lines that leave room for a name: of a deep span, the innermost ones."""
-        most = self._names // 2
+        most = self._longest_guide
         return guide if len(guide) <= most else f"…{guide[len(guide) - most + 1 :]}"
 
 

@@ -110,6 +110,15 @@ def test_a_command_that_sends_nothing_loads_no_client(arguments: tuple[str, ...]
     assert loaded.isdisjoint(("aiohttp", "grpc", "netra_otel_bridge.bridge.bridge"))
 
 
+def test_the_help_of_traces_loads_no_conversion() -> None:
+    """Spans are converted and drawn by code that is imported only when there is a trace to show."""
+    loaded = loaded_by("traces", "show", "--help")
+    assert "netra_otel_bridge.cli.traces" in loaded
+    assert [name for name in loaded if name.startswith(("opentelemetry", "netra_otel_bridge.convert"))] == []
+    drawing = ("calls_json", "conversation", "trace_tree", "turns")
+    assert loaded.isdisjoint(f"netra_otel_bridge.cli.{name}" for name in drawing)
+
+
 def test_the_protocols_of_a_destination_load_no_client() -> None:
     """A program that writes its own destination imports the protocol without grpc and aiohttp."""
     program = "import sys; from netra_otel_bridge import AnswersEmpty, Destination, Inspects; print(*sys.modules)"
