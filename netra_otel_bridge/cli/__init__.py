@@ -66,6 +66,8 @@ def main() -> None:
     except _WRONG_USAGE as error:
         code = _write_wrong_usage(error)
     except (KeyboardInterrupt, typer.Abort):
+        # CPython ends by SIGINT if the interrupt came while source was evaluated, as when a dataclass is imported.
+        eval("0")  # noqa: S307  evaluating anything resets its mark
         code = 0
         if not _runs_until_stopped(sys.argv):
             hint = "acknowledged spans are recorded; run the same command again to resume"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -360,3 +362,18 @@ def test_a_signal_before_a_command_has_begun(command: str, code: int, monkeypatc
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.value.code == code
+
+
+def test_a_signal_while_a_module_is_imported(tmp_path: Path) -> None:
+    """The exit code is the command's own, even if the signal came while Python evaluated source, as for a dataclass."""
+    program = (
+        "import sys\n"
+        "from netra_otel_bridge import cli\n"
+        "cli._run = lambda: exec('raise KeyboardInterrupt')\n"
+        "sys.argv = ['netra-otel-bridge', 'run']\n"
+        "cli.main()\n"
+    )
+    (tmp_path / "interrupted.py").write_text(program)
+    command = [sys.executable, "-m", "interrupted"]
+    paths = os.pathsep.join((str(tmp_path), *sys.path))
+    assert subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": paths}).returncode == 0
