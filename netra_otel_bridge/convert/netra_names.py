@@ -24,7 +24,13 @@ _MAX_DEPTH = 16
 
 
 def add_netra_names(
-    attributes: Attributes, span: TraceSpan, netra_kind: str | None, *, user_id: str | None, metadata: Attributes
+    attributes: Attributes,
+    span: TraceSpan,
+    netra_kind: str | None,
+    *,
+    user_id: str | None,
+    metadata: Attributes,
+    total_tokens: int | None,
 ) -> None:
     """Add Netra's columns of ``span``. The privacy policy was already applied to ``user_id`` and ``metadata``."""
     if netra_kind:
@@ -32,11 +38,7 @@ def add_netra_names(
     add(attributes, "session.id", span.session_id or None)
     add(attributes, "user.id", user_id)
     add(attributes, semconv.TENANT_ID, span.tenant_id or None)
-    add(
-        attributes,
-        "netra.usage.total_tokens",
-        semconv.tokens(span.total_tokens, attributes, semconv.TOTAL_TOKEN_DIALECTS),
-    )
+    add(attributes, "netra.usage.total_tokens", total_tokens)
     add(attributes, "netra.cost.prompt", as_double(span.prompt_tokens_cost))
     add(attributes, "netra.cost.completion", as_double(span.completion_tokens_cost))
     add(attributes, "netra.cost.cached", as_double(span.cached_tokens_cost))

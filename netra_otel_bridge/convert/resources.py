@@ -8,7 +8,7 @@ from types import MappingProxyType
 from opentelemetry.sdk.resources import Resource
 
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, read_container
-from netra_otel_bridge.convert.openinference import PROJECT_NAME
+from netra_otel_bridge.convert.llm.openinference import PROJECT_NAME
 from netra_otel_bridge.convert.privacy import Privacy
 from netra_otel_bridge.core.json_text import clean_text, write_json
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan

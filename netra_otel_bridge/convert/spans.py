@@ -19,17 +19,18 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 
-from netra_otel_bridge.convert import chat_messages, fields, semconv
+from netra_otel_bridge.convert import fields, semconv
 from netra_otel_bridge.convert.attributes import (
     SAMPLED,
     Attributes,
+    as_double,
     attributes_of,
     events_of,
     links_of,
     read_container,
 )
+from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_call
 from netra_otel_bridge.convert.netra_names import add_netra_names
-from netra_otel_bridge.convert.openinference import add_openinference
 from netra_otel_bridge.convert.privacy import Privacy, one_of
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
@@ -120,7 +121,7 @@ class SpanConverter:
             events = self._private_events(events, has_pii)
             links = [Link(link.context, self._private(link.attributes, has_pii)) for link in links]
         if self.profile != "raw":
-            self._enrich(private, span, netra_kind, status, events, metadata)
+            draft.notes += self._enrich(private, span, netra_kind, status, events, metadata)
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
             add(private, NOTES, tuple(draft.notes))
@@ -254,29 +255,23 @@ class SpanConverter:
         status: Status,
         events: Sequence[Event],
         metadata: Attributes,
-    ) -> None:
-        """Add Netra's names, then those of the profile."""
-        kind = semconv.effective_kind(netra_kind, attributes)
+    ) -> list[str]:
+        """Add Netra's names, then those of the profile; return what is to be noted."""
         user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
-        add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata)
-        prompt, completion = (
-            self._messages(attributes) if kind == "GENERATION" or chat_messages.has_prompt(attributes) else ([], [])
-        )
+        call = read_call(attributes, span, netra_kind, events, span.name or "")
+        total = call.facts.get("total_tokens")
+        add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)
+        failed = status.status_code is StatusCode.ERROR
         if self._genai:
-            semconv.add_genai(attributes, span, kind, prompt=prompt, completion=completion, cost=self.usage_cost)
-            if status.status_code is StatusCode.ERROR:
+            add_genai(attributes, call, failed=failed)
+            if self.usage_cost:
+                add(attributes, semconv.USAGE_COST, as_double(span.total_cost))
+            if failed:
                 add(attributes, semconv.ERROR_TYPE, _exception(events, "exception.type") or "_OTHER")
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
-            add_openinference(attributes, span, kind, metadata=with_tenant, prompt=prompt, completion=completion)
-
-    @staticmethod
-    def _messages(attributes: Attributes) -> tuple[list[chat_messages.Message], list[chat_messages.Message]]:
-        prompt, completion = chat_messages.indexed_messages(attributes)
-        return (
-            prompt or chat_messages.json_messages(attributes.get(semconv.INPUT_MESSAGES)),
-            completion or chat_messages.json_messages(attributes.get(semconv.OUTPUT_MESSAGES)),
-        )
+            add_openinference(attributes, call, span, metadata=with_tenant)
+        return call.notes
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)

@@ -197,7 +197,6 @@ def test_the_provider_is_normalised_and_never_guessed(recorded: str, provider: s
     found = attributes(convert("both", kind="GENERATION", model_name="gpt-4o", attributes={"gen_ai.system": recorded}))
     assert found["gen_ai.provider.name"] == provider
     assert found["gen_ai.system"] == recorded
-    assert found["llm.system"] == found["llm.provider"] == recorded
     none = attributes(convert("both", kind="GENERATION", model_name="gpt-4o"))
     assert not {"gen_ai.provider.name", "llm.system", "llm.provider", "gen_ai.response.model"} & none.keys()
 
@@ -259,9 +258,9 @@ def test_indexed_messages_become_todays_messages() -> None:
         {"role": "user", "parts": [{"type": "text", "content": "weather?"}]},
         {"role": "tool", "parts": [{"type": "tool_call_response", "id": "call_1", "response": "31C"}]},
     ]
-    call = {"type": "tool_call", "id": "call_2", "name": "get", "arguments": "{}"}
+    call = {"type": "tool_call", "id": "call_2", "name": "get", "arguments": {}}
     assert json.loads(found["gen_ai.output.messages"]) == [
-        {"role": "assistant", "parts": [call], "finish_reason": "tool_calls"}
+        {"role": "assistant", "parts": [call], "finish_reason": "tool_call"}
     ]
     assert found["gen_ai.response.finish_reasons"] == ("tool_calls",)
     assert found["llm.input_messages.0.message.content"] == "weather?"
@@ -278,7 +277,8 @@ def test_todays_messages_become_openinference() -> None:
     found = attributes(convert("both", kind="GENERATION", attributes={"gen_ai.input.messages": text}))
     assert found["gen_ai.input.messages"] == text
     assert found["llm.input_messages.0.message.role"] == "user"
-    assert found["llm.input_messages.0.message.content"] == "a\nb"
+    contents = "llm.input_messages.0.message.contents"
+    assert [found[f"{contents}.{number}.message_content.text"] for number in (0, 1)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("reason", [7, b"x", "", 1.5])

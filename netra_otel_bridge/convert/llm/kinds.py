@@ -1,0 +1,115 @@
+"""Tell what a span is by evidence: Netra's column, the words of any dialect, and what was recorded.
+
+The first evidence in this order counts: a column that names a tool, an agent, an embedding and the like; the recorded
+operation of the GenAI conventions; OpenInference's kind; the type of the request; the kind of a step; the shape.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from netra_otel_bridge.convert.llm.call import Kind
+from netra_otel_bridge.convert.llm.dialects.vector_store import SEARCHES, STORES
+from netra_otel_bridge.convert.llm.operations import GENERATION, OPERATIONS
+from netra_otel_bridge.convert.llm.recorded import Recorded
+
+_SPEECH = frozenset({"deepgram", "elevenlabs", "cartesia", "assemblyai", "azure_speech"})
+_GOOGLE = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
+_PROMPT = "gen_ai.prompt."
+_NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
+"""Kinds that OpenLLMetry's instrumentations append to the name of a step, after a dot."""
+_TELLING = re.compile(r"Retriever|Rerank|[Ee]mbed|\.(?:workflow|agent|tool)$")
+_COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
+
+
+def kind_of(
+    column: str | None, recorded: Recorded, provider: str | None, *, has_messages: bool
+) -> tuple[Kind, str | None]:
+    """Return the kind of a span, and the operation of the GenAI conventions. ``column`` is Netra's type."""
+    facts = recorded.facts
+    if column in _COLUMN_DECIDES:
+        kind, operation = OPERATIONS[column.lower()]
+        named = OPERATIONS.get(_word(facts.get("operation")))
+        return (kind, named[1]) if named is not None and named[0] is kind else (kind, operation)
+    generic = column == "GENERATION"
+    for name in ("operation", "openinference_kind", "request_type", "recorded_kind", "step"):
+        word = _word(facts.get(name))
+        if not word:
+            continue
+        if word in GENERATION:
+            generic = True
+            continue
+        found = _step(word) if name == "step" else OPERATIONS.get(word)
+        if found is not None and not (name == "openinference_kind" and found[0] is Kind.WORKFLOW):
+            return _google(found, provider) if name != "operation" else found
+    return _by_shape(recorded, provider, generic=generic, has_messages=has_messages)
+
+
+def name_tells(name: str) -> bool:
+    """Return whether the name of a span or entity may be evidence of a kind."""
+    return _TELLING.search(name) is not None
+
+
+def _word(value: Any) -> str:
+    return value.lower() if isinstance(value, str) else ""
+
+
+def _step(word: str) -> tuple[Kind, str | None] | None:
+    """Return what an operation of Vercel's SDK is: its outer span is a call, too, whose inner one has the tokens."""
+    if word == "ai.toolcall":
+        return Kind.TOOL, "execute_tool"
+    if word.startswith("ai.embed"):
+        return Kind.EMBEDDING, "embeddings"
+    if word.startswith("ai."):
+        return Kind.LLM, "chat"
+    return None
+
+
+def _google(found: tuple[Kind, str | None], provider: str | None) -> tuple[Kind, str | None]:
+    return (Kind.LLM, "generate_content") if found[0] is Kind.LLM and provider in _GOOGLE else found
+
+
+def _by_shape(
+    recorded: Recorded, provider: str | None, *, generic: bool, has_messages: bool
+) -> tuple[Kind, str | None]:
+    facts, groups = recorded.facts, recorded.groups
+    if facts.get("instrumentation") in _SPEECH or _word(facts.get("system")) in _SPEECH or _makes_images(recorded):
+        return Kind.MEDIA, None
+    if _searches_vectors(recorded):
+        return Kind.RETRIEVER, "retrieval"
+    has_model = "request_model" in facts or "response_model" in facts
+    has_tokens = "input_tokens" in facts or "output_tokens" in facts or "total_tokens" in facts
+    names = (recorded.name, str(facts.get("entity_name", "")))
+    if (has_model or generic) and any(
+        "embed" in name.lower() for name in (*names, str(facts.get("request_model", "")))
+    ):
+        return Kind.EMBEDDING, "embeddings"
+    if generic or (has_model and (has_tokens or has_messages or bool(groups.get(_PROMPT)))):
+        return _google((Kind.LLM, "chat"), provider)
+    if "tool_name" in facts:
+        return Kind.TOOL, "execute_tool"
+    suffix = recorded.name.rpartition(".")[2]
+    if suffix in _NAME_SUFFIXES:
+        return OPERATIONS[suffix]
+    if "documents" in facts or any(
+        name.endswith(("Retriever", "Retriever.task", "Retriever.retrieve")) for name in names
+    ):
+        return Kind.RETRIEVER, "retrieval"
+    if any("Rerank" in name for name in names):
+        return Kind.RERANKER, None
+    return Kind.OTHER, None
+
+
+def _makes_images(recorded: Recorded) -> bool:
+    usage = recorded.attributes.get("netra.usage")
+    return isinstance(usage, str) and '"usage_type": "image"' in usage.replace('":"', '": "')
+
+
+def _searches_vectors(recorded: Recorded) -> bool:
+    database, operation = recorded.facts.get("database"), _word(recorded.facts.get("database_operation"))
+    if database is None:
+        return operation in SEARCHES and "gen_ai.agno.vectordb.operation" in recorded.attributes
+    if _word(database) not in STORES:
+        return False
+    return operation in SEARCHES or (not operation and recorded.name.rpartition(".")[2].lower() in SEARCHES)
