@@ -96,7 +96,7 @@ def openinference_view(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Read OpenInference. ``form`` names what breaks its rules for contents."""
     view = {name: attributes[key] for name, key in _OPENINFERENCE.items() if key in attributes}
     models = [attributes[key] for key in ("llm.model_name", "embedding.model_name") if key in attributes]
-    view["model"] = models[0] if len(models) == 1 else models
+    view["model"] = models[0] if len(models) == 1 else models or None
     texts = [attributes.get(f"{prefix}.invocation_parameters") for prefix in ("llm", "embedding")]
     view["parameters"] = {key: value for text in texts if text for key, value in json.loads(text).items()}
     view["tokens"] = {name: attributes[key] for name, key in _OPENINFERENCE_TOKENS.items() if key in attributes}

@@ -44,7 +44,8 @@ CASES = {
         input=(
             system("Guide ships. ZQX-sys"),
             user("Depth at gate? ZQX-u"),
-            assistant(call("fc2", "depth", {"at": "quay ZQX-a2"})),
+            assistant(call("fc1", "depth", {"at": "gate ZQX-a1"}), call("fc2", "depth", {"at": "quay ZQX-a2"})),
+            result("fc1", {"m": 9, "n": "ZQX-r1"}),
             result("fc2", {"m": 7, "n": "ZQX-r2"}),
         ),
         output=(

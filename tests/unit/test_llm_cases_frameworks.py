@@ -96,7 +96,7 @@ CASES = {
         provider="cartesia",
         request_model="ink-whisper",
         model="ink-whisper",
-        input=(user("Ahoy ZQX-rt"),),
+        output=(assistant("Ahoy ZQX-rt"),),
     ),
     (LANGCHAIN, "ChatOpenAI.chat"): Call(
         kind="LLM",
