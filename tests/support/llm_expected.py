@@ -1,0 +1,355 @@
+"""A table form for the right values of a recorded span, and the comparison with what conversion wrote.
+
+``Call`` names a fact once; `Call.differences` compares it in each convention. A fact that is not given must be absent.
+``ANY`` leaves a fact open, `Holds` demands words in it, and a tuple of `one_of` allows several values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.llm_cases import found
+from tests.support.llm_views import Message, decoded, genai_view, openinference_view
+
+CONVENTIONS = ("genai", "openinference")
+FINISH = {
+    "tool_calls": "tool_call", "tool_use": "tool_call", "tool-calls": "tool_call", "end_turn": "stop", "STOP": "stop",
+    "completed": "stop",
+}  # fmt: skip
+"""Reasons as models word them, in the words of GenAI. OpenInference has no words of its own: both are right there."""
+
+
+class _Open:
+    """Equals whatever there is, also nothing."""
+
+    def __repr__(self) -> str:
+        """Return its name in tables."""
+        return "ANY"
+
+
+ANY = _Open()
+
+
+@dataclass(frozen=True)
+class Holds:
+    """Equals text, or a value whose JSON text, holds these words in this order."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Equals one of several values; ``None`` means that the fact is absent."""
+
+    values: tuple[Any, ...]
+
+
+def holds(*words: str) -> Holds:
+    """Return a value that only has to hold these words."""
+    return Holds(words)
+
+
+def one_of(*values: Any) -> OneOf:
+    """Return several values, of which each is right."""
+    return OneOf(values)
+
+
+def text(content: Any) -> dict[str, Any]:
+    """Return a part of text."""
+    return {"type": "text", "content": content}
+
+
+def thought(content: Any) -> dict[str, Any]:
+    """Return a part of reasoning."""
+    return {"type": "reasoning", "content": content}
+
+
+def call(id_: str | None, name: str, arguments: Any) -> dict[str, Any]:
+    """Return a part that asks for a tool."""
+    return {"type": "tool_call", "id": id_, "name": name, "arguments": arguments}
+
+
+def link(modality: str, uri: str) -> dict[str, Any]:
+    """Return an image or a sound by its address."""
+    return {"type": "uri", "modality": modality, "uri": uri}
+
+
+def blob(modality: str, mime_type: str, content: str) -> dict[str, Any]:
+    """Return an image or a sound in base64."""
+    return {"type": "blob", "modality": modality, "mime_type": mime_type, "content": content}
+
+
+def said(role: str, *parts: Any, finish: str | None = None) -> Message:
+    """Return a message; a text is a part of text. ``finish`` is the reason in the conventions' own words."""
+    shown = [part if isinstance(part, dict) else text(part) for part in parts]
+    return {"role": role, "parts": shown} | ({"finish_reason": finish} if finish else {})
+
+
+def system(*parts: Any) -> Message:
+    """Return the system's message."""
+    return said("system", *parts)
+
+
+def user(*parts: Any) -> Message:
+    """Return a message of the user."""
+    return said("user", *parts)
+
+
+def assistant(*parts: Any, finish: str | None = None) -> Message:
+    """Return a message of the model."""
+    return said("assistant", *parts, finish=finish)
+
+
+def result(id_: str | None, response: Any) -> Message:
+    """Return the result of a tool."""
+    return {"role": "tool", "parts": [{"type": "tool_call_response", "id": id_, "response": response}]}
+
+
+def function(name: str, description: str | None = None, parameters: Any = None) -> dict[str, Any]:
+    """Return the definition of a tool."""
+    known = {"description": description, "parameters": parameters}
+    return {"type": "function", "name": name, **{key: value for key, value in known.items() if value is not None}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """The right values of one recorded span.
+
+    ``genai`` and ``openinference`` replace facts in one convention, where it has none, or where a recorded attribute of
+    that name stays as it is. ``llm`` are the provider and the system of OpenInference.
+    """
+
+    kind: Any
+    operation: Any = None
+    provider: Any = None
+    llm: tuple[Any, Any] = (ANY, ANY)
+    request_model: Any = None
+    response_model: Any = None
+    model: Any = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    first_chunk: Any = None
+    tokens: Any = field(default_factory=dict)
+    finish: Any = None
+    response_id: Any = None
+    conversation: Any = None
+    input: Any = ()
+    output: Any = ()
+    tools: Any = ()
+    tool_name: Any = None
+    tool_id: Any = None
+    arguments: Any = None
+    result: Any = None
+    tool_description: Any = None
+    agent: Any = None
+    workflow: Any = None
+    query: Any = None
+    documents: Any = ()
+    candidates: Any = ()
+    reranked: Any = ()
+    embedded: Any = ()
+    genai: Mapping[str, Any] = field(default_factory=dict)
+    openinference: Mapping[str, Any] = field(default_factory=dict)
+
+    def differences(self, recording: str, name: str, convention: str) -> dict[str, tuple[Any, Any]]:
+        """Return each fact that differs, as what is right and what was found, after conversion under a convention."""
+        attributes = found(recording, name, "genai" if convention == "genai" else "openinference")
+        if convention == "genai":
+            wanted, view = self._genai(attributes), genai_view(attributes)
+        else:
+            wanted, view = self._openinference(attributes), openinference_view(attributes)
+            for message, reason in zip(view["output"], self.finish or (), strict=False):
+                if message.get("finish_reason") == reason:
+                    message["finish_reason"] = FINISH.get(reason, reason)
+        return {
+            fact: (right, view.get(fact)) for fact, right in wanted.items() if not _is_same(fact, right, view.get(fact))
+        }
+
+    def _genai(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        scored = [document for document in self.documents if {"id", "score"} <= document.keys()]
+        wanted = {
+            "operation": self.operation,
+            "provider": self.provider,
+            "request_model": self.request_model,
+            "response_model": self.response_model,
+            "parameters": dict(self.parameters),
+            "first_chunk": self.first_chunk,
+            "tokens": _without(self.tokens, "total", "audio_input", "audio_output"),
+            "finish": self.finish,
+            "response_id": self.response_id,
+            "conversation": self.conversation,
+            "input": self.input,
+            "output": self.output,
+            "tools": self.tools,
+            "tool_name": self.tool_name,
+            "tool_id": self.tool_id,
+            "arguments": self.arguments,
+            "result": self.result,
+            "tool_description": self.tool_description,
+            "workflow": self.workflow,
+            "query": self.query,
+            "documents": tuple(scored) if len(scored) == len(self.documents) else (),
+        }
+        if self.kind == "AGENT":
+            wanted["agent"] = self.agent
+        return wanted | dict(self.genai)
+
+    def _openinference(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        wanted: dict[str, Any] = {
+            "kind": self.kind,
+            "parameters": dict(self.parameters),
+            "tokens": self.tokens,
+            "finish": self.finish,
+            "conversation": self.conversation,
+            "input": _calls_last(self.input),
+            "output": _calls_last(self.output),
+            "tools": self.tools,
+            "documents": self.documents,
+            "candidates": self.candidates,
+            "reranked": self.reranked,
+            "embedded": self.embedded,
+            "form": [],
+        }
+        if self.kind in ("LLM", "EMBEDDING"):
+            wanted["model"] = self.model
+        if self.kind == "LLM":
+            wanted["llm_provider"], wanted["llm_system"] = self.llm
+        if self.kind == "TOOL":
+            wanted |= {"tool_name": self.tool_name, "arguments": self.arguments, "result": self.result}
+        if self.kind == "AGENT":
+            wanted |= {"agent": self.agent, "tokens": ANY}
+        if self.kind == "RETRIEVER" and self.query is not None:
+            wanted["asked"] = self.query if isinstance(self.query, Holds) else holds(self.query)
+        if self.kind == "RERANKER":
+            wanted |= {"reranker_query": self.query, "reranker_model": self.model}
+        return wanted | dict(self.openinference)
+
+
+Cases = Mapping[tuple[str, str], Call]
+
+
+def each(cases: Cases) -> Iterable[tuple[str, str, Call]]:
+    """Return the cases of a table as arguments of a test: recording, span, right values."""
+    return [(recording, name, right) for (recording, name), right in cases.items()]
+
+
+def _without(values: Any, *names: str) -> Any:
+    return {key: value for key, value in values.items() if key not in names} if isinstance(values, Mapping) else values
+
+
+def _calls_last(messages: Any) -> Any:
+    if not isinstance(messages, tuple | list):
+        return messages
+    return [
+        {**message, "parts": sorted(message["parts"], key=lambda part: part["type"] == "tool_call")}
+        for message in messages
+    ]
+
+
+def _is_same(fact: str, right: Any, there: Any) -> bool:
+    if right is ANY:
+        return True
+    if isinstance(right, OneOf):
+        return any(_is_same(fact, value, there) for value in right.values)
+    if fact in ("input", "output"):
+        return len(right) == len(there) and all(map(_is_message, right, there, [fact] * len(right)))
+    if fact == "parameters":
+        return _is_parameters(right, there)
+    if fact == "tokens":
+        return right.keys() == there.keys() and all(_is_value(count, there[name]) for name, count in right.items())
+    if fact == "tools":
+        return len(right) == len(there) and all(map(_is_tool, right, there))
+    if fact in ("documents", "candidates", "reranked"):
+        return len(right) == len(there) and all(map(_has, right, there))
+    if isinstance(right, tuple | list) and isinstance(there, tuple | list):
+        return list(right) == list(there)
+    if fact == "conversation" and right is None:
+        return there is None
+    return _is_value(right, there)
+
+
+def _is_value(right: Any, there: Any) -> bool:
+    """Compare a value, which JSON text may stand for."""
+    if right is ANY:
+        return True
+    if isinstance(right, OneOf):
+        return any(_is_value(value, there) for value in right.values)
+    if isinstance(right, Holds):
+        shown = there if isinstance(there, str) else json.dumps(there, ensure_ascii=False)
+        at = 0
+        for word in right.words:
+            at = shown.find(word, at)
+            if at < 0:
+                return False
+        return True
+    if isinstance(right, str) and isinstance(there, str):
+        return right == there or decoded(there) == right
+    return right == there or (not isinstance(there, str | None) and right == there) or decoded(there) == right
+
+
+def _is_message(right: Message, there: Any, place: str) -> bool:
+    if not isinstance(there, dict) or there.get("role") != right["role"]:
+        return False
+    reason, wanted = there.get("finish_reason"), right.get("finish_reason")
+    if place == "output" and wanted is None and reason not in (None, "unknown", "error"):
+        return False
+    if wanted is not None and reason != wanted:
+        return False
+    if place == "input" and reason is not None:
+        return False
+    parts = there.get("parts", [])
+    return len(parts) == len(right["parts"]) and all(map(_has, right["parts"], parts))
+
+
+def _has(right: Mapping[str, Any], there: Any) -> bool:
+    """Return whether ``there`` has all the fields of ``right``. A field that is ``None`` is absent or null."""
+    if not isinstance(there, Mapping):
+        return False
+    for name, value in right.items():
+        if name == "arguments" and isinstance(value, dict):
+            if there.get(name) != value:
+                return False
+        elif name == "response":
+            if not _is_response(value, there.get(name)):
+                return False
+        elif not _is_value(value, there.get(name)):
+            return False
+    return True
+
+
+def _is_response(right: Any, there: Any) -> bool:
+    """Compare the result of a tool: a list of texts is also the texts that it holds."""
+    if _is_value(right, there):
+        return True
+    listed = decoded(there)
+    if isinstance(listed, list) and all(isinstance(part, dict) for part in listed):
+        return right == "".join(str(part.get("text", part.get("content", ""))) for part in listed)
+    return False
+
+
+def _is_tool(right: Mapping[str, Any], there: Any) -> bool:
+    """Compare the definition of a tool, whose function OpenInference nests."""
+    inner = there.get("function") if isinstance(there, Mapping) else None
+    shown = {"type": there.get("type"), **inner} if isinstance(inner, Mapping) else there
+    return _has(right, shown)
+
+
+_HARMLESS = frozenset(
+    "stream encoding_format reasoning reasoning_effort response_format language voice_id file_type".split()
+)
+
+
+def _is_parameters(right: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Compare parameters of a request; some more may be there, but no tools, prompts or instructions."""
+    extra = there.keys() - right.keys()
+    same = all(name in there and _is_number(value, there[name]) for name, value in right.items())
+    return same and (extra <= _HARMLESS) and all(there.get("stream") is not True for _ in extra & {"stream"})
+
+
+def _is_number(right: Any, there: Any) -> bool:
+    if isinstance(right, bool) or isinstance(there, bool) or not isinstance(right, int | float):
+        return bool(right == there)
+    return isinstance(there, int | float) and math.isclose(right, there)
