@@ -50,7 +50,7 @@ def _read(recorded: Recorded, call: Call) -> None:
     if not call.input:
         if came_out:
             asked = [fields for fields in asked if fields not in came_out]
-        call.input = joined(one for fields in asked if (one := _message(fields, INPUT)).parts)
+        call.input = joined(one for fields in asked if (one := _message(fields, INPUT)).parts or "role" in fields)
     answered = answered or came_out
     if not call.output:
         call.output = _choices(answered)
