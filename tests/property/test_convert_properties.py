@@ -23,6 +23,7 @@ from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.deliver.otlp.json import encode_line
 from tests.support.converted import SPAN_ID, START_MS, TRACE_ID, attributes
 from tests.support.examples import examples, some
+from tests.support.stock import stock_request
 
 QUICK = settings(
     max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -140,7 +141,8 @@ def check(span: ReadableSpan) -> None:
         json.loads(encode_line([span]))
     assert type(request).FromString(encoded).SerializeToString() == encoded
     assert len(request.resource_spans[0].scope_spans[0].spans[0].attributes) == len(span.attributes or {})
-    sent = request.resource_spans[0].scope_spans[0].spans[0]
+    sent = stock_request([span]).resource_spans[0].scope_spans[0].spans[0]
+    assert (sent.flags, {link.flags for link in sent.links} <= {1}) == (1, True)
     assert type(sent).FromString(encode_span(span)).SerializeToString() == sent.SerializeToString()
 
 
