@@ -56,6 +56,11 @@ def span_id(text: str) -> tuple[int, bool]:
     return _derived(text, 8), False
 
 
+def span_id_value(text: str) -> int:
+    """Return the span id as it is sent. Texts with the same value name the same span."""
+    return span_id(text)[0]
+
+
 def is_no_id(text: str | None) -> bool:
     """Return whether a parent column means "no parent": absent, empty, or zeros."""
     return text is None or not text.strip("0- ")

@@ -24,21 +24,18 @@ class OddValues:
     attribute of the span itself: ``events.``, ``links.``, ``metadata.``.
     """
 
-    __slots__ = ("_found", "as_text", "repeats", "where")
+    __slots__ = ("as_text", "found", "repeats", "where")
 
     def __init__(self, *, as_text: bool) -> None:
         self.as_text = as_text
         self.where = ""
         self.repeats = False
         """A key/value list inside of the current value had a key twice."""
-        self._found: dict[tuple[str, str, str], None] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
+        self.found: dict[tuple[str, str, str], None] = {}
 
     def note(self, kind: str, key: str) -> None:
         """Note that the value under ``key`` is odd."""
-        self._found[kind, self.where, key] = None
+        self.found[kind, self.where, key] = None
 
     def shown(self, key: str, value: Any) -> Any:
         """Return a value that may hold floats as it is to be sent."""
@@ -49,8 +46,8 @@ class OddValues:
 
     def take_notes(self, kept: Container[str]) -> list[str]:
         """Return the notes about the keys that are ``kept``, 16 at most, and forget all that was found."""
-        named = [f"{kind}:{where}{key[:_MAX_KEY_CHARS]}" for kind, where, key in self._found if where + key in kept]
-        self._found.clear()
+        named = [f"{kind}:{where}{key[:_MAX_KEY_CHARS]}" for kind, where, key in self.found if where + key in kept]
+        self.found.clear()
         return named[:_MAX_NOTES]
 
 

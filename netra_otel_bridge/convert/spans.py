@@ -98,8 +98,8 @@ class SpanConverter:
         parents = [span.parent_span_id for span in spans if span.parent_span_id not in own]
         missing = [parent for parent in parents if parent is not None and not fields.is_no_id(parent)]
         if missing:
-            ids = {fields.span_id(text)[0] for text in own}
-            self.counts["parent_missing"] += sum(fields.span_id(parent)[0] not in ids for parent in missing)
+            ids = set(map(fields.span_id_value, own))
+            self.counts["parent_missing"] += sum(fields.span_id_value(parent) not in ids for parent in missing)
 
     def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
         """Convert one span.
@@ -117,7 +117,7 @@ class SpanConverter:
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
         status = self._status(draft, span, events)
-        metadata = self._object(draft, "metadata", span.metadata) if self.profile != "raw" else {}
+        metadata = self._metadata(draft, span.metadata)
 
         has_pii = bool(span.has_pii)
         private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
@@ -128,7 +128,7 @@ class SpanConverter:
         derived: tuple[str, ...] = ()
         if self.profile != "raw":
             derived = self._enrich(private, span, netra_kind, status, events, metadata)
-        if self._odd:
+        if self._odd.found:
             draft.notes += self._odd_notes(private, events, links, metadata)
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
@@ -152,12 +152,19 @@ class SpanConverter:
 
     def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
-        self._odd.where = "metadata." if column == "metadata" else ""
         attributes = attributes_of(decoded, self._odd) if readable else None
         if attributes is None:
             draft.keep(column, value, f"{column}_unreadable")
             return {}
         return attributes
+
+    def _metadata(self, draft: _Draft, column: JsonText | None) -> Attributes:
+        if self.profile == "raw" or not column:
+            return {}
+        self._odd.where = "metadata."
+        metadata = self._object(draft, "metadata", column)
+        self._odd.where = ""
+        return metadata
 
     def _contexts(self, draft: _Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
         trace_id, own_trace = fields.trace_id(span.trace_id)
@@ -228,6 +235,7 @@ class SpanConverter:
             return []
         self._odd.where = "events."
         events, lost = events_of(decoded, start_ns, self._odd) if readable else ([], 1)
+        self._odd.where = ""
         if lost:
             draft.keep("events", column, "events_unreadable")
         return events
@@ -238,6 +246,7 @@ class SpanConverter:
             return []
         self._odd.where = "links."
         links, lost, derived = links_of(decoded, self._odd) if readable else ([], 1, 0)
+        self._odd.where = ""
         if lost:
             draft.keep("links", column, "links_dropped")
         if derived:
