@@ -184,9 +184,7 @@ def test_dead_letters_are_listed_sent_again_and_removed(netra: ThreadedEmulator,
         assert run(netra, home, "state", "dead-letters", "--state", state).out == ""
 
 
-@pytest.mark.parametrize(
-    "trace_id", ["AB" * 16, "0af76519-16cd-43dd-8448-eb211c80319c", "f0a1b2c3d4e5f607", "run-7"]
-)
+@pytest.mark.parametrize("trace_id", ["AB" * 16, "0af76519-16cd-43dd-8448-eb211c80319c", "f0a1b2c3d4e5f607", "run-7"])
 def test_a_dead_letter_of_any_trace_id_is_resolved(trace_id: str, home: Path, tmp_path: Path) -> None:
     """A rejected span that is accepted later is no dead letter, however Netra writes the id of its trace."""
     pages = {
