@@ -425,6 +425,21 @@ def test_a_refusal_of_what_holds_no_span_is_no_plain_ok(netra: ThreadedEmulator,
     assert [(one["ok"], one["sure"]) for one in sent.json["checks"]] == [(True, True)] * 2
 
 
+@pytest.mark.parametrize("profile", ["raw", "genai"])
+def test_check_says_what_raw_leaves_to_the_server(
+    profile: str, netra: ThreadedEmulator, home: Path, tmp_path: Path
+) -> None:
+    """With profile raw, the line of an OTLP server says that its pages may fail for NaN; no other line does."""
+    config = tmp_path / "bridge.yaml"
+    with FakeDestination() as server:
+        config.write_text(f"destinations:\n  here: {server.grpc_url}\n")
+        to = ("--to", "here", "--to", server.http_url, "--to", f"otlp-file:{tmp_path}/out.jsonl")
+        result = run(netra, home, "check", *to, "--config", str(config), NETRA_BRIDGE_PROFILE=profile)
+    said = [line for line in result.out.splitlines() if "NaN" in line]
+    assert result.code == 0, result.said
+    assert [line.split()[1] for line in said] == (["here:", f"{server.http_url}:"] if profile == "raw" else [])
+
+
 async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmulator) -> None:
     """A user's own destination may raise anything, even for an empty batch: that is not ok."""
 
