@@ -125,6 +125,4 @@ async def _check_destination(wiring: Wiring, stack: AsyncExitStack, to: To, samp
     unknown = found.unknown
     if found.ok and settings.profile == "raw" and is_otlp_server(settings.destinations.get(one.name, one.name)):
         unknown = f"{unknown}; {RAW_NUMBERS}" if unknown else RAW_NUMBERS
-    return Check(
-        one.name, found.ok, found.said, unknown, found.exit_code, found.sure, found.took_bytes, found.trace_id
-    )
+    return Check(one.name, found.ok, found.said, unknown, found.exit_code, found.sure, found.took_bytes, found.trace_id)
