@@ -6,7 +6,7 @@ from netra_otel_bridge.convert.costs import (
     is_metered,
     span_costs,
 )
-from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
+from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id, span_id_value
 from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User, configured
 from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
@@ -25,4 +25,5 @@ __all__ = [
     "is_metered",
     "is_no_id",
     "span_costs",
+    "span_id_value",
 ]

@@ -9,7 +9,9 @@ from opentelemetry.sdk.resources import Resource
 
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, read_container
 from netra_otel_bridge.convert.llm.openinference import PROJECT_NAME
+from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy
+from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.json_text import clean_text, write_json
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan
 
@@ -61,9 +63,13 @@ class ResourceCache:
 
     def _build(self, column: JsonText | None, span: TraceSpan, service: str | None) -> tuple[SharedResource, bool]:
         decoded, readable = read_container(column)
-        recorded = attributes_of(decoded) if readable else None
+        odd = OddValues(as_text=self._enriched)
+        recorded = attributes_of(decoded, odd) if readable else None
         attributes: Attributes = {ORIGINAL_RESOURCES: clean_text(str(column))} if recorded is None else dict(recorded)
         attributes = self._privacy.apply(attributes, has_pii=False, counts=self._counts)
+        if notes := odd.take_notes(attributes):
+            self._counts.update(note.partition(":")[0] for note in notes)
+            attributes.setdefault(NOTES, tuple(notes))
         if self._enriched:
             nested = decoded.get("service") if isinstance(decoded, dict) else None
             named = nested.get("name") if isinstance(nested, dict) else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from opentelemetry.sdk.resources import Resource
@@ -31,12 +32,14 @@ from netra_otel_bridge.convert.attributes import (
 )
 from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_call
 from netra_otel_bridge.convert.netra_names import add_netra_names
+from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy, one_of
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
 
 Profile = Literal["raw", "genai", "openinference", "both"]
@@ -83,6 +86,7 @@ class SpanConverter:
             enriched=profile != "raw", openinference=self._openinference, privacy=self.privacy, counts=self.counts
         )
         self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
+        self._odd = OddValues(as_text=profile != "raw")
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
         """Convert the spans of one trace, in order. Counts parents missing from the trace (``parent_missing``)."""
@@ -92,9 +96,11 @@ class SpanConverter:
     def count_missing_parents(self, spans: Sequence[TraceSpan]) -> None:
         """Count the parents that are missing from the spans of one trace, before they are converted one by one."""
         own = {span.id for span in spans}
-        self.counts["parent_missing"] += sum(
-            1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own
-        )
+        parents = [span.parent_span_id for span in spans if span.parent_span_id not in own]
+        missing = [parent for parent in parents if parent is not None and not fields.is_no_id(parent)]
+        if missing:
+            ids = set(map(fields.span_id_value, own))
+            self.counts["parent_missing"] += sum(fields.span_id_value(parent) not in ids for parent in missing)
 
     def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
         """Convert one span.
@@ -102,8 +108,8 @@ class SpanConverter:
         ``trace`` is its summary, used for values that the span lacks (``service``, a missing start).
         """
         draft = _Draft()
-        recorded = self._object(draft, "attributes", span.attributes)
-        draft.attributes = {**recorded, **draft.attributes}
+        own = self._object(draft, "attributes", span.attributes)
+        draft.attributes = {**own, **draft.attributes}
         if span.unreadable:
             draft.notes += [f"unreadable:{name}" for name in span.unreadable]
         context, parent = self._contexts(draft, span)
@@ -112,7 +118,7 @@ class SpanConverter:
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
         status = self._status(draft, span, events)
-        metadata = self._object(draft, "metadata", span.metadata) if self.profile != "raw" else {}
+        metadata = self._metadata(draft, span.metadata)
 
         has_pii = bool(span.has_pii)
         private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
@@ -120,12 +126,15 @@ class SpanConverter:
             metadata = self.privacy.apply(metadata, has_pii=has_pii, counts=self.counts)
             events = self._private_events(events, has_pii)
             links = [Link(link.context, self._private(link.attributes, has_pii)) for link in links]
+        derived: tuple[str, ...] = ()
         if self.profile != "raw":
-            draft.notes += self._enrich(private, span, netra_kind, status, events, metadata)
+            derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
+        if self._odd.found:
+            draft.notes += self._odd_notes(private, events, links, metadata)
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
             add(private, NOTES, tuple(draft.notes))
-        return ReadableSpan(
+        converted = ConvertedSpan(
             name=clean_text(span.name) if span.name is not None else "",
             context=context,
             parent=parent,
@@ -137,16 +146,26 @@ class SpanConverter:
             status=status,
             start_time=start_ns,
             end_time=end_ns,
-            instrumentation_scope=self._scope(recorded),
+            instrumentation_scope=self._scope(own),
         )
+        converted.derived = derived
+        return converted
 
     def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
-        attributes = attributes_of(decoded) if readable else None
+        attributes = attributes_of(decoded, self._odd) if readable else None
         if attributes is None:
             draft.keep(column, value, f"{column}_unreadable")
             return {}
         return attributes
+
+    def _metadata(self, draft: _Draft, column: JsonText | None) -> Attributes:
+        if self.profile == "raw" or not column:
+            return {}
+        self._odd.where = "metadata."
+        metadata = self._object(draft, "metadata", column)
+        self._odd.where = ""
+        return metadata
 
     def _contexts(self, draft: _Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
         trace_id, own_trace = fields.trace_id(span.trace_id)
@@ -169,6 +188,9 @@ class SpanConverter:
     def _times(self, draft: _Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
         start = self._instant(draft, "start_time_ms", span.start_time_ms)
         end = self._instant(draft, "end_time_ms", span.end_time_ms)
+        if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):
+            draft.keep("end_time_ms", span.end_time_ms, "end_too_late")
+            end = None
         latency = fields.latency_ns(span.latency_ms)
         if start is None:
             draft.notes.append("start_time_missing")
@@ -195,7 +217,7 @@ class SpanConverter:
             if value not in (None, ""):
                 draft.keep(column, value, f"{column}_unreadable")
             return None
-        if 0 <= ns <= fields.MAX_NS:
+        if 0 <= ns <= fields.MAX_NS or (ns > fields.MAX_NS and column == "end_time_ms"):
             return ns
         draft.keep(column, value, f"{column}_clamped")
         return 0 if ns < 0 else fields.MAX_NS
@@ -212,7 +234,9 @@ class SpanConverter:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
-        events, lost = events_of(decoded, start_ns) if readable else ([], 1)
+        self._odd.where = "events."
+        events, lost = events_of(decoded, start_ns, self._odd) if readable else ([], 1)
+        self._odd.where = ""
         if lost:
             draft.keep("events", column, "events_unreadable")
         return events
@@ -221,9 +245,13 @@ class SpanConverter:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
-        links, lost = links_of(decoded) if readable else ([], 1)
+        self._odd.where = "links."
+        links, lost, derived = links_of(decoded, self._odd) if readable else ([], 1, 0)
+        self._odd.where = ""
         if lost:
             draft.keep("links", column, "links_dropped")
+        if derived:
+            draft.keep("links", column, "link_ids_derived")
         return links
 
     def _status(self, draft: _Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
@@ -241,6 +269,15 @@ class SpanConverter:
             draft.keep("status", span.status, "status_message_without_error")
         return _OK if code is StatusCode.OK else _UNSET
 
+    def _odd_notes(
+        self, attributes: Attributes, events: Iterable[Event], links: Iterable[Link], metadata: Attributes
+    ) -> list[str]:
+        """Return the notes about odd values, but for those that the privacy policy dropped."""
+        kept = {*attributes, *(f"metadata.{key}" for key in metadata)}
+        for where, holders in (("events.", events), ("links.", links)):
+            kept.update(where + key for holder in holders for key in holder.attributes or ())
+        return self._odd.take_notes(kept)
+
     def _private_events(self, events: list[Event], has_pii: bool) -> list[Event]:
         return [Event(event.name, self._private(event.attributes, has_pii), event.timestamp) for event in events]
 
@@ -249,18 +286,21 @@ class SpanConverter:
 
     def _enrich(
         self,
+        notes: list[str],
         attributes: Attributes,
         span: TraceSpan,
         netra_kind: str | None,
         status: Status,
         events: Sequence[Event],
         metadata: Attributes,
-    ) -> list[str]:
-        """Add Netra's names, then those of the profile; return what is to be noted."""
+    ) -> tuple[str, ...]:
+        """Add Netra's names, then those of the profile. Return the keys of the latter."""
         user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
         call = read_call(attributes, span, netra_kind, events, span.name or "")
         total = call.facts.get("total_tokens")
         add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)
+        notes += call.notes
+        recorded = len(attributes)
         failed = status.status_code is StatusCode.ERROR
         if self._genai:
             add_genai(attributes, call, failed=failed)
@@ -271,7 +311,7 @@ class SpanConverter:
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
             add_openinference(attributes, call, span, metadata=with_tenant)
-        return call.notes
+        return tuple(islice(attributes, recorded, None))
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)

@@ -32,7 +32,7 @@ from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.reports import report_json
 from netra_otel_bridge.config.load import load
 from netra_otel_bridge.config.settings import SETTINGS
-from netra_otel_bridge.convert import semconv
+from netra_otel_bridge.convert import odd_values, semconv
 from netra_otel_bridge.core import errors
 from netra_otel_bridge.core.clock import SystemClock
 from netra_otel_bridge.core.model.outcome import DeadLetter
@@ -492,6 +492,7 @@ def test_each_note_is_on_its_page() -> None:
         for word in words
         for column in (("start_time_ms", "end_time_ms") if "clamped" in word else ("attributes", "metadata"))
     }
+    concrete |= {f"{word}:<key>" for word in (odd_values.NOT_FINITE, odd_values.REPEATED_KEY)}
     text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
     assert len(concrete) > 10
     assert [word for word in sorted(concrete) if f"`{word}`" not in text] == []
