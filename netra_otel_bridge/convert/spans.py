@@ -9,10 +9,11 @@ adds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -31,6 +32,7 @@ from netra_otel_bridge.convert.attributes import (
 from netra_otel_bridge.convert.netra_names import add_netra_names
 from netra_otel_bridge.convert.openinference import add_openinference
 from netra_otel_bridge.convert.privacy import Privacy, one_of
+from netra_otel_bridge.convert.private_parts import PrivateParts, operation_name
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
@@ -64,7 +66,7 @@ class _Draft:
 class SpanConverter:
     """Converts spans under one profile and privacy policy; ``counts`` has the number of notes and drops by kind.
 
-    One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
+    ``dropped`` has the number of drops by the attribute's name, for a limited number of names, and never a value. One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
     Raises `UsageError` for an unknown profile or an invalid policy.
     """
 
@@ -76,11 +78,11 @@ class SpanConverter:
         self.privacy = privacy or Privacy()
         self.usage_cost = usage_cost
         self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self._parts = PrivateParts(self.privacy, self.counts, self.dropped)
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
-        self._resources = ResourceCache(
-            enriched=profile != "raw", openinference=self._openinference, privacy=self.privacy, counts=self.counts
-        )
+        self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference, parts=self._parts)
         self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
@@ -113,19 +115,23 @@ class SpanConverter:
         status = self._status(draft, span, events)
         metadata = self._object(draft, "metadata", span.metadata) if self.profile != "raw" else {}
 
-        has_pii = bool(span.has_pii)
-        private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
-        if not self.privacy.keeps_all(has_pii):
-            metadata = self.privacy.apply(metadata, has_pii=has_pii, counts=self.counts)
-            events = self._private_events(events, has_pii)
-            links = [Link(link.context, self._private(link.attributes, has_pii)) for link in links]
+        private, name = draft.attributes, span.name
+        if not self.privacy.keeps_all(has_pii := bool(span.has_pii)):
+            private, name = self._parts.attributes(private, has_pii), self._parts.name(name, has_pii)
+            metadata = self._parts.metadata(metadata, has_pii)
+            events, links = self._parts.events(events, has_pii), self._parts.links(links, has_pii)
+            status = self._parts.status(status, has_pii)
+            span = msgspec.structs.replace(self._parts.columns(span, has_pii), name=name)
+            if name is None:
+                name = operation_name(private, netra_kind, kind)
+        scope = self._scope(private)
         if self.profile != "raw":
             self._enrich(private, span, netra_kind, status, events, metadata)
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
             add(private, NOTES, tuple(draft.notes))
         return ReadableSpan(
-            name=clean_text(span.name) if span.name is not None else "",
+            name=clean_text(name) if name is not None else "",
             context=context,
             parent=parent,
             resource=self._resource(span, trace),
@@ -136,7 +142,7 @@ class SpanConverter:
             status=status,
             start_time=start_ns,
             end_time=end_ns,
-            instrumentation_scope=self._scope(recorded),
+            instrumentation_scope=scope,
         )
 
     def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
@@ -240,12 +246,6 @@ class SpanConverter:
             draft.keep("status", span.status, "status_message_without_error")
         return _OK if code is StatusCode.OK else _UNSET
 
-    def _private_events(self, events: list[Event], has_pii: bool) -> list[Event]:
-        return [Event(event.name, self._private(event.attributes, has_pii), event.timestamp) for event in events]
-
-    def _private(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> Attributes:
-        return self.privacy.apply(dict(attributes or {}), has_pii=has_pii, counts=self.counts)
-
     def _enrich(
         self,
         attributes: Attributes,
@@ -255,9 +255,9 @@ class SpanConverter:
         events: Sequence[Event],
         metadata: Attributes,
     ) -> None:
-        """Add Netra's names, then those of the profile."""
+        """Add Netra's names, then those of the profile. The policy was applied to all that is given."""
         kind = semconv.effective_kind(netra_kind, attributes)
-        user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
+        user_id = clean_text(span.user_id) if span.user_id else None
         add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata)
         prompt, completion = (
             self._messages(attributes) if kind == "GENERATION" or chat_messages.has_prompt(attributes) else ([], [])

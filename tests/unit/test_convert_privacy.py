@@ -12,7 +12,8 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import Privacy, SpanConverter
-from netra_otel_bridge.convert.privacy import CONTENT_KEYS, REDACTED
+from netra_otel_bridge.convert.allowed import rule_of
+from netra_otel_bridge.convert.privacy import REDACTED
 from netra_otel_bridge.core.errors import UsageError
 from tests.support.converted import attributes, convert, netra_span, recorded_spans
 

@@ -1,0 +1,127 @@
+"""Apply the privacy policy to what a span has beside attributes: columns, name, status, events, links, metadata.
+
+The rest of the conversion sees only what is left, so no value that is derived later can carry what was dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from opentelemetry.sdk.trace import Event
+from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace.status import Status
+
+from netra_otel_bridge.convert import fields, semconv, shapes
+from netra_otel_bridge.convert.privacy import Privacy, count_dropped
+from netra_otel_bridge.core.json_text import clean_text
+from netra_otel_bridge.core.model.netra import TraceSpan
+
+_COLUMNS = {
+    "session_id": "session.id",
+    "user_id": "user.id",
+    "tenant_id": "netra.tenant.id",
+    "organisation_id": "netra.organisation.id",
+    "project_id": "netra.project.id",
+    "environment": "deployment.environment.name",
+    "model_name": "gen_ai.request.model",
+    "created_at": "netra.created_at",
+}
+"""Columns with text, and the names of attributes whose rules they follow."""
+_FINDINGS = ("pii_entities", "pii_actions", "violations", "violation_actions")
+_METADATA = "netra.metadata."
+_EVENT = "event"
+SPAN_NAME, EVENT_NAME, STATUS_MESSAGE = "(span name)", "(event name)", "(status message)"
+"""Names under which drops are counted that have no key."""
+
+
+class PrivateParts:
+    """Applies one policy to the parts of spans; ``counts`` and ``dropped`` are those of `Privacy.apply`."""
+
+    def __init__(self, privacy: Privacy, counts: Counter[str], dropped: Counter[str]) -> None:
+        self._privacy = privacy
+        self._counts = counts
+        self._dropped = dropped
+
+    def attributes(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> dict[str, Any]:
+        """Return the attributes of a span, an event or a link that may leave."""
+        return self._privacy.apply(dict(attributes or {}), has_pii=has_pii, counts=self._counts, dropped=self._dropped)
+
+    def metadata(self, metadata: dict[str, Any], has_pii: bool) -> dict[str, Any]:
+        """Return the metadata that may leave, by the names under which it would: ``netra.metadata.<key>``."""
+        if self._privacy.user != "keep":
+            metadata = self._privacy.without_users(metadata, self._counts)
+        named = {_METADATA + key: value for key, value in metadata.items()}
+        left = self._privacy.without_content(named, has_pii=has_pii, counts=self._counts, dropped=self._dropped)
+        return {key.removeprefix(_METADATA): value for key, value in left.items()}
+
+    def columns(self, span: TraceSpan, has_pii: bool) -> TraceSpan:
+        """Return the span with the columns that may leave as they may leave.
+
+        It has no name, status, or column of JSON any more, except ``resources``, which are shared and have their own
+        cache.
+        """
+        values = {column: getattr(span, column) for column in _COLUMNS}
+        if fields.instant_ns(span.created_at) is not None:
+            del values["created_at"]
+        given = {_COLUMNS[column]: _clean(value) for column, value in values.items() if value is not None}
+        left = self.attributes(given, has_pii)
+        changed: dict[str, Any] = {column: left.get(_COLUMNS[column]) for column in values}
+        if self._privacy.content == "redact":
+            for column in _FINDINGS:
+                changed[column] = self._privacy.redacted(getattr(span, column), self._counts)
+        changed |= dict.fromkeys(("name", "status", "attributes", "events", "links", "metadata"))
+        return msgspec.structs.replace(span, **changed)
+
+    def name(self, name: str | None, has_pii: bool) -> str | None:
+        """Return the name of a span that may leave; ``None`` if it is content."""
+        if name and self._privacy.drops(has_pii) and shapes.span_name(clean_text(name)) is None:
+            count_dropped([SPAN_NAME], self._counts, self._dropped)
+            return None
+        return self._redacted(name)
+
+    def status(self, status: Status, has_pii: bool) -> Status:
+        """Return the status, with the message that may leave."""
+        message = status.description
+        if not message:
+            return status
+        if self._privacy.drops_exceptions(has_pii):
+            count_dropped([STATUS_MESSAGE], self._counts, self._dropped)
+            return Status(status.status_code)
+        return Status(status.status_code, self._redacted(message))
+
+    def events(self, events: list[Event], has_pii: bool) -> list[Event]:
+        """Return the events with the names and attributes that may leave."""
+        return [
+            Event(self._event_name(event.name, has_pii), self.attributes(event.attributes, has_pii), event.timestamp)
+            for event in events
+        ]
+
+    def links(self, links: list[Link], has_pii: bool) -> list[Link]:
+        """Return the links with the attributes that may leave."""
+        return [Link(link.context, self.attributes(link.attributes, has_pii)) for link in links]
+
+    def _event_name(self, name: str, has_pii: bool) -> str:
+        if self._privacy.drops(has_pii) and shapes.token(name) is None:
+            count_dropped([EVENT_NAME], self._counts, self._dropped)
+            return _EVENT
+        return self._redacted(name) or name
+
+    def _redacted(self, text: str | None) -> str | None:
+        redacts = text and self._privacy.content == "redact"
+        return self._privacy.redacted_text(text, self._counts) if text and redacts else text
+
+
+def operation_name(attributes: Mapping[str, Any], netra_kind: str | None, kind: SpanKind) -> str:
+    """Return what stands for a name that was dropped: the operation, else the kind in lower case."""
+    recorded = attributes.get(semconv.OPERATION_NAME)
+    if isinstance(recorded, str) and recorded:
+        return recorded
+    effective = semconv.effective_kind(netra_kind, dict(attributes))
+    return semconv.OPERATION_OF_KIND.get(effective or "") or (netra_kind or kind.name).lower()
+
+
+def _clean(value: Any) -> Any:
+    return clean_text(value) if isinstance(value, str) else value
