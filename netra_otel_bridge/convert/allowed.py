@@ -27,7 +27,9 @@ _FACTS: tuple[tuple[Shape, str, str], ...] = (
         " prompt.N.tool_calls.N.id prompt.N.tool_calls.N.name completion.N.tool_call_id completion.N.tool_calls.N.id"
         " completion.N.tool_calls.N.name completions.N.tool_calls.N.id completions.N.tool_calls.N.name"
         " prompt.N.function_call.name prompt.N.function_call.id completion.N.function_call.name"
-        " prompt.N.function_response.name prompt.N.function_response.id memory.store.id"),
+        " prompt.N.function_response.name prompt.N.function_response.id memory.store.id"
+        " agno.memory.operation agno.memory.db_type agno.vectordb.operation hermes_agent.task_id hermes_agent.turn_id"
+        " hermes_agent.api_request_id claude_code.permission_mode"),
     (shapes.name, "gen_ai", "provider.name agent.name workflow.name handoff.from_agent handoff.to_agent"
         " actions.transfer_to_agent agent.sub_agents.N.gen_ai.agent.name"),
     (shapes.role, "gen_ai", "prompt.N.role completion.N.role response.completion.N.role"),
@@ -49,6 +51,9 @@ _FACTS: tuple[tuple[Shape, str, str], ...] = (
     (shapes.number, "llm", "top_k temperature top_p max_tokens frequency_penalty presence_penalty is_streaming streaming"
         " request.stream request.max_tokens request.temperature request.top_p response.duration"
         " response.embedding_count response.embedding_dimensions"),
+    # Attributes of the events that hold messages.
+    (shapes.word, "", "finish_reason"),
+    (shapes.role, "", "role"),
     # OpenInference.
     (shapes.word, "openinference", "span.kind"),
     (shapes.token, "openinference", "project.name"),
@@ -196,7 +201,7 @@ NOT_A_NAME = "(not a name)"
 OTHER_KEYS = "(other keys)"
 """Counts further keys, once `MAX_COUNTED_KEYS` are known."""
 MAX_COUNTED_KEYS = 1000
-_MAX_KEY_WORDS = 10
+_MAX_KEY_WORDS = 14
 
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,149}")
 _INDEX = re.compile(r"(?<=\.)[0-9]+(?=\.|$)")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from netra_otel_bridge.convert.allowed import EXCEPTION_TEXT, MAX_COUNTED_KEYS, OTHER_KEYS, Rule, rule_of
+from netra_otel_bridge.core.attribute_names import ALLOWED, ALLOWED_RULE
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.expressions import Expression
 from netra_otel_bridge.core.json_text import write_json
@@ -29,7 +30,6 @@ USER_KEYS = re.compile(r"(.*[._])?(enduser|user)([._]?id|Id)|(llm|gen_ai\.reques
 
 _ORIGINALS = re.compile(r"netra\.bridge\.original\.(attributes|events|links|metadata|resources)")
 """Columns that could not be read: they may contain a user id anywhere."""
-_ALLOWED_NAME = re.compile(r"[^\s*]+(\.\*)?")
 _MAX_RULES = 4096
 _MAX_REMEMBERED_CHARS = 200
 _MAX_ITEMS = 64
@@ -41,13 +41,6 @@ def one_of(name: str, value: object, words: Any) -> None:
     """Raise `UsageError` unless ``value`` is one of a ``Literal``'s ``words``."""
     if value not in get_args(words):
         raise UsageError(f"{name} must be one of {', '.join(get_args(words))}, not {value!r:.80}")
-
-
-def check_allowed(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names for ``content_allow``. Raises ``ValueError`` for anything but ``name`` and ``prefix.*``."""
-    if not all(isinstance(name, str) and _ALLOWED_NAME.fullmatch(name) for name in names):
-        raise ValueError("expected names of attributes, or prefix.* for all names below one")
-    return names
 
 
 def _expression(value: object) -> Expression:
@@ -94,10 +87,8 @@ class Privacy:
             raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
         if not isinstance(self.content_allow, tuple):
             raise UsageError("content_allow must be a tuple of names", hint='write content_allow=("netra.custom.*",)')
-        try:
-            check_allowed(self.content_allow)
-        except ValueError as error:
-            raise UsageError(f"content_allow: {error}") from None
+        if not all(isinstance(name, str) and ALLOWED.fullmatch(name) for name in self.content_allow):
+            raise UsageError(f"content_allow: {ALLOWED_RULE}")
         if self.user_hash_key is not None:
             if not isinstance(self.user_hash_key, str) or not self.user_hash_key:
                 raise UsageError("user_hash_key must be a text that is not empty")
@@ -270,12 +261,14 @@ def _fact_list(items: tuple[Any, ...], rule: Rule) -> tuple[Any, ...] | None:
 def count_dropped(names: list[str], counts: Counter[str], dropped: Counter[str] | None) -> None:
     """Count what was dropped; ``dropped`` holds a limited number of names."""
     counts["content_dropped"] += len(names)
-    if dropped is None:
-        return
-    for name in names:
-        if name not in dropped and len(dropped) >= MAX_COUNTED_KEYS:
-            name = OTHER_KEYS
-        dropped[name] += 1
+    if dropped is not None:
+        for name in names:
+            count_name(name, dropped)
+
+
+def count_name(name: str, counter: Counter[str]) -> None:
+    """Count a name, or `OTHER_KEYS` once there are `MAX_COUNTED_KEYS` names: hostile spans have any number of keys."""
+    counter[name if name in counter or len(counter) < MAX_COUNTED_KEYS else OTHER_KEYS] += 1
 
 
 def configured(

@@ -6,18 +6,19 @@ The rest of the conversion sees only what is left, so no value that is derived l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from opentelemetry.sdk.trace import Event
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.status import Status
 
 from netra_otel_bridge.convert import fields, semconv, shapes
-from netra_otel_bridge.convert.privacy import Privacy, count_dropped
+from netra_otel_bridge.convert.allowed import counted_name
+from netra_otel_bridge.convert.privacy import Privacy, count_dropped, count_name
 from netra_otel_bridge.core.json_text import clean_text
-from netra_otel_bridge.core.model.netra import TraceSpan
+from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 
 _COLUMNS = {
     "session_id": "session.id",
@@ -30,6 +31,9 @@ _COLUMNS = {
     "created_at": "netra.created_at",
 }
 """Columns with text, and the names of attributes whose rules they follow."""
+_SUMMARY_COLUMNS = {column: name for column, name in _COLUMNS.items() if column in TraceSummary.__struct_fields__} | {
+    "service": "service.name"
+}
 _FINDINGS = ("pii_entities", "pii_actions", "violations", "violation_actions")
 _METADATA = "netra.metadata."
 _EVENT = "event"
@@ -75,6 +79,21 @@ class PrivateParts:
         changed |= dict.fromkeys(("name", "status", "attributes", "events", "links", "metadata"))
         return msgspec.structs.replace(span, **changed)
 
+    def summary(self, trace: TraceSummary) -> TraceSummary:
+        """Return the summary of a trace with the columns that may leave, for the state."""
+        has_pii = bool(trace.has_pii)
+        columns = {column: name for column, name in _SUMMARY_COLUMNS.items() if getattr(trace, column) is not None}
+        left = self.attributes({name: clean_text(getattr(trace, column)) for column, name in columns.items()}, has_pii)
+        changed: dict[str, Any] = {column: left.get(name) for column, name in columns.items()}
+        lists = dict.fromkeys(("models", "pii_entities", "violations", "cursor"))
+        return msgspec.structs.replace(trace, name=self.name(trace.name, has_pii), **lists, **changed)
+
+    def document(self, text: str) -> str:
+        """Return the JSON of an item that could not be read: it may have content and a user id anywhere."""
+        if self._privacy.content == "drop" or self._privacy.user != "keep" or self._privacy.pii != "keep":
+            return ""
+        return self._redacted(text) or text
+
     def name(self, name: str | None, has_pii: bool) -> str | None:
         """Return the name of a span that may leave; ``None`` if it is content."""
         if name and self._privacy.drops(has_pii) and shapes.span_name(clean_text(name)) is None:
@@ -112,6 +131,21 @@ class PrivateParts:
     def _redacted(self, text: str | None) -> str | None:
         redacts = text and self._privacy.content == "redact"
         return self._privacy.redacted_text(text, self._counts) if text and redacts else text
+
+
+def count_keys(spans: Iterable[ReadableSpan], inventory: Counter[str]) -> None:
+    """Count the keys of spans as they would be sent, for a limited number of names: attributes, events, links, resource."""
+    for span in spans:
+        resource = (span.resource.attributes,) if span.resource is not None else ()
+        held = (
+            span.attributes,
+            *resource,
+            *(event.attributes for event in span.events),
+            *(one.attributes for one in span.links),
+        )
+        for attributes in held:
+            for key in attributes or ():
+                count_name(counted_name(key), inventory)
 
 
 def operation_name(attributes: Mapping[str, Any], netra_kind: str | None, kind: SpanKind) -> str:

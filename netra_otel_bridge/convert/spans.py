@@ -145,6 +145,14 @@ class SpanConverter:
             instrumentation_scope=scope,
         )
 
+    def private_document(self, text: str) -> str:
+        """Return the JSON of an item that could not be read, as far as the policy lets it be stored."""
+        return self._parts.document(text)
+
+    def private_summary(self, trace: TraceSummary) -> TraceSummary:
+        """Return the summary of a trace, as far as the policy lets it be stored."""
+        return trace if self.privacy.keeps_all(bool(trace.has_pii)) else self._parts.summary(trace)
+
     def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
         attributes = attributes_of(decoded) if readable else None

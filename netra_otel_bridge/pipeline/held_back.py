@@ -180,7 +180,7 @@ class HeldBack:
             self._pass.report.note(f"trace {summary.id}: held back: {reason}")
         self._recorder.hold_back(
             HeldTrace(
-                summary=summary,
+                summary=self._pass.route.converter.private_summary(summary),
                 start_ns=instant_ns(summary.start_time) or 0,
                 reason=reason,
                 attempts=attempts,
