@@ -173,7 +173,11 @@ _FACTS: tuple[tuple[Shape, str, str], ...] = (
     (shapes.token, "vcs", "repository.name ref.head.name ref.head.revision"),
     (shapes.token, "webengine", "name version"),
 )  # fmt: skip
-FACTS: dict[str, Shape] = {f"{namespace}.{name}": shape for shape, namespace, names in _FACTS for name in names.split()}
+FACTS: dict[str, Shape] = {
+    (f"{namespace}.{name}" if namespace else name): shape
+    for shape, namespace, names in _FACTS
+    for name in names.split()
+}
 """The shape that the text under each known name must have."""
 
 MEASURED = (

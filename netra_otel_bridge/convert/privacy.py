@@ -30,6 +30,7 @@ USER_KEYS = re.compile(r"(.*[._])?(enduser|user)([._]?id|Id)|(llm|gen_ai\.reques
 
 _ORIGINALS = re.compile(r"netra\.bridge\.original\.(attributes|events|links|metadata|resources)")
 """Columns that could not be read: they may contain a user id anywhere."""
+_HOLD_EXCEPTIONS = EXCEPTION_TEXT | {f"netra.bridge.original.{column}" for column in ("attributes", "events", "status")}
 _MAX_RULES = 4096
 _MAX_REMEMBERED_CHARS = 200
 _MAX_ITEMS = 64
@@ -142,9 +143,9 @@ class Privacy:
         names: list[str] = []
         if self.drops(has_pii):
             attributes = self._facts(attributes, names)
-        elif self.drops_exceptions(has_pii) and not EXCEPTION_TEXT.isdisjoint(attributes):
-            names += [key for key in attributes if key in EXCEPTION_TEXT]
-            attributes = {key: value for key, value in attributes.items() if key not in EXCEPTION_TEXT}
+        elif self.drops_exceptions(has_pii) and not _HOLD_EXCEPTIONS.isdisjoint(attributes):
+            names += [key for key, value in attributes.items() if _tells_of_exception(key, value)]
+            attributes = {key: value for key, value in attributes.items() if not _tells_of_exception(key, value)}
         if names:
             count_dropped(names, counts, dropped)
         if self.content == "redact":
@@ -244,6 +245,11 @@ class Privacy:
                     key += "_"
             kept[key] = value if known and isinstance(value, int | float) else self.redacted(value, counts)
         return kept
+
+
+def _tells_of_exception(key: str, value: Any) -> bool:
+    """Return whether an attribute holds the words of an exception; ``error: true`` does not."""
+    return key in _HOLD_EXCEPTIONS and not isinstance(value, int | float)
 
 
 def _fact_list(items: tuple[Any, ...], rule: Rule) -> tuple[Any, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 from typing import Any
@@ -15,7 +16,16 @@ from netra_otel_bridge.convert import Privacy, SpanConverter
 from netra_otel_bridge.convert.allowed import rule_of
 from netra_otel_bridge.convert.privacy import REDACTED
 from netra_otel_bridge.core.errors import UsageError
-from tests.support.converted import attributes, convert, netra_span, recorded_spans
+from netra_otel_bridge.core.model.netra import TraceSummary
+from tests.support.converted import (
+    SPAN_ID,
+    START_NS,
+    TRACE_ID,
+    attributes,
+    convert,
+    netra_span,
+    recorded_spans,
+)
 
 PROFILES = ("raw", "genai", "openinference", "both")
 CONTENT = [
@@ -315,3 +325,181 @@ def test_no_content_of_the_recording_survives_a_drop(profile: Any) -> None:
         assert told not in left
     assert "gpt-4o-2024-08-06" in left
     assert "tool_calls" in left
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_is_allowed_by_name_stays(profile: Any) -> None:
+    """``content_allow`` keeps exact names and all names below a prefix, whatever they hold, and nothing beside them."""
+    policy = Privacy(content="drop", content_allow=("netra.custom.plan", "shop.*", "netra.metadata.tier", "input"))
+    recorded = {
+        "netra.custom.plan": "gold plan",
+        "netra.custom.planned": "canary",
+        "shop.basket": ["two", "words each"],
+        "shop": "canary",
+        "shopping.basket": "canary",
+        "input": 42,
+    }
+    columns = {"attributes": recorded, "metadata": {"tier": "all you can eat", "note": "canary"}}
+    span = convert(profile, privacy=policy, **columns)
+    kept = attributes(span)
+    assert kept["netra.custom.plan"] == "gold plan"
+    assert kept["shop.basket"] == ("two", "words each")
+    assert kept["input"] == 42
+    assert kept.get("netra.metadata.tier") == (None if profile == "raw" else "all you can eat")
+    assert "canary" not in everything(span)
+
+
+FAILED: dict[str, Any] = {
+    "kind": "GENERATION",
+    "status": {"code": 2, "message": "canary 1"},
+    "attributes": {"netra.error_message": "canary 2", "error": True, "gen_ai.request.model": "m"},
+    "events": [
+        {
+            "name": "exception",
+            "time_unix_nano": 1,
+            "attributes": {"exception.type": "E", "exception.message": "canary 3", "exception.stacktrace": "canary 4"},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [
+        ({"content": "keep"}, 4),
+        ({"content": "keep", "exceptions": "drop"}, 0),
+        ({"content": "drop"}, 0),
+        ({"content": "drop", "exceptions": "keep"}, 4),
+        ({"pii": "drop-content"}, 0),
+        ({"content": "redact", "redact": (re.compile("x"),)}, 4),
+        ({"content": "redact", "redact": (re.compile("x"),), "exceptions": "drop"}, 0),
+        ({"content": "redact", "redact": (re.compile("canary"),)}, 0),
+    ],
+)
+def test_words_of_exceptions_have_a_switch(profile: Any, policy: dict[str, Any], kept: int) -> None:
+    """Messages, stack traces and the message of a status go with the content unless ``exceptions`` says otherwise."""
+    span = convert(profile, privacy=Privacy(**policy), has_pii=True, **FAILED)
+    assert everything(span).count("canary") == kept
+    assert span.status.status_code.name == "ERROR"
+    assert (span.events[0].attributes or {})["exception.type"] == "E"
+    assert attributes(span)["error"] is True
+
+
+def test_exceptions_in_unreadable_columns_are_dropped_too() -> None:
+    """Text of a column that could not be read, or of an odd status, may hold an exception."""
+    columns = {"attributes": '{"a": canary', "events": "[canary", "status": {"code": "odd", "message": "canary"}}
+    assert "canary" not in everything(convert("raw", privacy=Privacy(exceptions="drop"), **columns))
+    assert everything(convert("raw", **columns)).count("canary") == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"kind": "GENERATION"}, "chat"),
+        ({"kind": "TOOL"}, "execute_tool"),
+        ({"kind": "AGENT", "attributes": {"gen_ai.operation.name": "create_agent"}}, "create_agent"),
+        ({"attributes": {"netra.span.type": "EMBEDDING"}}, "embeddings"),
+        ({"kind": "AGENT", "attributes": {"gen_ai.operation.name": "canary of mine"}}, "invoke_agent"),
+        ({"kind": "SPAN"}, "span"),
+        ({"kind": "SPAN_KIND_SERVER"}, "server"),
+        ({}, "internal"),
+    ],
+)
+def test_a_name_that_is_content_becomes_the_operation(columns: dict[str, Any], expected: str) -> None:
+    """A span whose name is a task's text is named after its operation, else its kind, and gives no name to a tool."""
+    for profile in PROFILES:
+        converter = SpanConverter(profile, Privacy(content="drop"))
+        span = converter.convert(netra_span(**{**columns, "name": "Research the canary market"}))
+        assert span.name == expected
+        assert converter.dropped["(span name)"] == 1
+        assert not {"gen_ai.tool.name", "tool.name", "gen_ai.agent.name", "agent.name"} & attributes(span).keys()
+
+
+def test_names_of_spans_stay() -> None:
+    """A span that is named by the conventions keeps its name."""
+    assert convert(privacy=Privacy(content="drop"), name="chat gpt-4o").name == "chat gpt-4o"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_redaction_reaches_every_text(profile: Any) -> None:
+    """Expressions apply under every key and to keys, names, statuses, columns, resources and scopes; numbers of facts stay."""
+    recorded = {
+        "any.key": "canary", "canary": 1, "netra.instrumentation.name": "canary", "library.version": "canary",
+        "gen_ai.request.model": "canary", "gen_ai.usage.input_tokens": 4111, "x.card": 4111, "deep": {"canary": ["canary"]},
+    }  # fmt: skip
+    text = ("session_id", "user_id", "tenant_id", "organisation_id", "project_id", "environment", "model_name", "name")
+    columns: dict[str, Any] = dict.fromkeys(text, "canary 4111") | {"created_at": "canary", "violations": ["canary"]}
+    columns |= {
+        "status": {"code": 2, "message": "canary"},
+        "attributes": recorded,
+        "events": [{"name": "canary", "time_unix_nano": 1, "attributes": recorded}],
+        "links": [{"trace_id": "1" * 32, "span_id": "2" * 16, "attributes": recorded}],
+        "resources": {"x": "canary", "canary": "canary"},
+        "metadata": {"canary": "canary"},
+    }
+    policy = Privacy(content="redact", redact=(re.compile("canary|4111"),))
+    span = SpanConverter(profile, policy).convert(netra_span(**columns), TraceSummary(id=TRACE_ID, service="canary"))
+    assert "canary" not in everything(span)
+    found = attributes(span)
+    assert found["gen_ai.usage.input_tokens"] == 4111
+    assert found["x.card"] == REDACTED
+    assert span.name == f"{REDACTED} {REDACTED}"
+
+
+def test_ids_and_times_are_not_redacted() -> None:
+    """Ids of traces and spans, and times, stay as they are: they are no text."""
+    policy = Privacy(content="redact", redact=(re.compile("[0-9a-f]+"),))
+    span = convert(privacy=policy, created_at="2026-01-01T00:00:00Z")
+    assert span.context is not None
+    assert (span.context.trace_id, span.context.span_id, span.start_time) == (
+        int(TRACE_ID, 16),
+        int(SPAN_ID, 16),
+        START_NS,
+    )
+    assert attributes(span)["netra.created_at"] == "2026-01-01T00:00:00Z"
+
+
+def test_a_hash_with_a_key_is_an_hmac() -> None:
+    """With a key, a user id becomes 32 hex digits of HMAC-SHA-256, which a list of ids cannot reveal without the key."""
+    policy = Privacy(user="hash", user_hash_key="s3cret")
+    expected = hmac.new(b"s3cret", b"ada", hashlib.sha256).hexdigest()[:32]
+    found = attributes(convert(privacy=policy, user_id="ada", attributes={"netra.user_id": "ada", "enduser.id": "ada"}))
+    assert {found["user.id"], found["netra.user_id"], found["enduser.id"]} == {expected}
+    assert expected != hashlib.sha256(b"ada").hexdigest()[:32]
+    assert "s3cret" not in repr(policy) + str(policy)
+    assert policy != Privacy(user="hash")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_user_id_of_any_shape_is_hashed_and_kept(profile: Any) -> None:
+    """An id that looks like prose is hashed before the policy for content sees it."""
+    span = convert(
+        profile,
+        privacy=Privacy(content="drop", user="hash"),
+        user_id="Ada Lovelace",
+        attributes={"user.id": "Ada Lovelace"},
+    )
+    assert attributes(span)["user.id"] == hashlib.sha256(b"Ada Lovelace").hexdigest()[:32]
+
+
+def test_what_is_stored_follows_the_policy() -> None:
+    """The state keeps no JSON that could not be read, and of a trace that is held back no text that is content."""
+    trace = TraceSummary(
+        id=TRACE_ID,
+        name="the canary market",
+        session_id="my canary",
+        user_id="lovelace",
+        models=["canary"],
+        service="shop",
+    )
+    drop = SpanConverter("raw", Privacy(content="drop", user="hash"))
+    stored = drop.private_summary(trace)
+    assert "canary" not in repr(stored)
+    assert "lovelace" not in repr(stored)
+    assert (stored.id, stored.service) == (TRACE_ID, "shop")
+    assert drop.private_document('{"a": "canary"}') == ""
+    redact = SpanConverter("raw", Privacy(content="redact", redact=(re.compile("canary"),)))
+    assert redact.private_document('{"a": "canary"}') == f'{{"a": "{REDACTED}"}}'
+    keep = SpanConverter("raw")
+    assert (keep.private_summary(trace), keep.private_document("{canary")) == (trace, "{canary")
