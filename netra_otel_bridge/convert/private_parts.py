@@ -68,7 +68,11 @@ class PrivateParts:
         cache.
         """
         values = {column: getattr(span, column) for column in _COLUMNS}
-        if fields.instant_ns(span.created_at) is not None:
+        if (
+            not isinstance(span.created_at, str)
+            or shapes.instant(span.created_at)
+            or fields.instant_ns(span.created_at)
+        ):
             del values["created_at"]
         given = {_COLUMNS[column]: _clean(value) for column, value in values.items() if value is not None}
         left = self.attributes(given, has_pii)
