@@ -350,6 +350,8 @@ def test_the_reference_of_the_settings_is_what_the_code_makes() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     assert reference.PAGE == ROOT / "docs" / "configuration.md"
     assert page == reference.made(page), "run make docs"
+    privacy = reference.PRIVACY.read_text("utf-8")
+    assert privacy == reference.made_privacy(privacy), "run make docs"
     for setting in SETTINGS:
         assert setting.help.endswith(".")
         if reference.default(setting):
