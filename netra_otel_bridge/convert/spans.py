@@ -39,6 +39,7 @@ from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.json_text import clean_text, write_json
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
+from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
@@ -144,6 +145,10 @@ class SpanConverter:
             end_time=end_ns,
             instrumentation_scope=scope,
         )
+
+    def failure(self, error: Exception) -> str:
+        """Return why a span could not be converted. The words of an error may repeat content, so a policy leaves its type."""
+        return error_line(error) if self.privacy.keeps_all(has_pii=True) else type(error).__name__
 
     def private_document(self, text: str) -> str:
         """Return the JSON of an item that could not be read, as far as the policy lets it be stored."""

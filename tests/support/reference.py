@@ -59,7 +59,9 @@ def names_of_facts() -> str:
         namespace, dot, rest = name.partition(".")
         namespaces.setdefault(namespace if dot else "(none)", []).append(rest if dot else name)
     rows = ["| namespace | names |", "|---|---|"]
-    rows += [f"| `{one}` | {', '.join(f'`{name}`' for name in sorted(namespaces[one]))} |" for one in sorted(namespaces)]
+    rows += [
+        f"| `{one}` | {', '.join(f'`{name}`' for name in sorted(namespaces[one]))} |" for one in sorted(namespaces)
+    ]
     rows.append(f"| beginnings of names | {', '.join(f'`{beginning}*`' for beginning in MEASURED)} |")
     return "\n".join(rows) + "\n"
 

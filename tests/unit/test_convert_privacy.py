@@ -503,3 +503,11 @@ def test_what_is_stored_follows_the_policy() -> None:
     assert redact.private_document('{"a": "canary"}') == f'{{"a": "{REDACTED}"}}'
     keep = SpanConverter("raw")
     assert (keep.private_summary(trace), keep.private_document("{canary")) == (trace, "{canary")
+
+
+def test_the_words_of_a_failed_conversion_are_not_told() -> None:
+    """Why a span could not be converted is logged and stored: under a policy, only the type of the error is."""
+    error = ValueError("invalid: 'canary'")
+    assert SpanConverter("raw").failure(error) == "ValueError: invalid: 'canary'"
+    for policy in (Privacy(content="drop"), Privacy(pii="drop-content"), Privacy(user="hash")):
+        assert SpanConverter("raw", policy).failure(error) == "ValueError"
