@@ -76,6 +76,7 @@ class Privacy:
     user_hash_key: str | None = field(default=None, repr=False)
     _expressions: tuple[Expression, ...] = field(default=(), repr=False, kw_only=True)
     _rules: dict[str, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _redacted_keys: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     _key: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -225,6 +226,17 @@ class Privacy:
             self._rules[key] = rule
         return rule
 
+    def _redacted_key(self, key: str) -> str:
+        """Return a key with each match replaced, and remember it: the same keys come with every span."""
+        redacted = self._redacted_keys.get(key)
+        if redacted is None:
+            redacted = self.redacted_text(key, Counter())
+            if len(key) <= _MAX_REMEMBERED_CHARS:
+                if len(self._redacted_keys) >= _MAX_RULES:
+                    self._redacted_keys.clear()
+                self._redacted_keys[key] = redacted
+        return redacted
+
     def _allows(self, key: str) -> bool:
         return any(
             key.startswith(allowed[:-1]) if allowed.endswith(".*") else key == allowed for allowed in self.content_allow
@@ -239,10 +251,11 @@ class Privacy:
         rules = self._rules
         for key, value in attributes.items():
             known = (rules.get(key) or self._rule(key)).text is not None
-            if not known:
-                key = self.redacted_text(key, counts)
-                while key in kept:
-                    key += "_"
+            if not known and (redacted := self._redacted_key(key)) != key:
+                counts["content_redacted"] += 1
+                while redacted in kept or redacted in attributes:
+                    redacted += "_"
+                key = redacted
             kept[key] = value if known and isinstance(value, int | float) else self.redacted(value, counts)
         return kept
 

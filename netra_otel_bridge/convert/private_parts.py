@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.status import Status
 
-from netra_otel_bridge.convert import fields, semconv, shapes
+from netra_otel_bridge.convert import semconv, shapes
 from netra_otel_bridge.convert.allowed import counted_name
 from netra_otel_bridge.convert.privacy import Privacy, count_dropped, count_name
 from netra_otel_bridge.core.json_text import clean_text
@@ -34,6 +35,11 @@ _COLUMNS = {
 _SUMMARY_COLUMNS = {column: name for column, name in _COLUMNS.items() if column in TraceSummary.__struct_fields__} | {
     "service": "service.name"
 }
+_TEXTS = tuple(column for column in _COLUMNS if column != "created_at")
+_texts_of = attrgetter(*_TEXTS)
+_NOT_DERIVED_FROM = dict.fromkeys(("name", "status", "attributes", "events", "links", "metadata"))
+_MAX_UNCHANGED = 1024
+_MAX_UNCHANGED_CHARS = 1000
 _FINDINGS = ("pii_entities", "pii_actions", "violations", "violation_actions")
 _METADATA = "netra.metadata."
 _EVENT = "event"
@@ -48,6 +54,7 @@ class PrivateParts:
         self._privacy = privacy
         self._counts = counts
         self._dropped = dropped
+        self._unchanged: set[tuple[bool, tuple[str | None, ...]]] = set()
 
     def attributes(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> dict[str, Any]:
         """Return the attributes of a span, an event or a link that may leave."""
@@ -55,6 +62,8 @@ class PrivateParts:
 
     def metadata(self, metadata: dict[str, Any], has_pii: bool) -> dict[str, Any]:
         """Return the metadata that may leave, by the names under which it would: ``netra.metadata.<key>``."""
+        if not metadata:
+            return metadata
         if self._privacy.user != "keep":
             metadata = self._privacy.without_users(metadata, self._counts)
         named = {_METADATA + key: value for key, value in metadata.items()}
@@ -67,21 +76,32 @@ class PrivateParts:
         It has no name, status, or column of JSON any more, except ``resources``, which are shared and have their own
         cache.
         """
-        values = {column: getattr(span, column) for column in _COLUMNS}
-        if (
-            not isinstance(span.created_at, str)
-            or shapes.instant(span.created_at)
-            or fields.instant_ns(span.created_at)
-        ):
-            del values["created_at"]
-        given = {_COLUMNS[column]: _clean(value) for column, value in values.items() if value is not None}
-        left = self.attributes(given, has_pii)
-        changed: dict[str, Any] = {column: left.get(_COLUMNS[column]) for column in values}
+        changed = dict(_NOT_DERIVED_FROM)
+        texts = _texts_of(span)
+        if (has_pii, texts) not in self._unchanged:
+            changed |= self._changed(texts, has_pii)
+        if type(span.created_at) is str and not shapes.instant(span.created_at):
+            changed |= self._changed((span.created_at,), has_pii, ("created_at",))
         if self._privacy.content == "redact":
             for column in _FINDINGS:
                 changed[column] = self._privacy.redacted(getattr(span, column), self._counts)
-        changed |= dict.fromkeys(("name", "status", "attributes", "events", "links", "metadata"))
         return msgspec.structs.replace(span, **changed)
+
+    def _changed(
+        self, texts: tuple[str | None, ...], has_pii: bool, columns: tuple[str, ...] = _TEXTS
+    ) -> dict[str, str | None]:
+        """Return the columns whose text may not leave as it is; remember texts that may, which many spans share."""
+        given = {
+            _COLUMNS[column]: clean_text(text) for column, text in zip(columns, texts, strict=True) if text is not None
+        }
+        left = self.attributes(given, has_pii)
+        if left != given:
+            return {column: left.get(_COLUMNS[column]) for column in columns}
+        if sum(map(len, given.values())) <= _MAX_UNCHANGED_CHARS:
+            if len(self._unchanged) >= _MAX_UNCHANGED:
+                self._unchanged.clear()
+            self._unchanged.add((has_pii, texts))
+        return {}
 
     def summary(self, trace: TraceSummary) -> TraceSummary:
         """Return the summary of a trace with the columns that may leave, for the state."""
@@ -94,7 +114,8 @@ class PrivateParts:
 
     def document(self, text: str) -> str:
         """Return the JSON of an item that could not be read: it may have content and a user id anywhere."""
-        if self._privacy.content == "drop" or self._privacy.user != "keep" or self._privacy.pii != "keep":
+        policy = self._privacy
+        if policy.content == "drop" or policy.user != "keep" or policy.pii != "keep" or policy.exceptions == "drop":
             return ""
         return self._redacted(text) or text
 

@@ -511,3 +511,12 @@ def test_the_words_of_a_failed_conversion_are_not_told() -> None:
     assert SpanConverter("raw").failure(error) == "ValueError: invalid: 'canary'"
     for policy in (Privacy(content="drop"), Privacy(pii="drop-content"), Privacy(user="hash")):
         assert SpanConverter("raw", policy).failure(error) == "ValueError"
+
+
+def test_keys_that_become_the_same_are_all_kept() -> None:
+    """Keys that differ only in what is redacted keep their values, and a recorded key is not replaced."""
+    policy = Privacy(content="redact", redact=(re.compile("canary[0-9]"),))
+    recorded = {"canary1": "a", "canary2": "b", REDACTED: "c"}
+    found = attributes(convert("raw", privacy=policy, attributes=recorded))
+    assert sorted(found.values()) == ["a", "b", "c"]
+    assert found[REDACTED] == "c"
