@@ -7,11 +7,13 @@ from netra_otel_bridge.convert.costs import (
     span_costs,
 )
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id, span_id_value
-from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User, configured
+from netra_otel_bridge.convert.privacy import Content, Exceptions, Pii, Privacy, User, configured
+from netra_otel_bridge.convert.private_parts import count_keys
 from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
 __all__ = [
     "Content",
+    "Exceptions",
     "Pii",
     "Privacy",
     "Profile",
@@ -19,6 +21,7 @@ __all__ = [
     "SpanCost",
     "User",
     "configured",
+    "count_keys",
     "hour_costs",
     "instant_ns",
     "is_error",

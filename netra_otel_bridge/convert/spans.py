@@ -9,11 +9,12 @@ adds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
+import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -34,6 +35,7 @@ from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_cal
 from netra_otel_bridge.convert.netra_names import add_netra_names
 from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy, one_of
+from netra_otel_bridge.convert.private_parts import PrivateParts, operation_name
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
@@ -41,6 +43,7 @@ from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.json_text import clean_text, write_json
 from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
+from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
@@ -68,7 +71,7 @@ class _Draft:
 class SpanConverter:
     """Converts spans under one profile and privacy policy; ``counts`` has the number of notes and drops by kind.
 
-    One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
+    ``dropped`` has the number of drops by the attribute's name, for a limited number of names, and never a value. One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
     Raises `UsageError` for an unknown profile or an invalid policy.
     """
 
@@ -80,11 +83,11 @@ class SpanConverter:
         self.privacy = privacy or Privacy()
         self.usage_cost = usage_cost
         self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self._parts = PrivateParts(self.privacy, self.counts, self.dropped)
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
-        self._resources = ResourceCache(
-            enriched=profile != "raw", openinference=self._openinference, privacy=self.privacy, counts=self.counts
-        )
+        self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference, parts=self._parts)
         self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
         self._odd = OddValues(as_text=profile != "raw")
 
@@ -120,12 +123,16 @@ class SpanConverter:
         status = self._status(draft, span, events)
         metadata = self._metadata(draft, span.metadata)
 
-        has_pii = bool(span.has_pii)
-        private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
-        if not self.privacy.keeps_all(has_pii):
-            metadata = self.privacy.apply(metadata, has_pii=has_pii, counts=self.counts)
-            events = self._private_events(events, has_pii)
-            links = [Link(link.context, self._private(link.attributes, has_pii)) for link in links]
+        private, name = draft.attributes, span.name
+        if not self.privacy.keeps_all(has_pii := bool(span.has_pii)):
+            private, name = self._parts.attributes(private, has_pii), self._parts.name(name, has_pii)
+            metadata = self._parts.metadata(metadata, has_pii)
+            events, links = self._parts.events(events, has_pii), self._parts.links(links, has_pii)
+            status = self._parts.status(status, has_pii)
+            span = msgspec.structs.replace(self._parts.columns(span, has_pii), name=name)
+            if name is None:
+                name = operation_name(private, netra_kind, kind)
+        scope = self._scope(private)
         derived: tuple[str, ...] = ()
         if self.profile != "raw":
             derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
@@ -135,7 +142,7 @@ class SpanConverter:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
             add(private, NOTES, tuple(draft.notes))
         converted = ConvertedSpan(
-            name=clean_text(span.name) if span.name is not None else "",
+            name=clean_text(name) if name is not None else "",
             context=context,
             parent=parent,
             resource=self._resource(span, trace),
@@ -146,10 +153,22 @@ class SpanConverter:
             status=status,
             start_time=start_ns,
             end_time=end_ns,
-            instrumentation_scope=self._scope(own),
+            instrumentation_scope=scope,
         )
         converted.derived = derived
         return converted
+
+    def failure(self, error: Exception) -> str:
+        """Return why a span could not be converted. The words of an error may repeat content, so a policy leaves its type."""
+        return error_line(error) if self.privacy.keeps_all(has_pii=True) else type(error).__name__
+
+    def private_document(self, text: str) -> str:
+        """Return the JSON of an item that could not be read, as far as the policy lets it be stored."""
+        return self._parts.document(text)
+
+    def private_summary(self, trace: TraceSummary) -> TraceSummary:
+        """Return the summary of a trace, as far as the policy lets it be stored."""
+        return trace if self.privacy.keeps_all(bool(trace.has_pii)) else self._parts.summary(trace)
 
     def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
@@ -278,12 +297,6 @@ class SpanConverter:
             kept.update(where + key for holder in holders for key in holder.attributes or ())
         return self._odd.take_notes(kept)
 
-    def _private_events(self, events: list[Event], has_pii: bool) -> list[Event]:
-        return [Event(event.name, self._private(event.attributes, has_pii), event.timestamp) for event in events]
-
-    def _private(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> Attributes:
-        return self.privacy.apply(dict(attributes or {}), has_pii=has_pii, counts=self.counts)
-
     def _enrich(
         self,
         notes: list[str],
@@ -295,7 +308,7 @@ class SpanConverter:
         metadata: Attributes,
     ) -> tuple[str, ...]:
         """Add Netra's names, then those of the profile. Return the keys of the latter."""
-        user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
+        user_id = clean_text(span.user_id) if span.user_id else None
         call = read_call(attributes, span, netra_kind, events, span.name or "")
         total = call.facts.get("total_tokens")
         add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)

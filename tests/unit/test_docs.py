@@ -350,6 +350,8 @@ def test_the_reference_of_the_settings_is_what_the_code_makes() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     assert reference.PAGE == ROOT / "docs" / "configuration.md"
     assert page == reference.made(page), "run make docs"
+    privacy = reference.PRIVACY.read_text("utf-8")
+    assert privacy == reference.made_privacy(privacy), "run make docs"
     for setting in SETTINGS:
         assert setting.help.endswith(".")
         if reference.default(setting):
@@ -499,9 +501,9 @@ def test_each_note_is_on_its_page() -> None:
 
 
 def test_each_promise_names_tests_that_exist() -> None:
-    """Each of the eight promises names the tests that prove it, by file and name."""
+    """Each of the nine promises names the tests that prove it, by file and name."""
     promises = {name: text for name, text in sections("promises.md").items() if re.match(r"P\d ", name)}
-    assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 9)]
+    assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 10)]
     for name, text in promises.items():
         named = re.findall(r"`(tests/\w+/test_\w+\.py)::(\w+)`", text)
         assert len(named) >= 2, name
