@@ -338,7 +338,16 @@ def _is_tool(right: Mapping[str, Any], there: Any) -> bool:
 
 
 _HARMLESS = frozenset(
-    "stream encoding_format reasoning reasoning_effort response_format language voice_id file_type".split()
+    [
+        "stream",
+        "encoding_format",
+        "reasoning",
+        "reasoning_effort",
+        "response_format",
+        "language",
+        "voice_id",
+        "file_type",
+    ]
 )
 
 

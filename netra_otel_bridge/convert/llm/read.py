@@ -99,10 +99,10 @@ def _finish(call: Call, recorded: Recorded) -> None:
         facts.setdefault("workflow_name", facts.get("entity_name") or recorded.name)
     elif kind in (Kind.RETRIEVER, Kind.RERANKER, Kind.EMBEDDING):
         retrieval.read(call, recorded)
-    if kind in _WITHOUT_MESSAGES:
-        call.input, call.output = [], []
-    elif call.output:
+    if call.output:
         _name_finish_reasons(call)
+    if kind in _WITHOUT_MESSAGES or not any(one.parts for one in (*call.input, *call.output)):
+        call.input, call.output = [], []
     _mend_tokens(call)
     seconds = facts.get("first_chunk_s")
     if seconds is not None and (facts.get("stream") is not True or seconds < 0):
