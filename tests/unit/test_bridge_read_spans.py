@@ -29,7 +29,7 @@ from tests.support.waiting import DEADLINE_S, afterwards, wait_until
 
 KEY = "nk-test"
 DAY_NS = 86_400 * NS_PER_S
-TRACES, SPANS = 210, size(5, 6)
+TRACES, SPANS = 210, size(3, 6)
 _NOW_NS = time.time_ns()
 RANGE = {"from_": iso_ms(_NOW_NS - 2 * DAY_NS), "until": iso_ms(_NOW_NS + DAY_NS)}
 
