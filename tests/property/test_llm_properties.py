@@ -69,7 +69,8 @@ def damaged(draw: st.DrawFn) -> tuple[TraceSpan, dict[str, Any]]:
             case "inside" if isinstance(value, str):
                 plain[key] = _with_odd_inside(value, draw(odd), draw(st.integers(0, 50)))
             case "move":
-                plain[draw(st.sampled_from(MOVES)).format(draw(st.integers(0, 12)))] = value
+                number = draw(st.integers(0, 12))
+                plain[draw(st.sampled_from(MOVES)).format(number, number)] = value
             case _:
                 plain[key] = draw(odd)
     order = draw(st.permutations(sorted(plain))) if len(plain) < 60 else list(plain)
@@ -175,3 +176,54 @@ def test_both_adds_what_its_profiles_add(case: tuple[TraceSpan, dict[str, Any]])
     assert _text({key: value for key, value in both.items() if key != NOTES}) == _text(
         {key: value for key, value in wanted.items() if key != NOTES}
     )
+
+
+CUT = [
+    ("field-03-parallel-tool-results", "chat m", "gen_ai.input.messages"),
+    ("netra-p20-langchain", "ChatOpenAI.chat", "gen_ai.input.messages"),
+    ("netra-p21-anthropic", "anthropic.chat", "gen_ai.input.messages"),
+    ("netra-p23-openai-agents", "openai.response", "gen_ai.input.messages"),
+    ("field-20-openai-form", "chat gpt-4o", "gen_ai.input.messages"),
+    ("netra-p10-manual-conversation-guard", "harbour-chat", "conversation"),
+]
+
+
+@TRIES
+@given(case=st.sampled_from(CUT), share=st.floats(0, 1), mark=st.sampled_from(["", "...[TRUNCATED]"]))
+def test_of_messages_that_were_cut_the_whole_ones_are_shown(
+    case: tuple[str, str, str], share: float, mark: str
+) -> None:
+    """Messages in JSON that was cut anywhere are the whole ones at its beginning, and a note says that some are missing."""
+    recording, name, key = case
+    whole = dict(recorded(recording, name))
+    text = whole[key]
+    cut = text[: int(share * (len(text) - 1))]
+    full, left = (
+        converted(span(recording, name), {**whole, key: shown}, "openinference", as_text=True)
+        for shown in (text, cut + mark)
+    )
+    before, after = (_asked(attributes) for attributes in (full, left))
+    system = [message for message in before if message["role"] == "system" and "gen_ai.system_instructions" in whole]
+    messages = before[len(system) :]
+    assert after[: len(system)] == system
+    there = after[len(system) :]
+    assert there == messages[: len(there)]
+    assert len(there) >= _whole_messages(cut, key, messages)
+    assert NOTES in left or not there
+
+
+def _asked(attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(openinference_view(attributes)["input"])
+
+
+def _whole_messages(cut: str, key: str, messages: list[dict[str, Any]]) -> int:
+    """Return how many of the messages a cut JSON list holds whole; a member of the list may be several messages."""
+    decoder, at, number = json.JSONDecoder(), 1, 0
+    while True:
+        try:
+            member, at = decoder.raw_decode(cut, at)
+        except ValueError:
+            return min(number, len(messages))
+        results = [part for part in member.get("parts", []) if part.get("type") == "tool_call_response"]
+        number += max(1, len(results)) if member.get("type") != "output" else 0
+        at = next((place for place in range(at, len(cut)) if cut[place] not in ", "), len(cut))

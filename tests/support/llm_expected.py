@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.llm_cases import found
-from tests.support.llm_views import Message, decoded, genai_view, openinference_view
+from tests.support.llm_cases import found, recorded
+from tests.support.llm_views import Message, decoded, genai_view, openinference_view, split_results
 
 CONVENTIONS = ("genai", "openinference")
 FINISH = {
@@ -159,6 +159,8 @@ class Call:
         attributes = found(recording, name, "genai" if convention == "genai" else "openinference")
         if convention == "genai":
             wanted, view = self._genai(attributes), genai_view(attributes)
+            if "gen_ai.input.messages" in recorded(recording, name):
+                view["input"] = split_results(view["input"])
         else:
             wanted, view = self._openinference(attributes), openinference_view(attributes)
             for message, reason in zip(view["output"], self.finish or (), strict=False):
