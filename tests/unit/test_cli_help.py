@@ -81,7 +81,7 @@ def test_a_command_loads_no_other_command() -> None:
     assert [name for name in loaded if name.startswith(unwanted)] == []
     assert {name for name in loaded if name.startswith("netra_otel_bridge.cli.")} <= {
         f"netra_otel_bridge.cli.{name}"
-        for name in ("app", "checkpoint", "errors", "groups", "json_output", "logs", "numbers", "options", "output",
+        for name in ("app", "checkpoint", "errors", "groups", "json_output", "logs", "numbers", "options", "output", "policy",
                      "redactor", "replay", "reports", "signals")
     }  # fmt: skip
 

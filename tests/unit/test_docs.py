@@ -32,7 +32,7 @@ from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.reports import report_json
 from netra_otel_bridge.config.load import load
 from netra_otel_bridge.config.settings import SETTINGS
-from netra_otel_bridge.convert import semconv
+from netra_otel_bridge.convert import odd_values, semconv
 from netra_otel_bridge.core import errors
 from netra_otel_bridge.core.clock import SystemClock
 from netra_otel_bridge.core.model.outcome import DeadLetter
@@ -350,6 +350,8 @@ def test_the_reference_of_the_settings_is_what_the_code_makes() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     assert reference.PAGE == ROOT / "docs" / "configuration.md"
     assert page == reference.made(page), "run make docs"
+    privacy = reference.PRIVACY.read_text("utf-8")
+    assert privacy == reference.made_privacy(privacy), "run make docs"
     for setting in SETTINGS:
         assert setting.help.endswith(".")
         if reference.default(setting):
@@ -492,15 +494,16 @@ def test_each_note_is_on_its_page() -> None:
         for word in words
         for column in (("start_time_ms", "end_time_ms") if "clamped" in word else ("attributes", "metadata"))
     }
+    concrete |= {f"{word}:<key>" for word in (odd_values.NOT_FINITE, odd_values.REPEATED_KEY)}
     text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
     assert len(concrete) > 10
     assert [word for word in sorted(concrete) if f"`{word}`" not in text] == []
 
 
 def test_each_promise_names_tests_that_exist() -> None:
-    """Each of the eight promises names the tests that prove it, by file and name."""
+    """Each of the nine promises names the tests that prove it, by file and name."""
     promises = {name: text for name, text in sections("promises.md").items() if re.match(r"P\d ", name)}
-    assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 9)]
+    assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 10)]
     for name, text in promises.items():
         named = re.findall(r"`(tests/\w+/test_\w+\.py)::(\w+)`", text)
         assert len(named) >= 2, name

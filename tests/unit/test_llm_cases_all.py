@@ -104,4 +104,3 @@ def test_every_recording_has_its_table() -> None:
 
 def _without_notes(attributes: dict[str, Any]) -> dict[str, str]:
     return {key: repr(value) for key, value in attributes.items() if key != NOTES}
-

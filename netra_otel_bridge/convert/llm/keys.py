@@ -65,7 +65,9 @@ class KeyTable:
                 continue
             if isinstance(slot, _FactKey):
                 fact, rank, read, bits = slot
-                if (fact not in facts or rank < ranks[fact]) and (known := read(value)) is not None:
+                if fact in ranks and ranks[fact] < rank:
+                    continue
+                if (known := read(value)) is not None:
                     facts[fact] = known
                     ranks[fact] = rank
                     readers |= bits

@@ -44,7 +44,9 @@ def message(role: Any, content: Any, default: str, *, call_id: Any = None) -> Me
     """Return a message of a role and its content. ``call_id`` is that of the tool call it answers, or that it is."""
     if role in ("thinking", "reasoning") and isinstance(content, str):
         return Message("assistant", [reasoning(content)])
-    known = role_of(role, default)
+    known = (_ROLES.get(role) if type(role) is str else default) or role_of(role, default)
+    if known != "tool" and type(content) is str and content and content[0] not in " {[" and content != "None":
+        return Message(known, [text(content)])
     if known == "assistant" and content == "None":
         content = None  # Python's None, written by str().
     if known in ("assistant", "tool"):
@@ -71,7 +73,7 @@ def _results(parts: list[Part], content: Any, call_id: Any) -> list[Part]:
 def from_object(item: Mapping[str, Any], default: str) -> Message | None:
     """Return a message given as an object: a role with ``parts`` or ``content``, ``tool_calls``, ``function_call``."""
     inner = item.get("message")
-    if isinstance(inner, Mapping) and "role" not in item:
+    if isinstance(inner, dict) and "role" not in item:
         item = {**inner, "finish_reason": item.get("finish_reason", inner.get("finish_reason"))}
     if not any(name in item for name in _MESSAGE_KEYS):
         return _bare_item(item)
@@ -86,13 +88,13 @@ def from_object(item: Mapping[str, Any], default: str) -> Message | None:
     calls = item.get("tool_calls")
     for call in calls if isinstance(calls, list | tuple) else ():
         found.parts += [part for part in parts_of([call]) if part["type"] == "tool_call"] or (
-            parts_of(call, calls=True) if isinstance(call, Mapping) else []
+            parts_of(call, calls=True) if isinstance(call, dict) else []
         )
     for key, read in (("function_calls", _called), ("function_responses", _answered)):
         listed = item.get(key)
-        found.parts += [read(one) for one in (listed if isinstance(listed, list) else []) if isinstance(one, Mapping)]
+        found.parts += [read(one) for one in (listed if isinstance(listed, list) else []) if isinstance(one, dict)]
     single = item.get("function_call")
-    if isinstance(single, Mapping) and isinstance(single.get("name"), str):
+    if isinstance(single, dict) and isinstance(single.get("name"), str):
         found.parts.append(tool_call(single.get("id"), single["name"], arguments_of(single.get("arguments"))))
     _split_results(found)
     reason = item.get("finish_reason", item.get("finishReason"))
@@ -136,7 +138,7 @@ def from_list(value: Any, default: str) -> tuple[list[Message], bool]:
     Text that is no list of messages gives none.
     """
     items, cut = leading_items(value)
-    found = [one for item in items if isinstance(item, Mapping) and (one := from_object(item, default)) is not None]
+    found = [one for item in items if isinstance(item, dict) and (one := from_object(item, default)) is not None]
     return found, cut and bool(found)
 
 

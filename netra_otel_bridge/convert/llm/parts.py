@@ -88,7 +88,7 @@ def parts_of(content: Any, *, calls: bool = False) -> list[Part]:
         return []
     if isinstance(content, str):
         return _parts_of_text(content, calls)
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         part = part_of(content) or (_bare_call(content) if calls else None)
         return [part or text(write_json(content))]
     if isinstance(content, list | tuple):
@@ -123,14 +123,14 @@ def part_of(item: Any) -> Part | None:
     """Return the part that an item is in the form of some provider; ``None`` if it has no known form."""
     if isinstance(item, str):
         return text(item)
-    return (_typed(item) or _untyped(item)) if isinstance(item, Mapping) else None
+    return (_typed(item) or _untyped(item)) if isinstance(item, dict) else None
 
 
 def _generic(item: Any) -> Part | None:
     """Keep an unknown part as it is, if it says its type; else as text."""
     if item is None:
         return None
-    if isinstance(item, Mapping) and isinstance(item.get("type"), str):
+    if isinstance(item, dict) and isinstance(item.get("type"), str):
         return dict(item)
     return text(write_json(item))
 
@@ -155,7 +155,7 @@ def _reasoning_part(item: Mapping[str, Any]) -> Part | None:
 
 def _image_part(item: Mapping[str, Any]) -> Part | None:
     inner = _first(item, "image_url", "source", "image", "url")
-    if isinstance(inner, Mapping):
+    if isinstance(inner, dict):
         return _source(inner, "image") or media("image", uri=inner.get("url"))
     mime = _first(item, "mime_type", "mimeType", "mediaType", "media_type")
     if isinstance(inner, str) and not inner.startswith(("data:", "http:", "https:", "gs:", "s3:", "file:")) and mime:
@@ -176,7 +176,7 @@ def _source(source: Mapping[str, Any], modality: str) -> Part | None:
 
 def _audio_part(item: Mapping[str, Any]) -> Part | None:
     inner = _first(item, "input_audio", "audio")
-    source = inner if isinstance(inner, Mapping) else item
+    source = inner if isinstance(inner, dict) else item
     form = source.get("format")
     mime = _first(source, "mime_type", "mimeType", "mediaType") or (f"audio/{form}" if isinstance(form, str) else None)
     return media("audio", uri=source.get("url"), data=source.get("data"), file_id=source.get("id"), mime=mime)
@@ -184,7 +184,7 @@ def _audio_part(item: Mapping[str, Any]) -> Part | None:
 
 def _file_part(item: Mapping[str, Any]) -> Part | None:
     inner = _first(item, "file", "source")
-    source = inner if isinstance(inner, Mapping) else item
+    source = inner if isinstance(inner, dict) else item
     mime = _first(source, "mime_type", "media_type", "mimeType", "mediaType")
     data = _first(source, "file_data", "data")
     if isinstance(data, str) and data.startswith("data:"):
@@ -217,7 +217,7 @@ def _own_media(item: Mapping[str, Any]) -> Part | None:
 
 def _call_part(item: Mapping[str, Any]) -> Part | None:
     inner = _first(item, "function", "custom")
-    source = inner if isinstance(inner, Mapping) else item
+    source = inner if isinstance(inner, dict) else item
     name = _first(source, "name", "toolName", "tool_name")
     if not isinstance(name, str):
         return None
@@ -273,7 +273,7 @@ def _untyped(item: Mapping[str, Any]) -> Part | None:
         (("image",), _bedrock_image),
     ):
         inner = _first(item, *names)
-        if isinstance(inner, Mapping) and (part := read(inner)) is not None:
+        if isinstance(inner, dict) and (part := read(inner)) is not None:
             return part
     return None
 
@@ -290,13 +290,13 @@ def _file_data_part(inner: Mapping[str, Any]) -> Part | None:
 
 def _bedrock_reasoning(inner: Mapping[str, Any]) -> Part | None:
     found = inner.get("reasoningText")
-    words = found.get("text") if isinstance(found, Mapping) else found
+    words = found.get("text") if isinstance(found, dict) else found
     return reasoning(words) if isinstance(words, str) else None
 
 
 def _bedrock_image(inner: Mapping[str, Any]) -> Part | None:
     source, form = inner.get("source"), inner.get("format")
-    if not isinstance(source, Mapping):
+    if not isinstance(source, dict):
         return None
     return media("image", data=source.get("bytes"), mime=f"image/{form}" if isinstance(form, str) else None)
 

@@ -17,6 +17,7 @@ from netra_otel_bridge.convert.llm.keys import KEYS
 from netra_otel_bridge.convert.llm.kinds import kind_of, name_tells
 from netra_otel_bridge.convert.llm.providers import provider
 from netra_otel_bridge.convert.llm.recorded import WEAK_FACTS, Recorded
+from netra_otel_bridge.convert.semconv import REQUEST_MODEL
 from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.netra import TraceSpan
 
@@ -46,7 +47,7 @@ def read_call(
     told = [event for event in events if event.name.startswith(_EVENT_PREFIXES)] if events else []
     recorded = KEYS.sort(attributes, told, name)
     facts = recorded.facts
-    _add_columns(facts, span)
+    _add_columns(facts, span, attributes)
     plain = column in (None, "SPAN") and not recorded.groups and not told and facts.keys() <= WEAK_FACTS
     if plain and not name_tells(name) and not name_tells(facts.get("entity_name", "")):
         return Call(facts=facts)
@@ -61,14 +62,15 @@ def read_call(
     return call
 
 
-def _add_columns(facts: dict[str, Any], span: TraceSpan) -> None:
+def _add_columns(facts: dict[str, Any], span: TraceSpan, attributes: Mapping[str, Any]) -> None:
     for fact, column in _COLUMNS:
         value = getattr(span, column)
         if value is not None and (count := as_count(value)) is not None:
             facts[fact] = count
     if span.model_name:
         facts["model"] = clean_text(span.model_name)
-        facts.setdefault("request_model", facts["model"])
+        if REQUEST_MODEL not in attributes:
+            facts["request_model"] = facts["model"]
     if span.session_id:
         facts["conversation_id"] = clean_text(span.session_id)
 

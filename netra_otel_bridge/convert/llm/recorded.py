@@ -44,7 +44,9 @@ class Recorded:
 
 def in_order(group: dict[int, Fields] | None) -> list[Fields]:
     """Return the members of a group in the order of their index."""
-    return [fields for _, fields in sorted(group.items())] if group else []
+    if not group:
+        return []
+    return [group[number] for number in sorted(group)] if len(group) > 1 else list(group.values())
 
 
 def nested(fields: Fields, prefix: str) -> list[Fields]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Call, Document, Kind
@@ -63,14 +62,14 @@ def _ranked(content: Any) -> Document | None:
 
 def _query(value: Any) -> str | None:
     found = decoded(value)
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         return next((found[key] for key in _QUERY_KEYS if isinstance(found.get(key), str)), None)
     return found if isinstance(found, str) and found else None
 
 
 def _documents(value: Any) -> list[Document]:
     found = decoded(value)
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         found = next((found[key] for key in _LIST_KEYS if isinstance(found.get(key), list)), None)
     items = found if isinstance(found, list | tuple) else leading_items(value)[0]
     return [one for item in items if (one := _document(item)) is not None]
@@ -79,10 +78,10 @@ def _documents(value: Any) -> list[Document]:
 def _document(item: Any) -> Document | None:
     if isinstance(item, str):
         return Document(item)
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         return None
     inner = item.get("node", item.get("document"))
-    source = inner if isinstance(inner, Mapping) else item
+    source = inner if isinstance(inner, dict) else item
     content = next((source[key] for key in _CONTENT_KEYS if isinstance(source.get(key), str)), None)
     number = next((source[key] for key in _ID_KEYS if isinstance(source.get(key), str | int)), item.get("id"))
     score = as_number(item.get("score", source.get("score")))

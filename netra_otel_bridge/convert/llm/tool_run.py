@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Call
@@ -57,11 +56,11 @@ def _content(call: Call, recorded: Recorded, side: str) -> Any:
 
 def _unwrapped(value: Any, side: str) -> Any:
     found = decoded(value)
-    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], Mapping):
+    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict):
         (only,) = found
         if isinstance(only.get("role"), str) and only.keys() <= {"role", "content"}:
             return only.get("content")
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         if side == "input" and found.keys() == {"tool_name", "arguments"}:
             return found["arguments"]
         rest = found.keys() - _FRAMEWORK_KEYS

@@ -7,8 +7,6 @@ gcp.vertex.agent.tool_call_args = {"city": "Porto"}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from netra_otel_bridge.convert.llm.call import Call
 from netra_otel_bridge.convert.llm.dialects.dialect import Dialect
 from netra_otel_bridge.convert.llm.messages import INPUT, OUTPUT, from_list, from_object
@@ -18,18 +16,18 @@ from netra_otel_bridge.convert.llm.recorded import Recorded
 
 def _read(recorded: Recorded, call: Call) -> None:
     request = decoded(recorded.attributes.get("gcp.vertex.agent.llm_request"))
-    if isinstance(request, Mapping):
+    if isinstance(request, dict):
         if not call.input:
             call.input = from_list(request.get("contents"), INPUT)[0]
         config = request.get("config")
-        if isinstance(config, Mapping):
+        if isinstance(config, dict):
             if not call.system and config.get("system_instruction"):
                 call.system = parts_of(config["system_instruction"])
             if not call.tools and isinstance(config.get("tools"), list):
                 call.tools = config["tools"]
     response = decoded(recorded.attributes.get("gcp.vertex.agent.llm_response"))
-    content = response.get("content") if isinstance(response, Mapping) else None
-    if not call.output and isinstance(content, Mapping):
+    content = response.get("content") if isinstance(response, dict) else None
+    if not call.output and isinstance(content, dict):
         one = from_object(content, OUTPUT)
         call.output = [one] if one is not None else []
 

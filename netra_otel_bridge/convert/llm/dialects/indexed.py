@@ -25,6 +25,9 @@ COMPLETION = "gen_ai.completion."
 _MORE_COMPLETIONS = ("gen_ai.response.completion.", "gen_ai.completions.")
 
 
+_PLAIN = frozenset({"role", "content", "tool_call_id", "finish_reason"})
+
+
 def prompts(recorded: Recorded) -> list[Fields]:
     """Return the members under ``gen_ai.prompt.N``, in order."""
     return in_order(recorded.groups.get(PROMPT))
@@ -32,6 +35,8 @@ def prompts(recorded: Recorded) -> list[Fields]:
 
 def completions(groups: Groups) -> list[Fields]:
     """Return the members under ``gen_ai.completion.N`` and its variants, in order."""
+    if not any(prefix in groups for prefix in _MORE_COMPLETIONS):
+        return in_order(groups.get(COMPLETION))
     found: dict[int, Fields] = {}
     for prefix in (COMPLETION, *_MORE_COMPLETIONS):
         for index, fields in groups.get(prefix, {}).items():
@@ -41,10 +46,11 @@ def completions(groups: Groups) -> list[Fields]:
 
 def _read(recorded: Recorded, call: Call) -> None:
     asked, answered = prompts(recorded), completions(recorded.groups)
-    came_out = [fields for fields in asked if str(fields.get("role")).lower() == "output"]
+    came_out = [fields for fields in asked if fields.get("role") == "Output"]
     if not call.input:
-        asked = [fields for fields in asked if fields not in came_out]
-        call.input = joined(one for fields in asked if (one := _message(fields, INPUT)).parts)
+        if came_out:
+            asked = [fields for fields in asked if fields not in came_out]
+        call.input = joined(one for fields in asked if (one := _message(fields, INPUT)).parts or "role" in fields)
     answered = answered or came_out
     if not call.output:
         call.output = _choices(answered)
@@ -57,6 +63,8 @@ def _message(fields: Fields, default: str) -> Message:
         result = tool_result(fields.get("function_response.id"), fields.get("function_response.result"))
         return Message("tool", [result])
     found = message(fields.get("role"), fields.get("content"), default, call_id=fields.get("tool_call_id"))
+    if fields.keys() <= _PLAIN:  # most messages
+        return found
     name = fields.get("function_call.name")
     if isinstance(name, str):
         arguments = fields.get("function_call.arguments", fields.get("function_call.args"))

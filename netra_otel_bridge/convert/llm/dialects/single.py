@@ -6,7 +6,6 @@ gen_ai.completion = {"generations": [[{"text": "hello", "message": {"role": "ass
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Call, Message, text
@@ -25,7 +24,7 @@ def _read(recorded: Recorded, call: Call) -> None:
 
 def _whole(value: Any, default: str) -> list[Message]:
     found = decoded(value)
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         for name in ("messages", "contents", "choices", "candidates"):
             if isinstance(found.get(name), list):
                 return _opened(found[name], default)
@@ -52,9 +51,9 @@ def _is_candidate(item: Any) -> bool:
 def _generations(generations: list[Any]) -> list[Message]:
     found: list[Message] = []
     for item in (inner for outer in generations for inner in (outer if isinstance(outer, list) else [outer])):
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             inner = item.get("message")
-            one = from_object(inner, OUTPUT) if isinstance(inner, Mapping) else None
+            one = from_object(inner, OUTPUT) if isinstance(inner, dict) else None
             if (one is None or not one.parts) and isinstance(item.get("text"), str):
                 one = Message(OUTPUT, [text(item["text"])])
             if one is not None:

@@ -7,7 +7,6 @@ tool.name = "f"                            tool.kwargs = "{'at': 'quay'}"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Call
@@ -21,9 +20,9 @@ _PREFIXES = ("llm.request.functions.", "gen_ai.request.tools.", "gen_ai.agent.to
 def definition(recorded: Any) -> dict[str, Any] | None:
     """Return a tool's definition in the conventions' form, from that of OpenAI, Anthropic, Gemini or Bedrock."""
     found = decoded(recorded)
-    if not isinstance(found, Mapping):
+    if not isinstance(found, dict):
         return None
-    inner = next((found[name] for name in ("function", "toolSpec") if isinstance(found.get(name), Mapping)), found)
+    inner = next((found[name] for name in ("function", "toolSpec") if isinstance(found.get(name), dict)), found)
     name = inner.get("name")
     if not isinstance(name, str) or not name:
         return None
@@ -33,7 +32,7 @@ def definition(recorded: Any) -> dict[str, Any] | None:
         result["description"] = inner["description"]
     for key in ("parameters", "input_schema", "inputSchema", "parameters_json_schema"):
         schema = decoded(inner.get(key))
-        if isinstance(schema, Mapping):
+        if isinstance(schema, dict):
             result["parameters"] = schema.get("json", schema)
             break
     return result

@@ -8,8 +8,6 @@ ai.toolCall.name = "f"                      ai.toolCall.args = {"city": "Oslo"}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from netra_otel_bridge.convert.llm.call import Call, Message, reasoning, text
 from netra_otel_bridge.convert.llm.dialects.dialect import Dialect
 from netra_otel_bridge.convert.llm.messages import INPUT, OUTPUT, from_list, user_text
@@ -21,11 +19,9 @@ def _read(recorded: Recorded, call: Call) -> None:
     attributes = recorded.attributes
     if not call.input:
         prompt = decoded(attributes.get("ai.prompt"))
-        listed = attributes.get("ai.prompt.messages") or (
-            prompt.get("messages") if isinstance(prompt, Mapping) else None
-        )
+        listed = attributes.get("ai.prompt.messages") or (prompt.get("messages") if isinstance(prompt, dict) else None)
         call.input = from_list(listed, INPUT)[0]
-        if isinstance(prompt, Mapping):
+        if isinstance(prompt, dict):
             if not call.input and isinstance(prompt.get("prompt"), str):
                 call.input = [user_text(prompt["prompt"])]
             if not call.system and isinstance(prompt.get("system"), str) and prompt["system"]:
@@ -41,7 +37,7 @@ def _read(recorded: Recorded, call: Call) -> None:
         if isinstance(words, str) and words:
             answer.parts.append(text(words))
         for item in leading_items(attributes.get("ai.response.toolCalls"))[0]:
-            if isinstance(item, Mapping):
+            if isinstance(item, dict):
                 answer.parts += parts_of([{**item, "type": "tool-call"}])
         if answer.parts:
             call.output = [answer]
