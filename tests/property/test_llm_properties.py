@@ -227,3 +227,32 @@ def _whole_messages(cut: str, key: str, messages: list[dict[str, Any]]) -> int:
         results = [part for part in member.get("parts", []) if part.get("type") == "tool_call_response"]
         number += max(1, len(results)) if member.get("type") != "output" else 0
         at = next((place for place in range(at, len(cut)) if cut[place] not in ", "), len(cut))
+
+
+MARKED = [case for case in CASES if "ZQX" in json.dumps(recorded(*case), default=str)]
+words = st.sampled_from(
+    [
+        "{", "}", "{}", "[1]", "None", "null", "tool", "user", "assistant", "5", "-1", "NaN", "function", "data:", "%s",
+        "gen_ai.prompt.0", "Doc 0, Score: 1", "世界", "`", "<b>", "/",
+    ]
+) | st.text(st.characters(categories=["L", "N"]), max_size=6)  # fmt: skip
+
+
+@TRIES
+@given(case=st.sampled_from(MARKED), word=words)
+def test_other_content_takes_the_same_way(case: tuple[str, str], word: str) -> None:
+    """What is said decides nothing: with other words in every text, the same attributes hold these words."""
+    source, plain = span(*case), recorded(*case)
+    other = json.loads(json.dumps(plain, ensure_ascii=False).replace("ZQX", word))
+    columns = {key: _with_word(value, word) for key, value in msgspec.structs.asdict(source).items()}
+    one = converted(source, plain, "both", as_text=True)
+    two = converted(TraceSpan(**columns), other, "both", as_text=True)
+    assert two == _with_word(one, word)
+
+
+def _with_word(value: Any, word: str) -> Any:
+    if isinstance(value, dict):
+        return {_with_word(key, word): _with_word(inner, word) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_with_word(inner, word) for inner in value)
+    return value.replace("ZQX", word) if isinstance(value, str) else value
