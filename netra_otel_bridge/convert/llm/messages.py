@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Message, Part, reasoning, text, tool_call, tool_result
@@ -150,7 +150,7 @@ def joined(messages: Iterable[Message]) -> list[Message]:
     return found
 
 
-def with_single_results(messages: list[Message]) -> list[Message]:
+def with_single_results(messages: Sequence[Message]) -> Sequence[Message]:
     """Give each result of a tool a message of its own, with the role ``tool``; readers show one for each message."""
     if not any(part["type"] == "tool_call_response" for one in messages for part in one.parts):
         return messages

@@ -5,7 +5,7 @@ Only attributes that were not recorded are added. Messages are added as a whole,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netra_otel_bridge.convert.attributes import as_double
@@ -74,7 +74,7 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
         _add_documents(attributes, "reranker.input_documents", call.candidates)
         _add_documents(attributes, "reranker.output_documents", call.documents)
     if call.input or call.system:
-        system = [Message("system", call.system)] if call.system else []
+        system = [Message("system", list(call.system))] if call.system else []
         _add_messages(attributes, "llm.input_messages", [*system, *call.input])
     if call.output:
         _add_messages(attributes, "llm.output_messages", call.output)
@@ -149,7 +149,7 @@ def _add_tool(attributes: dict[str, Any], call: Call) -> None:
     _add_value(attributes, "output", as_text(result))
 
 
-def _add_documents(attributes: dict[str, Any], prefix: str, documents: list[Document]) -> None:
+def _add_documents(attributes: dict[str, Any], prefix: str, documents: Sequence[Document]) -> None:
     for number, document in enumerate(documents):
         base = f"{prefix}.{number}.document"
         add(attributes, f"{base}.id", document.id)
@@ -223,7 +223,11 @@ def _add_values(attributes: dict[str, Any], call: Call) -> None:
     facts = call.facts
     asked = facts.get("input")
     if asked is None:
-        asked = call.query or text_of(reversed(call.input)) or (call.texts[0] if len(call.texts) == 1 else None)
+        asked = (
+            call.query
+            or text_of(one for one in reversed(call.input) if one.role == "user")
+            or (call.texts[0] if len(call.texts) == 1 else None)
+        )
     answered = facts.get("output")
     if answered is None:
         answered = text_of(call.output)

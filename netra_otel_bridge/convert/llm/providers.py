@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 PROVIDERS = (
     "anthropic",
@@ -119,21 +119,22 @@ OPENINFERENCE: dict[str, tuple[str, str | None]] = {
 """``llm.provider`` and ``llm.system`` of each provider of the GenAI conventions."""
 
 
-def provider(system: Any, instrumentation: Any = None, model: Any = None) -> str | None:
+@lru_cache(maxsize=1024)
+def provider(system: str | None, instrumentation: str | None = None, model: str | None = None) -> str | None:
     """Return ``gen_ai.provider.name``: of the recorded system, else of the instrumentation or LiteLLM's model.
 
     A name that the conventions do not list stays as recorded. Nothing is guessed from the name of a model alone.
     """
-    if isinstance(system, str) and system:
+    if system:
         word = system.lower()
-        by_instrumentation = _INSTRUMENTATIONS.get(instrumentation) if isinstance(instrumentation, str) else None
+        by_instrumentation = _INSTRUMENTATIONS.get(instrumentation or "")
         if word in _VAGUE and by_instrumentation is not None:
             return by_instrumentation
         return _known(word) or system
-    if instrumentation == "litellm" and isinstance(model, str) and "/" in model:
+    if instrumentation == "litellm" and model and "/" in model:
         word = model.partition("/")[0].lower()
         return _known(word) or word
-    return _INSTRUMENTATIONS.get(instrumentation) if isinstance(instrumentation, str) else None
+    return _INSTRUMENTATIONS.get(instrumentation or "")
 
 
 def _known(word: str) -> str | None:

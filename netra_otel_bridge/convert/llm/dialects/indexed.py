@@ -55,7 +55,7 @@ def _read(recorded: Recorded, call: Call) -> None:
     if not call.output:
         call.output = _choices(answered)
     if any(is_cut(fields.get("content")) for fields in (*asked, *answered)):
-        call.notes.append("messages_cut")
+        call.note("messages_cut")
 
 
 def _message(fields: Fields, default: str) -> Message:

@@ -19,14 +19,16 @@ _RESPONSE = "pydantic_ai.response.parts."
 
 def _read(recorded: Recorded, call: Call) -> None:
     prompts = [fields.get("") for fields in in_order(recorded.groups.get(_SYSTEM))]
-    call.system += [text(prompt) for prompt in prompts if isinstance(prompt, str) and prompt]
+    call.system = [*call.system, *(text(prompt) for prompt in prompts if isinstance(prompt, str) and prompt)]
     if not call.input:
+        asked: list[Message] = []
         for fields in in_order(recorded.groups.get(_REQUEST)):
             content, call_id = fields.get("content"), fields.get("tool_call_id")
             if "tool_name" in fields or call_id is not None:
-                call.input.append(Message("tool", [tool_result(call_id, content)]))
+                asked.append(Message("tool", [tool_result(call_id, content)]))
             elif content is not None:
-                call.input.append(Message(INPUT, parts_of(content)))
+                asked.append(Message(INPUT, parts_of(content)))
+        call.input = asked
     if not call.output:
         answer = Message(OUTPUT)
         for fields in in_order(recorded.groups.get(_RESPONSE)):
