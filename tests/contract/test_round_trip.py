@@ -90,7 +90,7 @@ async def test_windows_deliver_each_trace_once(windowing: Any, tmp_path: Path) -
     options = EmulatorOptions(port=0, seed=5, traces=60, spans_per_trace=9, range_ns=600 * 10**9, windowing=windowing)
     async with Emulator(options) as netra:
         whole, _ = await replayed(netra, tmp_path / "one.jsonl")
-        bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, window=f"{size(20, 7)}s")
+        bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, window=f"{size(40, 7)}s")
         path = tmp_path / "many.jsonl"
         report = await bridge.areplay(f"otlp-file:{path}", since="15m")
         lines = [json.loads(line) for line in path.read_bytes().splitlines()]

@@ -24,7 +24,7 @@ from netra_otel_bridge.core.model.netra import TraceSpan
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.deliver.otlp.json import encode_line
 from tests.support.converted import SPAN_ID, START_MS, TRACE_ID, attributes
-from tests.support.examples import examples, some
+from tests.support.examples import examples, some, spread
 from tests.support.stock import stock_request
 
 QUICK = settings(
@@ -175,6 +175,7 @@ def otlp_nested(levels: int) -> list[dict[str, Any]]:
     return [{"key": "k", "value": value}]
 
 
+COLUMNS = ("attributes", "events", "links", "resources", "metadata", "pii_actions", "status")
 EXTREMES = {
     "nested 5000": nested(5000),
     "nested 500": nested(500),
@@ -194,8 +195,7 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize("column", ["attributes", "events", "links", "resources", "metadata", "pii_actions", "status"])
-@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize(("column", "name"), spread(3, COLUMNS, EXTREMES))
 def test_extremes_in_each_column(column: str, name: str) -> None:
     """Extreme depths, lengths and numbers are handled in every JSON column."""
     columns: dict[str, Any] = {"id": SPAN_ID, "trace_id": TRACE_ID, "start_time_ms": START_MS, column: EXTREMES[name]}

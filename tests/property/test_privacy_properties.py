@@ -220,7 +220,12 @@ def test_facts_stay() -> None:
                     if left.get(key) != value:
                         lost.setdefault(name, set()).add(value)
     assert seen == KEPT
-    assert set[Any]().union(*lost.values()) <= {"Transcribed Text", "Harbour flow"}
+    assert set[Any]().union(*lost.values()) <= {
+        "Transcribed Text",
+        "Harbour flow",
+        "handoff to tug",
+        "pilot → tug.handoff",
+    }
 
 
 def test_what_is_known_of_a_failure_stays() -> None:

@@ -48,7 +48,7 @@ def run(netra: ThreadedEmulator, home: Path, *arguments: str, **env: str) -> Res
 
 
 def replay(netra: ThreadedEmulator, home: Path, to: str, *more: str, **env: str) -> Result:
-    return run(netra, home, "replay", "--since", "25h", "--to", to, *more, **env)
+    return run(netra, home, "replay", "--since", "25h", "--to", to, *more, **{"NETRA_BRIDGE_WINDOW": "7d", **env})
 
 
 def test_with_a_state_nothing_is_sent_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ def test_notes_stay_few() -> None:
 
 def test_nothing_is_noted_about_what_the_policy_drops() -> None:
     """A key that does not leave is in no note."""
-    span = convert("genai", privacy=Privacy(content="drop"), attributes={"input": math.nan, "score": math.nan},
+    span = convert("genai", privacy=Privacy(content="drop", content_allow=("score",)),
+                   attributes={"input": math.nan, "score": math.nan},
                    events=[{"name": "e", "attributes": {"gen_ai.prompt": math.nan}}])  # fmt: skip
     assert attributes(span)[NOTES] == ("not_finite:score",)
 
