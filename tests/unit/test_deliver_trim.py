@@ -352,6 +352,7 @@ async def test_recorded_texts_are_cut_only_without_any_long_copy() -> None:
     assert set(kept[NOTES]) == {
         "dropped_derived:gen_ai.input.messages",
         "dropped_derived:llm.input_messages",
+        "dropped_derived:input.value",
         "trimmed:gen_ai.prompt.0.content",
     }
     assert not [key for key in kept if key.startswith("llm.input_messages")]
