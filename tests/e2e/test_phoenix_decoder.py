@@ -159,13 +159,20 @@ def test_a_phoenix_shows_the_recordings() -> None:
 
 
 def _texts(messages: list[dict[str, Any]]) -> list[str]:
-    """Return what messages say, in order, without what tools were asked."""
+    """Return what messages say, in order, without what tools were asked; JSON in one form."""
     return [
-        str(value)
+        _one_form(str(value))
         for message in messages
         for path, value in leaves({key: value for key, value in message.items() if key in ("content", "contents")})
         if path.endswith(("content", "text"))
     ]
+
+
+def _one_form(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text))
+    except ValueError:
+        return text
 
 
 def _called(messages: list[dict[str, Any]]) -> list[str | None]:

@@ -164,7 +164,8 @@ def test_the_order_of_keys_does_not_matter(case: tuple[TraceSpan, dict[str, Any]
 
 
 def _text(values: dict[str, Any]) -> dict[str, str]:
-    return {key: repr(value) for key, value in values.items()}
+    """Return values as text, which also compares numbers that are none; notes come in the order of what they note."""
+    return {key: repr(sorted(value) if key == NOTES else value) for key, value in values.items()}
 
 
 @TRIES
