@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Literal
 
 from opentelemetry.sdk.resources import Resource
@@ -117,7 +116,7 @@ class SpanConverter:
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
         status = self._status(draft, span, events)
-        metadata = self._metadata(draft, span.metadata)
+        metadata = self._metadata(draft, span.metadata) if self.profile != "raw" and span.metadata else {}
 
         has_pii = bool(span.has_pii)
         private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
@@ -125,7 +124,7 @@ class SpanConverter:
             metadata = self.privacy.apply(metadata, has_pii=has_pii, counts=self.counts)
             events = self._private_events(events, has_pii)
             links = [Link(link.context, self._private(link.attributes, has_pii)) for link in links]
-        derived: tuple[str, ...] = ()
+        derived: Sequence[str] = ()
         if self.profile != "raw":
             derived = self._enrich(private, span, netra_kind, status, events, metadata)
         if self._odd.found:
@@ -158,9 +157,7 @@ class SpanConverter:
             return {}
         return attributes
 
-    def _metadata(self, draft: _Draft, column: JsonText | None) -> Attributes:
-        if self.profile == "raw" or not column:
-            return {}
+    def _metadata(self, draft: _Draft, column: JsonText) -> Attributes:
         self._odd.where = "metadata."
         metadata = self._object(draft, "metadata", column)
         self._odd.where = ""
@@ -291,7 +288,7 @@ class SpanConverter:
         status: Status,
         events: Sequence[Event],
         metadata: Attributes,
-    ) -> tuple[str, ...]:
+    ) -> Sequence[str]:
         """Add Netra's names, then those of the profile. Return the keys of the latter."""
         kind = semconv.effective_kind(netra_kind, attributes)
         user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
@@ -307,7 +304,7 @@ class SpanConverter:
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
             add_openinference(attributes, span, kind, metadata=with_tenant, prompt=prompt, completion=completion)
-        return tuple(islice(attributes, recorded, None))
+        return [*attributes][recorded:]
 
     @staticmethod
     def _messages(attributes: Attributes) -> tuple[list[chat_messages.Message], list[chat_messages.Message]]:
