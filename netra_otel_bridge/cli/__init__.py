@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 
 import typer
@@ -24,6 +25,8 @@ _TYPER_INTERRUPTED = 130
 """The code that newer typer versions return after a ``KeyboardInterrupt``; older versions raise ``Abort``."""
 
 _DEFECT_CHARS = 300
+_SERVICES = frozenset({"run", "emulator"})
+"""Commands that a stop ends with exit code 0."""
 _M_ARENA_MAX = -8
 """``M_ARENA_MAX`` of ``malloc.h``."""
 
@@ -63,10 +66,12 @@ def main() -> None:
     except _WRONG_USAGE as error:
         code = _write_wrong_usage(error)
     except (KeyboardInterrupt, typer.Abort):
-        code = write_error(
-            Interrupted("interrupted", hint="acknowledged spans are recorded; run the same command again to resume"),
-            as_json=wants_json(sys.argv),
-        )
+        # CPython ends by SIGINT if the interrupt came while source was evaluated, as when a dataclass is imported.
+        eval("0")  # noqa: S307  evaluating anything resets its mark
+        code = 0
+        if not _runs_until_stopped(sys.argv):
+            hint = "acknowledged spans are recorded; run the same command again to resume"
+            code = write_error(Interrupted("interrupted", hint=hint), as_json=wants_json(sys.argv))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -80,6 +85,11 @@ def main() -> None:
         )
         code = write_error(defect, as_json=wants_json(sys.argv))
     sys.exit(code)
+
+
+def _runs_until_stopped(argv: Sequence[str]) -> bool:
+    """Return whether a stop is the ordinary end of this command: here, it came before the command had begun."""
+    return next((word for word in argv[1:] if not word.startswith("-")), "") in _SERVICES
 
 
 def _run() -> int | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from netra_otel_bridge import cli as command_line
 from netra_otel_bridge.cli.traces import draw
 from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.emulator import EmulatorOptions
@@ -355,3 +359,37 @@ def test_a_demo_that_cannot_deliver_says_so(target: str, code: int) -> None:
 def test_a_range_before_the_year_one() -> None:
     """A range before the year one is a usage error, not a defect."""
     assert run("traces", "list", "--since", "999999d", env=environment("http://127.0.0.1:9")).code == 2
+
+
+@pytest.mark.parametrize(("command", "code"), [("run", 0), ("emulator", 0), ("replay", 75)])
+def test_a_signal_before_a_command_has_begun(command: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is stopped while it starts has ended in order; a replay was interrupted."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["netra-otel-bridge", command])
+    monkeypatch.setattr(command_line, "_run", interrupted)
+    monkeypatch.setattr(command_line, "tune_process", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == code
+
+
+def test_a_signal_while_a_module_is_imported(tmp_path: Path) -> None:
+    """The exit code is the command's own, even if the signal came while Python evaluated source, as for a dataclass."""
+    program = (
+        "import sys\n"
+        "from netra_otel_bridge import cli\n"
+        "cli._run = lambda: exec('raise KeyboardInterrupt')\n"
+        "sys.argv = ['netra-otel-bridge', 'run']\n"
+        "cli.main()\n"
+    )
+    (tmp_path / "interrupted.py").write_text(program)
+    command = [sys.executable, "-m", "interrupted"]
+    paths = os.pathsep.join((str(tmp_path), *sys.path))
+    assert subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": paths}).returncode == 0
