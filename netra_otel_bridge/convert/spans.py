@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -121,7 +120,7 @@ class SpanConverter:
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
         status = self._status(draft, span, events)
-        metadata = self._metadata(draft, span.metadata)
+        metadata = self._metadata(draft, span.metadata) if self.profile != "raw" and span.metadata else {}
 
         private, name = draft.attributes, span.name
         if not self.privacy.keeps_all(has_pii := bool(span.has_pii)):
@@ -133,7 +132,7 @@ class SpanConverter:
             if name is None:
                 name = operation_name(private, netra_kind, kind)
         scope = self._scope(private)
-        derived: tuple[str, ...] = ()
+        derived: Sequence[str] = ()
         if self.profile != "raw":
             derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
         if self._odd.found:
@@ -178,9 +177,7 @@ class SpanConverter:
             return {}
         return attributes
 
-    def _metadata(self, draft: _Draft, column: JsonText | None) -> Attributes:
-        if self.profile == "raw" or not column:
-            return {}
+    def _metadata(self, draft: _Draft, column: JsonText) -> Attributes:
         self._odd.where = "metadata."
         metadata = self._object(draft, "metadata", column)
         self._odd.where = ""
@@ -306,7 +303,7 @@ class SpanConverter:
         status: Status,
         events: Sequence[Event],
         metadata: Attributes,
-    ) -> tuple[str, ...]:
+    ) -> Sequence[str]:
         """Add Netra's names, then those of the profile. Return the keys of the latter."""
         user_id = clean_text(span.user_id) if span.user_id else None
         call = read_call(attributes, span, netra_kind, events, span.name or "")
@@ -324,7 +321,7 @@ class SpanConverter:
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
             add_openinference(attributes, call, span, metadata=with_tenant)
-        return tuple(islice(attributes, recorded, None))
+        return [*attributes][recorded:]
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)

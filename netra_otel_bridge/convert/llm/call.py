@@ -78,7 +78,8 @@ class Call:
 
     def note(self, words: str) -> None:
         """Note what the reader of the span should know. No note holds content."""
-        self.notes = (*self.notes, words)
+        if words not in self.notes:
+            self.notes = (*self.notes, words)
 
 
 def text(content: str) -> Part:
