@@ -20,7 +20,8 @@ _PROMPT = "gen_ai.prompt."
 _NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
 """Kinds that OpenLLMetry's instrumentations append to the name of a step, after a dot."""
 _TELLING = re.compile(r"Retriever|Rerank|[Ee]mbed|\.(?:workflow|agent|tool)$")
-_COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
+COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
+"""Netra's types that tell a kind by themselves. ``GENERATION`` leaves open which call to a model it is."""
 
 
 def kind_of(
@@ -28,7 +29,7 @@ def kind_of(
 ) -> tuple[Kind, str | None]:
     """Return the kind of a span, and the operation of the GenAI conventions. ``column`` is Netra's type."""
     facts = recorded.facts
-    if column in _COLUMN_DECIDES:
+    if column in COLUMN_DECIDES:
         kind, operation = OPERATIONS[column.lower()]
         named = OPERATIONS.get(_word(facts.get("operation")))
         return (kind, named[1]) if named is not None and named[0] is kind else (kind, operation)
