@@ -39,14 +39,24 @@ def _one(word: str | None) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |") + "\n" for cells in lines)
+    lines = [_row(head), "|" + "---|" * len(head), *map(_row, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False)
 
 
 def _keys(fact: Fact) -> str:
     """Return the keys of a fact, dialect by dialect in order of precedence."""
     own = {fact.genai, fact.openinference}
-    by_dialect = ((one.name, [key for key, name in one.facts if name == fact.name and key not in own]) for one in DIALECTS)
+    by_dialect = (
+        (one.name, [key for key, name in one.facts if name == fact.name and key not in own]) for one in DIALECTS
+    )
     return "; ".join(f"{name}: {_code(keys)}" for name, keys in by_dialect if keys)
 
 
@@ -90,7 +100,7 @@ def words() -> str:
 
 def stores() -> str:
     """Return the sentence on databases whose queries are retrievals."""
-    return f"Vector stores: {_code(sorted(STORES))}. Operations that search: {_code(sorted(SEARCHES))}.\n"
+    return _filled(f"Vector stores: {_code(sorted(STORES))}. Operations that search: {_code(sorted(SEARCHES))}.") + "\n"
 
 
 def providers() -> str:
@@ -153,8 +163,8 @@ def dialect_list() -> str:
             blocks.append(f"{title}: the part that is read last.")
             continue
         shown.add(module)
-        notes = "".join(f"\n\n{textwrap.fill(' '.join(note.split()), 120)}" for note in rest).replace("``", "`")
-        blocks.append(f"{title}: {' '.join(summary.split())}\n\n```text\n{textwrap.dedent(example)}\n```{notes}")
+        notes = "".join(f"\n\n{_filled(note)}" for note in rest).replace("``", "`")
+        blocks.append(f"{_filled(f'{title}: {summary}')}\n\n```text\n{textwrap.dedent(example)}\n```{notes}")
     return "\n\n".join(blocks) + "\n"
 
 

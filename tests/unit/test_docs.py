@@ -500,7 +500,9 @@ def test_each_added_name_is_on_its_page() -> None:
 def test_each_note_is_on_its_page() -> None:
     """The page of the mapping explains each word of ``netra.bridge.notes``."""
     convert = ROOT / "netra_otel_bridge" / "convert"
-    source = "".join(path.read_text("utf-8") for path in (convert / "spans.py", *sorted((convert / "llm").rglob("*.py"))))
+    source = "".join(
+        path.read_text("utf-8") for path in (convert / "spans.py", *sorted((convert / "llm").rglob("*.py")))
+    )
     words = set(re.findall(r'(?:draft\.keep\(.*?, |(?:draft|call)\.notes\.append\()f?"([\w{}]+)"\)', source))
     concrete = {
         word.replace("{column}", column)
