@@ -15,7 +15,7 @@ from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import cost, count, duration
 from netra_otel_bridge.cli.output import cell, out
-from netra_otel_bridge.convert import instant_ns, is_error, is_metered, is_no_id
+from netra_otel_bridge.convert import instant_ns, is_error, is_metered, is_no_id, span_id_value
 from netra_otel_bridge.core.errors import NotKnown
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.core.time_text import iso_ms
@@ -132,19 +132,19 @@ def draw(trace_id: str, spans: Sequence[TraceSpan]) -> Group:
             name, justify="right" if name in ("duration", "tokens", "cost") else "left", no_wrap=name != "notes"
         )
     for span, guide in _tree(spans):
-        grid.add_row(*_cells(span, guide, (begin, max(finish - begin, 1)), {one.id for one in spans}))
+        grid.add_row(*_cells(span, guide, (begin, max(finish - begin, 1)), {span_id_value(one.id) for one in spans}))
     return Group(title, grid)
 
 
 def _tree(spans: Sequence[TraceSpan]) -> Iterator[tuple[TraceSpan, str]]:
     """Yield each span once, parents before children, with the guide lines that precede its name."""
     ordered = sorted(spans, key=lambda span: instant_ns(span.start_time_ms) or 0)
-    ids = {span.id for span in ordered}
-    children: dict[str, list[TraceSpan]] = {}
+    ids = {span_id_value(span.id) for span in ordered}
+    children: dict[int, list[TraceSpan]] = {}
     roots: list[TraceSpan] = []
     for span in ordered:
-        parent = span.parent_span_id
-        if parent is None or parent not in ids or parent == span.id:
+        parent = None if span.parent_span_id is None else span_id_value(span.parent_span_id)
+        if parent is None or parent not in ids or parent == span_id_value(span.id):
             roots.append(span)
         else:
             children.setdefault(parent, []).append(span)
@@ -156,19 +156,20 @@ def _tree(spans: Sequence[TraceSpan]) -> Iterator[tuple[TraceSpan, str]]:
             continue
         drawn.add(span.id)
         yield span, guide
-        offspring = children.get(span.id, [])
+        offspring = children.get(span_id_value(span.id), [])
         for child in reversed(offspring):
             last = child is offspring[-1]
             waiting.append((child, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")))
 
 
-def _cells(span: TraceSpan, guide: str, scale: tuple[int, int], ids: set[str]) -> tuple[Text, ...]:
+def _cells(span: TraceSpan, guide: str, scale: tuple[int, int], ids: set[int]) -> tuple[Text, ...]:
     start, end = instant_ns(span.start_time_ms), instant_ns(span.end_time_ms)
     timed = start is not None and end is not None and end >= start
-    lost = not is_no_id(span.parent_span_id) and span.parent_span_id not in ids
+    parent = span.parent_span_id
+    lost = parent is not None and not is_no_id(parent) and span_id_value(parent) not in ids
     notes = Text()
     notes.append("error  " if is_error(span) else "", style="red")
-    notes.append(cell(f"parent {span.parent_span_id} is not in the trace" if lost else None, "yellow"))
+    notes.append(cell(f"parent {parent} is not in the trace" if lost else None, "yellow"))
     return (
         Text(_bar(start or 0, end or 0, scale) if timed else "", style="cyan"),
         Text(duration((end or 0) - (start or 0)) if timed else "", style="dim"),

@@ -69,7 +69,8 @@ def damaged(draw: st.DrawFn) -> tuple[TraceSpan, dict[str, Any]]:
             case "inside" if isinstance(value, str):
                 plain[key] = _with_odd_inside(value, draw(odd), draw(st.integers(0, 50)))
             case "move":
-                plain[draw(st.sampled_from(MOVES)).format(draw(st.integers(0, 12)))] = value
+                number = draw(st.integers(0, 12))
+                plain[draw(st.sampled_from(MOVES)).format(number, number)] = value
             case _:
                 plain[key] = draw(odd)
     order = draw(st.permutations(sorted(plain))) if len(plain) < 60 else list(plain)
@@ -175,3 +176,83 @@ def test_both_adds_what_its_profiles_add(case: tuple[TraceSpan, dict[str, Any]])
     assert _text({key: value for key, value in both.items() if key != NOTES}) == _text(
         {key: value for key, value in wanted.items() if key != NOTES}
     )
+
+
+CUT = [
+    ("field-03-parallel-tool-results", "chat m", "gen_ai.input.messages"),
+    ("netra-p20-langchain", "ChatOpenAI.chat", "gen_ai.input.messages"),
+    ("netra-p21-anthropic", "anthropic.chat", "gen_ai.input.messages"),
+    ("netra-p23-openai-agents", "openai.response", "gen_ai.input.messages"),
+    ("field-20-openai-form", "chat gpt-4o", "gen_ai.input.messages"),
+    ("netra-p10-manual-conversation-guard", "harbour-chat", "conversation"),
+]
+
+
+@TRIES
+@given(case=st.sampled_from(CUT), share=st.floats(0, 1), mark=st.sampled_from(["", "...[TRUNCATED]"]))
+def test_of_messages_that_were_cut_the_whole_ones_are_shown(
+    case: tuple[str, str, str], share: float, mark: str
+) -> None:
+    """Messages in JSON that was cut anywhere are the whole ones at its beginning, and a note says that some are missing."""
+    recording, name, key = case
+    whole = dict(recorded(recording, name))
+    text = whole[key]
+    cut = text[: int(share * (len(text) - 1))]
+    full, left = (
+        converted(span(recording, name), {**whole, key: shown}, "openinference", as_text=True)
+        for shown in (text, cut + mark)
+    )
+    before, after = (_asked(attributes) for attributes in (full, left))
+    system = [message for message in before if message["role"] == "system" and "gen_ai.system_instructions" in whole]
+    messages = before[len(system) :]
+    assert after[: len(system)] == system
+    there = after[len(system) :]
+    assert there == messages[: len(there)]
+    assert len(there) >= _whole_messages(cut, key, messages)
+    assert NOTES in left or not there
+
+
+def _asked(attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(openinference_view(attributes)["input"])
+
+
+def _whole_messages(cut: str, key: str, messages: list[dict[str, Any]]) -> int:
+    """Return how many of the messages a cut JSON list holds whole; a member of the list may be several messages."""
+    decoder, at, number = json.JSONDecoder(), 1, 0
+    while True:
+        try:
+            member, at = decoder.raw_decode(cut, at)
+        except ValueError:
+            return min(number, len(messages))
+        results = [part for part in member.get("parts", []) if part.get("type") == "tool_call_response"]
+        number += max(1, len(results)) if member.get("type") != "output" else 0
+        at = next((place for place in range(at, len(cut)) if cut[place] not in ", "), len(cut))
+
+
+MARKED = [case for case in CASES if "ZQX" in json.dumps(recorded(*case), default=str)]
+words = st.sampled_from(
+    [
+        "{", "}", "{}", "[1]", "None", "null", "tool", "user", "assistant", "5", "-1", "NaN", "function", "data:", "%s",
+        "gen_ai.prompt.0", "Doc 0, Score: 1", "世界", "`", "<b>", "/",
+    ]
+) | st.text(st.characters(categories=["L", "N"]), max_size=6)  # fmt: skip
+
+
+@TRIES
+@given(case=st.sampled_from(MARKED), word=words)
+def test_other_content_takes_the_same_way(case: tuple[str, str], word: str) -> None:
+    """What is said decides nothing: with other words in every text, the same attributes hold these words."""
+    source, plain = span(*case), recorded(*case)
+    other = json.loads(json.dumps(plain, ensure_ascii=False).replace("ZQX", word))
+    columns = {key: _with_word(value, word) for key, value in msgspec.structs.asdict(source).items()}
+    one = converted(source, plain, "both", as_text=True)
+    two = converted(TraceSpan(**columns), other, "both", as_text=True)
+    assert two == _with_word(one, word)
+
+
+def _with_word(value: Any, word: str) -> Any:
+    if isinstance(value, dict):
+        return {_with_word(key, word): _with_word(inner, word) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_with_word(inner, word) for inner in value)
+    return value.replace("ZQX", word) if isinstance(value, str) else value

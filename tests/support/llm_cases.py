@@ -72,7 +72,8 @@ def recorded_events(recording: str, name: str) -> list[dict[str, Any]]:
     """Return the attributes of its events, in order."""
     (one,) = (span for span in otlp_spans(recording) if span["name"] == name)
     return [
-        {pair["key"]: value_of(pair["value"]) for pair in event.get("attributes", [])} for event in one.get("events", [])
+        {pair["key"]: value_of(pair["value"]) for pair in event.get("attributes", [])}
+        for event in one.get("events", [])
     ]
 
 

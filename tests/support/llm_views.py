@@ -1,8 +1,7 @@
 """What a converted span says about a call to a model, read back from the attributes of each convention by its rules alone.
 
 A view has one entry for each fact that is there. Messages are neutral: ``role``, ``parts``, ``finish_reason``, ``name``.
-A tool's result is a message of its own with role ``tool``, and the system's instructions are the first message, wherever
-a convention puts them.
+The system's instructions are the first message, wherever a convention puts them.
 """
 
 from __future__ import annotations
@@ -85,8 +84,8 @@ def genai_view(attributes: Mapping[str, Any]) -> dict[str, Any]:
         view["finish"] = tuple(attributes["gen_ai.response.finish_reasons"])
     instructions = decoded(attributes.get("gen_ai.system_instructions")) or []
     messages = decoded(attributes.get("gen_ai.input.messages")) or []
-    view["input"] = split_results([{"role": "system", "parts": instructions}] * bool(instructions) + messages)
-    view["output"] = split_results(decoded(attributes.get("gen_ai.output.messages")) or [])
+    view["input"] = [{"role": "system", "parts": instructions}] * bool(instructions) + messages
+    view["output"] = decoded(attributes.get("gen_ai.output.messages")) or []
     view["tools"] = decoded(attributes.get("gen_ai.tool.definitions")) or []
     view["documents"] = decoded(attributes.get("gen_ai.retrieval.documents")) or []
     return view
@@ -151,7 +150,7 @@ def documents(attributes: Mapping[str, Any], prefix: str) -> list[dict[str, Any]
 
 
 def split_results(messages: list[Message]) -> list[Message]:
-    """Return messages in which each result of a tool is a message of its own, as both of its two forms mean the same."""
+    """Return messages in which each result of a tool is a message of its own, for messages that others wrote."""
     split: list[Message] = []
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("parts"), list):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from netra_otel_bridge.config.declare import Setting
 from netra_otel_bridge.config.settings import SETTINGS
+from netra_otel_bridge.convert.allowed import FACTS, MEASURED
 from netra_otel_bridge.core.time_text import duration_text
 from tests.support import mapping_tables
 
@@ -51,9 +52,24 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def names_of_facts() -> str:
+    """Return the table of the names that a drop keeps, one namespace a row."""
+    namespaces: dict[str, list[str]] = {}
+    for name in FACTS:
+        namespace, dot, rest = name.partition(".")
+        namespaces.setdefault(namespace if dot else "(none)", []).append(rest if dot else name)
+    rows = ["| namespace | names |", "|---|---|"]
+    rows += [
+        f"| `{one}` | {', '.join(f'`{name}`' for name in sorted(namespaces[one]))} |" for one in sorted(namespaces)
+    ]
+    rows.append(f"| beginnings of names | {', '.join(f'`{beginning}*`' for beginning in MEASURED)} |")
+    return "\n".join(rows) + "\n"
+
+
 PAGES: dict[str, Mapping[str, Callable[[], str]]] = {
     "configuration.md": {"netra_otel_bridge/config/settings.py": table},
     "mapping.md": mapping_tables.TABLES,
+    "privacy.md": {"netra_otel_bridge/convert/allowed.py": names_of_facts},
 }
 """The pages with tables that are made, and for each table its source."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from netra_otel_bridge import cli as command_line
+from netra_otel_bridge.cli.traces import draw
 from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
 from tests.support import cli
 from tests.support.cli import CANARY, Result, environment, run, spans_in
-from tests.support.converted import RECORDING
+from tests.support.converted import RECORDING, TRACE_ID, netra_span
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
 
 COMMANDS = [
@@ -160,6 +163,19 @@ def test_a_trace_is_drawn_as_a_tree(netra: ThreadedEmulator) -> None:
     assert "└─ child" in child
     assert "error" in orphan
     assert "parent 0000000000000063 is not in the trace" in orphan
+
+
+def test_a_parent_in_another_letter_case_is_drawn_as_one() -> None:
+    """The tree compares ids as they are sent, so a parent in capital letters is not missing."""
+    spans = [
+        netra_span(id="00f067aa0ba902b7", name="root"),
+        netra_span(id="1" * 16, parent_span_id="00F067AA0BA902B7", name="child"),
+    ]
+    console = Console(width=200, file=io.StringIO())
+    console.print(draw(TRACE_ID, spans))
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    assert "└─ child" in drawn
+    assert "not in the trace" not in drawn
 
 
 def test_the_recording_is_drawn_whole(netra: ThreadedEmulator) -> None:

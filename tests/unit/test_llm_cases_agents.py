@@ -110,7 +110,14 @@ CASES = {
         **OPEN,
     ),
     (PYDANTIC, "pydantic_ai.node.user_prompt"): Call(
-        kind="CHAIN", operation=None, provider=ANY, input=one_of((TIDE,), (system(ANY), TIDE), (system(ANY, ANY), TIDE))
+        kind="CHAIN",
+        operation=None,
+        provider=ANY,
+        input=one_of(
+            (system("You tell tides ZQX-s", "Be short ZQX-i"), TIDE),
+            (system("Be short ZQX-i", "You tell tides ZQX-s"), TIDE),
+            (system("You tell tides ZQX-s"), system("Be short ZQX-i"), TIDE),
+        ),
     ),
     (PYDANTIC, "pydantic_ai.node.model_request"): Call(
         kind="CHAIN",
@@ -136,7 +143,7 @@ CASES = {
         operation="execute_tool",
         provider=ANY,
         tool_name="tide",
-        arguments=holds("ZQX-tk"),
+        arguments=one_of(holds("ZQX-ta", "ZQX-tk"), holds("ZQX-tk", "ZQX-ta")),
         result="low ZQX-tres",
     ),
     (PYDANTIC, "pydantic_ai.agent.run"): Call(

@@ -309,9 +309,7 @@ PROVIDERS = {
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize(("recording", "name", "right"), each(CASES))
-def test_calls_from_the_field_are_written_as_they_were(
-    recording: str, name: str, right: Call, convention: str
-) -> None:
+def test_calls_from_the_field_are_written_as_they_were(recording: str, name: str, right: Call, convention: str) -> None:
     """Every fact of a recorded span has its right value in each convention, and what was not recorded is absent."""
     assert right.differences(recording, name, convention) == {}
 
@@ -320,9 +318,7 @@ def test_calls_from_the_field_are_written_as_they_were(
 def test_providers_go_by_family(recorded: str) -> None:
     """A provider has the name that each convention lists for its family, whatever the case and the rest of the name."""
     attributes = found("field-02-provider-names", f"chat {recorded}", "both")
-    for key, right in zip(
-        ("gen_ai.provider.name", "llm.provider", "llm.system"), PROVIDERS[recorded], strict=True
-    ):
+    for key, right in zip(("gen_ai.provider.name", "llm.provider", "llm.system"), PROVIDERS[recorded], strict=True):
         assert right in (ANY, None) or attributes.get(key) == right, key
     assert attributes["gen_ai.operation.name"] == "chat"
     assert attributes["openinference.span.kind"] == "LLM"

@@ -262,9 +262,7 @@ CASES = {
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize(("recording", "name", "right"), each(CASES))
-def test_steps_of_frameworks_are_written_as_they_were(
-    recording: str, name: str, right: Call, convention: str
-) -> None:
+def test_steps_of_frameworks_are_written_as_they_were(recording: str, name: str, right: Call, convention: str) -> None:
     """Every fact of a recorded step has its right value in each convention, and what was not recorded is absent."""
     assert right.differences(recording, name, convention) == {}
 

@@ -329,7 +329,8 @@ def test_the_tables_hold_all_spans() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recording", "name"), [("field-01-detailed-tokens", "anthropic.chat"), ("netra-j02-js-anthropic", "anthropic.chat")]
+    ("recording", "name"),
+    [("field-01-detailed-tokens", "anthropic.chat"), ("netra-j02-js-anthropic", "anthropic.chat")],
 )
 def test_input_tokens_without_the_cached_ones_are_noted(recording: str, name: str) -> None:
     """A recorded count that leaves cached tokens out stays as it is, and a note says so."""

@@ -16,7 +16,7 @@ from netra_otel_bridge.convert.llm.recorded import Recorded
 
 _SPEECH = frozenset({"deepgram", "elevenlabs", "cartesia", "assemblyai", "azure_speech"})
 _GOOGLE = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
-_PROMPT = "gen_ai.prompt."
+_PROMPT, _COMPLETION = "gen_ai.prompt.", "gen_ai.completion."
 _NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
 """Kinds that OpenLLMetry's instrumentations append to the name of a step, after a dot."""
 _TELLING = re.compile(r"Retriever|Rerank|[Ee]mbed|\.(?:workflow|agent|tool)$")
@@ -86,7 +86,7 @@ def _by_shape(
         "embed" in name.lower() for name in (*names, str(facts.get("request_model", "")))
     ):
         return Kind.EMBEDDING, "embeddings"
-    if generic or (has_model and (has_tokens or has_messages or bool(groups.get(_PROMPT)))):
+    if generic or (has_model and (has_tokens or has_messages or _PROMPT in groups or _COMPLETION in groups)):
         return _google((Kind.LLM, "chat"), provider)
     if "tool_name" in facts:
         return Kind.TOOL, "execute_tool"

@@ -93,20 +93,26 @@ def _finish(call: Call, recorded: Recorded) -> None:
     if kind is Kind.TOOL:
         tool_run.read(call, recorded)
     elif kind is Kind.AGENT:
-        if "agent_name" not in facts:
-            facts["agent_name"] = facts.get("entity_name") or recorded.name.removeprefix("invoke_agent ")
+        _set_name(facts, "agent_name", recorded.name.removeprefix("invoke_agent "))
     elif kind is Kind.WORKFLOW:
-        facts.setdefault("workflow_name", facts.get("entity_name") or recorded.name)
+        _set_name(facts, "workflow_name", recorded.name)
     elif kind in (Kind.RETRIEVER, Kind.RERANKER, Kind.EMBEDDING):
         retrieval.read(call, recorded)
-    if kind in _WITHOUT_MESSAGES:
-        call.input, call.output = [], []
-    elif call.output:
+    if call.output:
         _name_finish_reasons(call)
+    if kind in _WITHOUT_MESSAGES or not any(one.parts for one in (*call.input, *call.output)):
+        call.input, call.output = [], []
     _mend_tokens(call)
     seconds = facts.get("first_chunk_s")
     if seconds is not None and (facts.get("stream") is not True or seconds < 0):
         del facts["first_chunk_s"]
+
+
+def _set_name(facts: dict[str, Any], fact: str, name: str) -> None:
+    """Name an agent or a workflow after its entity or its span, unless a name was recorded."""
+    found = facts.get("entity_name") or name
+    if found:
+        facts.setdefault(fact, found)
 
 
 def _name_finish_reasons(call: Call) -> None:
