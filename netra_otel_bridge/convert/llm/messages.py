@@ -96,7 +96,6 @@ def from_object(item: Mapping[str, Any], default: str) -> Message | None:
     single = item.get("function_call")
     if isinstance(single, dict) and isinstance(single.get("name"), str):
         found.parts.append(tool_call(single.get("id"), single["name"], arguments_of(single.get("arguments"))))
-    _split_results(found)
     reason = item.get("finish_reason", item.get("finishReason"))
     found.finish_reason = reason if isinstance(reason, str) and reason else None
     name = item.get("name")
@@ -110,16 +109,6 @@ def _called(item: Mapping[str, Any]) -> Part:
 
 def _answered(item: Mapping[str, Any]) -> Part:
     return tool_result(item.get("id"), item.get("result", item.get("response")))
-
-
-def _split_results(found: Message) -> None:
-    """Give the role ``tool`` to a message of nothing but results, whatever its provider calls it."""
-    if (
-        found.parts
-        and found.role not in ("tool", "assistant")
-        and all(part["type"] == "tool_call_response" for part in found.parts)
-    ):
-        found.role = "tool"
 
 
 def _bare_item(item: Mapping[str, Any]) -> Message | None:
@@ -157,6 +146,27 @@ def joined(messages: Iterable[Message]) -> list[Message]:
             last.parts += one.parts
             last.finish_reason = one.finish_reason
         else:
+            found.append(one)
+    return found
+
+
+def with_single_results(messages: list[Message]) -> list[Message]:
+    """Give each result of a tool a message of its own, with the role ``tool``; readers show one for each message."""
+    if not any(part["type"] == "tool_call_response" for one in messages for part in one.parts):
+        return messages
+    found: list[Message] = []
+    for one in messages:
+        rest: Message | None = None
+        for part in one.parts:
+            if part["type"] == "tool_call_response" and one.role != "assistant":
+                found.append(Message("tool", [part], name=one.name))
+                rest = None
+            elif rest is None:
+                rest = Message(one.role, [part], one.finish_reason, one.name)
+                found.append(rest)
+            else:
+                rest.parts.append(part)
+        if not one.parts:
             found.append(one)
     return found
 

@@ -163,27 +163,12 @@ def _add_messages(attributes: dict[str, Any], prefix: str, messages: Iterable[Me
     start = f"{prefix}."
     if any(key.startswith(start) for key in attributes):
         return
-    number = 0
-    for message in messages:
-        for parts in _with_one_result_each(message.parts):
-            _add_message(attributes, f"{prefix}.{number}.message", message, parts)
-            number += 1
+    for number, message in enumerate(messages):
+        _add_message(attributes, f"{prefix}.{number}.message", message)
 
 
-def _with_one_result_each(parts: list[Part]) -> list[list[Part]]:
-    """Part a message with results of tools: OpenInference has one result in each message."""
-    if not any(part["type"] == "tool_call_response" for part in parts):
-        return [parts]
-    groups: list[list[Part]] = []
-    for part in parts:
-        if part["type"] == "tool_call_response" or not groups or groups[-1][0]["type"] == "tool_call_response":
-            groups.append([part])
-        else:
-            groups[-1].append(part)
-    return groups
-
-
-def _add_message(attributes: dict[str, Any], base: str, message: Message, parts: list[Part]) -> None:
+def _add_message(attributes: dict[str, Any], base: str, message: Message) -> None:
+    parts = message.parts
     if parts and parts[0]["type"] == "tool_call_response":
         add(attributes, f"{base}.role", "tool")
         add(attributes, f"{base}.content", as_text(parts[0].get("response")))

@@ -15,6 +15,7 @@ from netra_otel_bridge.convert.llm.dialects.events import EVENTS
 from netra_otel_bridge.convert.llm.dialects.tools import definitions
 from netra_otel_bridge.convert.llm.keys import KEYS
 from netra_otel_bridge.convert.llm.kinds import kind_of, name_tells
+from netra_otel_bridge.convert.llm.messages import with_single_results
 from netra_otel_bridge.convert.llm.providers import provider
 from netra_otel_bridge.convert.llm.recorded import WEAK_FACTS, Recorded
 from netra_otel_bridge.convert.semconv import REQUEST_MODEL
@@ -100,6 +101,7 @@ def _finish(call: Call, recorded: Recorded) -> None:
         retrieval.read(call, recorded)
     if call.output:
         _name_finish_reasons(call)
+    call.input = with_single_results(call.input)
     if kind in _WITHOUT_MESSAGES or not any(one.parts for one in (*call.input, *call.output)):
         call.input, call.output = [], []
     _mend_tokens(call)
