@@ -14,13 +14,15 @@ from netra_otel_bridge.convert.llm.dialects.vector_store import SEARCHES, STORES
 from netra_otel_bridge.convert.llm.operations import GENERATION, OPERATIONS
 from netra_otel_bridge.convert.llm.recorded import Recorded
 
+_OUTER_STEPS = frozenset({"ai.generatetext", "ai.streamtext", "ai.generateobject", "ai.streamobject"})
 _SPEECH = frozenset({"deepgram", "elevenlabs", "cartesia", "assemblyai", "azure_speech"})
 _GOOGLE = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _PROMPT, _COMPLETION = "gen_ai.prompt.", "gen_ai.completion."
 _NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
 """Kinds that OpenLLMetry's instrumentations append to the name of a step, after a dot."""
 _TELLING = re.compile(r"Retriever|Rerank|[Ee]mbed|\.(?:workflow|agent|tool)$")
-_COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
+COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
+"""Netra's types that tell a kind by themselves. ``GENERATION`` leaves open which call to a model it is."""
 
 
 def kind_of(
@@ -28,7 +30,7 @@ def kind_of(
 ) -> tuple[Kind, str | None]:
     """Return the kind of a span, and the operation of the GenAI conventions. ``column`` is Netra's type."""
     facts = recorded.facts
-    if column in _COLUMN_DECIDES:
+    if column in COLUMN_DECIDES:
         kind, operation = OPERATIONS[column.lower()]
         named = OPERATIONS.get(_word(facts.get("operation")))
         return (kind, named[1]) if named is not None and named[0] is kind else (kind, operation)
@@ -56,7 +58,9 @@ def _word(value: Any) -> str:
 
 
 def _step(word: str) -> tuple[Kind, str | None] | None:
-    """Return what an operation of Vercel's SDK is: its outer span is a call, too, whose inner one has the tokens."""
+    """Return what an operation of Vercel's SDK is. Its outer span repeats the tokens of its inner calls, so it is an agent."""
+    if word in _OUTER_STEPS:
+        return Kind.AGENT, "invoke_agent"
     if word == "ai.toolcall":
         return Kind.TOOL, "execute_tool"
     if word.startswith("ai.embed"):

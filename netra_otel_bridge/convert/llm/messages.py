@@ -11,7 +11,7 @@ from netra_otel_bridge.core.json_text import write_json
 
 INPUT, OUTPUT = "user", "assistant"
 """Roles of messages that name none, by the side they are on."""
-_ROLES = {
+ROLES = {
     "user": "user",
     "human": "user",
     "assistant": "assistant",
@@ -37,14 +37,14 @@ def role_of(recorded: Any, default: str) -> str:
     word = recorded.strip().lower()
     if word in _NO_ROLES or len(word) > _MAX_ROLE_CHARS:
         return default
-    return _ROLES.get(word, word)
+    return ROLES.get(word, word)
 
 
 def message(role: Any, content: Any, default: str, *, call_id: Any = None) -> Message:
     """Return a message of a role and its content. ``call_id`` is that of the tool call it answers, or that it is."""
     if role in ("thinking", "reasoning") and isinstance(content, str):
         return Message("assistant", [reasoning(content)])
-    known = (_ROLES.get(role) if type(role) is str else default) or role_of(role, default)
+    known = (ROLES.get(role) if type(role) is str else default) or role_of(role, default)
     if known != "tool" and type(content) is str and content and content[0] not in " {[" and content != "None":
         return Message(known, [text(content)])
     if known == "assistant" and content == "None":

@@ -51,7 +51,7 @@ _WITH_TOKENS = frozenset({Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.MEDIA, K
 def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *, metadata: dict[str, Any]) -> None:
     """Add OpenInference's attributes of a call. ``metadata`` is the span's, with the tenant id."""
     kind, facts = call.kind, call.facts
-    add(attributes, SPAN_KIND, _kind_name(call))
+    add(attributes, SPAN_KIND, kind_name(call))
     add(attributes, "session.id", facts.get("conversation_id"))
     if kind in _MODELS:
         _add_model(attributes, call)
@@ -85,7 +85,8 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
         add(attributes, "metadata", write_json(metadata))
 
 
-def _kind_name(call: Call) -> str:
+def kind_name(call: Call) -> str:
+    """Return ``openinference.span.kind`` of a call."""
     if call.kind is Kind.MEDIA:
         return "LLM" if call.input or call.output else "CHAIN"
     return _SPAN_KINDS.get(call.kind, call.kind.value)
