@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -34,6 +35,7 @@ _ISO = re.compile(
 _HEX = re.compile(r"[0-9a-fA-F]+")
 
 
+@lru_cache(maxsize=4096)
 def trace_id(text: str) -> tuple[int, bool]:
     """Return a trace id, and whether it is the application's own or derived by SHA-256.
 
@@ -47,6 +49,7 @@ def trace_id(text: str) -> tuple[int, bool]:
     return _derived(text, 16), False
 
 
+@lru_cache(maxsize=16384)
 def span_id(text: str) -> tuple[int, bool]:
     """Return a span id, and whether it is the application's own (16 hex digits) or derived by SHA-256."""
     if len(text) == 16 and _HEX.fullmatch(text):

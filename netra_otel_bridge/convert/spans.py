@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -190,7 +191,7 @@ class SpanConverter:
             draft.keep("trace_id", span.trace_id, "trace_id_derived")
         if not own_span:
             draft.keep("span_id", span.id, "span_id_derived")
-        context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
+        context = _context(trace_id, span_id)
         if span.parent_span_id is None or fields.is_no_id(span.parent_span_id):
             return context, None
         parent_id, own_parent = fields.span_id(span.parent_span_id)
@@ -199,7 +200,7 @@ class SpanConverter:
             return context, None
         if not own_parent:
             draft.keep("parent_span_id", span.parent_span_id, "parent_span_id_derived")
-        return context, SpanContext(trace_id, parent_id, is_remote=False, trace_flags=SAMPLED)
+        return context, _context(trace_id, parent_id)
 
     def _times(self, draft: _Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
         start = self._instant(draft, "start_time_ms", span.start_time_ms)
@@ -342,6 +343,12 @@ class SpanConverter:
                 self._scopes.clear()
             scope = self._scopes[key] = InstrumentationScope(*key)
         return scope
+
+
+@lru_cache(maxsize=16384)
+def _context(trace_id: int, span_id: int) -> SpanContext:
+    """Return the context of a span. Its children have it too."""
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
 
 
 def _error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:

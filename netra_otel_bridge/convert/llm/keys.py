@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import Event
 
 from netra_otel_bridge.convert.llm.dialects import DIALECTS, Dialect
-from netra_otel_bridge.convert.llm.facts import BY_NAME, FACTS
+from netra_otel_bridge.convert.llm.facts import BY_NAME, FACTS, as_text
 from netra_otel_bridge.convert.llm.recorded import MAX_INDEX_DIGITS, WEAK_FACTS, Groups, Recorded
 
 _MAX_KEYS = 8192
@@ -67,7 +67,8 @@ class KeyTable:
         facts: dict[str, Any] = {}
         readers = plan.readers
         for fact, read, bits, key, others in plan.facts:
-            known = read(attributes[key])
+            value = attributes[key]
+            known = value if read is as_text and type(value) is str and value else read(value)
             if known is None:
                 known = next((found for other in others if (found := read(attributes[other])) is not None), None)
                 if known is None:

@@ -152,8 +152,6 @@ def joined(messages: Iterable[Message]) -> list[Message]:
 
 def with_single_results(messages: Sequence[Message]) -> Sequence[Message]:
     """Give each result of a tool a message of its own, with the role ``tool``; readers show one for each message."""
-    if not any(part["type"] == "tool_call_response" for one in messages for part in one.parts):
-        return messages
     found: list[Message] = []
     for one in messages:
         rest: Message | None = None

@@ -110,7 +110,7 @@ def _finish(call: Call, recorded: Recorded) -> None:
         retrieval.read(call, recorded)
     if call.output:
         _name_finish_reasons(call)
-    if call.input:
+    if call.input and any(part["type"] == "tool_call_response" for one in call.input for part in one.parts):
         call.input = with_single_results(call.input)
     if kind in _WITHOUT_MESSAGES or not any(one.parts for one in (*call.input, *call.output)):
         call.input, call.output = (), ()
