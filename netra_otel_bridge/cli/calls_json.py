@@ -67,4 +67,4 @@ def _tool(call: Call) -> dict[str, Any]:
 
 
 def _present(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None and value not in ({}, [], "")}
+    return {name: value for name, value in values.items() if value is not None and value not in ({}, [], (), "")}

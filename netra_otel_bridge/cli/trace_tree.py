@@ -12,7 +12,7 @@ from netra_otel_bridge.cli.call_words import SEPARATOR, kind_of, name_of, packed
 from netra_otel_bridge.cli.numbers import cost, count, duration
 from netra_otel_bridge.cli.output import cell
 from netra_otel_bridge.cli.wrapping import rendered
-from netra_otel_bridge.convert import SpanReading, TraceReading, instant_ns, is_metered, is_no_id
+from netra_otel_bridge.convert import SpanReading, TraceReading, instant_ns, is_metered
 from netra_otel_bridge.core.model.netra import TraceSpan
 
 BAR_WIDTHS = (24, 12, 6)
@@ -58,14 +58,13 @@ class TraceTree:
         yield from rendered(self._withheld, console)
 
     def _rows(self) -> Iterator[_Row]:
-        ids = {one.span.id for one in self._spans}
+        numbers = {one.number for one in self._spans}
         for reading, guide, below in in_tree(self._spans):
             start, end = _times(reading.span)
             timed = start is not None and end is not None and end >= start
             details = words(reading)
-            parent = reading.span.parent_span_id
-            if not is_no_id(parent) and parent not in ids:
-                details.append(cell(f"parent {short(str(parent))} is not in the trace", "yellow"))
+            if reading.parent is not None and reading.parent not in numbers:
+                details.append(cell(f"parent {short(str(reading.span.parent_span_id))} is not in the trace", "yellow"))
             yield _Row(reading, guide, below, duration((end or 0) - (start or 0)) if timed else "", details)
 
 
@@ -98,15 +97,14 @@ def withheld(trace: TraceReading) -> list[Text]:
 def in_tree(spans: Sequence[SpanReading]) -> Iterator[tuple[SpanReading, str, str]]:
     """Yield each span once, parents before children, with its guide lines, and those of further lines of it."""
     ordered = sorted(spans, key=lambda one: instant_ns(one.span.start_time_ms) or 0)
-    ids = {one.span.id for one in ordered}
-    children: dict[str, list[SpanReading]] = {}
+    numbers = {one.number for one in ordered}
+    children: dict[int, list[SpanReading]] = {}
     roots: list[SpanReading] = []
     for one in ordered:
-        parent = one.span.parent_span_id
-        if parent is None or parent not in ids or parent == one.span.id:
+        if one.parent is None or one.parent not in numbers or one.parent == one.number:
             roots.append(one)
         else:
-            children.setdefault(parent, []).append(one)
+            children.setdefault(one.parent, []).append(one)
     drawn: set[str] = set()
     waiting = [(one, "", "") for one in reversed((*roots, *ordered))]
     while waiting:
@@ -114,7 +112,7 @@ def in_tree(spans: Sequence[SpanReading]) -> Iterator[tuple[SpanReading, str, st
         if one.span.id in drawn:
             continue
         drawn.add(one.span.id)
-        offspring = [child for child in children.get(one.span.id, []) if child.span.id not in drawn]
+        offspring = [child for child in children.get(one.number, []) if child.span.id not in drawn]
         yield one, guide, below + ("│  " if offspring else "   ")
         for child in reversed(offspring):
             last = child is offspring[-1]

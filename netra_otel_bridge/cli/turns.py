@@ -81,15 +81,14 @@ class _Shown:
 
 def turns(readings: Sequence[SpanReading]) -> list[Turn]:
     """Return what each span adds to the conversation, in the order of time. Spans that add nothing are left out."""
-    parents = {one.span.id: one.span.parent_span_id for one in readings}
-    by_id = {one.span.id: one for one in readings}
+    by_number = {one.number: one for one in readings}
     speaking = [one for one, _, _ in in_tree(readings) if _speaks(one)]
-    outer = _outer(speaking, parents)
+    outer = _outer(speaking, by_number)
     shown = _Shown()
     offered: list[str] = []
     found = []
     for reading, side in _in_time(speaking, outer):
-        turn = Turn(reading, at_end=side == "end", agent=_agent(reading, by_id))
+        turn = Turn(reading, at_end=side == "end", agent=_agent(reading, by_number))
         _fill(turn, side, shown)
         names = _offered(reading.call)
         if turn.reading.call.kind is Kind.LLM and not turn.at_end and names:
@@ -110,24 +109,26 @@ def _speaks(reading: SpanReading) -> bool:
     )
 
 
-def _outer(speaking: Sequence[SpanReading], parents: dict[str, str | None]) -> set[str]:
-    """Return the ids of spans around other speaking spans, whose answers repeat those inside."""
-    found: set[str] = set()
-    for one in speaking:
-        at = one.span.parent_span_id
-        seen = {one.span.id}
-        while at is not None and at not in seen:
-            seen.add(at)
-            found.add(at)
-            at = parents.get(at)
-    return found
+def _outer(speaking: Sequence[SpanReading], by_number: dict[int, SpanReading]) -> set[int]:
+    """Return the numbers of spans around other speaking spans, whose answers repeat those inside."""
+    return {around.number for one in speaking for around in _around(one, by_number)}
 
 
-def _in_time(speaking: Sequence[SpanReading], outer: set[str]) -> Iterator[tuple[SpanReading, str]]:
+def _around(reading: SpanReading, by_number: dict[int, SpanReading]) -> Iterator[SpanReading]:
+    """Yield the spans around a span, from the inside, each once even if parents form a circle."""
+    at = reading.parent
+    seen = {reading.number}
+    while at is not None and at not in seen and (outer := by_number.get(at)) is not None:
+        seen.add(at)
+        yield outer
+        at = outer.parent
+
+
+def _in_time(speaking: Sequence[SpanReading], outer: set[int]) -> Iterator[tuple[SpanReading, str]]:
     """Yield each span with ``whole``, ``start`` or ``end``, in the order of time."""
     moments: list[tuple[tuple[int, int, int], SpanReading, str]] = []
     for number, one in enumerate(speaking):
-        if one.span.id not in outer:
+        if one.number not in outer:
             moments.append(((one.start_ns, 1, number), one, "whole"))
             continue
         moments.append(((one.start_ns, 1, number), one, "start"))
@@ -144,7 +145,7 @@ def _fill(turn: Turn, side: str, shown: _Shown) -> None:
         _fill_tool(turn, side, shown)
         return
     if side != "end":
-        asked = [*([Message("system", call.system)] if call.system else []), *call.input]
+        asked = [*([Message("system", list(call.system))] if call.system else []), *call.input]
         turn.input = shown.new(asked)
         turn.left_out = len([one for one in asked if one.parts]) - len(turn.input)
     if side == "whole":
@@ -193,16 +194,12 @@ def _says(turn: Turn) -> bool:
     )
 
 
-def _agent(reading: SpanReading, by_id: dict[str, SpanReading]) -> str | None:
+def _agent(reading: SpanReading, by_number: dict[int, SpanReading]) -> str | None:
     """Return the name of the innermost agent around a span."""
-    at = reading.span.parent_span_id
-    seen = {reading.span.id}
-    while at is not None and at not in seen and (outer := by_id.get(at)) is not None:
-        seen.add(at)
+    for outer in _around(reading, by_number):
         name = outer.call.facts.get("agent_name")
         if outer.call.kind is Kind.AGENT and isinstance(name, str) and name:
             return name
-        at = outer.span.parent_span_id
     return None
 
 

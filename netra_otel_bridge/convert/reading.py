@@ -22,10 +22,13 @@ _RECORDED = "raw"
 class SpanReading(NamedTuple):
     """One span: Netra's columns, and what the policy left of its name, call and error.
 
-    ``error`` has the words of an error, empty if none were recorded; ``None`` if the span did not fail.
+    ``error`` has the words of an error, empty if none were recorded; ``None`` if the span did not fail. ``number`` and
+    ``parent`` are the span's own id and that of its parent as they are sent, by which spans find each other.
     """
 
     span: TraceSpan
+    number: int
+    parent: int | None
     name: str
     call: Call
     error: str | None
@@ -63,4 +66,6 @@ def _read(span: TraceSpan, converter: SpanConverter) -> SpanReading:
     error = None
     if fields.is_error(span):
         error = converted.status.description or error_message(attributes, converted.events) or ""
-    return SpanReading(span, name, call, error, converted.start_time or 0, converted.end_time or 0)
+    parent = None if fields.is_no_id(span.parent_span_id) else fields.span_id_value(span.parent_span_id or "")
+    number = fields.span_id_value(span.id)
+    return SpanReading(span, number, parent, name, call, error, converted.start_time or 0, converted.end_time or 0)

@@ -9,10 +9,12 @@ adds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
+import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -31,13 +33,17 @@ from netra_otel_bridge.convert.attributes import (
 )
 from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_call
 from netra_otel_bridge.convert.netra_names import add_netra_names
+from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy, one_of
+from netra_otel_bridge.convert.private_parts import PrivateParts, operation_name
 from netra_otel_bridge.convert.resources import ResourceCache
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
+from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
@@ -65,7 +71,7 @@ class _Draft:
 class SpanConverter:
     """Converts spans under one profile and privacy policy; ``counts`` has the number of notes and drops by kind.
 
-    One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
+    ``dropped`` has the number of drops by the attribute's name, for a limited number of names, and never a value. One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
     Raises `UsageError` for an unknown profile or an invalid policy.
     """
 
@@ -77,12 +83,13 @@ class SpanConverter:
         self.privacy = privacy or Privacy()
         self.usage_cost = usage_cost
         self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self._parts = PrivateParts(self.privacy, self.counts, self.dropped)
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
-        self._resources = ResourceCache(
-            enriched=profile != "raw", openinference=self._openinference, privacy=self.privacy, counts=self.counts
-        )
+        self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference, parts=self._parts)
         self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
+        self._odd = OddValues(as_text=profile != "raw")
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
         """Convert the spans of one trace, in order. Counts parents missing from the trace (``parent_missing``)."""
@@ -92,9 +99,11 @@ class SpanConverter:
     def count_missing_parents(self, spans: Sequence[TraceSpan]) -> None:
         """Count the parents that are missing from the spans of one trace, before they are converted one by one."""
         own = {span.id for span in spans}
-        self.counts["parent_missing"] += sum(
-            1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own
-        )
+        parents = [span.parent_span_id for span in spans if span.parent_span_id not in own]
+        missing = [parent for parent in parents if parent is not None and not fields.is_no_id(parent)]
+        if missing:
+            ids = set(map(fields.span_id_value, own))
+            self.counts["parent_missing"] += sum(fields.span_id_value(parent) not in ids for parent in missing)
 
     def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
         """Convert one span.
@@ -102,8 +111,8 @@ class SpanConverter:
         ``trace`` is its summary, used for values that the span lacks (``service``, a missing start).
         """
         draft = _Draft()
-        recorded = self._object(draft, "attributes", span.attributes)
-        draft.attributes = {**recorded, **draft.attributes}
+        own = self._object(draft, "attributes", span.attributes)
+        draft.attributes = {**own, **draft.attributes}
         if span.unreadable:
             draft.notes += [f"unreadable:{name}" for name in span.unreadable]
         context, parent = self._contexts(draft, span)
@@ -112,21 +121,28 @@ class SpanConverter:
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
         status = self._status(draft, span, events)
-        metadata = self._object(draft, "metadata", span.metadata) if self.profile != "raw" else {}
+        metadata = self._metadata(draft, span.metadata) if self.profile != "raw" and span.metadata else {}
 
-        has_pii = bool(span.has_pii)
-        private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
-        if not self.privacy.keeps_all(has_pii):
-            metadata = self.privacy.apply(metadata, has_pii=has_pii, counts=self.counts)
-            events = self._private_events(events, has_pii)
-            links = [Link(link.context, self._private(link.attributes, has_pii)) for link in links]
+        private, name = draft.attributes, span.name
+        if not self.privacy.keeps_all(has_pii := bool(span.has_pii)):
+            private, name = self._parts.attributes(private, has_pii), self._parts.name(name, has_pii)
+            metadata = self._parts.metadata(metadata, has_pii)
+            events, links = self._parts.events(events, has_pii), self._parts.links(links, has_pii)
+            status = self._parts.status(status, has_pii)
+            span = msgspec.structs.replace(self._parts.columns(span, has_pii), name=name)
+            if name is None:
+                name = operation_name(private, netra_kind, kind)
+        scope = self._scope(private)
+        derived: Sequence[str] = ()
         if self.profile != "raw":
-            draft.notes += self._enrich(private, span, netra_kind, status, events, metadata)
+            derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
+        if self._odd.found:
+            draft.notes += self._odd_notes(private, events, links, metadata)
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
             add(private, NOTES, tuple(draft.notes))
-        return ReadableSpan(
-            name=clean_text(span.name) if span.name is not None else "",
+        converted = ConvertedSpan(
+            name=clean_text(name) if name is not None else "",
             context=context,
             parent=parent,
             resource=self._resource(span, trace),
@@ -137,16 +153,36 @@ class SpanConverter:
             status=status,
             start_time=start_ns,
             end_time=end_ns,
-            instrumentation_scope=self._scope(recorded),
+            instrumentation_scope=scope,
         )
+        converted.derived = derived
+        return converted
+
+    def failure(self, error: Exception) -> str:
+        """Return why a span could not be converted. The words of an error may repeat content, so a policy leaves its type."""
+        return error_line(error) if self.privacy.keeps_all(has_pii=True) else type(error).__name__
+
+    def private_document(self, text: str) -> str:
+        """Return the JSON of an item that could not be read, as far as the policy lets it be stored."""
+        return self._parts.document(text)
+
+    def private_summary(self, trace: TraceSummary) -> TraceSummary:
+        """Return the summary of a trace, as far as the policy lets it be stored."""
+        return trace if self.privacy.keeps_all(bool(trace.has_pii)) else self._parts.summary(trace)
 
     def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
-        attributes = attributes_of(decoded) if readable else None
+        attributes = attributes_of(decoded, self._odd) if readable else None
         if attributes is None:
             draft.keep(column, value, f"{column}_unreadable")
             return {}
         return attributes
+
+    def _metadata(self, draft: _Draft, column: JsonText) -> Attributes:
+        self._odd.where = "metadata."
+        metadata = self._object(draft, "metadata", column)
+        self._odd.where = ""
+        return metadata
 
     def _contexts(self, draft: _Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
         trace_id, own_trace = fields.trace_id(span.trace_id)
@@ -155,7 +191,7 @@ class SpanConverter:
             draft.keep("trace_id", span.trace_id, "trace_id_derived")
         if not own_span:
             draft.keep("span_id", span.id, "span_id_derived")
-        context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
+        context = _context(trace_id, span_id)
         if span.parent_span_id is None or fields.is_no_id(span.parent_span_id):
             return context, None
         parent_id, own_parent = fields.span_id(span.parent_span_id)
@@ -164,11 +200,14 @@ class SpanConverter:
             return context, None
         if not own_parent:
             draft.keep("parent_span_id", span.parent_span_id, "parent_span_id_derived")
-        return context, SpanContext(trace_id, parent_id, is_remote=False, trace_flags=SAMPLED)
+        return context, _context(trace_id, parent_id)
 
     def _times(self, draft: _Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
         start = self._instant(draft, "start_time_ms", span.start_time_ms)
         end = self._instant(draft, "end_time_ms", span.end_time_ms)
+        if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):
+            draft.keep("end_time_ms", span.end_time_ms, "end_too_late")
+            end = None
         latency = fields.latency_ns(span.latency_ms)
         if start is None:
             draft.notes.append("start_time_missing")
@@ -195,7 +234,7 @@ class SpanConverter:
             if value not in (None, ""):
                 draft.keep(column, value, f"{column}_unreadable")
             return None
-        if 0 <= ns <= fields.MAX_NS:
+        if 0 <= ns <= fields.MAX_NS or (ns > fields.MAX_NS and column == "end_time_ms"):
             return ns
         draft.keep(column, value, f"{column}_clamped")
         return 0 if ns < 0 else fields.MAX_NS
@@ -212,7 +251,9 @@ class SpanConverter:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
-        events, lost = events_of(decoded, start_ns) if readable else ([], 1)
+        self._odd.where = "events."
+        events, lost = events_of(decoded, start_ns, self._odd) if readable else ([], 1)
+        self._odd.where = ""
         if lost:
             draft.keep("events", column, "events_unreadable")
         return events
@@ -221,9 +262,13 @@ class SpanConverter:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
-        links, lost = links_of(decoded) if readable else ([], 1)
+        self._odd.where = "links."
+        links, lost, derived = links_of(decoded, self._odd) if readable else ([], 1, 0)
+        self._odd.where = ""
         if lost:
             draft.keep("links", column, "links_dropped")
+        if derived:
+            draft.keep("links", column, "link_ids_derived")
         return links
 
     def _status(self, draft: _Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
@@ -241,26 +286,32 @@ class SpanConverter:
             draft.keep("status", span.status, "status_message_without_error")
         return _OK if code is StatusCode.OK else _UNSET
 
-    def _private_events(self, events: list[Event], has_pii: bool) -> list[Event]:
-        return [Event(event.name, self._private(event.attributes, has_pii), event.timestamp) for event in events]
-
-    def _private(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> Attributes:
-        return self.privacy.apply(dict(attributes or {}), has_pii=has_pii, counts=self.counts)
+    def _odd_notes(
+        self, attributes: Attributes, events: Iterable[Event], links: Iterable[Link], metadata: Attributes
+    ) -> list[str]:
+        """Return the notes about odd values, but for those that the privacy policy dropped."""
+        kept = {*attributes, *(f"metadata.{key}" for key in metadata)}
+        for where, holders in (("events.", events), ("links.", links)):
+            kept.update(where + key for holder in holders for key in holder.attributes or ())
+        return self._odd.take_notes(kept)
 
     def _enrich(
         self,
+        notes: list[str],
         attributes: Attributes,
         span: TraceSpan,
         netra_kind: str | None,
         status: Status,
         events: Sequence[Event],
         metadata: Attributes,
-    ) -> list[str]:
-        """Add Netra's names, then those of the profile; return what is to be noted."""
-        user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
+    ) -> Sequence[str]:
+        """Add Netra's names, then those of the profile. Return the keys of the latter."""
+        user_id = clean_text(span.user_id) if span.user_id else None
         call = read_call(attributes, span, netra_kind, events, span.name or "")
         total = call.facts.get("total_tokens")
         add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)
+        notes += call.notes
+        recorded = len(attributes)
         failed = status.status_code is StatusCode.ERROR
         if self._genai:
             add_genai(attributes, call, failed=failed)
@@ -271,7 +322,7 @@ class SpanConverter:
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
             add_openinference(attributes, call, span, metadata=with_tenant)
-        return call.notes
+        return [*attributes][recorded:]
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)
@@ -292,6 +343,12 @@ class SpanConverter:
                 self._scopes.clear()
             scope = self._scopes[key] = InstrumentationScope(*key)
         return scope
+
+
+@lru_cache(maxsize=16384)
+def _context(trace_id: int, span_id: int) -> SpanContext:
+    """Return the context of a span. Its children have it too."""
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
 
 
 def error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from netra_otel_bridge.convert import SpanConverter
+from netra_otel_bridge.convert import SpanConverter, count_keys
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.query import TraceQuery, Window
-from netra_otel_bridge.core.model.report import ReplayEstimate
+from netra_otel_bridge.core.model.report import KeptKeys, ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, list_spans
@@ -47,7 +48,10 @@ async def estimate(
     list_calls = client.stats.calls.total()
     unread = _Unread(client, sample.seen)
     conversion = Conversion(converter)
-    measured = await asyncio.gather(*(_measure(client, conversion, trace, unread) for trace in sample.traces))
+    inventory = None if converter.privacy.keeps_all(True) else Counter[str]()
+    measured = await asyncio.gather(
+        *(_measure(client, conversion, trace, unread, inventory) for trace in sample.traces)
+    )
     read = clock.monotonic()
     read_calls = client.stats.calls.total() - list_calls
     factor = sample.seen / len(sample.traces) if sample.traces else 0.0
@@ -59,6 +63,7 @@ async def estimate(
         size_bytes=round(sum(size_bytes for _, size_bytes in measured) * factor),
         api_calls=list_calls + round(read_calls * factor),
         seconds=(listed - started) / LISTERS + (read - listed) * factor,
+        keys=None if inventory is None else KeptKeys(dict(inventory), dict(converter.dropped)),
     )
 
 
@@ -111,13 +116,22 @@ class _Unread:
 
 
 async def _measure(
-    client: AsyncNetraClient, conversion: Conversion, trace: TraceSummary, unread: _Unread
+    client: AsyncNetraClient,
+    conversion: Conversion,
+    trace: TraceSummary,
+    unread: _Unread,
+    inventory: Counter[str] | None,
 ) -> tuple[int, int]:
-    """Return the number of spans of a trace, and their encoded size. A trace that cannot be read counts as empty."""
+    """Return the number of spans of a trace, and their encoded size. A trace that cannot be read counts as empty.
+
+    ``inventory`` counts the keys of what would be sent.
+    """
     pages: list[tuple[int, int]] = []
     try:
         async for page in list_spans(client, trace.id, pages.clear):
             converted = await conversion.convert(trace, page.spans)
+            if inventory is not None:
+                count_keys(converted, inventory)
             pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
     except NetraError as error:
         await unread.failed(error)

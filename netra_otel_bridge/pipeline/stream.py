@@ -20,7 +20,6 @@ from netra_otel_bridge.core.errors import BridgeError, NetraError, NotKnown
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary, UnreadableItem
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
-from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, ChunkCutter
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import new_unreadable
@@ -245,7 +244,7 @@ class SpanStream:
             self._conversion.converter.count_missing_parents(spans)
             converted = await self._conversion.convert(summary, spans)
         except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
-            reason = f"not in this stream, it cannot be converted: {error_line(error)}"
+            reason = f"not in this stream, it cannot be converted: {self._conversion.converter.failure(error)}"
             trace.problems.append(f"trace {trace.summary.id}: {reason}")
             converted, spans = [], []
         return self._cutter.add(trace, converted, [span.id for span in spans])

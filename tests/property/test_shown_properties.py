@@ -23,6 +23,7 @@ from tests.property.test_outside_text_properties import acts
 from tests.support import cli
 from tests.support.cli import CANARY
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.examples import size
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination, Reject
 
@@ -74,7 +75,7 @@ def message(text: str, role: str, name: str) -> dict[str, object]:
     return {"role": role, "name": name, "parts": parts, "finish_reason": text}
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=size(4, 10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(odd, st.integers(1, 2**60))
 def test_no_command_prints_what_acts_on_the_terminal(
     netra: ThreadedEmulator, fake: FakeDestination, part: str, number: int

@@ -11,17 +11,31 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 OPERATIONS = frozenset(
-    "chat create_agent embeddings execute_tool generate_content invoke_agent invoke_workflow retrieval text_completion"
-    .split()
+    ["chat", "create_agent", "embeddings", "execute_tool", "generate_content", "invoke_agent", "invoke_workflow", "retrieval", "text_completion"]
 )  # fmt: skip
 PROVIDERS = frozenset(
-    "anthropic aws.bedrock azure.ai.inference azure.ai.openai cohere deepseek gcp.gemini gcp.gen_ai gcp.vertex_ai groq"
-    " ibm.watsonx.ai mistral_ai openai perplexity x_ai".split()
+    [
+        "anthropic",
+        "aws.bedrock",
+        "azure.ai.inference",
+        "azure.ai.openai",
+        "cohere",
+        "deepseek",
+        "gcp.gemini",
+        "gcp.gen_ai",
+        "gcp.vertex_ai",
+        "groq",
+        "ibm.watsonx.ai",
+        "mistral_ai",
+        "openai",
+        "perplexity",
+        "x_ai",
+    ]
 )
-OLD_PROVIDERS = frozenset("az.ai.inference az.ai.openai gemini vertex_ai xai".split())
+OLD_PROVIDERS = frozenset(["az.ai.inference", "az.ai.openai", "gemini", "vertex_ai", "xai"])
 """Values that earlier versions listed: today each has another name, so none of these is written."""
-FINISH_REASONS = frozenset("stop length content_filter tool_call error".split())
-ROLES = frozenset("system user assistant tool".split())
+FINISH_REASONS = frozenset(["stop", "length", "content_filter", "tool_call", "error"])
+ROLES = frozenset(["system", "user", "assistant", "tool"])
 TEXT, NUMBER, OBJECT, ANYTHING, SCHEMA = "text", "number", "object", "anything", "schema"
 MUST: dict[str, dict[str, str]] = {
     "text": {"content": TEXT},

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from netra_otel_bridge.cli.redactor import redactor
 from netra_otel_bridge.convert import SpanConverter, read_spans
 from tests.support import llm_cases
+from tests.support.converted import netra_span
 from tests.support.drawn import call, chat, message, span, tree
 from tests.support.llm_cases import RECORDINGS
 
@@ -110,6 +111,17 @@ def test_deep_and_long_names_leave_their_lines_readable() -> None:
     assert max(map(cell_len, lines)) <= 80
     drawn = "".join(tree(span(1, 0, name="y" * 5000), width=80))
     assert 150 < drawn.count("y") < 201
+
+
+def test_a_parent_in_another_letter_case_is_drawn_as_one() -> None:
+    """The tree compares ids as they are sent, so a parent in capital letters is not missing."""
+    spans = [
+        netra_span(id="00f067aa0ba902b7", name="root"),
+        netra_span(id="1" * 16, parent_span_id="00F067AA0BA902B7", name="child"),
+    ]
+    drawn = "\n".join(tree(*spans))
+    assert "└─ child" in drawn
+    assert "not in the trace" not in drawn
 
 
 def test_findings_of_netra_are_named() -> None:

@@ -379,3 +379,31 @@ def test_conversion_leaves_its_input_alone() -> None:
     before = json.dumps(column)
     SpanConverter("both").convert(netra_span(attributes=column, metadata=column))
     assert json.dumps(column) == before
+
+
+FULL = {
+    **{f"gen_ai.prompt.{number}.{part}": "x" for number in (0, 1) for part in ("role", "content", "tool_call_id")},
+    **{f"gen_ai.completion.0.{part}": "x" for part in ("role", "content", "finish_reason")},
+    **{f"gen_ai.completion.0.tool_calls.0.{part}": "x" for part in ("id", "name", "arguments")},
+    "gen_ai.system": "openai",
+    "gen_ai.request.temperature": 0.5,
+    "gen_ai.usage.cached_tokens": 1,
+    "llm.request.type": "chat",
+    "input": "x",
+    "output": "x",
+}
+
+
+def test_no_name_that_is_added_is_the_beginning_of_another() -> None:
+    """Stores that keep nested objects accept what the bridge adds: no added name is a parent of another one."""
+    kinds = ("GENERATION", "EMBEDDING", "TOOL", "AGENT", "USAGE", "SPAN", None)
+    spans = [netra_span(**{**EVERY_COLUMN, "kind": kind, "attributes": FULL}) for kind in kinds] + [*recorded_spans()]
+    added: set[str] = set()
+    of_resources: set[str] = set()
+    for span in spans:
+        raw, both = (SpanConverter(profile, usage_cost=True).convert(span) for profile in ("raw", "both"))
+        added |= attributes(both).keys() - attributes(raw).keys()
+        of_resources |= both.resource.attributes.keys() - raw.resource.attributes.keys()
+    assert len(added) > 50
+    for names in (added, of_resources):
+        assert [(one, other) for one in names for other in names if other.startswith(f"{one}.")] == []

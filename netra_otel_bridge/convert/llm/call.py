@@ -6,6 +6,7 @@ GenAI conventions 1.41, whose parts can express every dialect: ``{"type": "text"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -58,22 +59,27 @@ class Document:
 class Call:
     """What one span records. ``facts`` are single values by the names of the table in `facts`."""
 
+    facts: dict[str, Any]
     kind: Kind = Kind.OTHER
     operation: str | None = None
     provider: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    input: list[Message] = field(default_factory=list)
-    output: list[Message] = field(default_factory=list)
-    system: list[Part] = field(default_factory=list)
-    tools: list[dict[str, Any]] = field(default_factory=list)
+    input: Sequence[Message] = ()
+    output: Sequence[Message] = ()
+    system: Sequence[Part] = ()
+    tools: Sequence[dict[str, Any]] = ()
     """Definitions of tools: ``{"type": "function", "name": ..., "description": ..., "parameters": ...}``."""
-    texts: list[str] = field(default_factory=list)
+    texts: Sequence[str] = ()
     """The texts that were embedded."""
     query: str | None = None
-    documents: list[Document] = field(default_factory=list)
-    candidates: list[Document] = field(default_factory=list)
+    documents: Sequence[Document] = ()
+    candidates: Sequence[Document] = ()
     """The documents that a reranker was given."""
-    notes: list[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
+
+    def note(self, words: str) -> None:
+        """Note what the reader of the span should know. No note holds content."""
+        if words not in self.notes:
+            self.notes = (*self.notes, words)
 
 
 def text(content: str) -> Part:

@@ -10,7 +10,7 @@ from netra_otel_bridge.convert.semconv import OPERATION_NAME, PROVIDER_NAME, add
 from netra_otel_bridge.core.json_text import write_json
 
 _NAMES = {fact.name: fact.genai for fact in FACTS if fact.genai is not None}
-_ONLY_OF = {
+ONLY_OF = {
     "tool_name": Kind.TOOL,
     "tool_call_id": Kind.TOOL,
     "tool_type": Kind.TOOL,
@@ -36,7 +36,7 @@ _OWN_FORM = frozenset(
     }
 )
 _AS_TEXT = frozenset({"tool_arguments", "tool_result"})
-_FINISH_REASONS = {
+FINISH_REASONS = {
     "tool_calls": "tool_call",
     "tool_use": "tool_call",
     "tool-calls": "tool_call",
@@ -51,6 +51,7 @@ _FINISH_REASONS = {
     "safety": "content_filter",
     "refusal": "content_filter",
 }
+"""Finish reasons of providers, and the word of the conventions. Others stay as recorded."""
 
 
 def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
@@ -58,7 +59,7 @@ def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
     kind = call.kind
     for name, value in call.facts.items():
         target = _NAMES.get(name)
-        if target is None or name in _OWN_FORM or _ONLY_OF.get(name, kind) is not kind:
+        if target is None or name in _OWN_FORM or ONLY_OF.get(name, kind) is not kind:
             continue
         if name in _AS_TEXT and not isinstance(value, str):
             value = write_json(value)
@@ -99,7 +100,7 @@ def output_message(message: Message, failed: bool) -> dict[str, Any]:
     if reason is None:
         reason = "error" if failed else "unknown"
     word = reason.lower()
-    return {**input_message(message), "finish_reason": _FINISH_REASONS.get(word, word if word in _LISTED else reason)}
+    return {**input_message(message), "finish_reason": FINISH_REASONS.get(word, word if word in _LISTED else reason)}
 
 
 _LISTED = frozenset({"stop", "length", "content_filter", "tool_call", "error"})

@@ -8,18 +8,27 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import Event
 
 from netra_otel_bridge.convert.llm.dialects import DIALECTS, Dialect
-from netra_otel_bridge.convert.llm.facts import BY_NAME, FACTS
-from netra_otel_bridge.convert.llm.recorded import MAX_INDEX_DIGITS, Groups, Recorded
+from netra_otel_bridge.convert.llm.facts import BY_NAME, FACTS, as_text
+from netra_otel_bridge.convert.llm.recorded import MAX_INDEX_DIGITS, WEAK_FACTS, Groups, Recorded
 
 _MAX_KEYS = 8192
 """Keys whose meaning is remembered. Hostile spans may have any number."""
+_MAX_SHAPES = 512
+_MAX_SHAPE_KEYS = 200
 
 
 class _FactKey(NamedTuple):
     fact: str
     rank: int
-    read: Callable[[Any], Any]
+
+
+class _Plan(NamedTuple):
+    facts: list[tuple[str, Callable[[Any], Any], int, str, tuple[str, ...]]]
+    """Fact, how it is read, the dialects that need it, its first key, and its other keys in order."""
+    groups: list[tuple[str, list[tuple[int, list[tuple[str, str]]]]]]
+    """Prefix, numbers, and for each the rest of the key with the key itself."""
     readers: int
+    telling: tuple[str, ...]
 
 
 class _Member(NamedTuple):
@@ -37,8 +46,7 @@ class KeyTable:
         own = [(name, fact.name) for fact in FACTS for name in (fact.genai, fact.openinference) if name]
         ordered = [*own, *(pair for one in dialects for pair in one.facts)]
         self._facts: dict[str, _FactKey | _Member] = {
-            key: _FactKey(fact, rank, BY_NAME[fact].read, self._reads[fact])
-            for rank, (key, fact) in reversed(list(enumerate(ordered)))
+            key: _FactKey(fact, rank) for rank, (key, fact) in reversed(list(enumerate(ordered)))
         }
         for key in {key for one in dialects for key in one.keys}:
             self._facts.setdefault(key, _Member("", 0, key, _bits(key in one.keys for one in dialects)))
@@ -47,38 +55,55 @@ class KeyTable:
             for prefix in sorted({prefix for one in dialects for prefix in one.prefixes}, key=len, reverse=True)
         }
         self._starts = tuple(self._prefixes)
+        self._plans: dict[tuple[str, ...], _Plan] = {}
         self._slots: dict[str, _FactKey | _Member | None] = {}
 
     def sort(self, attributes: Mapping[str, Any], events: Sequence[Event] = (), name: str = "") -> Recorded:
         """Return what the attributes are evidence of. Of several keys of one fact, the first in order counts."""
+        shape = tuple(attributes)
+        plan = self._plans.get(shape)
+        if plan is None:
+            plan = self._plan(shape)
         facts: dict[str, Any] = {}
-        groups: Groups = {}
-        readers = 0
-        slots = self._slots
-        ranks: dict[str, int] = {}
-        for key, value in attributes.items():
-            try:
-                slot = slots[key]
-            except KeyError:
-                slot = self._slot(key)
-            if slot is None:
-                continue
-            if isinstance(slot, _FactKey):
-                fact, rank, read, bits = slot
-                if fact in ranks and ranks[fact] < rank:
+        readers = plan.readers
+        for fact, read, bits, key, others in plan.facts:
+            value = attributes[key]
+            known = value if read is as_text and type(value) is str and value else read(value)
+            if known is None:
+                known = next((found for other in others if (found := read(attributes[other])) is not None), None)
+                if known is None:
                     continue
-                if (known := read(value)) is not None:
-                    facts[fact] = known
-                    ranks[fact] = rank
-                    readers |= bits
-            else:
-                prefix, number, rest, bits = slot
-                readers |= bits
-                try:
-                    groups[prefix][number][rest] = value
-                except KeyError:
-                    groups.setdefault(prefix, {})[number] = {rest: value}
-        return Recorded(facts, groups, attributes, events, name, readers)
+            facts[fact] = known
+            readers |= bits
+        groups: Groups = {
+            prefix: {number: {rest: attributes[key] for rest, key in fields} for number, fields in members}
+            for prefix, members in plan.groups
+        }
+        return Recorded(facts, groups, attributes, events, name, readers, plan.telling)
+
+    def _plan(self, shape: tuple[str, ...]) -> _Plan:
+        """Say where the facts and members of spans with these keys are. Most spans of one kind have the same keys."""
+        ranked: dict[str, list[tuple[int, str]]] = {}
+        groups: dict[str, dict[int, list[tuple[str, str]]]] = {}
+        readers = 0
+        for key in shape:
+            slot = self._slots[key] if key in self._slots else self._slot(key)
+            if isinstance(slot, _FactKey):
+                ranked.setdefault(slot.fact, []).append((slot.rank, key))
+            elif slot is not None:
+                groups.setdefault(slot.prefix, {}).setdefault(slot.number, []).append((slot.rest, key))
+                readers |= slot.readers
+        facts = []
+        for fact, found in ranked.items():
+            key, *others = (key for _, key in sorted(found))
+            facts.append((fact, BY_NAME[fact].read, self._reads[fact], key, tuple(others)))
+        members = [(prefix, list(numbered.items())) for prefix, numbered in groups.items()]
+        plan = _Plan(facts, members, readers, tuple(name for name in ranked if name not in WEAK_FACTS))
+        if len(shape) <= _MAX_SHAPE_KEYS:
+            if len(self._plans) >= _MAX_SHAPES:
+                self._plans.clear()
+            self._plans[shape] = plan
+        return plan
 
     def _slot(self, key: str) -> _FactKey | _Member | None:
         if len(self._slots) >= _MAX_KEYS:

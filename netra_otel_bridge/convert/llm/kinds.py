@@ -7,43 +7,69 @@ operation of the GenAI conventions; OpenInference's kind; the type of the reques
 from __future__ import annotations
 
 import re
-from typing import Any
+from functools import lru_cache
 
 from netra_otel_bridge.convert.llm.call import Kind
 from netra_otel_bridge.convert.llm.dialects.vector_store import SEARCHES, STORES
 from netra_otel_bridge.convert.llm.operations import GENERATION, OPERATIONS
 from netra_otel_bridge.convert.llm.recorded import Recorded
 
+_OUTER_STEPS = frozenset({"ai.generatetext", "ai.streamtext", "ai.generateobject", "ai.streamobject"})
 _SPEECH = frozenset({"deepgram", "elevenlabs", "cartesia", "assemblyai", "azure_speech"})
 _GOOGLE = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
-_PROMPT = "gen_ai.prompt."
+_PROMPT, _COMPLETION = "gen_ai.prompt.", "gen_ai.completion."
 _NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
 """Kinds that OpenLLMetry's instrumentations append to the name of a step, after a dot."""
 _TELLING = re.compile(r"Retriever|Rerank|[Ee]mbed|\.(?:workflow|agent|tool)$")
-_COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
+COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
+"""Netra's types that tell a kind by themselves. ``GENERATION`` leaves open which call to a model it is."""
 
 
 def kind_of(
     column: str | None, recorded: Recorded, provider: str | None, *, has_messages: bool
 ) -> tuple[Kind, str | None]:
     """Return the kind of a span, and the operation of the GenAI conventions. ``column`` is Netra's type."""
-    facts = recorded.facts
-    if column in _COLUMN_DECIDES:
-        kind, operation = OPERATIONS[column.lower()]
-        named = OPERATIONS.get(_word(facts.get("operation")))
-        return (kind, named[1]) if named is not None and named[0] is kind else (kind, operation)
-    generic = column == "GENERATION"
-    for name in ("operation", "openinference_kind", "request_type", "recorded_kind", "step"):
-        word = _word(facts.get(name))
-        if not word:
-            continue
-        if word in GENERATION:
-            generic = True
-            continue
-        found = _step(word) if name == "step" else OPERATIONS.get(word)
-        if found is not None and not (name == "openinference_kind" and found[0] is Kind.WORKFLOW):
-            return _google(found, provider) if name != "operation" else found
-    return _by_shape(recorded, provider, generic=generic, has_messages=has_messages)
+    told = recorded.facts.get
+    found, generic = _by_words(
+        column,
+        told("operation"),
+        told("openinference_kind"),
+        told("request_type"),
+        told("recorded_kind"),
+        told("step"),
+        provider,
+    )
+    return found or _by_shape(recorded, provider, generic=generic, has_messages=has_messages)
+
+
+@lru_cache(maxsize=1024)
+def _by_words(
+    column: str | None,
+    operation: str | None,
+    openinference_kind: str | None,
+    request_type: str | None,
+    recorded_kind: str | None,
+    step: str | None,
+    provider: str | None,
+) -> tuple[tuple[Kind, str | None] | None, bool]:
+    """Return what the words say, or nothing, and whether they say "a call to a model" and leave open which."""
+    named = OPERATIONS.get(_word(operation))
+    if column in COLUMN_DECIDES:
+        found = OPERATIONS[column.lower()]
+        return named if named is not None and named[0] is found[0] else found, False
+    if named is not None:
+        return named, False
+    generic = column == "GENERATION" or _word(operation) in GENERATION
+    if (kind := OPERATIONS.get(_word(openinference_kind))) is not None and kind[0] is not Kind.WORKFLOW:
+        return _google(kind, provider), generic
+    for word in (_word(openinference_kind), _word(request_type), _word(recorded_kind)):
+        generic = generic or word in GENERATION
+    for told in (request_type, recorded_kind):
+        if (kind := OPERATIONS.get(_word(told))) is not None:
+            return _google(kind, provider), generic
+    if step and (kind := _step(step.lower())) is not None:
+        return _google(kind, provider), generic
+    return None, generic
 
 
 def name_tells(name: str) -> bool:
@@ -51,12 +77,14 @@ def name_tells(name: str) -> bool:
     return _TELLING.search(name) is not None
 
 
-def _word(value: Any) -> str:
-    return value.lower() if isinstance(value, str) else ""
+def _word(value: str | None) -> str:
+    return value.lower() if value else ""
 
 
 def _step(word: str) -> tuple[Kind, str | None] | None:
-    """Return what an operation of Vercel's SDK is: its outer span is a call, too, whose inner one has the tokens."""
+    """Return what an operation of Vercel's SDK is. Its outer span repeats the tokens of its inner calls, so it is an agent."""
+    if word in _OUTER_STEPS:
+        return Kind.AGENT, "invoke_agent"
     if word == "ai.toolcall":
         return Kind.TOOL, "execute_tool"
     if word.startswith("ai.embed"):
@@ -85,7 +113,7 @@ def _by_shape(
         "embed" in name.lower() for name in (*names, str(facts.get("request_model", "")))
     ):
         return Kind.EMBEDDING, "embeddings"
-    if generic or (has_model and (has_tokens or has_messages or bool(groups.get(_PROMPT)))):
+    if generic or (has_model and (has_tokens or has_messages or _PROMPT in groups or _COMPLETION in groups)):
         return _google((Kind.LLM, "chat"), provider)
     if "tool_name" in facts:
         return Kind.TOOL, "execute_tool"

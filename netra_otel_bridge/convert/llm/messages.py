@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Message, Part, reasoning, text, tool_call, tool_result
@@ -11,7 +11,7 @@ from netra_otel_bridge.core.json_text import write_json
 
 INPUT, OUTPUT = "user", "assistant"
 """Roles of messages that name none, by the side they are on."""
-_ROLES = {
+ROLES = {
     "user": "user",
     "human": "user",
     "assistant": "assistant",
@@ -37,14 +37,14 @@ def role_of(recorded: Any, default: str) -> str:
     word = recorded.strip().lower()
     if word in _NO_ROLES or len(word) > _MAX_ROLE_CHARS:
         return default
-    return _ROLES.get(word, word)
+    return ROLES.get(word, word)
 
 
 def message(role: Any, content: Any, default: str, *, call_id: Any = None) -> Message:
     """Return a message of a role and its content. ``call_id`` is that of the tool call it answers, or that it is."""
     if role in ("thinking", "reasoning") and isinstance(content, str):
         return Message("assistant", [reasoning(content)])
-    known = (_ROLES.get(role) if type(role) is str else default) or role_of(role, default)
+    known = (ROLES.get(role) if type(role) is str else default) or role_of(role, default)
     if known != "tool" and type(content) is str and content and content[0] not in " {[" and content != "None":
         return Message(known, [text(content)])
     if known == "assistant" and content == "None":
@@ -96,7 +96,6 @@ def from_object(item: Mapping[str, Any], default: str) -> Message | None:
     single = item.get("function_call")
     if isinstance(single, dict) and isinstance(single.get("name"), str):
         found.parts.append(tool_call(single.get("id"), single["name"], arguments_of(single.get("arguments"))))
-    _split_results(found)
     reason = item.get("finish_reason", item.get("finishReason"))
     found.finish_reason = reason if isinstance(reason, str) and reason else None
     name = item.get("name")
@@ -110,16 +109,6 @@ def _called(item: Mapping[str, Any]) -> Part:
 
 def _answered(item: Mapping[str, Any]) -> Part:
     return tool_result(item.get("id"), item.get("result", item.get("response")))
-
-
-def _split_results(found: Message) -> None:
-    """Give the role ``tool`` to a message of nothing but results, whatever its provider calls it."""
-    if (
-        found.parts
-        and found.role not in ("tool", "assistant")
-        and all(part["type"] == "tool_call_response" for part in found.parts)
-    ):
-        found.role = "tool"
 
 
 def _bare_item(item: Mapping[str, Any]) -> Message | None:
@@ -157,6 +146,25 @@ def joined(messages: Iterable[Message]) -> list[Message]:
             last.parts += one.parts
             last.finish_reason = one.finish_reason
         else:
+            found.append(one)
+    return found
+
+
+def with_single_results(messages: Sequence[Message]) -> Sequence[Message]:
+    """Give each result of a tool a message of its own, with the role ``tool``; readers show one for each message."""
+    found: list[Message] = []
+    for one in messages:
+        rest: Message | None = None
+        for part in one.parts:
+            if part["type"] == "tool_call_response" and one.role != "assistant":
+                found.append(Message("tool", [part], name=one.name))
+                rest = None
+            elif rest is None:
+                rest = Message(one.role, [part], one.finish_reason, one.name)
+                found.append(rest)
+            else:
+                rest.parts.append(part)
+        if not one.parts:
             found.append(one)
     return found
 

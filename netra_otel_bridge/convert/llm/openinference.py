@@ -5,7 +5,7 @@ Only attributes that were not recorded are added. Messages are added as a whole,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netra_otel_bridge.convert.attributes import as_double
@@ -51,7 +51,7 @@ _WITH_TOKENS = frozenset({Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.MEDIA, K
 def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *, metadata: dict[str, Any]) -> None:
     """Add OpenInference's attributes of a call. ``metadata`` is the span's, with the tenant id."""
     kind, facts = call.kind, call.facts
-    add(attributes, SPAN_KIND, _kind_name(call))
+    add(attributes, SPAN_KIND, kind_name(call))
     add(attributes, "session.id", facts.get("conversation_id"))
     if kind in _MODELS:
         _add_model(attributes, call)
@@ -74,7 +74,7 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
         _add_documents(attributes, "reranker.input_documents", call.candidates)
         _add_documents(attributes, "reranker.output_documents", call.documents)
     if call.input or call.system:
-        system = [Message("system", call.system)] if call.system else []
+        system = [Message("system", list(call.system))] if call.system else []
         _add_messages(attributes, "llm.input_messages", [*system, *call.input])
     if call.output:
         _add_messages(attributes, "llm.output_messages", call.output)
@@ -85,7 +85,8 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
         add(attributes, "metadata", write_json(metadata))
 
 
-def _kind_name(call: Call) -> str:
+def kind_name(call: Call) -> str:
+    """Return ``openinference.span.kind`` of a call."""
     if call.kind is Kind.MEDIA:
         return "LLM" if call.input or call.output else "CHAIN"
     return _SPAN_KINDS.get(call.kind, call.kind.value)
@@ -149,7 +150,7 @@ def _add_tool(attributes: dict[str, Any], call: Call) -> None:
     _add_value(attributes, "output", as_text(result))
 
 
-def _add_documents(attributes: dict[str, Any], prefix: str, documents: list[Document]) -> None:
+def _add_documents(attributes: dict[str, Any], prefix: str, documents: Sequence[Document]) -> None:
     for number, document in enumerate(documents):
         base = f"{prefix}.{number}.document"
         add(attributes, f"{base}.id", document.id)
@@ -162,27 +163,12 @@ def _add_messages(attributes: dict[str, Any], prefix: str, messages: Iterable[Me
     start = f"{prefix}."
     if any(key.startswith(start) for key in attributes):
         return
-    number = 0
-    for message in messages:
-        for parts in _with_one_result_each(message.parts):
-            _add_message(attributes, f"{prefix}.{number}.message", message, parts)
-            number += 1
+    for number, message in enumerate(messages):
+        _add_message(attributes, f"{prefix}.{number}.message", message)
 
 
-def _with_one_result_each(parts: list[Part]) -> list[list[Part]]:
-    """Part a message with results of tools: OpenInference has one result in each message."""
-    if not any(part["type"] == "tool_call_response" for part in parts):
-        return [parts]
-    groups: list[list[Part]] = []
-    for part in parts:
-        if part["type"] == "tool_call_response" or not groups or groups[-1][0]["type"] == "tool_call_response":
-            groups.append([part])
-        else:
-            groups[-1].append(part)
-    return groups
-
-
-def _add_message(attributes: dict[str, Any], base: str, message: Message, parts: list[Part]) -> None:
+def _add_message(attributes: dict[str, Any], base: str, message: Message) -> None:
+    parts = message.parts
     if parts and parts[0]["type"] == "tool_call_response":
         add(attributes, f"{base}.role", "tool")
         add(attributes, f"{base}.content", as_text(parts[0].get("response")))
@@ -238,7 +224,11 @@ def _add_values(attributes: dict[str, Any], call: Call) -> None:
     facts = call.facts
     asked = facts.get("input")
     if asked is None:
-        asked = call.query or text_of(reversed(call.input)) or (call.texts[0] if len(call.texts) == 1 else None)
+        asked = (
+            call.query
+            or text_of(one for one in reversed(call.input) if one.role == "user")
+            or (call.texts[0] if len(call.texts) == 1 else None)
+        )
     answered = facts.get("output")
     if answered is None:
         answered = text_of(call.output)

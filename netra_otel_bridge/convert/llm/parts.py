@@ -18,6 +18,8 @@ from netra_otel_bridge.core.json_text import clean_value, read_json, write_json
 _MAX_PYTHON_CHARS = 200_000
 _MAX_PYTHON_VALUES = 2_000
 CUT_MARKS = ("...[TRUNCATED]", "…[TRUNCATED]")
+_MIN_CUT_CHARS = 1000
+"""Less than any length at which an SDK cuts."""
 CUT_ITEM = "__truncated__"
 """Mark that netra-sdk for JavaScript leaves where it cut a list."""
 
@@ -116,7 +118,9 @@ def _parts_of_text(content: str, calls: bool) -> list[Part]:
 
 def is_cut(content: Any) -> bool:
     """Return whether an SDK cut this content."""
-    return isinstance(content, str) and (content.endswith(CUT_MARKS) or f'"{CUT_ITEM}"' in content)
+    if not isinstance(content, str) or len(content) < _MIN_CUT_CHARS:
+        return False
+    return content.endswith(CUT_MARKS) or f'"{CUT_ITEM}"' in content
 
 
 def part_of(item: Any) -> Part | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 PROVIDERS = (
     "anthropic",
@@ -23,7 +23,7 @@ PROVIDERS = (
 )
 """Values of ``gen_ai.provider.name`` that the conventions list."""
 
-_EXACT = {
+EXACT = {
     **{name: name for name in PROVIDERS},
     "az.ai.inference": "azure.ai.inference",
     "azure_ai_inference": "azure.ai.inference",
@@ -48,7 +48,8 @@ _EXACT = {
     "mistralai": "mistral_ai",
     "ibm": "ibm.watsonx.ai",
 }
-_FAMILIES = (
+"""Provider of each system that is recorded under another name."""
+FAMILIES = (
     ("openai", "openai"),
     ("anthropic", "anthropic"),
     ("google.vertex", "gcp.vertex_ai"),
@@ -68,7 +69,8 @@ _FAMILIES = (
     ("perplexity", "perplexity"),
     ("watsonx", "ibm.watsonx.ai"),
 )
-_INSTRUMENTATIONS = {
+"""Provider of each family: a name that begins with this word, followed by its end, a dot or another mark."""
+INSTRUMENTATIONS = {
     "anthropic": "anthropic",
     "claude_agent_sdk": "anthropic",
     "bedrock": "aws.bedrock",
@@ -119,28 +121,29 @@ OPENINFERENCE: dict[str, tuple[str, str | None]] = {
 """``llm.provider`` and ``llm.system`` of each provider of the GenAI conventions."""
 
 
-def provider(system: Any, instrumentation: Any = None, model: Any = None) -> str | None:
+@lru_cache(maxsize=1024)
+def provider(system: str | None, instrumentation: str | None = None, model: str | None = None) -> str | None:
     """Return ``gen_ai.provider.name``: of the recorded system, else of the instrumentation or LiteLLM's model.
 
     A name that the conventions do not list stays as recorded. Nothing is guessed from the name of a model alone.
     """
-    if isinstance(system, str) and system:
+    if system:
         word = system.lower()
-        by_instrumentation = _INSTRUMENTATIONS.get(instrumentation) if isinstance(instrumentation, str) else None
+        by_instrumentation = INSTRUMENTATIONS.get(instrumentation or "")
         if word in _VAGUE and by_instrumentation is not None:
             return by_instrumentation
         return _known(word) or system
-    if instrumentation == "litellm" and isinstance(model, str) and "/" in model:
+    if instrumentation == "litellm" and model and "/" in model:
         word = model.partition("/")[0].lower()
         return _known(word) or word
-    return _INSTRUMENTATIONS.get(instrumentation) if isinstance(instrumentation, str) else None
+    return INSTRUMENTATIONS.get(instrumentation or "")
 
 
 def _known(word: str) -> str | None:
-    exact = _EXACT.get(word)
+    exact = EXACT.get(word)
     if exact is not None:
         return exact
-    for family, name in _FAMILIES:
+    for family, name in FAMILIES:
         if word.startswith(family) and not word[len(family) : len(family) + 1].isalnum():
             return name
     return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from opentelemetry.sdk.trace import Event
@@ -15,20 +16,15 @@ from netra_otel_bridge.convert.llm.dialects.events import EVENTS
 from netra_otel_bridge.convert.llm.dialects.tools import definitions
 from netra_otel_bridge.convert.llm.keys import KEYS
 from netra_otel_bridge.convert.llm.kinds import kind_of, name_tells
+from netra_otel_bridge.convert.llm.messages import with_single_results
 from netra_otel_bridge.convert.llm.providers import provider
-from netra_otel_bridge.convert.llm.recorded import WEAK_FACTS, Recorded
+from netra_otel_bridge.convert.llm.recorded import Recorded
+from netra_otel_bridge.convert.semconv import REQUEST_MODEL
 from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.netra import TraceSpan
 
-_READERS = tuple((1 << number, one.read) for number, one in enumerate(DIALECTS) if one.read is not None)
 _EVENTS = 1 << DIALECTS.index(EVENTS)
 _EVENT_PREFIXES = ("gen_ai.", "db.")
-_COLUMNS = (
-    ("input_tokens", "prompt_tokens"),
-    ("output_tokens", "completion_tokens"),
-    ("total_tokens", "total_tokens"),
-    ("cache_read_tokens", "cached_tokens"),
-)
 _WITHOUT_MESSAGES = frozenset({Kind.EMBEDDING, Kind.RERANKER, Kind.RETRIEVER, Kind.TOOL})
 
 
@@ -46,29 +42,45 @@ def read_call(
     told = [event for event in events if event.name.startswith(_EVENT_PREFIXES)] if events else []
     recorded = KEYS.sort(attributes, told, name)
     facts = recorded.facts
-    _add_columns(facts, span)
-    plain = column in (None, "SPAN") and not recorded.groups and not told and facts.keys() <= WEAK_FACTS
-    if plain and not name_tells(name) and not name_tells(facts.get("entity_name", "")):
-        return Call(facts=facts)
-    call = Call(facts=facts)
-    waiting = recorded.readers | _EVENTS if told else recorded.readers
-    if waiting:
-        for bit, read in _READERS:
-            if waiting & bit:
-                read(recorded, call)
+    _add_columns(facts, span, attributes)
+    call = Call(facts)
+    if not told and _is_plain(column, recorded, span):
+        return call
+    for read in _readers(recorded.readers | _EVENTS if told else recorded.readers):
+        read(recorded, call)
     _name_kind(call, column, recorded)
     _finish(call, recorded)
     return call
 
 
-def _add_columns(facts: dict[str, Any], span: TraceSpan) -> None:
-    for fact, column in _COLUMNS:
-        value = getattr(span, column)
-        if value is not None and (count := as_count(value)) is not None:
-            facts[fact] = count
+def _is_plain(column: str | None, recorded: Recorded, span: TraceSpan) -> bool:
+    """Return whether nothing says that a span is more than a step of the application."""
+    if (column is not None and column != "SPAN") or recorded.groups or span.model_name:
+        return False
+    facts = recorded.facts
+    if recorded.telling and any(name in facts for name in recorded.telling):
+        return False
+    return not name_tells(recorded.name) and not name_tells(facts.get("entity_name", ""))
+
+
+@cache
+def _readers(bits: int) -> tuple[Callable[[Recorded, Call], None], ...]:
+    return tuple(one.read for number, one in enumerate(DIALECTS) if one.read is not None and bits & 1 << number)
+
+
+def _add_columns(facts: dict[str, Any], span: TraceSpan, attributes: Mapping[str, Any]) -> None:
+    if (count := span.prompt_tokens) is not None and (count := as_count(count)) is not None:
+        facts["input_tokens"] = count
+    if (count := span.completion_tokens) is not None and (count := as_count(count)) is not None:
+        facts["output_tokens"] = count
+    if (count := span.total_tokens) is not None and (count := as_count(count)) is not None:
+        facts["total_tokens"] = count
+    if (count := span.cached_tokens) is not None and (count := as_count(count)) is not None:
+        facts["cache_read_tokens"] = count
     if span.model_name:
         facts["model"] = clean_text(span.model_name)
-        facts.setdefault("request_model", facts["model"])
+        if REQUEST_MODEL not in attributes:
+            facts["request_model"] = facts["model"]
     if span.session_id:
         facts["conversation_id"] = clean_text(span.session_id)
 
@@ -91,20 +103,28 @@ def _finish(call: Call, recorded: Recorded) -> None:
     if kind is Kind.TOOL:
         tool_run.read(call, recorded)
     elif kind is Kind.AGENT:
-        if "agent_name" not in facts:
-            facts["agent_name"] = facts.get("entity_name") or recorded.name.removeprefix("invoke_agent ")
+        _set_name(facts, "agent_name", recorded.name.removeprefix("invoke_agent "))
     elif kind is Kind.WORKFLOW:
-        facts.setdefault("workflow_name", facts.get("entity_name") or recorded.name)
+        _set_name(facts, "workflow_name", recorded.name)
     elif kind in (Kind.RETRIEVER, Kind.RERANKER, Kind.EMBEDDING):
         retrieval.read(call, recorded)
-    if kind in _WITHOUT_MESSAGES:
-        call.input, call.output = [], []
-    elif call.output:
+    if call.output:
         _name_finish_reasons(call)
+    if call.input and any(part["type"] == "tool_call_response" for one in call.input for part in one.parts):
+        call.input = with_single_results(call.input)
+    if kind in _WITHOUT_MESSAGES or not any(one.parts for one in (*call.input, *call.output)):
+        call.input, call.output = (), ()
     _mend_tokens(call)
     seconds = facts.get("first_chunk_s")
     if seconds is not None and (facts.get("stream") is not True or seconds < 0):
         del facts["first_chunk_s"]
+
+
+def _set_name(facts: dict[str, Any], fact: str, name: str) -> None:
+    """Name an agent or a workflow after its entity or its span, unless a name was recorded."""
+    found = facts.get("entity_name") or name
+    if found:
+        facts.setdefault(fact, found)
 
 
 def _name_finish_reasons(call: Call) -> None:
@@ -128,6 +148,6 @@ def _mend_tokens(call: Call) -> None:
     total = facts.get("total_tokens")
     if total is not None and total == asked + (facts.get("output_tokens") or 0) + cached:
         facts["input_tokens"] = asked + cached
-        call.notes.append("input_tokens_with_cached")
+        call.note("input_tokens_with_cached")
     elif asked < cached:
-        call.notes.append("input_tokens_without_cached")
+        call.note("input_tokens_without_cached")

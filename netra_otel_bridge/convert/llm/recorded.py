@@ -40,6 +40,8 @@ class Recorded:
     name: str = ""
     readers: int = 0
     """The dialects that have something to read, one bit each."""
+    telling: Sequence[str] = ()
+    """Facts that these keys may hold and that say more than `WEAK_FACTS`."""
 
 
 def in_order(group: dict[int, Fields] | None) -> list[Fields]:

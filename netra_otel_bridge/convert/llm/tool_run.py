@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Call
@@ -10,7 +11,7 @@ from netra_otel_bridge.convert.llm.recorded import Recorded
 
 _FRAMEWORK_KEYS = frozenset({"tags", "metadata", "kwargs"})
 """Keys that LangChain's instrumentations wrap around a tool's arguments and result."""
-_EMPTY = frozenset({"", "{}", "()", "[]"})
+_EMPTY = ("", "{}", "()", "[]")
 
 
 def read(call: Call, recorded: Recorded) -> None:
@@ -21,18 +22,25 @@ def read(call: Call, recorded: Recorded) -> None:
         if name:
             facts["tool_name"] = name
     if "gen_ai.tool.call.arguments" not in attributes:
-        told = facts.get("tool_arguments")
-        arguments = told if told not in _EMPTY else attributes.get("tool.args")
-        if arguments is None or arguments in _EMPTY:
+        arguments = _told(facts.get("tool_arguments"), attributes)
+        if arguments is None:
             arguments = _content(call, recorded, "input")
-        _set(facts, "tool_arguments", _as_json(arguments))
+        _set(facts, "tool_arguments", arguments)
     if "gen_ai.tool.call.result" not in attributes:
         _set(facts, "tool_result", facts.get("tool_result") or _content(call, recorded, "output"))
 
 
-def _as_json(value: Any) -> Any:
-    """Return what Python's ``str(dict)`` wrote as the value that it was, and others as they are."""
-    return decoded(value) if isinstance(value, str) and value.startswith("{'") else value
+def _told(arguments: Any, attributes: Mapping[str, Any]) -> Any:
+    """Return recorded arguments. Pydantic AI has positional ones beside those by name, both written by ``str``."""
+    positional, named = attributes.get("tool.args"), attributes.get("tool.kwargs")
+    if positional is None and named is None:
+        return None if arguments in _EMPTY else arguments
+    known = {
+        name: decoded(value)
+        for name, value in (("args", positional), ("kwargs", named))
+        if value not in (None, *_EMPTY)
+    }
+    return next(iter(known.values())) if len(known) == 1 else known or None
 
 
 def _set(facts: dict[str, Any], name: str, value: Any) -> None:

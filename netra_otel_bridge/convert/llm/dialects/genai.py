@@ -28,7 +28,7 @@ def _read(recorded: Recorded, call: Call) -> None:
         else:
             call.output = found
         if cut:
-            call.notes.append("messages_cut")
+            call.note("messages_cut")
     instructions = facts.get("system_instructions")
     if instructions is not None:
         call.system = parts_of(decoded(instructions))

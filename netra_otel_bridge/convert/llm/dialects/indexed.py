@@ -46,25 +46,31 @@ def completions(groups: Groups) -> list[Fields]:
 
 def _read(recorded: Recorded, call: Call) -> None:
     asked, answered = prompts(recorded), completions(recorded.groups)
-    came_out = [fields for fields in asked if fields.get("role") == "Output"]
+    came_out: list[Fields] = []
+    found: list[Message] = []
+    for fields in asked:
+        if fields.get("role") == "Output":
+            came_out.append(fields)
+            continue
+        one = _message(fields, INPUT)
+        if one.parts or "role" in fields:
+            found.append(one)
     if not call.input:
-        if came_out:
-            asked = [fields for fields in asked if fields not in came_out]
-        call.input = joined(one for fields in asked if (one := _message(fields, INPUT)).parts)
-    answered = answered or came_out
+        call.input = joined(found)
     if not call.output:
-        call.output = _choices(answered)
-    if any(is_cut(fields.get("content")) for fields in (*asked, *answered)):
-        call.notes.append("messages_cut")
+        call.output = _choices(answered or came_out)
+    for fields in (*asked, *answered):
+        if is_cut(fields.get("content")):
+            call.note("messages_cut")
 
 
 def _message(fields: Fields, default: str) -> Message:
-    if "function_response.name" in fields or "function_response.result" in fields:
-        result = tool_result(fields.get("function_response.id"), fields.get("function_response.result"))
-        return Message("tool", [result])
     found = message(fields.get("role"), fields.get("content"), default, call_id=fields.get("tool_call_id"))
     if fields.keys() <= _PLAIN:  # most messages
         return found
+    if "function_response.name" in fields or "function_response.result" in fields:
+        result = tool_result(fields.get("function_response.id"), fields.get("function_response.result"))
+        return Message("tool", [result])
     name = fields.get("function_call.name")
     if isinstance(name, str):
         arguments = fields.get("function_call.arguments", fields.get("function_call.args"))

@@ -21,18 +21,18 @@ from netra_otel_bridge.convert.llm.recorded import Recorded
 
 def _read(recorded: Recorded, call: Call) -> None:
     facts = recorded.facts
-    if not call.input and not call.output:
-        items, cut = leading_items(facts.get("conversation"))
+    if not call.input and not call.output and "conversation" in facts:
+        items, cut = leading_items(facts["conversation"])
+        sides: dict[str, list[Message]] = {"input": [], "output": []}
         for item in items:
-            if isinstance(item, dict) and item.get("type") in ("input", "output"):
-                asked = item["type"] == "input"
-                one = from_object(
-                    {name: value for name, value in item.items() if name != "type"}, INPUT if asked else OUTPUT
-                )
-                if one is not None:
-                    (call.input if asked else call.output).append(one)
+            side = sides.get(str(item.get("type"))) if isinstance(item, dict) else None
+            if side is not None:
+                plain = {name: value for name, value in item.items() if name != "type"}
+                one = from_object(plain, INPUT if side is sides["input"] else OUTPUT)
+                side += [one] if one is not None else []
+        call.input, call.output = sides["input"], sides["output"]
         if cut:
-            call.notes.append("messages_cut")
+            call.note("messages_cut")
     if not call.input and (prompt := facts.get("prompt")) is not None:
         call.input = [user_text(prompt)]
 

@@ -29,9 +29,9 @@ _TOOLS = "llm.tools."
 def _read(recorded: Recorded, call: Call) -> None:
     groups = recorded.groups
     if not call.input:
-        call.input = [_message(fields, INPUT) for fields in in_order(groups.get(_INPUT))]
+        call.input = _with_content([_message(fields, INPUT) for fields in in_order(groups.get(_INPUT))])
     if not call.output:
-        call.output = [_message(fields, OUTPUT) for fields in in_order(groups.get(_OUTPUT))]
+        call.output = _with_content([_message(fields, OUTPUT) for fields in in_order(groups.get(_OUTPUT))])
     if not call.documents:
         call.documents = [_document(fields) for fields in in_order(groups.get(_DOCUMENTS) or groups.get(_RANKED))]
     if not call.candidates:
@@ -42,6 +42,11 @@ def _read(recorded: Recorded, call: Call) -> None:
     if not call.tools:
         schemas = [decoded(fields.get("tool.json_schema")) for fields in in_order(groups.get(_TOOLS))]
         call.tools = [schema for schema in schemas if isinstance(schema, dict)]
+
+
+def _with_content(messages: list[Message]) -> list[Message]:
+    """Return messages of which one says something. Others are left to the dialects below."""
+    return messages if any(one.parts for one in messages) else []
 
 
 def _message(fields: Fields, default: str) -> Message:

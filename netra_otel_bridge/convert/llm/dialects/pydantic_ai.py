@@ -12,18 +12,23 @@ from netra_otel_bridge.convert.llm.messages import INPUT, OUTPUT
 from netra_otel_bridge.convert.llm.parts import arguments_of, parts_of
 from netra_otel_bridge.convert.llm.recorded import Recorded, in_order
 
+_SYSTEM = "pydantic_ai.system_prompts."
 _REQUEST = "pydantic_ai.request.parts."
 _RESPONSE = "pydantic_ai.response.parts."
 
 
 def _read(recorded: Recorded, call: Call) -> None:
+    prompts = [fields.get("") for fields in in_order(recorded.groups.get(_SYSTEM))]
+    call.system = [*call.system, *(text(prompt) for prompt in prompts if isinstance(prompt, str) and prompt)]
     if not call.input:
+        asked: list[Message] = []
         for fields in in_order(recorded.groups.get(_REQUEST)):
             content, call_id = fields.get("content"), fields.get("tool_call_id")
             if "tool_name" in fields or call_id is not None:
-                call.input.append(Message("tool", [tool_result(call_id, content)]))
+                asked.append(Message("tool", [tool_result(call_id, content)]))
             elif content is not None:
-                call.input.append(Message(INPUT, parts_of(content)))
+                asked.append(Message(INPUT, parts_of(content)))
+        call.input = asked
     if not call.output:
         answer = Message(OUTPUT)
         for fields in in_order(recorded.groups.get(_RESPONSE)):
@@ -46,6 +51,6 @@ PYDANTIC_AI = Dialect(
         ("pydantic_ai.usage.details.reasoning_tokens", "reasoning_tokens"),
         ("pydantic_ai.response.model_name", "response_model"),
     ),
-    prefixes=(_REQUEST, _RESPONSE),
+    prefixes=(_SYSTEM, _REQUEST, _RESPONSE),
     read=_read,
 )

@@ -17,16 +17,17 @@ _PREFIX = "deepgram.agent."
 def _read(recorded: Recorded, call: Call) -> None:
     if call.input or call.output:
         return
+    turns: list[Message] = []
     for turn in ("history", "conversation"):
         content = recorded.attributes.get(f"{_PREFIX}{turn}.content")
         if isinstance(content, str):
-            one = message(recorded.attributes.get(f"{_PREFIX}{turn}.role"), content, OUTPUT)
-            (call.output if one.role == OUTPUT else call.input).append(one)
+            turns.append(message(recorded.attributes.get(f"{_PREFIX}{turn}.role"), content, OUTPUT))
+    asked, answered = ([one for one in turns if (one.role == OUTPUT) is side] for side in (False, True))
     thought = recorded.attributes.get(f"{_PREFIX}thinking.content")
     if isinstance(thought, str) and thought:
-        if not call.output:
-            call.output.append(Message(OUTPUT))
-        call.output[0].parts.insert(0, reasoning(thought))
+        answered = answered or [Message(OUTPUT)]
+        answered[0].parts.insert(0, reasoning(thought))
+    call.input, call.output = asked, answered
 
 
 SPEECH = Dialect(

@@ -7,6 +7,7 @@ tool.name = "f"                            tool.kwargs = "{'at': 'quay'}"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from netra_otel_bridge.convert.llm.call import Call
@@ -38,7 +39,7 @@ def definition(recorded: Any) -> dict[str, Any] | None:
     return result
 
 
-def definitions(items: list[Any]) -> list[dict[str, Any]]:
+def definitions(items: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the definitions of tools, in whatever forms they were recorded."""
     return [known for item in _flat(items) if (known := definition(item)) is not None]
 
@@ -50,7 +51,7 @@ def _read(recorded: Recorded, call: Call) -> None:
     call.tools = found
 
 
-def _flat(items: list[Any]) -> list[Any]:
+def _flat(items: Sequence[Any]) -> list[Any]:
     """Open Gemini's tools, which list several functions in one."""
     flat: list[Any] = []
     for item in items:
