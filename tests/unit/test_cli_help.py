@@ -114,7 +114,7 @@ def test_a_command_that_sends_nothing_loads_no_client(tmp_path: Path) -> None:
 
 def test_the_help_of_traces_loads_no_conversion() -> None:
     """Spans are converted and drawn by code that is imported only when there is a trace to show."""
-    (loaded,) = loaded_by([("traces", "show", "--help")])
+    (loaded,) = loaded_by(("traces", "show", "--help"))
     assert "netra_otel_bridge.cli.traces" in loaded
     assert [name for name in loaded if name.startswith(("opentelemetry", "netra_otel_bridge.convert"))] == []
     drawing = ("calls_json", "conversation", "trace_tree", "turns")
