@@ -86,7 +86,7 @@ FACTS = (
     Fact("choice_count", as_tokens, "gen_ai.request.choice.count", parameter="n"),
     Fact("dimensions", as_tokens, "gen_ai.embeddings.dimension.count", parameter="dimensions"),
     Fact("reasoning_effort", as_text, parameter="reasoning_effort"),
-    Fact("first_chunk_s", as_number, "gen_ai.response.time_to_first_chunk"),
+    Fact("first_chunk_s", as_anything, "gen_ai.response.time_to_first_chunk"),
     Fact("input_tokens", as_tokens, "gen_ai.usage.input_tokens", "llm.token_count.prompt"),
     Fact("output_tokens", as_tokens, "gen_ai.usage.output_tokens", "llm.token_count.completion"),
     Fact("total_tokens", as_tokens, None, "llm.token_count.total"),

@@ -54,20 +54,24 @@ FINISH_REASONS = {
 """Finish reasons of providers, and the word of the conventions. Others stay as recorded."""
 
 
+_PLAIN = {name: target for name, target in _NAMES.items() if name not in _OWN_FORM and name not in ONLY_OF}
+"""Facts that are written as they are, whatever the kind."""
+
+
 def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
     """Add the conventions' attributes of a call. ``failed`` is whether the span's status is an error."""
     kind = call.kind
     for name, value in call.facts.items():
-        target = _NAMES.get(name)
-        if target is None or name in _OWN_FORM or ONLY_OF.get(name, kind) is not kind:
-            continue
-        if name in _AS_TEXT and not isinstance(value, str):
-            value = write_json(value)
-        add(attributes, target, value)
+        if name in _PLAIN:
+            target = _PLAIN[name]
+            if target not in attributes:
+                attributes[target] = value
+        elif ONLY_OF.get(name) is kind:
+            add(attributes, _NAMES[name], write_json(value) if name in _AS_TEXT and type(value) is not str else value)
     add(attributes, OPERATION_NAME, call.operation)
     add(attributes, PROVIDER_NAME, call.provider)
     if kind is Kind.RETRIEVER:
-        add(attributes, _NAMES["query"] or "", call.query)
+        add(attributes, _NAMES["query"], call.query)
         if call.documents and all(one.id is not None and one.score is not None for one in call.documents):
             _add_json(attributes, "documents", [_document(one) for one in call.documents])
     if call.system:
@@ -82,7 +86,7 @@ def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
 
 def _add_json(attributes: dict[str, Any], fact: str, value: Any) -> None:
     target = _NAMES[fact]
-    if target is not None and target not in attributes:
+    if target not in attributes:
         attributes[target] = write_json(value)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import Event
 
 from netra_otel_bridge.convert.llm.dialects import DIALECTS, Dialect
-from netra_otel_bridge.convert.llm.facts import BY_NAME, FACTS, as_text
+from netra_otel_bridge.convert.llm.facts import BY_NAME, FACTS, as_text, as_tokens
 from netra_otel_bridge.convert.llm.recorded import MAX_INDEX_DIGITS, WEAK_FACTS, Groups, Recorded
 
 _MAX_KEYS = 8192
@@ -68,7 +68,9 @@ class KeyTable:
         readers = plan.readers
         for fact, read, bits, key, others in plan.facts:
             value = attributes[key]
-            known = value if read is as_text and type(value) is str and value else read(value)
+            kind = type(value)
+            as_it_is = (kind is str and value and read is as_text) or (kind is int and read is as_tokens)
+            known = value if as_it_is else read(value)
             if known is None:
                 known = next((found for other in others if (found := read(attributes[other])) is not None), None)
                 if known is None:

@@ -14,6 +14,7 @@ from netra_otel_bridge.convert.llm.call import Call, Kind
 from netra_otel_bridge.convert.llm.dialects import DIALECTS
 from netra_otel_bridge.convert.llm.dialects.events import EVENTS
 from netra_otel_bridge.convert.llm.dialects.tools import definitions
+from netra_otel_bridge.convert.llm.facts import as_number
 from netra_otel_bridge.convert.llm.keys import KEYS
 from netra_otel_bridge.convert.llm.kinds import kind_of, name_tells
 from netra_otel_bridge.convert.llm.messages import with_single_results
@@ -115,9 +116,10 @@ def _finish(call: Call, recorded: Recorded) -> None:
     if kind in _WITHOUT_MESSAGES or not any(one.parts for one in (*call.input, *call.output)):
         call.input, call.output = (), ()
     _mend_tokens(call)
-    seconds = facts.get("first_chunk_s")
-    if seconds is not None and (facts.get("stream") is not True or seconds < 0):
-        del facts["first_chunk_s"]
+    if "first_chunk_s" in facts:
+        seconds = as_number(facts.pop("first_chunk_s"))
+        if facts.get("stream") is True and seconds is not None and seconds >= 0:
+            facts["first_chunk_s"] = seconds
 
 
 def _set_name(facts: dict[str, Any], fact: str, name: str) -> None:
