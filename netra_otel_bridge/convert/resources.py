@@ -1,10 +1,15 @@
-"""Share one ``Resource`` per distinct content: an exporter is much faster if it hashes and encodes each only once."""
+"""Share one ``Resource`` and one scope per distinct content.
+
+An exporter is much faster if it hashes and encodes each only once.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import MappingProxyType
 
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, read_container
 from netra_otel_bridge.convert.llm.openinference import PROJECT_NAME
@@ -84,3 +89,14 @@ class ResourceCache:
                 attributes.setdefault(name, value)
             attributes.setdefault("service.name", "netra")
         return SharedResource(attributes), recorded is None
+
+
+def scope_of(recorded: Attributes) -> InstrumentationScope:
+    """Return the scope that a span's attributes name: the instrumentation, and the version of Netra's SDK."""
+    name, version = recorded.get("netra.instrumentation.name"), recorded.get("library.version")
+    return _scope(name if isinstance(name, str) else "", version if isinstance(version, str) else "")
+
+
+@lru_cache(maxsize=1000)
+def _scope(name: str, version: str) -> InstrumentationScope:
+    return InstrumentationScope(f"netra.instrumentation.{name}" if name else "netra", version or None)

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 
@@ -36,7 +35,7 @@ from netra_otel_bridge.convert.netra_names import add_netra_names
 from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy, one_of
 from netra_otel_bridge.convert.private_parts import PrivateParts, operation_name
-from netra_otel_bridge.convert.resources import ResourceCache
+from netra_otel_bridge.convert.resources import ResourceCache, scope_of
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
@@ -50,7 +49,6 @@ Profile = Literal["raw", "genai", "openinference", "both"]
 ORIGINAL = "netra.bridge.original."
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
-_MAX_SCOPES = 1000
 
 
 @dataclass(slots=True)
@@ -88,7 +86,6 @@ class SpanConverter:
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
         self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference, parts=self._parts)
-        self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
         self._odd = OddValues(as_text=profile != "raw")
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
@@ -132,7 +129,7 @@ class SpanConverter:
             span = msgspec.structs.replace(self._parts.columns(span, has_pii), name=name)
             if name is None:
                 name = operation_name(private, netra_kind, kind)
-        scope = self._scope(private)
+        scope = scope_of(private)
         derived: Sequence[str] = ()
         if self.profile != "raw":
             derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
@@ -329,20 +326,6 @@ class SpanConverter:
         if lost:
             self.counts["resources_unreadable"] += 1
         return resource
-
-    def _scope(self, recorded: Attributes) -> InstrumentationScope:
-        name = recorded.get("netra.instrumentation.name")
-        version = recorded.get("library.version")
-        key = (
-            f"netra.instrumentation.{name}" if isinstance(name, str) and name else "netra",
-            version if isinstance(version, str) and version else None,
-        )
-        scope = self._scopes.get(key)
-        if scope is None:
-            if len(self._scopes) >= _MAX_SCOPES:
-                self._scopes.clear()
-            scope = self._scopes[key] = InstrumentationScope(*key)
-        return scope
 
 
 @lru_cache(maxsize=16384)
