@@ -17,6 +17,7 @@ from opentelemetry.trace.status import Status
 
 from netra_otel_bridge.convert import semconv, shapes
 from netra_otel_bridge.convert.allowed import counted_name
+from netra_otel_bridge.convert.effort import Effort
 from netra_otel_bridge.convert.privacy import Privacy, count_dropped, count_name
 from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
@@ -55,10 +56,14 @@ class PrivateParts:
         self._counts = counts
         self._dropped = dropped
         self._unchanged: set[tuple[bool, tuple[str | None, ...]]] = set()
+        self.effort: Effort | None = None
+        """The time that expressions take; ``None`` does not bound it."""
 
     def attributes(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> dict[str, Any]:
         """Return the attributes of a span, an event or a link that may leave."""
-        return self._privacy.apply(dict(attributes or {}), has_pii=has_pii, counts=self._counts, dropped=self._dropped)
+        given = dict(attributes or {})
+        counts, dropped = self._counts, self._dropped
+        return self._privacy.apply(given, has_pii=has_pii, counts=counts, dropped=dropped, effort=self.effort)
 
     def metadata(self, metadata: dict[str, Any], has_pii: bool) -> dict[str, Any]:
         """Return the metadata that may leave, by the names under which it would: ``netra.metadata.<key>``."""
@@ -67,7 +72,8 @@ class PrivateParts:
         if self._privacy.user != "keep":
             metadata = self._privacy.without_users(metadata, self._counts)
         named = {_METADATA + key: value for key, value in metadata.items()}
-        left = self._privacy.without_content(named, has_pii=has_pii, counts=self._counts, dropped=self._dropped)
+        counts, dropped = self._counts, self._dropped
+        left = self._privacy.without_content(named, has_pii=has_pii, counts=counts, dropped=dropped, effort=self.effort)
         return {key.removeprefix(_METADATA): value for key, value in left.items()}
 
     def columns(self, span: TraceSpan, has_pii: bool) -> TraceSpan:
@@ -84,7 +90,7 @@ class PrivateParts:
             changed |= self._changed((span.created_at,), has_pii, ("created_at",))
         if self._privacy.content == "redact":
             for column in _FINDINGS:
-                changed[column] = self._privacy.redacted(getattr(span, column), self._counts)
+                changed[column] = self._privacy.redacted(getattr(span, column), self._counts, self.effort)
         return msgspec.structs.replace(span, **changed)
 
     def _changed(
@@ -155,7 +161,7 @@ class PrivateParts:
 
     def _redacted(self, text: str | None) -> str | None:
         redacts = text and self._privacy.content == "redact"
-        return self._privacy.redacted_text(text, self._counts) if text and redacts else text
+        return self._privacy.redacted_text(text, self._counts, self.effort) if text and redacts else text
 
 
 def count_keys(spans: Iterable[ReadableSpan], inventory: Counter[str]) -> None:

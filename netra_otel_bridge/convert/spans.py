@@ -9,7 +9,7 @@ adds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from netra_otel_bridge.convert.attributes import (
     links_of,
     read_container,
 )
+from netra_otel_bridge.convert.effort import Effort
 from netra_otel_bridge.convert.netra_names import add_netra_names
 from netra_otel_bridge.convert.openinference import add_openinference
 from netra_otel_bridge.convert.privacy import Privacy, one_of
@@ -85,14 +86,27 @@ class SpanConverter:
         self._openinference = profile in ("openinference", "both")
         self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference, parts=self._parts)
         self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
+        self._effort: Effort | None = None
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
         """Convert the spans of one trace, in order. Counts parents missing from the trace (``parent_missing``)."""
-        self.count_missing_parents(spans)
+        self.begin_trace(spans)
         return [self.convert(span, trace) for span in spans]
 
-    def count_missing_parents(self, spans: Sequence[TraceSpan]) -> None:
-        """Count the parents that are missing from the spans of one trace, before they are converted one by one."""
+    @property
+    def searches(self) -> bool:
+        """Return whether the policy searches in texts, which may take much longer than the rest of a conversion."""
+        return self.privacy.content == "redact"
+
+    def limit_searches(self, cpu_s: Callable[[], float]) -> None:
+        """Bound the processor time for searches in a span and in a trace; ``cpu_s`` returns that of the calling thread."""
+        if self.searches:
+            self._effort = self._parts.effort = Effort(cpu_s)
+
+    def begin_trace(self, spans: Sequence[TraceSpan]) -> None:
+        """Begin with a trace, whose spans are then converted one by one: count the parents that it lacks."""
+        if self._effort is not None and spans:
+            self._effort.forget(spans[0].trace_id)
         own = {span.id for span in spans}
         self.counts["parent_missing"] += sum(
             1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own
@@ -103,6 +117,8 @@ class SpanConverter:
 
         ``trace`` is its summary, used for values that the span lacks (``service``, a missing start).
         """
+        if self._effort is not None:
+            self._effort.begin(span.trace_id)
         draft = _Draft()
         recorded = self._object(draft, "attributes", span.attributes)
         draft.attributes = {**recorded, **draft.attributes}
@@ -128,6 +144,11 @@ class SpanConverter:
         scope = self._scope(private)
         if self.profile != "raw":
             self._enrich(private, span, netra_kind, status, events, metadata)
+        resource = self._resource(span, trace)
+        if self._effort is not None:
+            self._effort.end()
+            if self._effort.is_spent:
+                draft.notes.append("redaction_cut_short")
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
             add(private, NOTES, tuple(draft.notes))
@@ -135,7 +156,7 @@ class SpanConverter:
             name=clean_text(name) if name is not None else "",
             context=context,
             parent=parent,
-            resource=self._resource(span, trace),
+            resource=resource,
             attributes=private,
             events=events,
             links=links,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
-from netra_otel_bridge.core.errors import NetraError, NetraNotFound
+from netra_otel_bridge.core.errors import NetraError, NetraNotFound, NetraResponseTooLarge
 from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
-from netra_otel_bridge.pipeline.converting import Conversion, columns_chars
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
+from netra_otel_bridge.pipeline.sizes import columns_bytes, page_bytes
 from netra_otel_bridge.source import AsyncNetraClient, pages
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 MIN_SKIPPED = 10
 """Traces that may be deleted in any case. If it is more than this, and more than a tenth of those listed, it is an error."""
+MAX_TRACE_SPANS = 100_000
+MAX_TRACE_BYTES = 2**28
+"""Bounds of a trace, in spans and in what is reserved for them: twice their size in memory. A trace beyond them is
+endless, or too large to be held."""
+MAX_TRACE_PAGES = 10_000
+"""Pages of a trace: the most spans that it may have, ten on a page. Pages with a span each could go on for hours."""
 PART_SPANS = 1000
 PART_BYTES = 2**22
 """A trace with more spans, or with larger columns, is converted and sent in parts of this size."""
@@ -59,25 +66,45 @@ async def read_spans(
     reservation: Reservation,
     on_unreadable: Callable[[Sequence[UnreadableItem]], None],
 ) -> list[TraceSpan]:
-    """Return all spans of a trace, each once. Raises `NetraError`.
+    """Return all spans of a trace, each once. Raises `NetraError`, also for a trace that does not end.
 
     Before each page it waits until ``reservation`` has room; after it, it reserves the size of the page.
-    ``on_unreadable`` is called with the items of each page that are not spans.
+    ``on_unreadable`` is called at the end with the items that are not spans.
     """
     spans: dict[str, TraceSpan] = {}
+    unreadable: list[UnreadableItem] = []
+    count = 0
 
     def restart() -> None:
         spans.clear()
+        unreadable.clear()
         reservation.shrink()
 
     await reservation.room()
     async for page in list_spans(client, trace_id, restart):
-        on_unreadable(page.unreadable)
+        count += 1
+        unreadable += page.unreadable
         for span in page.spans:
             spans.setdefault(span.id, span)
-        reservation.add(_size_bytes(page.spans))
+        reservation.add(page_bytes(page, reservation.size_bytes))
+        if (
+            count > MAX_TRACE_PAGES
+            or len(spans) + len(unreadable) > MAX_TRACE_SPANS
+            or reservation.size_bytes > MAX_TRACE_BYTES
+        ):
+            raise _endless(trace_id, count, len(spans), reservation.size_bytes)
         await reservation.room()
+    on_unreadable(unreadable)
     return list(spans.values())
+
+
+def _endless(trace_id: str, pages: int, spans: int, held_bytes: int) -> NetraResponseTooLarge:
+    return NetraResponseTooLarge(
+        f"the spans of trace {trace_id!r:.82} do not end, or are too large to be held: {spans} spans that take "
+        f"{held_bytes // 2**21} MiB on {pages} pages so far",
+        hint=f"a trace has at most {MAX_TRACE_SPANS} spans, which take {MAX_TRACE_BYTES // 2**21} MiB in memory, on "
+        f"{MAX_TRACE_PAGES} pages",
+    )
 
 
 def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
@@ -87,16 +114,11 @@ def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
     """
     count = len(spans)
     if count > PART_SPANS or held_bytes > PART_BYTES:
-        sizes = accumulate(columns_chars(span) for span in spans[:PART_SPANS])
+        sizes = accumulate(columns_bytes(span) for span in spans[:PART_SPANS])
         count = next((number for number, size in enumerate(sizes, 1) if size >= PART_BYTES), PART_SPANS)
     part = spans[:count]
     del spans[:count]
     return part
-
-
-def _size_bytes(spans: Iterable[TraceSpan]) -> int:
-    """Estimate what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
-    return sum(2000 + 2 * columns_chars(span) for span in spans)
 
 
 def is_gone(error: NetraError) -> bool:
@@ -170,7 +192,7 @@ class Fetcher:
 
         Converted and encoded, a span takes more than twice the memory of its JSON. ``spans`` is emptied meanwhile.
         """
-        self._converter.count_missing_parents(spans)
+        self._converter.begin_trace(spans)
         held_bytes = trace.reservation.size_bytes if trace.reservation is not None else PART_BYTES + 1
         while spans:
             part = take_part(spans, held_bytes)

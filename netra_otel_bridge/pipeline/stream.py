@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from netra_otel_bridge.convert import SpanConverter, instant_ns
 from netra_otel_bridge.core.clock import NS_PER_MS
-from netra_otel_bridge.core.errors import BridgeError, NetraError, NotKnown
+from netra_otel_bridge.core.errors import BridgeError, NetraError, NetraResponseTooLarge, NotKnown
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary, UnreadableItem
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
@@ -48,7 +48,7 @@ class _ReadAhead:
 
 
 class _CannotBeRead(Exception):
-    """One trace cannot be read, although Netra returns others. It was tried twice."""
+    """One trace cannot be read, although Netra returns others. It was tried twice, unless it is too large."""
 
 
 class SpanStream:
@@ -172,6 +172,8 @@ class SpanStream:
             await self._judge.judge(error)
             await self._judge.confirm(error)
             reservation.shrink()
+            if isinstance(error, NetraResponseTooLarge):
+                raise _CannotBeRead(error.message) from None
             try:
                 return await read_spans(self._client, trace_id, reservation, report)
             except NetraError as again:
@@ -241,7 +243,7 @@ class SpanStream:
         """Return an iterator over the chunks that the spans of a trace fill."""
         summary = await self._summary(trace, spans)
         try:
-            self._conversion.converter.count_missing_parents(spans)
+            self._conversion.converter.begin_trace(spans)
             converted = await self._conversion.convert(summary, spans)
         except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
             reason = f"not in this stream, it cannot be converted: {self._conversion.converter.failure(error)}"

@@ -6,12 +6,12 @@ stream is complete only when its trailer (CRC and length, RFC 1952, 2.3.1) was r
 
 from __future__ import annotations
 
-import asyncio
 import io
 import zlib
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.core.errors import NetraResponseTooLarge, NetraUnavailable
+from netra_otel_bridge.core.threads import in_thread
 
 if TYPE_CHECKING:
     import aiohttp
@@ -92,7 +92,7 @@ async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
         while rest and inflater.size_bytes < LARGE_BYTES:
             rest = inflater.step(rest)
         if rest:
-            await asyncio.to_thread(inflater.feed, rest)
+            await in_thread(inflater.feed, rest)
     return inflater.finish()
 
 

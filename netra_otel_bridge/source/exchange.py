@@ -15,6 +15,7 @@ from yarl import URL
 
 from netra_otel_bridge.core.clock import NS_PER_S, Clock
 from netra_otel_bridge.core.errors import NetraError, NetraSchemaError, NetraUnavailable, NetraUntrusted
+from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.core.time_text import LAST_NS, parse_http_date_ns, parse_retry_after
 from netra_otel_bridge.source.body import LARGE_BYTES, CutAnswer, read_body
 from netra_otel_bridge.source.calls import Call, TransportStats
@@ -120,7 +121,7 @@ class Exchange:
             if looks_like_web_page(response.content_type, body):
                 return web_page(status)
             if len(body) > LARGE_BYTES:
-                return await asyncio.to_thread(decode, body)
+                return await in_thread(decode, body)
             return decode(body)
         except NetraSchemaError as error:
             cause = self.redactor.line(error.message)
