@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 from typing import TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -22,25 +22,22 @@ async def in_thread(work: Callable[[*ArgsT], T], *args: *ArgsT) -> T:
     If the caller is cancelled, the thread continues, and its result is dropped. ``work`` must store nothing outside of
     the process: the interpreter may end in the middle of it.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
+    return await _start(work, *args)
 
-    def finish(result: T | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]  # the result of work, which may be None
 
-    def run() -> None:
-        result, failure = None, None
-        try:
-            result = work(*args)
-        except BaseException as error:  # noqa: BLE001  whatever it is, the caller raises it
-            failure = error
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(finish, result, failure)
+def _start(work: Callable[[*ArgsT], T], *args: *ArgsT) -> asyncio.Future[T]:
+    done: Future[T] = Future()
+    threading.Thread(target=_run, args=(done, work, *args), name="netra-work", daemon=True).start()
+    return asyncio.wrap_future(done)
 
-    threading.Thread(target=run, name="netra-work", daemon=True).start()
-    return await done
+
+def _run(done: Future[T], work: Callable[[*ArgsT], T], *args: *ArgsT) -> None:
+    if not done.set_running_or_notify_cancel():
+        return
+    try:
+        result = work(*args)
+    except BaseException as error:  # noqa: BLE001  whatever it is, the caller raises it
+        done.set_exception(error)
+        del done, args  # else the error refers to this frame, which keeps them until the next garbage collection
+    else:
+        done.set_result(result)

@@ -81,8 +81,9 @@ async def read_spans(
         reservation.shrink()
 
     await reservation.room()
-    async for page in list_spans(client, trace_id, restart):
+    async for page in list_spans(client.holding(reservation), trace_id, restart):
         count += 1
+        reservation.end_body()
         unreadable += page.unreadable
         for span in page.spans:
             spans.setdefault(span.id, span)
@@ -185,7 +186,11 @@ class Fetcher:
             return
         if trace.known is not None or not trace.is_first:
             trace.resume(self._recorder.spans(trace.summary.id), self._recorder.trace_cost(trace.summary.id))
-        await self._convert(trace, spans)
+        try:
+            await self._convert(trace, spans)
+        finally:
+            if trace.reservation is not None:
+                trace.reservation.read_whole()
 
     async def _convert(self, trace: TraceInFlight, spans: list[TraceSpan]) -> None:
         """Convert a trace and pass it on; a large one in parts, each once the one before it is batched.
@@ -234,5 +239,4 @@ class Fetcher:
                 trace.reservation = None
                 await self._held.failed(trace, error)
             return None
-        reservation.read_whole()
         return spans

@@ -15,6 +15,12 @@ BLOCKED_BYTES = 2**20
 """A blocked client is cut off only if at least this much is held for it."""
 SMALL_BYTES = 2**18
 """After a trace of at most this size, a stream that holds nothing begins its next trace without waiting."""
+FIRST_BODY_BYTES = 2**19
+"""Size up to which a page is read without being counted before it is decoded."""
+BODY_STEP = 4
+"""Factor by which the limit of a page grows. A page is read at most three times if there is never room at once."""
+BODY_WEIGHT = 2
+"""Bytes to reserve for each byte of a page: the body, and the spans in it."""
 WAIT_S = 2.0
 """Longest time for which a stream that holds nothing waits for room. Several such streams wait one after another."""
 LOOK_S = 0.5
@@ -24,12 +30,15 @@ LOOK_S = 0.5
 class Reservation:
     """The memory of one trace, from its first page until its last span is answered."""
 
-    __slots__ = ("_budget", "shared_bytes", "size_bytes")
+    __slots__ = ("_budget", "body_bytes", "limit_bytes", "shared_bytes", "size_bytes")
 
     def __init__(self, budget: MemoryBudget, shared_bytes: int) -> None:
         self._budget = budget
         self.size_bytes = 0
         self.shared_bytes = shared_bytes
+        self.limit_bytes = FIRST_BODY_BYTES
+        self.body_bytes = 0
+        """Bytes in ``size_bytes`` for the page that is being read, which may have ``limit_bytes``."""
 
     async def room(self) -> None:
         """Wait until this trace may read one more page."""
@@ -38,6 +47,18 @@ class Reservation:
     def add(self, size_bytes: int) -> None:
         """Reserve more for this trace."""
         self._budget.grow(self, size_bytes)
+
+    def grow(self) -> bool:
+        """Reserve more for the page that is being read, and return whether there was room."""
+        return self._budget.grow_body(self)
+
+    async def wait(self) -> None:
+        """Wait until more can be reserved for the page, which is then read again. Nothing of it is held meanwhile."""
+        await self._budget.wait_for_body(self)
+
+    def end_body(self) -> None:
+        """Release what was reserved for the page that was being read: it is decoded."""
+        self._budget.end_body(self)
 
     def shrink(self) -> None:
         """Release everything reserved so far: the trace is read again from its first page."""
@@ -57,8 +78,9 @@ class MemoryBudget:
 
     While the sender has work, all traces wait for the memory that its answers free. While the sender is idle, waiting
     would free nothing. Then the oldest trace that is still being read continues alone, until the sender has work again.
-    So the lane never blocks, neither on traces that fill the budget together nor on an incomplete batch. It holds at
-    most the limit, one batch, one trace, and a page of each trace. The memory also counts in ``shared``, if given.
+    So the lane never blocks, neither on traces that fill the budget together nor on an incomplete batch. A page counts
+    from its `FIRST_BODY_BYTES` on, while it is read. So the lane holds at most the limit, one batch, one trace, and the
+    first bytes of a page of each trace. The memory also counts in ``shared``, if given.
     """
 
     def __init__(self, limit_bytes: int, shared: SharedBudget | None = None) -> None:
@@ -99,11 +121,37 @@ class MemoryBudget:
 
     async def wait_for_room(self, reservation: Reservation) -> None:
         """Wait until less than the limit is held, or ``reservation`` is the one that may exceed it."""
-        while self._held_bytes >= self._limit_bytes and not (
-            self._is_idle and next(iter(self._reading)) is reservation
-        ):
+        while self._held_bytes >= self._limit_bytes and not self._may_exceed(reservation):
             self._changed.clear()
             await self._changed.wait()
+
+    def _may_exceed(self, reservation: Reservation) -> bool:
+        return self._is_idle and next(iter(self._reading)) is reservation
+
+    def grow_body(self, reservation: Reservation) -> bool:
+        limit_bytes = reservation.limit_bytes * BODY_STEP
+        more = limit_bytes * BODY_WEIGHT - reservation.body_bytes
+        if self._held_bytes + more > self._limit_bytes and not self._may_exceed(reservation):
+            return False
+        reservation.limit_bytes = limit_bytes
+        reservation.body_bytes += more
+        self.grow(reservation, more)
+        return True
+
+    async def wait_for_body(self, reservation: Reservation) -> None:
+        limit_bytes = reservation.limit_bytes
+        self.end_body(reservation)
+        reservation.limit_bytes = limit_bytes
+        while not self.grow_body(reservation):
+            self._changed.clear()
+            await self._changed.wait()
+
+    def end_body(self, reservation: Reservation) -> None:
+        reservation.limit_bytes = FIRST_BODY_BYTES
+        if reservation.body_bytes:
+            self.grow(reservation, -reservation.body_bytes)
+            reservation.body_bytes = 0
+            self._changed.set()
 
     def grow(self, reservation: Reservation, size_bytes: int) -> None:
         reservation.size_bytes += size_bytes
@@ -112,7 +160,8 @@ class MemoryBudget:
 
     def shrink(self, reservation: Reservation) -> None:
         self._held_bytes -= reservation.size_bytes
-        reservation.size_bytes = 0
+        reservation.size_bytes = reservation.body_bytes = 0
+        reservation.limit_bytes = FIRST_BODY_BYTES
         self._changed.set()
 
     def end_reading(self, reservation: Reservation) -> None:
