@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
-from netra_otel_bridge.core.errors import NetraError, NetraNotFound, NetraResponseTooLarge
-from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
+from netra_otel_bridge.core.errors import NetraError, NetraNotFound
+from netra_otel_bridge.core.model.netra import TraceSpan
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
-from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
-from netra_otel_bridge.pipeline.sizes import columns_bytes, page_bytes
-from netra_otel_bridge.source import AsyncNetraClient, pages
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
+from netra_otel_bridge.pipeline.reading import read_spans
+from netra_otel_bridge.pipeline.sizes import columns_bytes
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 MIN_SKIPPED = 10
 """Traces that may be deleted in any case. If it is more than this, and more than a tenth of those listed, it is an error."""
-MAX_TRACE_SPANS = 100_000
-MAX_TRACE_BYTES = 2**28
-"""Bounds of a trace, in spans and in what is reserved for them: twice their size in memory. A trace beyond them is
-endless, or too large to be held."""
-MAX_TRACE_PAGES = 10_000
-"""Pages of a trace: the most spans that it may have, ten on a page. Pages with a span each could go on for hours."""
 PART_SPANS = 1000
 PART_BYTES = 2**22
 """A trace with more spans, or with larger columns, is converted and sent in parts of this size."""
@@ -49,63 +42,6 @@ class Flush:
 
     def __init__(self) -> None:
         self.done = asyncio.Event()
-
-
-def list_spans(
-    client: AsyncNetraClient, trace_id: str, on_restart: Callable[[], None] = lambda: None
-) -> AsyncIterator[SpansPage]:
-    """Yield the pages of a trace's spans. If a cursor expires, list again, as `with_restarts` says. Raises `NetraError`."""
-    return pages.with_restarts(
-        lambda cursor: client.iter_span_pages(trace_id, limit=pages.PAGE_LIMIT, cursor=cursor), on_restart=on_restart
-    )
-
-
-async def read_spans(
-    client: AsyncNetraClient,
-    trace_id: str,
-    reservation: Reservation,
-    on_unreadable: Callable[[Sequence[UnreadableItem]], None],
-) -> list[TraceSpan]:
-    """Return all spans of a trace, each once. Raises `NetraError`, also for a trace that does not end.
-
-    Before each page it waits until ``reservation`` has room; after it, it reserves the size of the page.
-    ``on_unreadable`` is called at the end with the items that are not spans.
-    """
-    spans: dict[str, TraceSpan] = {}
-    unreadable: list[UnreadableItem] = []
-    count = 0
-
-    def restart() -> None:
-        spans.clear()
-        unreadable.clear()
-        reservation.shrink()
-
-    await reservation.room()
-    async for page in list_spans(client.holding(reservation), trace_id, restart):
-        count += 1
-        reservation.end_body()
-        unreadable += page.unreadable
-        for span in page.spans:
-            spans.setdefault(span.id, span)
-        reservation.add(page_bytes(page, reservation.size_bytes))
-        if (
-            count > MAX_TRACE_PAGES
-            or len(spans) + len(unreadable) > MAX_TRACE_SPANS
-            or reservation.size_bytes > MAX_TRACE_BYTES
-        ):
-            raise _endless(trace_id, count, len(spans), reservation.size_bytes)
-        await reservation.room()
-    on_unreadable(unreadable)
-    return list(spans.values())
-
-
-def _endless(trace_id: str, pages: int, spans: int, held_bytes: int) -> NetraResponseTooLarge:
-    return NetraResponseTooLarge(
-        f"the spans of trace {trace_id!r:.82} do not end, or are too large to be held: {spans} spans that take "
-        f"{held_bytes // 2**21} MiB on {pages} pages so far",
-        hint=f"a trace has at most {MAX_TRACE_SPANS} spans, which take {MAX_TRACE_BYTES // 2**21} MiB in memory, on "
-        f"{MAX_TRACE_PAGES} pages",
-    )
 
 
 def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:

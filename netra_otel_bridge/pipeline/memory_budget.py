@@ -121,17 +121,29 @@ class MemoryBudget:
 
     async def wait_for_room(self, reservation: Reservation) -> None:
         """Wait until less than the limit is held, or ``reservation`` is the one that may exceed it."""
-        while self._held_bytes >= self._limit_bytes and not self._may_exceed(reservation):
-            self._changed.clear()
-            await self._changed.wait()
+        while self._held_bytes >= self._limit_bytes and not self._may_exceed(reservation, 0):
+            await self._wait(reservation)
 
-    def _may_exceed(self, reservation: Reservation) -> bool:
+    def _may_exceed(self, reservation: Reservation, more: int) -> bool:
+        if not self._is_next(reservation):
+            return False
+        return self._shared is None or self._shared.admits_large(reservation, reservation.size_bytes + more)
+
+    def _is_next(self, reservation: Reservation) -> bool:
         return self._is_idle and next(iter(self._reading)) is reservation
+
+    async def _wait(self, reservation: Reservation) -> None:
+        """Wait until something is released. If another stream has a very large trace, wait for `LOOK_S` at most."""
+        self._changed.clear()
+        if self._shared is None or not self._is_next(reservation):
+            await self._changed.wait()
+        else:
+            await self._shared.wait()
 
     def grow_body(self, reservation: Reservation) -> bool:
         limit_bytes = reservation.limit_bytes * BODY_STEP
         more = limit_bytes * BODY_WEIGHT - reservation.body_bytes
-        if self._held_bytes + more > self._limit_bytes and not self._may_exceed(reservation):
+        if self._held_bytes + more > self._limit_bytes and not self._may_exceed(reservation, more):
             return False
         reservation.limit_bytes = limit_bytes
         reservation.body_bytes += more
@@ -143,8 +155,7 @@ class MemoryBudget:
         self.end_body(reservation)
         reservation.limit_bytes = limit_bytes
         while not self.grow_body(reservation):
-            self._changed.clear()
-            await self._changed.wait()
+            await self._wait(reservation)
 
     def end_body(self, reservation: Reservation) -> None:
         reservation.limit_bytes = FIRST_BODY_BYTES
@@ -162,6 +173,7 @@ class MemoryBudget:
         self._held_bytes -= reservation.size_bytes
         reservation.size_bytes = reservation.body_bytes = 0
         reservation.limit_bytes = FIRST_BODY_BYTES
+        self._end_large(reservation)
         self._changed.set()
 
     def end_reading(self, reservation: Reservation) -> None:
@@ -178,6 +190,11 @@ class MemoryBudget:
             self._held_bytes -= reservation.size_bytes
         self.end_reading(reservation)
         self._share(reservation, 0)
+        self._end_large(reservation)
+
+    def _end_large(self, reservation: Reservation) -> None:
+        if self._shared is not None:
+            self._shared.end_large(reservation)
 
     def close(self) -> None:
         """Release all reservations."""
@@ -198,7 +215,8 @@ class SharedBudget:
     A trace begins once there is room for one as large as recent traces (at first, for an eighth of the limit), and is
     then read to its end. A stream that holds nothing goes before streams that read ahead. It waits for `WAIT_S` at
     most, and not at all while its traces are small, so slow clients cannot block it. While it waits, blocked streams
-    make room: among those whose clients accepted nothing for `BLOCKED_S`, the one that holds most is ended.
+    make room: among those whose clients accepted nothing for `BLOCKED_S`, the one that holds most is ended. Only one
+    trace at a time may be larger than half of the limit.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -210,6 +228,7 @@ class SharedBudget:
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
         self._writing: dict[asyncio.Timeout, tuple[float, MemoryBudget]] = {}
+        self._large: Reservation | None = None
 
     async def reserve(self, last_bytes: int, holds_nothing: Callable[[], bool]) -> int:
         """Wait for room for one more trace; return how many bytes were reserved for it.
@@ -219,7 +238,7 @@ class SharedBudget:
         while not holds_nothing():
             if self._has_room() and not self._waiting:
                 return self._reserve(self._expected_bytes)
-            await self._wait()
+            await self.wait()
         if last_bytes <= SMALL_BYTES:
             return self._reserve(last_bytes)
         self._waiting += 1
@@ -228,10 +247,23 @@ class SharedBudget:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(WAIT_S):
                         while not self._has_room():
-                            await self._wait()
+                            await self.wait()
                 return self._reserve(self._expected_bytes)
         finally:
             self._waiting -= 1
+
+    def admits_large(self, reservation: Reservation, size_bytes: int) -> bool:
+        """Return whether a trace may grow to ``size_bytes``. If it is very large then, it is the one that may until `end_large`."""
+        if size_bytes <= self.max_trace_bytes:
+            return True
+        self._large = self._large or reservation
+        return self._large is reservation
+
+    def end_large(self, reservation: Reservation) -> None:
+        """Let another trace be very large, if this one was."""
+        if self._large is reservation:
+            self._large = None
+            self._freed.set()
 
     def change(self, by_bytes: int) -> None:
         self.held_bytes += by_bytes
@@ -263,7 +295,7 @@ class SharedBudget:
         self.change(size_bytes)
         return size_bytes
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
         """Wait until memory is freed, for `LOOK_S` at most."""
         self._end_blocked()
         self._freed.clear()
