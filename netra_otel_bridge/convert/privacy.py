@@ -16,7 +16,7 @@ from netra_otel_bridge.convert.allowed import EXCEPTION_TEXT, MAX_COUNTED_KEYS, 
 from netra_otel_bridge.convert.effort import Effort
 from netra_otel_bridge.core.attribute_names import ALLOWED, ALLOWED_RULE
 from netra_otel_bridge.core.errors import UsageError
-from netra_otel_bridge.core.expressions import Expression
+from netra_otel_bridge.core.expressions import MAX_SCANNED_BYTES, Expression
 from netra_otel_bridge.core.json_text import write_json
 
 Content = Literal["keep", "drop", "redact"]
@@ -182,14 +182,23 @@ class Privacy:
                 kept[key] = value
         return kept
 
-    def redacted_text(self, text: str, counts: Counter[str], effort: Effort | None = None) -> str:
-        """Return the text with each match of an expression replaced, or redacted whole once ``effort`` is spent."""
+    def redacted_text(
+        self,
+        text: str,
+        counts: Counter[str],
+        effort: Effort | None = None,
+        max_scanned_bytes: int = MAX_SCANNED_BYTES,
+    ) -> str:
+        """Return the text with each match of an expression replaced, or redacted whole once ``effort`` is spent.
+
+        Each expression reads ``max_scanned_bytes`` at most, as `Expression.replace` says.
+        """
         for expression in self._expressions:
             if effort is not None and not effort.allows(len(text)):
                 if text:
                     counts["content_redacted"] += 1
                 return REDACTED if text else text
-            text, found = expression.replace(text, REDACTED)
+            text, found = expression.replace(text, REDACTED, max_scanned_bytes)
             counts["content_redacted"] += found
         return text
 

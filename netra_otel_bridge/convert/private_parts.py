@@ -42,6 +42,8 @@ _NOT_DERIVED_FROM = dict.fromkeys(("name", "status", "attributes", "events", "li
 _MAX_UNCHANGED = 1024
 _MAX_UNCHANGED_CHARS = 1000
 _FINDINGS = ("pii_entities", "pii_actions", "violations", "violation_actions")
+_DOCUMENT_SCANNED_BYTES = 2**23
+"""The limit of `Expression.replace` for the JSON of an unreadable item: it is redacted in the event loop, in 0.05 s."""
 _METADATA = "netra.metadata."
 _EVENT = "event"
 SPAN_NAME, EVENT_NAME, STATUS_MESSAGE = "(span name)", "(event name)", "(status message)"
@@ -123,7 +125,9 @@ class PrivateParts:
         policy = self._privacy
         if policy.content == "drop" or policy.user != "keep" or policy.pii != "keep" or policy.exceptions == "drop":
             return ""
-        return self._redacted(text) or text
+        if policy.content != "redact":
+            return text
+        return policy.redacted_text(text, self._counts, max_scanned_bytes=_DOCUMENT_SCANNED_BYTES)
 
     def name(self, name: str | None, has_pii: bool) -> str | None:
         """Return the name of a span that may leave; ``None`` if it is content."""

@@ -36,8 +36,8 @@ from netra_otel_bridge.pipeline.route import LaneOptions, Route
 from netra_otel_bridge.pipeline.watch import FollowerWatch
 from netra_otel_bridge.pipeline.windows import Lookback
 from netra_otel_bridge.source import AsyncNetraClient, schema
-from netra_otel_bridge.source.calls import BodyRoom
 from netra_otel_bridge.source.arguments import trace_query
+from netra_otel_bridge.source.calls import BodyRoom
 from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
 from tests.support.compare import Key, Normal, sent_by_id
@@ -73,7 +73,7 @@ class Netra(AsyncNetraClient):
         self.bad: set[str] = set()
         self._api = Api(store, windowing)
 
-    def holding(self, room: BodyRoom) -> Netra:  # noqa: ARG002  its answers have no bodies
+    def holding(self, room: BodyRoom) -> Netra:
         return self
 
     async def list_traces(
