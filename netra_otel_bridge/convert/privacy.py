@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from netra_otel_bridge.convert.allowed import EXCEPTION_TEXT, MAX_COUNTED_KEYS, OTHER_KEYS, Rule, rule_of
+from netra_otel_bridge.convert.effort import Effort
 from netra_otel_bridge.core.attribute_names import ALLOWED, ALLOWED_RULE
 from netra_otel_bridge.core.errors import UsageError
-from netra_otel_bridge.core.expressions import Expression
+from netra_otel_bridge.core.expressions import MAX_SCANNED_BYTES, Expression
 from netra_otel_bridge.core.json_text import write_json
 
 Content = Literal["keep", "drop", "redact"]
@@ -127,18 +128,31 @@ class Privacy:
         )
 
     def apply(
-        self, attributes: dict[str, Any], *, has_pii: bool, counts: Counter[str], dropped: Counter[str] | None = None
+        self,
+        attributes: dict[str, Any],
+        *,
+        has_pii: bool,
+        counts: Counter[str],
+        dropped: Counter[str] | None = None,
+        effort: Effort | None = None,
     ) -> dict[str, Any]:
         """Return the attributes that may leave; the same object if the policy keeps all.
 
-        ``counts`` counts what was changed, ``dropped`` what was dropped by name.
+        ``counts`` counts what was changed, ``dropped`` what was dropped by name. Once ``effort`` is spent, each text
+        is redacted whole.
         """
         if self.user != "keep":
             attributes = self.without_users(attributes, counts)
-        return self.without_content(attributes, has_pii=has_pii, counts=counts, dropped=dropped)
+        return self.without_content(attributes, has_pii=has_pii, counts=counts, dropped=dropped, effort=effort)
 
     def without_content(
-        self, attributes: dict[str, Any], *, has_pii: bool, counts: Counter[str], dropped: Counter[str] | None = None
+        self,
+        attributes: dict[str, Any],
+        *,
+        has_pii: bool,
+        counts: Counter[str],
+        dropped: Counter[str] | None = None,
+        effort: Effort | None = None,
     ) -> dict[str, Any]:
         """Return `apply` without the policy for users."""
         names: list[str] = []
@@ -150,7 +164,7 @@ class Privacy:
         if names:
             count_dropped(names, counts, dropped)
         if self.content == "redact":
-            attributes = self._all_redacted(attributes, counts)
+            attributes = self._all_redacted(attributes, counts, effort)
         return attributes
 
     def without_users(self, attributes: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
@@ -168,30 +182,46 @@ class Privacy:
                 kept[key] = value
         return kept
 
-    def redacted_text(self, text: str, counts: Counter[str]) -> str:
-        """Return the text with each match of an expression replaced."""
+    def redacted_text(
+        self,
+        text: str,
+        counts: Counter[str],
+        effort: Effort | None = None,
+        max_scanned_bytes: int = MAX_SCANNED_BYTES,
+    ) -> str:
+        """Return the text with each match of an expression replaced, or redacted whole once ``effort`` is spent.
+
+        Each expression reads ``max_scanned_bytes`` at most, as `Expression.replace` says.
+        """
         for expression in self._expressions:
-            text, found = expression.replace(text, REDACTED)
+            if effort is not None and not effort.allows(len(text)):
+                if text:
+                    counts["content_redacted"] += 1
+                return REDACTED if text else text
+            text, found = expression.replace(text, REDACTED, max_scanned_bytes)
             counts["content_redacted"] += found
         return text
 
-    def redacted(self, value: Any, counts: Counter[str]) -> Any:
+    def redacted(self, value: Any, counts: Counter[str], effort: Effort | None = None) -> Any:
         """Return a value of any type with each match replaced; a number that matches becomes text."""
         if isinstance(value, str):
-            return self.redacted_text(value, counts)
+            return self.redacted_text(value, counts, effort)
         if isinstance(value, bytes):
-            text = self.redacted_text(value.decode("utf-8", "surrogateescape"), counts)
+            text = self.redacted_text(value.decode("utf-8", "surrogateescape"), counts, effort)
             return text.encode("utf-8", "surrogateescape")
         if isinstance(value, int | float) and not isinstance(value, bool):
             text = str(value)
-            redacted = self.redacted_text(text, counts)
+            redacted = self.redacted_text(text, counts, effort)
             return value if redacted == text else redacted
         if isinstance(value, tuple):
-            return tuple(self.redacted(item, counts) for item in value)
+            return tuple(self.redacted(item, counts, effort) for item in value)
         if isinstance(value, list):
-            return [self.redacted(item, counts) for item in value]
+            return [self.redacted(item, counts, effort) for item in value]
         if isinstance(value, dict):
-            return {self.redacted_text(key, counts): self.redacted(item, counts) for key, item in value.items()}
+            return {
+                self.redacted_text(key, counts, effort): self.redacted(item, counts, effort)
+                for key, item in value.items()
+            }
         return value
 
     def _facts(self, attributes: dict[str, Any], names: list[str]) -> dict[str, Any]:
@@ -226,12 +256,12 @@ class Privacy:
             self._rules[key] = rule
         return rule
 
-    def _redacted_key(self, key: str) -> str:
+    def _redacted_key(self, key: str, effort: Effort | None) -> str:
         """Return a key with each match replaced, and remember it: the same keys come with every span."""
         redacted = self._redacted_keys.get(key)
         if redacted is None:
-            redacted = self.redacted_text(key, Counter())
-            if len(key) <= _MAX_REMEMBERED_CHARS:
+            redacted = self.redacted_text(key, Counter(), effort)
+            if len(key) <= _MAX_REMEMBERED_CHARS and not (effort is not None and effort.is_spent):
                 if len(self._redacted_keys) >= _MAX_RULES:
                     self._redacted_keys.clear()
                 self._redacted_keys[key] = redacted
@@ -242,21 +272,26 @@ class Privacy:
             key.startswith(allowed[:-1]) if allowed.endswith(".*") else key == allowed for allowed in self.content_allow
         )
 
-    def _all_redacted(self, attributes: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
+    def _all_redacted(
+        self, attributes: dict[str, Any], counts: Counter[str], effort: Effort | None = None
+    ) -> dict[str, Any]:
         """Return the attributes with every text redacted: values, and keys that are not known names.
 
         Numbers under known names stay numbers, so that counts of tokens can be summed.
         """
         kept: dict[str, Any] = {}
+        alike: Counter[str] = Counter()
         rules = self._rules
         for key, value in attributes.items():
             known = (rules.get(key) or self._rule(key)).text is not None
-            if not known and (redacted := self._redacted_key(key)) != key:
+            if not known and (redacted := self._redacted_key(key, effort)) != key:
                 counts["content_redacted"] += 1
-                while redacted in kept or redacted in attributes:
-                    redacted += "_"
                 key = redacted
-            kept[key] = value if known and isinstance(value, int | float) else self.redacted(value, counts)
+                while key in kept or key in attributes:
+                    alike[redacted] += 1
+                    number = alike[redacted]
+                    key = f"{redacted}_{number if number > 1 else ''}"
+            kept[key] = value if known and isinstance(value, int | float) else self.redacted(value, counts, effort)
         return kept
 
 

@@ -17,6 +17,7 @@ from opentelemetry.trace.status import Status
 
 from netra_otel_bridge.convert import semconv, shapes
 from netra_otel_bridge.convert.allowed import counted_name
+from netra_otel_bridge.convert.effort import Effort
 from netra_otel_bridge.convert.privacy import Privacy, count_dropped, count_name
 from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
@@ -41,6 +42,8 @@ _NOT_DERIVED_FROM = dict.fromkeys(("name", "status", "attributes", "events", "li
 _MAX_UNCHANGED = 1024
 _MAX_UNCHANGED_CHARS = 1000
 _FINDINGS = ("pii_entities", "pii_actions", "violations", "violation_actions")
+_DOCUMENT_SCANNED_BYTES = 2**23
+"""The limit of `Expression.replace` for the JSON of an unreadable item: it is redacted in the event loop, in 0.05 s."""
 _METADATA = "netra.metadata."
 _EVENT = "event"
 SPAN_NAME, EVENT_NAME, STATUS_MESSAGE = "(span name)", "(event name)", "(status message)"
@@ -55,10 +58,14 @@ class PrivateParts:
         self.counts = counts
         self._dropped = dropped
         self._unchanged: set[tuple[bool, tuple[str | None, ...]]] = set()
+        self.effort: Effort | None = None
+        """The time that expressions take; ``None`` does not bound it."""
 
     def attributes(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> dict[str, Any]:
         """Return the attributes of a span, an event or a link that may leave."""
-        return self._privacy.apply(dict(attributes or {}), has_pii=has_pii, counts=self.counts, dropped=self._dropped)
+        given = dict(attributes or {})
+        counts, dropped = self.counts, self._dropped
+        return self._privacy.apply(given, has_pii=has_pii, counts=counts, dropped=dropped, effort=self.effort)
 
     def metadata(self, metadata: dict[str, Any], has_pii: bool) -> dict[str, Any]:
         """Return the metadata that may leave, by the names under which it would: ``netra.metadata.<key>``."""
@@ -67,7 +74,8 @@ class PrivateParts:
         if self._privacy.user != "keep":
             metadata = self._privacy.without_users(metadata, self.counts)
         named = {_METADATA + key: value for key, value in metadata.items()}
-        left = self._privacy.without_content(named, has_pii=has_pii, counts=self.counts, dropped=self._dropped)
+        counts, dropped = self.counts, self._dropped
+        left = self._privacy.without_content(named, has_pii=has_pii, counts=counts, dropped=dropped, effort=self.effort)
         return {key.removeprefix(_METADATA): value for key, value in left.items()}
 
     def columns(self, span: TraceSpan, has_pii: bool) -> TraceSpan:
@@ -84,7 +92,7 @@ class PrivateParts:
             changed |= self._changed((span.created_at,), has_pii, ("created_at",))
         if self._privacy.content == "redact":
             for column in _FINDINGS:
-                changed[column] = self._privacy.redacted(getattr(span, column), self.counts)
+                changed[column] = self._privacy.redacted(getattr(span, column), self.counts, self.effort)
         return msgspec.structs.replace(span, **changed)
 
     def _changed(
@@ -117,7 +125,9 @@ class PrivateParts:
         policy = self._privacy
         if policy.content == "drop" or policy.user != "keep" or policy.pii != "keep" or policy.exceptions == "drop":
             return ""
-        return self._redacted(text) or text
+        if policy.content != "redact":
+            return text
+        return policy.redacted_text(text, self.counts, max_scanned_bytes=_DOCUMENT_SCANNED_BYTES)
 
     def name(self, name: str | None, has_pii: bool) -> str | None:
         """Return the name of a span that may leave; ``None`` if it is content."""
@@ -155,7 +165,7 @@ class PrivateParts:
 
     def _redacted(self, text: str | None) -> str | None:
         redacts = text and self._privacy.content == "redact"
-        return self._privacy.redacted_text(text, self.counts) if text and redacts else text
+        return self._privacy.redacted_text(text, self.counts, self.effort) if text and redacts else text
 
 
 def count_keys(spans: Iterable[ReadableSpan], inventory: Counter[str]) -> None:

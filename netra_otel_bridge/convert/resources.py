@@ -59,9 +59,12 @@ class ResourceCache:
         key = (column, span.environment, span.organisation_id, span.project_id, service)
         found = self._known.get(key)
         if found is None:
+            found = self._build(column, span, service)
+            if self._parts.effort is not None and self._parts.effort.is_spent:
+                return found  # redacted more than other spans of it have to be
             if len(self._known) >= _MAX_RESOURCES:
                 self._known.clear()
-            found = self._known[key] = self._build(column, span, service)
+            self._known[key] = found
         return found
 
     def _build(self, column: JsonText | None, span: TraceSpan, service: str | None) -> tuple[SharedResource, bool]:

@@ -9,20 +9,17 @@ adds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace import Link
 from opentelemetry.trace.status import Status, StatusCode
 
 from netra_otel_bridge.convert import fields, semconv
 from netra_otel_bridge.convert.attributes import (
-    SAMPLED,
     Attributes,
     as_double,
     attributes_of,
@@ -30,6 +27,8 @@ from netra_otel_bridge.convert.attributes import (
     links_of,
     read_container,
 )
+from netra_otel_bridge.convert.draft import Draft, contexts, kinds, times
+from netra_otel_bridge.convert.effort import Effort
 from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_call
 from netra_otel_bridge.convert.netra_names import add_netra_names
 from netra_otel_bridge.convert.odd_values import OddValues
@@ -39,31 +38,15 @@ from netra_otel_bridge.convert.resources import ResourceCache, scope_of
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
-from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
 from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
-ORIGINAL = "netra.bridge.original."
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A span that is being converted: its attributes so far, and notes about what could not be expressed."""
-
-    attributes: Attributes = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def keep(self, column: str, value: Any, note: str) -> None:
-        """Note that a column could not be expressed, and keep its original text."""
-        self.notes.append(note)
-        if value is not None:
-            text = value if isinstance(value, str) else write_json(value)
-            self.attributes.setdefault(ORIGINAL + column, clean_text(text))
 
 
 class SpanConverter:
@@ -87,14 +70,27 @@ class SpanConverter:
         self._openinference = profile in ("openinference", "both")
         self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference, parts=self._parts)
         self._odd = OddValues(as_text=profile != "raw")
+        self._effort: Effort | None = None
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
         """Convert the spans of one trace, in order. Counts parents missing from the trace (``parent_missing``)."""
-        self.count_missing_parents(spans)
+        self.begin_trace(spans)
         return [self.convert(span, trace) for span in spans]
 
-    def count_missing_parents(self, spans: Sequence[TraceSpan]) -> None:
-        """Count the parents that are missing from the spans of one trace, before they are converted one by one."""
+    @property
+    def searches(self) -> bool:
+        """Return whether the policy searches in texts, which may take much longer than the rest of a conversion."""
+        return self.privacy.content == "redact"
+
+    def limit_searches(self, cpu_s: Callable[[], float]) -> None:
+        """Bound the processor time for searches in a span and in a trace; ``cpu_s`` returns that of the calling thread."""
+        if self.searches:
+            self._effort = self._parts.effort = Effort(cpu_s)
+
+    def begin_trace(self, spans: Sequence[TraceSpan]) -> None:
+        """Begin with a trace, whose spans are then converted one by one: count the parents that it lacks."""
+        if self._effort is not None and spans:
+            self._effort.forget(spans[0].trace_id)
         own = {span.id for span in spans}
         parents = [span.parent_span_id for span in spans if span.parent_span_id not in own]
         missing = [parent for parent in parents if parent is not None and not fields.is_no_id(parent)]
@@ -107,14 +103,16 @@ class SpanConverter:
 
         ``trace`` is its summary, used for values that the span lacks (``service``, a missing start).
         """
-        draft = _Draft()
+        if self._effort is not None:
+            self._effort.begin(span.trace_id)
+        draft = Draft()
         own = self._object(draft, "attributes", span.attributes)
         draft.attributes = {**own, **draft.attributes}
         if span.unreadable:
             draft.notes += [f"unreadable:{name}" for name in span.unreadable]
-        context, parent = self._contexts(draft, span)
-        start_ns, end_ns = self._times(draft, span, trace)
-        kind, netra_kind = self._kind(draft, span)
+        context, parent = contexts(draft, span)
+        start_ns, end_ns = times(draft, span, trace)
+        kind, netra_kind = kinds(draft, span)
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
         status = self._status(draft, span, events)
@@ -133,6 +131,11 @@ class SpanConverter:
         derived: Sequence[str] = ()
         if self.profile != "raw":
             derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
+        resource = self._resource(span, trace)
+        if self._effort is not None:
+            self._effort.end()
+            if self._effort.is_spent:
+                draft.notes.append("redaction_cut_short")
         if self._odd.found:
             draft.notes += self._odd_notes(private, events, links, metadata)
         if draft.notes:
@@ -142,7 +145,7 @@ class SpanConverter:
             name=clean_text(name) if name is not None else "",
             context=context,
             parent=parent,
-            resource=self._resource(span, trace),
+            resource=resource,
             attributes=private,
             events=events,
             links=links,
@@ -167,7 +170,7 @@ class SpanConverter:
         """Return the summary of a trace, as far as the policy lets it be stored."""
         return trace if self.privacy.keeps_all(bool(trace.has_pii)) else self._parts.summary(trace)
 
-    def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
+    def _object(self, draft: Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
         attributes = attributes_of(decoded, self._odd) if readable else None
         if attributes is None:
@@ -175,76 +178,13 @@ class SpanConverter:
             return {}
         return attributes
 
-    def _metadata(self, draft: _Draft, column: JsonText) -> Attributes:
+    def _metadata(self, draft: Draft, column: JsonText) -> Attributes:
         self._odd.where = "metadata."
         metadata = self._object(draft, "metadata", column)
         self._odd.where = ""
         return metadata
 
-    def _contexts(self, draft: _Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
-        trace_id, own_trace = fields.trace_id(span.trace_id)
-        span_id, own_span = fields.span_id(span.id)
-        if not own_trace:
-            draft.keep("trace_id", span.trace_id, "trace_id_derived")
-        if not own_span:
-            draft.keep("span_id", span.id, "span_id_derived")
-        context = _context(trace_id, span_id)
-        if span.parent_span_id is None or fields.is_no_id(span.parent_span_id):
-            return context, None
-        parent_id, own_parent = fields.span_id(span.parent_span_id)
-        if parent_id == span_id:
-            draft.keep("parent_span_id", span.parent_span_id, "parent_is_self")
-            return context, None
-        if not own_parent:
-            draft.keep("parent_span_id", span.parent_span_id, "parent_span_id_derived")
-        return context, _context(trace_id, parent_id)
-
-    def _times(self, draft: _Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
-        start = self._instant(draft, "start_time_ms", span.start_time_ms)
-        end = self._instant(draft, "end_time_ms", span.end_time_ms)
-        if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):
-            draft.keep("end_time_ms", span.end_time_ms, "end_too_late")
-            end = None
-        latency = fields.latency_ns(span.latency_ms)
-        if start is None:
-            draft.notes.append("start_time_missing")
-            if end is not None:
-                start = max(0, end - (latency or 0))
-            else:
-                known = (
-                    fields.instant_ns(trace.start_time) if trace else None,
-                    fields.instant_ns(span.created_at),
-                )
-                start = next((when for when in known if when is not None and 0 <= when <= fields.MAX_NS), 0)
-        if end is None:
-            if latency is None:
-                draft.notes.append("end_time_missing")
-            end = min(start + (latency or 0), fields.MAX_NS)
-        elif end < start:
-            draft.keep("end_time_ms", span.end_time_ms, "end_before_start")
-            end = start
-        return start, end
-
-    def _instant(self, draft: _Draft, column: str, value: Any) -> int | None:
-        ns = fields.instant_ns(value)
-        if ns is None:
-            if value not in (None, ""):
-                draft.keep(column, value, f"{column}_unreadable")
-            return None
-        if 0 <= ns <= fields.MAX_NS or (ns > fields.MAX_NS and column == "end_time_ms"):
-            return ns
-        draft.keep(column, value, f"{column}_clamped")
-        return 0 if ns < 0 else fields.MAX_NS
-
-    def _kind(self, draft: _Draft, span: TraceSpan) -> tuple[SpanKind, str | None]:
-        kind, netra_kind = fields.span_kind(span.kind)
-        if kind is None:
-            if span.kind not in (None, ""):
-                draft.keep("kind", span.kind, "kind_unknown")
-            kind = SpanKind.INTERNAL
-        return kind, netra_kind
-
-    def _events(self, draft: _Draft, column: JsonText | None, start_ns: int) -> list[Event]:
+    def _events(self, draft: Draft, column: JsonText | None, start_ns: int) -> list[Event]:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
@@ -255,7 +195,7 @@ class SpanConverter:
             draft.keep("events", column, "events_unreadable")
         return events
 
-    def _links(self, draft: _Draft, column: JsonText | None) -> list[Link]:
+    def _links(self, draft: Draft, column: JsonText | None) -> list[Link]:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
@@ -268,7 +208,7 @@ class SpanConverter:
             draft.keep("links", column, "link_ids_derived")
         return links
 
-    def _status(self, draft: _Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
+    def _status(self, draft: Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
         code, message = fields.status(span.status)
         if code is None:
             draft.keep("status", span.status, "status_unknown")
@@ -326,12 +266,6 @@ class SpanConverter:
         if lost:
             self.counts["resources_unreadable"] += 1
         return resource
-
-
-@lru_cache(maxsize=16384)
-def _context(trace_id: int, span_id: int) -> SpanContext:
-    """Return the context of a span. Its children have it too."""
-    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
 
 
 def error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:

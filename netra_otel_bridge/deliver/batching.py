@@ -94,6 +94,11 @@ class Batcher(Generic[Owner]):
             return self.flush()
         return full
 
+    @property
+    def is_full(self) -> bool:
+        """Return whether the items gathered so far fill a batch: the last one did not fit into the batch before it."""
+        return self._size_bytes >= self._max_bytes
+
     def flush(self) -> Batch[Owner] | None:
         """Return the items gathered so far as a batch, or ``None`` if there are none."""
         items = self._items

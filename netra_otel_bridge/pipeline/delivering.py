@@ -119,8 +119,9 @@ class Deliverer:
             self._pass.finish(trace)
         for item in items:
             full = self._batcher.add(item)
-            if full is not None:
+            while full is not None:
                 await self._send(full)
+                full = self._batcher.flush() if self._batcher.is_full else None
         if batched is not None:
             batched.set()
 

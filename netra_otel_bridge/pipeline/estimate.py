@@ -17,13 +17,17 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import KeptKeys, ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.pipeline.converting import Conversion
-from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, list_spans
+from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone
 from netra_otel_bridge.pipeline.held_back import ReadingJudge
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
+from netra_otel_bridge.pipeline.reading import list_spans
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient
 
 SAMPLE_TRACES = 50
+HELD_BYTES = 2**26
+"""Cap on the pages of all traces that are read at the same time."""
 
 
 async def estimate(
@@ -48,9 +52,10 @@ async def estimate(
     list_calls = client.stats.calls.total()
     unread = _Unread(client, sample.seen)
     conversion = Conversion(converter)
+    budget = MemoryBudget(HELD_BYTES)
     inventory = None if converter.privacy.keeps_all(True) else Counter[str]()
     measured = await asyncio.gather(
-        *(_measure(client, conversion, trace, unread, inventory) for trace in sample.traces)
+        *(_measure(client, conversion, trace, unread, inventory, budget.reserve()) for trace in sample.traces)
     )
     read = clock.monotonic()
     read_calls = client.stats.calls.total() - list_calls
@@ -121,6 +126,7 @@ async def _measure(
     trace: TraceSummary,
     unread: _Unread,
     inventory: Counter[str] | None,
+    reservation: Reservation,
 ) -> tuple[int, int]:
     """Return the number of spans of a trace, and their encoded size. A trace that cannot be read counts as empty.
 
@@ -128,13 +134,17 @@ async def _measure(
     """
     pages: list[tuple[int, int]] = []
     try:
-        async for page in list_spans(client, trace.id, pages.clear):
+        async for page, size_bytes in list_spans(client, trace.id, reservation, pages.clear):
+            reservation.add(size_bytes)
             converted = await conversion.convert(trace, page.spans)
             if inventory is not None:
                 count_keys(converted, inventory)
             pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
+            reservation.add(-size_bytes)
     except NetraError as error:
         await unread.failed(error)
         return 0, 0
+    finally:
+        reservation.release()
     unread.read(trace.id)
     return sum(spans for spans, _ in pages), sum(size_bytes for _, size_bytes in pages)

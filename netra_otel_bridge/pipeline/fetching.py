@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import accumulate
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
 from netra_otel_bridge.core.errors import NetraError, NetraNotFound
-from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
-from netra_otel_bridge.pipeline.converting import Conversion, columns_chars
+from netra_otel_bridge.core.model.netra import TraceSpan
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
-from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
-from netra_otel_bridge.source import AsyncNetraClient, pages
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
+from netra_otel_bridge.pipeline.reading import read_spans
+from netra_otel_bridge.pipeline.sizes import columns_bytes
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -44,42 +44,6 @@ class Flush:
         self.done = asyncio.Event()
 
 
-def list_spans(
-    client: AsyncNetraClient, trace_id: str, on_restart: Callable[[], None] = lambda: None
-) -> AsyncIterator[SpansPage]:
-    """Yield the pages of a trace's spans. If a cursor expires, list again, as `with_restarts` says. Raises `NetraError`."""
-    return pages.with_restarts(
-        lambda cursor: client.iter_span_pages(trace_id, limit=pages.PAGE_LIMIT, cursor=cursor), on_restart=on_restart
-    )
-
-
-async def read_spans(
-    client: AsyncNetraClient,
-    trace_id: str,
-    reservation: Reservation,
-    on_unreadable: Callable[[Sequence[UnreadableItem]], None],
-) -> list[TraceSpan]:
-    """Return all spans of a trace, each once. Raises `NetraError`.
-
-    Before each page it waits until ``reservation`` has room; after it, it reserves the size of the page.
-    ``on_unreadable`` is called with the items of each page that are not spans.
-    """
-    spans: dict[str, TraceSpan] = {}
-
-    def restart() -> None:
-        spans.clear()
-        reservation.shrink()
-
-    await reservation.room()
-    async for page in list_spans(client, trace_id, restart):
-        on_unreadable(page.unreadable)
-        for span in page.spans:
-            spans.setdefault(span.id, span)
-        reservation.add(_size_bytes(page.spans))
-        await reservation.room()
-    return list(spans.values())
-
-
 def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
     """Remove the first spans of a list, and return them: `PART_SPANS`, or fewer if they are large.
 
@@ -87,16 +51,11 @@ def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
     """
     count = len(spans)
     if count > PART_SPANS or held_bytes > PART_BYTES:
-        sizes = accumulate(columns_chars(span) for span in spans[:PART_SPANS])
+        sizes = accumulate(columns_bytes(span) for span in spans[:PART_SPANS])
         count = next((number for number, size in enumerate(sizes, 1) if size >= PART_BYTES), PART_SPANS)
     part = spans[:count]
     del spans[:count]
     return part
-
-
-def _size_bytes(spans: Iterable[TraceSpan]) -> int:
-    """Estimate what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
-    return sum(2000 + 2 * columns_chars(span) for span in spans)
 
 
 def is_gone(error: NetraError) -> bool:
@@ -163,14 +122,18 @@ class Fetcher:
             return
         if trace.known is not None or not trace.is_first:
             trace.resume(self._recorder.spans(trace.summary.id), self._recorder.trace_cost(trace.summary.id))
-        await self._convert(trace, spans)
+        try:
+            await self._convert(trace, spans)
+        finally:
+            if trace.reservation is not None:
+                trace.reservation.read_whole()
 
     async def _convert(self, trace: TraceInFlight, spans: list[TraceSpan]) -> None:
         """Convert a trace and pass it on; a large one in parts, each once the one before it is batched.
 
         Converted and encoded, a span takes more than twice the memory of its JSON. ``spans`` is emptied meanwhile.
         """
-        self._converter.count_missing_parents(spans)
+        self._converter.begin_trace(spans)
         held_bytes = trace.reservation.size_bytes if trace.reservation is not None else PART_BYTES + 1
         while spans:
             part = take_part(spans, held_bytes)
@@ -212,5 +175,4 @@ class Fetcher:
                 trace.reservation = None
                 await self._held.failed(trace, error)
             return None
-        reservation.read_whole()
         return spans

@@ -504,10 +504,8 @@ def test_each_added_name_is_on_its_page() -> None:
 def test_each_note_is_on_its_page() -> None:
     """The page of the mapping explains each word of ``netra.bridge.notes``."""
     convert = ROOT / "netra_otel_bridge" / "convert"
-    source = "".join(
-        path.read_text("utf-8") for path in (convert / "spans.py", *sorted((convert / "llm").rglob("*.py")))
-    )
-    words = set(re.findall(r'(?:draft\.keep\(.*?, |(?:draft|call)\.notes\.append\()f?"([\w{}]+)"\)', source))
+    source = "".join(path.read_text("utf-8") for path in sorted(convert.rglob("*.py")))
+    words = set(re.findall(r'(?:draft\.keep\(.*?, |draft\.notes\.append\(|call\.note\()f?"([\w{}]+)"\)', source))
     concrete = {
         word.replace("{column}", column)
         for word in words
