@@ -38,7 +38,7 @@ _FACTS: tuple[tuple[Shape, str, str], ...] = (
         " request.n request.choice.count request.frequency_penalty request.presence_penalty request.dimensions"
         " request.stream is_streaming embeddings.dimension.count response.time_to_first_chunk evaluation.score.value"
         " audio.duration"),
-    (shapes.word, "llm", "request.type response.finish_reason response.stop_reason request.reasoning_effort"),
+    (shapes.word, "llm", "request.type finish_reason response.finish_reason response.stop_reason request.reasoning_effort"),
     (shapes.token, "llm", "system vendor model_name request.model response.model response.id user prompt_template.version"
         " request.functions.N.name tools.N.tool.name input_messages.N.message.tool_call_id"
         " input_messages.N.message.tool_calls.N.tool_call.id input_messages.N.message.tool_calls.N.tool_call.function.name"
@@ -70,7 +70,7 @@ _FACTS: tuple[tuple[Shape, str, str], ...] = (
     # Netra, its SDKs, and the frameworks that they instrument.
     (shapes.word, "netra", "span.type span.kind status entity.type agents.span_type agent.output_type"),
     (shapes.token, "netra", "instrumentation.name llm_system model session_id tenant_id tenant.id user_id"
-        " organisation.id project.id agents.group_id tool.name guardrail.name mcp.server task.name entity.path"
+        " association.properties.session_id association.properties.user_id organisation.id project.id agents.group_id tool.name guardrail.name mcp.server task.name entity.path"
         " bridge.original.trace_id bridge.original.span_id bridge.original.parent_span_id bridge.original.kind"),
     (shapes.name, "netra", "agent.name entity.name workflow.name agents.parent_agent handoff.source_agent"
         " handoff.target_agent"),
@@ -82,7 +82,9 @@ _FACTS: tuple[tuple[Shape, str, str], ...] = (
     (shapes.token, "sdk", "name version"),
     (shapes.word, "traceloop", "span.kind"),
     (shapes.name, "traceloop", "entity.name workflow.name"),
-    (shapes.token, "traceloop", "entity.path entity.version"),
+    (shapes.token, "traceloop", "entity.path entity.version association.properties.session_id"
+        " association.properties.user_id"),
+    (shapes.word, "dspy", "span_kind"),
     (shapes.token, "ai", "operationId model.id response.id response.model toolCall.id toolCall.name"
         " telemetry.functionId telemetry.metadata.sessionId telemetry.metadata.userId"),
     (shapes.name, "ai", "model.provider"),

@@ -55,7 +55,7 @@ class PrivateParts:
 
     def __init__(self, privacy: Privacy, counts: Counter[str], dropped: Counter[str]) -> None:
         self._privacy = privacy
-        self._counts = counts
+        self.counts = counts
         self._dropped = dropped
         self._unchanged: set[tuple[bool, tuple[str | None, ...]]] = set()
         self.effort: Effort | None = None
@@ -64,7 +64,7 @@ class PrivateParts:
     def attributes(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> dict[str, Any]:
         """Return the attributes of a span, an event or a link that may leave."""
         given = dict(attributes or {})
-        counts, dropped = self._counts, self._dropped
+        counts, dropped = self.counts, self._dropped
         return self._privacy.apply(given, has_pii=has_pii, counts=counts, dropped=dropped, effort=self.effort)
 
     def metadata(self, metadata: dict[str, Any], has_pii: bool) -> dict[str, Any]:
@@ -72,9 +72,9 @@ class PrivateParts:
         if not metadata:
             return metadata
         if self._privacy.user != "keep":
-            metadata = self._privacy.without_users(metadata, self._counts)
+            metadata = self._privacy.without_users(metadata, self.counts)
         named = {_METADATA + key: value for key, value in metadata.items()}
-        counts, dropped = self._counts, self._dropped
+        counts, dropped = self.counts, self._dropped
         left = self._privacy.without_content(named, has_pii=has_pii, counts=counts, dropped=dropped, effort=self.effort)
         return {key.removeprefix(_METADATA): value for key, value in left.items()}
 
@@ -92,7 +92,7 @@ class PrivateParts:
             changed |= self._changed((span.created_at,), has_pii, ("created_at",))
         if self._privacy.content == "redact":
             for column in _FINDINGS:
-                changed[column] = self._privacy.redacted(getattr(span, column), self._counts, self.effort)
+                changed[column] = self._privacy.redacted(getattr(span, column), self.counts, self.effort)
         return msgspec.structs.replace(span, **changed)
 
     def _changed(
@@ -127,12 +127,12 @@ class PrivateParts:
             return ""
         if policy.content != "redact":
             return text
-        return policy.redacted_text(text, self._counts, max_scanned_bytes=_DOCUMENT_SCANNED_BYTES)
+        return policy.redacted_text(text, self.counts, max_scanned_bytes=_DOCUMENT_SCANNED_BYTES)
 
     def name(self, name: str | None, has_pii: bool) -> str | None:
         """Return the name of a span that may leave; ``None`` if it is content."""
         if name and self._privacy.drops(has_pii) and shapes.span_name(clean_text(name)) is None:
-            count_dropped([SPAN_NAME], self._counts, self._dropped)
+            count_dropped([SPAN_NAME], self.counts, self._dropped)
             return None
         return self._redacted(name)
 
@@ -142,7 +142,7 @@ class PrivateParts:
         if not message:
             return status
         if self._privacy.drops_exceptions(has_pii):
-            count_dropped([STATUS_MESSAGE], self._counts, self._dropped)
+            count_dropped([STATUS_MESSAGE], self.counts, self._dropped)
             return Status(status.status_code)
         return Status(status.status_code, self._redacted(message))
 
@@ -159,13 +159,13 @@ class PrivateParts:
 
     def _event_name(self, name: str, has_pii: bool) -> str:
         if self._privacy.drops(has_pii) and shapes.token(name) is None:
-            count_dropped([EVENT_NAME], self._counts, self._dropped)
+            count_dropped([EVENT_NAME], self.counts, self._dropped)
             return _EVENT
         return self._redacted(name) or name
 
     def _redacted(self, text: str | None) -> str | None:
         redacts = text and self._privacy.content == "redact"
-        return self._privacy.redacted_text(text, self._counts, self.effort) if text and redacts else text
+        return self._privacy.redacted_text(text, self.counts, self.effort) if text and redacts else text
 
 
 def count_keys(spans: Iterable[ReadableSpan], inventory: Counter[str]) -> None:

@@ -1,14 +1,21 @@
-"""Share one ``Resource`` per distinct content: an exporter is much faster if it hashes and encodes each only once."""
+"""Share one ``Resource`` and one scope per distinct content.
+
+An exporter is much faster if it hashes and encodes each only once.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import MappingProxyType
 
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from netra_otel_bridge.convert.attributes import Attributes, attributes_of, read_container
-from netra_otel_bridge.convert.openinference import PROJECT_NAME
+from netra_otel_bridge.convert.llm.openinference import PROJECT_NAME
+from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.private_parts import PrivateParts
+from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.json_text import clean_text, write_json
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan
 
@@ -62,9 +69,13 @@ class ResourceCache:
 
     def _build(self, column: JsonText | None, span: TraceSpan, service: str | None) -> tuple[SharedResource, bool]:
         decoded, readable = read_container(column)
-        recorded = attributes_of(decoded) if readable else None
+        odd = OddValues(as_text=self._enriched)
+        recorded = attributes_of(decoded, odd) if readable else None
         attributes: Attributes = {ORIGINAL_RESOURCES: clean_text(str(column))} if recorded is None else dict(recorded)
         attributes = self._parts.attributes(attributes, has_pii=False)
+        if notes := odd.take_notes(attributes):
+            self._parts.counts.update(note.partition(":")[0] for note in notes)
+            attributes.setdefault(NOTES, tuple(notes))
         if self._enriched:
             nested = decoded.get("service") if isinstance(decoded, dict) else None
             named = nested.get("name") if isinstance(nested, dict) else None
@@ -81,3 +92,14 @@ class ResourceCache:
                 attributes.setdefault(name, value)
             attributes.setdefault("service.name", "netra")
         return SharedResource(attributes), recorded is None
+
+
+def scope_of(recorded: Attributes) -> InstrumentationScope:
+    """Return the scope that a span's attributes name: the instrumentation, and the version of Netra's SDK."""
+    name, version = recorded.get("netra.instrumentation.name"), recorded.get("library.version")
+    return _scope(name if isinstance(name, str) else "", version if isinstance(version, str) else "")
+
+
+@lru_cache(maxsize=1000)
+def _scope(name: str, version: str) -> InstrumentationScope:
+    return InstrumentationScope(f"netra.instrumentation.{name}" if name else "netra", version or None)

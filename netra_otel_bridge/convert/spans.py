@@ -11,34 +11,37 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 
-from netra_otel_bridge.convert import chat_messages, fields, semconv
+from netra_otel_bridge.convert import fields, semconv
 from netra_otel_bridge.convert.attributes import (
     SAMPLED,
     Attributes,
+    as_double,
     attributes_of,
     events_of,
     links_of,
     read_container,
 )
 from netra_otel_bridge.convert.effort import Effort
+from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_call
 from netra_otel_bridge.convert.netra_names import add_netra_names
-from netra_otel_bridge.convert.openinference import add_openinference
+from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy, one_of
 from netra_otel_bridge.convert.private_parts import PrivateParts, operation_name
-from netra_otel_bridge.convert.resources import ResourceCache
+from netra_otel_bridge.convert.resources import ResourceCache, scope_of
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
 from netra_otel_bridge.core.outside_text import error_line
 
@@ -47,7 +50,6 @@ Profile = Literal["raw", "genai", "openinference", "both"]
 ORIGINAL = "netra.bridge.original."
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
-_MAX_SCOPES = 1000
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ class SpanConverter:
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
         self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference, parts=self._parts)
-        self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
+        self._odd = OddValues(as_text=profile != "raw")
         self._effort: Effort | None = None
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
@@ -108,9 +110,11 @@ class SpanConverter:
         if self._effort is not None and spans:
             self._effort.forget(spans[0].trace_id)
         own = {span.id for span in spans}
-        self.counts["parent_missing"] += sum(
-            1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own
-        )
+        parents = [span.parent_span_id for span in spans if span.parent_span_id not in own]
+        missing = [parent for parent in parents if parent is not None and not fields.is_no_id(parent)]
+        if missing:
+            ids = set(map(fields.span_id_value, own))
+            self.counts["parent_missing"] += sum(fields.span_id_value(parent) not in ids for parent in missing)
 
     def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
         """Convert one span.
@@ -120,8 +124,8 @@ class SpanConverter:
         if self._effort is not None:
             self._effort.begin(span.trace_id)
         draft = _Draft()
-        recorded = self._object(draft, "attributes", span.attributes)
-        draft.attributes = {**recorded, **draft.attributes}
+        own = self._object(draft, "attributes", span.attributes)
+        draft.attributes = {**own, **draft.attributes}
         if span.unreadable:
             draft.notes += [f"unreadable:{name}" for name in span.unreadable]
         context, parent = self._contexts(draft, span)
@@ -130,7 +134,7 @@ class SpanConverter:
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
         status = self._status(draft, span, events)
-        metadata = self._object(draft, "metadata", span.metadata) if self.profile != "raw" else {}
+        metadata = self._metadata(draft, span.metadata) if self.profile != "raw" and span.metadata else {}
 
         private, name = draft.attributes, span.name
         if not self.privacy.keeps_all(has_pii := bool(span.has_pii)):
@@ -141,18 +145,21 @@ class SpanConverter:
             span = msgspec.structs.replace(self._parts.columns(span, has_pii), name=name)
             if name is None:
                 name = operation_name(private, netra_kind, kind)
-        scope = self._scope(private)
+        scope = scope_of(private)
+        derived: Sequence[str] = ()
         if self.profile != "raw":
-            self._enrich(private, span, netra_kind, status, events, metadata)
+            derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
         resource = self._resource(span, trace)
         if self._effort is not None:
             self._effort.end()
             if self._effort.is_spent:
                 draft.notes.append("redaction_cut_short")
+        if self._odd.found:
+            draft.notes += self._odd_notes(private, events, links, metadata)
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
             add(private, NOTES, tuple(draft.notes))
-        return ReadableSpan(
+        converted = ConvertedSpan(
             name=clean_text(name) if name is not None else "",
             context=context,
             parent=parent,
@@ -166,6 +173,8 @@ class SpanConverter:
             end_time=end_ns,
             instrumentation_scope=scope,
         )
+        converted.derived = derived
+        return converted
 
     def failure(self, error: Exception) -> str:
         """Return why a span could not be converted. The words of an error may repeat content, so a policy leaves its type."""
@@ -181,11 +190,17 @@ class SpanConverter:
 
     def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
-        attributes = attributes_of(decoded) if readable else None
+        attributes = attributes_of(decoded, self._odd) if readable else None
         if attributes is None:
             draft.keep(column, value, f"{column}_unreadable")
             return {}
         return attributes
+
+    def _metadata(self, draft: _Draft, column: JsonText) -> Attributes:
+        self._odd.where = "metadata."
+        metadata = self._object(draft, "metadata", column)
+        self._odd.where = ""
+        return metadata
 
     def _contexts(self, draft: _Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
         trace_id, own_trace = fields.trace_id(span.trace_id)
@@ -194,7 +209,7 @@ class SpanConverter:
             draft.keep("trace_id", span.trace_id, "trace_id_derived")
         if not own_span:
             draft.keep("span_id", span.id, "span_id_derived")
-        context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
+        context = _context(trace_id, span_id)
         if span.parent_span_id is None or fields.is_no_id(span.parent_span_id):
             return context, None
         parent_id, own_parent = fields.span_id(span.parent_span_id)
@@ -203,11 +218,14 @@ class SpanConverter:
             return context, None
         if not own_parent:
             draft.keep("parent_span_id", span.parent_span_id, "parent_span_id_derived")
-        return context, SpanContext(trace_id, parent_id, is_remote=False, trace_flags=SAMPLED)
+        return context, _context(trace_id, parent_id)
 
     def _times(self, draft: _Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
         start = self._instant(draft, "start_time_ms", span.start_time_ms)
         end = self._instant(draft, "end_time_ms", span.end_time_ms)
+        if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):
+            draft.keep("end_time_ms", span.end_time_ms, "end_too_late")
+            end = None
         latency = fields.latency_ns(span.latency_ms)
         if start is None:
             draft.notes.append("start_time_missing")
@@ -234,7 +252,7 @@ class SpanConverter:
             if value not in (None, ""):
                 draft.keep(column, value, f"{column}_unreadable")
             return None
-        if 0 <= ns <= fields.MAX_NS:
+        if 0 <= ns <= fields.MAX_NS or (ns > fields.MAX_NS and column == "end_time_ms"):
             return ns
         draft.keep(column, value, f"{column}_clamped")
         return 0 if ns < 0 else fields.MAX_NS
@@ -251,7 +269,9 @@ class SpanConverter:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
-        events, lost = events_of(decoded, start_ns) if readable else ([], 1)
+        self._odd.where = "events."
+        events, lost = events_of(decoded, start_ns, self._odd) if readable else ([], 1)
+        self._odd.where = ""
         if lost:
             draft.keep("events", column, "events_unreadable")
         return events
@@ -260,9 +280,13 @@ class SpanConverter:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
-        links, lost = links_of(decoded) if readable else ([], 1)
+        self._odd.where = "links."
+        links, lost, derived = links_of(decoded, self._odd) if readable else ([], 1, 0)
+        self._odd.where = ""
         if lost:
             draft.keep("links", column, "links_dropped")
+        if derived:
+            draft.keep("links", column, "link_ids_derived")
         return links
 
     def _status(self, draft: _Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
@@ -274,43 +298,49 @@ class SpanConverter:
             code = StatusCode.ERROR
         if code is StatusCode.ERROR:
             if self.profile != "raw" and not message:
-                message = _error_message(draft.attributes, events)
+                message = error_message(draft.attributes, events)
             return Status(StatusCode.ERROR, clean_text(message) if message else None)
         if message:
             draft.keep("status", span.status, "status_message_without_error")
         return _OK if code is StatusCode.OK else _UNSET
 
+    def _odd_notes(
+        self, attributes: Attributes, events: Iterable[Event], links: Iterable[Link], metadata: Attributes
+    ) -> list[str]:
+        """Return the notes about odd values, but for those that the privacy policy dropped."""
+        kept = {*attributes, *(f"metadata.{key}" for key in metadata)}
+        for where, holders in (("events.", events), ("links.", links)):
+            kept.update(where + key for holder in holders for key in holder.attributes or ())
+        return self._odd.take_notes(kept)
+
     def _enrich(
         self,
+        notes: list[str],
         attributes: Attributes,
         span: TraceSpan,
         netra_kind: str | None,
         status: Status,
         events: Sequence[Event],
         metadata: Attributes,
-    ) -> None:
-        """Add Netra's names, then those of the profile. The policy was applied to all that is given."""
-        kind = semconv.effective_kind(netra_kind, attributes)
+    ) -> Sequence[str]:
+        """Add Netra's names, then those of the profile. Return the keys of the latter."""
         user_id = clean_text(span.user_id) if span.user_id else None
-        add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata)
-        prompt, completion = (
-            self._messages(attributes) if kind == "GENERATION" or chat_messages.has_prompt(attributes) else ([], [])
-        )
+        call = read_call(attributes, span, netra_kind, events, span.name or "")
+        total = call.facts.get("total_tokens")
+        add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)
+        notes += call.notes
+        recorded = len(attributes)
+        failed = status.status_code is StatusCode.ERROR
         if self._genai:
-            semconv.add_genai(attributes, span, kind, prompt=prompt, completion=completion, cost=self.usage_cost)
-            if status.status_code is StatusCode.ERROR:
+            add_genai(attributes, call, failed=failed)
+            if self.usage_cost:
+                add(attributes, semconv.USAGE_COST, as_double(span.total_cost))
+            if failed:
                 add(attributes, semconv.ERROR_TYPE, _exception(events, "exception.type") or "_OTHER")
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
-            add_openinference(attributes, span, kind, metadata=with_tenant, prompt=prompt, completion=completion)
-
-    @staticmethod
-    def _messages(attributes: Attributes) -> tuple[list[chat_messages.Message], list[chat_messages.Message]]:
-        prompt, completion = chat_messages.indexed_messages(attributes)
-        return (
-            prompt or chat_messages.json_messages(attributes.get(semconv.INPUT_MESSAGES)),
-            completion or chat_messages.json_messages(attributes.get(semconv.OUTPUT_MESSAGES)),
-        )
+            add_openinference(attributes, call, span, metadata=with_tenant)
+        return [*attributes][recorded:]
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)
@@ -318,22 +348,15 @@ class SpanConverter:
             self.counts["resources_unreadable"] += 1
         return resource
 
-    def _scope(self, recorded: Attributes) -> InstrumentationScope:
-        name = recorded.get("netra.instrumentation.name")
-        version = recorded.get("library.version")
-        key = (
-            f"netra.instrumentation.{name}" if isinstance(name, str) and name else "netra",
-            version if isinstance(version, str) and version else None,
-        )
-        scope = self._scopes.get(key)
-        if scope is None:
-            if len(self._scopes) >= _MAX_SCOPES:
-                self._scopes.clear()
-            scope = self._scopes[key] = InstrumentationScope(*key)
-        return scope
+
+@lru_cache(maxsize=16384)
+def _context(trace_id: int, span_id: int) -> SpanContext:
+    """Return the context of a span. Its children have it too."""
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
 
 
-def _error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:
+def error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:
+    """Return the words of an error that Netra's SDK or an exception recorded."""
     recorded = attributes.get("netra.error_message")
     return recorded if isinstance(recorded, str) and recorded else _exception(events, "exception.message")
 

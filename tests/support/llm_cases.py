@@ -60,8 +60,8 @@ def found(recording: str, name: str, profile: Profile) -> dict[str, Any]:
 
 
 def recorded(recording: str, name: str) -> dict[str, Any]:
-    """Return what a span of a recording holds, without conversion: lists are tuples, bytes stay text, the last of
-    several values of a key counts, and a value that is null is none.
+    """Return what a span of a recording holds, without conversion: lists are tuples, lists with a null in them JSON
+    text, bytes stay text, the last of several values of a key counts, and a value that is null is none.
     """
     (one,) = (span for span in otlp_spans(recording) if span["name"] == name)
     plain = {pair["key"]: value_of(pair["value"]) for pair in one.get("attributes", [])}
@@ -100,7 +100,8 @@ def value_of(value: dict[str, Any]) -> Any:
         case "doubleValue":
             return float(inner)
         case "arrayValue":
-            return tuple(value_of(item) for item in inner.get("values", []))
+            items = tuple(value_of(item) for item in inner.get("values", []))
+            return json.dumps(items, separators=(",", ":")) if None in items else items
         case "kvlistValue":
             return {pair["key"]: value_of(pair["value"]) for pair in inner.get("values", [])}
         case _:

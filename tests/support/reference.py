@@ -1,22 +1,22 @@
-"""Write what is generated in the documentation: ``python -m tests.support.reference``.
+"""Write the tables of the documentation that are made from code: ``python -m tests.support.reference``.
 
-The reference of the settings in docs/configuration.md, and the names that a drop keeps in docs/privacy.md.
+A table stands between a mark that names its source and a mark for its end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from netra_otel_bridge.config.declare import Setting
 from netra_otel_bridge.config.settings import SETTINGS
 from netra_otel_bridge.convert.allowed import FACTS, MEASURED
 from netra_otel_bridge.core.time_text import duration_text
+from tests.support import mapping_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
-BEGIN = "<!-- made from netra_otel_bridge/config/settings.py by `make docs` -->\n"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+BEGIN = "<!-- made from {source} by `make docs` -->\n"
 END = "<!-- end of what is made -->\n"
-PRIVACY = PAGE.with_name("privacy.md")
-PRIVACY_BEGIN = "<!-- made from netra_otel_bridge/convert/allowed.py by `make docs` -->\n"
 NO_VALUES = ("99999999d", object())
 """Values for error messages: every setting rejects one of them, and its error says what it expects."""
 
@@ -66,22 +66,27 @@ def names_of_facts() -> str:
     return "\n".join(rows) + "\n"
 
 
-def made(page: str) -> str:
-    """Return the text of the page of settings with the current table between its two marks."""
-    return _between(page, BEGIN, table())
+PAGES: dict[str, Mapping[str, Callable[[], str]]] = {
+    "configuration.md": {"netra_otel_bridge/config/settings.py": table},
+    "mapping.md": mapping_tables.TABLES,
+    "privacy.md": {"netra_otel_bridge/convert/allowed.py": names_of_facts},
+}
+"""The pages with tables that are made, and for each table its source."""
 
 
-def made_privacy(page: str) -> str:
-    """Return the text of the page on privacy with the current table between its two marks."""
-    return _between(page, PRIVACY_BEGIN, names_of_facts())
-
-
-def _between(page: str, begin: str, table: str) -> str:
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(END)
-    return f"{before}{begin}\n{table}\n{END}{after}"
+def made(name: str, page: str) -> str:
+    """Return the text of the page ``name`` with each of its tables as the code makes it now."""
+    for source, make in PAGES[name].items():
+        begin = BEGIN.format(source=source)
+        if page.count(begin) != 1:
+            raise ValueError(f"docs/{name} has no place, or two, for the table made from {source}")
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(END)
+        page = f"{before}{begin}\n{make()}\n{END}{after}"
+    return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(made(PAGE.read_text("utf-8")), "utf-8")
-    PRIVACY.write_text(made_privacy(PRIVACY.read_text("utf-8")), "utf-8")
+    for name in PAGES:
+        page = DOCS / name
+        page.write_text(made(name, page.read_text("utf-8")), "utf-8")

@@ -16,14 +16,14 @@ from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
 from netra_otel_bridge.pipeline import converting, delivering
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
-from tests.support.examples import some
+from tests.support.examples import size, some
 from tests.support.fake_clock import FakeClock
 from tests.support.in_process import Life, Netra, Peer
 from tests.support.oracle import MS, Oracle, written_to
 from tests.support.rig import OnPage, Rig, running_rig
 from tests.support.streams import stored
 
-TRACES = 40
+TRACES = size(16, 40)
 HTML = (("Content-Type", "text/html"),)
 
 
