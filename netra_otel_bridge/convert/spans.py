@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from opentelemetry.sdk.resources import Resource
@@ -30,6 +29,7 @@ from netra_otel_bridge.convert.attributes import (
     links_of,
     read_container,
 )
+from netra_otel_bridge.convert.draft import Draft, times
 from netra_otel_bridge.convert.effort import Effort
 from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_call
 from netra_otel_bridge.convert.netra_names import add_netra_names
@@ -40,31 +40,15 @@ from netra_otel_bridge.convert.resources import ResourceCache, scope_of
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
-from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
 from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
-ORIGINAL = "netra.bridge.original."
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A span that is being converted: its attributes so far, and notes about what could not be expressed."""
-
-    attributes: Attributes = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def keep(self, column: str, value: Any, note: str) -> None:
-        """Note that a column could not be expressed, and keep its original text."""
-        self.notes.append(note)
-        if value is not None:
-            text = value if isinstance(value, str) else write_json(value)
-            self.attributes.setdefault(ORIGINAL + column, clean_text(text))
 
 
 class SpanConverter:
@@ -123,13 +107,13 @@ class SpanConverter:
         """
         if self._effort is not None:
             self._effort.begin(span.trace_id)
-        draft = _Draft()
+        draft = Draft()
         own = self._object(draft, "attributes", span.attributes)
         draft.attributes = {**own, **draft.attributes}
         if span.unreadable:
             draft.notes += [f"unreadable:{name}" for name in span.unreadable]
         context, parent = self._contexts(draft, span)
-        start_ns, end_ns = self._times(draft, span, trace)
+        start_ns, end_ns = times(draft, span, trace)
         kind, netra_kind = self._kind(draft, span)
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
@@ -188,7 +172,7 @@ class SpanConverter:
         """Return the summary of a trace, as far as the policy lets it be stored."""
         return trace if self.privacy.keeps_all(bool(trace.has_pii)) else self._parts.summary(trace)
 
-    def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
+    def _object(self, draft: Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
         attributes = attributes_of(decoded, self._odd) if readable else None
         if attributes is None:
@@ -196,13 +180,13 @@ class SpanConverter:
             return {}
         return attributes
 
-    def _metadata(self, draft: _Draft, column: JsonText) -> Attributes:
+    def _metadata(self, draft: Draft, column: JsonText) -> Attributes:
         self._odd.where = "metadata."
         metadata = self._object(draft, "metadata", column)
         self._odd.where = ""
         return metadata
 
-    def _contexts(self, draft: _Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
+    def _contexts(self, draft: Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
         trace_id, own_trace = fields.trace_id(span.trace_id)
         span_id, own_span = fields.span_id(span.id)
         if not own_trace:
@@ -220,44 +204,7 @@ class SpanConverter:
             draft.keep("parent_span_id", span.parent_span_id, "parent_span_id_derived")
         return context, _context(trace_id, parent_id)
 
-    def _times(self, draft: _Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
-        start = self._instant(draft, "start_time_ms", span.start_time_ms)
-        end = self._instant(draft, "end_time_ms", span.end_time_ms)
-        if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):
-            draft.keep("end_time_ms", span.end_time_ms, "end_too_late")
-            end = None
-        latency = fields.latency_ns(span.latency_ms)
-        if start is None:
-            draft.notes.append("start_time_missing")
-            if end is not None:
-                start = max(0, end - (latency or 0))
-            else:
-                known = (
-                    fields.instant_ns(trace.start_time) if trace else None,
-                    fields.instant_ns(span.created_at),
-                )
-                start = next((when for when in known if when is not None and 0 <= when <= fields.MAX_NS), 0)
-        if end is None:
-            if latency is None:
-                draft.notes.append("end_time_missing")
-            end = min(start + (latency or 0), fields.MAX_NS)
-        elif end < start:
-            draft.keep("end_time_ms", span.end_time_ms, "end_before_start")
-            end = start
-        return start, end
-
-    def _instant(self, draft: _Draft, column: str, value: Any) -> int | None:
-        ns = fields.instant_ns(value)
-        if ns is None:
-            if value not in (None, ""):
-                draft.keep(column, value, f"{column}_unreadable")
-            return None
-        if 0 <= ns <= fields.MAX_NS or (ns > fields.MAX_NS and column == "end_time_ms"):
-            return ns
-        draft.keep(column, value, f"{column}_clamped")
-        return 0 if ns < 0 else fields.MAX_NS
-
-    def _kind(self, draft: _Draft, span: TraceSpan) -> tuple[SpanKind, str | None]:
+    def _kind(self, draft: Draft, span: TraceSpan) -> tuple[SpanKind, str | None]:
         kind, netra_kind = fields.span_kind(span.kind)
         if kind is None:
             if span.kind not in (None, ""):
@@ -265,7 +212,7 @@ class SpanConverter:
             kind = SpanKind.INTERNAL
         return kind, netra_kind
 
-    def _events(self, draft: _Draft, column: JsonText | None, start_ns: int) -> list[Event]:
+    def _events(self, draft: Draft, column: JsonText | None, start_ns: int) -> list[Event]:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
@@ -276,7 +223,7 @@ class SpanConverter:
             draft.keep("events", column, "events_unreadable")
         return events
 
-    def _links(self, draft: _Draft, column: JsonText | None) -> list[Link]:
+    def _links(self, draft: Draft, column: JsonText | None) -> list[Link]:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
@@ -289,7 +236,7 @@ class SpanConverter:
             draft.keep("links", column, "link_ids_derived")
         return links
 
-    def _status(self, draft: _Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
+    def _status(self, draft: Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
         code, message = fields.status(span.status)
         if code is None:
             draft.keep("status", span.status, "status_unknown")
