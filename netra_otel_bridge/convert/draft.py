@@ -35,6 +35,7 @@ class Draft:
 
 
 def contexts(draft: Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
+    """Return the context of a span and that of its parent. Ids that are no ids are replaced, always by the same."""
     trace_id, own_trace = fields.trace_id(span.trace_id)
     span_id, own_span = fields.span_id(span.id)
     if not own_trace:
@@ -54,6 +55,7 @@ def contexts(draft: Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | 
 
 
 def times(draft: Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
+    """Return the start and the end of a span in nanoseconds; the end is never before the start."""
     start = _instant(draft, "start_time_ms", span.start_time_ms)
     end = _instant(draft, "end_time_ms", span.end_time_ms)
     if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):
@@ -93,6 +95,7 @@ def _instant(draft: Draft, column: str, value: Any) -> int | None:
 
 
 def kinds(draft: Draft, span: TraceSpan) -> tuple[SpanKind, str | None]:
+    """Return the OpenTelemetry kind of a span, and Netra's type of it if the column names one."""
     kind, netra_kind = fields.span_kind(span.kind)
     if kind is None:
         if span.kind not in (None, ""):

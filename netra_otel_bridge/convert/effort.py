@@ -20,7 +20,7 @@ _MAX_TRACES = 1000
 class Effort:
     """The time that the searches of one converter have taken. After the limit, ``is_spent`` is true until `begin`.
 
-    ``cpu_s`` returns the processor time of the calling thread in seconds. A span is converted in one thread.
+    ``cpu_s`` returns the processor time of the calling thread in seconds, infinity to end all searches. A span is converted in one thread.
     """
 
     def __init__(self, cpu_s: Callable[[], float]) -> None:
@@ -58,5 +58,5 @@ class Effort:
             if self._began_s is None:
                 self._began_s = now_s
             taken_s = now_s - self._began_s
-            self.is_spent = taken_s >= min(SPAN_S, TRACE_S - self._taken_s.get(self._trace_id, 0.0))
+            self.is_spent = not taken_s < min(SPAN_S, TRACE_S - self._taken_s.get(self._trace_id, 0.0))
         return not self.is_spent

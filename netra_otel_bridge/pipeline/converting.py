@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import thread_cpu_s
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
-from netra_otel_bridge.core.threads import in_thread
+from netra_otel_bridge.core.threads import in_thread, is_ending
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.pipeline.sizes import columns_bytes, span_bytes
 
@@ -56,7 +57,7 @@ class Conversion:
 
     def __init__(self, converter: SpanConverter) -> None:
         self.converter = converter
-        converter.limit_searches(thread_cpu_s)
+        converter.limit_searches(_search_s)
         self._turn = asyncio.Lock()
 
     async def convert(
@@ -90,6 +91,11 @@ class Conversion:
                 if turns.is_over():
                     await turns.give()
         return converted
+
+
+def _search_s() -> float:
+    """Return the processor time of this thread. When the process ends, nobody needs the rest: then there is none left."""
+    return math.inf if is_ending() else thread_cpu_s()
 
 
 def _convert(converter: SpanConverter, spans: Sequence[TraceSpan], trace: TraceSummary | None) -> list[ReadableSpan]:

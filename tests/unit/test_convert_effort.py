@@ -73,6 +73,12 @@ def test_the_rest_of_a_trace_is_redacted_whole() -> None:
     assert NOTES not in (made.convert(span(1, 2)).attributes or {}), "it is read again"
 
 
+def test_a_process_that_ends_searches_no_more() -> None:
+    """An infinite time ends the searches of a span, also if it is the first look at the time."""
+    made = converter(Cpu(float("inf")))
+    assert TEXT not in (made.convert(span(1, 3)).attributes or {}).values()
+
+
 def test_short_texts_never_look_at_the_time() -> None:
     """Spans whose texts are short cost nothing more, and a converter without a limit searches everything."""
     cpu = Cpu(TRACE_S)

@@ -67,3 +67,28 @@ asyncio.run(main())
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
     assert (ended.stdout, ended.stderr) == ("ended\n", "")
     assert time.monotonic() - began < 30
+
+
+def test_work_that_asks_whether_the_process_ends_is_waited_for() -> None:
+    """Threads may leave what must not be stopped in the middle, before the interpreter stops them."""
+    program = """
+import asyncio, time
+from netra_otel_bridge.core.threads import in_thread, is_ending
+
+def work():
+    while not is_ending():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    print("left")
+
+async def main():
+    try:
+        async with asyncio.timeout(0.1):
+            await in_thread(work)
+    except TimeoutError:
+        print("ended")
+
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
+    assert (ended.stdout, ended.stderr) == ("ended\nleft\n", "")

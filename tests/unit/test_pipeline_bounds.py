@@ -64,7 +64,7 @@ ENDLESS = {
     "spans": (Endless(), "2100 spans"),
     "bytes": (Endless(attributes=json.dumps({"text": "x" * 20_000})), "8 MiB on"),
     "pages": (Endless(1), "on 31 pages"),
-    "text beside the columns": (Endless(session_id="x" * 50_000), "8 MiB on"),
+    "text beside the columns": (Endless(session_id="x" * 10_000), "8 MiB on"),
 }
 
 
