@@ -7,6 +7,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,11 @@ def _has_bytes(value: Any) -> bool:
     return False
 
 
+_READ_AS_JSON = ("document.metadata", "llm.prompt_template.variables", "metadata", "tool.parameters")
+
+
 def _kept(normal: Normal) -> Normal:
-    attributes = _with_read_metadata(normal["attributes"])
+    attributes = _with_json_read(normal["attributes"])
     return {
         **normal,
         "start_ns": _microseconds(normal["start_ns"]),
@@ -205,11 +209,14 @@ def _added(attributes: dict[str, Any]) -> dict[str, Any]:
     return added
 
 
-def _with_read_metadata(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Parse the JSON text that Phoenix reads as values."""
-    if "metadata" not in attributes:
-        return attributes
-    return {**attributes, "metadata": _normal(json.loads(attributes["metadata"][1]))}
+def _with_json_read(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Parse the JSON texts that Phoenix reads as values."""
+    read = dict(attributes)
+    for key, (kind, content) in attributes.items():
+        if kind == "string" and key.endswith(_READ_AS_JSON):
+            with suppress(ValueError):
+                read[key] = _normal(json.loads(content))
+    return read
 
 
 def _normal(value: Any) -> tuple[str, Any]:
