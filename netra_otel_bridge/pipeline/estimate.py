@@ -16,8 +16,8 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.pipeline.converting import Conversion
-from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, list_spans
-from netra_otel_bridge.pipeline.held_back import ReadingJudge
+from netra_otel_bridge.pipeline.fetching import list_spans
+from netra_otel_bridge.pipeline.judge import NoSpans, ReadingJudge
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient
@@ -45,9 +45,9 @@ async def estimate(
             sample.add(trace)
     listed = clock.monotonic()
     list_calls = client.stats.calls.total()
-    unread = _Unread(client, sample.seen)
+    judge = ReadingJudge(client, whole)
     conversion = Conversion(converter)
-    measured = await asyncio.gather(*(_measure(client, conversion, trace, unread) for trace in sample.traces))
+    measured = await asyncio.gather(*(_measure(client, conversion, trace, judge) for trace in sample.traces))
     read = clock.monotonic()
     read_calls = client.stats.calls.total() - list_calls
     factor = sample.seen / len(sample.traces) if sample.traces else 0.0
@@ -90,28 +90,8 @@ class _Sample:
         self._random.setstate(state)
 
 
-class _Unread:
-    """Decides whether a trace of ``listed`` that cannot be read counts as empty."""
-
-    def __init__(self, client: AsyncNetraClient, listed: int) -> None:
-        self._listed = listed
-        self._deleted = DeletedTraces()
-        self._judge = ReadingJudge(client)
-
-    def read(self, trace_id: str) -> None:
-        """Note that a trace was read."""
-        self._judge.read(trace_id)
-
-    async def failed(self, error: NetraError) -> None:
-        """Return if the error is of one trace. Raises the error of everything."""
-        if is_gone(error):
-            self._deleted.skip(error, self._listed)
-        else:
-            await self._judge.judge(error)
-
-
 async def _measure(
-    client: AsyncNetraClient, conversion: Conversion, trace: TraceSummary, unread: _Unread
+    client: AsyncNetraClient, conversion: Conversion, trace: TraceSummary, judge: ReadingJudge
 ) -> tuple[int, int]:
     """Return the number of spans of a trace, and their encoded size. A trace that cannot be read counts as empty."""
     pages: list[tuple[int, int]] = []
@@ -119,8 +99,10 @@ async def _measure(
         async for page in list_spans(client, trace.id, pages.clear):
             converted = await conversion.convert(trace, page.spans)
             pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
+        if not any(spans for spans, _ in pages):
+            raise NoSpans(trace.id)
     except NetraError as error:
-        await unread.failed(error)
+        await judge.judge(trace, error)
         return 0, 0
-    unread.read(trace.id)
+    judge.read(trace.id)
     return sum(spans for spans, _ in pages), sum(size_bytes for _, size_bytes in pages)

@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
-from http import HTTPStatus
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
-from netra_otel_bridge.core.errors import NetraError, NetraNotFound
+from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
 from netra_otel_bridge.pipeline.converting import Conversion, columns_chars
-from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
+from netra_otel_bridge.pipeline.dead_letters import note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
+from netra_otel_bridge.pipeline.judge import NoSpans
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
 from netra_otel_bridge.source import AsyncNetraClient, pages
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-MIN_SKIPPED = 10
-"""Traces that may be deleted in any case. If it is more than this, and more than a tenth of those listed, it is an error."""
 PART_SPANS = 1000
 PART_BYTES = 2**22
 """A trace with more spans, or with larger columns, is converted and sent in parts of this size."""
@@ -59,12 +57,13 @@ async def read_spans(
     reservation: Reservation,
     on_unreadable: Callable[[Sequence[UnreadableItem]], None],
 ) -> list[TraceSpan]:
-    """Return all spans of a trace, each once. Raises `NetraError`.
+    """Return all spans of a trace, each once. Raises `NetraError`, and `NoSpans` if its pages are empty.
 
     Before each page it waits until ``reservation`` has room; after it, it reserves the size of the page.
     ``on_unreadable`` is called with the items of each page that are not spans.
     """
     spans: dict[str, TraceSpan] = {}
+    is_empty = True
 
     def restart() -> None:
         spans.clear()
@@ -73,10 +72,13 @@ async def read_spans(
     await reservation.room()
     async for page in list_spans(client, trace_id, restart):
         on_unreadable(page.unreadable)
+        is_empty = is_empty and not page.spans and not page.unreadable
         for span in page.spans:
             spans.setdefault(span.id, span)
         reservation.add(_size_bytes(page.spans))
         await reservation.room()
+    if is_empty:
+        raise NoSpans(trace_id)
     return list(spans.values())
 
 
@@ -99,25 +101,6 @@ def _size_bytes(spans: Iterable[TraceSpan]) -> int:
     return sum(2000 + 2 * columns_chars(span) for span in spans)
 
 
-def is_gone(error: NetraError) -> bool:
-    """Return whether Netra answers that it does not have a trace, rather than that it cannot show it."""
-    return isinstance(error, NetraNotFound) and error.status == HTTPStatus.NOT_FOUND
-
-
-class DeletedTraces:
-    """Counts listed traces that were deleted since."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def skip(self, error: NetraError, listed: int) -> str:
-        """Count one more trace of ``listed`` so far, and return the reason. Raises ``error`` if there are too many."""
-        self._count += 1
-        if self._count > max(MIN_SKIPPED, listed // 10):
-            raise error
-        return "it was deleted after Netra listed it"
-
-
 class Fetcher:
     """The second stage of a lane: fetches and converts queued traces, and puts their spans into ``converted``."""
 
@@ -135,7 +118,6 @@ class Fetcher:
         self._sums_costs = route.options.state_lasts
         self._budget = budget
         self._converted = converted
-        self._deleted = DeletedTraces()
 
     async def run(self) -> None:
         """Fetch until cancelled; several of these run at once. Once the reading has failed, traces stay unfinished."""
@@ -156,9 +138,7 @@ class Fetcher:
                 self._pass.slots.release()
         if spans is None:
             return
-        if not spans:
-            self._held.read(trace.summary.id)
-            self._pass.report.note(f"trace {trace.summary.id}: Netra lists it but has no spans of it")
+        if not spans:  # all its items are unreadable, and reported
             self._pass.finish(trace)
             return
         if trace.known is not None or not trace.is_first:
@@ -196,21 +176,16 @@ class Fetcher:
                 return
 
     async def _read(self, trace: TraceInFlight) -> list[TraceSpan] | None:
-        """Return the spans of a trace. Report a deleted trace, hold back one that cannot be read, and return ``None``."""
+        """Return the spans of a trace, or ``None`` after a failure, about which `HeldBack` decides."""
         trace_id = trace.summary.id
         reservation = trace.reservation = self._budget.reserve()
         on_unreadable = partial(note_unreadable, self._pass, trace_id)
         try:
             spans = await read_spans(self._client, trace_id, reservation, on_unreadable)
         except Exception as error:  # noqa: BLE001  whatever a response does to its reader, other traces can be read
-            if isinstance(error, NetraError) and is_gone(error):
-                reason = self._deleted.skip(error, self._pass.report.listed)
-                note_missing(self._pass, f"trace {trace_id}: {reason}")
-                self._pass.finish(trace)
-            else:
-                reservation.release()
-                trace.reservation = None
-                await self._held.failed(trace, error)
+            reservation.release()
+            trace.reservation = None
+            await self._held.failed(trace, error)
             return None
         reservation.read_whole()
         return spans

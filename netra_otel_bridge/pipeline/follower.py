@@ -89,7 +89,8 @@ class Follower:
     async def _pass(self, due: list[Window]) -> BridgeError | None:
         """Make one pass over the windows that are due; return the error that ended it, if any."""
         windows = chain.from_iterable(split(window, self._window_ns) for window in due)
-        lane = TraceLane(self._route, windows, follow=True, read_again=self._reads_again())
+        scope = Window(due[0].start_ns, due[-1].end_ns)
+        lane = TraceLane(self._route, windows, scope, follow=True, read_again=self._reads_again())
         before, _ = self._reports
         self._reports = before, lane.report
         try:

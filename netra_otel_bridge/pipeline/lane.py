@@ -34,25 +34,25 @@ class TraceLane:
 
     With ``follow``, the pass records how far live traffic was followed instead of the windows that it finished. A late
     span may leave the summary of its trace unchanged: ``read_again`` decides whether to read such a trace anyway.
-    ``whole`` is the range of a replay, which also tries the traces in it that were held back before.
+    ``scope`` is the range of all windows. A replay also tries the traces in it that were held back before.
     """
 
     def __init__(
         self,
         route: Route,
         windows: Iterable[Window],
+        scope: Window,
         *,
         report: LaneReport | None = None,
         follow: bool = False,
-        whole: Window | None = None,
         read_again: Callable[[KnownTrace], bool] = lambda _: False,
     ) -> None:
         self.report = report if report is not None else LaneReport(route.watch.name)
         self._route = route
         self._pass = Pass(route, self.report, follow=follow)
         budget = MemoryBudget(route.options.held_bytes)
-        self._whole = whole
-        self._held = HeldBack(self._pass, follow=follow)
+        self._follow = follow
+        self._held = HeldBack(self._pass, scope, follow=follow)
         converted: asyncio.Queue[Converted | Flush] = asyncio.Queue(route.options.fetchers)
         self._lister = Lister(self._pass, self._held, windows, read_again)
         self._fetcher = Fetcher(self._pass, self._held, budget, converted)
@@ -92,12 +92,12 @@ class TraceLane:
         """List and fetch until every trace is answered or held back. Raises the error that ended the reading."""
         async with asyncio.TaskGroup() as readers:
             fetchers = [readers.create_task(self._fetcher.run()) for _ in range(self._route.options.fetchers)]
-            self._held.queue_due(self._whole)
+            self._held.queue_due()
             async with asyncio.TaskGroup() as listers:
                 for _ in range(LISTERS):
                     listers.create_task(self._lister.run())
             await self._answer_all()
-            if self._whole is not None and self._held.queue_again():
+            if not self._follow and self._held.queue_again():
                 await self._answer_all()
             for task in fetchers:
                 task.cancel()

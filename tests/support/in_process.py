@@ -41,7 +41,7 @@ from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
 from tests.support.compare import Key, Normal, sent_by_id
 from tests.support.fake_clock import FakeClock
-from tests.support.oracle import MS, Sent
+from tests.support.oracle import Sent
 from tests.support.waiting import DEADLINE_S
 
 SETTLE_NS = 30 * NS_PER_S
@@ -58,7 +58,7 @@ class Netra(AsyncNetraClient):
     """The real client, paging and decoders, on a store in this process.
 
     ``fails_in`` says how many calls from now one fails; ``failed`` counts failures. ``asked`` are the ranges that were
-    listed, without the questions whether Netra lists anything, and what time it is. The spans of ``bad`` traces cannot
+    listed, without the questions whether Netra lists a trace, and what time it is. The spans of ``bad`` traces cannot
     be shown. ``date_ns`` returns the time that an answer tells, ``None`` for none.
     """
 
@@ -90,7 +90,8 @@ class Netra(AsyncNetraClient):
     ) -> TracesPage:
         self._count()
         asked = parse_time_ns(start_time, 0), parse_time_ns(end_time, 0)
-        is_question = asked == (0, MS) or (limit == 1 and asked[1] - asked[0] == LOOKBACK_NS)
+        is_time = limit == 1 and asked[1] - asked[0] == LOOKBACK_NS
+        is_question = is_time or trace_id is not None or sort_order == "desc"
         if not is_question:
             self.asked.append(asked)
         ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.errors import NetraRejected
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
 from netra_otel_bridge.pipeline import converting, delivering
@@ -50,12 +51,16 @@ KINDS = {
     "500": answer(500),
     "400": answer(400),
     "403": answer(403),
+    "404": answer(404),
     "405": answer(405),
+    "410": answer(410),
+    "429": answer(429),
     "302": answer(302, headers=(("Location", "http://127.0.0.1:9/"),)),
     "a web page": answer(200, b"<html>", HTML),
     "no JSON": answer(200, b"{"),
     "another shape": answer(200, b'{"data": {"data": 5, "pageInfo": {"hasNextPage": false}}}'),
     "three items that are no spans": answer(200, b'{"data": {"data": [1, 2, 3], "pageInfo": {"hasNextPage": false}}}'),
+    "an empty page": answer(200, b'{"data": {"data": [], "pageInfo": {"hasNextPage": false}}}'),
     "an empty page that promises more": answer(200, b'{"data": {"data": [], "pageInfo": {"hasNextPage": true}}}'),
     "JSON that is nested 1,200 deep": answer(
         200, b'{"data": {"data": [{"id": ' + b"[" * 1200 + b"]" * 1200 + b'}], "pageInfo": {"hasNextPage": false}}}'
@@ -101,6 +106,62 @@ def test_a_replay_delivers_every_other_trace(rig: Rig, kind: str) -> None:
     (lane,) = result.json["destinations"]
     assert (result.code, lane["held_back"], lane["delivered"]) == (0, 0, 3)
     assert held_traces(rig.state) == []
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+@pytest.mark.parametrize("kind", some(3, ["404", "500", "an empty page", "400", "429", "410", "another shape"]))
+@pytest.mark.parametrize("first", [0, 15])
+def test_many_bad_traces_stop_no_other(rig: Rig, kind: str, first: int) -> None:
+    """However many fail in a row, before or after one is read, the others arrive, and the next replay sends the rest."""
+    bad = rig.oracle.trace_ids[first : first + 20]
+    rig.spoil(SpansFail(KINDS[kind], *bad))
+    result = replay(rig, NETRA_BRIDGE_CONCURRENCY="1")
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["held_back"], lane["missing"]) == (3, 20, 0)
+    rig.oracle.assert_kept(written_to(rig.file), due=due(rig, *bad))
+    assert {one.held.summary.id for one in held_traces(rig.state)} == set(bad)
+    rig.spoil()
+    assert replay(rig).code == 0
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+@pytest.mark.parametrize("kind", ["404", "an empty page"])
+def test_a_trace_that_netra_no_longer_lists_was_deleted(rig: Rig, kind: str) -> None:
+    """It is missing, whether it goes before the first attempt or while it is held back; no state keeps it."""
+    first, second = rig.oracle.trace_ids[4:6]
+    lists: list[str] = [second]
+
+    def page(name: str, page: dict[str, Any]) -> None:
+        if name == "traces" and len(page["data"]["data"]) == 1:
+            page["data"]["data"] = [one for one in page["data"]["data"] if one["id"] in lists]
+
+    rig.spoil(SpansFail(KINDS[kind], first, second), OnPage(page))
+    result = replay(rig)
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["missing"], lane["held_back"]) == (3, 1, 1)
+    lists.clear()
+    result = replay(rig)
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["missing"], lane["held_back"]) == (3, 2, 0)
+    assert any(second in problem and "deleted" in problem for problem in lane["problems"])
+    assert held_traces(rig.state) == []
+
+
+def test_a_rate_limit_is_of_everything(rig: Rig) -> None:
+    """A 429 to every call of spans from some point on holds nothing back, and the replay ends with 75."""
+
+    class Limited(Fault):
+        calls = 0
+
+        def instead(self, call: Call, /) -> Answer | None:
+            self.calls += call.name == "spans"
+            return answer(429) if call.name == "spans" and self.calls > 5 else None
+
+    rig.spoil(Limited())
+    assert replay(rig).code == 75
+    assert held_traces(rig.state) == []
+    rig.spoil()
+    assert replay(rig).code == 0
     rig.oracle.assert_kept(written_to(rig.file))
 
 
@@ -256,6 +317,28 @@ async def test_a_control_that_cannot_be_read_itself_stops_nothing(tmp_path: Path
     for _ in range(5):
         assert await life.poll()
     assert (life.follower.health().held_back, life.follower.health().problem) == (1, "")
+    await life.stop()
+
+
+async def test_netra_that_rejects_the_question_is_judged_by_what_it_reads(tmp_path: Path) -> None:
+    """Netra rejects the range before its retention, and each listing of one trace: a bad trace is held back all the same."""
+    clock = FakeClock()
+
+    class Choosy(Broken):
+        async def list_traces(self, start_time: Any, *args: Any, **kwargs: Any) -> Any:
+            if kwargs.get("trace_id") or start_time.startswith("1970"):
+                raise NetraRejected("HTTP 400: startTime is before retention", status=400)
+            return await super().list_traces(start_time, *args, **kwargs)
+
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(8, 1)
+    netra, peer = Choosy(stored(oracle), clock), Peer()
+    netra.bad = set(oracle.trace_ids[:3])
+    life = Life(tmp_path / "state", netra, peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    for _ in range(3):
+        assert await life.poll()
+    assert (life.follower.health().held_back, life.follower.health().problem) == (3, "")
+    assert peer.sent.keys == {key for key in oracle.issued if key[0] not in netra.bad}
     await life.stop()
 
 
