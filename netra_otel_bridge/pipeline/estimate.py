@@ -16,9 +16,9 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.pipeline.converting import Conversion
-from netra_otel_bridge.pipeline.fetching import list_spans
 from netra_otel_bridge.pipeline.judge import NoSpans, ReadingJudge
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
+from netra_otel_bridge.pipeline.reading import list_spans
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
 from netra_otel_bridge.core.errors import NetraError
-from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
+from netra_otel_bridge.core.model.netra import TraceSpan
 from netra_otel_bridge.pipeline.converting import Conversion, columns_chars
 from netra_otel_bridge.pipeline.dead_letters import note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
-from netra_otel_bridge.pipeline.judge import NoSpans
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
-from netra_otel_bridge.source import AsyncNetraClient, pages
+from netra_otel_bridge.pipeline.reading import read_spans
+from netra_otel_bridge.pipeline.slow import Readings, SlowTraces, TooSlow
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -42,46 +41,6 @@ class Flush:
         self.done = asyncio.Event()
 
 
-def list_spans(
-    client: AsyncNetraClient, trace_id: str, on_restart: Callable[[], None] = lambda: None
-) -> AsyncIterator[SpansPage]:
-    """Yield the pages of a trace's spans. If a cursor expires, list again, as `with_restarts` says. Raises `NetraError`."""
-    return pages.with_restarts(
-        lambda cursor: client.iter_span_pages(trace_id, limit=pages.PAGE_LIMIT, cursor=cursor), on_restart=on_restart
-    )
-
-
-async def read_spans(
-    client: AsyncNetraClient,
-    trace_id: str,
-    reservation: Reservation,
-    on_unreadable: Callable[[Sequence[UnreadableItem]], None],
-) -> list[TraceSpan]:
-    """Return all spans of a trace, each once. Raises `NetraError`, and `NoSpans` if its pages are empty.
-
-    Before each page it waits until ``reservation`` has room; after it, it reserves the size of the page.
-    ``on_unreadable`` is called with the items of each page that are not spans.
-    """
-    spans: dict[str, TraceSpan] = {}
-    is_empty = True
-
-    def restart() -> None:
-        spans.clear()
-        reservation.shrink()
-
-    await reservation.room()
-    async for page in list_spans(client, trace_id, restart):
-        on_unreadable(page.unreadable)
-        is_empty = is_empty and not page.spans and not page.unreadable
-        for span in page.spans:
-            spans.setdefault(span.id, span)
-        reservation.add(_size_bytes(page.spans))
-        await reservation.room()
-    if is_empty:
-        raise NoSpans(trace_id)
-    return list(spans.values())
-
-
 def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
     """Remove the first spans of a list, and return them: `PART_SPANS`, or fewer if they are large.
 
@@ -96,16 +55,19 @@ def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
     return part
 
 
-def _size_bytes(spans: Iterable[TraceSpan]) -> int:
-    """Estimate what spans hold in memory: their JSON columns twice, before and after conversion, and their fields."""
-    return sum(2000 + 2 * columns_chars(span) for span in spans)
-
-
 class Fetcher:
-    """The second stage of a lane: fetches and converts queued traces, and puts their spans into ``converted``."""
+    """The second stage of a lane: fetches and converts queued traces, and puts their spans into ``converted``.
+
+    With ``slow``, a trace that would keep the pass waiting is added there, and held back.
+    """
 
     def __init__(
-        self, lane_pass: Pass, held: HeldBack, budget: MemoryBudget, converted: asyncio.Queue[Converted | Flush]
+        self,
+        lane_pass: Pass,
+        held: HeldBack,
+        budget: MemoryBudget,
+        converted: asyncio.Queue[Converted | Flush],
+        slow: SlowTraces | None,
     ) -> None:
         route = lane_pass.route
         self._pass = lane_pass
@@ -118,6 +80,13 @@ class Fetcher:
         self._sums_costs = route.options.state_lasts
         self._budget = budget
         self._converted = converted
+        self._slow = slow
+        self._readings = Readings(slow) if slow is not None else None
+
+    async def watch(self) -> None:
+        """Set slow traces aside, until cancelled."""
+        if self._readings is not None:
+            await self._readings.watch()
 
     async def run(self) -> None:
         """Fetch until cancelled; several of these run at once. Once the reading has failed, traces stay unfinished."""
@@ -179,9 +148,8 @@ class Fetcher:
         """Return the spans of a trace, or ``None`` after a failure, about which `HeldBack` decides."""
         trace_id = trace.summary.id
         reservation = trace.reservation = self._budget.reserve()
-        on_unreadable = partial(note_unreadable, self._pass, trace_id)
         try:
-            spans = await read_spans(self._client, trace_id, reservation, on_unreadable)
+            spans = await self._read_spans(trace_id, reservation)
         except Exception as error:  # noqa: BLE001  whatever a response does to its reader, other traces can be read
             reservation.release()
             trace.reservation = None
@@ -189,3 +157,23 @@ class Fetcher:
             return None
         reservation.read_whole()
         return spans
+
+    async def _read_spans(self, trace_id: str, reservation: Reservation) -> list[TraceSpan]:
+        """Return the spans of a trace. Raises `NetraError`, and `TooSlow` if the pass does not wait for them."""
+        read = partial(read_spans, self._client, trace_id, reservation, partial(note_unreadable, self._pass, trace_id))
+        if self._slow is None or self._readings is None:
+            return await read()
+        if trace_id in self._slow:
+            error = self._slow.take_result(trace_id)
+            if error is not None:
+                raise error
+            spans = await read()
+            self._slow.remove(trace_id)
+            return spans
+        try:
+            async with asyncio.timeout(None) as deadline:
+                with self._readings.begin(deadline) as reading:
+                    return await read(reading.wait)
+        except TimeoutError:
+            self._slow.add(trace_id)
+            raise TooSlow(self._readings.patience_s) from None

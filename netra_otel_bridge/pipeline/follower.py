@@ -17,6 +17,7 @@ from netra_otel_bridge.pipeline.lane import TraceLane
 from netra_otel_bridge.pipeline.polling import PollLoop
 from netra_otel_bridge.pipeline.position import Position
 from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.slow import SlowTraces
 from netra_otel_bridge.pipeline.watch import FollowerWatch
 from netra_otel_bridge.pipeline.windows import FAR_POLLS, Lookback, split
 from netra_otel_bridge.source.netra_clock import NetraClock
@@ -55,6 +56,7 @@ class Follower:
             self._recorder, lookback, netra_clock, remember_ns, lambda text: watch.log(text, "position")
         )
         self._loop = PollLoop(watch, poll_ns=poll_ns, clock=clock, renew_key=renew_key, flush=route.recorder.flush)
+        self._slow = SlowTraces(route.client)
         self._passes = 0
         self._reports = LaneReport(watch.name), LaneReport(watch.name)
         """The sum of all earlier passes, and the current pass. Replaced together, because other threads read them."""
@@ -68,7 +70,10 @@ class Follower:
             await self._netra_clock.ask()
         await self._position.open(since_ns)
         self._recorder.problem("")
-        self.stopped = await self._loop.run(self._poll)
+        try:
+            self.stopped = await self._loop.run(self._poll)
+        finally:
+            await self._slow.close()
         self._watch.stopped(str(self.stopped))
         await self._recorder.flush()
 
@@ -90,7 +95,7 @@ class Follower:
         """Make one pass over the windows that are due; return the error that ended it, if any."""
         windows = chain.from_iterable(split(window, self._window_ns) for window in due)
         scope = Window(due[0].start_ns, due[-1].end_ns)
-        lane = TraceLane(self._route, windows, scope, follow=True, read_again=self._reads_again())
+        lane = TraceLane(self._route, windows, scope, follow=True, read_again=self._reads_again(), slow=self._slow)
         before, _ = self._reports
         self._reports = before, lane.report
         try:

@@ -19,6 +19,7 @@ from netra_otel_bridge.pipeline.dead_letters import note_missing
 from netra_otel_bridge.pipeline.digests import summary_digest
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.judge import DELETED, ReadingJudge
+from netra_otel_bridge.pipeline.slow import SlowTraces, TooSlow
 
 PAUSE = Backoff(first_s=60.0, max_s=3600.0, uniform=lambda _, most_s: most_s)
 """Time until a trace that is held back is tried again: a minute, doubled after each attempt, up to an hour."""
@@ -36,11 +37,12 @@ class HeldBack:
     replay tries it in each run, and once more at its end.
     """
 
-    def __init__(self, lane_pass: Pass, scope: Window, *, follow: bool) -> None:
+    def __init__(self, lane_pass: Pass, scope: Window, *, follow: bool, slow: SlowTraces | None = None) -> None:
         recorder = lane_pass.route.recorder
         self._pass = lane_pass
         self._recorder = recorder
         self._follow = follow
+        self._slow = slow
         self._scope = scope
         self._judge = ReadingJudge(lane_pass.route.client, scope, partial(recorder.some_traces, KNOWN))
         self._suspects: list[tuple[TraceInFlight, Exception]] = []
@@ -51,18 +53,28 @@ class HeldBack:
         held = self._recorder.held_back.get(trace_id)
         if held is None:
             return False
-        if trace_id in self._tried or not self._is_due(held):
+        if trace_id in self._tried or self._is_slow(trace_id) or not self._is_due(held):
             return True
         self._tried.add(trace_id)
         return False
 
     def queue_due(self) -> None:
-        """Queue the traces that are due: at most `RETRIES` in a pass over live traffic, all of ``scope`` in a replay."""
+        """Queue the traces that are due: at most `RETRIES` in a pass over live traffic, all of ``scope`` in a replay.
+
+        A slow trace is queued once it was read apart.
+        """
         due = [one for one in self._recorder.held_back.values() if self._is_due(one)]
-        if self._follow:
-            self._queue(sorted(due, key=attrgetter("next_ns"))[:RETRIES])
-        else:
+        if not self._follow:
             self._queue(one for one in due if self._scope.start_ns <= one.start_ns < self._scope.end_ns)
+            return
+        due.sort(key=attrgetter("next_ns"))
+        self._queue([one for one in due if not self._is_slow(one.summary.id)][:RETRIES])
+        if self._slow is not None:
+            slow = [one for one in due if self._is_slow(one.summary.id)]
+            self._queue([one for one in slow if self._slow.is_read_apart(one.summary.id)][:RETRIES])
+
+    def _is_slow(self, trace_id: str) -> bool:
+        return self._slow is not None and trace_id in self._slow
 
     def queue_again(self) -> bool:
         """Queue what this replay has held back so far once more. Return whether there is any."""
@@ -83,6 +95,8 @@ class HeldBack:
         """
         if await self._judge.judge(trace.summary, error):
             note_missing(self._pass, f"trace {trace.summary.id}: {DELETED}")
+            if self._slow is not None:
+                self._slow.remove(trace.summary.id)
             self._pass.finish(trace)
         else:
             self._suspects.append((trace, error))
@@ -111,6 +125,7 @@ class HeldBack:
         reason = error.message if isinstance(error, BridgeError) else error_line(error)
         before = self._recorder.held_back.get(summary.id)
         attempts = before.attempts + 1 if before is not None else 1
+        pause_s = 0.0 if isinstance(error, TooSlow) else PAUSE.delay_s(attempts - 1)
         self._tried.add(summary.id)
         if before is None:
             self._pass.report.note(f"trace {summary.id}: held back: {reason}")
@@ -121,7 +136,7 @@ class HeldBack:
                 reason=reason,
                 attempts=attempts,
                 first_ns=before.first_ns if before is not None else now_ns,
-                next_ns=now_ns + round(PAUSE.delay_s(attempts - 1) * NS_PER_S),
+                next_ns=now_ns + round(pause_s * NS_PER_S),
             )
         )
         self._pass.finish(trace, is_held=True)

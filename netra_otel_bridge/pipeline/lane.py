@@ -26,6 +26,7 @@ from netra_otel_bridge.pipeline.in_flight import Pass
 from netra_otel_bridge.pipeline.listing import LISTERS, Lister
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
 from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.slow import SlowTraces
 from netra_otel_bridge.pipeline.watch import first_cause, lane_error
 
 
@@ -34,7 +35,7 @@ class TraceLane:
 
     With ``follow``, the pass records how far live traffic was followed instead of the windows that it finished. A late
     span may leave the summary of its trace unchanged: ``read_again`` decides whether to read such a trace anyway.
-    ``scope`` is the range of all windows. A replay also tries the traces in it that were held back before.
+    ``scope`` is the range of all windows, ``slow`` has traces that passes do not wait for. A replay also tries the traces in it that were held back before.
     """
 
     def __init__(
@@ -46,16 +47,17 @@ class TraceLane:
         report: LaneReport | None = None,
         follow: bool = False,
         read_again: Callable[[KnownTrace], bool] = lambda _: False,
+        slow: SlowTraces | None = None,
     ) -> None:
         self.report = report if report is not None else LaneReport(route.watch.name)
         self._route = route
         self._pass = Pass(route, self.report, follow=follow)
         budget = MemoryBudget(route.options.held_bytes)
         self._follow = follow
-        self._held = HeldBack(self._pass, scope, follow=follow)
+        self._held = HeldBack(self._pass, scope, follow=follow, slow=slow)
         converted: asyncio.Queue[Converted | Flush] = asyncio.Queue(route.options.fetchers)
         self._lister = Lister(self._pass, self._held, windows, read_again)
-        self._fetcher = Fetcher(self._pass, self._held, budget, converted)
+        self._fetcher = Fetcher(self._pass, self._held, budget, converted, slow)
         self._deliverer = Deliverer(self._pass, self._held, budget, converted)
 
     async def run(self) -> LaneReport:
@@ -92,6 +94,7 @@ class TraceLane:
         """List and fetch until every trace is answered or held back. Raises the error that ended the reading."""
         async with asyncio.TaskGroup() as readers:
             fetchers = [readers.create_task(self._fetcher.run()) for _ in range(self._route.options.fetchers)]
+            watching = readers.create_task(self._fetcher.watch())
             self._held.queue_due()
             async with asyncio.TaskGroup() as listers:
                 for _ in range(LISTERS):
@@ -99,7 +102,7 @@ class TraceLane:
             await self._answer_all()
             if not self._follow and self._held.queue_again():
                 await self._answer_all()
-            for task in fetchers:
+            for task in (*fetchers, watching):
                 task.cancel()
         if self._pass.error is not None:
             raise self._pass.error

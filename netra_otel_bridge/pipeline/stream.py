@@ -24,10 +24,10 @@ from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, ChunkCutter
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import new_unreadable
-from netra_otel_bridge.pipeline.fetching import read_spans
 from netra_otel_bridge.pipeline.judge import DELETED, ReadingJudge, ask_for_any, is_gone
 from netra_otel_bridge.pipeline.listing import list_pages
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation, SharedBudget
+from netra_otel_bridge.pipeline.reading import read_spans
 from netra_otel_bridge.pipeline.remaining import Remaining, RemainingTrace
 from netra_otel_bridge.pipeline.resume import ResumePoint
 from netra_otel_bridge.source import AsyncNetraClient

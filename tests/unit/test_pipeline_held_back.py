@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import NS_PER_S
-from netra_otel_bridge.core.errors import NetraRejected
+from netra_otel_bridge.core.errors import NetraRejected, NetraUnavailable
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
-from netra_otel_bridge.pipeline import converting, delivering
+from netra_otel_bridge.pipeline import converting, delivering, slow
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
 from tests.support.examples import some
@@ -339,6 +341,92 @@ async def test_netra_that_rejects_the_question_is_judged_by_what_it_reads(tmp_pa
         assert await life.poll()
     assert (life.follower.health().held_back, life.follower.health().problem) == (3, "")
     assert peer.sent.keys == {key for key in oracle.issued if key[0] not in netra.bad}
+    await life.stop()
+
+
+class Hanging(Broken):
+    """A Netra that does not answer for the spans of ``hangs`` until it is set right; ``ended`` counts failed calls."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.hangs: set[str] = set()
+        self.right = asyncio.Event()
+
+    async def list_spans_by_trace_id(self, trace_id: str, *args: Any, **kwargs: Any) -> Any:
+        if trace_id in self.hangs:
+            self.tried += 1
+            await self.right.wait()
+            if trace_id in self.hangs:
+                raise NetraUnavailable("no complete response within 10 s")
+        return await super().list_spans_by_trace_id(trace_id, *args, **kwargs)
+
+    async def end(self) -> None:
+        """End the calls that hang."""
+        self.right.set()
+        await asyncio.sleep(0.05)
+        self.right.clear()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set slow traces aside after a tenth of a second."""
+    monkeypatch.setattr(slow, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(slow, "LOOK_S", 0.02)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("hanging", [1, 6])
+async def test_a_trace_that_hangs_delays_no_poll(tmp_path: Path, hanging: int) -> None:
+    """Polls go on while it is read apart, its failures count as attempts, and it arrives once Netra answers."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(8, 1)
+    store = stored(oracle)
+    netra, peer = Hanging(store, clock), Peer()
+    netra.hangs = set(oracle.trace_ids[:hanging])
+    life = Life(tmp_path / "state", netra, peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    for _ in range(4):
+        oracle.feed(store, oracle.traces(1, 1, start_ns=clock.now_ns() - 60 * NS_PER_S))
+        began = time.monotonic()
+        assert await life.poll()
+        assert time.monotonic() - began < 4
+        assert peer.sent.keys == {key for key in oracle.issued if key[0] not in netra.hangs}
+    assert (life.follower.health().held_back, life.follower.health().problem) == (hanging, "")
+    assert netra.tried == hanging + min(hanging, slow.FEW), "once in a pass, and once apart"
+    await netra.end()
+    assert await life.poll()
+    attempts = [held.attempts for held in life.recorder.held_back.values()]
+    assert attempts.count(2) == min(hanging, slow.FEW)
+    netra.hangs = set()
+    for _ in range(60):
+        await netra.end()
+        assert await life.poll()
+    oracle.assert_kept(peer.sent)
+    assert life.follower.health().held_back == 0
+    await life.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_netra_that_hangs_for_everything_holds_nothing_back(tmp_path: Path) -> None:
+    """If nothing else can be read either, the pass waits for it and fails."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(3, 1)
+    store = stored(oracle)
+    netra, peer = Hanging(store, clock), Peer()
+    life = Life(tmp_path / "state", netra, peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    assert await life.poll()
+    oracle.feed(store, oracle.traces(2, 1, start_ns=clock.now_ns() - 60 * NS_PER_S))
+    netra.hangs = set(oracle.trace_ids)
+    polling = asyncio.create_task(life.poll())
+    await asyncio.sleep(0.5)
+    await netra.end()
+    assert await polling
+    assert life.follower.health().held_back == 0
+    assert "no complete response" in life.follower.health().problem
+    netra.hangs = set()
+    assert await life.poll()
+    oracle.assert_kept(peer.sent)
     await life.stop()
 
 

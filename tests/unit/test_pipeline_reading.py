@@ -28,8 +28,8 @@ from netra_otel_bridge.core.clock import SystemClock
 from netra_otel_bridge.core.errors import NetraNotFound
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.pipeline.estimate import estimate
-from netra_otel_bridge.pipeline.fetching import read_spans
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
+from netra_otel_bridge.pipeline.reading import read_spans
 from netra_otel_bridge.pipeline.windows import QueuedWindow, WindowQueue, split, without
 from netra_otel_bridge.usage.discovery import find_tenants
 from tests.support.emulator import running_emulator
