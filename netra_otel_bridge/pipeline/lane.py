@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from netra_otel_bridge.core.errors import StateError
+from netra_otel_bridge.core.errors import NetraError, StateError
 from netra_otel_bridge.core.model.progress import KnownTrace
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import LaneReport
@@ -25,6 +25,7 @@ from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass
 from netra_otel_bridge.pipeline.listing import LISTERS, Lister
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
+from netra_otel_bridge.pipeline.open_windows import about
 from netra_otel_bridge.pipeline.route import Route
 from netra_otel_bridge.pipeline.slow import SlowTraces
 from netra_otel_bridge.pipeline.watch import first_cause, lane_error
@@ -56,9 +57,14 @@ class TraceLane:
         self._follow = follow
         self._held = HeldBack(self._pass, scope, follow=follow, slow=slow)
         converted: asyncio.Queue[Converted | Flush] = asyncio.Queue(route.options.fetchers)
-        self._lister = Lister(self._pass, self._held, windows, read_again)
+        self._lister = Lister(self._pass, self._held, windows, scope, read_again)
         self._fetcher = Fetcher(self._pass, self._held, budget, converted, slow)
         self._deliverer = Deliverer(self._pass, self._held, budget, converted)
+
+    @property
+    def open_windows(self) -> list[tuple[Window, NetraError]]:
+        """Return the windows that could not be listed although others could, with the errors."""
+        return self._pass.open_windows
 
     async def run(self) -> LaneReport:
         """Run the pass, once, and return the report.
@@ -106,6 +112,8 @@ class TraceLane:
                 task.cancel()
         if self._pass.error is not None:
             raise self._pass.error
+        if self._pass.open_windows and not self._follow:
+            raise about(*self._pass.open_windows[0])
         self._lister.report_unlisted()
 
     async def _answer_all(self) -> None:

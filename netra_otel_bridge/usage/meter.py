@@ -110,7 +110,7 @@ class Meter:
         )
         self._ledger.use_periods(options.period)
         sessions = self._sessions if options.sessions else None
-        self._discovery = Discovery(client, self._ledger, options.tenants, sessions, options.lookback_ns)
+        self._discovery = Discovery(client, self._ledger, options.tenants, sessions, options.lookback_ns, clock)
         self._show(self._rounded_now_ns())
 
     def collected(self, label: str) -> None:

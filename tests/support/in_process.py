@@ -20,7 +20,7 @@ from typing import Any
 from zlib import crc32
 
 from netra_otel_bridge.convert import SpanConverter
-from netra_otel_bridge.core.clock import NS_PER_S, Backoff
+from netra_otel_bridge.core.clock import MINUTE_NS, NS_PER_S, Backoff
 from netra_otel_bridge.core.errors import NetraUnavailable
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.netra import SpansPage, TracesPage
@@ -90,7 +90,7 @@ class Netra(AsyncNetraClient):
     ) -> TracesPage:
         self._count()
         asked = parse_time_ns(start_time, 0), parse_time_ns(end_time, 0)
-        is_time = limit == 1 and asked[1] - asked[0] == LOOKBACK_NS
+        is_time = limit == 1 and asked[1] - asked[0] == MINUTE_NS
         is_question = is_time or trace_id is not None or sort_order == "desc"
         if not is_question:
             self.asked.append(asked)

@@ -15,8 +15,10 @@ from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.core.errors import NetraRejected, NetraUnavailable
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
+from netra_otel_bridge.core.time_text import parse_time_ns
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
 from netra_otel_bridge.pipeline import converting, delivering, slow
+from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
 from tests.support.examples import some
@@ -220,6 +222,31 @@ def test_a_key_that_is_revoked_holds_no_trace_back(rig: Rig) -> None:
     assert replay(rig).code == 77
     assert held_traces(rig.state) == []
     rig.spoil()
+    assert replay(rig).code == 0
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+def test_one_window_that_cannot_be_listed_stops_no_other(rig: Rig) -> None:
+    """A replay delivers all other minutes and ends with the error, which names the range; then it sends the rest."""
+    bad_ns = rig.oracle.start_ns(next(iter(rig.oracle.issued)))
+    rig.feed(10, 3, start_ns=bad_ns + 3 * 3600 * NS_PER_S)
+    rig.feed(10, 3, start_ns=bad_ns - 3 * 3600 * NS_PER_S)
+
+    async def listed(self: AsyncNetraClient, start: Any, end: Any, *args: Any, **kwargs: Any) -> Any:
+        if parse_time_ns(start, 0) <= bad_ns < parse_time_ns(end, 0):
+            raise NetraUnavailable("POST /sdk/traces failed: HTTP 500", status=500)
+        return await list_traces(self, start, end, *args, **kwargs)
+
+    list_traces = AsyncNetraClient.list_traces
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(AsyncNetraClient, "list_traces", listed)
+        result = replay(rig)
+    assert result.code == 69
+    assert "listing traces from 20" in result.err
+    sent = {key for key, _ in written_to(rig.file)}
+    starts = {key: rig.oracle.start_ns(key) for key in rig.oracle.issued}
+    assert {key for key, ns in starts.items() if abs(ns - bad_ns) > 60 * NS_PER_S} <= sent
+    assert len(sent) < len(starts)
     assert replay(rig).code == 0
     rig.oracle.assert_kept(written_to(rig.file))
 
