@@ -101,6 +101,11 @@ class HeldBack:
         else:
             self._suspects.append((trace, error))
 
+    def unaccepted(self, trace: TraceInFlight, reason: str) -> None:
+        """Hold a trace back that could be read, but with which every request to the destination fails."""
+        if self._pass.traces.get(trace.summary.id) is trace:
+            self._hold(trace, BridgeError(reason))
+
     @property
     def suspects(self) -> int:
         """Return the number of traces that are in flight only as suspects."""

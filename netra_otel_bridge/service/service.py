@@ -99,7 +99,7 @@ class Service:
         stats, netra_clock = self._lanes.client.stats, self._lanes.netra_clock
         lanes = tuple(follower.health() for follower in self._lanes.followers)  # before the time, so no lag is negative
         return ServiceHealth(
-            now_ns=netra_clock.now_ns(),
+            now_ns=netra_clock.safe_ns(),
             clock=netra_clock.health(),
             lanes=lanes,
             api_calls=dict(stats.statuses),

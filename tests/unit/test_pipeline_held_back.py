@@ -15,6 +15,7 @@ from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.core.errors import NetraRejected, NetraUnavailable
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
+from netra_otel_bridge.core.model.outcome import Retry, SpanBatch
 from netra_otel_bridge.core.time_text import parse_time_ns
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
 from netra_otel_bridge.pipeline import converting, delivering, slow
@@ -23,7 +24,7 @@ from netra_otel_bridge.state import held_traces
 from tests.support import cli
 from tests.support.examples import some
 from tests.support.fake_clock import FakeClock
-from tests.support.in_process import Life, Netra, Peer
+from tests.support.in_process import Decision, Life, Netra, Peer, accept, keys_of
 from tests.support.oracle import MS, Oracle, written_to
 from tests.support.rig import OnPage, Rig, running_rig
 from tests.support.streams import stored
@@ -454,6 +455,58 @@ async def test_a_netra_that_hangs_for_everything_holds_nothing_back(tmp_path: Pa
     netra.hangs = set()
     assert await life.poll()
     oracle.assert_kept(peer.sent)
+    await life.stop()
+
+
+async def test_a_trace_that_the_destination_fails_for_stops_no_other(tmp_path: Path) -> None:
+    """It is held back with the destination's words, alone in a pass too, and arrives once it is accepted."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(8, 2)
+    store = stored(oracle)
+    bad = {oracle.trace_ids[3]}
+
+    def judge(batch: SpanBatch) -> Decision:
+        if bad & {key[0] for key in keys_of(batch)}:
+            return Decision(Retry("HTTP 500: index out of range", answered=True), stores=False)
+        return Decision()
+
+    peer = Peer(judge=judge)
+    life = Life(tmp_path / "state", Netra(store, clock), peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    for _ in range(80):
+        assert await life.poll()
+        assert peer.sent.keys == {key for key in oracle.issued if key[0] not in bad}
+        assert (life.follower.health().held_back, life.follower.health().problem) == (1, "")
+    (held,) = life.recorder.held_back.values()
+    assert "HTTP 500: index out of range" in held.reason
+    assert 3 <= held.attempts <= 6
+    bad.clear()
+    for _ in range(400):
+        assert await life.poll()
+    oracle.assert_kept(peer.sent)
+    assert life.follower.health().held_back == 0
+    await life.stop()
+
+
+async def test_a_destination_that_fails_for_everything_holds_nothing_back(tmp_path: Path) -> None:
+    """While every request fails, the lane waits, however few traces there are; afterwards it delivers all."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(1, 1)
+    store = stored(oracle)
+    down = Decision(Retry("HTTP 500", answered=True), stores=False)
+    peer = Peer(judge=lambda _: down)
+    life = Life(tmp_path / "state", Netra(store, clock), peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    for _ in range(5):
+        oracle.feed(store, oracle.traces(2, 1, start_ns=clock.now_ns() - 60 * NS_PER_S))
+        assert await life.poll()
+        assert life.follower.health().held_back == 0
+        assert "HTTP 500" in life.follower.health().problem
+    peer.judge = accept
+    for _ in range(3):
+        assert await life.poll()
+    oracle.assert_kept(peer.sent)
+    assert life.follower.health().problem == ""
     await life.stop()
 
 
