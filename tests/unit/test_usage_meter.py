@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from netra_otel_bridge.emulator.faults import Answer, Fault, FaultEntry, Faults
 from netra_otel_bridge.pipeline.windows import FAR_POLLS
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.usage import meter as metering
 from netra_otel_bridge.usage.charts import DashboardCharts
 from netra_otel_bridge.usage.meter import (
     CHART_POLLS,
@@ -463,6 +465,36 @@ async def test_where_traces_cannot_be_listed(netra: ThreadedEmulator, tmp_path: 
             with pytest.raises(NetraError, match="500"):
                 await world.poll()
         assert world.period("ace") == as_totals(world.calls.total("ace"))
+
+
+async def test_a_call_that_hangs_keeps_no_tenant_waiting(
+    netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was answered is recorded and shown while a call is outstanding, and the poll ends with the rest."""
+    monkeypatch.setattr(metering, "SHOW_S", 0.05)
+    answers = asyncio.Event()
+    usage_of = AsyncNetraClient.get_tenant_usage
+
+    async def hanging(self: AsyncNetraClient, tenant_id: str, *args: Any) -> Any:
+        if tenant_id == "bee":
+            await answers.wait()
+        return await usage_of(self, tenant_id, *args)
+
+    monkeypatch.setattr(AsyncNetraClient, "get_tenant_usage", hanging)
+    async with World(netra, tmp_path / "state").running() as world:
+        for tenant_id in ("ace", "bee"):
+            world.calls.more(tenant_id, NOON)
+        polling = asyncio.create_task(world.poll())
+        while world.period("ace") is None:
+            await asyncio.sleep(0.01)
+            assert not polling.done()
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
+        assert not world.meter.view.polled_ns
+        _, recorded = world.store.meter(world.client.base_url).read()
+        assert "ace" in recorded
+        answers.set()
+        await polling
+        assert world.period("bee") == as_totals(world.calls.total("bee"))
 
 
 async def test_where_one_range_cannot_be_listed(
