@@ -138,8 +138,7 @@ class Sender:
             is_single = len(part.items) == 1
             tries = self._backoff.attempts if part.failed_at is None else PART_TRIES
             accepted = len(answer.accepted)
-            outcome = await self._final_outcome(part.request, tries)
-            match outcome:
+            match outcome := await self._final_outcome(part.request, tries):
                 case Delivered(warning):
                     if warning:
                         self._on_warning(warning)
@@ -165,7 +164,7 @@ class Sender:
                     if len(parts) == 1 and accepted > failed_at:
                         self._unaccepted(answer, part, outcome)
                     elif failed_in_a_row >= FAILING_PARTS or (len(parts) == 1 and not failing):
-                        raise self._keeps_failing(batch.request, outcome)
+                        raise KeepsFailing(str(self._unavailable(batch.request, self._backoff.attempts, outcome)))
                     else:
                         failing += [_Part(one, one.request, failed_at=failed_at) for one in parts]
                 case Retry():
@@ -256,9 +255,6 @@ class Sender:
         if not isinstance(self._destination, AnswersEmpty):
             return False
         return not isinstance(await self._destination.send_empty(0), Retry | Misconfigured)
-
-    def _keeps_failing(self, batch: SpanBatch, outcome: Retry) -> KeepsFailing:
-        return KeepsFailing(str(self._unavailable(batch, self._backoff.attempts, outcome)))
 
     def _unaccepted(self, answer: Answer[Owner], part: _Part[Owner], outcome: Retry) -> None:
         """Give up on a part for now, because others were accepted since a request with it first failed."""
