@@ -27,7 +27,7 @@ check: $(VENV)/.checked ## Check format, lint, types, and the direction of impor
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.tested ## Write what is generated in docs/: the table of settings, and the output shown under commands
+docs: $(VENV)/.tested ## Write what is generated in docs/: the tables that are made from code, and the output shown under commands
 	$(RUN) -m tests.support.reference
 	$(RUN) -m tests.support.outputs
 

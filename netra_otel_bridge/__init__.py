@@ -18,7 +18,7 @@ from netra_otel_bridge.version import __version__
 if TYPE_CHECKING:
     from netra_otel_bridge.bridge.bridge import Bridge, replay
     from netra_otel_bridge.bridge.follow import afollow, follow
-    from netra_otel_bridge.convert import Content, Pii, Privacy, Profile, SpanConverter, User
+    from netra_otel_bridge.convert import Content, Exceptions, Pii, Privacy, Profile, SpanConverter, User
     from netra_otel_bridge.core.clock import Backoff, Clock
     from netra_otel_bridge.core.errors import (
         BridgeError,
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     )
     from netra_otel_bridge.core.model.progress import HeldTrace, LaneStatus, Reconciliation
     from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
-    from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
+    from netra_otel_bridge.core.model.report import KeptKeys, LaneReport, ReplayEstimate, ReplayReport
     from netra_otel_bridge.deliver.adapters.callback import SpanCallback
     from netra_otel_bridge.deliver.adapters.from_object import Named, To
     from netra_otel_bridge.deliver.protocols import AnswersEmpty, Destination, Inspects
@@ -111,9 +111,11 @@ __all__ = [
     "DestinationRefuses",
     "DestinationUnauthorized",
     "DestinationUnavailable",
+    "Exceptions",
     "HeldTrace",
     "Inspection",
     "Inspects",
+    "KeptKeys",
     "LaneReport",
     "LaneStatus",
     "Misconfigured",
@@ -189,7 +191,7 @@ __all__ = [
 _NAMES = {
     "bridge.bridge": "Bridge replay",
     "bridge.follow": "afollow follow",
-    "convert": "Content Pii Privacy Profile SpanConverter User",
+    "convert": "Content Exceptions Pii Privacy Profile SpanConverter User",
     "core.clock": "Backoff Clock",
     "core.errors": """
         BridgeError ConfigurationError DestinationError DestinationMisconfigured DestinationRefuses
@@ -208,7 +210,7 @@ _NAMES = {
     """,
     "core.model.progress": "HeldTrace LaneStatus Reconciliation",
     "core.model.query": "TraceFilter TraceQuery Window",
-    "core.model.report": "LaneReport ReplayEstimate ReplayReport",
+    "core.model.report": "KeptKeys LaneReport ReplayEstimate ReplayReport",
     "deliver.adapters.callback": "SpanCallback",
     "deliver.adapters.from_object": "Named To",
     "deliver.protocols": "AnswersEmpty Destination Inspects",

@@ -16,7 +16,7 @@ from netra_otel_bridge.core.clock import NS_PER_S
 from netra_otel_bridge.core.errors import BridgeError, ConfigurationError, UsageError
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import Destination, To
-from netra_otel_bridge.deliver.names import without_secrets
+from netra_otel_bridge.deliver.names import is_otlp_server, without_secrets
 from netra_otel_bridge.deliver.probe import ANSWER_S, Sample, probe
 
 _log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ DAY_NS = 86_400 * NS_PER_S
 CHECK_S = ANSWER_S
 """Timeout for Netra's response and for each request to a destination; all are checked concurrently."""
 NO_ANSWER_EXIT = 69
+RAW_NUMBERS = "whether it shows NaN and infinities, which profile raw leaves as they are: Jaeger's pages fail for them"
 CONSOLE_BYTES = 1_000
 """The size of a test span that is printed for people to read."""
 
@@ -121,6 +122,7 @@ async def _check_destination(wiring: Wiring, stack: AsyncExitStack, to: To, samp
         _log.debug("%s raised", one.name, exc_info=True)
         said = f"raised {type(error).__name__} (this is a bug in it or in the bridge; -v shows where)"
         return Check(one.name, False, said, "", BridgeError.exit_code)
-    return Check(
-        one.name, found.ok, found.said, found.unknown, found.exit_code, found.sure, found.took_bytes, found.trace_id
-    )
+    unknown = found.unknown
+    if found.ok and settings.profile == "raw" and is_otlp_server(settings.destinations.get(one.name, one.name)):
+        unknown = f"{unknown}; {RAW_NUMBERS}" if unknown else RAW_NUMBERS
+    return Check(one.name, found.ok, found.said, unknown, found.exit_code, found.sure, found.took_bytes, found.trace_id)

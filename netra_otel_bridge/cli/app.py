@@ -34,7 +34,7 @@ COMMANDS: dict[str, Command | Group] = {
         "List traces, or draw one as a tree.",
         {
             "list": Command("List the traces of a time range, newest first.", "traces:list_traces"),
-            "show": Command("Draw one trace as a tree.", "traces:show"),
+            "show": Command("Draw one trace as a tree, or print its conversation.", "traces:show"),
         },
     ),
     "config": Group(

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli import options, policy
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.output import cell, out
 from netra_otel_bridge.config.declare import Setting
@@ -33,7 +33,10 @@ def show(
     settings = options.configure(config_file, verbose, quiet).settings
     rows = [(one, _value(settings, one), settings.origins[one.name]) for one in SETTINGS]
     if as_json:
-        write_json({one.key: {"value": value, "from": origin} for one, value, origin in rows})
+        document = {one.key: {"value": value, "from": origin} for one, value, origin in rows}
+        if settings.content == "drop" or settings.pii == "drop-content":
+            document["content"]["keeps"] = policy.kept_namespaces()
+        write_json(document)
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("setting", "value", "from", "variable"):
@@ -42,6 +45,8 @@ def show(
         shown = ", ".join(map(str, value)) if isinstance(value, list) else "" if value in (None, {}) else str(value)
         table.add_row(one.key, cell(shown), cell(origin), cell(one.variable, "dim"))
     out.print(table)
+    for line in policy.lines(settings):
+        out.print(cell(line), soft_wrap=True)
 
 
 def _value(settings: Settings, one: Setting) -> Any:

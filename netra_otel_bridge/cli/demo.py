@@ -14,8 +14,10 @@ from netra_otel_bridge.cli.output import out
 from netra_otel_bridge.cli.replay import refuse_console, write_report
 from netra_otel_bridge.cli.reports import report_json
 from netra_otel_bridge.cli.signals import run
-from netra_otel_bridge.cli.traces import draw, most_interesting
+from netra_otel_bridge.cli.trace_tree import TraceTree
+from netra_otel_bridge.cli.traces import most_interesting
 from netra_otel_bridge.cli.usage import write_usage
+from netra_otel_bridge.convert import read_spans
 from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.netra import TenantUsageData, TraceSpan, TraceSummary
 from netra_otel_bridge.core.model.query import Window
@@ -74,7 +76,7 @@ async def _demo(
         return report.exit_code
     write_report(report, as_json=False)
     _say(f"3. traces show {trace.id}")
-    out.print(draw(trace.id, spans))
+    out.print(TraceTree(trace.id, read_spans(spans, bridge.converter("raw"))))
     out.print()
     _say(f"4. usage tenant {usage.tenant_id} --since 25h")
     write_usage(f"tenant {usage.tenant_id}", usage, window)

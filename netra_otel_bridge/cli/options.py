@@ -107,7 +107,7 @@ def _start(
     settings = configured.settings
     secrets = [
         secret.reveal()
-        for secret in (settings.api_key, settings.grpc_token, *settings.headers.values())
+        for secret in (settings.api_key, settings.grpc_token, settings.user_hash_key, *settings.headers.values())
         if secret is not None
     ]
     redactor.use(secrets)

@@ -10,7 +10,7 @@ from rich import box
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from netra_otel_bridge.cli import checkpoint, options
+from netra_otel_bridge.cli import checkpoint, options, policy
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import count, of_traces, size
 from netra_otel_bridge.cli.output import cell, err, out
@@ -76,6 +76,7 @@ def replay(
         window=window,
         state=state,
     )
+    policy.warn(bridge.settings)
     if as_json:
         refuse_console(bridge, bridge.destinations())
     wanted = options.query(tenant, session, user, filters, trace)
@@ -228,3 +229,5 @@ def _write_estimate(estimate: ReplayEstimate, as_json: bool) -> None:
         "Nothing was sent.",
         soft_wrap=True,
     )
+    if estimate.keys is not None:
+        policy.write_kept(estimate.keys, estimate.sampled_traces)

@@ -51,7 +51,7 @@ def _lane_json(lane: LaneReport) -> dict[str, Any]:
 
 def estimate_json(estimate: ReplayEstimate) -> dict[str, Any]:
     """Return the ``--json`` document of ``replay --dry-run``."""
-    return {
+    document = {
         "dry_run": True,
         "window": {"from": iso_ms(estimate.window.start_ns), "until": iso_ms(estimate.window.end_ns)},
         "traces": estimate.traces,
@@ -62,3 +62,6 @@ def estimate_json(estimate: ReplayEstimate) -> dict[str, Any]:
         "seconds": round(estimate.seconds, 3),
         "exit_code": 0,
     }
+    if estimate.keys is not None:
+        document["keys"] = {"kept": dict(estimate.keys.kept), "dropped": dict(estimate.keys.dropped)}
+    return document

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from netra_otel_bridge.cli import options
+from netra_otel_bridge.cli import options, policy
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.signals import run_until_signaled
 from netra_otel_bridge.core.errors import UsageError
@@ -60,6 +60,7 @@ def run(
         settle=settle,
         state=state,
     )
+    policy.warn(bridge.settings)
     if no_traces and no_usage and not is_enabled(bridge.settings):
         raise UsageError(
             "--no-traces and --no-usage leave nothing to do",

@@ -1,13 +1,15 @@
-"""``traces list`` and ``traces show``: print traces in the terminal."""
+"""``traces list`` and ``traces show``: print traces in the terminal.
+
+What converts and draws spans is imported by the command that needs it, so that ``--help`` is fast.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -15,12 +17,9 @@ from netra_otel_bridge.cli import options
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import cost, count, duration
 from netra_otel_bridge.cli.output import cell, out
-from netra_otel_bridge.convert import instant_ns, is_error, is_metered, is_no_id
-from netra_otel_bridge.core.errors import NotKnown
-from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
+from netra_otel_bridge.core.errors import NotKnown, UsageError
+from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.time_text import iso_ms
-
-BAR_WIDTH = 24
 
 
 def list_traces(
@@ -89,106 +88,46 @@ def list_traces(
 
 def show(
     trace_id: str = typer.Argument(metavar="TRACE_ID"),
+    messages: Annotated[
+        bool, typer.Option("--messages", help="Print the conversation: who said what, tools, documents.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="With --messages: print long texts whole.")] = False,
     config_file: options.ConfigFile = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw one trace as a tree.
+    """Draw one trace as a tree, or print its conversation.
 
-    Each span has its duration, tokens, cost and errors.
+    In the tree, each span has its duration, tokens, cost, and what is known of it: model, tools, documents, errors.
     """
+    if full and not messages:
+        raise UsageError("--full goes with --messages", hint="--json prints everything, too")
     bridge = options.start(config_file, verbose, quiet)
     with bridge.client() as client:
         spans = list(client.iter_spans_by_trace_id(trace_id, limit=100))
     if not spans:
         raise NotKnown(f"Netra has no spans of trace {trace_id!r}", hint="netra-otel-bridge traces list --since 24h")
+    from netra_otel_bridge.convert import read_spans
+
+    trace = read_spans(spans, bridge.converter("raw"))
     if as_json:
-        write_json({"trace_id": trace_id, "spans": spans})
+        from netra_otel_bridge.cli.calls_json import calls_json
+
+        write_json({"trace_id": trace_id, "spans": spans, "calls": calls_json(trace)})
+    elif messages:
+        from netra_otel_bridge.cli.conversation import Conversation
+
+        out.print(Conversation(trace_id, trace, full=full))
     else:
-        out.print(draw(trace_id, spans))
+        from netra_otel_bridge.cli.trace_tree import TraceTree
 
-
-def draw(trace_id: str, spans: Sequence[TraceSpan]) -> Group:
-    """Return a trace as a tree beside its timeline.
-
-    A span whose parent is not in the trace is drawn at the root, with a note. A cycle of parents is drawn there too.
-    """
-    starts = [start for span in spans if (start := instant_ns(span.start_time_ms)) is not None]
-    ends = [end for span in spans if (end := instant_ns(span.end_time_ms)) is not None]
-    begin = min(starts, default=0)
-    finish = max(ends, default=begin)
-    metered = [span for span in spans if is_metered(span)]
-    tokens = [span.total_tokens for span in metered if span.total_tokens is not None]
-    costs = [span.total_cost for span in metered if span.total_cost is not None]
-    title = Text.assemble(
-        ("trace ", "bold"), cell(trace_id, "bold cyan"), f"  {len(spans)} spans  {duration(finish - begin)}"
-    )
-    title.append(f"  {count(sum(tokens))} tokens" if tokens else "")
-    title.append(f"  {cost(sum(costs))}" if costs else "")
-    grid = Table.grid(padding=(0, 2))
-    for name in ("time", "duration", "span", "kind", "model", "tokens", "cost", "notes"):
-        grid.add_column(
-            name, justify="right" if name in ("duration", "tokens", "cost") else "left", no_wrap=name != "notes"
-        )
-    for span, guide in _tree(spans):
-        grid.add_row(*_cells(span, guide, (begin, max(finish - begin, 1)), {one.id for one in spans}))
-    return Group(title, grid)
-
-
-def _tree(spans: Sequence[TraceSpan]) -> Iterator[tuple[TraceSpan, str]]:
-    """Yield each span once, parents before children, with the guide lines that precede its name."""
-    ordered = sorted(spans, key=lambda span: instant_ns(span.start_time_ms) or 0)
-    ids = {span.id for span in ordered}
-    children: dict[str, list[TraceSpan]] = {}
-    roots: list[TraceSpan] = []
-    for span in ordered:
-        parent = span.parent_span_id
-        if parent is None or parent not in ids or parent == span.id:
-            roots.append(span)
-        else:
-            children.setdefault(parent, []).append(span)
-    drawn: set[str] = set()
-    waiting = [(span, "", "") for span in reversed((*roots, *ordered))]
-    while waiting:
-        span, guide, below = waiting.pop()
-        if span.id in drawn:
-            continue
-        drawn.add(span.id)
-        yield span, guide
-        offspring = children.get(span.id, [])
-        for child in reversed(offspring):
-            last = child is offspring[-1]
-            waiting.append((child, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")))
-
-
-def _cells(span: TraceSpan, guide: str, scale: tuple[int, int], ids: set[str]) -> tuple[Text, ...]:
-    start, end = instant_ns(span.start_time_ms), instant_ns(span.end_time_ms)
-    timed = start is not None and end is not None and end >= start
-    lost = not is_no_id(span.parent_span_id) and span.parent_span_id not in ids
-    notes = Text()
-    notes.append("error  " if is_error(span) else "", style="red")
-    notes.append(cell(f"parent {span.parent_span_id} is not in the trace" if lost else None, "yellow"))
-    return (
-        Text(_bar(start or 0, end or 0, scale) if timed else "", style="cyan"),
-        Text(duration((end or 0) - (start or 0)) if timed else "", style="dim"),
-        Text.assemble((guide, "dim"), cell(span.name or "(no name)", "bold red" if is_error(span) else "bold")),
-        cell(span.kind, "dim"),
-        cell(span.model_name, "magenta"),
-        Text(count(span.total_tokens)),
-        Text(cost(span.total_cost), style="green"),
-        notes,
-    )
-
-
-def _bar(start: int, end: int, scale: tuple[int, int]) -> str:
-    begin, length = scale
-    left = min((start - begin) * BAR_WIDTH // length, BAR_WIDTH - 1)
-    width = max(1, min(-(-(end - start) * BAR_WIDTH // length), BAR_WIDTH - left))
-    return "·" * left + "━" * width + "·" * (BAR_WIDTH - left - width)
+        out.print(TraceTree(trace_id, trace))
 
 
 def _short_time(value: str | float | None) -> str:
+    from netra_otel_bridge.convert import instant_ns
+
     ns = instant_ns(value)
     return iso_ms(ns)[:19].replace("T", " ") if ns is not None else str(value or "")
 

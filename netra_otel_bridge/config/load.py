@@ -18,7 +18,7 @@ from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 
 CONFIG_FILE_VARIABLE = "NETRA_BRIDGE_CONFIG"
 _GIVEN = ("flag", "argument")
-_SECRET_FILES = (("api_key", "key"), ("grpc_token", "token"))
+_SECRET_FILES = (("api_key", "key"), ("grpc_token", "token"), ("user_hash_key", "key"))
 """Settings that may be read from a separate file, and the word for its content."""
 _FILE_KEYS = {setting.key: setting for setting in SETTINGS}
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from netra_otel_bridge.core.attribute_names import ALLOWED, ALLOWED_RULE
 from netra_otel_bridge.core.clock import NS_PER_MS
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.expressions import Expression
@@ -122,6 +123,14 @@ def parse_texts(value: Any) -> tuple[str, ...]:
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError("expected a list, or text with commas between the items")
     return tuple(item.strip() for item in items if item.strip())
+
+
+def parse_allowed_names(value: Any) -> tuple[str, ...]:
+    """Return names of attributes, each exact or as ``prefix.*``."""
+    items = parse_texts(value)
+    if not all(map(ALLOWED.fullmatch, items)):
+        raise ValueError(ALLOWED_RULE)
+    return items
 
 
 def parse_patterns(value: Any) -> tuple[Expression, ...]:

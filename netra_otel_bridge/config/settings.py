@@ -14,6 +14,7 @@ from netra_otel_bridge.config.parsers import (
     decimal_number,
     duration,
     one_of,
+    parse_allowed_names,
     parse_bool,
     parse_budgets,
     parse_destinations,
@@ -105,7 +106,19 @@ class Settings:
         "NETRA_BRIDGE_CONTENT",
         "keep",
         one_of("keep", "drop", "redact"),
-        "How to handle prompts, completions, inputs, outputs and tool arguments.",
+        "How to handle [content](privacy.md). `drop` lets text leave only under names that are known to hold facts, such as models and ids; `redact` replaces what the expressions match, in every text.",
+    )
+    content_allow: tuple[str, ...] = setting(
+        "NETRA_BRIDGE_CONTENT_ALLOW",
+        (),
+        parse_allowed_names,
+        "Attributes that `content: drop` and `pii: drop-content` keep, whatever they hold: exact names, or `prefix.*`, such as `netra.custom.plan` or `netra.metadata.*`.",
+    )
+    exceptions: str | None = setting(
+        "NETRA_BRIDGE_EXCEPTIONS",
+        None,
+        one_of("keep", "drop"),
+        "How to handle messages and stack traces of exceptions, and messages of a status. By default they are dropped where content is dropped, and kept otherwise.",
     )
     redact: tuple[Expression, ...] = setting(
         "NETRA_BRIDGE_REDACT",
@@ -123,7 +136,19 @@ class Settings:
         "NETRA_BRIDGE_USER",
         "keep",
         one_of("keep", "hash", "drop"),
-        "How to handle user ids. `hash` replaces them with the first 32 hex digits of their SHA-256.",
+        "How to handle user ids. `hash` replaces them with the first 32 hex digits of their HMAC-SHA-256 with `user_hash_key`. Without a key it is their SHA-256, which anyone who has a list of ids can compute too.",
+    )
+    user_hash_key: Secret | None = setting(
+        "NETRA_BRIDGE_USER_HASH_KEY",
+        None,
+        parse_secret,
+        "Key for `user: hash` (`openssl rand -hex 32` generates one). Another key makes other hashes.",
+    )
+    user_hash_key_file: str | None = setting(
+        "NETRA_BRIDGE_USER_HASH_KEY_FILE",
+        None,
+        parse_path,
+        "File that contains only the key for `user: hash`. Used when `user_hash_key` is not set, and read once at startup.",
     )
     usage_cost: bool = setting(
         "NETRA_BRIDGE_USAGE_COST",

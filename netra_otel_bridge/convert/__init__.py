@@ -6,23 +6,31 @@ from netra_otel_bridge.convert.costs import (
     is_metered,
     span_costs,
 )
-from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id
-from netra_otel_bridge.convert.privacy import Content, Pii, Privacy, User, configured
+from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id, span_id_value
+from netra_otel_bridge.convert.privacy import Content, Exceptions, Pii, Privacy, User, configured
+from netra_otel_bridge.convert.private_parts import count_keys
+from netra_otel_bridge.convert.reading import SpanReading, TraceReading, read_spans
 from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
 __all__ = [
     "Content",
+    "Exceptions",
     "Pii",
     "Privacy",
     "Profile",
     "SpanConverter",
     "SpanCost",
+    "SpanReading",
+    "TraceReading",
     "User",
     "configured",
+    "count_keys",
     "hour_costs",
     "instant_ns",
     "is_error",
     "is_metered",
     "is_no_id",
+    "read_spans",
     "span_costs",
+    "span_id_value",
 ]

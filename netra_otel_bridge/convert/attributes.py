@@ -2,7 +2,8 @@
 
 Attributes come in two forms. Each key of a JSON object becomes an attribute; nested objects and mixed lists become JSON
 text, because their original type is not recorded. A list of OTLP key/values states each type, and is converted exactly,
-including bytes, mixed arrays and key/value lists. A value that turns out not to be OTLP becomes JSON text.
+including bytes, mixed arrays and key/value lists. A value that turns out not to be OTLP becomes JSON text. `OddValues`
+decides what becomes of NaN and the infinities.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
 from netra_otel_bridge.convert import fields
+from netra_otel_bridge.convert.odd_values import NOT_FINITE, REPEATED_KEY, OddValues, holds_not_finite
 from netra_otel_bridge.core.json_bounds import is_larger
 from netra_otel_bridge.core.json_text import (
     MAX_VALUES,
-    clean_text,
     clean_value,
     int_text,
     read_json,
@@ -55,18 +56,31 @@ def read_container(value: JsonText | None) -> tuple[Any, bool]:
         return None, False
 
 
-def attributes_of(decoded: Any) -> Attributes | None:
-    """Return attributes given in either form; ``None`` if the value has neither. ``null`` values are dropped."""
+def attributes_of(decoded: Any, odd: OddValues | None = None) -> Attributes | None:
+    """Return attributes given in either form; ``None`` if the value has neither. ``null`` values are dropped.
+
+    Of a key that is repeated, the last value is kept. Without ``odd``, NaN and the infinities become text.
+    """
+    if odd is None:
+        odd = OddValues(as_text=True)
     if type(decoded) is dict:
-        return _from_object(decoded)
+        return _from_object(decoded, odd)
     if type(decoded) is list:
         result: Attributes = {}
         for item in decoded:
             if type(item) is not dict or "key" not in item:
                 return None
-            value = _any_value(item.get("value"), 0)
-            if value is not None:
-                result[_key(item["key"])] = value
+            value = _any_value(item.get("value"), 0, odd)
+            if value is None:
+                continue
+            key = _key(item["key"])
+            kind = type(value)
+            if kind is float or kind is tuple or kind is dict:
+                value = odd.shown(key, value)
+            if odd.repeats or key in result:
+                odd.repeats = False
+                odd.note(REPEATED_KEY, key)
+            result[key] = value
         return result
     return {} if decoded is None else None
 
@@ -75,42 +89,52 @@ def _key(key: Any) -> str:
     return key if isinstance(key, str) else write_json(key)
 
 
-def _from_object(decoded: dict[str, Any]) -> Attributes:
+def _from_object(decoded: dict[str, Any], odd: OddValues) -> Attributes:
     result: Attributes = {}
     for key, value in decoded.items():
         kind = type(value)
-        if kind is str or kind is bool or kind is float:
+        if kind is str or kind is bool:
             result[key] = value
         elif kind is int:
             result[key] = _int64(value)
-        elif kind is list:
-            result[key] = _sequence(value)
+        elif kind is float:
+            result[key] = value if math.isfinite(value) else odd.shown(key, value)
         elif value is not None:
-            result[key] = write_json(value)
+            result[key] = _sequence(key, value, odd) if kind is list else _json(key, value, odd)
     return result
 
 
 def attribute_value(value: Any) -> Any:
-    """Return a decoded JSON value as an attribute value; ``None`` stays ``None``."""
-    return _from_object({"": value}).get("")
+    """Return a decoded JSON value as an attribute value, NaN and the infinities as text; ``None`` stays ``None``."""
+    return _from_object({"": value}, OddValues(as_text=True)).get("")
+
+
+def _json(key: str, value: Any, odd: OddValues) -> str:
+    """Return a value as JSON text, which has NaN and the infinities as strings."""
+    text = write_json(value)
+    if ('NaN"' in text or 'Infinity"' in text) and holds_not_finite(value):
+        odd.note(NOT_FINITE, key)
+    return text
 
 
 def _int64(value: int) -> int | str:
     return value if -(2**63) <= value < 2**63 else int_text(value)
 
 
-def _sequence(items: list[Any]) -> Any:
+def _sequence(key: str, items: list[Any], odd: OddValues) -> Any:
     kinds = set(map(type, items))
-    if len(kinds) <= 1 and kinds <= {str, bool, float}:
+    if kinds == {float}:
+        return odd.shown(key, tuple(items))
+    if len(kinds) <= 1 and kinds <= {str, bool}:
         return tuple(items)
     if kinds == {int} and all(-(2**63) <= item < 2**63 for item in items):
         return tuple(items)
     if kinds == {int, float} and all(abs(item) <= _EXACT_FLOAT for item in items if type(item) is int):
-        return tuple(map(float, items))
-    return write_json(items)
+        return odd.shown(key, tuple(map(float, items)))
+    return _json(key, items, odd)
 
 
-def _any_value(value: Any, depth: int) -> Any:
+def _any_value(value: Any, depth: int, odd: OddValues) -> Any:
     """Convert an OTLP ``AnyValue`` from JSON, with its keys in either spelling."""
     if type(value) is not dict or len(value) != 1:
         return None if value in (None, {}) else attribute_value(value)
@@ -125,9 +149,9 @@ def _any_value(value: Any, depth: int) -> Any:
         case "bytesValue" | "bytes_value":
             return _otlp_bytes(inner)
         case "arrayValue" | "array_value" if depth < _MAX_DEPTH:
-            return _otlp_array(value, inner, depth)
+            return _otlp_array(value, inner, depth, odd)
         case "kvlistValue" | "kvlist_value" if depth < _MAX_DEPTH:
-            return _otlp_kvlist(value, inner, depth)
+            return _otlp_kvlist(value, inner, depth, odd)
         case _:
             return attribute_value(value)
 
@@ -161,23 +185,29 @@ def _otlp_bytes(inner: Any) -> Any:
         return inner
 
 
-def _otlp_array(value: dict[str, Any], inner: Any, depth: int) -> Any:
+def _otlp_array(value: dict[str, Any], inner: Any, depth: int, odd: OddValues) -> Any:
     values = _values(inner)
     if values is None:
         return attribute_value(value)
-    items = [_any_value(item, depth + 1) for item in values]
+    items = [_any_value(item, depth + 1, odd) for item in values]
     return write_json(items) if any(item is None for item in items) else tuple(items)
 
 
-def _otlp_kvlist(value: dict[str, Any], inner: Any, depth: int) -> Any:
+def _otlp_kvlist(value: dict[str, Any], inner: Any, depth: int, odd: OddValues) -> Any:
     values = _values(inner)
     if values is None or not all(type(item) is dict and "key" in item for item in values):
         return attribute_value(value)
-    entries = ((_key(item["key"]), _any_value(item.get("value"), depth + 1)) for item in values)
-    return {key: entry for key, entry in entries if entry is not None}
+    entries: dict[str, Any] = {}
+    for item in values:
+        entry = _any_value(item.get("value"), depth + 1, odd)
+        if entry is not None:
+            key = _key(item["key"])
+            odd.repeats = odd.repeats or key in entries
+            entries[key] = entry
+    return entries
 
 
-def events_of(decoded: Any, span_start_ns: int) -> tuple[list[Event], int]:
+def events_of(decoded: Any, span_start_ns: int, odd: OddValues | None = None) -> tuple[list[Event], int]:
     """Return the events of a decoded column, and the number of items and times that could not be read.
 
     An event without a readable time gets the start of its span.
@@ -185,7 +215,7 @@ def events_of(decoded: Any, span_start_ns: int) -> tuple[list[Event], int]:
     events: list[Event] = []
     lost = 0
     for item in decoded if isinstance(decoded, list) else [decoded]:
-        attributes = _inner_attributes(item) if isinstance(item, dict) else None
+        attributes = _inner_attributes(item, odd) if isinstance(item, dict) else None
         if attributes is None:
             lost += 1
             continue
@@ -200,10 +230,10 @@ def events_of(decoded: Any, span_start_ns: int) -> tuple[list[Event], int]:
     return events, lost
 
 
-def _inner_attributes(item: dict[str, Any]) -> Attributes | None:
+def _inner_attributes(item: dict[str, Any], odd: OddValues | None) -> Attributes | None:
     """Return the attributes of an event or a link, which have the same forms as those of a span."""
     decoded, readable = read_container(item.get("attributes"))
-    return attributes_of(decoded) if readable else None
+    return attributes_of(decoded, odd) if readable else None
 
 
 _EVENT_TIMES = ("time_unix_nano", "timeUnixNano", "timestamp", "time")
@@ -226,31 +256,39 @@ def _instant(value: Any) -> str | int | float | None:
     return value if isinstance(value, str | int | float) else None
 
 
-def links_of(decoded: Any) -> tuple[list[Link], int]:
-    """Return the links of a decoded column, and the number dropped for a bad id or shape."""
+def links_of(decoded: Any, odd: OddValues) -> tuple[list[Link], int, int]:
+    """Return the links of a decoded column, the number dropped for their shape, and the number with derived ids."""
     links: list[Link] = []
-    lost = 0
+    lost = derived = 0
     for item in decoded if isinstance(decoded, list) else [decoded]:
-        context = _link_context(item) if isinstance(item, dict) else None
-        attributes = _inner_attributes(item) if context else None
+        context, own = _link_context(item) if isinstance(item, dict) else (None, False)
+        attributes = _inner_attributes(item, odd) if context else None
         if context is None or attributes is None:
             lost += 1
         else:
+            derived += not own
             links.append(Link(context, attributes))
-    return links, lost
+    return links, lost, derived
 
 
-def _link_context(item: Mapping[str, Any]) -> SpanContext | None:
+def _link_context(item: Mapping[str, Any]) -> tuple[SpanContext | None, bool]:
+    """Return what a link leads to, and whether both ids are the application's own; ``None`` if it leads to nothing."""
     inner = item.get("context")
     source = inner if isinstance(inner, dict) else item
     trace, span = (
         source.get(snake, source.get(camel)) for snake, camel in (("trace_id", "traceId"), ("span_id", "spanId"))
     )
-    if not isinstance(trace, str) or not isinstance(span, str):
-        return None
-    trace_id, own_trace = fields.trace_id(clean_text(trace.removeprefix("0x")))
-    span_id, own_span = fields.span_id(clean_text(span.removeprefix("0x")))
-    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED) if own_trace and own_span else None
+    if not isinstance(trace, str) or not isinstance(span, str) or fields.is_no_id(trace) or fields.is_no_id(span):
+        return None, False
+    trace_id, own_trace = _link_id(trace, fields.trace_id)
+    span_id, own_span = _link_id(span, fields.span_id)
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED), own_trace and own_span
+
+
+def _link_id(text: str, read: Callable[[str], tuple[int, bool]]) -> tuple[int, bool]:
+    """Read an id that may begin with ``0x``, as the SDK prints it."""
+    value, own = read(text.removeprefix("0x"))
+    return (value, own) if own else read(text)
 
 
 def as_double(value: Any) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -22,6 +23,8 @@ from netra_otel_bridge.core.model.netra import (
 )
 
 MAX_NS = 2**63 - 1
+LONGEST_NS = 100 * 365 * 86_400 * 10**9
+"""Longest duration of a span, a hundred years. Beyond it, the end is a mistake: an unset or wrapped counter."""
 _MS_DIGITS = 13
 """Digits of epoch milliseconds from 2001 to 2286: the form that Netra's SDK documents, read without a regex."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -32,16 +35,21 @@ _ISO = re.compile(
 _HEX = re.compile(r"[0-9a-fA-F]+")
 
 
+@lru_cache(maxsize=4096)
 def trace_id(text: str) -> tuple[int, bool]:
-    """Return a trace id, and whether it is the application's own (32 hex digits or a UUID) or derived by SHA-256."""
+    """Return a trace id, and whether it is the application's own or derived by SHA-256.
+
+    Its own are 32 hex digits, a UUID, or the 16 hex digits of older tracers, which are the lower half.
+    """
     compact = text.replace("-", "") if len(text) == 36 else text
-    if len(compact) == 32 and _HEX.fullmatch(compact):
+    if len(compact) in (32, 16) and _HEX.fullmatch(compact):
         value = int(compact, 16)
         if value:
             return value, True
     return _derived(text, 16), False
 
 
+@lru_cache(maxsize=16384)
 def span_id(text: str) -> tuple[int, bool]:
     """Return a span id, and whether it is the application's own (16 hex digits) or derived by SHA-256."""
     if len(text) == 16 and _HEX.fullmatch(text):
@@ -49,6 +57,11 @@ def span_id(text: str) -> tuple[int, bool]:
         if value:
             return value, True
     return _derived(text, 8), False
+
+
+def span_id_value(text: str) -> int:
+    """Return the span id as it is sent. Texts with the same value name the same span."""
+    return span_id(text)[0]
 
 
 def is_no_id(text: str | None) -> bool:
@@ -105,8 +118,8 @@ def _iso_ns(text: str) -> int | None:
 
 
 def latency_ns(value: Number | None) -> int | None:
-    """Return ``latency_ms`` in nanoseconds; ``None`` if it is absent, negative or not a finite number."""
-    if value is None or not 0 <= value <= MAX_NS // 1_000_000:
+    """Return ``latency_ms`` in nanoseconds; ``None`` if it is absent, negative, above `LONGEST_NS` or not a number."""
+    if value is None or not 0 <= value <= LONGEST_NS // 1_000_000:
         return None
     return value * 1_000_000 if isinstance(value, int) else round(value * 1_000_000)
 
@@ -116,6 +129,8 @@ NETRA_KINDS = {
     "USAGE": SpanKind.INTERNAL,
     "TOOL": SpanKind.INTERNAL,
     "AGENT": SpanKind.INTERNAL,
+    "GUARDRAIL": SpanKind.INTERNAL,
+    "HANDOFF": SpanKind.INTERNAL,
     "GENERATION": SpanKind.CLIENT,
     "EMBEDDING": SpanKind.CLIENT,
 }

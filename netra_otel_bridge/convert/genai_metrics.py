@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from netra_otel_bridge.convert import fields, semconv
-from netra_otel_bridge.convert.attributes import Attributes, attributes_of, events_of, read_container
+from netra_otel_bridge.convert.attributes import Attributes, as_count, attributes_of, events_of, read_container
+from netra_otel_bridge.convert.llm import add_genai, read_call
 from netra_otel_bridge.convert.semconv import TENANT_ID
 from netra_otel_bridge.core.json_bounds import holds_more_values
 from netra_otel_bridge.core.json_text import MAX_VALUES, clean_text
@@ -82,12 +83,13 @@ def measurements(trace: TraceSummary, span: TraceSpan) -> list[Measurement]:
     kind = semconv.effective_kind(_netra_kind(span.kind), attributes)
     if kind is None or kind not in KINDS:
         return []
+    call = read_call(attributes, span, kind)
     counts = (
-        ("input", semconv.tokens(span.prompt_tokens, attributes, semconv.INPUT_TOKEN_DIALECTS)),
-        ("output", semconv.tokens(span.completion_tokens, attributes, semconv.OUTPUT_TOKEN_DIALECTS)),
+        ("input", _tokens(span.prompt_tokens, call.facts.get("input_tokens"))),
+        ("output", _tokens(span.completion_tokens, call.facts.get("output_tokens"))),
     )
     seconds = _duration_s(span)
-    semconv.add_genai(attributes, span, kind, prompt=[], completion=[], cost=False)
+    add_genai(attributes, call, failed=False)
     labels = dict(_labels(trace, span, kind, attributes))
     found = [
         Measurement(TOKENS_USED, count, {**labels, TOKENS_TYPE: name})
@@ -147,6 +149,12 @@ def _labels(trace: TraceSummary, span: TraceSpan, kind: str, attributes: Attribu
     ):
         if value:
             yield name, value
+
+
+def _tokens(column: Any, recorded: Any) -> Any:
+    """Return Netra's count, which is what was billed, else the recorded one."""
+    billed = as_count(column)
+    return recorded if billed is None else billed
 
 
 def _label(value: Any) -> str:

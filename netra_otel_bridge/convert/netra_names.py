@@ -24,23 +24,33 @@ _MAX_DEPTH = 16
 
 
 def add_netra_names(
-    attributes: Attributes, span: TraceSpan, netra_kind: str | None, *, user_id: str | None, metadata: Attributes
+    attributes: Attributes,
+    span: TraceSpan,
+    netra_kind: str | None,
+    *,
+    user_id: str | None,
+    metadata: Attributes,
+    total_tokens: int | None,
 ) -> None:
     """Add Netra's columns of ``span``. The privacy policy was already applied to ``user_id`` and ``metadata``."""
     if netra_kind:
         add(attributes, "netra.span.type", netra_kind)
-    add(attributes, "session.id", span.session_id or None)
-    add(attributes, "user.id", user_id)
-    add(attributes, semconv.TENANT_ID, span.tenant_id or None)
-    add(
-        attributes,
-        "netra.usage.total_tokens",
-        semconv.tokens(span.total_tokens, attributes, semconv.TOTAL_TOKEN_DIALECTS),
-    )
-    add(attributes, "netra.cost.prompt", as_double(span.prompt_tokens_cost))
-    add(attributes, "netra.cost.completion", as_double(span.completion_tokens_cost))
-    add(attributes, "netra.cost.cached", as_double(span.cached_tokens_cost))
-    add(attributes, "netra.cost.total", as_double(span.total_cost))
+    if span.session_id:
+        add(attributes, "session.id", span.session_id)
+    if user_id is not None:
+        add(attributes, "user.id", user_id)
+    if span.tenant_id:
+        add(attributes, semconv.TENANT_ID, span.tenant_id)
+    if total_tokens is not None:
+        add(attributes, "netra.usage.total_tokens", total_tokens)
+    if span.prompt_tokens_cost is not None:
+        add(attributes, "netra.cost.prompt", as_double(span.prompt_tokens_cost))
+    if span.completion_tokens_cost is not None:
+        add(attributes, "netra.cost.completion", as_double(span.completion_tokens_cost))
+    if span.cached_tokens_cost is not None:
+        add(attributes, "netra.cost.cached", as_double(span.cached_tokens_cost))
+    if span.total_cost is not None:
+        add(attributes, "netra.cost.total", as_double(span.total_cost))
     _add_findings(attributes, span)
     for key, value in metadata.items():
         add(attributes, f"netra.metadata.{key}", value)
@@ -53,7 +63,8 @@ def _add_findings(attributes: Attributes, span: TraceSpan) -> None:
         ("netra.pii", span.has_pii, "entities", span.pii_entities, span.pii_actions, _pii_word),
         ("netra.violation", span.has_violation, "types", span.violations, span.violation_actions, _word),
     ):
-        add(attributes, f"{name}.detected", found)
+        if found is not None:
+            add(attributes, f"{name}.detected", found)
         if kinds:
             add(attributes, f"{name}.{listed}", _type_words(kinds, word) or None)
         if actions:

@@ -6,47 +6,37 @@ Drops are counted, never logged.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from netra_otel_bridge.convert.allowed import EXCEPTION_TEXT, MAX_COUNTED_KEYS, OTHER_KEYS, Rule, rule_of
+from netra_otel_bridge.convert.effort import Effort
+from netra_otel_bridge.core.attribute_names import ALLOWED, ALLOWED_RULE
 from netra_otel_bridge.core.errors import UsageError
-from netra_otel_bridge.core.expressions import Expression
+from netra_otel_bridge.core.expressions import MAX_SCANNED_BYTES, Expression
 from netra_otel_bridge.core.json_text import write_json
 
 Content = Literal["keep", "drop", "redact"]
 Pii = Literal["keep", "drop-content"]
 User = Literal["keep", "hash", "drop"]
+Exceptions = Literal["keep", "drop"]
 
 REDACTED = "[redacted]"
-
-CONTENT_KEYS = re.compile(
-    r"input|output|prompts?|completions?|messages?|content|netra\.(prompt|completion|input|output|action)"
-    r"|(input|output)\.value"
-    r"|gen_ai\.(prompt|completion|input\.messages|output\.messages|system_instructions|event\.content)"
-    r"|gen_ai\.(prompt|completion)\.\d+(\.(?!(role|finish_reason|tool_call_id)$).*)?"
-    r"|gen_ai\.tool\.(call\.arguments|call\.result|definitions|parameters)"
-    r"|gen_ai\.retrieval\.(documents|query\.text)"
-    r"|traceloop\.entity\.(input|output)"
-    r"|llm\.(prompts|completions)(\..*)?"
-    r"|llm\.(input|output)_messages(\.(?!.*\.(role|id|name|tool_call_id)$).*)?"
-    r"|llm\.(prompt_template\.(template|variables)|function_call|tools(\..*)?|request\.functions\..*)"
-    r"|tool\.parameters|tool_call\.function\.arguments|retrieval\.documents(\..*)?|embedding\.(embeddings(\..*)?|text)"
-    r"|reranker\.(query|(input|output)_documents(\..*)?)"
-    r"|ai\.(prompt(\..*)?|response\.(text|object|reasoning|toolCalls)|toolCall\.(args|result)|values?)"
-    # Attributes with these names are nested objects as JSON text, with the keys above inside.
-    r"|gen_ai(\.(input|output|event|tool|tool\.call|retrieval))?|llm(\.prompt_template|\.request)?|netra"
-    r"|traceloop(\.entity)?|tool(_call(\.function)?)?|retrieval|embedding|reranker|ai(\.(response|toolCall))?"
-    r"|netra\.bridge\.original\.(attributes|events|links|metadata|resources)"
-)
-"""Keys of prompts, completions, inputs, outputs and tool arguments, in all known dialects."""
 
 USER_KEYS = re.compile(r"(.*[._])?(enduser|user)([._]?id|Id)|(llm|gen_ai\.request)\.user")
 """Keys of user ids: ``netra.user_id``, ``user.id``, ``enduser.id``, ``netra.custom.user_id``, ``llm.user`` ..."""
 
 _ORIGINALS = re.compile(r"netra\.bridge\.original\.(attributes|events|links|metadata|resources)")
 """Columns that could not be read: they may contain a user id anywhere."""
+_HOLD_EXCEPTIONS = EXCEPTION_TEXT | {f"netra.bridge.original.{column}" for column in ("attributes", "events", "status")}
+_MAX_RULES = 4096
+_MAX_REMEMBERED_CHARS = 200
+_MAX_ITEMS = 64
+_FEW_TOKENS = 4
+"""A list of more different tokens must have a digit in each, as addresses have: otherwise it may be a sentence."""
 
 
 def one_of(name: str, value: object, words: Any) -> None:
@@ -68,9 +58,11 @@ def _expression(value: object) -> Expression:
 class Privacy:
     """Rules for the data that leaves the bridge.
 
-    ``content`` keeps content, drops it, or redacts the text that ``redact`` matches: expressions compiled by `re`,
-    matched in linear time by RE2. ``pii`` drops the content of spans with PII. ``user`` keeps, hashes (SHA-256, 32 hex
-    digits) or drops user ids.
+    ``content`` keeps all text, drops all text that is not a known fact, or redacts what ``redact`` matches in any text:
+    expressions compiled by `re`, matched in linear time by RE2. ``content_allow`` names attributes that a drop keeps
+    (``name`` or ``prefix.*``). ``exceptions`` keeps or drops messages and stack traces of exceptions and the message of
+    a status; ``None`` drops them with the content. ``pii`` drops the content of spans with PII. ``user`` keeps, hashes
+    or drops user ids; a hash is 32 hex digits of HMAC-SHA-256 with ``user_hash_key``, without one of SHA-256.
 
     Raises `UsageError` for any other value, for ``content="redact"`` without an expression, and for an expression that
     RE2 cannot take.
@@ -80,14 +72,30 @@ class Privacy:
     redact: tuple[re.Pattern[str], ...] = ()
     pii: Pii = "keep"
     user: User = "keep"
+    content_allow: tuple[str, ...] = ()
+    exceptions: Exceptions | None = None
+    user_hash_key: str | None = field(default=None, repr=False)
     _expressions: tuple[Expression, ...] = field(default=(), repr=False, kw_only=True)
+    _rules: dict[str, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _redacted_keys: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _key: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         one_of("content", self.content, Content)
         one_of("pii", self.pii, Pii)
         one_of("user", self.user, User)
+        if self.exceptions is not None:
+            one_of("exceptions", self.exceptions, Exceptions)
         if not isinstance(self.redact, tuple):
             raise UsageError("redact must be a tuple of compiled expressions", hint="write redact=(re.compile(...),)")
+        if not isinstance(self.content_allow, tuple):
+            raise UsageError("content_allow must be a tuple of names", hint='write content_allow=("netra.custom.*",)')
+        if not all(isinstance(name, str) and ALLOWED.fullmatch(name) for name in self.content_allow):
+            raise UsageError(f"content_allow: {ALLOWED_RULE}")
+        if self.user_hash_key is not None:
+            if not isinstance(self.user_hash_key, str) or not self.user_hash_key:
+                raise UsageError("user_hash_key must be a text that is not empty")
+            object.__setattr__(self, "_key", self.user_hash_key.encode("utf-8", "surrogatepass"))
         object.__setattr__(self, "_expressions", (*self._expressions, *map(_expression, self.redact)))
         if self.content == "redact" and not self._expressions:
             raise UsageError('content="redact" needs an expression in redact', hint="write redact=(re.compile(...),)")
@@ -98,28 +106,69 @@ class Privacy:
             return value
         if self.user == "drop":
             return None
-        return hashlib.sha256(value.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+        data = value.encode("utf-8", "backslashreplace")
+        digest = hashlib.sha256(data) if self._key is None else hmac.new(self._key, data, hashlib.sha256)
+        return digest.hexdigest()[:32]
+
+    def drops(self, has_pii: bool) -> bool:
+        """Return whether the content of a span is dropped."""
+        return self.content == "drop" or (has_pii and self.pii == "drop-content")
+
+    def drops_exceptions(self, has_pii: bool) -> bool:
+        """Return whether the words of exceptions are dropped: messages, stack traces, the message of a status."""
+        return self.drops(has_pii) if self.exceptions is None else self.exceptions == "drop"
 
     def keeps_all(self, has_pii: bool) -> bool:
-        """Return whether `apply` would change nothing."""
-        return self.content == "keep" and self.user == "keep" and not (has_pii and self.pii == "drop-content")
+        """Return whether the policy would change nothing."""
+        return (
+            self.content == "keep"
+            and self.user == "keep"
+            and self.exceptions != "drop"
+            and not (has_pii and self.pii == "drop-content")
+        )
 
-    def apply(self, attributes: dict[str, Any], *, has_pii: bool, counts: Counter[str]) -> dict[str, Any]:
-        """Return the attributes that may leave; the same object if the policy keeps all."""
-        drop = self.content == "drop" or (has_pii and self.pii == "drop-content")
-        if drop or self.content == "redact":
-            kept: dict[str, Any] = {}
-            for key, value in attributes.items():
-                if not CONTENT_KEYS.fullmatch(key):
-                    kept[key] = value
-                elif drop:
-                    counts["content_dropped"] += 1
-                else:
-                    kept[key] = self._redacted(value, counts)
-            attributes = kept
-        return attributes if self.user == "keep" else self._without_users(attributes, counts)
+    def apply(
+        self,
+        attributes: dict[str, Any],
+        *,
+        has_pii: bool,
+        counts: Counter[str],
+        dropped: Counter[str] | None = None,
+        effort: Effort | None = None,
+    ) -> dict[str, Any]:
+        """Return the attributes that may leave; the same object if the policy keeps all.
 
-    def _without_users(self, attributes: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
+        ``counts`` counts what was changed, ``dropped`` what was dropped by name. Once ``effort`` is spent, each text
+        is redacted whole.
+        """
+        if self.user != "keep":
+            attributes = self.without_users(attributes, counts)
+        return self.without_content(attributes, has_pii=has_pii, counts=counts, dropped=dropped, effort=effort)
+
+    def without_content(
+        self,
+        attributes: dict[str, Any],
+        *,
+        has_pii: bool,
+        counts: Counter[str],
+        dropped: Counter[str] | None = None,
+        effort: Effort | None = None,
+    ) -> dict[str, Any]:
+        """Return `apply` without the policy for users."""
+        names: list[str] = []
+        if self.drops(has_pii):
+            attributes = self._facts(attributes, names)
+        elif self.drops_exceptions(has_pii) and not _HOLD_EXCEPTIONS.isdisjoint(attributes):
+            names += [key for key, value in attributes.items() if _tells_of_exception(key, value)]
+            attributes = {key: value for key, value in attributes.items() if not _tells_of_exception(key, value)}
+        if names:
+            count_dropped(names, counts, dropped)
+        if self.content == "redact":
+            attributes = self._all_redacted(attributes, counts, effort)
+        return attributes
+
+    def without_users(self, attributes: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
+        """Return the attributes with user ids hashed or left out."""
         kept: dict[str, Any] = {}
         for key, value in attributes.items():
             if _ORIGINALS.fullmatch(key):
@@ -133,25 +182,166 @@ class Privacy:
                 kept[key] = value
         return kept
 
-    def _redacted(self, value: Any, counts: Counter[str]) -> Any:
+    def redacted_text(
+        self,
+        text: str,
+        counts: Counter[str],
+        effort: Effort | None = None,
+        max_scanned_bytes: int = MAX_SCANNED_BYTES,
+    ) -> str:
+        """Return the text with each match of an expression replaced, or redacted whole once ``effort`` is spent.
+
+        Each expression reads ``max_scanned_bytes`` at most, as `Expression.replace` says.
+        """
+        for expression in self._expressions:
+            if effort is not None and not effort.allows(len(text)):
+                if text:
+                    counts["content_redacted"] += 1
+                return REDACTED if text else text
+            text, found = expression.replace(text, REDACTED, max_scanned_bytes)
+            counts["content_redacted"] += found
+        return text
+
+    def redacted(self, value: Any, counts: Counter[str], effort: Effort | None = None) -> Any:
+        """Return a value of any type with each match replaced; a number that matches becomes text."""
         if isinstance(value, str):
-            for expression in self._expressions:
-                value, found = expression.replace(value, REDACTED)
-                counts["content_redacted"] += found
-            return value
+            return self.redacted_text(value, counts, effort)
         if isinstance(value, bytes):
-            return self._redacted(value.decode("utf-8", "surrogateescape"), counts).encode("utf-8", "surrogateescape")
+            text = self.redacted_text(value.decode("utf-8", "surrogateescape"), counts, effort)
+            return text.encode("utf-8", "surrogateescape")
         if isinstance(value, int | float) and not isinstance(value, bool):
             text = str(value)
-            redacted = self._redacted(text, counts)
+            redacted = self.redacted_text(text, counts, effort)
             return value if redacted == text else redacted
         if isinstance(value, tuple):
-            return tuple(self._redacted(item, counts) for item in value)
+            return tuple(self.redacted(item, counts, effort) for item in value)
+        if isinstance(value, list):
+            return [self.redacted(item, counts, effort) for item in value]
         if isinstance(value, dict):
-            return {key: self._redacted(item, counts) for key, item in value.items()}
+            return {
+                self.redacted_text(key, counts, effort): self.redacted(item, counts, effort)
+                for key, item in value.items()
+            }
         return value
 
+    def _facts(self, attributes: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        """Return the attributes that are plain facts; append the names of those that were dropped or cut."""
+        kept: dict[str, Any] = {}
+        rules = self._rules
+        for key, value in attributes.items():
+            rule = rules.get(key) or self._rule(key)
+            kind = type(value)
+            if rule.everything:
+                left = value
+            elif kind is str:
+                left = rule.text(value) if rule.text is not None else None
+            elif kind is int or kind is float or kind is bool:
+                left = value if rule.numbers else None
+            else:
+                left = _fact_list(value, rule) if kind is tuple else None
+            if left is not None:
+                kept[key] = left
+            if left is not value:
+                names.append(rule.name)
+        return kept
 
-def configured(content: Content, expressions: tuple[Expression, ...], pii: Pii, user: User) -> Privacy:
+    def _rule(self, key: str) -> Rule:
+        """Decide about a key, and remember it."""
+        rule = rule_of(key)
+        if self._allows(key) or (self.exceptions == "keep" and key in EXCEPTION_TEXT):
+            rule = Rule(rule.name, rule.text, rule.numbers, everything=True)
+        if len(key) <= _MAX_REMEMBERED_CHARS:
+            if len(self._rules) >= _MAX_RULES:
+                self._rules.clear()
+            self._rules[key] = rule
+        return rule
+
+    def _redacted_key(self, key: str, effort: Effort | None) -> str:
+        """Return a key with each match replaced, and remember it: the same keys come with every span."""
+        redacted = self._redacted_keys.get(key)
+        if redacted is None:
+            redacted = self.redacted_text(key, Counter(), effort)
+            if len(key) <= _MAX_REMEMBERED_CHARS and not (effort is not None and effort.is_spent):
+                if len(self._redacted_keys) >= _MAX_RULES:
+                    self._redacted_keys.clear()
+                self._redacted_keys[key] = redacted
+        return redacted
+
+    def _allows(self, key: str) -> bool:
+        return any(
+            key.startswith(allowed[:-1]) if allowed.endswith(".*") else key == allowed for allowed in self.content_allow
+        )
+
+    def _all_redacted(
+        self, attributes: dict[str, Any], counts: Counter[str], effort: Effort | None = None
+    ) -> dict[str, Any]:
+        """Return the attributes with every text redacted: values, and keys that are not known names.
+
+        Numbers under known names stay numbers, so that counts of tokens can be summed.
+        """
+        kept: dict[str, Any] = {}
+        alike: Counter[str] = Counter()
+        rules = self._rules
+        for key, value in attributes.items():
+            known = (rules.get(key) or self._rule(key)).text is not None
+            if not known and (redacted := self._redacted_key(key, effort)) != key:
+                counts["content_redacted"] += 1
+                key = redacted
+                while key in kept or key in attributes:
+                    alike[redacted] += 1
+                    number = alike[redacted]
+                    key = f"{redacted}_{number if number > 1 else ''}"
+            kept[key] = value if known and isinstance(value, int | float) else self.redacted(value, counts, effort)
+        return kept
+
+
+def _tells_of_exception(key: str, value: Any) -> bool:
+    """Return whether an attribute holds the words of an exception; ``error: true`` does not."""
+    return key in _HOLD_EXCEPTIONS and not isinstance(value, int | float)
+
+
+def _fact_list(items: tuple[Any, ...], rule: Rule) -> tuple[Any, ...] | None:
+    """Return a list of facts, or ``None``: a list of words may be a sentence, and a list of numbers a vector."""
+    if rule.text is None or len(items) > _MAX_ITEMS:
+        return None
+    texts = {item for item in items if type(item) is str}
+    if len(texts) > _FEW_TOKENS and not all(any(map(str.isdigit, text)) for text in texts):
+        return None
+    if not all(rule.text(item) == item if type(item) is str else type(item) in (int, float, bool) for item in items):
+        return None
+    return items
+
+
+def count_dropped(names: list[str], counts: Counter[str], dropped: Counter[str] | None) -> None:
+    """Count what was dropped; ``dropped`` holds a limited number of names."""
+    counts["content_dropped"] += len(names)
+    if dropped is not None:
+        for name in names:
+            count_name(name, dropped)
+
+
+def count_name(name: str, counter: Counter[str]) -> None:
+    """Count a name, or `OTHER_KEYS` once there are `MAX_COUNTED_KEYS` names: hostile spans have any number of keys."""
+    counter[name if name in counter or len(counter) < MAX_COUNTED_KEYS else OTHER_KEYS] += 1
+
+
+def configured(
+    content: Content,
+    expressions: tuple[Expression, ...],
+    pii: Pii,
+    user: User,
+    *,
+    content_allow: tuple[str, ...] = (),
+    exceptions: Exceptions | None = None,
+    user_hash_key: str | None = None,
+) -> Privacy:
     """Return the policy of the settings, whose expressions are in RE2's syntax."""
-    return Privacy(content=content, pii=pii, user=user, _expressions=expressions)
+    return Privacy(
+        content=content,
+        pii=pii,
+        user=user,
+        content_allow=content_allow,
+        exceptions=exceptions,
+        user_hash_key=user_hash_key,
+        _expressions=expressions,
+    )

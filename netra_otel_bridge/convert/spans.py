@@ -9,62 +9,50 @@ adds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
+import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace import Link
 from opentelemetry.trace.status import Status, StatusCode
 
-from netra_otel_bridge.convert import chat_messages, fields, semconv
+from netra_otel_bridge.convert import fields, semconv
 from netra_otel_bridge.convert.attributes import (
-    SAMPLED,
     Attributes,
+    as_double,
     attributes_of,
     events_of,
     links_of,
     read_container,
 )
+from netra_otel_bridge.convert.draft import Draft, contexts, kinds, times
+from netra_otel_bridge.convert.effort import Effort
+from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_call
 from netra_otel_bridge.convert.netra_names import add_netra_names
-from netra_otel_bridge.convert.openinference import add_openinference
+from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy, one_of
-from netra_otel_bridge.convert.resources import ResourceCache
+from netra_otel_bridge.convert.private_parts import PrivateParts, operation_name
+from netra_otel_bridge.convert.resources import ResourceCache, scope_of
 from netra_otel_bridge.convert.semconv import add
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.errors import UsageError
-from netra_otel_bridge.core.json_text import clean_text, write_json
+from netra_otel_bridge.core.json_text import clean_text
+from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.netra import JsonText, TraceSpan, TraceSummary
+from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
-ORIGINAL = "netra.bridge.original."
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
-_MAX_SCOPES = 1000
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A span that is being converted: its attributes so far, and notes about what could not be expressed."""
-
-    attributes: Attributes = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def keep(self, column: str, value: Any, note: str) -> None:
-        """Note that a column could not be expressed, and keep its original text."""
-        self.notes.append(note)
-        if value is not None:
-            text = value if isinstance(value, str) else write_json(value)
-            self.attributes.setdefault(ORIGINAL + column, clean_text(text))
 
 
 class SpanConverter:
     """Converts spans under one profile and privacy policy; ``counts`` has the number of notes and drops by kind.
 
-    One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
+    ``dropped`` has the number of drops by the attribute's name, for a limited number of names, and never a value. One instance serves any number of traces, and shares one ``Resource`` per distinct content. It is not thread-safe.
     Raises `UsageError` for an unknown profile or an invalid policy.
     """
 
@@ -76,59 +64,88 @@ class SpanConverter:
         self.privacy = privacy or Privacy()
         self.usage_cost = usage_cost
         self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self._parts = PrivateParts(self.privacy, self.counts, self.dropped)
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
-        self._resources = ResourceCache(
-            enriched=profile != "raw", openinference=self._openinference, privacy=self.privacy, counts=self.counts
-        )
-        self._scopes: dict[tuple[str, str | None], InstrumentationScope] = {}
+        self._resources = ResourceCache(enriched=profile != "raw", openinference=self._openinference, parts=self._parts)
+        self._odd = OddValues(as_text=profile != "raw")
+        self._effort: Effort | None = None
 
     def convert_trace(self, trace: TraceSummary | None, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
         """Convert the spans of one trace, in order. Counts parents missing from the trace (``parent_missing``)."""
-        self.count_missing_parents(spans)
+        self.begin_trace(spans)
         return [self.convert(span, trace) for span in spans]
 
-    def count_missing_parents(self, spans: Sequence[TraceSpan]) -> None:
-        """Count the parents that are missing from the spans of one trace, before they are converted one by one."""
+    @property
+    def searches(self) -> bool:
+        """Return whether the policy searches in texts, which may take much longer than the rest of a conversion."""
+        return self.privacy.content == "redact"
+
+    def limit_searches(self, cpu_s: Callable[[], float]) -> None:
+        """Bound the processor time for searches in a span and in a trace; ``cpu_s`` returns that of the calling thread."""
+        if self.searches:
+            self._effort = self._parts.effort = Effort(cpu_s)
+
+    def begin_trace(self, spans: Sequence[TraceSpan]) -> None:
+        """Begin with a trace, whose spans are then converted one by one: count the parents that it lacks."""
+        if self._effort is not None and spans:
+            self._effort.forget(spans[0].trace_id)
         own = {span.id for span in spans}
-        self.counts["parent_missing"] += sum(
-            1 for span in spans if not fields.is_no_id(span.parent_span_id) and span.parent_span_id not in own
-        )
+        parents = [span.parent_span_id for span in spans if span.parent_span_id not in own]
+        missing = [parent for parent in parents if parent is not None and not fields.is_no_id(parent)]
+        if missing:
+            ids = set(map(fields.span_id_value, own))
+            self.counts["parent_missing"] += sum(fields.span_id_value(parent) not in ids for parent in missing)
 
     def convert(self, span: TraceSpan, trace: TraceSummary | None = None) -> ReadableSpan:
         """Convert one span.
 
         ``trace`` is its summary, used for values that the span lacks (``service``, a missing start).
         """
-        draft = _Draft()
-        recorded = self._object(draft, "attributes", span.attributes)
-        draft.attributes = {**recorded, **draft.attributes}
+        if self._effort is not None:
+            self._effort.begin(span.trace_id)
+        draft = Draft()
+        own = self._object(draft, "attributes", span.attributes)
+        draft.attributes = {**own, **draft.attributes}
         if span.unreadable:
             draft.notes += [f"unreadable:{name}" for name in span.unreadable]
-        context, parent = self._contexts(draft, span)
-        start_ns, end_ns = self._times(draft, span, trace)
-        kind, netra_kind = self._kind(draft, span)
+        context, parent = contexts(draft, span)
+        start_ns, end_ns = times(draft, span, trace)
+        kind, netra_kind = kinds(draft, span)
         events = self._events(draft, span.events, start_ns)
         links = self._links(draft, span.links)
         status = self._status(draft, span, events)
-        metadata = self._object(draft, "metadata", span.metadata) if self.profile != "raw" else {}
+        metadata = self._metadata(draft, span.metadata) if self.profile != "raw" and span.metadata else {}
 
-        has_pii = bool(span.has_pii)
-        private = self.privacy.apply(draft.attributes, has_pii=has_pii, counts=self.counts)
-        if not self.privacy.keeps_all(has_pii):
-            metadata = self.privacy.apply(metadata, has_pii=has_pii, counts=self.counts)
-            events = self._private_events(events, has_pii)
-            links = [Link(link.context, self._private(link.attributes, has_pii)) for link in links]
+        private, name = draft.attributes, span.name
+        if not self.privacy.keeps_all(has_pii := bool(span.has_pii)):
+            private, name = self._parts.attributes(private, has_pii), self._parts.name(name, has_pii)
+            metadata = self._parts.metadata(metadata, has_pii)
+            events, links = self._parts.events(events, has_pii), self._parts.links(links, has_pii)
+            status = self._parts.status(status, has_pii)
+            span = msgspec.structs.replace(self._parts.columns(span, has_pii), name=name)
+            if name is None:
+                name = operation_name(private, netra_kind, kind)
+        scope = scope_of(private)
+        derived: Sequence[str] = ()
         if self.profile != "raw":
-            self._enrich(private, span, netra_kind, status, events, metadata)
+            derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
+        resource = self._resource(span, trace)
+        if self._effort is not None:
+            self._effort.end()
+            if self._effort.is_spent:
+                draft.notes.append("redaction_cut_short")
+        if self._odd.found:
+            draft.notes += self._odd_notes(private, events, links, metadata)
         if draft.notes:
             self.counts.update(note.partition(":")[0] for note in draft.notes)
             add(private, NOTES, tuple(draft.notes))
-        return ReadableSpan(
-            name=clean_text(span.name) if span.name is not None else "",
+        converted = ConvertedSpan(
+            name=clean_text(name) if name is not None else "",
             context=context,
             parent=parent,
-            resource=self._resource(span, trace),
+            resource=resource,
             attributes=private,
             events=events,
             links=links,
@@ -136,96 +153,62 @@ class SpanConverter:
             status=status,
             start_time=start_ns,
             end_time=end_ns,
-            instrumentation_scope=self._scope(recorded),
+            instrumentation_scope=scope,
         )
+        converted.derived = derived
+        return converted
 
-    def _object(self, draft: _Draft, column: str, value: JsonText | None) -> Attributes:
+    def failure(self, error: Exception) -> str:
+        """Return why a span could not be converted. The words of an error may repeat content, so a policy leaves its type."""
+        return error_line(error) if self.privacy.keeps_all(has_pii=True) else type(error).__name__
+
+    def private_document(self, text: str) -> str:
+        """Return the JSON of an item that could not be read, as far as the policy lets it be stored."""
+        return self._parts.document(text)
+
+    def private_summary(self, trace: TraceSummary) -> TraceSummary:
+        """Return the summary of a trace, as far as the policy lets it be stored."""
+        return trace if self.privacy.keeps_all(bool(trace.has_pii)) else self._parts.summary(trace)
+
+    def _object(self, draft: Draft, column: str, value: JsonText | None) -> Attributes:
         decoded, readable = read_container(value)
-        attributes = attributes_of(decoded) if readable else None
+        attributes = attributes_of(decoded, self._odd) if readable else None
         if attributes is None:
             draft.keep(column, value, f"{column}_unreadable")
             return {}
         return attributes
 
-    def _contexts(self, draft: _Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | None]:
-        trace_id, own_trace = fields.trace_id(span.trace_id)
-        span_id, own_span = fields.span_id(span.id)
-        if not own_trace:
-            draft.keep("trace_id", span.trace_id, "trace_id_derived")
-        if not own_span:
-            draft.keep("span_id", span.id, "span_id_derived")
-        context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
-        if span.parent_span_id is None or fields.is_no_id(span.parent_span_id):
-            return context, None
-        parent_id, own_parent = fields.span_id(span.parent_span_id)
-        if parent_id == span_id:
-            draft.keep("parent_span_id", span.parent_span_id, "parent_is_self")
-            return context, None
-        if not own_parent:
-            draft.keep("parent_span_id", span.parent_span_id, "parent_span_id_derived")
-        return context, SpanContext(trace_id, parent_id, is_remote=False, trace_flags=SAMPLED)
+    def _metadata(self, draft: Draft, column: JsonText) -> Attributes:
+        self._odd.where = "metadata."
+        metadata = self._object(draft, "metadata", column)
+        self._odd.where = ""
+        return metadata
 
-    def _times(self, draft: _Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
-        start = self._instant(draft, "start_time_ms", span.start_time_ms)
-        end = self._instant(draft, "end_time_ms", span.end_time_ms)
-        latency = fields.latency_ns(span.latency_ms)
-        if start is None:
-            draft.notes.append("start_time_missing")
-            if end is not None:
-                start = max(0, end - (latency or 0))
-            else:
-                known = (
-                    fields.instant_ns(trace.start_time) if trace else None,
-                    fields.instant_ns(span.created_at),
-                )
-                start = next((when for when in known if when is not None and 0 <= when <= fields.MAX_NS), 0)
-        if end is None:
-            if latency is None:
-                draft.notes.append("end_time_missing")
-            end = min(start + (latency or 0), fields.MAX_NS)
-        elif end < start:
-            draft.keep("end_time_ms", span.end_time_ms, "end_before_start")
-            end = start
-        return start, end
-
-    def _instant(self, draft: _Draft, column: str, value: Any) -> int | None:
-        ns = fields.instant_ns(value)
-        if ns is None:
-            if value not in (None, ""):
-                draft.keep(column, value, f"{column}_unreadable")
-            return None
-        if 0 <= ns <= fields.MAX_NS:
-            return ns
-        draft.keep(column, value, f"{column}_clamped")
-        return 0 if ns < 0 else fields.MAX_NS
-
-    def _kind(self, draft: _Draft, span: TraceSpan) -> tuple[SpanKind, str | None]:
-        kind, netra_kind = fields.span_kind(span.kind)
-        if kind is None:
-            if span.kind not in (None, ""):
-                draft.keep("kind", span.kind, "kind_unknown")
-            kind = SpanKind.INTERNAL
-        return kind, netra_kind
-
-    def _events(self, draft: _Draft, column: JsonText | None, start_ns: int) -> list[Event]:
+    def _events(self, draft: Draft, column: JsonText | None, start_ns: int) -> list[Event]:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
-        events, lost = events_of(decoded, start_ns) if readable else ([], 1)
+        self._odd.where = "events."
+        events, lost = events_of(decoded, start_ns, self._odd) if readable else ([], 1)
+        self._odd.where = ""
         if lost:
             draft.keep("events", column, "events_unreadable")
         return events
 
-    def _links(self, draft: _Draft, column: JsonText | None) -> list[Link]:
+    def _links(self, draft: Draft, column: JsonText | None) -> list[Link]:
         decoded, readable = read_container(column)
         if readable and not decoded:
             return []
-        links, lost = links_of(decoded) if readable else ([], 1)
+        self._odd.where = "links."
+        links, lost, derived = links_of(decoded, self._odd) if readable else ([], 1, 0)
+        self._odd.where = ""
         if lost:
             draft.keep("links", column, "links_dropped")
+        if derived:
+            draft.keep("links", column, "link_ids_derived")
         return links
 
-    def _status(self, draft: _Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
+    def _status(self, draft: Draft, span: TraceSpan, events: Iterable[Event]) -> Status:
         code, message = fields.status(span.status)
         if code is None:
             draft.keep("status", span.status, "status_unknown")
@@ -234,49 +217,49 @@ class SpanConverter:
             code = StatusCode.ERROR
         if code is StatusCode.ERROR:
             if self.profile != "raw" and not message:
-                message = _error_message(draft.attributes, events)
+                message = error_message(draft.attributes, events)
             return Status(StatusCode.ERROR, clean_text(message) if message else None)
         if message:
             draft.keep("status", span.status, "status_message_without_error")
         return _OK if code is StatusCode.OK else _UNSET
 
-    def _private_events(self, events: list[Event], has_pii: bool) -> list[Event]:
-        return [Event(event.name, self._private(event.attributes, has_pii), event.timestamp) for event in events]
-
-    def _private(self, attributes: Mapping[str, Any] | None, has_pii: bool) -> Attributes:
-        return self.privacy.apply(dict(attributes or {}), has_pii=has_pii, counts=self.counts)
+    def _odd_notes(
+        self, attributes: Attributes, events: Iterable[Event], links: Iterable[Link], metadata: Attributes
+    ) -> list[str]:
+        """Return the notes about odd values, but for those that the privacy policy dropped."""
+        kept = {*attributes, *(f"metadata.{key}" for key in metadata)}
+        for where, holders in (("events.", events), ("links.", links)):
+            kept.update(where + key for holder in holders for key in holder.attributes or ())
+        return self._odd.take_notes(kept)
 
     def _enrich(
         self,
+        notes: list[str],
         attributes: Attributes,
         span: TraceSpan,
         netra_kind: str | None,
         status: Status,
         events: Sequence[Event],
         metadata: Attributes,
-    ) -> None:
-        """Add Netra's names, then those of the profile."""
-        kind = semconv.effective_kind(netra_kind, attributes)
-        user_id = self.privacy.user_id(clean_text(span.user_id)) if span.user_id else None
-        add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata)
-        prompt, completion = (
-            self._messages(attributes) if kind == "GENERATION" or chat_messages.has_prompt(attributes) else ([], [])
-        )
+    ) -> Sequence[str]:
+        """Add Netra's names, then those of the profile. Return the keys of the latter."""
+        user_id = clean_text(span.user_id) if span.user_id else None
+        call = read_call(attributes, span, netra_kind, events, span.name or "")
+        total = call.facts.get("total_tokens")
+        add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)
+        notes += call.notes
+        recorded = len(attributes)
+        failed = status.status_code is StatusCode.ERROR
         if self._genai:
-            semconv.add_genai(attributes, span, kind, prompt=prompt, completion=completion, cost=self.usage_cost)
-            if status.status_code is StatusCode.ERROR:
+            add_genai(attributes, call, failed=failed)
+            if self.usage_cost:
+                add(attributes, semconv.USAGE_COST, as_double(span.total_cost))
+            if failed:
                 add(attributes, semconv.ERROR_TYPE, _exception(events, "exception.type") or "_OTHER")
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
-            add_openinference(attributes, span, kind, metadata=with_tenant, prompt=prompt, completion=completion)
-
-    @staticmethod
-    def _messages(attributes: Attributes) -> tuple[list[chat_messages.Message], list[chat_messages.Message]]:
-        prompt, completion = chat_messages.indexed_messages(attributes)
-        return (
-            prompt or chat_messages.json_messages(attributes.get(semconv.INPUT_MESSAGES)),
-            completion or chat_messages.json_messages(attributes.get(semconv.OUTPUT_MESSAGES)),
-        )
+            add_openinference(attributes, call, span, metadata=with_tenant)
+        return [*attributes][recorded:]
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)
@@ -284,22 +267,9 @@ class SpanConverter:
             self.counts["resources_unreadable"] += 1
         return resource
 
-    def _scope(self, recorded: Attributes) -> InstrumentationScope:
-        name = recorded.get("netra.instrumentation.name")
-        version = recorded.get("library.version")
-        key = (
-            f"netra.instrumentation.{name}" if isinstance(name, str) and name else "netra",
-            version if isinstance(version, str) and version else None,
-        )
-        scope = self._scopes.get(key)
-        if scope is None:
-            if len(self._scopes) >= _MAX_SCOPES:
-                self._scopes.clear()
-            scope = self._scopes[key] = InstrumentationScope(*key)
-        return scope
 
-
-def _error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:
+def error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:
+    """Return the words of an error that Netra's SDK or an exception recorded."""
     recorded = attributes.get("netra.error_message")
     return recorded if isinstance(recorded, str) and recorded else _exception(events, "exception.message")
 

@@ -32,6 +32,11 @@ class Clock(Protocol):
         """Wait; cancelling the task ends the wait at once."""
 
 
+def thread_cpu_s() -> float:
+    """Return the processor time that the calling thread has used, in seconds: for what one computation may cost."""
+    return time.thread_time()
+
+
 class SystemClock:
     """The machine's clocks."""
 

@@ -50,10 +50,10 @@ class Expression:
             raise ValueError(_refused(compiled.pattern, "(?x"))
         return cls(compiled.pattern, "".join(letter for flag, letter in _FLAGS if compiled.flags & flag))
 
-    def replace(self, text: str, replacement: str) -> tuple[str, int]:
+    def replace(self, text: str, replacement: str, max_scanned_bytes: int = MAX_SCANNED_BYTES) -> tuple[str, int]:
         """Replace what matches; return the text and the number of matches, of which empty ones do not count.
 
-        ``replacement`` is literal. After `MAX_SCANNED_BYTES`, the rest of the text is replaced as if it were one match.
+        ``replacement`` is literal. After ``max_scanned_bytes``, the rest of the text is replaced as if it were one match.
         """
         errors = "surrogateescape"
         try:
@@ -70,7 +70,7 @@ class Expression:
             kept.append(data[end:start])
             scanned += len(data) - end
             end = stop
-            if scanned > MAX_SCANNED_BYTES and end < len(data):
+            if scanned > max_scanned_bytes and end < len(data):
                 kept.append(b"")
                 end = len(data)
                 break

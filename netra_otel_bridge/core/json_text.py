@@ -28,7 +28,11 @@ def clean_text(text: str) -> str:
     """Return the text with each lone surrogate written as ``\\udXXX``, so that it can be encoded in UTF-8."""
     if text.isascii():
         return text
-    return text.encode("utf-8", "backslashreplace").decode()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 def read_json(text: str) -> Any:

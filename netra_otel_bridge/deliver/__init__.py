@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from netra_otel_bridge.deliver.dead_letter import dead_letter_of, span_of
     from netra_otel_bridge.deliver.destination import open_async, open_destination
     from netra_otel_bridge.deliver.names import DestinationSpec, identity, parse_destination
-    from netra_otel_bridge.deliver.otlp.encode import encode_span
+    from netra_otel_bridge.deliver.otlp.encode import checksum, encode_span, ids_of
     from netra_otel_bridge.deliver.probe import ProbeResult
     from netra_otel_bridge.deliver.protocols import Destination
     from netra_otel_bridge.deliver.sender import KeepsFailing, Sender
@@ -48,10 +48,12 @@ __all__ = [
     "batch_of",
     "check_names",
     "check_passed_once",
+    "checksum",
     "dead_letter_of",
     "destination_from",
     "encode_span",
     "identity",
+    "ids_of",
     "open_async",
     "open_destination",
     "parse_destination",
@@ -68,7 +70,7 @@ _NAMES = {
     "dead_letter": "dead_letter_of span_of",
     "destination": "open_async open_destination",
     "names": "DestinationSpec identity parse_destination",
-    "otlp.encode": "encode_span",
+    "otlp.encode": "checksum encode_span ids_of",
     "probe": "ProbeResult",
     "protocols": "Destination",
     "sender": "KeepsFailing Sender",

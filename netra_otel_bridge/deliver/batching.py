@@ -94,6 +94,11 @@ class Batcher(Generic[Owner]):
             return self.flush()
         return full
 
+    @property
+    def is_full(self) -> bool:
+        """Return whether the items gathered so far fill a batch: the last one did not fit into the batch before it."""
+        return self._size_bytes >= self._max_bytes
+
     def flush(self) -> Batch[Owner] | None:
         """Return the items gathered so far as a batch, or ``None`` if there are none."""
         items = self._items
@@ -170,6 +175,13 @@ def halves_by_trace(batch: Batch[Owner]) -> tuple[Batch[Owner], Batch[Owner]]:
         ends = list(accumulate(len(members) for members in traces.values()))[:-1]
         middle = min(ends, key=lambda end: abs(end - middle))
     return _split(order, middle)
+
+
+def parts_by_trace(batch: Batch[Owner]) -> list[Batch[Owner]]:
+    """Return the halves of a batch, whole traces first; the batch itself if it has spans of one trace only."""
+    if len({ids_of(item.encoded)[0] for item in batch.items}) == 1:
+        return [batch]
+    return list(halves_by_trace(batch))
 
 
 def _split(items: Sequence[Item[Owner]], middle: int) -> tuple[Batch[Owner], Batch[Owner]]:

@@ -1,8 +1,9 @@
 """Keep a span that a destination rejects as a line of OTLP JSON, and read that line back.
 
 `otlp-file` writes such lines, and the ``otlpjsonfile`` receiver of the Collector reads them. A span that was read back
-has every field that OTLP carries, so it can be sent again, to the same destination or another one. Fields that OTLP
-does not carry are set as conversion sets them: sampled, and the parent in the trace of the span.
+has every field that OTLP carries, so it can be sent again, to the same destination or another one. The rest is set as
+conversion sets it: sampled, also where an older version did not write that, and the parent in the trace of the span.
+Which attributes the bridge derived is not kept.
 """
 
 from __future__ import annotations

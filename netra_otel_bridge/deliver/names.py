@@ -67,6 +67,11 @@ class ExporterSpec:
 DestinationSpec = OtlpSpec | FileSpec | ExporterSpec
 
 
+def is_otlp_server(text: str) -> bool:
+    """Return whether a ``DEST`` names a server that is sent OTLP."""
+    return text.strip().partition("://")[0] in (*_SCHEMES, "otlp")
+
+
 def parse_destination(text: str) -> DestinationSpec:
     """Parse a ``DEST``; its ``name`` is the text itself. Nothing is opened.
 

@@ -42,15 +42,15 @@ from netra_otel_bridge.deliver.batching import (
     Batch,
     Item,
     Owner,
-    batch_of,
     halves_by_size,
     halves_by_trace,
+    parts_by_trace,
     smaller_bytes,
 )
 from netra_otel_bridge.deliver.learned_limits import RejectionRate, SizeLimit
 from netra_otel_bridge.deliver.otlp.encode import ids_of
 from netra_otel_bridge.deliver.protocols import AnswersEmpty, Destination
-from netra_otel_bridge.deliver.trim import MAX_TRIMS, trim
+from netra_otel_bridge.deliver.trim import MAX_TRIMS, smaller_batch
 
 _MAX_FULL_TRACES = 10_000
 PART_TRIES = 2
@@ -160,7 +160,7 @@ class Sender:
                 case Retry(answered=True):
                     failed_in_a_row += 1
                     failed_at = accepted if part.failed_at is None else part.failed_at
-                    parts = _by_trace(part.whole)
+                    parts = parts_by_trace(part.whole)
                     if len(parts) == 1 and accepted > failed_at:
                         self._unaccepted(answer, part, outcome)
                     elif failed_in_a_row >= FAILING_PARTS or (len(parts) == 1 and not failing):
@@ -285,7 +285,7 @@ class Sender:
         answer.refused += refused
         answer.delivered += len(part.items) - refused
         answer.size_bytes += part.request.size_bytes
-        if part.trims:
+        if part.request is not part.whole.request:
             answer.trimmed += 1
             answer.problems.append(
                 f"span {_name(part.items[0].encoded)} was too large and was trimmed from "
@@ -322,13 +322,6 @@ class Sender:
             )
 
 
-def _by_trace(batch: Batch[Owner]) -> list[Batch[Owner]]:
-    """Return the halves of a batch, whole traces first; the batch itself if it has spans of one trace only."""
-    if len({ids_of(item.encoded)[0] for item in batch.items}) == 1:
-        return [batch]
-    return list(halves_by_trace(batch))
-
-
 def _names_full_trace(outcome: PartlyRefused | TooLarge | Refused) -> bool:
     return not isinstance(outcome, TooLarge) and outcome.cause == "full trace"
 
@@ -336,13 +329,18 @@ def _names_full_trace(outcome: PartlyRefused | TooLarge | Refused) -> bool:
 def _trimmed(part: _Part[Owner], limit_bytes: int | None) -> _Part[Owner] | None:
     """Return the part with its one span cut to the limit that the destination named, else to half of its size.
 
-    ``None`` if that was done `MAX_TRIMS` times, or nothing is left to cut.
+    ``None`` if that was done `MAX_TRIMS` times, or nothing is left to cut. A part that did not get as small as that does
+    not count: it only has no derived attributes any more, or nothing else to cut.
     """
     if part.trims >= MAX_TRIMS:
         return None
     size_bytes = part.request.size_bytes
-    span = trim(part.request.spans[0], size_bytes - smaller_bytes(size_bytes, limit_bytes))
-    return None if span is None else _Part(part.whole, batch_of((span,)), part.trims + 1)
+    target_bytes = smaller_bytes(size_bytes, limit_bytes)
+    known_bytes = limit_bytes if limit_bytes is not None and 0 < limit_bytes < size_bytes else None
+    batch = smaller_batch(part.request, target_bytes, known_bytes)
+    if batch is None:
+        return None
+    return _Part(part.whole, batch, part.trims + (batch.size_bytes <= target_bytes))
 
 
 def _name(encoded: bytes) -> str:

@@ -14,11 +14,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, TraceFlags
 
+from netra_otel_bridge.core.model.converted import ConvertedSpan
+
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-"""Conversion sets this on every span; OTLP does not carry it."""
+"""Conversion sets this on every span."""
 
 
-class RebuiltSpan(ReadableSpan):
+class RebuiltSpan(ConvertedSpan):
     """A span with given counts of dropped attributes, events and links."""
 
     def __init__(
@@ -86,7 +88,7 @@ def with_content(
     status: Status,
 ) -> ReadableSpan:
     """Copy a span with another status and other attributes; ``events`` and ``links`` are the attributes of each of them."""
-    return RebuiltSpan(
+    copy = RebuiltSpan(
         span.name,
         context=span.get_span_context(),
         parent=span.parent,
@@ -109,3 +111,5 @@ def with_content(
         dropped_events=span.dropped_events,
         dropped_links=span.dropped_links,
     )
+    copy.derived = span.derived if isinstance(span, ConvertedSpan) else ()
+    return copy

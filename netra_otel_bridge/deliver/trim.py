@@ -1,12 +1,17 @@
-"""Shorten the longest texts of a span that is too large for a destination, and mark them.
+"""Make a span smaller that is too large for a destination, and mark it.
 
-Only values are shortened, the longest first: of attributes of the span, its events and links, and the status message.
-Ids, names, keys, times, types and the number of events and links do not change. A shortened text ends with ``…``, and
-``netra.bridge.notes`` names it as ``trimmed:KEY``, ``trimmed:events.KEY``, ``trimmed:links.KEY`` or ``trimmed:status``.
+First, attributes that the bridge derived are left out, the largest first: they repeat what was recorded. Messages and
+other numbered attributes are left out together, because a part of them would hide the recorded ones.
+``netra.bridge.notes`` names them as ``dropped_derived:KEY``. Short ones stay, unless the span fits without them.
+
+Then the longest texts are shortened: of attributes of the span, its events and links, and the status message. Ids,
+names, keys, times, types and the number of events and links do not change. A shortened text ends with ``…``, and the
+notes name it as ``trimmed:KEY``, ``trimmed:events.KEY``, ``trimmed:links.KEY`` or ``trimmed:status``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,12 +19,15 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status
 
 from netra_otel_bridge.core.attribute_names import NOTES
+from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.deliver.batching import batch_of
 from netra_otel_bridge.deliver.span_copy import with_content
 
 KEEP_BYTES = 256
 """Texts up to this length are not shortened, so that a span that is too large for another reason stays useful."""
+SHORT = "short"
+"""Names the derived attributes of up to `KEEP_BYTES` in a note: they are left out together."""
 MAX_TRIMS = 6
 """Maximum times that one span is trimmed, each time to the requested size or as far as its texts allow."""
 _MARK = "…"
@@ -27,6 +35,12 @@ _MAX_NOTES = 16
 _MAX_KEY_CHARS = 60
 _NOTES_BYTES = 2048
 """An upper bound of the size of `_MAX_NOTES` notes."""
+_FIELD_BYTES = 8
+"""A lower bound of what an attribute takes beside its key and its text."""
+_NOTES_KEY_BYTES = 48
+"""An upper bound of what a list of notes takes beside the notes."""
+_TYPE = ".mime_type"
+_NUMBER = re.compile(r"\.\d+(\.|$)")
 
 
 def trimmed_to(batch: SpanBatch, limit_bytes: int) -> SpanBatch | None:
@@ -34,17 +48,96 @@ def trimmed_to(batch: SpanBatch, limit_bytes: int) -> SpanBatch | None:
     for _ in range(MAX_TRIMS):
         if batch.size_bytes <= limit_bytes:
             return batch
-        span = trim(batch.spans[0], batch.size_bytes - limit_bytes)
-        if span is None:
+        smaller = smaller_batch(batch, limit_bytes, limit_bytes)
+        if smaller is None:
             return None
-        batch = batch_of((span,))
+        batch = smaller
     return batch if batch.size_bytes <= limit_bytes else None
+
+
+def smaller_batch(batch: SpanBatch, target_bytes: int, limit_bytes: int | None) -> SpanBatch | None:
+    """Return a batch of one span that was cut to ``target_bytes``, or as far as possible; ``None`` if nothing is left to cut.
+
+    Derived attributes go first. Texts are only shortened if the rest is above ``limit_bytes``, what the destination is
+    known to accept; ``None`` if the target is a guess.
+    """
+    lighter = without_derived(batch.spans[0], batch.size_bytes - target_bytes)
+    if lighter is not None:
+        batch = batch_of((lighter,))
+        if limit_bytes is None or batch.size_bytes <= limit_bytes:
+            return batch
+    shorter = trim(batch.spans[0], batch.size_bytes - target_bytes)
+    if shorter is not None:
+        return batch_of((shorter,))
+    return None if lighter is None else batch
+
+
+def without_derived(span: ReadableSpan, excess_bytes: int) -> ReadableSpan | None:
+    """Return the span without its largest derived attributes: at least ``excess_bytes`` smaller, or without all of them.
+
+    Those of up to `KEEP_BYTES` are left out only if the rest is then small enough. Return ``None`` if all stay.
+    """
+    attributes = dict(span.attributes or {})
+    groups: dict[str, list[str]] = {}
+    for key in span.derived if isinstance(span, ConvertedSpan) else ():
+        if key in attributes:
+            groups.setdefault(_group(key), []).append(key)
+    sizes = {group: sum(_size(key, attributes[key]) for key in keys) for group, keys in groups.items()}
+    largest = sorted((group for group in sizes if sizes[group] > KEEP_BYTES), key=lambda group: -sizes[group])
+    excess_bytes += _NOTES_KEY_BYTES
+    dropped: list[str] = []
+    notes: list[str] = []
+    for group in largest:
+        if excess_bytes <= 0:
+            break
+        excess_bytes -= sizes[group]
+        dropped.append(group)
+        if len(notes) < _MAX_NOTES:
+            notes.append(_derived_note(group))
+            excess_bytes += len(_utf8(notes[-1])) + _FIELD_BYTES
+    short = [group for group in sizes if sizes[group] <= KEEP_BYTES]
+    if 0 < excess_bytes < sum(sizes[group] for group in short) - len(_derived_note(SHORT)) - _FIELD_BYTES:
+        dropped += short
+        notes.append(_derived_note(SHORT))
+    if not dropped:
+        return None
+    for group in dropped:
+        for key in groups[group]:
+            del attributes[key]
+    attributes[NOTES] = _noted(attributes.get(NOTES), notes)
+    return with_content(
+        span,
+        attributes,
+        [event.attributes or {} for event in span.events],
+        [link.attributes or {} for link in span.links],
+        span.status,
+    )
+
+
+def _group(key: str) -> str:
+    """Return the name that a derived key shares with those that mean nothing without it.
+
+    That is the part before its first number, the name of all messages for a part of one; and a value for its type.
+    """
+    number = _NUMBER.search(key)
+    if number is not None:
+        return key[: number.start()]
+    return f"{key.removesuffix(_TYPE)}.value" if key.endswith(_TYPE) else key
+
+
+def _size(key: str, value: Any) -> int:
+    """Return a lower bound of what an attribute adds to a span."""
+    return _FIELD_BYTES + len(_utf8(key)) + sum(_lengths(value))
+
+
+def _derived_note(group: str) -> str:
+    return f"dropped_derived:{group[:_MAX_KEY_CHARS]}"
 
 
 def trim(span: ReadableSpan, excess_bytes: int) -> ReadableSpan | None:
     """Return the span with an encoding that is at least ``excess_bytes`` smaller, or as small as possible.
 
-    Only texts are shortened. Return ``None`` if no text is longer than `KEEP_BYTES`. Earlier notes stay, each once.
+    Only texts are shortened, and no attribute is left out. Return ``None`` if no text is longer than `KEEP_BYTES`. Earlier notes stay, each once.
     """
     limit = _level([size for size in _sizes(span) if size > KEEP_BYTES], excess_bytes + _NOTES_BYTES)
     if limit is None:

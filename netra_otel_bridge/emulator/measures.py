@@ -49,11 +49,11 @@ def _tokens(row: Row) -> Number | None:
 
 
 def _pii(row: Row) -> int:
-    return 0 if row.columns.pii is None else max(1, len(row.columns.pii))
+    return 0 if row.columns.pii is None else max(1, len(row.columns.pii.names))
 
 
 def _violations(row: Row) -> int:
-    return 0 if row.columns.violations is None else max(1, len(row.columns.violations))
+    return 0 if row.columns.violations is None else max(1, len(row.columns.violations.names))
 
 
 def _one(_part: Part) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 from netra_otel_bridge.emulator.api_format import to_json
@@ -43,8 +44,12 @@ ANSWERS = {
     "and fado in the evening. Day three: Sintra by train. Your hotel takes you in until 02:00 (doc-2).",
 }
 QUESTIONS = tuple(ANSWERS)
-RESOURCES = tuple(
-    Resource(
+
+
+@lru_cache(maxsize=64)
+def resource(service: str, environment: str) -> Resource:
+    """Return the resource of a service; the same for the same service."""
+    return Resource(
         Attributes(
             {
                 "service.name": service,
@@ -54,11 +59,12 @@ RESOURCES = tuple(
             }
         )
     )
-    for service, environment in (
-        ("travel-assistant", "production"),
-        ("travel-assistant", "staging"),
-        ("support-desk", "production"),
-    )
+
+
+RESOURCES = (
+    resource("travel-assistant", "production"),
+    resource("travel-assistant", "staging"),
+    resource("support-desk", "production"),
 )
 _REFUSAL = "Error code: 429 - Rate limit reached for requests"
 _TRACEBACK = (

@@ -4,6 +4,9 @@ Each trace is a recipe. Its ids, start, session and tenant are computed from its
 creates no spans; spans are created when they are read. A trace is a workflow that contains an agent, which does rounds
 of retrieval (embedding, re-ranking), tools and chat, as in the recording of netra-sdk 1.2.2. A session is a
 conversation of a few traces, with one user and one tenant. A few calls fail, some stream.
+
+The last traces are `conversations`, one in each dialect, where there are enough traces and spans for them. Other spans
+of the application fill them up to the number of spans that each trace has.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from dataclasses import dataclass
 
 from netra_otel_bridge.emulator import sample_steps
 from netra_otel_bridge.emulator.api_format import to_json
+from netra_otel_bridge.emulator.conversations import CONVERSATIONS
+from netra_otel_bridge.emulator.conversations.layout import Placed, place
+from netra_otel_bridge.emulator.conversations.shapes import Conversation
 from netra_otel_bridge.emulator.spans import Attributes, Event, Link, Plain, Span
 
 _MASK = (1 << 64) - 1
@@ -21,6 +27,10 @@ _ODD = 0x9E3779B97F4A7C15
 _ODD_INVERSE = pow(_ODD, -1, 1 << 64)
 _TRACES_PER_SESSION = 4
 _MAX_EXTENT_NS = 60_000_000_000
+_CONVERSATION_TRACES = 5 * len(CONVERSATIONS)
+_CONVERSATION_SPANS = range(max(one.root.count for one in CONVERSATIONS), 21)
+"""Spans of a trace that can be a conversation: those of the longest, and a number that others may fill up to."""
+_SDK_VERSIONS = {"python": "1.2.2", "javascript": "1.8.0"}
 _INTERNAL, _CLIENT = 1, 3
 _OK, _ERROR = 1, 2
 
@@ -90,6 +100,15 @@ class SampleTrace:
         return self.traffic.spans_per_trace
 
     @property
+    def conversation(self) -> Conversation | None:
+        """Return the conversation that the trace is, or ``None``."""
+        traffic = self.traffic
+        if traffic.traces < _CONVERSATION_TRACES or traffic.spans_per_trace not in _CONVERSATION_SPANS:
+            return None
+        at = self.number - (traffic.traces - len(CONVERSATIONS))
+        return CONVERSATIONS[at] if at >= 0 else None
+
+    @property
     def session(self) -> int:
         return self.number // _TRACES_PER_SESSION
 
@@ -103,7 +122,8 @@ class SampleTrace:
 
     def spans(self) -> list[Span]:
         """Return the spans, the root first."""
-        return _Maker(self).make()
+        conversation = self.conversation
+        return _Maker(self).make() if conversation is None else _Maker(self).converse(conversation)
 
 
 class _Maker:
@@ -155,6 +175,38 @@ class _Maker:
             self._spans.insert(0, self._parent(agent, root, sample_steps.AGENT, "AGENT", "agent", end, answer))
         self._spans.insert(0, self._parent(root, "", self._workflow, "SPAN", "workflow", end + 40_000, answer))
         return self._spans
+
+    def converse(self, conversation: Conversation) -> list[Span]:
+        """Return the spans of a conversation, which the user of this session had with another service."""
+        self._resource = sample_steps.resource(conversation.service, "production")
+        self._common["library.version"] = _SDK_VERSIONS[conversation.language]
+        self._common["netra.workflow.name"] = conversation.root.name
+        count = self._trace.count
+        return [
+            self._said(placed)
+            for placed in place(conversation, count, self._random, self._trace.start_ns, self._longest_ns)
+        ]
+
+    def _said(self, placed: Placed) -> Span:
+        call, duration = placed.call, placed.end_ns - placed.start_ns
+        attributes = {**self._common, **call.attributes}
+        if call.first_token is not None:
+            attributes["gen_ai.performance.time_to_first_token"] = call.first_token(duration * 0.3 / 1e9)
+        return self._span(
+            self._id(placed.position),
+            "" if placed.parent is None else self._id(placed.parent),
+            call.name,
+            _CLIENT if call.client else _INTERNAL,
+            placed.start_ns,
+            placed.end_ns,
+            attributes,
+            events=tuple(
+                Event(one.name, placed.start_ns + int(duration * one.at), Attributes(one.attributes))
+                for one in call.events
+            ),
+            status_code=_ERROR if call.error else _OK if call.client else 0,
+            status_message=call.error,
+        )
 
     def _id(self, position: int) -> str:
         return f"{_mix(self._first_position + position, self._trace.traffic.seed):016x}"

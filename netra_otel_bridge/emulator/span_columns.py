@@ -2,7 +2,8 @@
 
 Two rules hold throughout. ``None`` is not ``0``: a value that was not recorded stays unknown. And only GENERATION,
 EMBEDDING and USAGE spans, and entries of ``netra.usage``, have a cost: an agent that repeats its children's tokens adds
-nothing to a sum.
+nothing to a sum. Neither does an INTERNAL span that no type or operation calls a GENERATION, only its model: it is a
+step of a framework, which repeats the call below it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from netra_otel_bridge.emulator import pricing
+from netra_otel_bridge.emulator import findings, pricing
 from netra_otel_bridge.emulator.spans import Plain, Span
 
-TYPES = frozenset({"SPAN", "GENERATION", "TOOL", "EMBEDDING", "AGENT", "USAGE"})
+TYPES = frozenset({"SPAN", "GENERATION", "TOOL", "EMBEDDING", "AGENT", "USAGE", "GUARDRAIL", "HANDOFF"})
+"""The types that ``netra.span.type`` names: six in the SDK for Python, and two more in that for JavaScript."""
 COUNTED = frozenset({"GENERATION", "EMBEDDING", "USAGE"})
 _KINDS = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
 _CLIENT = 3
@@ -25,13 +27,24 @@ _OPERATIONS = {
     "completion": "GENERATION",
     "text_completion": "GENERATION",
     "generate_content": "GENERATION",
+    "response": "GENERATION",
     "responses": "GENERATION",
     "embedding": "EMBEDDING",
     "embeddings": "EMBEDDING",
+    "rerank": "SPAN",
     "execute_tool": "TOOL",
+    "tool.call": "TOOL",
+    "tool": "TOOL",
     "invoke_agent": "AGENT",
     "create_agent": "AGENT",
+    "agent.run": "AGENT",
+    "agent": "AGENT",
+    "handoff": "HANDOFF",
+    "guardrail": "GUARDRAIL",
 }
+"""Types by operation, or by kind in the words of an instrumentation. An operation that is not listed says nothing."""
+_OPERATION_KEYS = ("llm.request.type", "gen_ai.operation.name", "netra.span.kind", "traceloop.span.kind")
+_TOOL_KEYS = ("gen_ai.tool.name", "tool.name")
 _CUSTOM = "netra.custom."
 _CHUNK = "llm.content.completion.chunk"
 
@@ -58,8 +71,8 @@ class Columns(msgspec.Struct, frozen=True, gc=False):
     total_tokens: int | None
     costs: pricing.Costs
     metadata: dict[str, Any] | None
-    pii: list[Any] | None
-    violations: list[Any] | None
+    pii: findings.Findings | None
+    violations: findings.Findings | None
     first_token_ms: float | None
 
 
@@ -67,8 +80,9 @@ def derive_columns(span: Span) -> Columns:
     """Compute the columns of ``span``."""
     found = span.attributes.plain
     resource = span.resource.attributes.plain
-    kind_of = span_type(found)
-    counted = kind_of in COUNTED
+    kind_of, named = span_type(found)
+    kind = shown_kind(kind_of, span.kind)
+    counted = kind_of in COUNTED and (named or kind == kind_of)
     model = _text(found, "gen_ai.response.model", "gen_ai.request.model", "netra.model", "llm.model_name")
     prompt = _count(found, "gen_ai.usage.prompt_tokens", "gen_ai.usage.input_tokens", "llm.usage.prompt_tokens")
     completion = _count(
@@ -92,7 +106,7 @@ def derive_columns(span: Span) -> Columns:
             costs, counted = pricing.Costs(costs.prompt, costs.completion, costs.cached, stated), True
     return Columns(
         type=kind_of,
-        kind=shown_kind(kind_of, span.kind),
+        kind=kind,
         counted=counted,
         session_id=_text(found, "netra.session_id", "session.id"),
         user_id=_text(found, "netra.user_id", "user.id"),
@@ -106,21 +120,28 @@ def derive_columns(span: Span) -> Columns:
         total_tokens=total,
         costs=costs,
         metadata=_metadata(found),
-        pii=_finding(found, "netra.pii.detected", "netra.pii.entities"),
-        violations=_finding(found, "netra.violation.detected", "netra.violation.types"),
+        pii=findings.pii(span),
+        violations=findings.violations(span),
         first_token_ms=_first_token_ms(span),
     )
 
 
-def span_type(found: Plain) -> str:
-    """Return ``netra.span.type``, else the type that the GenAI attributes imply, else SPAN."""
+def span_type(found: Plain) -> tuple[str, bool]:
+    """Return ``netra.span.type``, else the type that the operation, the model or the tool implies, else SPAN.
+
+    The second value says whether the type or the operation names it.
+    """
     stated = found.get("netra.span.type")
     if isinstance(stated, str) and stated.upper() in TYPES:
-        return stated.upper()
-    operation = found.get("llm.request.type") or found.get("gen_ai.operation.name")
-    if isinstance(operation, str) and operation in _OPERATIONS:
-        return _OPERATIONS[operation]
-    return "GENERATION" if "gen_ai.request.model" in found else "SPAN"
+        return stated.upper(), True
+    for key in _OPERATION_KEYS:
+        operation = found.get(key)
+        if isinstance(operation, str) and operation.lower() in _OPERATIONS:
+            return _OPERATIONS[operation.lower()], True
+    model = found.get("gen_ai.request.model")
+    if model is not None:
+        return "EMBEDDING" if "embed" in str(model) else "GENERATION", False
+    return "TOOL" if any(key in found for key in _TOOL_KEYS) else "SPAN", False
 
 
 @lru_cache(maxsize=64)
@@ -171,12 +192,25 @@ def _stated_usage(text: str) -> tuple[float | None, list[str]]:
 
 
 def _first_token_ms(span: Span) -> float | None:
-    """Return the time that netra-sdk records; else the time to the first chunk of a streaming instrumentation."""
-    stated = span.attributes.plain.get("gen_ai.performance.time_to_first_token")
-    if _is_amount(stated):
-        return float(stated) * 1000
+    """Return the time that netra-sdk records; else the time to the first chunk of a streaming instrumentation.
+
+    The SDK for Python writes the seconds as text, that for JavaScript as a number. Either may be a few nanoseconds
+    below zero, because two clocks made it.
+    """
+    stated = _seconds(span.attributes.plain.get("gen_ai.performance.time_to_first_token"))
+    if stated is not None:
+        return max(stated, 0.0) * 1000
     chunk = next((event for event in span.events if event.name == _CHUNK), None)
     return None if chunk is None else (chunk.time_ns - span.start_ns) / 1_000_000
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return float(value) if _is_amount(value) and math.isfinite(value) else None
 
 
 def _is_amount(value: object) -> TypeGuard[int | float]:
@@ -186,10 +220,3 @@ def _is_amount(value: object) -> TypeGuard[int | float]:
 def _metadata(found: Plain) -> dict[str, Any] | None:
     keys = [key for key in found if key.startswith(_CUSTOM)]
     return {key[len(_CUSTOM) :]: found[key] for key in keys} if keys else None
-
-
-def _finding(found: Plain, flag: str, names: str) -> list[Any] | None:
-    """Return the findings, possibly without names; ``None`` if there are none."""
-    named = found.get(names)
-    listed: list[Any] = named if isinstance(named, list) else [named] if isinstance(named, str) and named else []
-    return listed if listed or found.get(flag) is True else None

@@ -93,9 +93,9 @@ def summarize(trace_id: str, rows: Sequence[Row]) -> Summary:
         cached_tokens_cost=_money(c.costs.cached for c in counted),
         total_cost=_money(c.costs.total for c in counted),
         has_pii=any(c.pii is not None for c in shown),
-        pii_entities=_union(c.pii for c in shown),
+        pii_entities=_union(c.pii.names for c in shown if c.pii),
         has_violation=any(c.violations is not None for c in shown),
-        violations=_union(c.violations for c in shown),
+        violations=_union(c.violations.names for c in shown if c.violations),
         has_error=any(row.has_error for row in rows),
         service=_first(c.service for c in shown),
     )
@@ -145,8 +145,8 @@ def _money(values: Iterable[float | None]) -> float | None:
     return round(math.fsum(known), _DIGITS) if known else None
 
 
-def _union(lists: Iterable[list[Any] | None]) -> list[Any]:
+def _union(lists: Iterable[list[Any]]) -> list[Any]:
     union: list[Any] = []
     for found in lists:
-        union += [value for value in found or [] if value not in union]
+        union += [value for value in found if value not in union]
     return union

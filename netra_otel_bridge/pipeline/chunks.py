@@ -38,14 +38,20 @@ class ChunkCutter:
         self._cut = 0
         self._problems: deque[tuple[int, str]] = deque()
 
-    def add(self, trace: RemainingTrace, spans: Sequence[ReadableSpan], span_ids: Sequence[str]) -> Iterator[SpanChunk]:
-        """Add the spans of a trace, without those that were sent before ``start``, and yield the chunks they fill."""
+    def add(
+        self, trace: RemainingTrace, spans: Sequence[ReadableSpan], span_ids: Sequence[str], first: int = 0
+    ) -> Iterator[SpanChunk]:
+        """Add the spans of a trace, without those that were sent before ``start``, and yield the chunks they fill.
+
+        ``span_ids`` are those of the whole trace; ``spans`` may be a part of it, after its ``first`` spans.
+        """
         sent = self._start.sent_of(trace.summary.id, span_ids)
         if sent == len(span_ids):
             self.reach(trace.after)
-        if not sent:
+        if not sent and not first:
             self.report(trace.problems, with_next=bool(span_ids))
-        for number, span in enumerate(spans[sent:], sent + 1):
+        skipped = max(0, sent - first)
+        for number, span in enumerate(spans[skipped:], first + skipped + 1):
             self._last = Item(span, encode_span(span), partial(trace.point_after, span_ids, number))
             self._added += 1
             full = self._batcher.add(self._last)

@@ -7,22 +7,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.convert import SpanConverter
-from netra_otel_bridge.core.json_bounds import count_values
+from netra_otel_bridge.core.clock import thread_cpu_s
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
+from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.deliver import encode_span
+from netra_otel_bridge.pipeline.sizes import columns_bytes, span_bytes
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-LARGE_CHARS = 1 << 16
-"""Characters of a span's JSON columns from which on it is converted in a thread: smaller ones take some milliseconds."""
+LARGE_BYTES = 1 << 16
+"""Size of a span's JSON columns from which on it is converted in a thread: smaller ones take some milliseconds."""
+SEARCHED_BYTES = 1 << 13
+"""Size of a group of spans from which on it is converted in a thread if a policy searches in its texts: an expression
+may take 0.05 s for half of it, and the fields of spans without content are the other half."""
 LARGE_VALUES = 5_000
 """Attributes of a converted span from which on it is encoded in a thread, for the same reason."""
-VALUE_CHARS = 100
-"""Size that a value counts for in a column that is JSON and not text: the memory that it takes, at least."""
 GROUP_SPANS = 8
 """Spans after which to look at the time. Each look costs a hundredth of a small span."""
-_SMALL_BYTES = 2 * LARGE_CHARS
+_SMALL_BYTES = 2 * LARGE_BYTES
 _UNKNOWN_BYTES = _SMALL_BYTES + 1
 BUSY_S = 0.02
 """Time after which other work gets its turn."""
@@ -46,10 +49,14 @@ class Turns:
 
 
 class Conversion:
-    """Converts traces with one converter, which only one of them uses at a time."""
+    """Converts traces with one converter, which only one of them uses at a time.
+
+    It bounds the time that a policy's searches take in a span and in a trace.
+    """
 
     def __init__(self, converter: SpanConverter) -> None:
         self.converter = converter
+        converter.limit_searches(thread_cpu_s)
         self._turn = asyncio.Lock()
 
     async def convert(
@@ -61,19 +68,21 @@ class Conversion:
         """
         converter = self.converter
         async with self._turn:
-            if held_bytes <= _SMALL_BYTES:
+            if held_bytes <= _SMALL_BYTES and not converter.searches:
                 return [converter.convert(span, trace) for span in spans]
             converted: list[ReadableSpan] = []
             turns = Turns()
             for start in range(0, len(spans), GROUP_SPANS):
                 group = spans[start : start + GROUP_SPANS]
-                sizes = [columns_chars(span) for span in group]
-                if sum(sizes) <= LARGE_CHARS:
-                    converted += [converter.convert(span, trace) for span in group]
+                sizes = [columns_bytes(span) for span in group]
+                if converter.searches and sum(map(span_bytes, group)) > SEARCHED_BYTES:
+                    converted += await in_thread(_convert, converter, group, trace)
+                elif sum(sizes) <= LARGE_BYTES:
+                    converted += _convert(converter, group, trace)
                 else:
                     for span, size in zip(group, sizes, strict=True):
-                        if size > LARGE_CHARS:
-                            converted.append(await asyncio.to_thread(converter.convert, span, trace))
+                        if size > LARGE_BYTES:
+                            converted.append(await in_thread(converter.convert, span, trace))
                         else:
                             converted.append(converter.convert(span, trace))
                         if turns.is_over():
@@ -83,6 +92,10 @@ class Conversion:
         return converted
 
 
+def _convert(converter: SpanConverter, spans: Sequence[TraceSpan], trace: TraceSummary | None) -> list[ReadableSpan]:
+    return [converter.convert(span, trace) for span in spans]
+
+
 def has_many_attributes(span: ReadableSpan) -> bool:
     """Return whether encoding a span takes more than some milliseconds."""
     return span.attributes is not None and len(span.attributes) > LARGE_VALUES
@@ -90,15 +103,4 @@ def has_many_attributes(span: ReadableSpan) -> bool:
 
 async def encode_apart(span: ReadableSpan) -> bytes:
     """Return `encode_span` of a span, made in a thread."""
-    return await asyncio.to_thread(encode_span, span)
-
-
-def columns_chars(span: TraceSpan) -> int:
-    """Return the size of the JSON columns of a span in characters; in one that is not text, values count `VALUE_CHARS`."""
-    size = 0
-    for column in (span.attributes, span.events, span.links, span.resources, span.metadata):
-        if isinstance(column, str):
-            size += len(column)
-        elif column is not None:
-            size += VALUE_CHARS * count_values(column)
-    return size
+    return await in_thread(encode_span, span)

@@ -54,7 +54,8 @@ def note_unreadable(lane_pass: Pass, trace_id: str, items: Sequence[UnreadableIt
         lane_pass.report.unreadable += 1
         lane_pass.report.note(problem)
         recorder.answered([TraceRecord(key, 0, key.encode()[-DIGEST_BYTES:], b"")], 0, 0, 0)
-        keep(lane_pass, [DeadLetter(trace_id, "", problem, item.json, is_span=False)])
+        document = lane_pass.route.converter.private_document(item.json)
+        keep(lane_pass, [DeadLetter(trace_id, "", problem, document, is_span=False)])
 
 
 def note_missing(lane_pass: Pass, problem: str) -> None:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
-from zlib import crc32
 
 from netra_otel_bridge.core.errors import DestinationUnavailable
-from netra_otel_bridge.deliver import Answer, Batch, Batcher, Dead, Item, KeepsFailing, dead_letter_of, encode_span
+from netra_otel_bridge.deliver import (
+    Answer,
+    Batch,
+    Batcher,
+    Dead,
+    Item,
+    KeepsFailing,
+    checksum,
+    dead_letter_of,
+    encode_span,
+    ids_of,
+)
 from netra_otel_bridge.pipeline import dead_letters
 from netra_otel_bridge.pipeline.converting import GROUP_SPANS, Turns, encode_apart, has_many_attributes
 from netra_otel_bridge.pipeline.fetching import Converted, Flush
@@ -27,7 +37,7 @@ DRAIN_S = 8.0
 
 
 class SpanToSend(NamedTuple):
-    """Key under which the response to a span is recorded: its trace, its id, and the CRC-32 of its encoding."""
+    """Key under which the response to a span is recorded: its trace, its id, and the checksum of its encoding."""
 
     trace: TraceInFlight
     span_id: int
@@ -105,7 +115,7 @@ class Deliverer:
             await self._held.failed(trace, error)
             return
         for span, encoded in zip(spans, encodings, strict=True):
-            to_send = SpanToSend(trace, span.context.span_id, crc32(encoded))
+            to_send = SpanToSend(trace, span.context.span_id, checksum(encoded))
             sent = trace.checksums.get(to_send.span_id)
             if sent != to_send.checksum:
                 items.append(Item(span, encoded, to_send))
@@ -120,8 +130,9 @@ class Deliverer:
             self._pass.finish(trace)
         for item in items:
             full = self._batcher.add(item)
-            if full is not None:
+            while full is not None:
                 await self._send(full)
+                full = self._batcher.flush() if self._batcher.is_full else None
         if batched is not None:
             batched.set()
 
@@ -169,11 +180,11 @@ class Deliverer:
         touched: dict[TraceInFlight, None] = {}
         for items, accepted in ((answer.accepted, not answer.refused), (rejected, False)):
             for item in items:
-                trace, span_id, checksum = item.owner
-                trace.answer(span_id, checksum, accepted=accepted)
+                trace = item.owner.trace
+                trace.answer(item.owner.span_id, item.owner.checksum, accepted=accepted)
                 touched[trace] = None
                 if resolves:
-                    self._recorder.answered_again(trace.summary.id, span_id)
+                    self._recorder.answered_again(*ids_of(item.encoded))
         refused = answer.refused + (0 if self._state_lasts else len(letters))
         report.delivered += answer.delivered
         report.size_bytes += answer.size_bytes

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from netra_otel_bridge.convert import SpanConverter
+from netra_otel_bridge.convert import SpanConverter, count_keys
 from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.query import TraceQuery, Window
-from netra_otel_bridge.core.model.report import ReplayEstimate
+from netra_otel_bridge.core.model.report import KeptKeys, ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.judge import NoSpans, ReadingJudge
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
 from netra_otel_bridge.pipeline.reading import list_spans
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient
 
 SAMPLE_TRACES = 50
+HELD_BYTES = 2**26
+"""Cap on the pages of all traces that are read at the same time."""
 
 
 async def estimate(
@@ -47,7 +51,11 @@ async def estimate(
     list_calls = client.stats.calls.total()
     judge = ReadingJudge(client, whole)
     conversion = Conversion(converter)
-    measured = await asyncio.gather(*(_measure(client, conversion, trace, judge) for trace in sample.traces))
+    budget = MemoryBudget(HELD_BYTES)
+    inventory = None if converter.privacy.keeps_all(True) else Counter[str]()
+    measured = await asyncio.gather(
+        *(_measure(client, conversion, trace, judge, inventory, budget.reserve()) for trace in sample.traces)
+    )
     read = clock.monotonic()
     read_calls = client.stats.calls.total() - list_calls
     factor = sample.seen / len(sample.traces) if sample.traces else 0.0
@@ -59,6 +67,7 @@ async def estimate(
         size_bytes=round(sum(size_bytes for _, size_bytes in measured) * factor),
         api_calls=list_calls + round(read_calls * factor),
         seconds=(listed - started) / LISTERS + (read - listed) * factor,
+        keys=None if inventory is None else KeptKeys(dict(inventory), dict(converter.dropped)),
     )
 
 
@@ -91,18 +100,32 @@ class _Sample:
 
 
 async def _measure(
-    client: AsyncNetraClient, conversion: Conversion, trace: TraceSummary, judge: ReadingJudge
+    client: AsyncNetraClient,
+    conversion: Conversion,
+    trace: TraceSummary,
+    judge: ReadingJudge,
+    inventory: Counter[str] | None,
+    reservation: Reservation,
 ) -> tuple[int, int]:
-    """Return the number of spans of a trace, and their encoded size. A trace that cannot be read counts as empty."""
+    """Return the number of spans of a trace, and their encoded size. A trace that cannot be read counts as empty.
+
+    ``inventory`` counts the keys of what would be sent.
+    """
     pages: list[tuple[int, int]] = []
     try:
-        async for page in list_spans(client, trace.id, pages.clear):
+        async for page, size_bytes in list_spans(client, trace.id, reservation, pages.clear):
+            reservation.add(size_bytes)
             converted = await conversion.convert(trace, page.spans)
+            if inventory is not None:
+                count_keys(converted, inventory)
             pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
+            reservation.add(-size_bytes)
         if not any(spans for spans, _ in pages):
             raise NoSpans(trace.id)
     except NetraError as error:
         await judge.judge(trace, error)
         return 0, 0
+    finally:
+        reservation.release()
     judge.read(trace.id)
     return sum(spans for spans, _ in pages), sum(size_bytes for _, size_bytes in pages)

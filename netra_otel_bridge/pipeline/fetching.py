@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from netra_otel_bridge.convert import span_costs
 from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.model.netra import TraceSpan
-from netra_otel_bridge.pipeline.converting import Conversion, columns_chars
+from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
 from netra_otel_bridge.pipeline.reading import read_spans
+from netra_otel_bridge.pipeline.sizes import columns_bytes
 from netra_otel_bridge.pipeline.slow import Readings, SlowTraces, TooSlow
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
     """
     count = len(spans)
     if count > PART_SPANS or held_bytes > PART_BYTES:
-        sizes = accumulate(columns_chars(span) for span in spans[:PART_SPANS])
+        sizes = accumulate(columns_bytes(span) for span in spans[:PART_SPANS])
         count = next((number for number, size in enumerate(sizes, 1) if size >= PART_BYTES), PART_SPANS)
     part = spans[:count]
     del spans[:count]
@@ -112,14 +113,18 @@ class Fetcher:
             return
         if trace.known is not None or not trace.is_first:
             trace.resume(self._recorder.spans(trace.summary.id), self._recorder.trace_cost(trace.summary.id))
-        await self._convert(trace, spans)
+        try:
+            await self._convert(trace, spans)
+        finally:
+            if trace.reservation is not None:
+                trace.reservation.read_whole()
 
     async def _convert(self, trace: TraceInFlight, spans: list[TraceSpan]) -> None:
         """Convert a trace and pass it on; a large one in parts, each once the one before it is batched.
 
         Converted and encoded, a span takes more than twice the memory of its JSON. ``spans`` is emptied meanwhile.
         """
-        self._converter.count_missing_parents(spans)
+        self._converter.begin_trace(spans)
         held_bytes = trace.reservation.size_bytes if trace.reservation is not None else PART_BYTES + 1
         while spans:
             part = take_part(spans, held_bytes)
@@ -155,7 +160,6 @@ class Fetcher:
             trace.reservation = None
             await self._held.failed(trace, error)
             return None
-        reservation.read_whole()
         return spans
 
     async def _read_spans(self, trace_id: str, reservation: Reservation) -> list[TraceSpan]:
@@ -172,7 +176,7 @@ class Fetcher:
             return spans
         try:
             async with asyncio.timeout(None) as deadline:
-                with self._readings.begin(deadline) as reading:
+                with self._readings.begin(deadline, reservation) as reading:
                     return await read(reading.wait)
         except TimeoutError:
             self._slow.add(trace_id)

@@ -14,7 +14,6 @@ from netra_otel_bridge.core.clock import NS_PER_S, Backoff
 from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.progress import HeldTrace
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.pipeline.dead_letters import note_missing
 from netra_otel_bridge.pipeline.digests import summary_digest
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
@@ -127,7 +126,7 @@ class HeldBack:
     def _hold(self, trace: TraceInFlight, error: Exception) -> None:
         """Record that a trace is held back, in the transaction that finishes its windows."""
         summary, now_ns = trace.summary, self._recorder.clock.now_ns()
-        reason = error.message if isinstance(error, BridgeError) else error_line(error)
+        reason = error.message if isinstance(error, BridgeError) else self._pass.route.converter.failure(error)
         before = self._recorder.held_back.get(summary.id)
         attempts = before.attempts + 1 if before is not None else 1
         pause_s = 0.0 if isinstance(error, TooSlow) else PAUSE.delay_s(attempts - 1)
@@ -136,7 +135,7 @@ class HeldBack:
             self._pass.report.note(f"trace {summary.id}: held back: {reason}")
         self._recorder.hold_back(
             HeldTrace(
-                summary=summary,
+                summary=self._pass.route.converter.private_summary(summary),
                 start_ns=instant_ns(summary.start_time) or 0,
                 reason=reason,
                 attempts=attempts,

@@ -121,9 +121,9 @@ class Recorder:
         """Return whether any span was a dead letter when the pass began and has not been answered since."""
         return bool(self._dead_letters)
 
-    def answered_again(self, trace_id: str, span_id: int) -> None:
+    def answered_again(self, trace_id: int, span_id: int) -> None:
         """Resolve the old dead letter of a span that is answered now: it was delivered, or became a new dead letter."""
-        self.resolved(self._dead_letters.pop((trace_id, f"{span_id:016x}"), ()))
+        self.resolved(self._dead_letters.pop((f"{trace_id:032x}", f"{span_id:016x}"), ()))
 
     def hold_back(self, held: HeldTrace) -> None:
         """Record that a trace could not be read, and when to try it again."""

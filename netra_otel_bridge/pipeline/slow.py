@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from netra_otel_bridge.core.errors import NetraUnavailable
 from netra_otel_bridge.pipeline.judge import NoSpans
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
 from netra_otel_bridge.pipeline.reading import list_spans
 from netra_otel_bridge.source import AsyncNetraClient
 
@@ -19,6 +20,7 @@ PATIENCE_S = 3.0
 """Time that a pass waits for a page, plus twice as long as pages took lately."""
 FEW = 4
 """So few traces may be set aside although no other one was read meanwhile."""
+APART_BYTES = 2**24
 LOOK_S = 0.5
 DECAY = 0.9
 
@@ -41,6 +43,7 @@ class SlowTraces:
     def __init__(self, client: AsyncNetraClient) -> None:
         self.page_s = 0.0
         self._client = client
+        self._budget = MemoryBudget(APART_BYTES)
         self._slow: set[str] = set()
         self._apart: dict[str, asyncio.Task[None]] = {}
 
@@ -77,8 +80,14 @@ class SlowTraces:
 
     async def _read_apart(self, trace_id: str) -> None:
         is_empty = True
-        async for page in list_spans(self._client, trace_id):
-            is_empty = is_empty and not page.spans and not page.unreadable
+        reservation = self._budget.reserve()
+        try:
+            async for page, size_bytes in list_spans(self._client, trace_id, reservation):
+                reservation.add(size_bytes)
+                is_empty = is_empty and not page.spans and not page.unreadable
+                reservation.add(-size_bytes)
+        finally:
+            reservation.release()
         if is_empty:
             raise NoSpans(trace_id)
 
@@ -86,8 +95,9 @@ class SlowTraces:
 class _Reading:
     """A trace that a pass reads, and since when it waits for a page; ``None`` while it does not."""
 
-    def __init__(self, deadline: asyncio.Timeout, slow: SlowTraces) -> None:
+    def __init__(self, deadline: asyncio.Timeout, reservation: Reservation, slow: SlowTraces) -> None:
         self.deadline = deadline
+        self.reservation = reservation
         self.since_s: float | None = None
         self._slow = slow
 
@@ -108,9 +118,9 @@ class Readings:
         self._read_s = 0.0
 
     @contextmanager
-    def begin(self, deadline: asyncio.Timeout) -> Iterator[_Reading]:
+    def begin(self, deadline: asyncio.Timeout, reservation: Reservation) -> Iterator[_Reading]:
         """Register a trace while it is read, until ``deadline``, which `watch` sets."""
-        reading = _Reading(deadline, self._slow)
+        reading = _Reading(deadline, reservation, self._slow)
         self._readings.add(reading)
         try:
             yield reading
@@ -132,6 +142,8 @@ class Readings:
             await asyncio.sleep(LOOK_S)
             now_s = asyncio.get_running_loop().time()
             for one in list(self._readings):
+                if one.reservation.waits and one.since_s is not None:  # for memory, and not for Netra
+                    one.since_s = now_s
                 if one.since_s is None or now_s - one.since_s < self.patience_s or one.deadline.expired():
                     continue
                 if self._read_s > one.since_s or len(self._readings) <= FEW:

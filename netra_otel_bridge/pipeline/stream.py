@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netra_otel_bridge.convert import SpanConverter, instant_ns
 from netra_otel_bridge.core.clock import NS_PER_MS
-from netra_otel_bridge.core.errors import BridgeError, NetraError, NotKnown
+from netra_otel_bridge.core.errors import BridgeError, NetraError, NetraResponseTooLarge, NotKnown
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary, UnreadableItem
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
-from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, ChunkCutter
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import new_unreadable
+from netra_otel_bridge.pipeline.fetching import take_part
 from netra_otel_bridge.pipeline.judge import DELETED, ReadingJudge, ask_for_any, is_gone
 from netra_otel_bridge.pipeline.listing import list_pages
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation, SharedBudget
@@ -49,7 +49,7 @@ class _ReadAhead:
 
 
 class _NotInStream(Exception):
-    """A trace was deleted, or cannot be read although Netra returns others."""
+    """A trace was deleted, or cannot be read although Netra returns others. It was tried twice, unless it is too large."""
 
 
 class SpanStream:
@@ -112,7 +112,7 @@ class SpanStream:
                     if isinstance(error, NotKnown):
                         await ask_for_any(self._client)  # if that fails, it is the API, not the id
                     raise error
-                for chunk in await self._cut(next_.trace, spans):
+                async for chunk in self._cut(next_.trace, spans, next_.reservation.size_bytes):
                     yield chunk
                 next_.reservation.release()
                 self._slots.release()
@@ -172,6 +172,8 @@ class SpanStream:
                     raise _NotInStream(DELETED) from None
                 await self._judge.confirm(trace.summary, error)
                 reservation.shrink()
+                if isinstance(error, NetraResponseTooLarge):
+                    raise _NotInStream(f"not in this stream, it cannot be read: {error.message}") from None
                 try:
                     spans = await read_spans(self._client, trace_id, reservation, report)
                 except NetraError as again:
@@ -222,14 +224,26 @@ class SpanStream:
         pages = [page async for page in list_pages(self._client, window, TraceQuery(), spans[0].trace_id)]
         return next((summary for page in pages for summary in page.traces), None)
 
-    async def _cut(self, trace: RemainingTrace, spans: Sequence[TraceSpan]) -> Iterator[SpanChunk]:
-        """Return an iterator over the chunks that the spans of a trace fill."""
+    async def _cut(self, trace: RemainingTrace, spans: list[TraceSpan], held_bytes: int) -> AsyncIterator[SpanChunk]:
+        """Yield the chunks that the spans of a trace fill. A large trace is converted in parts; ``spans`` is emptied."""
         summary = await self._summary(trace, spans)
-        try:
-            self._conversion.converter.count_missing_parents(spans)
-            converted = await self._conversion.convert(summary, spans)
-        except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
-            reason = f"not in this stream, it cannot be converted: {error_line(error)}"
-            trace.problems.append(f"trace {trace.summary.id}: {reason}")
-            converted, spans = [], []
-        return self._cutter.add(trace, converted, [span.id for span in spans])
+        converter = self._conversion.converter
+        converter.begin_trace(spans)
+        span_ids = [span.id for span in spans]
+        done = 0
+        while spans or not done:
+            part = take_part(spans, held_bytes)
+            try:
+                converted = await self._conversion.convert(summary, part)
+            except Exception as error:  # noqa: BLE001  a span that cannot be converted holds up its own trace alone
+                reason = f"not in this stream, it cannot be converted: {converter.failure(error)}"
+                if done:
+                    reason = f"{len(span_ids) - done} of its spans are {reason}"
+                trace.problems[:] = [*([] if done else trace.problems), f"trace {trace.summary.id}: {reason}"]
+                part, converted, span_ids, done = [], [], [], 0
+                spans.clear()
+            for chunk in self._cutter.add(trace, converted, span_ids, done):
+                yield chunk
+            if not part:
+                return
+            done += len(part)

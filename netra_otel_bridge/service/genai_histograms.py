@@ -7,10 +7,12 @@ as long as the span counts as live. Spans that ended longer ago are never record
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from netra_otel_bridge.convert import instant_ns, semconv
+from netra_otel_bridge.convert import Privacy, instant_ns, semconv
 from netra_otel_bridge.convert.genai_metrics import (
     ENVIRONMENT,
     HISTOGRAMS,
@@ -36,18 +38,28 @@ FOLDED_SETS = 100
 _FOLDED = frozenset({semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, TENANT_ID})
 _LAST = dict.fromkeys((semconv.OPERATION_NAME, semconv.PROVIDER_NAME, *sorted(_FOLDED), ENVIRONMENT), OTHER)
 _TYPES_OF_TOKENS = 2
+KEEP_ALL = Privacy()
 _log = logging.getLogger(__name__)
 
 
 class LiveHistograms:
     """Records the `measurements` of live spans in histograms of ``meter``.
 
-    ``now_ns`` returns the time by Netra's clock; ``warn`` is called once if there are too many label sets. For use in
+    ``privacy`` applies to the labels as to attributes of spans. ``now_ns`` returns the time by Netra's clock; ``warn`` is called once if there are too many label sets. For use in
     one thread; the SDK collects on its own.
     """
 
-    def __init__(self, meter: Meter, now_ns: Callable[[], int], *, warn: Callable[[str], None] = _log.warning) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        now_ns: Callable[[], int],
+        *,
+        privacy: Privacy = KEEP_ALL,
+        warn: Callable[[str], None] = _log.warning,
+    ) -> None:
         self._now_ns = now_ns
+        self._privacy = privacy
+        self._drops: Counter[str] = Counter()
         self._warn = warn
         self._seen = SeenIds(MAX_IDS)
         self._budgets = {histogram.name: LabelBudget() for histogram in HISTOGRAMS}
@@ -81,7 +93,11 @@ class LiveHistograms:
             if end_ns is None or abs(now_ns - end_ns) >= LIVE_NS:
                 continue
             if self._seen.add(hash((span.trace_id, span.id)), end_ns):
+                has_pii = bool(span.has_pii)
                 for measurement in measurements(trace, span):
+                    if not self._privacy.keeps_all(has_pii):
+                        labels = self._privacy.apply(measurement.attributes, has_pii=has_pii, counts=self._drops)
+                        measurement = replace(measurement, attributes=labels)
                     self._record(measurement)
 
     def _record(self, measurement: Measurement) -> None:

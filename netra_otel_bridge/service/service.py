@@ -85,7 +85,9 @@ class Service:
             readers, registry = metric_readers(self._bridge.environ, self._counting_since_ns)
             telemetry = Telemetry(self.health, readers)
             stack.push_async_callback(asyncio.to_thread, telemetry.close)
-            histograms = LiveHistograms(telemetry.meter, self._lanes.netra_clock.now_ns)
+            histograms = LiveHistograms(
+                telemetry.meter, self._lanes.netra_clock.now_ns, privacy=self._bridge.converter().privacy
+            )
             if await run_until(self._open_lanes(stack, state, histograms), stop.wait()):
                 _log.info("stopped before the first pass")
                 return

@@ -6,12 +6,13 @@ stream is complete only when its trailer (CRC and length, RFC 1952, 2.3.1) was r
 
 from __future__ import annotations
 
-import asyncio
 import io
 import zlib
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.core.errors import NetraResponseTooLarge, NetraUnavailable
+from netra_otel_bridge.core.threads import in_thread
+from netra_otel_bridge.source.calls import BodyRoom, NoRoom
 
 if TYPE_CHECKING:
     import aiohttp
@@ -43,10 +44,14 @@ class Inflater:
         self._body = io.BytesIO()
         self._inflate = zlib.decompressobj(self._wbits)
 
-    def feed(self, data: bytes) -> None:
-        """Inflate a piece. Raises `NetraResponseTooLarge` past the cap, `CutAnswer` for damaged data."""
-        while data:
+    def feed(self, data: bytes, until_bytes: int | None = None) -> bytes:
+        """Inflate a piece, until the body has ``until_bytes``; return the rest of the piece.
+
+        Raises `NetraResponseTooLarge` past the cap, `CutAnswer` for damaged data.
+        """
+        while data and (until_bytes is None or self.size_bytes < until_bytes):
             data = self.step(data)
+        return data
 
     def step(self, data: bytes) -> bytes:
         """Inflate at most `_STEP_BYTES` of a piece that is not empty, and return the rest of it. Raises as `feed`."""
@@ -71,10 +76,10 @@ class Inflater:
         return self._body.getvalue()
 
 
-async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
-    """Return the complete decoded body.
+async def read_body(response: aiohttp.ClientResponse, cap_bytes: int, room: BodyRoom | None = None) -> bytes:
+    """Return the complete decoded body, of which ``room`` bounds what is in memory.
 
-    Raises `NetraResponseTooLarge`, `CutAnswer`, `UnaskedEncoding`, and aiohttp's errors.
+    Raises `NetraResponseTooLarge`, `CutAnswer`, `UnaskedEncoding`, `NoRoom`, and aiohttp's errors.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     length = response.content_length
@@ -83,26 +88,33 @@ async def read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
             raise too_large(cap_bytes)
         if length is not None and length <= LARGE_BYTES:
             return await response.read()
-        return await _read_plain(response, cap_bytes)
+        return await _read_plain(response, cap_bytes, room)
     if encoding not in _WBITS:
         raise UnaskedEncoding(f"the body is encoded as {encoding!r}, which was not requested")
     inflater = Inflater(encoding, cap_bytes)
     async for piece in response.content.iter_any():
-        rest = piece
-        while rest and inflater.size_bytes < LARGE_BYTES:
-            rest = inflater.step(rest)
-        if rest:
-            await asyncio.to_thread(inflater.feed, rest)
+        rest = inflater.feed(piece, LARGE_BYTES)
+        while rest:
+            rest = await in_thread(inflater.feed, rest, None if room is None else room.limit_bytes)
+            _check_room(inflater.size_bytes, room)
     return inflater.finish()
 
 
-async def _read_plain(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
+async def _read_plain(response: aiohttp.ClientResponse, cap_bytes: int, room: BodyRoom | None) -> bytes:
     body = io.BytesIO()
     async for piece in response.content.iter_any():
         body.write(piece)
         if body.tell() > cap_bytes:
             raise too_large(cap_bytes)
+        _check_room(body.tell(), room)
     return body.getvalue()
+
+
+def _check_room(size_bytes: int, room: BodyRoom | None) -> None:
+    """Raise `NoRoom` if a body has reached the limit and there is no memory for more."""
+    while room is not None and size_bytes >= room.limit_bytes:
+        if not room.grow():
+            raise NoRoom
 
 
 def too_large(cap_bytes: int) -> NetraResponseTooLarge:

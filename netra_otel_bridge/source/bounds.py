@@ -19,6 +19,11 @@ MAX_VALUES = 250_000
 """Maximum JSON values in one answer. Built, they hold at most 75 MB."""
 MAX_IRREGULAR_BYTES = 8 * 1024 * 1024
 """Maximum bytes of an answer with what strict parsers reject (NaN, lone surrogates) or with very long numbers."""
+WIDE_SHARE = 4
+"""Part of the cap on an answer that is left for one with escapes (``\\u``) or characters beyond ASCII.
+
+Decoded and converted, a text of b bytes is held about 3 b as bytes and 3 w b as text of w bytes a character: 6 b for
+ASCII and 15 b for emoji. 64 MiB of ASCII and 16 MiB of anything else both stay below 400 MiB."""
 PAGE_ITEMS = 100
 """Maximum items on a page: Netra's own limit."""
 _SMALLER = "the bridge requests smaller pages on its own; it cannot read a single item like this"
@@ -35,6 +40,19 @@ def check_irregular(body: bytes) -> None:
     if len(body) > MAX_IRREGULAR_BYTES:
         raise NetraResponseTooLarge(
             f"$ has {len(body)} bytes and irregular values, where at most {MAX_IRREGULAR_BYTES} bytes can be read",
+            hint=_SMALLER,
+        )
+
+
+def check_width(body: bytes, cap_bytes: int) -> None:
+    """Raise `NetraResponseTooLarge` for a body above a part of the cap whose texts may take four bytes a character.
+
+    One such character in a text of ASCII is enough: Python stores a text in characters of one width.
+    """
+    most = cap_bytes // WIDE_SHARE
+    if len(body) > most and not (body.isascii() and b"\\u" not in body):
+        raise NetraResponseTooLarge(
+            f"$ has {len(body)} bytes that are not plain ASCII, where at most {most} bytes can be read",
             hint=_SMALLER,
         )
 

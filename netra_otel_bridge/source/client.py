@@ -36,7 +36,7 @@ from netra_otel_bridge.source.arguments import (
     start_text,
     trace_query,
 )
-from netra_otel_bridge.source.calls import Call, TransportStats
+from netra_otel_bridge.source.calls import BodyRoom, Call, NoRoom, TransportStats
 from netra_otel_bridge.source.dashboard import AsyncDashboard
 from netra_otel_bridge.source.endpoint import query, segment
 from netra_otel_bridge.source.pages import PAGE_LIMIT, read_pages
@@ -78,6 +78,7 @@ class AsyncNetraClient:
         self._backoff = Backoff() if backoff is None else backoff
         self._clock = clock or SystemClock()
         self._permits: asyncio.Semaphore | None = None
+        self._room: BodyRoom | None = None
         self._transport = Transport(
             api_key=api_key,
             endpoint=endpoint,
@@ -144,7 +145,24 @@ class AsyncNetraClient:
         limited._permits = asyncio.Semaphore(calls)
         return limited
 
+    def holding(self, room: BodyRoom) -> AsyncNetraClient:
+        """Return a copy of this client whose large pages of spans are read only while ``room`` has memory for them.
+
+        The copy shares connections, key and rate with this client. Close this client, not the copy.
+        """
+        held = copy(self)
+        held._room = room
+        return held
+
     async def _ask(self, call: Call, decode: Callable[[bytes], T]) -> T:
+        while True:
+            try:
+                return await self._ask_once(call, decode)
+            except NoRoom:
+                if call.room is not None:
+                    await call.room.wait()
+
+    async def _ask_once(self, call: Call, decode: Callable[[bytes], T]) -> T:
         if self._permits is None:
             return await self._transport.request(call, decode)
         async with self._permits:
@@ -199,7 +217,7 @@ class AsyncNetraClient:
             cursor=cursor, direction=one_of(direction, "up", "down"), limit=page_size(limit), spanName=span_name
         )
         target = f"/sdk/traces/{segment(trace_id, 'trace_id')}/spans{asked}"
-        call = Call("GET /sdk/traces/{id}/spans", target, subject=trace_id)
+        call = Call("GET /sdk/traces/{id}/spans", target, subject=trace_id, room=self._room)
         return await self._ask(call, partial(schema.decode_spans, trace_id=trace_id, limit=limit or PAGE_LIMIT))
 
     async def get_span(self, span_id: str) -> TraceSpan | None:

@@ -15,8 +15,10 @@ from yarl import URL
 
 from netra_otel_bridge.core.clock import NS_PER_S, Clock
 from netra_otel_bridge.core.errors import NetraError, NetraSchemaError, NetraUnavailable, NetraUntrusted
+from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.core.time_text import LAST_NS, parse_http_date_ns, parse_retry_after
 from netra_otel_bridge.source.body import LARGE_BYTES, CutAnswer, read_body
+from netra_otel_bridge.source.bounds import check_width
 from netra_otel_bridge.source.calls import Call, TransportStats
 from netra_otel_bridge.source.endpoint import request_headers
 from netra_otel_bridge.source.failures import (
@@ -80,6 +82,7 @@ class Exchange:
         """Make one attempt, from connecting to decoding, and return the decoded response or the failure.
 
         ``decode`` raises `CutAnswer` for a body that does not parse and `NetraSchemaError` for one of the wrong shape.
+        Raises `NoRoom`.
         """
         session = self._session or self._open()
         self._stats.calls[call.name] += 1
@@ -115,12 +118,12 @@ class Exchange:
             failure = await self._read_failure(call, response)
             return decode(call.on_404 or b"") if failure is None else failure
         try:
-            body = await read_body(response, self._cap_bytes)
+            body = await read_body(response, self._cap_bytes, call.room)
             self._stats.decoded_bytes += len(body)
             if looks_like_web_page(response.content_type, body):
                 return web_page(status)
             if len(body) > LARGE_BYTES:
-                return await asyncio.to_thread(decode, body)
+                return await in_thread(self._decode_large, decode, body)
             return decode(body)
         except NetraSchemaError as error:
             cause = self.redactor.line(error.message)
@@ -129,6 +132,10 @@ class Exchange:
             return Failure(NetraUnavailable, self.redactor.line(error.message), "try again later", status, retry=True)
         except NetraError as error:
             return Failure(type(error), self.redactor.line(error.message), error.hint, status)
+
+    def _decode_large(self, decode: Callable[[bytes], T], body: bytes) -> T:
+        check_width(body, self._cap_bytes)
+        return decode(body)
 
     async def _read_failure(self, call: Call, response: aiohttp.ClientResponse) -> Failure | None:
         try:

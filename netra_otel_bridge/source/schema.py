@@ -88,9 +88,10 @@ def decode_spans(body: bytes, trace_id: str, limit: int = PAGE_ITEMS) -> SpansPa
         for item in items
     ):
         _check_items(len(items), limit, "$.data.data")
-        return SpansPage(spans=items, has_next_page=more, next_cursor=items[-1].cursor if items else None)
+        cursor = items[-1].cursor if items else None
+        return SpansPage(spans=items, has_next_page=more, next_cursor=cursor, size_bytes=len(body))
     spans, bad, cursor, more = read_page(TraceSpan, body, limit=limit, trace_id=trace_id)
-    return SpansPage(spans=spans, has_next_page=more, next_cursor=cursor, unreadable=bad)
+    return SpansPage(spans=spans, has_next_page=more, next_cursor=cursor, unreadable=bad, size_bytes=len(body))
 
 
 def _regular_spans(body: bytes) -> tuple[list[TraceSpan] | None, bool]:

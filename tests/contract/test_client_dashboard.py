@@ -22,6 +22,7 @@ from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
 from netra_otel_bridge.source import AsyncNetraClient
+from tests.support.examples import spread
 
 KEY = "emulated-key"
 END = datetime(2026, 5, 1, tzinfo=UTC)
@@ -79,12 +80,11 @@ async def test_one_figure_in_every_shape(client: AsyncNetraClient) -> None:
     }
 
 
-@pytest.mark.parametrize("metrics", [
+@pytest.mark.parametrize(("metrics", "chart_type"), spread(3, [
     *(Metrics("Latency", aggregation) for aggregation in ("Average", "p50", "p90", "p95", "p99")),
     Metrics("Error Rate", "Percentage"), Metrics("PII Count", "Total Count"), Metrics("Violations", "Total Count"),
     Metrics("Request Count", "Total Count"),
-])  # fmt: skip
-@pytest.mark.parametrize("chart_type", ["Number", "Vertical Bar", "Line Time Series"])
+], ["Number", "Vertical Bar", "Line Time Series"]))  # fmt: skip
 async def test_what_operators_ask_first(client: AsyncNetraClient, metrics: Metrics, chart_type: ChartType) -> None:
     """Charts of latency, errors, PII and violations work for spans and traces, and by service."""
     for scope in ("Spans", "Traces"):

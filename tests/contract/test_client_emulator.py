@@ -24,6 +24,7 @@ from netra_otel_bridge.core.errors import (
 from netra_otel_bridge.core.model.query import TraceFilter
 from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions
 from netra_otel_bridge.source import AsyncNetraClient, NetraClient
+from tests.support.examples import size
 from tests.support.fake_clock import FakeClock
 from tests.support.waiting import DEADLINE_S
 
@@ -31,7 +32,7 @@ KEY = "emulated-key"
 END = datetime(2026, 5, 1, tzinfo=UTC)
 START = END - timedelta(days=1)
 END_NS = int(END.timestamp()) * 1_000_000_000
-TRACES, SPANS = 45, 12
+TRACES, SPANS = 45, size(5, 12)
 
 
 @pytest.fixture

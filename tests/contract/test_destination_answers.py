@@ -25,6 +25,7 @@ from netra_otel_bridge.core.model.outcome import (
     TooLarge,
 )
 from netra_otel_bridge.deliver import Destination, batch_of, open_destination
+from tests.support.converted import TRACE_ID, convert
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Raw, Reject
 from tests.support.scripted_api import ScriptedApi, reply
 from tests.support.spans import make_span
@@ -194,6 +195,19 @@ async def test_what_the_stock_exporters_hide(
         assert type(await own.send(BATCH)) is outcome
         await exporter.aclose()
         await own.aclose()
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+async def test_only_the_stock_exporters_call_a_parent_local(
+    fake: FakeDestination, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both protocols carry flags with the sampled bit alone; the stock exporters say "local" for the same span."""
+    batch = batch_of((convert(parent_span_id="1" * 16, links=[{"trace_id": TRACE_ID, "span_id": "1" * 16}]),))
+    for destination, flags in ((direct(fake, transport), 0x1), (stock(fake, transport, monkeypatch), 0x100)):
+        assert await destination.send(batch) == Delivered()
+        await destination.aclose()
+        sent = fake.stored.pop().resource_spans[0].scope_spans[0].spans[0]
+        assert [sent.flags, *(link.flags for link in sent.links)] == [flags, flags]
 
 
 def test_the_documentation_says_what_the_stock_exporters_cannot_tell() -> None:

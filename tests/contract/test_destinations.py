@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import trustme
 from grpc import StatusCode
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.core.model.outcome import (
@@ -26,6 +25,7 @@ from netra_otel_bridge.deliver import Destination, ExporterDestination, batch_of
 from tests.support.exporters import ScriptedExporter
 from tests.support.fake_destination import CutAfterStoring, FakeDestination, Hang, PartialSuccess, Raw, Reject
 from tests.support.spans import make_span
+from tests.support.stock import stock_request
 
 KINDS = ["grpc", "http", "console", "file", "exporter"]
 Opener = Callable[[str], Destination]
@@ -88,11 +88,11 @@ async def test_a_closed_destination_takes_nothing(opened: Opener, kind: str) -> 
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_what_arrives_is_what_was_sent(fake: FakeDestination, transport: str) -> None:
-    """The request has exactly the content that the stock encoder makes of the batch."""
+    """The request has exactly the content that the stock encoder makes of the batch, but for its flags."""
     destination = open_destination(url(fake, transport))
     sent = batch(1, 2, 3)
     assert await destination.send(sent) == Delivered()
-    assert fake.stored == [encode_spans(sent.spans)]
+    assert fake.stored == [stock_request(sent.spans)]
     assert fake.received[0].transport == transport
     await destination.aclose()
 
@@ -179,7 +179,7 @@ async def test_an_answer_lost_after_storing_repeats_only_that_batch(fake: FakeDe
     while not isinstance(await destination.send(sent), Delivered):
         pass
     assert len(fake.stored) > 1
-    assert all(request == encode_spans(sent.spans) for request in fake.stored)
+    assert all(request == stock_request(sent.spans) for request in fake.stored)
     await destination.aclose()
 
 
@@ -338,5 +338,5 @@ async def test_gzip_is_read_by_the_server(
     destination = open_destination(url(fake, transport))
     sent = batch(1, 2, 3)
     assert await destination.send(sent) == Delivered()
-    assert fake.stored == [encode_spans(sent.spans)]
+    assert fake.stored == [stock_request(sent.spans)]
     await destination.aclose()

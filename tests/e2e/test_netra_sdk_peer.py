@@ -6,18 +6,21 @@ models are strict (pydantic): a field of a wrong type would have ended the sessi
 
 from __future__ import annotations
 
+import asyncio
 import json
 import statistics
+from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
 from netra_otel_bridge.emulator import EmulatorOptions
-from tests.support.emulator import running_emulator
-from tests.support.netra_sdk import netra_sdk_python, run_session
+from tests.support.emulator import Client, running_emulator
+from tests.support.netra_sdk import READER, netra_sdk_python, run_session
 
 API_KEY = "peer-key"
+CASES = Path(__file__).parents[1] / "data" / "llm_cases"
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +88,42 @@ def test_spans_come_back_with_everything_on_them(session: dict[str, Any]) -> Non
     assert 10 <= spans["completion"]["latency_ms"] < 10_000
 
 
+def test_findings_are_columns_of_their_span_and_trace(session: dict[str, Any]) -> None:
+    """The SDK reads the PII and violations that it reported as columns, of the span and of its trace."""
+    spans = {span["name"]: span for span in session["read"]["spans"]}
+    found = {
+        "has_pii": True,
+        "pii_entities": ["EMAIL_ADDRESS"],
+        "pii_actions": {"MASK": ["EMAIL_ADDRESS"]},
+        "has_violation": True,
+        "violations": ["PROMPT_INJECTION"],
+        "violation_actions": {"FLAG": ["PROMPT_INJECTION"]},
+    }
+    assert {name: spans["weather-agent"][name] for name in found} == found
+    assert not any(span["has_pii"] or span["has_violation"] for name, span in spans.items() if name != "weather-agent")
+    answered, failed = (page["traces"][0] for page in session["read"]["pages"])
+    assert (answered["has_pii"], answered["pii_entities"]) == (True, ["EMAIL_ADDRESS"])
+    assert (answered["has_violation"], answered["violations"]) == (True, ["PROMPT_INJECTION"])
+    assert (failed["has_pii"], failed["has_violation"]) == (False, False)
+
+
+async def test_the_sdk_reads_what_it_recorded() -> None:
+    """Every recording of an SDK, sent over OTLP, is read by the SDK's own models with every value of the API."""
+    python = netra_sdk_python()
+    with running_emulator(EmulatorOptions(port=0)) as emulator:
+        async with Client(emulator.url) as client:
+            for path in sorted(CASES.glob("netra-*")):
+                headers = {"content-type": "application/json"}
+                await client.json("POST", "/telemetry/v1/traces", data=path.read_bytes(), headers=headers)
+            traces = (await client.traces(pagination={"limit": 100}))["data"]
+            items = [item for trace in traces for item in (await client.spans(trace["id"], limit=100))["data"]]
+        read = await asyncio.to_thread(run_session, python, emulator.endpoint, API_KEY, READER)
+    assert len(traces) > 30
+    assert {item["kind"] for item in items} >= {"GENERATION", "EMBEDDING", "TOOL", "AGENT", "GUARDRAIL", "HANDOFF"}
+    assert read["traces"] == traces
+    assert read["spans"] == items
+
+
 def test_usage_adds_up(session: dict[str, Any]) -> None:
     """The sums cover the calls that cost: the completion, the re-ranking, and the refused completion."""
     read = session["read"]
@@ -117,8 +156,8 @@ def test_the_dashboard_sums_the_spans(session: dict[str, Any]) -> None:
         "Total Tokens Total Count": tenant["token_count"],
         "Request Count Total Count": tenant["request_count"],
         "Error Rate Percentage": pytest.approx(100 * sum(span["has_error"] for span in spans) / len(spans)),
-        "PII Count Total Count": 0,
-        "Violations Total Count": 0,
+        "PII Count Total Count": 1,
+        "Violations Total Count": 1,
         "Latency Average": pytest.approx(statistics.mean(latencies)),
         "Latency Median (p50)": pytest.approx(statistics.median(latencies)),
         "Latency p99": pytest.approx(statistics.quantiles(latencies, n=100, method="inclusive")[98]),

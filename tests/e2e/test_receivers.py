@@ -100,6 +100,8 @@ def test_every_span_arrives_in_every_field(
     assert differences(recorded, without_added(sent, recorded), ignore=NOT_IN_NETRA) == []
     kept = receiver.as_kept(sent)
     assert differences(kept, received(receiver, kept), ignore=receiver.not_kept) == []
+    if isinstance(receiver, Jaeger):
+        assert_on_pages(receiver, sent)
 
 
 def test_a_day_of_traffic_arrives_once(receiver: Receiver, case: Case, tmp_path: Path) -> None:
@@ -111,6 +113,25 @@ def test_a_day_of_traffic_arrives_once(receiver: Receiver, case: Case, tmp_path:
     assert len(sent) == 600
     kept = receiver.as_kept(sent)
     assert differences(kept, received(receiver, kept), ignore=receiver.not_kept) == []
+    if isinstance(receiver, Jaeger):
+        assert_on_pages(receiver, sent)
+
+
+def assert_on_pages(jaeger: Jaeger, sent: dict[Key, Normal]) -> None:
+    """Assert that Jaeger's pages show every span, and that their search finds each trace under its services."""
+    traces: dict[str, dict[str, Normal]] = {}
+    services: dict[str, set[str]] = {}
+    for (trace, span), normal in sent.items():
+        traces.setdefault(trace, {})[span] = normal
+        services.setdefault(normal["resource"].get("service.name", ("", ""))[1], set()).add(trace)
+    for trace, spans in traces.items():
+        shown = jaeger.page(trace)
+        assert shown.keys() == spans.keys()
+        wrong = {span: shown[span].differences(normal) for span, normal in spans.items()}
+        assert {span: fields for span, fields in wrong.items() if fields} == {}
+    first, last = min(one["start_ns"] for one in sent.values()), max(one["start_ns"] for one in sent.values())
+    for service, expected in services.items():
+        assert expected <= jaeger.search(service, first, last)
 
 
 def test_phoenix_shows_calls_of_models(phoenix: Phoenix) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support.child import Child, Ended, run
 from tests.support.hostile import TRACE, hostile_reply
-from tests.support.scripted_api import Reply, Request, ServerThread, json_reply, page, span, trace
+from tests.support.scripted_api import Reply, Request, ServerThread, json_reply, page, reply, span, trace
 
 pytestmark = pytest.mark.faults
 
@@ -93,3 +94,88 @@ def test_sigterm_while_a_hostile_answer_is_read(tmp_path: Path, name: str) -> No
     assert ended.code == 0, ended.err
     assert time.monotonic() - began < 5
     assert ended.peak_bytes < 512 * MIB
+
+
+ANSWERS = {
+    "one text with an emoji": ("😀" + "a" * 62 * MIB, 3),
+    "one text that just fits, with an emoji": ("😀" + "a" * 15 * MIB, 0),
+    "one text of ASCII": ("a" * 62 * MIB, 0),
+}
+SIX = [f"{number:032x}" for number in range(1, 7)]
+OTHERS = [f"{number:032x}" for number in range(7, 27)]
+
+
+class LargeAnswers:
+    """A Netra in which the first traces, ``large``, have one page of one span with one large text, and others are small."""
+
+    def __init__(self, text: str, large: int) -> None:
+        self._large = SIX[:large]
+        self.ids = [*self._large, *OTHERS]
+        attributes = json.dumps({"input": text}, ensure_ascii=False)
+        item = {**span(1, attributes=attributes), "trace_id": None}
+        body = json.dumps(page([item]), ensure_ascii=False).encode()
+        self._body = gzip.compress(body, 1)
+
+    def __call__(self, request: Request) -> Reply:
+        if "/spans" not in request.target:
+            times = {"start_time": str(AT_MS), "end_time": str(AT_MS + 1)}
+            return json_reply(page([trace(number, id=one, **times) for number, one in enumerate(self.ids)]))
+        trace_id = next(one for one in self.ids if one in request.target)
+        if trace_id in self._large:
+            return reply(self._body, headers={"Content-Encoding": "gzip"})
+        return json_reply(page([span(number, trace_id=trace_id) for number in range(3)]))
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_six_large_answers_at_once_take_no_more_than_one(tmp_path: Path, name: str) -> None:
+    """Whatever the width of their text, large answers are read one after another, below 512 MB, and delay no other trace."""
+    text, code = ANSWERS[name]
+    netra = LargeAnswers(text, 6)
+    out = tmp_path / "out.jsonl"
+    with ServerThread(netra) as api:
+        when = ("--from", "2025-11-16", "--until", "2025-11-16T01:00:00Z", "--window", "1h")
+        ended = run(
+            "replay", *when, "--to", f"otlp-file:{out}", "--json", directory=tmp_path, env=environment(api.endpoint)
+        )
+    assert ended.code == code, ended.err
+    assert ended.lane["held_back"] == (6 if code else 0)
+    assert ended.lane["delivered"] == 3 * len(OTHERS) + (0 if code else 6)
+    assert ended.peak_bytes < 512 * MIB
+
+
+def test_quadratic_searches_stop_neither_the_lane_nor_a_stop(tmp_path: Path) -> None:
+    """One trace on which an expression takes minutes delays the others by seconds, and ``run`` ends within seconds of SIGTERM."""
+    attributes = json.dumps({f"gen_ai.prompt.{number}.content": "a" * 16_000 for number in range(40)})
+    slow = gzip.compress(
+        json.dumps(page([{**span(one, attributes=attributes), "trace_id": None} for one in range(90)])).encode()
+    )
+    began_ms = time.time_ns() // 10**6 - 60_000
+
+    def script(request: Request) -> Reply:
+        times = {"start_time": str(began_ms), "end_time": str(began_ms + 1)}
+        ids = [SIX[0], *OTHERS]
+        if "/spans" not in request.target:
+            return json_reply(page([trace(number, id=one, **times) for number, one in enumerate(ids)]))
+        trace_id = next(one for one in ids if one in request.target)
+        if trace_id == SIX[0]:
+            return reply(slow, headers={"Content-Encoding": "gzip"})
+        return json_reply(page([span(1, trace_id=trace_id)]))
+
+    out = tmp_path / "out.jsonl"
+    policy = {"NETRA_BRIDGE_CONTENT": "redact", "NETRA_BRIDGE_REDACT": "a.*b|a"}
+    with ServerThread(script) as api:
+        to = ("--to", f"otlp-file:{out}", "--state", str(tmp_path / "s"))
+        with Child("run", "--since", "1h", *to, directory=tmp_path, env=environment(api.endpoint) | policy) as child:
+            child.until(lambda: any(SIX[0] in request.target for request in api.requests))
+            time.sleep(1)
+            began = time.monotonic()
+            child.signal(signal.SIGTERM)
+            assert child.wait(20).code == 0
+            assert time.monotonic() - began < 15
+        to = ("--to", f"otlp-file:{tmp_path / 'all.jsonl'}")
+        when = ("--from", "2025-11-16", "--until", "2025-11-16T01:00:00Z", "--window", "1h")
+        ended = run("replay", *when, *to, "--json", directory=tmp_path, env=environment(api.endpoint) | policy)
+    assert ended.code == 0, ended.err
+    assert ended.lane["delivered"] == 90 + len(OTHERS)
+    assert "redaction_cut_short" in ended.out
+    assert "aaa" not in (tmp_path / "all.jsonl").read_text()

@@ -17,12 +17,15 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import Privacy, SpanConverter
+from netra_otel_bridge.convert.odd_values import holds_not_finite
 from netra_otel_bridge.convert.spans import Profile
+from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.model.netra import TraceSpan
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.deliver.otlp.json import encode_line
 from tests.support.converted import SPAN_ID, START_MS, TRACE_ID, attributes
-from tests.support.examples import examples, some
+from tests.support.examples import examples, some, spread
+from tests.support.stock import stock_request
 
 QUICK = settings(
     max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -140,7 +143,8 @@ def check(span: ReadableSpan) -> None:
         json.loads(encode_line([span]))
     assert type(request).FromString(encoded).SerializeToString() == encoded
     assert len(request.resource_spans[0].scope_spans[0].spans[0].attributes) == len(span.attributes or {})
-    sent = request.resource_spans[0].scope_spans[0].spans[0]
+    sent = stock_request([span]).resource_spans[0].scope_spans[0].spans[0]
+    assert (sent.flags, {link.flags for link in sent.links} <= {1}) == (1, True)
     assert type(sent).FromString(encode_span(span)).SerializeToString() == sent.SerializeToString()
 
 
@@ -171,6 +175,7 @@ def otlp_nested(levels: int) -> list[dict[str, Any]]:
     return [{"key": "k", "value": value}]
 
 
+COLUMNS = ("attributes", "events", "links", "resources", "metadata", "pii_actions", "status")
 EXTREMES = {
     "nested 5000": nested(5000),
     "nested 500": nested(500),
@@ -190,8 +195,7 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize("column", ["attributes", "events", "links", "resources", "metadata", "pii_actions", "status"])
-@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize(("column", "name"), spread(3, COLUMNS, EXTREMES))
 def test_extremes_in_each_column(column: str, name: str) -> None:
     """Extreme depths, lengths and numbers are handled in every JSON column."""
     columns: dict[str, Any] = {"id": SPAN_ID, "trace_id": TRACE_ID, "start_time_ms": START_MS, column: EXTREMES[name]}
@@ -287,8 +291,22 @@ def test_otlp_of_every_type_is_equal_after_conversion(recorded: dict[str, Any], 
         TraceSpan(id=SPAN_ID, trace_id=TRACE_ID, start_time_ms=START_MS, end_time_ms=START_MS, **columns)
     )
     for holder in (span, span.resource, span.events[0], span.links[0]):
-        assert same(dict(holder.attributes or {}), expected)
+        found = dict(holder.attributes or {})
+        notes = found.pop(NOTES, ())
+        assert all(note.startswith("not_finite:") for note in notes)
+        assert same(found, expected)
     check(span)
+
+
+@QUICK
+@given(span=odd_spans, profile=st.sampled_from(PROFILES[1:]), privacy=st.sampled_from(POLICIES))
+def test_no_number_that_consumers_cannot_show_leaves_but_with_raw(
+    span: TraceSpan, profile: Profile, privacy: Privacy
+) -> None:
+    """With any profile but raw, no attribute of a span, its events, links or resource is or holds NaN or an infinity."""
+    converted = SpanConverter(profile, privacy, usage_cost=True).convert(span)
+    for holder in (converted, converted.resource, *converted.events, *converted.links):
+        assert not holds_not_finite(dict(holder.attributes or {}))
 
 
 @QUICK

@@ -23,6 +23,7 @@ from tests.property.test_outside_text_properties import acts
 from tests.support import cli
 from tests.support.cli import CANARY
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.examples import size
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination, Reject
 
@@ -50,6 +51,7 @@ def commands(trace_id: str, text: str, to: str, state: str) -> list[tuple[str, .
     return [
         ("traces", "list", *EVER),
         ("traces", "show", trace_id),
+        ("traces", "show", trace_id, "--messages"),
         ("usage", "tenant", text, *EVER),
         ("usage", "session", text, *EVER),
         ("replay", *EVER, "--to", to, "--state", state),
@@ -60,7 +62,20 @@ def commands(trace_id: str, text: str, to: str, state: str) -> list[tuple[str, .
     ]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def message(text: str, role: str, name: str) -> dict[str, object]:
+    """Return a message with a part of each type, whose every text is this one."""
+    parts = [
+        {"type": "text", "content": text},
+        {"type": "reasoning", "content": text},
+        {"type": "tool_call", "id": text, "name": text, "arguments": {text: text}},
+        {"type": "tool_call_response", "id": text, "response": text},
+        {"type": "uri", "modality": text, "mime_type": text, "uri": text},
+        {"type": text, text: text},
+    ]
+    return {"role": role, "name": name, "parts": parts, "finish_reason": text}
+
+
+@settings(max_examples=size(4, 10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(odd, st.integers(1, 2**60))
 def test_no_command_prints_what_acts_on_the_terminal(
     netra: ThreadedEmulator, fake: FakeDestination, part: str, number: int
@@ -69,9 +84,15 @@ def test_no_command_prints_what_acts_on_the_terminal(
     text = f"{WRITTEN}{part}\n{FALSE}"
     attributes = {
         "netra.tenant_id": text, "netra.session_id": text, "netra.user_id": text, "netra.span.type": "GENERATION",
-        "gen_ai.request.model": text, "gen_ai.response.model": text,
+        "gen_ai.request.model": text, "gen_ai.response.model": text, "gen_ai.system": text,
+        "gen_ai.response.finish_reasons": [text], "netra.error_message": text,
+        "gen_ai.input.messages": json.dumps([message(text, "user", text), message(text, text, text)]),
+        "gen_ai.output.messages": json.dumps([message(text, "assistant", text)]),
     }  # fmt: skip
-    spans = [otlp_span(number, 1, attributes=attributes, name=text), otlp_span(number, 2, parent=99, name=text)]
+    spans = [
+        otlp_span(number, 1, attributes=attributes, name=text, status={"code": 2, "message": text}),
+        otlp_span(number, 2, parent=99, name=text),
+    ]
     document = read_document(otlp_document(*spans, resource={"service.name": text}))
     assert netra.call(lambda: netra.emulator.store.ingest(document)) == []
     with TemporaryDirectory() as directory:

@@ -30,6 +30,14 @@ def spans_by_id(data: dict[str, Any]) -> dict[Key, Normal]:
     Raise `AssertionError` if a span comes twice with different content.
     """
     found: dict[Key, Normal] = {}
+    for key, normal in listed_spans(data):
+        assert found.setdefault(key, normal) == normal, f"span {key} comes twice, and not the same"
+    return found
+
+
+def listed_spans(data: dict[str, Any]) -> list[tuple[Key, Normal]]:
+    """Return every span of a ``TracesData`` in normal form, repeats included."""
+    listed: list[tuple[Key, Normal]] = []
     for resource_spans in data.get("resourceSpans") or data.get("batches") or ():
         resource = _attributes(resource_spans.get("resource", {}))
         schema = resource_spans.get("schemaUrl", "")
@@ -43,9 +51,8 @@ def spans_by_id(data: dict[str, Any]) -> dict[Key, Normal]:
             }
             for span in scope_spans.get("spans", ()):
                 normal = _span(span) | around
-                key = (normal["trace_id"], normal["span_id"])
-                assert found.setdefault(key, normal) == normal, f"span {key} comes twice, and not the same"
-    return found
+                listed.append(((normal["trace_id"], normal["span_id"]), normal))
+    return listed
 
 
 def sent_by_id(spans: Sequence[ReadableSpan]) -> dict[Key, Normal]:

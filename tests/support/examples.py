@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any, TypeVar
 
 _Case = TypeVar("_Case")
 
@@ -30,3 +31,13 @@ def size(local: int, full: int) -> int:
 def some(local: int, cases: Sequence[_Case]) -> Sequence[_Case]:
     """Return all ``cases`` in CI, and the first ``local`` of them elsewhere: for cases that differ in little and cost much."""
     return cases if is_full() else cases[:local]
+
+
+def spread(share: int, *axes: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return all combinations in CI, and one in ``share`` of them elsewhere: a diagonal, so that no value is left out.
+
+    Of three axes, any two meet in every pair if the third has at least ``share`` values.
+    """
+    combinations = product(*(enumerate(axis) for axis in axes))
+    wanted = 1 if is_full() else share
+    return [tuple(value for _, value in one) for one in combinations if not sum(place for place, _ in one) % wanted]

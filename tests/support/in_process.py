@@ -37,6 +37,7 @@ from netra_otel_bridge.pipeline.watch import FollowerWatch
 from netra_otel_bridge.pipeline.windows import Lookback
 from netra_otel_bridge.source import AsyncNetraClient, schema
 from netra_otel_bridge.source.arguments import trace_query
+from netra_otel_bridge.source.calls import BodyRoom
 from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
 from tests.support.compare import Key, Normal, sent_by_id
@@ -71,6 +72,9 @@ class Netra(AsyncNetraClient):
         self.asked: list[tuple[int, int]] = []
         self.bad: set[str] = set()
         self._api = Api(store, windowing)
+
+    def holding(self, room: BodyRoom) -> Netra:
+        return self
 
     async def list_traces(
         self,

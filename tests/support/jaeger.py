@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,43 @@ receivers:
 exporters:
   jaeger_storage_exporter: {{trace_storage: mem}}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A span on Jaeger's pages. Times are in microseconds; ``texts`` are its attributes that are texts."""
+
+    name: str
+    service: str
+    parent: str
+    start_us: int
+    texts: dict[str, str]
+    logs: int
+
+    @classmethod
+    def of(cls, span: dict[str, Any], processes: dict[str, Any]) -> Shown:
+        """Read a span of ``/api/traces``."""
+        parents = [one["spanID"] for one in span["references"] if one["refType"] == "CHILD_OF"]
+        texts = {tag["key"]: tag["value"] for tag in span["tags"] if tag["type"] == "string"}
+        service = processes[span["processID"]]["serviceName"]
+        return cls(
+            span["operationName"], service, "".join(parents[:1]), span["startTime"], texts, len(span["logs"] or ())
+        )
+
+    def differences(self, sent: Normal) -> list[str]:
+        """Return the fields that are not as in a span that was sent."""
+        texts = {key: value for key, (kind, value) in sent["attributes"].items() if kind == "string"}
+        expected = {
+            "name": sent["name"],
+            "service": sent["resource"].get("service.name", ("", ""))[1],
+            "parent": sent["parent_id"],
+            "start_us": sent["start_ns"] // 1000,
+            "texts": texts,
+            "logs": len(sent["events"]),
+        }
+        shown = {field: getattr(self, field) for field in expected}
+        shown["texts"] = {key: self.texts.get(key) for key in texts}
+        return [field for field in expected if shown[field] != expected[field]]
 
 
 class Jaeger(Server):
@@ -85,6 +124,26 @@ class Jaeger(Server):
             }
             for key, span in sent.items()
         }
+
+    def page(self, trace_id: int | str) -> dict[str, Shown]:
+        """Return the spans of a trace by id as the pages show them, through ``/api/traces``.
+
+        Raise `urllib.error.HTTPError` if the pages cannot: that API carries less than ``/api/v3``.
+        """
+        name = trace_id if isinstance(trace_id, str) else f"{trace_id:032x}"
+        (trace,) = self._ask(f"/api/traces/{name}")
+        return {span["spanID"]: Shown.of(span, trace["processes"]) for span in trace["spans"]}
+
+    def search(self, service: str, first_ns: int, last_ns: int) -> set[str]:
+        """Return the ids of the traces that a search of the pages for a service finds, as 32 hex digits."""
+        query = {"service": service, "start": first_ns // 1000 - 1, "end": last_ns // 1000 + 1, "limit": 1500}
+        found = self._ask(f"/api/traces?{urllib.parse.urlencode(query)}")
+        return {f"{trace['traceID']:0>32}" for trace in found}
+
+    def _ask(self, path: str) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{self.query_url}{path}", timeout=30) as response:
+            found: list[dict[str, Any]] = json.load(response)["data"]
+            return found
 
     def _read(self, name: str) -> dict[str, Any]:
         data: dict[str, Any] = {"resourceSpans": []}

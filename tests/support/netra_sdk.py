@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 VERSION = "1.2.2"
-SCRIPT = Path(__file__).with_name("netra_sdk_session.py")
+SESSION, READER = (Path(__file__).with_name(f"netra_sdk_{name}.py") for name in ("session", "reader"))
 _SETUP_S = 1200
 _RUN_S = 120
 
@@ -57,11 +57,11 @@ def _unavailable(reason: str) -> None:
     pytest.skip(reason)
 
 
-def run_session(python: Path, endpoint: str, api_key: str) -> dict[str, Any]:
-    """Run `netra_sdk_session` against ``endpoint``, and return what it read back."""
+def run_session(python: Path, endpoint: str, api_key: str, script: Path = SESSION) -> dict[str, Any]:
+    """Run a script of this directory with the SDK against ``endpoint``, and return what it read."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("NETRA_", "OTEL_", "PYTHON"))}
     done = subprocess.run(
-        [str(python), str(SCRIPT)],
+        [str(python), str(script)],
         env={**inherited, "NETRA_OTLP_ENDPOINT": endpoint, "NETRA_API_KEY": api_key, "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,

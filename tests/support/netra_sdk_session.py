@@ -48,8 +48,33 @@ def look_up(city):
     return {"city": city, "temp_c": 31}
 
 
+def guard():
+    """Report what the SDK's detectors report; they need packages of many hundred megabytes, their events do not."""
+    Netra.set_custom_event(
+        "pii_detected",
+        {
+            "has_pii": True,
+            "pii_entities": json.dumps({"EMAIL_ADDRESS": 1}),
+            "is_blocked": False,
+            "is_masked": True,
+            "pii_actions": json.dumps({"MASK": ["EMAIL_ADDRESS"]}),
+            "masked_text": "Tell <EMAIL_ADDRESS> about it.",
+        },
+    )
+    Netra.set_custom_event(
+        "violation_detected",
+        {
+            "has_violation": True,
+            "violations": ["PROMPT_INJECTION"],
+            "is_blocked": False,
+            "violation_actions": json.dumps({"FLAG": ["PROMPT_INJECTION"]}),
+        },
+    )
+
+
 @agent(name="weather-agent")
 def weather_agent(question):
+    guard()
     weather = look_up("Lagos")
     with Netra.start_span("completion", as_type=SpanType.GENERATION) as span:
         span.set_model("gpt-4o").set_llm_system("openai").set_prompt(question)

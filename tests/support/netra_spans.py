@@ -7,11 +7,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
+from netra_otel_bridge.convert.fields import LONGEST_NS, MAX_NS
 from netra_otel_bridge.convert.resources import SharedResource
 from tests.support.span_strategies import keys, scalars, span_ids, texts, trace_ids
 from tests.support.spans import context, make_span
 
-MAX_NS = 2**63 - 1
 times = st.integers(10**9, 9 * 10**18)
 types = st.sampled_from(["SPAN", "GENERATION", "TOOL", "EMBEDDING", "AGENT", "USAGE", "other"])
 values = st.recursive(
@@ -50,7 +50,7 @@ def _span(draw: st.DrawFn, trace_id: int, span_id: int, parents: list[int], reso
             st.builds(Status, st.just(StatusCode.ERROR), texts) | st.builds(Status, st.sampled_from(StatusCode))
         ),
         start_ns=start_ns,
-        end_ns=draw(st.integers(start_ns, MAX_NS)),
+        end_ns=draw(st.integers(start_ns, min(start_ns + LONGEST_NS, MAX_NS))),
         resource=resource,
     )
 

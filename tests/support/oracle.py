@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.support.compare import Key, Normal, spans_by_id
+from tests.support.compare import Key, Normal, listed_spans, spans_by_id
 from tests.support.emulator import START_NS, otlp_attributes
 from tests.support.otlp_message import request_of
 
@@ -261,29 +261,18 @@ class Oracle:
 
 def stored_by(requests: Iterable[ExportTraceServiceRequest]) -> Sent:
     """Return what a fake destination stored (``fake.stored``)."""
-    return Sent(tuple(_listed(MessageToDict(request)) for request in requests))
+    return Sent(tuple(tuple(listed_spans(MessageToDict(request))) for request in requests))
 
 
 def written_to(path: Path) -> Sent:
     """Return what an ``otlp-file`` holds. As in the Collector's receiver, an incomplete last line does not count."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return Sent(tuple(_listed(json.loads(line)) for line in lines))
+    return Sent(tuple(tuple(listed_spans(json.loads(line))) for line in lines))
 
 
 def happened(what: str, seen: object) -> None:
     """Assert that the fault of a test happened: a test that passes without its fault proves nothing."""
     assert seen, f"the fault did not happen: {what} was expected, seen: {seen!r}"
-
-
-def _listed(data: dict[str, Any]) -> tuple[tuple[Key, Normal], ...]:
-    """Return every span of a ``TracesData``, repeats included."""
-    found: list[tuple[Key, Normal]] = []
-    for resource_spans in data.get("resourceSpans", ()):
-        for scope_spans in resource_spans.get("scopeSpans", ()):
-            for span in scope_spans.get("spans", ()):
-                one = {**resource_spans, "scopeSpans": [{**scope_spans, "spans": [span]}]}
-                found += spans_by_id({"resourceSpans": [one]}).items()
-    return tuple(found)
 
 
 def _digest(text: str) -> str:

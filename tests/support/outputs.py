@@ -86,7 +86,8 @@ def _replaced(match: re.Match[str], directory: str, environment: dict[str, str])
     )
     address = environment["NETRA_OTLP_ENDPOINT"].removesuffix("/telemetry")
     printed = (done.stdout + done.stderr).replace(address, "http://127.0.0.1:9900").replace(f"{directory}/", "")
-    output = "".join(f"{line.rstrip()}\n" for line in printed.splitlines() if line.strip())
+    lines = (line.rstrip() for line in printed.splitlines() if not line or line.strip())  # without a table's padding
+    output = "\n".join(lines).strip("\n") + "\n"
     start, end = match.start("text") - match.start(), match.end("text") - match.start()
     return match[0][:start] + output + match[0][end:]
 

@@ -1,15 +1,21 @@
-"""Write the reference of the settings in docs/configuration.md: ``python -m tests.support.reference``."""
+"""Write the tables of the documentation that are made from code: ``python -m tests.support.reference``.
+
+A table stands between a mark that names its source and a mark for its end.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from netra_otel_bridge.config.declare import Setting
 from netra_otel_bridge.config.settings import SETTINGS
+from netra_otel_bridge.convert.allowed import FACTS, MEASURED
 from netra_otel_bridge.core.time_text import duration_text
+from tests.support import mapping_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
-BEGIN = "<!-- made from netra_otel_bridge/config/settings.py by `make docs` -->\n"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+BEGIN = "<!-- made from {source} by `make docs` -->\n"
 END = "<!-- end of what is made -->\n"
 NO_VALUES = ("99999999d", object())
 """Values for error messages: every setting rejects one of them, and its error says what it expects."""
@@ -46,12 +52,41 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def made(page: str) -> str:
-    """Return the text of the page with the current table between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+def names_of_facts() -> str:
+    """Return the table of the names that a drop keeps, one namespace a row."""
+    namespaces: dict[str, list[str]] = {}
+    for name in FACTS:
+        namespace, dot, rest = name.partition(".")
+        namespaces.setdefault(namespace if dot else "(none)", []).append(rest if dot else name)
+    rows = ["| namespace | names |", "|---|---|"]
+    rows += [
+        f"| `{one}` | {', '.join(f'`{name}`' for name in sorted(namespaces[one]))} |" for one in sorted(namespaces)
+    ]
+    rows.append(f"| beginnings of names | {', '.join(f'`{beginning}*`' for beginning in MEASURED)} |")
+    return "\n".join(rows) + "\n"
+
+
+PAGES: dict[str, Mapping[str, Callable[[], str]]] = {
+    "configuration.md": {"netra_otel_bridge/config/settings.py": table},
+    "mapping.md": mapping_tables.TABLES,
+    "privacy.md": {"netra_otel_bridge/convert/allowed.py": names_of_facts},
+}
+"""The pages with tables that are made, and for each table its source."""
+
+
+def made(name: str, page: str) -> str:
+    """Return the text of the page ``name`` with each of its tables as the code makes it now."""
+    for source, make in PAGES[name].items():
+        begin = BEGIN.format(source=source)
+        if page.count(begin) != 1:
+            raise ValueError(f"docs/{name} has no place, or two, for the table made from {source}")
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(END)
+        page = f"{before}{begin}\n{make()}\n{END}{after}"
+    return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(made(PAGE.read_text("utf-8")), "utf-8")
+    for name in PAGES:
+        page = DOCS / name
+        page.write_text(made(name, page.read_text("utf-8")), "utf-8")

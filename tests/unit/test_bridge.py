@@ -67,7 +67,9 @@ def sample() -> Iterator[ThreadedEmulator]:
 
 
 def bridge_to(emulator: ThreadedEmulator, **settings: Any) -> Bridge:
-    return Bridge(environ={}, **{"api_key": KEY, "endpoint": emulator.endpoint, "attempts": 2, **settings})
+    return Bridge(
+        environ={}, **{"api_key": KEY, "endpoint": emulator.endpoint, "attempts": 2, "window": "7d", **settings}
+    )
 
 
 def ids(spans: Any) -> list[tuple[int, int]]:

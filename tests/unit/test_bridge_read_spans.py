@@ -29,7 +29,7 @@ from tests.support.waiting import DEADLINE_S, afterwards, wait_until
 
 KEY = "nk-test"
 DAY_NS = 86_400 * NS_PER_S
-TRACES, SPANS = 210, size(5, 6)
+TRACES, SPANS = 210, size(3, 6)
 _NOW_NS = time.time_ns()
 RANGE = {"from_": iso_ms(_NOW_NS - 2 * DAY_NS), "until": iso_ms(_NOW_NS + DAY_NS)}
 
@@ -43,7 +43,9 @@ def sample() -> Iterator[ThreadedEmulator]:
 
 
 def bridge_to(emulator: ThreadedEmulator, **settings: Any) -> Bridge:
-    return Bridge(environ={}, **{"api_key": KEY, "endpoint": emulator.endpoint, "attempts": 2, **settings})
+    return Bridge(
+        environ={}, **{"api_key": KEY, "endpoint": emulator.endpoint, "attempts": 2, "window": "7d", **settings}
+    )
 
 
 def content(spans: Any) -> list[tuple[bytes, bytes]]:
@@ -195,13 +197,14 @@ def test_inside_an_event_loop_it_is_a_usage_error(sample: ThreadedEmulator) -> N
 
 def test_while_the_caller_is_busy_the_next_traces_are_read() -> None:
     """Responses are processed when they arrive, not when the caller asks for the next chunk."""
-    options = EmulatorOptions(port=0, seed=7, traces=60, spans_per_trace=40, api_key=KEY, latency_s=0.2)
+    spans = size(15, 40)
+    options = EmulatorOptions(port=0, seed=7, traces=60, spans_per_trace=spans, api_key=KEY, latency_s=0.2)
     with running_emulator(options) as emulator:
         chunks = bridge_to(emulator, concurrency=4).read_spans(**RANGE)
         first = next(chunks)
         asked_for = 1 + len({span.context.trace_id for span in first.spans})
         wait_until(lambda: emulator.call(lambda: emulator.emulator.calls.total()) >= asked_for + 4)
-        assert len(ids([first, *chunks])) == 60 * 40
+        assert len(ids([first, *chunks])) == 60 * spans
 
 
 def test_ctrl_c_ends_it_in_order() -> None:

@@ -163,12 +163,13 @@ def test_a_trace_is_drawn_as_a_tree(netra: ThreadedEmulator) -> None:
 
 
 def test_the_recording_is_drawn_whole(netra: ThreadedEmulator) -> None:
-    """Every span of the largest trace has a line, and the document has them all."""
+    """Every span of the largest trace has a line with its timeline, and the document has them all."""
     trace = json.loads(RECORDING.read_text())["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"]
     document = ask(netra, "traces", "show", trace, "--json").json
     lines = ask(netra, "traces", "show", trace).out.splitlines()
     assert document["trace_id"] == trace
-    assert len(document["spans"]) == len(lines) - 1 > 3
+    assert len(document["spans"]) == len([line for line in lines if line[0] in "━·"]) > 3
+    assert [call["span_id"] for call in document["calls"]] == [span["id"] for span in document["spans"]]
     assert all(any(span["name"] in line for line in lines) for span in document["spans"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
@@ -38,22 +39,28 @@ ENTRIES = list(entries(COMMANDS))
 GROUPS = [(), *(path for path, entry in ENTRIES if isinstance(entry, Group))]
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    """Return the modules that a command has imported when it ends."""
+def loaded_by(*commands: tuple[str, ...]) -> list[set[str]]:
+    """Run commands one after the other in one process; return the modules that are imported after each of them."""
     program = (
-        "import sys\n"
+        "import json, sys\n"
         "from netra_otel_bridge.cli import main\n"
-        "try:\n"
-        "    main()\n"
-        "finally:\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    sys.argv[1:] = command\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        assert not end.code\n"
         "    print(*sys.modules, file=sys.stderr)\n"
+        "    print('the end')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, "-c", program, json.dumps(commands)],
         cwd=ROOT, env=environment(), check=True, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.stdout
-    return set(done.stderr.split())
+    assert all(printed.strip() for printed in done.stdout.split("the end\n")[: len(commands)])
+    loaded = [set(line.split()) for line in done.stderr.splitlines()]
+    assert len(loaded) == len(commands)
+    return loaded
 
 
 def user_cpu_s(*arguments: str) -> float:
@@ -63,51 +70,55 @@ def user_cpu_s(*arguments: str) -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before_s
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("usage", "--help")], ids=" ".join)
-def test_version_and_help_load_no_command(arguments: tuple[str, ...]) -> None:
+def test_version_and_help_load_no_command() -> None:
     """Both load no dependency that slows down the start, and no module of a command."""
-    loaded = loaded_by(*arguments)
-    assert "netra_otel_bridge.cli.app" in loaded
-    assert loaded.isdisjoint(HEAVY)
     modules = {entry.path.partition(":")[0] for _, entry in ENTRIES if isinstance(entry, Command)}
-    assert loaded.isdisjoint(f"netra_otel_bridge.cli.{module}" for module in modules)
+    for loaded in loaded_by(("--version",), ("--help",), ("usage", "--help")):
+        assert "netra_otel_bridge.cli.app" in loaded
+        assert loaded.isdisjoint(HEAVY)
+        assert loaded.isdisjoint(f"netra_otel_bridge.cli.{module}" for module in modules)
 
 
 def test_a_command_loads_no_other_command() -> None:
     """``replay`` needs neither the service with its gRPC interface nor the emulator."""
-    loaded = loaded_by("replay", "--help")
+    (loaded,) = loaded_by(("replay", "--help"))
     assert "netra_otel_bridge.cli.replay" in loaded
     unwanted = ("netra_otel_bridge.service", "netra_otel_bridge.v1", "netra_otel_bridge.emulator", "prometheus_client")
     assert [name for name in loaded if name.startswith(unwanted)] == []
     assert {name for name in loaded if name.startswith("netra_otel_bridge.cli.")} <= {
         f"netra_otel_bridge.cli.{name}"
-        for name in ("app", "checkpoint", "errors", "groups", "json_output", "logs", "numbers", "options", "output",
+        for name in ("app", "checkpoint", "errors", "groups", "json_output", "logs", "numbers", "options", "output", "policy",
                      "redactor", "replay", "reports", "signals")
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_a_command_that_sends_nothing_loads_no_client(tmp_path: Path) -> None:
+    """Commands that only read settings or the state, and the help of the others, import neither grpc nor aiohttp."""
+    state = str(tmp_path / "state")
+    with StateStore.open(Path(state), FakeClock()) as store:
+        store.lane("netra", f"otlp-file:{Path('traces.jsonl').absolute()}", "")
+    commands = (
         ("config", "show"),
-        ("status", "--state", "DIR"),
+        ("status", "--state", state),
         ("status", "--help"),
-        ("state", "reset", "--state", "DIR", "--to", "otlp-file:traces.jsonl"),
-        ("state", "dead-letters", "--state", "DIR", "--json"),
-        ("state", "held-back", "--state", "DIR", "--json"),
+        ("state", "reset", "--state", state, "--to", "otlp-file:traces.jsonl"),
+        ("state", "dead-letters", "--state", state, "--json"),
+        ("state", "held-back", "--state", state, "--json"),
         ("replay", "--help"),
         ("traces", "show", "--help"),
         ("usage", "tenant", "--help"),
-    ],
-    ids=" ".join,
-)
-def test_a_command_that_sends_nothing_loads_no_client(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """Commands that only read settings or the state, and the help of the others, import neither grpc nor aiohttp."""
-    state = tmp_path / "state"
-    with StateStore.open(state, FakeClock()) as store:
-        store.lane("netra", f"otlp-file:{Path('traces.jsonl').absolute()}", "")
-    loaded = loaded_by(*(str(state) if one == "DIR" else one for one in arguments))
-    assert loaded.isdisjoint(("aiohttp", "grpc", "netra_otel_bridge.bridge.bridge"))
+    )
+    for command, loaded in zip(commands, loaded_by(*commands), strict=True):
+        assert loaded.isdisjoint(("aiohttp", "grpc", "netra_otel_bridge.bridge.bridge")), command
+
+
+def test_the_help_of_traces_loads_no_conversion() -> None:
+    """Spans are converted and drawn by code that is imported only when there is a trace to show."""
+    (loaded,) = loaded_by(("traces", "show", "--help"))
+    assert "netra_otel_bridge.cli.traces" in loaded
+    assert [name for name in loaded if name.startswith(("opentelemetry", "netra_otel_bridge.convert"))] == []
+    drawing = ("calls_json", "conversation", "trace_tree", "turns")
+    assert loaded.isdisjoint(f"netra_otel_bridge.cli.{name}" for name in drawing)
 
 
 def test_the_protocols_of_a_destination_load_no_client() -> None:

@@ -20,6 +20,8 @@ from tests.support.examples import size
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Reject
 
 TRACES, SPANS = 12, 60
+WHOLE = {"NETRA_BRIDGE_WINDOW": "7d"}
+"""One window for all traces, because each window is a call."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def netra(shared: ThreadedEmulator) -> Iterator[ThreadedEmulator]:
 
 def replay(netra: ThreadedEmulator, target: Path | str, *more: str, **env: str) -> Result:
     to = f"otlp-file:{target}" if isinstance(target, Path) else target
-    return run("replay", "--since", "25h", "--to", to, *more, env=environment(netra.endpoint, **env))
+    return run("replay", "--since", "25h", "--to", to, *more, env=environment(netra.endpoint, **{**WHOLE, **env}))
 
 
 def test_a_replay_delivers_everything_and_says_so(netra: ThreadedEmulator, tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_a_wrong_key(netra: ThreadedEmulator, tmp_path: Path) -> None:
 
 def test_a_key_that_is_revoked_on_the_way(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """A key that is revoked midway exits with 77 and a report; an incomplete replay never exits with 0."""
-    netra.set_faults("unauthorized-after=30")
+    netra.set_faults("unauthorized-after=8")
     result = replay(netra, tmp_path / "out.jsonl", "--json")
     (lane,) = result.json["destinations"]
     assert result.code == result.json["exit_code"] == lane["exit"] == 77

@@ -22,6 +22,9 @@ from tests.support import cli
 from tests.support.cli import CANARY, Result, spans_in
 from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.fake_destination import Accept, FakeDestination, PartialSuccess, Reject
+from tests.support.scripted_api import ServerThread, json_reply, page
+from tests.support.scripted_api import span as scripted_span
+from tests.support.scripted_api import trace as scripted_trace
 from tests.support.waiting import SOON_S
 
 TRACES, SPANS = 12, 60
@@ -45,7 +48,7 @@ def run(netra: ThreadedEmulator, home: Path, *arguments: str, **env: str) -> Res
 
 
 def replay(netra: ThreadedEmulator, home: Path, to: str, *more: str, **env: str) -> Result:
-    return run(netra, home, "replay", "--since", "25h", "--to", to, *more, **env)
+    return run(netra, home, "replay", "--since", "25h", "--to", to, *more, **{"NETRA_BRIDGE_WINDOW": "7d", **env})
 
 
 def test_with_a_state_nothing_is_sent_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
@@ -179,6 +182,25 @@ def test_dead_letters_are_listed_sent_again_and_removed(netra: ThreadedEmulator,
         removed = run(netra, home, "state", "dead-letters", "--state", state, "--to", server.grpc_url, "--remove")
         assert f"removed {left} dead letters" in removed.err
         assert run(netra, home, "state", "dead-letters", "--state", state).out == ""
+
+
+@pytest.mark.parametrize("trace_id", ["AB" * 16, "0af76519-16cd-43dd-8448-eb211c80319c", "f0a1b2c3d4e5f607", "run-7"])
+def test_a_dead_letter_of_any_trace_id_is_resolved(trace_id: str, home: Path, tmp_path: Path) -> None:
+    """A rejected span that is accepted later is no dead letter, however Netra writes the id of its trace."""
+    pages = {
+        "POST": page([scripted_trace(1, id=trace_id, start_time="2025-11-16T00:00:00Z")]),
+        "GET": page([scripted_span(1, trace_id=trace_id)]),
+    }
+    state = str(tmp_path / "state")
+    with ServerThread(lambda request: json_reply(pages[request.method])) as netra, FakeDestination() as server:
+        environ = cli.environment(netra.endpoint, XDG_STATE_HOME=str(home))
+        server.script(Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "no"))
+        range_ = ("--from", "2025-11-15T23:00:00Z", "--until", "2025-11-16T01:00:00Z")
+        ask = ("replay", *range_, "--to", server.grpc_url, "--state", state, "--json")
+        assert cli.run(*ask, env=environ).json["destinations"][0]["dead_lettered"] == 1
+        assert cli.run("state", "reset", "--to", server.grpc_url, "--state", state, env=environ).code == 0
+        assert cli.run(*ask, env=environ).json["destinations"][0]["delivered"] == 1
+        assert cli.run("state", "dead-letters", "--state", state, env=environ).out == ""
 
 
 def test_dead_letters_of_a_replay_without_a_state_stay(netra: ThreadedEmulator, home: Path) -> None:
@@ -401,6 +423,21 @@ def test_a_refusal_of_what_holds_no_span_is_no_plain_ok(netra: ThreadedEmulator,
         server.script(Reject(grpc.StatusCode.INVALID_ARGUMENT, 400, "wants a span"))
         sent = run(netra, home, "check", "--to", server.http_url, "--send", "--json")
     assert [(one["ok"], one["sure"]) for one in sent.json["checks"]] == [(True, True)] * 2
+
+
+@pytest.mark.parametrize("profile", ["raw", "genai"])
+def test_check_says_what_raw_leaves_to_the_server(
+    profile: str, netra: ThreadedEmulator, home: Path, tmp_path: Path
+) -> None:
+    """With profile raw, the line of an OTLP server says that its pages may fail for NaN; no other line does."""
+    config = tmp_path / "bridge.yaml"
+    with FakeDestination() as server:
+        config.write_text(f"destinations:\n  here: {server.grpc_url}\n")
+        to = ("--to", "here", "--to", server.http_url, "--to", f"otlp-file:{tmp_path}/out.jsonl")
+        result = run(netra, home, "check", *to, "--config", str(config), NETRA_BRIDGE_PROFILE=profile)
+    said = [line for line in result.out.splitlines() if "NaN" in line]
+    assert result.code == 0, result.said
+    assert [line.split()[1] for line in said] == (["here:", f"{server.http_url}:"] if profile == "raw" else [])
 
 
 async def test_what_a_destination_raises_hides_nothing_else(netra: ThreadedEmulator) -> None:

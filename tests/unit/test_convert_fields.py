@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,7 +34,15 @@ def test_trace_ids_of_32_hex_digits_and_uuids_are_the_applications_own(text: str
     assert attributes(span) == {}
 
 
-@pytest.mark.parametrize("text", ["trace-1", "0" * 32, "ab" * 8, "ü" * 32, "0" * 31 + "g"])
+@pytest.mark.parametrize("text", ["f0a1b2c3d4e5f607", "F0A1B2C3D4E5F607", f"{0:016}f0a1b2c3d4e5f607"])
+def test_a_trace_id_of_64_bits_is_padded_with_zeros(text: str) -> None:
+    """A trace id of 16 hex digits is the lower half of one of 32, as in other tracers, and needs no note."""
+    span = convert("raw", trace_id=text)
+    assert span.context.trace_id == 0xF0A1B2C3D4E5F607
+    assert attributes(span) == {}
+
+
+@pytest.mark.parametrize("text", ["trace-1", "0" * 32, "0" * 16, "ab" * 12, "ü" * 32, "0" * 31 + "g"])
 def test_other_trace_ids_are_derived_and_the_original_is_kept(text: str) -> None:
     """Any other trace id, zeros too, becomes the first 16 bytes of its SHA-256; the text is kept."""
     span = convert("raw", trace_id=text)
@@ -89,8 +98,42 @@ def test_a_missing_parent_is_kept_and_counted() -> None:
     assert converter.counts["parent_missing"] == 1
 
 
-def test_a_span_context_is_sampled_and_local() -> None:
-    """Spans and parents have a sampled, local context."""
+def test_a_parent_in_another_letter_case_is_not_missing() -> None:
+    """Ids are compared as they are sent: hex digits in either case are one id, other texts are not."""
+    converter = SpanConverter("raw")
+    converter.convert_trace(
+        None,
+        [
+            netra_span(id="00F067AA0BA902B7"),
+            netra_span(id="root"),
+            netra_span(id="1" * 16, parent_span_id="00f067aa0ba902b7"),
+            netra_span(id="2" * 16, parent_span_id="Root"),
+        ],
+    )
+    assert converter.counts["parent_missing"] == 1
+
+
+@pytest.mark.parametrize(
+    ("trace_id", "span_id"), [("run-7", "step-1"), (UUID, UUID), (TRACE_ID, "span 1"), ("7", "a" * 16)]
+)
+@pytest.mark.parametrize("form", [lambda trace, span: {"trace_id": trace, "span_id": span},
+                                  lambda trace, span: {"context": {"traceId": trace, "spanId": span}}])  # fmt: skip
+def test_a_link_leads_to_the_span_whose_ids_it_names(
+    trace_id: str, span_id: str, form: Callable[[str, str], dict[str, Any]]
+) -> None:
+    """Ids of links are derived as those of spans are; the column is kept and noted."""
+    target = convert("raw", trace_id=trace_id, id=span_id)
+    converter = SpanConverter("raw")
+    span = converter.convert(netra_span(links=[form(trace_id, span_id)]))
+    (link,) = span.links
+    assert (link.context.trace_id, link.context.span_id) == (target.context.trace_id, target.context.span_id)
+    assert notes(span) == ("link_ids_derived",)
+    assert span_id in attributes(span)["netra.bridge.original.links"]
+    assert (converter.counts["link_ids_derived"], converter.counts["links_dropped"]) == (1, 0)
+
+
+def test_a_span_context_is_sampled_and_not_remote() -> None:
+    """Spans and parents have a sampled context; nothing says where the parent ran."""
     span = convert("raw", parent_span_id="00f067aa0ba902b7")
     for context in (span.context, span.parent):
         assert context is not None
@@ -151,7 +194,7 @@ def test_latency_is_used_only_where_the_end_is_missing() -> None:
     assert convert("raw", latency_ms=7).end_time == START_NS
 
 
-@pytest.mark.parametrize("latency", [None, -1, float("nan"), 10**30])
+@pytest.mark.parametrize("latency", [None, -1, float("nan"), 10**30, 101 * 365 * 86_400_000])
 def test_without_end_and_latency_a_span_ends_where_it_starts_and_says_so(latency: Any) -> None:
     """Without end and latency, the duration is 0."""
     span = convert("raw", end_time_ms=None, latency_ms=latency)
@@ -177,6 +220,35 @@ def test_times_that_otlp_cannot_hold_are_clamped_and_marked(value: Any, expected
     assert span.start_time == expected
     assert attributes(span)["netra.bridge.original.start_time_ms"] == str(value)
     assert notes(span) == ("start_time_ms_clamped",)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "99999999999999999999",
+        "18446744073709370616",
+        18446744073709.370616,
+        "9999-12-31T00:00:00Z",
+        "2126-11-16T00:00:00Z",
+        10**30,
+    ],
+)
+def test_an_end_beyond_time_is_no_end(end: Any) -> None:
+    """An end that 64 bits do not hold, or a hundred years after the start, is taken for missing; the original is kept."""
+    span = convert("raw", end_time_ms=end, latency_ms=2)
+    assert span.end_time == START_NS + 2_000_000
+    assert attributes(span)["netra.bridge.original.end_time_ms"] == str(end)
+    assert notes(span) == ("end_too_late",)
+    alone = convert("raw", end_time_ms=end)
+    assert alone.end_time == alone.start_time == START_NS
+    assert notes(alone) == ("end_too_late", "end_time_missing")
+    assert notes(convert("raw", end_time_ms="2125-01-01T00:00:00Z")) == ()
+
+
+def test_an_end_beyond_time_gives_no_start() -> None:
+    """Without a start, such an end is not reckoned from."""
+    span = convert("raw", start_time_ms=None, end_time_ms="9999-12-31T00:00:00Z", created_at="2025-11-16T00:00:00Z")
+    assert span.start_time == span.end_time == 1_763_251_200_000_000_000
 
 
 def test_an_unreadable_start_is_reckoned_from_the_end() -> None:

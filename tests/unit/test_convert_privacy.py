@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 from typing import Any
@@ -12,9 +13,19 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import Privacy, SpanConverter
-from netra_otel_bridge.convert.privacy import CONTENT_KEYS, REDACTED
+from netra_otel_bridge.convert.allowed import rule_of
+from netra_otel_bridge.convert.privacy import REDACTED
 from netra_otel_bridge.core.errors import UsageError
-from tests.support.converted import attributes, convert, netra_span, recorded_spans
+from netra_otel_bridge.core.model.netra import TraceSummary
+from tests.support.converted import (
+    SPAN_ID,
+    START_NS,
+    TRACE_ID,
+    attributes,
+    convert,
+    netra_span,
+    recorded_spans,
+)
 
 PROFILES = ("raw", "genai", "openinference", "both")
 CONTENT = [
@@ -50,17 +61,17 @@ CONTENT = [
     "ai.prompt.messages",
     "ai.response.text",
 ]
-BESIDES = [
-    "gen_ai.request.model",
-    "gen_ai.prompt.0.role",
-    "gen_ai.completion.0.finish_reason",
-    "gen_ai.usage.prompt_tokens",
-    "llm.input_messages.0.message.role",
-    "llm.output_messages.0.message.tool_calls.0.tool_call.function.name",
-    "netra.session_id",
-    "input.mime_type",
-    "http.route",
-]
+BESIDES = {
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.prompt.0.role": "user",
+    "gen_ai.completion.0.finish_reason": "tool_calls",
+    "gen_ai.usage.prompt_tokens": "12",
+    "llm.input_messages.0.message.role": "system",
+    "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "get_weather",
+    "netra.session_id": "sess-7",
+    "input.mime_type": "application/json",
+    "http.route": "/users/{id}",
+}
 NESTED = {
     "gen_ai": {"prompt": {"0": {"content": "canary"}}},
     "llm": {"prompts": "canary"},
@@ -75,7 +86,7 @@ def everything(span: ReadableSpan) -> str:
 
 def laden(canary: str) -> dict[str, Any]:
     """Return columns with a text in every place where content can be."""
-    content = dict.fromkeys(CONTENT, f"say {canary}") | dict.fromkeys(BESIDES, "kept")
+    content = dict.fromkeys(CONTENT, f"say {canary}") | BESIDES
     return {
         "kind": "GENERATION",
         "attributes": content,
@@ -88,14 +99,16 @@ def laden(canary: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", CONTENT)
 def test_keys_of_content(key: str) -> None:
-    """Prompts, completions, inputs, outputs and tool arguments are content in every known dialect."""
-    assert CONTENT_KEYS.fullmatch(key)
+    """Neither text nor a number leaves under the names of prompts, completions, inputs, outputs and arguments."""
+    assert (rule_of(key).text, rule_of(key).numbers) == (None, False)
 
 
-@pytest.mark.parametrize("key", BESIDES)
-def test_keys_that_are_no_content(key: str) -> None:
+@pytest.mark.parametrize(("key", "value"), BESIDES.items())
+def test_keys_that_are_no_content(key: str, value: str) -> None:
     """Models, roles, reasons, counts and names are not content."""
-    assert not CONTENT_KEYS.fullmatch(key)
+    shape = rule_of(key).text
+    assert shape is not None
+    assert shape(value) == value
 
 
 @pytest.mark.parametrize(
@@ -108,6 +121,12 @@ def test_keys_that_are_no_content(key: str) -> None:
         {"content": "redact", "redact": (re.compile(b"secret"),)},
         {"pii": "drop"},
         {"user": True},
+        {"exceptions": "hide"},
+        {"content_allow": "netra.custom.*"},
+        {"content_allow": ("*",)},
+        {"content_allow": ("netra.*.plan",)},
+        {"user_hash_key": ""},
+        {"user_hash_key": b"key"},
     ],
 )
 def test_a_policy_that_would_keep_what_was_not_meant_is_refused(wrong: dict[str, Any]) -> None:
@@ -139,8 +158,8 @@ def test_dropped_content_is_nowhere(profile: Any, policy: Privacy) -> None:
     columns = laden("canary") | ({"resources": None} if policy.pii == "drop-content" else {})
     span = converter.convert(netra_span(has_pii=True, **columns))
     assert "canary" not in everything(span)
-    assert all(attributes(span)[key] == "kept" for key in BESIDES)
-    assert all((span.events[0].attributes or {})[key] == "kept" for key in BESIDES)
+    assert attributes(span).items() >= BESIDES.items()
+    assert dict(span.events[0].attributes or {}).items() == BESIDES.items()
     assert converter.counts["content_dropped"] >= 3 * len(CONTENT)
 
 
@@ -187,8 +206,8 @@ def test_redacted_content_is_nowhere(profile: Any) -> None:
     assert found["message"] == (REDACTED, "x")
     assert found["content"] == REDACTED
     assert found["prompt"] == 7
-    assert found.pop("http.url") == "canary/"
-    assert "canary" not in everything(span).replace("canary/", "")
+    assert found["http.url"] == f"{REDACTED}/"
+    assert "canary" not in everything(span)
     assert converter.counts["content_redacted"] > 3 * len(CONTENT)
 
 
@@ -306,3 +325,198 @@ def test_no_content_of_the_recording_survives_a_drop(profile: Any) -> None:
         assert told not in left
     assert "gpt-4o-2024-08-06" in left
     assert "tool_calls" in left
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_is_allowed_by_name_stays(profile: Any) -> None:
+    """``content_allow`` keeps exact names and all names below a prefix, whatever they hold, and nothing beside them."""
+    policy = Privacy(content="drop", content_allow=("netra.custom.plan", "shop.*", "netra.metadata.tier", "input"))
+    recorded = {
+        "netra.custom.plan": "gold plan",
+        "netra.custom.planned": "canary",
+        "shop.basket": ["two", "words each"],
+        "shop": "canary",
+        "shopping.basket": "canary",
+        "input": 42,
+    }
+    columns = {"attributes": recorded, "metadata": {"tier": "all you can eat", "note": "canary"}}
+    span = convert(profile, privacy=policy, **columns)
+    kept = attributes(span)
+    assert kept["netra.custom.plan"] == "gold plan"
+    assert kept["shop.basket"] == ("two", "words each")
+    assert kept["input"] == 42
+    assert kept.get("netra.metadata.tier") == (None if profile == "raw" else "all you can eat")
+    assert "canary" not in everything(span)
+
+
+FAILED: dict[str, Any] = {
+    "kind": "GENERATION",
+    "status": {"code": 2, "message": "canary 1"},
+    "attributes": {"netra.error_message": "canary 2", "error": True, "gen_ai.request.model": "m"},
+    "events": [
+        {
+            "name": "exception",
+            "time_unix_nano": 1,
+            "attributes": {"exception.type": "E", "exception.message": "canary 3", "exception.stacktrace": "canary 4"},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [
+        ({"content": "keep"}, 4),
+        ({"content": "keep", "exceptions": "drop"}, 0),
+        ({"content": "drop"}, 0),
+        ({"content": "drop", "exceptions": "keep"}, 4),
+        ({"pii": "drop-content"}, 0),
+        ({"content": "redact", "redact": (re.compile("x"),)}, 4),
+        ({"content": "redact", "redact": (re.compile("x"),), "exceptions": "drop"}, 0),
+        ({"content": "redact", "redact": (re.compile("canary"),)}, 0),
+    ],
+)
+def test_words_of_exceptions_have_a_switch(profile: Any, policy: dict[str, Any], kept: int) -> None:
+    """Messages, stack traces and the message of a status go with the content unless ``exceptions`` says otherwise."""
+    span = convert(profile, privacy=Privacy(**policy), has_pii=True, **FAILED)
+    assert everything(span).count("canary") == kept
+    assert span.status.status_code.name == "ERROR"
+    assert (span.events[0].attributes or {})["exception.type"] == "E"
+    assert attributes(span)["error"] is True
+
+
+def test_exceptions_in_unreadable_columns_are_dropped_too() -> None:
+    """Text of a column that could not be read, or of an odd status, may hold an exception."""
+    columns = {"attributes": '{"a": canary', "events": "[canary", "status": {"code": "odd", "message": "canary"}}
+    assert "canary" not in everything(convert("raw", privacy=Privacy(exceptions="drop"), **columns))
+    assert everything(convert("raw", **columns)).count("canary") == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"kind": "GENERATION"}, "chat"),
+        ({"kind": "TOOL"}, "execute_tool"),
+        ({"kind": "AGENT", "attributes": {"gen_ai.operation.name": "create_agent"}}, "create_agent"),
+        ({"attributes": {"netra.span.type": "EMBEDDING"}}, "embeddings"),
+        ({"kind": "AGENT", "attributes": {"gen_ai.operation.name": "canary of mine"}}, "invoke_agent"),
+        ({"kind": "SPAN"}, "span"),
+        ({"kind": "SPAN_KIND_SERVER"}, "server"),
+        ({}, "internal"),
+    ],
+)
+def test_a_name_that_is_content_becomes_the_operation(columns: dict[str, Any], expected: str) -> None:
+    """A span whose name is a task's text is named after its operation, else its kind, and gives no name to a tool."""
+    for profile in PROFILES:
+        converter = SpanConverter(profile, Privacy(content="drop"))
+        span = converter.convert(netra_span(**{**columns, "name": "Research the canary market"}))
+        assert span.name == expected
+        assert converter.dropped["(span name)"] == 1
+        assert not {"gen_ai.tool.name", "tool.name", "gen_ai.agent.name", "agent.name"} & attributes(span).keys()
+
+
+def test_names_of_spans_stay() -> None:
+    """A span that is named by the conventions keeps its name."""
+    assert convert(privacy=Privacy(content="drop"), name="chat gpt-4o").name == "chat gpt-4o"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_redaction_reaches_every_text(profile: Any) -> None:
+    """Expressions apply under every key and to keys, names, statuses, columns, resources and scopes; numbers of facts stay."""
+    recorded = {
+        "any.key": "canary", "canary": 1, "netra.instrumentation.name": "canary", "library.version": "canary",
+        "gen_ai.request.model": "canary", "gen_ai.usage.input_tokens": 4111, "x.card": 4111, "deep": {"canary": ["canary"]},
+    }  # fmt: skip
+    text = ("session_id", "user_id", "tenant_id", "organisation_id", "project_id", "environment", "model_name", "name")
+    columns: dict[str, Any] = dict.fromkeys(text, "canary 4111") | {"created_at": "canary", "violations": ["canary"]}
+    columns |= {
+        "status": {"code": 2, "message": "canary"},
+        "attributes": recorded,
+        "events": [{"name": "canary", "time_unix_nano": 1, "attributes": recorded}],
+        "links": [{"trace_id": "1" * 32, "span_id": "2" * 16, "attributes": recorded}],
+        "resources": {"x": "canary", "canary": "canary"},
+        "metadata": {"canary": "canary"},
+    }
+    policy = Privacy(content="redact", redact=(re.compile("canary|4111"),))
+    span = SpanConverter(profile, policy).convert(netra_span(**columns), TraceSummary(id=TRACE_ID, service="canary"))
+    assert "canary" not in everything(span)
+    found = attributes(span)
+    assert found["gen_ai.usage.input_tokens"] == 4111
+    assert found["x.card"] == REDACTED
+    assert span.name == f"{REDACTED} {REDACTED}"
+
+
+def test_ids_and_times_are_not_redacted() -> None:
+    """Ids of traces and spans, and times, stay as they are: they are no text."""
+    policy = Privacy(content="redact", redact=(re.compile("[0-9a-f]+"),))
+    span = convert(privacy=policy, created_at="2026-01-01T00:00:00Z")
+    assert span.context is not None
+    assert (span.context.trace_id, span.context.span_id, span.start_time) == (
+        int(TRACE_ID, 16),
+        int(SPAN_ID, 16),
+        START_NS,
+    )
+    assert attributes(span)["netra.created_at"] == "2026-01-01T00:00:00Z"
+
+
+def test_a_hash_with_a_key_is_an_hmac() -> None:
+    """With a key, a user id becomes 32 hex digits of HMAC-SHA-256, which a list of ids cannot reveal without the key."""
+    policy = Privacy(user="hash", user_hash_key="s3cret")
+    expected = hmac.new(b"s3cret", b"ada", hashlib.sha256).hexdigest()[:32]
+    found = attributes(convert(privacy=policy, user_id="ada", attributes={"netra.user_id": "ada", "enduser.id": "ada"}))
+    assert {found["user.id"], found["netra.user_id"], found["enduser.id"]} == {expected}
+    assert expected != hashlib.sha256(b"ada").hexdigest()[:32]
+    assert "s3cret" not in repr(policy) + str(policy)
+    assert policy != Privacy(user="hash")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_user_id_of_any_shape_is_hashed_and_kept(profile: Any) -> None:
+    """An id that looks like prose is hashed before the policy for content sees it."""
+    span = convert(
+        profile,
+        privacy=Privacy(content="drop", user="hash"),
+        user_id="Ada Lovelace",
+        attributes={"user.id": "Ada Lovelace"},
+    )
+    assert attributes(span)["user.id"] == hashlib.sha256(b"Ada Lovelace").hexdigest()[:32]
+
+
+def test_what_is_stored_follows_the_policy() -> None:
+    """The state keeps no JSON that could not be read, and of a trace that is held back no text that is content."""
+    trace = TraceSummary(
+        id=TRACE_ID,
+        name="the canary market",
+        session_id="my canary",
+        user_id="lovelace",
+        models=["canary"],
+        service="shop",
+    )
+    drop = SpanConverter("raw", Privacy(content="drop", user="hash"))
+    stored = drop.private_summary(trace)
+    assert "canary" not in repr(stored)
+    assert "lovelace" not in repr(stored)
+    assert (stored.id, stored.service) == (TRACE_ID, "shop")
+    assert drop.private_document('{"a": "canary"}') == ""
+    redact = SpanConverter("raw", Privacy(content="redact", redact=(re.compile("canary"),)))
+    assert redact.private_document('{"a": "canary"}') == f'{{"a": "{REDACTED}"}}'
+    keep = SpanConverter("raw")
+    assert (keep.private_summary(trace), keep.private_document("{canary")) == (trace, "{canary")
+
+
+def test_the_words_of_a_failed_conversion_are_not_told() -> None:
+    """Why a span could not be converted is logged and stored: under a policy, only the type of the error is."""
+    error = ValueError("invalid: 'canary'")
+    assert SpanConverter("raw").failure(error) == "ValueError: invalid: 'canary'"
+    for policy in (Privacy(content="drop"), Privacy(pii="drop-content"), Privacy(user="hash")):
+        assert SpanConverter("raw", policy).failure(error) == "ValueError"
+
+
+def test_keys_that_become_the_same_are_all_kept() -> None:
+    """Keys that differ only in what is redacted keep their values, and a recorded key is not replaced."""
+    policy = Privacy(content="redact", redact=(re.compile("canary[0-9]"),))
+    recorded = {"canary1": "a", "canary2": "b", REDACTED: "c"}
+    found = attributes(convert("raw", privacy=policy, attributes=recorded))
+    assert sorted(found.values()) == ["a", "b", "c"]
+    assert found[REDACTED] == "c"

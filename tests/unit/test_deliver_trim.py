@@ -13,8 +13,10 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status
 from opentelemetry.trace import StatusCode as SpanStatus
 
+from netra_otel_bridge.convert.spans import Profile
 from netra_otel_bridge.core.attribute_names import NOTES
 from netra_otel_bridge.core.clock import Backoff
+from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.model.outcome import (
     Delivered,
     Outcome,
@@ -22,11 +24,12 @@ from netra_otel_bridge.core.model.outcome import (
     SpanBatch,
     TooLarge,
 )
-from netra_otel_bridge.deliver import Answer, Sender, encode_span
+from netra_otel_bridge.deliver import Answer, Sender, batch_of, encode_span
 from netra_otel_bridge.deliver.answers import grpc_outcome
-from netra_otel_bridge.deliver.trim import KEEP_BYTES, trim
+from netra_otel_bridge.deliver.trim import KEEP_BYTES, trim, trimmed_to, without_derived
 from tests.support.batches import whole
 from tests.support.compare import sent_by_id
+from tests.support.converted import convert
 from tests.support.examples import examples
 from tests.support.fake_clock import FakeClock
 from tests.support.span_strategies import spans
@@ -290,3 +293,147 @@ async def test_a_trimmed_span_that_is_refused_for_itself_is_dead_as_it_was() -> 
     answer = await sent_to(Limited(5_000, lambda size: TooLarge("HTTP 413"), refuses=True), span)
     assert [(one.span is span, one.reason) for one in answer.dead] == [(True, "and poisoned")]
     assert answer.trimmed == 0
+
+
+PROMPT = "Tell me more. " * (1_600_000 // 14)
+RECORDED = {
+    "gen_ai.system": "openai",
+    "gen_ai.prompt.0.role": "user",
+    "gen_ai.prompt.0.content": PROMPT,
+    "gen_ai.completion.0.role": "assistant",
+    "gen_ai.completion.0.content": "Here is more.",
+    "gen_ai.completion.0.finish_reason": "stop",
+}
+
+
+def large_call(profile: Profile = "both", **recorded: Any) -> ReadableSpan:
+    """Convert a call to a model with a prompt of 1.6 MB."""
+    return convert(profile, kind="GENERATION", model_name="gpt-4o", attributes={**RECORDED, **recorded})
+
+
+GUESSES = [lambda size: TooLarge("too large"), lambda size: TooLarge("too large", limit_bytes=size * 2)]
+
+
+@pytest.mark.parametrize("said", [*SAID, *GUESSES])
+@pytest.mark.parametrize("limit_bytes", [LIMIT, 2_000_000, 1_604_000])
+async def test_a_recorded_prompt_arrives_whole(said: Callable[[int], Outcome], limit_bytes: int) -> None:
+    """If a span fits without copies of its messages, it is delivered with all that was recorded, and says what is left out."""
+    span = large_call()
+    limited = Limited(limit_bytes, lambda size: said(size) if limit_bytes == LIMIT else TooLarge("no", limit_bytes))
+    answer = await sent_to(limited, span)
+    assert (answer.delivered, answer.trimmed, answer.dead) == (1, 1, [])
+    (stored,) = limited.stored
+    kept = dict(stored.attributes or {})
+    assert RECORDED.items() <= kept.items()
+    assert all(note.startswith("dropped_derived:") for note in kept[NOTES])
+    assert kept["gen_ai.operation.name"] == "chat"
+    assert answer.accepted[0].span is span
+
+
+async def test_a_guess_never_costs_what_was_recorded() -> None:
+    """If the server names no limit and the recorded part is more than half of the span, it is sent alone before it is cut."""
+    span = large_call("genai", extra="x" * 1_900_000)
+    limited = Limited(LIMIT, lambda size: TooLarge("too large"))
+    await sent_to(limited, span)
+    (stored,) = limited.stored
+    kept = dict(stored.attributes or {})
+    assert limited.requests[1] > limited.requests[0] / 2
+    assert kept[NOTES] == ("dropped_derived:gen_ai.input.messages",)
+    assert kept["extra"] == "x" * 1_900_000
+    assert kept["gen_ai.prompt.0.content"] == PROMPT
+
+
+async def test_recorded_texts_are_cut_only_without_any_long_copy() -> None:
+    """Once nothing long is derived, recorded texts are shortened; short derived facts stay."""
+    limited = Limited(1_000_000, lambda size: TooLarge("too large", limit_bytes=1_000_000))
+    await sent_to(limited, large_call())
+    (stored,) = limited.stored
+    kept = dict(stored.attributes or {})
+    assert set(kept[NOTES]) == {
+        "dropped_derived:gen_ai.input.messages",
+        "dropped_derived:llm.input_messages",
+        "dropped_derived:input.value",
+        "trimmed:gen_ai.prompt.0.content",
+    }
+    assert not [key for key in kept if key.startswith("llm.input_messages")]
+    assert kept["openinference.span.kind"] == "LLM"
+
+
+def derived_span(recorded: dict[str, Any], derived: dict[str, Any]) -> ConvertedSpan:
+    plain = make_span(1, attributes={**recorded, **derived})
+    span = ConvertedSpan(plain.name, plain.context, attributes=plain.attributes, start_time=1, end_time=2)
+    span.derived = tuple(derived)
+    return span
+
+
+def test_the_largest_derived_goes_first_and_no_more_than_needed() -> None:
+    """A derived text is left out before a shorter one, which stays if that is enough."""
+    span = derived_span({"a": "x" * 50_000}, {"copy": "x" * 9_000, "larger": "x" * 20_000})
+    lighter = without_derived(span, 15_000)
+    assert lighter is not None
+    assert dict(lighter.attributes or {}).keys() == {"a", "copy", NOTES}
+    assert (lighter.attributes or {})[NOTES] == ("dropped_derived:larger",)
+    assert without_derived(make_span(1, attributes={"a": "x" * 50_000}), 15_000) is None
+
+
+def test_short_facts_go_only_to_keep_what_was_recorded_whole() -> None:
+    """Short derived attributes are left out together where that makes the span fit, and stay where it would not."""
+    span = derived_span({"a": "x" * 50_000}, {f"fact {number}": "y" * 100 for number in range(20)})
+    lighter = without_derived(span, 1_000)
+    assert lighter is not None
+    assert dict(lighter.attributes or {}) == {"a": "x" * 50_000, NOTES: ("dropped_derived:short",)}
+    assert len(encode_span(span)) - len(encode_span(lighter)) >= 1_000
+    assert without_derived(span, 5_000) is None
+
+
+def test_parts_of_messages_are_left_out_with_all_of_them() -> None:
+    """Numbered attributes, and the type of a value, are left out with those that mean nothing without them."""
+    derived = {
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.content": "x" * 20_000,
+        "input.value": "x" * 9_000,
+        "input.mime_type": "text/plain",
+        "openinference.span.kind": "LLM",
+    }
+    lighter = without_derived(derived_span({}, derived), 28_900)
+    assert lighter is not None
+    assert dict(lighter.attributes or {}) == {
+        "openinference.span.kind": "LLM",
+        NOTES: ("dropped_derived:llm.input_messages", "dropped_derived:input.value"),
+    }
+
+
+@settings(deadline=None, max_examples=examples(100))
+@given(
+    st.dictionaries(st.text("ab.0", max_size=5).map("recorded".__add__), long_texts, max_size=4),
+    st.dictionaries(st.text("cd.0", max_size=5).map("derived".__add__), long_texts | st.integers(0, 9), max_size=12),
+    st.integers(1, 90_000),
+)
+def test_what_was_recorded_is_whole_unless_it_does_not_fit(
+    recorded: dict[str, Any], derived: dict[str, Any], excess: int
+) -> None:
+    """A recorded text is shortened only if the span without long derived attributes would be too large."""
+    span = derived_span(recorded, derived)
+    whole_bytes = batch_of((span,)).size_bytes
+    smaller = trimmed_to(batch_of((span,)), max(whole_bytes - excess, 1))
+    if smaller is None:
+        return
+    kept = dict(smaller.spans[0].attributes or {})
+    notes = kept.pop(NOTES, ())
+    assert smaller.size_bytes <= max(whole_bytes - excess, 1)
+    if not any(note.startswith("trimmed:") for note in notes):
+        assert recorded.items() <= kept.items()
+    else:
+        assert all(len(str(value).encode()) <= KEEP_BYTES for key, value in kept.items() if key in derived)
+        alone = batch_of((derived_span(recorded, {NOTES: notes}),)).size_bytes
+        assert alone > whole_bytes - excess - 200
+
+
+def test_a_copy_of_a_span_still_knows_what_is_derived() -> None:
+    """A span that was trimmed once can be made smaller again in the same order."""
+    span = derived_span({"a": "x" * 50_000}, {"copy": "x" * 9_000, "larger": "x" * 20_000})
+    lighter = without_derived(span, 15_000)
+    assert lighter is not None
+    lightest = without_derived(lighter, 5_000)
+    assert lightest is not None
+    assert dict(lightest.attributes or {}).keys() == {"a", NOTES}

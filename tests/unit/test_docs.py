@@ -32,7 +32,8 @@ from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.reports import report_json
 from netra_otel_bridge.config.load import load
 from netra_otel_bridge.config.settings import SETTINGS
-from netra_otel_bridge.convert import semconv
+from netra_otel_bridge.convert import odd_values, semconv
+from netra_otel_bridge.convert.llm.dialects import DIALECTS
 from netra_otel_bridge.core import errors
 from netra_otel_bridge.core.clock import SystemClock
 from netra_otel_bridge.core.model.outcome import DeadLetter
@@ -345,15 +346,28 @@ def rows(page: str) -> dict[str, list[str]]:
     return {cells[0].strip("`"): cells for cells in split}
 
 
-def test_the_reference_of_the_settings_is_what_the_code_makes() -> None:
-    """The page is as ``make docs`` writes it, and each default in it is read back as the default."""
-    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    assert reference.PAGE == ROOT / "docs" / "configuration.md"
-    assert page == reference.made(page), "run make docs"
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_each_table_that_is_made_is_what_the_code_makes(name: str) -> None:
+    """Each page with tables that are made from code is as ``make docs`` writes it."""
+    page = (ROOT / "docs" / name).read_text("utf-8")
+    assert page == reference.made(name, page), "run make docs"
+
+
+def test_each_default_on_the_page_is_read_back() -> None:
+    """The help of a setting is a sentence, and its default, as the page shows it, is read back as the default."""
     for setting in SETTINGS:
         assert setting.help.endswith(".")
         if reference.default(setting):
             assert setting.parse(reference.default(setting)) == setting.default
+
+
+def test_the_mapping_names_each_key_that_a_dialect_reads() -> None:
+    """The page of the mapping names each dialect, and each key under which a dialect records a fact."""
+    page = (ROOT / "docs" / "mapping.md").read_text("utf-8")
+    keys = [key for dialect in DIALECTS for key, _ in dialect.facts]
+    assert len(keys) > 100
+    assert [key for key in keys if f"`{key}`" not in page] == []
+    assert [dialect.name for dialect in DIALECTS if f"**{dialect.name}**" not in page] == []
 
 
 def test_settings_that_have_flags_are_named() -> None:
@@ -474,33 +488,39 @@ def test_each_form_of_destination_is_understood() -> None:
 
 
 def test_each_added_name_is_on_its_page() -> None:
-    """The page of the mapping names each attribute of the GenAI conventions that is added."""
+    """The page of the mapping names each attribute of both conventions that is added."""
     text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
     names = [
         value for value in vars(semconv).values() if isinstance(value, str) and re.match(r"gen_ai\.|error\.", value)
     ]
-    assert [name for name in names if f"`{name}`" not in text] == []
+    source = (ROOT / "netra_otel_bridge" / "convert" / "llm" / "openinference.py").read_text("utf-8")
+    written = re.findall(r'"((?:llm|embedding|reranker|retrieval|tool|agent|openinference)\.[\w.]+\w)"', source)
+    assert len(names) > 5
+    assert len(set(written)) > 15
+    assert [name for name in (*names, *written) if f"`{name}`" not in text and f"`{name}." not in text] == []
     assert semconv.SEMCONV_VERSION.rpartition(".")[0] in text
 
 
 def test_each_note_is_on_its_page() -> None:
     """The page of the mapping explains each word of ``netra.bridge.notes``."""
-    source = (ROOT / "netra_otel_bridge" / "convert" / "spans.py").read_text("utf-8")
-    words = set(re.findall(r'draft\.(?:keep\(.*?, |notes\.append\()f?"([\w{}]+)"\)', source))
+    convert = ROOT / "netra_otel_bridge" / "convert"
+    source = "".join(path.read_text("utf-8") for path in sorted(convert.rglob("*.py")))
+    words = set(re.findall(r'(?:draft\.keep\(.*?, |draft\.notes\.append\(|call\.note\()f?"([\w{}]+)"\)', source))
     concrete = {
         word.replace("{column}", column)
         for word in words
         for column in (("start_time_ms", "end_time_ms") if "clamped" in word else ("attributes", "metadata"))
     }
+    concrete |= {f"{word}:<key>" for word in (odd_values.NOT_FINITE, odd_values.REPEATED_KEY)}
     text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
     assert len(concrete) > 10
     assert [word for word in sorted(concrete) if f"`{word}`" not in text] == []
 
 
 def test_each_promise_names_tests_that_exist() -> None:
-    """Each of the eight promises names the tests that prove it, by file and name."""
+    """Each of the nine promises names the tests that prove it, by file and name."""
     promises = {name: text for name, text in sections("promises.md").items() if re.match(r"P\d ", name)}
-    assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 9)]
+    assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 10)]
     for name, text in promises.items():
         named = re.findall(r"`(tests/\w+/test_\w+\.py)::(\w+)`", text)
         assert len(named) >= 2, name

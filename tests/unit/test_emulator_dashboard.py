@@ -107,6 +107,18 @@ async def test_the_first_chunk_of_a_stream_tells_its_first_token(client: Client)
     assert await data(client, "Time to First Token", "p50", window=window) == {"value": 80}
 
 
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [(0.25, 250), ("0.25", 250), ("-4.76837158203125e-07", 0), ("nan", None), ("soon", None), (True, None)],
+)
+async def test_the_recorded_time_to_the_first_token(client: Client, recorded: Any, shown: float | None) -> None:
+    """The seconds are text in Python and a number in JavaScript; what is no time is not counted."""
+    recording = {"gen_ai.performance.time_to_first_token": recorded}
+    await client.send(otlp_span(9, 9, start_ns=NOON_NS, attributes=recording))
+    window = {"startTime": DAY["startTime"], "endTime": "2026-11-22T12:30:00.000Z"}
+    assert await data(client, "Time to First Token", "p50", window=window) == {"value": shown}
+
+
 async def test_nothing_at_all(client: Client) -> None:
     """Without values the sum is 0 and the average is null."""
     empty = {"startTime": "2026-11-21T00:00:00.000Z", "endTime": "2026-11-22T00:00:00.000Z"}

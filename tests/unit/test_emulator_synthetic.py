@@ -33,20 +33,20 @@ def items(store: Store) -> list[dict[str, Any]]:
 
 def test_the_same_seed_makes_the_same_bytes() -> None:
     """Spans depend only on the seed, also when they are made again; another seed gives others."""
-    first = traffic()
-    assert bodies(first) == bodies(traffic())
+    first = traffic(traces=120)
+    assert bodies(first) == bodies(traffic(traces=120))
     assert not {item["id"] for item in items(first)} & {item["id"] for item in items(traffic(seed=8))}
     small = Store(cache_bytes=1)
-    made = Traffic(seed=7, traces=60, spans_per_trace=10, end_ns=START_NS, range_ns=HOUR_NS)
+    made = Traffic(seed=7, traces=120, spans_per_trace=10, end_ns=START_NS, range_ns=HOUR_NS)
     small.add_recipes(made.recipes(), made.locate)
     assert bodies(small) == bodies(small) == bodies(first)
 
 
-@pytest.mark.parametrize("spans", [1, 2, 3, 10, 37])
-def test_traces_have_the_shape_asked_for(spans: int) -> None:
+@pytest.mark.parametrize(("traces", "spans"), [(60, 1), (60, 2), (60, 3), (60, 10), (60, 37), (100, 8), (100, 20)])
+def test_traces_have_the_shape_asked_for(traces: int, spans: int) -> None:
     """The number of spans, one root, known parents, all times in the range, children inside their trace."""
-    store = traffic(spans=spans)
-    assert store.span_count == 60 * spans
+    store = traffic(traces=traces, spans=spans)
+    assert store.span_count == traces * spans
     for trace in store.starting_in(0, START_NS):
         rows = store.rows(trace)
         assert len(rows) == spans
@@ -61,7 +61,8 @@ def test_traces_have_the_shape_asked_for(spans: int) -> None:
 def test_the_traffic_is_varied() -> None:
     """All types, tenants, sessions, models, errors, events and links occur; span size equals the recording's."""
     found = items(traffic(traces=400))
-    assert {item["kind"] for item in found} == {"SPAN", "AGENT", "EMBEDDING", "CLIENT", "TOOL", "GENERATION"}
+    usual = {"SPAN", "AGENT", "EMBEDDING", "CLIENT", "TOOL", "GENERATION"}
+    assert {item["kind"] for item in found} == {*usual, "INTERNAL", "GUARDRAIL", "HANDOFF"}
     assert len({item["tenant_id"] for item in found}) > 2
     assert len({item["session_id"] for item in found}) == 100
     assert len({item["model_name"] for item in found}) > 4
@@ -71,11 +72,12 @@ def test_the_traffic_is_varied() -> None:
     assert 2000 < sum(map(len, bodies(traffic()))) / 600 < 3500
 
 
-async def test_every_span_can_be_asked_for_by_its_id() -> None:
+@pytest.mark.parametrize(("traces", "spans"), [(5, 4), (100, 8)])
+async def test_every_span_can_be_asked_for_by_its_id(traces: int, spans: int) -> None:
     """A span's trace is computed from its id, without an index."""
-    options = EmulatorOptions(port=0, seed=3, traces=5, spans_per_trace=4)
+    options = EmulatorOptions(port=0, seed=3, traces=traces, spans_per_trace=spans)
     async with Emulator(options) as emulator, Client(emulator.url) as client:
-        for trace in (await client.traces())["data"]:
+        for trace in (await client.traces(pagination={"limit": 5}))["data"]:
             for item in (await client.spans(trace["id"]))["data"]:
                 assert (await client.json("GET", f"/sdk/traces/spans/{item['id']}"))["data"] == item
         await client.json("GET", "/sdk/traces/spans/ffffffffffffffff", status=404)

@@ -22,14 +22,14 @@ from netra_otel_bridge.pipeline import converting, delivering, slow
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
-from tests.support.examples import some
+from tests.support.examples import size, some
 from tests.support.fake_clock import FakeClock
 from tests.support.in_process import Decision, Life, Netra, Peer, accept, keys_of
 from tests.support.oracle import MS, Oracle, written_to
 from tests.support.rig import OnPage, Rig, running_rig
 from tests.support.streams import stored
 
-TRACES = 40
+TRACES = size(16, 40)
 HTML = (("Content-Type", "text/html"),)
 
 
@@ -118,6 +118,7 @@ def test_a_replay_delivers_every_other_trace(rig: Rig, kind: str) -> None:
 @pytest.mark.parametrize("first", [0, 15])
 def test_many_bad_traces_stop_no_other(rig: Rig, kind: str, first: int) -> None:
     """However many fail in a row, before or after one is read, the others arrive, and the next replay sends the rest."""
+    rig.feed(45 - TRACES, 3, start_ns=rig.oracle.start_ns(next(iter(rig.oracle.issued))) + 10**12)
     bad = rig.oracle.trace_ids[first : first + 20]
     rig.spoil(SpansFail(KINDS[kind], *bad))
     result = replay(rig, NETRA_BRIDGE_CONCURRENCY="1")

@@ -20,7 +20,7 @@ from netra_otel_bridge.core.clock import HOUR_NS, NS_PER_S
 from netra_otel_bridge.core.model.progress import Progress
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.state import StateStore
-from tests.support.examples import some
+from tests.support.examples import size, some, spread
 from tests.support.fake_clock import FakeClock
 from tests.support.in_process import LOOKBACK_NS, PEER, SETTLE_NS, Life, Netra, Peer
 from tests.support.oracle import MS, Oracle
@@ -28,6 +28,7 @@ from tests.support.oracle import MS, Oracle
 POLL_S = 30
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 31_536_000
 JUMPS_S = (10 * YEAR, -YEAR, HOUR, -DAY, -10 * YEAR, -HOUR, -5 * MINUTE, 5 * MINUTE, 30 * HOUR, YEAR)
+COMES = size(12, 50)
 LOGGER = "netra_otel_bridge"
 
 
@@ -77,10 +78,11 @@ class World:
             assert self.loop.run_until_complete(self.life.poll())
 
     def away(self, hours: float) -> None:
-        """Stop for some hours, in which a trace comes each half hour at most 50 times, and start again."""
+        """Stop for some hours, in which a trace comes each half hour at most `COMES` times, and start again."""
         self.loop.run_until_complete(self.life.stop())
-        for _ in range(min(50, int(2 * hours))):
-            self.clock.elapsed_s += hours * HOUR / min(50, int(2 * hours))
+        traces = min(COMES, int(2 * hours))
+        for _ in range(traces):
+            self.clock.elapsed_s += hours * HOUR / traces
             self.produce()
         self.life = self.born()
 
@@ -137,9 +139,8 @@ def test_a_clock_jumps_then_the_service_is_away_for_30_hours(jump_s: int, polls:
         assert not it.repeated()
 
 
-@pytest.mark.parametrize("jump_s", JUMPS_S)
-@pytest.mark.parametrize("which", ["netra", "own"])
-def test_a_start_while_a_clock_is_wrong(jump_s: int, which: str) -> None:
+@pytest.mark.parametrize(("which", "jump_s"), spread(2, ["netra", "own"], JUMPS_S))
+def test_a_start_while_a_clock_is_wrong(which: str, jump_s: int) -> None:
     """The first poll prunes: with a wrong clock it forgets nothing that a later poll would send again."""
     with world() as it:
         it.produce(5)

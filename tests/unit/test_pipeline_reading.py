@@ -33,6 +33,7 @@ from netra_otel_bridge.pipeline.reading import read_spans
 from netra_otel_bridge.pipeline.windows import QueuedWindow, WindowQueue, split, without
 from netra_otel_bridge.usage.discovery import find_tenants
 from tests.support.emulator import running_emulator
+from tests.support.examples import size
 from tests.support.oracle import Oracle
 from tests.support.streams import WINDOW, StreamedNetra, small, stored
 
@@ -114,11 +115,12 @@ async def test_where_netra_does_not_answer_for_so_long_it_is_asked_less(
 def test_many_years_before_the_first_trace_are_passed_in_few_calls(tmp_path: Path) -> None:
     """Everything is delivered, counted and recorded as if each hour had been listed; an estimate takes as few calls."""
     got: list[Any] = []
+    first = f"{size(2020, 2014)}-01-01"
     with running_emulator(EmulatorOptions(port=0, seed=5, traces=12, spans_per_trace=4, api_key=KEY)) as netra:
         bridge = Bridge(environ={}, endpoint=netra.endpoint, api_key=KEY, state=str(tmp_path / "state"))
-        estimate = bridge.estimate(from_="2014-01-01")
-        report = bridge.replay(Named("kept", got.extend), from_="2014-01-01")
-        again = bridge.replay(Named("kept", got.extend), from_="2014-01-01", query=TraceQuery())
+        estimate = bridge.estimate(from_=first)
+        report = bridge.replay(Named("kept", got.extend), from_=first)
+        again = bridge.replay(Named("kept", got.extend), from_=first, query=TraceQuery())
     (lane,) = report.destinations
     assert estimate.traces == 12
     assert max(estimate.api_calls, report.api_calls, again.api_calls) < 500

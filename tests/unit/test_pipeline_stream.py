@@ -32,7 +32,7 @@ from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.pipeline import resume
 from netra_otel_bridge.pipeline.resume import decode_token, encode_token, start_point
 from tests.support.emulator import START_NS, otlp_document, otlp_span
-from tests.support.examples import some
+from tests.support.examples import spread
 from tests.support.oracle import MS, Oracle
 from tests.support.streams import (
     STREAM_ID,
@@ -411,8 +411,7 @@ def unreadable(page: Any) -> Any:
     return msgspec.structs.replace(page, unreadable=(item,))
 
 
-@pytest.mark.parametrize("padding", [0, 300_000])
-@pytest.mark.parametrize("cut", some(3, [1, 4, 8, 2, 3, 5, 6, 7]))
+@pytest.mark.parametrize(("cut", "padding"), spread(4, range(1, 9), [0, 300_000]))
 def test_an_unreadable_item_is_reported_once_in_order(cut: int, padding: int) -> None:
     """Whatever the cut, both streams together report each problem once, beside the spans it belongs to."""
     _, netra = issued(7, 5, padding=padding)

@@ -266,7 +266,10 @@ async def test_usage_that_netra_does_not_answer_in_time(rig: Rig, monkeypatch: p
 async def test_the_usage_of_tenants_and_sessions(rig: Rig, served: Served) -> None:
     """Every field has the value of Netra's API and of the command."""
     mine = {"netra.tenant_id": "Globex", "netra.session_id": "s-1", "gen_ai.usage.prompt_tokens": 30}
-    spans = [otlp_span(9, 900 + n, attributes={**mine, "gen_ai.request.model": "gpt-4o"}) for n in range(2)]
+    spans = [
+        otlp_span(9, 900 + n, attributes={**mine, "llm.request.type": "chat", "gen_ai.request.model": "gpt-4o"})
+        for n in range(2)
+    ]
     rig.netra.ingest(rig_document(spans))
     tenant = await served.stub.GetTenantUsage(
         pb.GetTenantUsageRequest(tenant_id="Globex", range=EVER), metadata=CREDENTIALS

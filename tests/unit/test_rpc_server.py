@@ -23,6 +23,7 @@ from netra_otel_bridge.service.rpc import auth, health, server
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1 import bridge_pb2_grpc
 from tests.support.cli import run as run_command
+from tests.support.examples import spread
 from tests.support.http2 import RawCall
 from tests.support.rig import Rig, running_rig
 from tests.support.rpc import CREDENTIALS, EVER, TOKEN, Served, answered, full, refusal_of, refused, serving
@@ -35,6 +36,19 @@ METHODS: dict[str, Any] = {
     "StartReplay": pb.StartReplayRequest(range=EVER),
     "WatchReplay": pb.WatchReplayRequest(replay_id="none"),
 }
+WRONG_TOKENS: list[tuple[Any, str]] = [
+    ((), "TOKEN_MISSING"),
+    ((("authorization-bin", f"Bearer {TOKEN}".encode()),), "TOKEN_MISSING"),
+    ((("authorization", "Bearer wrong"),), "TOKEN_WRONG"),
+    ((("authorization", f"Bearer {TOKEN[:-1]}"),), "TOKEN_WRONG"),
+    ((("authorization", f"Bearer {TOKEN}x"),), "TOKEN_WRONG"),
+    ((("authorization", f"Basic {TOKEN}"),), "TOKEN_WRONG"),
+    ((("authorization", TOKEN),), "TOKEN_WRONG"),
+    ((("authorization", ""),), "TOKEN_WRONG"),
+    ((("authorization", "Bearer "),), "TOKEN_WRONG"),
+    ((("authorization", "Bearer wrong"), ("authorization", f"Bearer {TOKEN}")), "TOKEN_WRONG"),
+]
+"""Metadata of calls without the right token, each with the reason that the client gets."""
 
 
 @pytest.fixture(scope="module")
@@ -71,26 +85,12 @@ def trusting(authority: trustme.CA, client: trustme.LeafCert | None = None) -> g
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    ("metadata", "reason"),
-    [
-        ((), "TOKEN_MISSING"),
-        ((("authorization-bin", f"Bearer {TOKEN}".encode()),), "TOKEN_MISSING"),
-        ((("authorization", "Bearer wrong"),), "TOKEN_WRONG"),
-        ((("authorization", f"Bearer {TOKEN[:-1]}"),), "TOKEN_WRONG"),
-        ((("authorization", f"Bearer {TOKEN}x"),), "TOKEN_WRONG"),
-        ((("authorization", f"Basic {TOKEN}"),), "TOKEN_WRONG"),
-        ((("authorization", TOKEN),), "TOKEN_WRONG"),
-        ((("authorization", ""),), "TOKEN_WRONG"),
-        ((("authorization", "Bearer "),), "TOKEN_WRONG"),
-        ((("authorization", "Bearer wrong"), ("authorization", f"Bearer {TOKEN}")), "TOKEN_WRONG"),
-    ],
-)
+@pytest.mark.parametrize(("method", "wrong"), spread(2, METHODS, WRONG_TOKENS))
 async def test_no_token_or_a_wrong_one(
-    served: Served, monkeypatch: pytest.MonkeyPatch, method: str, metadata: Any, reason: str
+    served: Served, monkeypatch: pytest.MonkeyPatch, method: str, wrong: tuple[Any, str]
 ) -> None:
     """The call ends with UNAUTHENTICATED before a handler runs, and the status does not contain the token."""
+    metadata, reason = wrong
     reached: list[str] = []
     monkeypatch.setattr("netra_otel_bridge.service.rpc.limits.CallLimits._run", lambda *_: reached.append("a handler"))
     given = await refusal_of(getattr(served.stub, method)(METHODS[method], metadata=metadata))

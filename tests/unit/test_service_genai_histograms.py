@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from netra_otel_bridge.convert import Privacy
 from netra_otel_bridge.convert.genai_metrics import HISTOGRAMS, OPERATION_DURATION, TOKENS_USED
 from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
@@ -316,3 +317,13 @@ def test_no_span_stops_a_lane(spans: list[TraceSpan]) -> None:
 
 def _columns(span: TraceSpan) -> dict[str, Any]:
     return {name: getattr(span, name) for name in span.__struct_fields__}
+
+
+def test_labels_follow_the_privacy_policy() -> None:
+    """A model, tenant or environment that is prose is no label where content is dropped; facts are."""
+    rig = Rig()
+    rig.live = LiveHistograms(rig.provider.get_meter("private"), rig.clock.now_ns, privacy=Privacy(content="drop"))
+    rig.read(rig.span(model_name="tell me about my illness", environment="where it hurts"), rig.span("b"))
+    labels = [dict(point.attributes or {}) for point in rig.points(OPERATION_DURATION)]
+    tenant = {"gen_ai.operation.name": "chat", "netra.tenant.id": "acme"}
+    assert labels == [tenant, tenant | {"gen_ai.request.model": "gpt-4o", "deployment.environment.name": "prod"}]

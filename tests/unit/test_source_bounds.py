@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,7 +86,7 @@ def test_a_large_page_reads_as_a_small_one(fields: dict[str, Any]) -> None:
     spans = [span(number, **fields) for number in range(5)]
     small = schema.decode_spans(json.dumps(page(spans, more=True)).encode(), TRACE)
     padded = json.dumps({**page(spans, more=True), "other": "x" * LARGE_BYTES}).encode()
-    assert schema.decode_spans(padded, TRACE) == small
+    assert msgspec.structs.replace(schema.decode_spans(padded, TRACE), size_bytes=small.size_bytes) == small
 
 
 def test_too_many_values_are_refused_before_they_are_built() -> None:

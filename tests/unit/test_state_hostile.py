@@ -22,6 +22,7 @@ from netra_otel_bridge.state.lock import Lock
 from tests.support import cli
 from tests.support.cli import CANARY, spans_in
 from tests.support.emulator import running_emulator
+from tests.support.examples import spread
 from tests.support.fake_clock import FakeClock
 from tests.support.state import DESTINATION, SOURCE, filled, progress
 from tests.support.waiting import DEADLINE_S
@@ -77,9 +78,7 @@ def victim(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("work", WORK)
-@pytest.mark.parametrize("trap", TRAPS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "trap", "work"), spread(3, NAMES, TRAPS, WORK))
 def test_what_is_no_file_is_refused(tmp_path: Path, victim: Path, name: str, trap: str, work: str) -> None:
     """A link, a pipe, a directory or a socket in the place of a file is an error at once, and what it leads to stays."""
     directory = tmp_path / "s"
@@ -115,9 +114,7 @@ def test_what_is_in_the_place_of_a_draft_is_removed(tmp_path: Path, victim: Path
 
 
 @needs_root
-@pytest.mark.parametrize("work", WORK)
-@pytest.mark.parametrize("name", [*NAMES, *DRAFTS])
-@pytest.mark.parametrize("trap", ["link", "hard link"])
+@pytest.mark.parametrize(("trap", "name", "work"), spread(2, ["link", "hard link"], [*NAMES, *DRAFTS], WORK))
 def test_root_does_not_follow_a_service_users_links(
     tmp_path: Path, victim: Path, name: str, trap: str, work: str
 ) -> None:

@@ -33,6 +33,7 @@ from netra_otel_bridge.usage.backfill import (
 from netra_otel_bridge.usage.discovery import find_tenants
 from netra_otel_bridge.usage.totals import UsageTotals
 from tests.support.emulator import ThreadedEmulator, running_emulator
+from tests.support.examples import spread
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_api import Reply, Request, ScriptedApi, json_reply, page, reply, trace
 
@@ -77,8 +78,9 @@ def calls(netra: ThreadedEmulator) -> dict[str, int]:
     return netra.call(lambda: dict(netra.emulator.calls))
 
 
-@pytest.mark.parametrize("step_ns", [HOUR_NS, 24 * HOUR_NS // 7, 5 * HOUR_NS])
-@pytest.mark.parametrize("fault", ["no-dashboard", "no-dashboard=404"])
+@pytest.mark.parametrize(
+    ("step_ns", "fault"), spread(2, [HOUR_NS, 24 * HOUR_NS // 7, 5 * HOUR_NS], ["no-dashboard", "no-dashboard=404"])
+)
 def test_each_step_is_a_usage_call(step_ns: int, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     """Without dashboard calls, each sum is what Netra reports up to then, and the log has one line about it."""
     caplog.set_level(logging.WARNING)

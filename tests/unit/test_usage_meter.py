@@ -31,7 +31,7 @@ from netra_otel_bridge.usage.meter import (
 )
 from netra_otel_bridge.usage.totals import OTHER, UsageTotals
 from tests.support.emulator import ThreadedEmulator, running_emulator
-from tests.support.examples import some
+from tests.support.examples import size, some
 from tests.support.fake_clock import FakeClock
 from tests.support.usage import Calls, ModelCall
 
@@ -648,7 +648,7 @@ async def test_a_random_sequence_of_events(netra: ThreadedEmulator, tmp_path: Pa
         base = {tenant_id: world.calls.total(tenant_id) for tenant_id in tenants}
         last: dict[str, UsageTotals] = {}
         await world.poll()
-        for _ in range(60):
+        for _ in range(size(35, 60)):
             match chance.choice(["more", "more", "late", "change", "restart", "time"]):
                 case "more":
                     world.calls.more(chance.choice(tenants), world.clock.now_ns(), prompt=chance.randrange(5000))

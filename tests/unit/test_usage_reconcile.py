@@ -40,7 +40,7 @@ from netra_otel_bridge.usage.reconcile import LATE_NS, covered, reconcile
 from tests.support import cli
 from tests.support.cli import CANARY
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
-from tests.support.examples import examples
+from tests.support.examples import examples, size
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination, PartialSuccess, Reject
 from tests.support.in_process import PEER, Decision, Life, Netra, Peer, keys_of
@@ -396,7 +396,7 @@ async def test_where_nothing_is_covered_the_last_comparison_stays(state: StateSt
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    options = EmulatorOptions(port=0, seed=11, traces=150, spans_per_trace=9, api_key=CANARY)
+    options = EmulatorOptions(port=0, seed=11, traces=size(60, 150), spans_per_trace=9, api_key=CANARY)
     with running_emulator(options) as emulator:
         yield emulator
 

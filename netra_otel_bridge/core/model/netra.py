@@ -142,9 +142,13 @@ class TracesPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpansPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One page of a trace's spans. ``next_cursor`` is the last item's; a page without items has none."""
+    """One page of a trace's spans. ``next_cursor`` is the last item's; a page without items has none.
+
+    ``size_bytes`` is the size of the decoded answer.
+    """
 
     spans: list[TraceSpan]
     has_next_page: bool
     next_cursor: str | None = None
     unreadable: tuple[UnreadableItem, ...] = ()
+    size_bytes: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from netra_otel_bridge.core.errors import BridgeError
@@ -118,8 +119,22 @@ class ReplayReport:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptKeys:
+    """Keys that a privacy policy keeps and drops, each with its number in the spans that were read. ``N`` is an index.
+
+    Names in parentheses stand for what has no key, such as ``(span name)``, or for keys that may be content.
+    """
+
+    kept: Mapping[str, int]
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayEstimate:
-    """The cost of a replay. ``traces`` is exact; the rest is estimated from ``sampled_traces``, which were read."""
+    """The cost of a replay. ``traces`` is exact; the rest is estimated from ``sampled_traces``, which were read.
+
+    ``keys`` says what the privacy policy would keep; it is ``None`` if it keeps everything.
+    """
 
     window: Window
     traces: int
@@ -128,3 +143,4 @@ class ReplayEstimate:
     size_bytes: int
     api_calls: int
     seconds: float
+    keys: KeptKeys | None = None

@@ -27,6 +27,7 @@ from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, SpanBatch
 from netra_otel_bridge.core.outside_text import header_secrets
+from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.core.time_text import parse_retry_after
 from netra_otel_bridge.deliver.answers import (
     client_certificate_outcome,
@@ -146,7 +147,7 @@ class OtlpHttpDestination:
     async def _export(self, body: bytes, spans: int) -> Outcome:
         """Send an ``ExportTraceServiceRequest`` that is encoded already and has this number of ``spans``."""
         if self._settings.gzip:
-            body = await asyncio.to_thread(gzip.compress, body, 6)
+            body = await in_thread(gzip.compress, body, 6)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 outcome = await self._post(body, spans)

@@ -2,8 +2,9 @@
 
 `encode_span` returns the bytes of one ``opentelemetry.proto.trace.v1.Span``; `encode_request` frames many of them by
 resource and scope into an ``ExportTraceServiceRequest``. Parsed, they equal the output of ``encode_spans`` of
-``opentelemetry-exporter-otlp-proto-common``, field by field (tests/property/test_encode.py). The tag bytes below are
-``field number << 3 | wire type`` of opentelemetry-proto 1.x, whose numbers never change.
+``opentelemetry-exporter-otlp-proto-common``, field by field (tests/property/test_encode.py), except for the flags: that
+encoder leaves out the sampled bit, and says of each parent that is not known to be remote that it is local. The tag bytes
+below are ``field number << 3 | wire type`` of opentelemetry-proto 1.x, whose numbers never change.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -21,8 +23,12 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 _SMALL = 1 << 14
 _DOUBLE = struct.Struct("<d").pack
 _FIXED64 = struct.Struct("<Q").pack
-_SPAN_FLAGS_HAS_IS_REMOTE = 0x100
-_SPAN_FLAGS_IS_REMOTE = 0x200
+_TRACE_FLAGS_MASK = 0xFF
+_REMOTE = 0x300
+"""The bits of ``SpanFlags`` that say that the parent is known to be remote or not, and that it is."""
+_FLAGS = struct.Struct("<I").pack
+_CHECKSUM_FLAGS = b"\x85\x01\x00\x01\x00\x00"
+"""The flags that earlier versions sent at the end of each span. `checksum` counts these, so that no span seems changed."""
 CHECK_SERVICE, CHECK_FILLING = "netra-otel-bridge", "netra.bridge.check.filling"
 """The service name in requests of ``check``, and the attribute that pads them to their size."""
 _EMPTY_REQUEST_BYTES = len(CHECK_SERVICE) + len(CHECK_FILLING) + 48
@@ -198,8 +204,21 @@ def encode_span(span: ReadableSpan) -> bytes:
     if dropped := span.dropped_links:
         parts += (b"\x70", varint(dropped))
     parts.append(_status(span))
-    parts += (b"\x85\x01", struct.pack("<I", _flags(parent)))
+    parts += (b"\x85\x01", _FLAGS(flags(context, parent)))
     return b"".join(parts)
+
+
+def checksum(encoded: bytes) -> int:
+    """Return a CRC-32 of the bytes of `encode_span`, apart from the flags of the span."""
+    return crc32(_CHECKSUM_FLAGS, crc32(memoryview(encoded)[: -len(_CHECKSUM_FLAGS)]))
+
+
+def flags(context: SpanContext, parent: SpanContext | None) -> int:
+    """Return the ``flags`` of a span, or of a link, whose ``parent`` is what it leads to.
+
+    Netra does not say where a parent ran, so "not remote" means unknown and sets no bit.
+    """
+    return context.trace_flags & _TRACE_FLAGS_MASK | (_REMOTE if parent is not None and parent.is_remote else 0)
 
 
 def ids_of(encoded: bytes) -> tuple[int, int]:
@@ -214,7 +233,7 @@ def _link(link: Link) -> bytes:
         _LINK_ATTRIBUTES.append_to(parts, link.attributes)
     if dropped := link.dropped_attributes:
         parts += (b"\x28", varint(dropped))
-    parts += (b"\x35", struct.pack("<I", _flags(context)))
+    parts += (b"\x35", _FLAGS(flags(context, context)))
     return b"".join(parts)
 
 
@@ -223,11 +242,6 @@ def _status(span: ReadableSpan) -> bytes:
     code = status.status_code.value
     body = _field(b"\x12", _utf8(status.description)) if status.description else b""
     return _field(b"\x7a", body + (b"\x18" + varint(code) if code else b""))
-
-
-def _flags(context: SpanContext | None) -> int:
-    remote = _SPAN_FLAGS_IS_REMOTE if context is not None and context.is_remote else 0
-    return _SPAN_FLAGS_HAS_IS_REMOTE | remote
 
 
 def encode_request(spans: Sequence[ReadableSpan], encoded: Sequence[bytes]) -> bytes:

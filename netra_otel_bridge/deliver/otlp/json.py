@@ -2,7 +2,7 @@
 
 It differs from the JSON of protobuf in two points: trace and span ids are lowercase hex instead of base64, and enums
 are numbers. As there, 64-bit integers, ``NaN`` and the infinities are strings, bytes are base64, and empty fields are
-left out. The content equals the output of the stock protobuf encoder for the same spans.
+left out. The content equals that of `encode_span` for the same spans.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext
+
+from netra_otel_bridge.deliver.otlp.encode import flags
 
 Json = dict[str, Any]
-_HAS_IS_REMOTE = 0x100
 IS_REMOTE = 0x200
-"""The bit of ``SpanFlags`` in ``trace.proto`` for a remote parent. It is valid only with `_HAS_IS_REMOTE`."""
+"""The bit of ``SpanFlags`` in ``trace.proto`` for a remote parent."""
 _INT64 = range(-(1 << 63), 1 << 63)
 _encoder = msgspec.json.Encoder()
 
@@ -84,14 +84,13 @@ def span_json(span: ReadableSpan) -> Json:
         out["links"] = [
             {"traceId": f"{link.context.trace_id:032x}", "spanId": f"{link.context.span_id:016x}"}
             | _with_attributes(link.attributes, link.dropped_attributes)
-            | {"flags": _flags(link.context)}
+            | _some(flags=flags(link.context, link.context))
             for link in span.links
         ]
     if span.dropped_links:
         out["droppedLinksCount"] = span.dropped_links
     out["status"] = _some(message=span.status.description, code=span.status.status_code.value)
-    out["flags"] = _flags(parent)
-    return out
+    return out | _some(flags=flags(context, parent))
 
 
 def attributes_json(attributes: Mapping[str, object]) -> list[Json]:
@@ -147,10 +146,6 @@ def _with_attributes(attributes: Mapping[str, object] | None, dropped: int) -> J
 def _some(**fields: object) -> Json:
     """Return the fields that are not empty."""
     return {name: value for name, value in fields.items() if value}
-
-
-def _flags(parent: SpanContext | None) -> int:
-    return _HAS_IS_REMOTE | IS_REMOTE if parent is not None and parent.is_remote else _HAS_IS_REMOTE
 
 
 def _not_finite(value: float) -> str:

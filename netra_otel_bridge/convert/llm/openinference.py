@@ -1,0 +1,251 @@
+"""Write a call in OpenInference, the conventions that Phoenix and other LLM tools read.
+
+Only attributes that were not recorded are added. Messages are added as a whole, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from netra_otel_bridge.convert.attributes import as_double
+from netra_otel_bridge.convert.llm.call import Call, Document, Kind, Message, Part
+from netra_otel_bridge.convert.llm.facts import FACTS
+from netra_otel_bridge.convert.llm.messages import text_of
+from netra_otel_bridge.convert.llm.providers import openinference_names
+from netra_otel_bridge.convert.semconv import add
+from netra_otel_bridge.core.json_text import read_json, write_json
+from netra_otel_bridge.core.model.netra import TraceSpan
+
+PROJECT_NAME = "openinference.project.name"
+SPAN_KIND = "openinference.span.kind"
+_SPAN_KINDS = {
+    Kind.WORKFLOW: "CHAIN",
+    Kind.USAGE: "CHAIN",
+    Kind.OTHER: "CHAIN",
+    Kind.HANDOFF: "TOOL",
+}
+_TOKENS = tuple(
+    (fact.name, fact.openinference) for fact in FACTS if (fact.openinference or "").startswith("llm.token_count.")
+)
+_PARAMETERS = {fact.name: fact.parameter for fact in FACTS if fact.parameter is not None}
+_REQUEST = "gen_ai.request."
+_NO_PARAMETERS = (
+    "model",
+    "tool",
+    "function",
+    "prompt",
+    "message",
+    "instruction",
+    "system",
+    "user",
+    "type",
+    "text",
+    "url",
+)
+_KNOWN_REQUESTS = frozenset((fact.genai or "").removeprefix(_REQUEST) for fact in FACTS)
+_MODELS = frozenset({Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.AGENT, Kind.MEDIA, Kind.USAGE})
+_WITH_TOKENS = frozenset({Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.MEDIA, Kind.USAGE})
+
+
+def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *, metadata: dict[str, Any]) -> None:
+    """Add OpenInference's attributes of a call. ``metadata`` is the span's, with the tenant id."""
+    kind, facts = call.kind, call.facts
+    add(attributes, SPAN_KIND, kind_name(call))
+    add(attributes, "session.id", facts.get("conversation_id"))
+    if kind in _MODELS:
+        _add_model(attributes, call)
+    if kind in _WITH_TOKENS:
+        _add_usage(attributes, call, span)
+    if kind is Kind.TOOL:
+        _add_tool(attributes, call)
+    elif kind is Kind.HANDOFF:
+        add(attributes, "tool.name", facts.get("tool_name") or span.name)
+    elif kind is Kind.AGENT:
+        add(attributes, "agent.name", facts.get("agent_name"))
+    elif kind is Kind.EMBEDDING:
+        for number, words in enumerate(call.texts):
+            add(attributes, f"embedding.embeddings.{number}.embedding.text", words)
+    elif kind is Kind.RETRIEVER:
+        _add_documents(attributes, "retrieval.documents", call.documents)
+    elif kind is Kind.RERANKER:
+        add(attributes, "reranker.query", call.query)
+        add(attributes, "reranker.top_k", facts.get("reranker_top_k") or facts.get("top_k"))
+        _add_documents(attributes, "reranker.input_documents", call.candidates)
+        _add_documents(attributes, "reranker.output_documents", call.documents)
+    if call.input or call.system:
+        system = [Message("system", list(call.system))] if call.system else []
+        _add_messages(attributes, "llm.input_messages", [*system, *call.input])
+    if call.output:
+        _add_messages(attributes, "llm.output_messages", call.output)
+    for number, definition in enumerate(call.tools):
+        add(attributes, f"llm.tools.{number}.tool.json_schema", _json_schema(definition))
+    _add_values(attributes, call)
+    if metadata:
+        add(attributes, "metadata", write_json(metadata))
+
+
+def kind_name(call: Call) -> str:
+    """Return ``openinference.span.kind`` of a call."""
+    if call.kind is Kind.MEDIA:
+        return "LLM" if call.input or call.output else "CHAIN"
+    return _SPAN_KINDS.get(call.kind, call.kind.value)
+
+
+def _add_model(attributes: dict[str, Any], call: Call) -> None:
+    facts, kind = call.facts, call.kind
+    model = facts.get("model") or facts.get("response_model") or facts.get("request_model")
+    if kind in (Kind.EMBEDDING, Kind.RERANKER):
+        add(attributes, "embedding.model_name" if kind is Kind.EMBEDDING else "reranker.model_name", model)
+    else:
+        add(attributes, "llm.model_name", model)
+    if call.provider is not None:
+        name, system = openinference_names(call.provider)
+        add(attributes, "llm.provider", name)
+        add(attributes, "llm.system", system)
+    reasons = facts.get("finish_reasons")
+    if reasons:
+        add(attributes, "llm.finish_reason", reasons[0] if len(reasons) == 1 else reasons)
+    parameters = {name: facts[fact] for fact, name in _PARAMETERS.items() if fact in facts}
+    for key, value in attributes.items():
+        if key.startswith(_REQUEST) and _is_parameter(rest := key[len(_REQUEST) :], value):
+            parameters.setdefault(rest, value)
+    if parameters:
+        target = "embedding.invocation_parameters" if kind is Kind.EMBEDDING else "llm.invocation_parameters"
+        add(attributes, target, write_json(parameters))
+
+
+def _is_parameter(rest: str, value: Any) -> bool:
+    """Return whether a recorded ``gen_ai.request.*`` is a parameter: no tool, prompt or instruction."""
+    if rest in _KNOWN_REQUESTS or isinstance(value, bytes):
+        return False
+    return "." not in rest and not any(word in rest for word in _NO_PARAMETERS)
+
+
+def _add_usage(attributes: dict[str, Any], call: Call, span: TraceSpan) -> None:
+    facts = call.facts
+    for fact, name in _TOKENS:
+        if name is not None:
+            add(attributes, name, facts.get(fact))
+    asked, answered = facts.get("input_tokens"), facts.get("output_tokens")
+    if asked is not None and answered is not None:
+        add(attributes, "llm.token_count.total", asked + answered)
+    for name, cost in (
+        ("llm.cost.prompt", span.prompt_tokens_cost),
+        ("llm.cost.completion", span.completion_tokens_cost),
+        ("llm.cost.prompt_details.cache_read", span.cached_tokens_cost),
+        ("llm.cost.total", span.total_cost),
+    ):
+        add(attributes, name, as_double(cost))
+
+
+def _add_tool(attributes: dict[str, Any], call: Call) -> None:
+    facts = call.facts
+    add(attributes, "tool.name", facts.get("tool_name"))
+    add(attributes, "tool.description", facts.get("tool_description"))
+    add(attributes, "tool.id", facts.get("tool_call_id"))
+    arguments, result = facts.get("tool_arguments"), facts.get("tool_result")
+    add(attributes, "tool.parameters", as_text(arguments))
+    _add_value(attributes, "input", as_text(arguments))
+    _add_value(attributes, "output", as_text(result))
+
+
+def _add_documents(attributes: dict[str, Any], prefix: str, documents: Sequence[Document]) -> None:
+    for number, document in enumerate(documents):
+        base = f"{prefix}.{number}.document"
+        add(attributes, f"{base}.id", document.id)
+        add(attributes, f"{base}.score", document.score)
+        add(attributes, f"{base}.content", document.content)
+        add(attributes, f"{base}.metadata", as_text(document.metadata))
+
+
+def _add_messages(attributes: dict[str, Any], prefix: str, messages: Iterable[Message]) -> None:
+    start = f"{prefix}."
+    if any(key.startswith(start) for key in attributes):
+        return
+    for number, message in enumerate(messages):
+        _add_message(attributes, f"{prefix}.{number}.message", message)
+
+
+def _add_message(attributes: dict[str, Any], base: str, message: Message) -> None:
+    parts = message.parts
+    if parts and parts[0]["type"] == "tool_call_response":
+        add(attributes, f"{base}.role", "tool")
+        add(attributes, f"{base}.content", as_text(parts[0].get("response")))
+        add(attributes, f"{base}.tool_call_id", parts[0].get("id"))
+        return
+    add(attributes, f"{base}.role", message.role)
+    add(attributes, f"{base}.name", message.name)
+    calls = [part for part in parts if part["type"] == "tool_call"]
+    others = [part for part in parts if part["type"] != "tool_call"]
+    if len(others) == 1 and others[0]["type"] == "text":
+        add(attributes, f"{base}.content", as_text(others[0].get("content")))
+    else:
+        for number, part in enumerate(others):
+            _add_content(attributes, f"{base}.contents.{number}.message_content", part)
+    for number, part in enumerate(calls):
+        tool = f"{base}.tool_calls.{number}.tool_call"
+        add(attributes, f"{tool}.id", part.get("id"))
+        add(attributes, f"{tool}.function.name", as_text(part.get("name")))
+        add(attributes, f"{tool}.function.arguments", as_text(part.get("arguments")))
+    add(attributes, f"{base}.finish_reason", message.finish_reason)
+
+
+def _add_content(attributes: dict[str, Any], base: str, part: Part) -> None:
+    kind = part["type"]
+    modality = part.get("modality")
+    if kind in ("text", "reasoning"):
+        add(attributes, f"{base}.type", kind)
+        add(attributes, f"{base}.text", as_text(part.get("content")))
+    elif kind in ("uri", "blob") and modality in ("image", "audio", "video"):
+        add(attributes, f"{base}.type", modality)
+        add(attributes, f"{base}.{modality}.{modality}.url", _url(part))
+        if modality == "audio":
+            add(attributes, f"{base}.audio.audio.mime_type", part.get("mime_type"))
+    else:
+        # What OpenInference has no name for is shown as it was recorded.
+        add(attributes, f"{base}.type", "text")
+        add(attributes, f"{base}.text", write_json(part))
+
+
+def _url(part: Part) -> str:
+    if part["type"] == "uri":
+        return str(part["uri"])
+    return f"data:{part.get('mime_type') or 'application/octet-stream'};base64,{part['content']}"
+
+
+def _json_schema(definition: dict[str, Any]) -> str:
+    """Return a definition in the form of OpenAI's API, which OpenInference asks for."""
+    inner = {name: value for name, value in definition.items() if name != "type"}
+    return write_json({"type": definition["type"], "function": inner})
+
+
+def _add_values(attributes: dict[str, Any], call: Call) -> None:
+    facts = call.facts
+    asked = facts.get("input")
+    if asked is None:
+        asked = (
+            call.query
+            or text_of(one for one in reversed(call.input) if one.role == "user")
+            or (call.texts[0] if len(call.texts) == 1 else None)
+        )
+    answered = facts.get("output")
+    if answered is None:
+        answered = text_of(call.output)
+    _add_value(attributes, "input", as_text(asked))
+    _add_value(attributes, "output", as_text(answered))
+
+
+def _add_value(attributes: dict[str, Any], side: str, value: str | None) -> None:
+    if value and f"{side}.value" not in attributes:
+        add(attributes, f"{side}.value", value)
+        add(attributes, f"{side}.mime_type", _mime_type(value))
+
+
+def _mime_type(text: str) -> str:
+    return "application/json" if text[0] in "{[" and read_json(text) is not None else "text/plain"
+
+
+def as_text(value: Any) -> str | None:
+    """Return a text as it is, and other values as JSON."""
+    return value if value is None or isinstance(value, str) else write_json(value)
