@@ -113,9 +113,9 @@ async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, re
     due = without(windows, final)
     report.windows = report.final_windows = len(windows) - len(due)
     last_letter = state.last_letter()
-    await TraceLane(route, due, report=report, whole=whole).run()
+    await TraceLane(route, due, whole, report=report).run()
     if verify and report.error is None:
-        again = TraceLane(route, due, whole=whole, read_again=lambda _: True)
+        again = TraceLane(route, due, whole, read_again=lambda _: True)
         try:
             await again.run()
         finally:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         check_passed_once,
         destination_from,
     )
+    from netra_otel_bridge.deliver.batch_answer import Answer, Dead
     from netra_otel_bridge.deliver.batching import Batch, Batcher, Item, batch_items, batch_of
     from netra_otel_bridge.deliver.dead_letter import dead_letter_of, span_of
     from netra_otel_bridge.deliver.destination import open_async, open_destination
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from netra_otel_bridge.deliver.otlp.encode import checksum, encode_span, ids_of
     from netra_otel_bridge.deliver.probe import ProbeResult
     from netra_otel_bridge.deliver.protocols import Destination
-    from netra_otel_bridge.deliver.sender import Answer, Dead, Sender
+    from netra_otel_bridge.deliver.sender import KeepsFailing, Sender
     from netra_otel_bridge.deliver.trim import trimmed_to
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "DestinationSpec",
     "ExporterDestination",
     "Item",
+    "KeepsFailing",
     "Named",
     "ProbeResult",
     "Sender",
@@ -63,6 +65,7 @@ _NAMES = {
     "adapters.callback": "SpanCallback",
     "adapters.exporter": "ExporterDestination",
     "adapters.from_object": "Named To check_names check_passed_once destination_from",
+    "batch_answer": "Answer Dead",
     "batching": "Batch Batcher Item batch_items batch_of",
     "dead_letter": "dead_letter_of span_of",
     "destination": "open_async open_destination",
@@ -70,7 +73,7 @@ _NAMES = {
     "otlp.encode": "checksum encode_span ids_of",
     "probe": "ProbeResult",
     "protocols": "Destination",
-    "sender": "Answer Dead Sender",
+    "sender": "KeepsFailing Sender",
     "trim": "trimmed_to",
 }
 """The names of ``__all__`` by the module that defines them; relative to this package."""

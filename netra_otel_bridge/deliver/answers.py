@@ -238,6 +238,8 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
         return judged(Verdict.MISCONFIGURED, f"HTTP {status}: a redirect, which is not followed")
     verdict = _HTTP.get(status, Verdict.RETRY if status >= 500 else Verdict.REFUSED)
     hint = retry_hint if verdict is Verdict.RETRY else _HEADER_HINT if 400 <= status < 500 else ""
+    if status == 500 and retry_hint == _FAILS_HINT and after_s is None:
+        return Retry(reason, hint=hint, answered=True)
     return judged(verdict, reason, after_s, hint)
 
 

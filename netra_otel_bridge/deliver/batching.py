@@ -177,5 +177,12 @@ def halves_by_trace(batch: Batch[Owner]) -> tuple[Batch[Owner], Batch[Owner]]:
     return _split(order, middle)
 
 
+def parts_by_trace(batch: Batch[Owner]) -> list[Batch[Owner]]:
+    """Return the halves of a batch, whole traces first; the batch itself if it has spans of one trace only."""
+    if len({ids_of(item.encoded)[0] for item in batch.items}) == 1:
+        return [batch]
+    return list(halves_by_trace(batch))
+
+
 def _split(items: Sequence[Item[Owner]], middle: int) -> tuple[Batch[Owner], Batch[Owner]]:
     return batch_items(items[:middle]), batch_items(items[middle:])

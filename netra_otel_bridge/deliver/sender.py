@@ -1,6 +1,7 @@
 """Send a batch until every span in it is answered: wait, halve, bisect, trim. The destination only answers requests.
 
-    Retry          the same batch again, after a growing delay; halved if it seems to be cut off for its size
+    Retry          the same batch again, after a growing delay; halved if it seems to be cut off for its size, or if the
+                   destination keeps answering with an error of its own. What fails while others pass is unaccepted
     TooLarge       two halves by size; a single span is trimmed, and dead if there is nothing left to trim
     Refused        two halves, whole traces first; a single span is dead, and so is the rest of a trace that is full
     Misconfigured  the lane ends; a patient sender waits for as long as it takes
@@ -11,9 +12,10 @@ Memory is bounded by the batch: its parts, and the ids of full traces.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, assert_never
+from dataclasses import dataclass
+from typing import Generic, assert_never
 
 from netra_otel_bridge.core.clock import Backoff, Clock
 from netra_otel_bridge.core.errors import (
@@ -33,6 +35,7 @@ from netra_otel_bridge.core.model.outcome import (
     SpanBatch,
     TooLarge,
 )
+from netra_otel_bridge.deliver.batch_answer import Answer, Dead
 from netra_otel_bridge.deliver.batching import (
     CUT_BYTES,
     CUTS,
@@ -41,6 +44,7 @@ from netra_otel_bridge.deliver.batching import (
     Owner,
     halves_by_size,
     halves_by_trace,
+    parts_by_trace,
     smaller_bytes,
 )
 from netra_otel_bridge.deliver.learned_limits import RejectionRate, SizeLimit
@@ -48,56 +52,30 @@ from netra_otel_bridge.deliver.otlp.encode import ids_of
 from netra_otel_bridge.deliver.protocols import AnswersEmpty, Destination
 from netra_otel_bridge.deliver.trim import MAX_TRIMS, smaller_batch
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-
 _MAX_FULL_TRACES = 10_000
+PART_TRIES = 2
+"""Attempts to send a part of a batch that the destination answered with an error of its own to the last attempt."""
+FAILING_PARTS = 16
+"""Parts that may fail in a row, without one that is accepted, before it is the destination that fails."""
 _UNWANTED_HINT = "it does not accept spans like these"
 
 
-@dataclass(frozen=True, slots=True)
-class Dead(Generic[Owner]):
-    """An item that the destination will never accept, unchanged, and the destination's reason."""
-
-    item: Item[Owner]
-    reason: str
-
-    @property
-    def span(self) -> ReadableSpan:
-        """Return the span of the item."""
-        return self.item.span
-
-
-@dataclass(slots=True)
-class Answer(Generic[Owner]):
-    """The result of one batch, as far as it was answered.
-
-    ``accepted`` and ``dead`` hold the items of the batch themselves; each answered item is in one of them.
-    ``delivered`` and ``size_bytes`` count accepted spans; ``trimmed`` of these were shortened. ``refused`` counts the
-    rejected spans of a partial success, which does not name them, so they are among ``accepted``. So delivered +
-    refused = accepted, with one exception: a part whose rejections stop the lane is counted, but is in neither list.
-    ``problems`` has a line for each rejection and each trimmed span.
-    """
-
-    delivered: int = 0
-    size_bytes: int = 0
-    refused: int = 0
-    trimmed: int = 0
-    dead: list[Dead[Owner]] = field(default_factory=list)
-    accepted: list[Item[Owner]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+class KeepsFailing(DestinationUnavailable):
+    """The destination answers with an error of its own, and accepted nothing meanwhile that would show that it works."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part(Generic[Owner]):
     """A part of a batch that is still to be sent.
 
-    ``request`` differs from that of ``whole`` after its only span was trimmed.
+    ``request`` differs from that of ``whole`` after its only span was trimmed. ``failed_at`` counts the spans that were
+    accepted when a request with these items first failed; ``None`` if none did.
     """
 
     whole: Batch[Owner]
     request: SpanBatch
     trims: int = 0
+    failed_at: int | None = None
 
     @property
     def items(self) -> tuple[Item[Owner], ...]:
@@ -152,11 +130,15 @@ class Sender:
         `DestinationUnauthorized` and `DestinationMisconfigured`. ``answer`` then has the results so far.
         """
         waiting = [_Part(batch, batch.request)]
-        while waiting:
+        failing: deque[_Part[Owner]] = deque()
+        failed_in_a_row = 0
+        while waiting or failing:
             self._stop_if_draining()
-            part = waiting.pop()
+            part = waiting.pop() if waiting else failing.popleft()
             is_single = len(part.items) == 1
-            match outcome := await self._final_outcome(part.request):
+            tries = self._backoff.attempts if part.failed_at is None else PART_TRIES
+            accepted = len(answer.accepted)
+            match outcome := await self._final_outcome(part.request, tries):
                 case Delivered(warning):
                     if warning:
                         self._on_warning(warning)
@@ -175,6 +157,16 @@ class Sender:
                 case TooLarge(_, limit_bytes):
                     self._size.too_large(part.request.size_bytes, limit_bytes)
                     waiting += [_Part(half, half.request) for half in reversed(halves_by_size(part.whole))]
+                case Retry(answered=True):
+                    failed_in_a_row += 1
+                    failed_at = accepted if part.failed_at is None else part.failed_at
+                    parts = parts_by_trace(part.whole)
+                    if len(parts) == 1 and accepted > failed_at:
+                        self._unaccepted(answer, part, outcome)
+                    elif failed_in_a_row >= FAILING_PARTS or (len(parts) == 1 and not failing):
+                        raise KeepsFailing(str(self._unavailable(batch.request, self._backoff.attempts, outcome)))
+                    else:
+                        failing += [_Part(one, one.request, failed_at=failed_at) for one in parts]
                 case Retry():
                     self._size.too_large(part.request.size_bytes, None, inferred=True)
                     waiting += [_Part(half, half.request) for half in reversed(halves_by_size(part.whole))]
@@ -182,6 +174,8 @@ class Sender:
                     self._dead(answer, part, outcome)
                 case Refused():
                     waiting += [_Part(half, half.request) for half in reversed(halves_by_trace(part.whole))]
+            if len(answer.accepted) > accepted:
+                failed_in_a_row = 0
 
     async def drain(self, sending: asyncio.Future[None], seconds: float) -> None:
         """Give the `send` in flight at most ``seconds`` to have its current request answered, then end it.
@@ -203,8 +197,14 @@ class Sender:
         if self._is_draining:
             raise asyncio.CancelledError
 
-    async def _final_outcome(self, batch: SpanBatch) -> Delivered | PartlyRefused | TooLarge | Refused | Retry:
-        """Retry until the outcome is final. `Retry` is final if the connection is cut for the size of the batch."""
+    async def _final_outcome(
+        self, batch: SpanBatch, tries: int
+    ) -> Delivered | PartlyRefused | TooLarge | Refused | Retry:
+        """Retry until the outcome is final.
+
+        `Retry` is final if the connection is cut for the size of the batch, and after ``tries`` errors of the
+        destination's own.
+        """
         attempt = cuts = 0
         while True:
             outcome = await self._ask(batch)
@@ -217,6 +217,8 @@ class Sender:
                     cuts = cuts + 1 if is_cut else 0
                     if cuts >= CUTS and await self._is_cut_for_its_size(batch):
                         self._on_recovered()
+                        return outcome
+                    if outcome.answered and attempt + 1 >= tries:
                         return outcome
                     if not self._patient and attempt + 1 >= self._backoff.attempts:
                         raise self._unavailable(batch, attempt + 1, outcome)
@@ -253,6 +255,12 @@ class Sender:
         if not isinstance(self._destination, AnswersEmpty):
             return False
         return not isinstance(await self._destination.send_empty(0), Retry | Misconfigured)
+
+    def _unaccepted(self, answer: Answer[Owner], part: _Part[Owner], outcome: Retry) -> None:
+        """Give up on a part for now, because others were accepted since a request with it first failed."""
+        reason = f"{self._destination.name} fails whenever a request has spans of it: {outcome.reason}"
+        answer.unaccepted += [Dead(item, reason) for item in part.items]
+        self._on_recovered()
 
     def _unavailable(self, batch: SpanBatch, attempts: int, outcome: Retry) -> DestinationError:
         return DestinationUnavailable(

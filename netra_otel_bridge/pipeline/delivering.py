@@ -6,7 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.core.errors import DestinationUnavailable
-from netra_otel_bridge.deliver import Answer, Batch, Batcher, Item, checksum, dead_letter_of, encode_span, ids_of
+from netra_otel_bridge.deliver import (
+    Answer,
+    Batch,
+    Batcher,
+    Dead,
+    Item,
+    KeepsFailing,
+    checksum,
+    dead_letter_of,
+    encode_span,
+    ids_of,
+)
 from netra_otel_bridge.pipeline import dead_letters
 from netra_otel_bridge.pipeline.converting import GROUP_SPANS, Turns, encode_apart, has_many_attributes
 from netra_otel_bridge.pipeline.fetching import Converted, Flush
@@ -136,10 +147,26 @@ class Deliverer:
                 raise DestinationUnavailable(f"{self._watch.name}: other code cancelled its request") from None
             await self._sender.drain(request, DRAIN_S)
             raise
+        except KeepsFailing:
+            if not self._hold_again(batch, answer):
+                raise
         finally:
             self._record(answer)
         self._batcher.limit(self._sender.limit_bytes)
         await self._recorder.room()
+
+    def _hold_again(self, batch: Batch[SpanToSend], answer: Answer[SpanToSend]) -> bool:
+        """Hold the traces back that are not answered, if all of them were held back before; return whether they were.
+
+        Else the destination itself may fail.
+        """
+        answered = {id(item) for item in (*answer.accepted, *(one.item for one in (*answer.dead, *answer.unaccepted)))}
+        left = [item for item in batch.items if id(item) not in answered]
+        held = self._recorder.held_back
+        if any(item.owner.trace.summary.id not in held for item in left):
+            return False
+        answer.unaccepted += [Dead(item, held[item.owner.trace.summary.id].reason) for item in left]
+        return True
 
     def _record(self, answer: Answer[SpanToSend]) -> None:
         """Record a response.
@@ -170,6 +197,8 @@ class Deliverer:
         for trace in touched:
             if not trace.unanswered:
                 self._pass.finish(trace)
+        for trace, reason in {one.item.owner.trace: one.reason for one in answer.unaccepted}.items():
+            self._held.unaccepted(trace, reason)
         self._watch.grew(report)
 
 

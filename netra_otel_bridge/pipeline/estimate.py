@@ -17,8 +17,7 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import KeptKeys, ReplayEstimate
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.pipeline.converting import Conversion
-from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone
-from netra_otel_bridge.pipeline.held_back import ReadingJudge
+from netra_otel_bridge.pipeline.judge import NoSpans, ReadingJudge
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, may_hold
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
 from netra_otel_bridge.pipeline.reading import list_spans
@@ -50,12 +49,12 @@ async def estimate(
             sample.add(trace)
     listed = clock.monotonic()
     list_calls = client.stats.calls.total()
-    unread = _Unread(client, sample.seen)
+    judge = ReadingJudge(client, whole)
     conversion = Conversion(converter)
     budget = MemoryBudget(HELD_BYTES)
     inventory = None if converter.privacy.keeps_all(True) else Counter[str]()
     measured = await asyncio.gather(
-        *(_measure(client, conversion, trace, unread, inventory, budget.reserve()) for trace in sample.traces)
+        *(_measure(client, conversion, trace, judge, inventory, budget.reserve()) for trace in sample.traces)
     )
     read = clock.monotonic()
     read_calls = client.stats.calls.total() - list_calls
@@ -100,31 +99,11 @@ class _Sample:
         self._random.setstate(state)
 
 
-class _Unread:
-    """Decides whether a trace of ``listed`` that cannot be read counts as empty."""
-
-    def __init__(self, client: AsyncNetraClient, listed: int) -> None:
-        self._listed = listed
-        self._deleted = DeletedTraces()
-        self._judge = ReadingJudge(client)
-
-    def read(self, trace_id: str) -> None:
-        """Note that a trace was read."""
-        self._judge.read(trace_id)
-
-    async def failed(self, error: NetraError) -> None:
-        """Return if the error is of one trace. Raises the error of everything."""
-        if is_gone(error):
-            self._deleted.skip(error, self._listed)
-        else:
-            await self._judge.judge(error)
-
-
 async def _measure(
     client: AsyncNetraClient,
     conversion: Conversion,
     trace: TraceSummary,
-    unread: _Unread,
+    judge: ReadingJudge,
     inventory: Counter[str] | None,
     reservation: Reservation,
 ) -> tuple[int, int]:
@@ -141,10 +120,12 @@ async def _measure(
                 count_keys(converted, inventory)
             pages.append((len(page.spans), sum(len(encode_span(span)) for span in converted)))
             reservation.add(-size_bytes)
+        if not any(spans for spans, _ in pages):
+            raise NoSpans(trace.id)
     except NetraError as error:
-        await unread.failed(error)
+        await judge.judge(trace, error)
         return 0, 0
     finally:
         reservation.release()
-    unread.read(trace.id)
+    judge.read(trace.id)
     return sum(spans for spans, _ in pages), sum(size_bytes for _, size_bytes in pages)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from http import HTTPStatus
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from netra_otel_bridge.convert import span_costs
-from netra_otel_bridge.core.errors import NetraError, NetraNotFound
+from netra_otel_bridge.core.errors import NetraError
 from netra_otel_bridge.core.model.netra import TraceSpan
 from netra_otel_bridge.pipeline.converting import Conversion
-from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadable
+from netra_otel_bridge.pipeline.dead_letters import note_unreadable
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
-from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
+from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
 from netra_otel_bridge.pipeline.reading import read_spans
 from netra_otel_bridge.pipeline.sizes import columns_bytes
+from netra_otel_bridge.pipeline.slow import Readings, SlowTraces, TooSlow
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-MIN_SKIPPED = 10
-"""Traces that may be deleted in any case. If it is more than this, and more than a tenth of those listed, it is an error."""
 PART_SPANS = 1000
 PART_BYTES = 2**22
 """A trace with more spans, or with larger columns, is converted and sent in parts of this size."""
@@ -58,30 +56,19 @@ def take_part(spans: list[TraceSpan], held_bytes: int) -> list[TraceSpan]:
     return part
 
 
-def is_gone(error: NetraError) -> bool:
-    """Return whether Netra answers that it does not have a trace, rather than that it cannot show it."""
-    return isinstance(error, NetraNotFound) and error.status == HTTPStatus.NOT_FOUND
-
-
-class DeletedTraces:
-    """Counts listed traces that were deleted since."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def skip(self, error: NetraError, listed: int) -> str:
-        """Count one more trace of ``listed`` so far, and return the reason. Raises ``error`` if there are too many."""
-        self._count += 1
-        if self._count > max(MIN_SKIPPED, listed // 10):
-            raise error
-        return "it was deleted after Netra listed it"
-
-
 class Fetcher:
-    """The second stage of a lane: fetches and converts queued traces, and puts their spans into ``converted``."""
+    """The second stage of a lane: fetches and converts queued traces, and puts their spans into ``converted``.
+
+    With ``slow``, a trace that would keep the pass waiting is added there, and held back.
+    """
 
     def __init__(
-        self, lane_pass: Pass, held: HeldBack, budget: MemoryBudget, converted: asyncio.Queue[Converted | Flush]
+        self,
+        lane_pass: Pass,
+        held: HeldBack,
+        budget: MemoryBudget,
+        converted: asyncio.Queue[Converted | Flush],
+        slow: SlowTraces | None,
     ) -> None:
         route = lane_pass.route
         self._pass = lane_pass
@@ -94,7 +81,13 @@ class Fetcher:
         self._sums_costs = route.options.state_lasts
         self._budget = budget
         self._converted = converted
-        self._deleted = DeletedTraces()
+        self._slow = slow
+        self._readings = Readings(slow) if slow is not None else None
+
+    async def watch(self) -> None:
+        """Set slow traces aside, until cancelled."""
+        if self._readings is not None:
+            await self._readings.watch()
 
     async def run(self) -> None:
         """Fetch until cancelled; several of these run at once. Once the reading has failed, traces stay unfinished."""
@@ -115,9 +108,7 @@ class Fetcher:
                 self._pass.slots.release()
         if spans is None:
             return
-        if not spans:
-            self._held.read(trace.summary.id)
-            self._pass.report.note(f"trace {trace.summary.id}: Netra lists it but has no spans of it")
+        if not spans:  # all its items are unreadable, and reported
             self._pass.finish(trace)
             return
         if trace.known is not None or not trace.is_first:
@@ -159,20 +150,34 @@ class Fetcher:
                 return
 
     async def _read(self, trace: TraceInFlight) -> list[TraceSpan] | None:
-        """Return the spans of a trace. Report a deleted trace, hold back one that cannot be read, and return ``None``."""
+        """Return the spans of a trace, or ``None`` after a failure, about which `HeldBack` decides."""
         trace_id = trace.summary.id
         reservation = trace.reservation = self._budget.reserve()
-        on_unreadable = partial(note_unreadable, self._pass, trace_id)
         try:
-            spans = await read_spans(self._client, trace_id, reservation, on_unreadable)
+            spans = await self._read_spans(trace_id, reservation)
         except Exception as error:  # noqa: BLE001  whatever a response does to its reader, other traces can be read
-            if isinstance(error, NetraError) and is_gone(error):
-                reason = self._deleted.skip(error, self._pass.report.listed)
-                note_missing(self._pass, f"trace {trace_id}: {reason}")
-                self._pass.finish(trace)
-            else:
-                reservation.release()
-                trace.reservation = None
-                await self._held.failed(trace, error)
+            reservation.release()
+            trace.reservation = None
+            await self._held.failed(trace, error)
             return None
         return spans
+
+    async def _read_spans(self, trace_id: str, reservation: Reservation) -> list[TraceSpan]:
+        """Return the spans of a trace. Raises `NetraError`, and `TooSlow` if the pass does not wait for them."""
+        read = partial(read_spans, self._client, trace_id, reservation, partial(note_unreadable, self._pass, trace_id))
+        if self._slow is None or self._readings is None:
+            return await read()
+        if trace_id in self._slow:
+            error = self._slow.take_result(trace_id)
+            if error is not None:
+                raise error
+            spans = await read()
+            self._slow.remove(trace_id)
+            return spans
+        try:
+            async with asyncio.timeout(None) as deadline:
+                with self._readings.begin(deadline, reservation) as reading:
+                    return await read(reading.wait)
+        except TimeoutError:
+            self._slow.add(trace_id)
+            raise TooSlow(self._readings.patience_s) from None

@@ -14,9 +14,11 @@ from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.pipeline.digests import is_confirmed
 from netra_otel_bridge.pipeline.lane import TraceLane
+from netra_otel_bridge.pipeline.open_windows import OpenWindows
 from netra_otel_bridge.pipeline.polling import PollLoop
 from netra_otel_bridge.pipeline.position import Position
 from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.slow import SlowTraces
 from netra_otel_bridge.pipeline.watch import FollowerWatch
 from netra_otel_bridge.pipeline.windows import FAR_POLLS, Lookback, split
 from netra_otel_bridge.source.netra_clock import NetraClock
@@ -55,6 +57,8 @@ class Follower:
             self._recorder, lookback, netra_clock, remember_ns, lambda text: watch.log(text, "position")
         )
         self._loop = PollLoop(watch, poll_ns=poll_ns, clock=clock, renew_key=renew_key, flush=route.recorder.flush)
+        self._slow = SlowTraces(route.client)
+        self._open = OpenWindows(clock)
         self._passes = 0
         self._reports = LaneReport(watch.name), LaneReport(watch.name)
         """The sum of all earlier passes, and the current pass. Replaced together, because other threads read them."""
@@ -68,7 +72,10 @@ class Follower:
             await self._netra_clock.ask()
         await self._position.open(since_ns)
         self._recorder.problem("")
-        self.stopped = await self._loop.run(self._poll)
+        try:
+            self.stopped = await self._loop.run(self._poll)
+        finally:
+            await self._slow.close()
         self._watch.stopped(str(self.stopped))
         await self._recorder.flush()
 
@@ -80,7 +87,7 @@ class Follower:
                 return unanswered
         if self._netra_clock.has_answer:
             await self._position.check()
-        windows = self._position.due(self._passes)
+        windows = self._position.due(self._passes, self._open.start_ns)
         error = await self._pass(windows) if windows else await self._netra_clock.ask()
         if error is None:
             self._passes += 1
@@ -88,8 +95,10 @@ class Follower:
 
     async def _pass(self, due: list[Window]) -> BridgeError | None:
         """Make one pass over the windows that are due; return the error that ended it, if any."""
-        windows = chain.from_iterable(split(window, self._window_ns) for window in due)
-        lane = TraceLane(self._route, windows, follow=True, read_again=self._reads_again())
+        parts = self._open.due(due)
+        windows = chain.from_iterable(split(window, self._window_ns) for window in parts)
+        scope = Window(due[0].start_ns, due[-1].end_ns)
+        lane = TraceLane(self._route, windows, scope, follow=True, read_again=self._reads_again(), slow=self._slow)
         before, _ = self._reports
         self._reports = before, lane.report
         try:
@@ -101,6 +110,8 @@ class Follower:
         for problem in lane.report.problems:
             self._watch.span_problem(problem)
         if lane.report.error is None:
+            self._open.update(parts, lane.open_windows)
+            self._watch.stand(self._open.problem)
             await self._position.advance(due, prune=self._lookback.is_far(self._passes))
         return lane.report.error
 

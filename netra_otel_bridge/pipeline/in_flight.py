@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from netra_otel_bridge.convert import SpanCost, hour_costs
-from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.errors import BridgeError, NetraError
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.progress import KnownTrace, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
@@ -126,13 +126,15 @@ class Pass:
     """One pass of a lane, shared by its stages.
 
     ``traces`` are in flight, by id; those in ``to_fetch`` wait for a fetcher. ``slots`` bounds the traces that were
-    listed and not fetched yet. ``error`` is the first one that ends the reading; what was read is still delivered.
+    listed and not fetched yet. ``open_windows`` could not be listed, although others could. ``error`` is the first one that ends the reading; what was read is still delivered.
     """
 
     def __init__(self, route: Route, report: LaneReport, *, follow: bool) -> None:
         self.route = route
         self.report = report
+        self.follow = follow
         self.error: BridgeError | None = None
+        self.open_windows: list[tuple[Window, NetraError]] = []
         self.windows = WindowsInFlight(route.recorder, follow)
         self.traces: dict[str, TraceInFlight] = {}
         self.to_fetch: asyncio.Queue[TraceInFlight] = asyncio.Queue()

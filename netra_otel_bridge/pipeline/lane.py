@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from netra_otel_bridge.core.errors import StateError
+from netra_otel_bridge.core.errors import NetraError, StateError
 from netra_otel_bridge.core.model.progress import KnownTrace
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import LaneReport
@@ -25,7 +25,9 @@ from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass
 from netra_otel_bridge.pipeline.listing import LISTERS, Lister
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
+from netra_otel_bridge.pipeline.open_windows import about
 from netra_otel_bridge.pipeline.route import Route
+from netra_otel_bridge.pipeline.slow import SlowTraces
 from netra_otel_bridge.pipeline.watch import first_cause, lane_error
 
 
@@ -34,29 +36,35 @@ class TraceLane:
 
     With ``follow``, the pass records how far live traffic was followed instead of the windows that it finished. A late
     span may leave the summary of its trace unchanged: ``read_again`` decides whether to read such a trace anyway.
-    ``whole`` is the range of a replay, which also tries the traces in it that were held back before.
+    ``scope`` is the range of all windows, ``slow`` has traces that passes do not wait for. A replay also tries the traces in it that were held back before.
     """
 
     def __init__(
         self,
         route: Route,
         windows: Iterable[Window],
+        scope: Window,
         *,
         report: LaneReport | None = None,
         follow: bool = False,
-        whole: Window | None = None,
         read_again: Callable[[KnownTrace], bool] = lambda _: False,
+        slow: SlowTraces | None = None,
     ) -> None:
         self.report = report if report is not None else LaneReport(route.watch.name)
         self._route = route
         self._pass = Pass(route, self.report, follow=follow)
         budget = MemoryBudget(route.options.held_bytes)
-        self._whole = whole
-        self._held = HeldBack(self._pass, follow=follow)
+        self._follow = follow
+        self._held = HeldBack(self._pass, scope, follow=follow, slow=slow)
         converted: asyncio.Queue[Converted | Flush] = asyncio.Queue(route.options.fetchers)
-        self._lister = Lister(self._pass, self._held, windows, read_again)
-        self._fetcher = Fetcher(self._pass, self._held, budget, converted)
+        self._lister = Lister(self._pass, self._held, windows, scope, read_again)
+        self._fetcher = Fetcher(self._pass, self._held, budget, converted, slow)
         self._deliverer = Deliverer(self._pass, self._held, budget, converted)
+
+    @property
+    def open_windows(self) -> list[tuple[Window, NetraError]]:
+        """Return the windows that could not be listed although others could, with the errors."""
+        return self._pass.open_windows
 
     async def run(self) -> LaneReport:
         """Run the pass, once, and return the report.
@@ -92,17 +100,20 @@ class TraceLane:
         """List and fetch until every trace is answered or held back. Raises the error that ended the reading."""
         async with asyncio.TaskGroup() as readers:
             fetchers = [readers.create_task(self._fetcher.run()) for _ in range(self._route.options.fetchers)]
-            self._held.queue_due(self._whole)
+            watching = readers.create_task(self._fetcher.watch())
+            self._held.queue_due()
             async with asyncio.TaskGroup() as listers:
                 for _ in range(LISTERS):
                     listers.create_task(self._lister.run())
             await self._answer_all()
-            if self._whole is not None and self._held.queue_again():
+            if not self._follow and self._held.queue_again():
                 await self._answer_all()
-            for task in fetchers:
+            for task in (*fetchers, watching):
                 task.cancel()
         if self._pass.error is not None:
             raise self._pass.error
+        if self._pass.open_windows and not self._follow:
+            raise about(*self._pass.open_windows[0])
         self._lister.report_unlisted()
 
     async def _answer_all(self) -> None:

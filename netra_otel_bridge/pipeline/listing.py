@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from netra_otel_bridge.core.errors import NetraError
+from netra_otel_bridge.core.errors import NetraError, NetraUntrusted
 from netra_otel_bridge.core.model.netra import TracesPage, TraceSummary
 from netra_otel_bridge.core.model.progress import KnownTrace
 from netra_otel_bridge.core.model.query import TraceQuery, Window
@@ -15,6 +15,8 @@ from netra_otel_bridge.pipeline.dead_letters import note_missing, note_unreadabl
 from netra_otel_bridge.pipeline.digests import holds_digest, summary_digest
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight, WindowInFlight
+from netra_otel_bridge.pipeline.judge import IN_A_ROW
+from netra_otel_bridge.pipeline.open_windows import HALVED, about, halves, lists_elsewhere
 from netra_otel_bridge.pipeline.windows import WindowQueue
 from netra_otel_bridge.source import AsyncNetraClient, pages
 
@@ -106,11 +108,17 @@ def _conditions(query: TraceQuery) -> dict[str, Any]:
 class Lister:
     """The first stage of a lane: lists windows, and queues the traces to fetch.
 
-    ``read_again`` decides whether a trace with an unchanged summary is fetched anyway.
+    ``read_again`` decides whether a trace with an unchanged summary is fetched anyway. A window that cannot be listed,
+    although others can, stays open: a replay lists its halves instead, down to a minute, and ends with the error.
     """
 
     def __init__(
-        self, lane_pass: Pass, held: HeldBack, windows: Iterable[Window], read_again: Callable[[KnownTrace], bool]
+        self,
+        lane_pass: Pass,
+        held: HeldBack,
+        windows: Iterable[Window],
+        scope: Window,
+        read_again: Callable[[KnownTrace], bool],
     ) -> None:
         route = lane_pass.route
         self._pass = lane_pass
@@ -120,6 +128,10 @@ class Lister:
         self._recorder = route.recorder
         self._read_again = read_again
         self._queue = WindowQueue(windows, partial(may_hold, route.client, queries=route.queries))
+        self._scope = scope
+        self._listed = 0
+        self._failed_in_a_row = 0
+        self._halved = 0
         self._unlisted = {trace_id for query in route.queries for trace_id in query.trace_ids}
 
     async def run(self) -> None:
@@ -134,17 +146,50 @@ class Lister:
         while not self._pass.has_failed() and (queued := await self._queue.next()) is not None:
             window = self._pass.windows.begin(queued.window)
             if not queued.is_empty:
-                found = [
-                    await self._list_window(window, query, trace_id)
-                    for query in self._queries
-                    for trace_id in query.trace_ids or (None,)
-                ]
-                self._queue.listed(found=any(found))
+                found = await self._list_or_keep_open(window)
+                if found is None:
+                    self._failed_in_a_row += 1
+                    continue
+                self._queue.listed(found=found)
             if self._pass.has_failed():
                 return
             self._pass.windows.finish_one([window])
             self._pass.report.windows += queued.windows
             self._pass.route.watch.grew(self._pass.report)
+
+    async def _list_or_keep_open(self, window: WindowInFlight) -> bool | None:
+        """List a window, and return whether there were any traces; ``None`` if it stays open. Raises `NetraError`."""
+        listed = self._listed
+        try:
+            found = [
+                await self._list_window(window, query, trace_id)
+                for query in self._queries
+                for trace_id in query.trace_ids or (None,)
+            ]
+        except NetraError as error:
+            if self._failed_in_a_row > IN_A_ROW or isinstance(error, NetraUntrusted):
+                raise
+            if self._listed == listed and not await lists_elsewhere(self._client, window.window, self._scope.end_ns):
+                raise
+            await self._keep_open(window.window, error)
+            return None
+        self._listed += 1
+        self._failed_in_a_row = 0
+        return any(found)
+
+    async def _keep_open(self, window: Window, error: NetraError) -> None:
+        """Leave a window open. A replay lists its halves at once; live traffic leaves that to later passes."""
+        parts = halves(window)
+        if self._pass.follow or len(parts) < 2 or self._halved == HALVED:
+            self._pass.open_windows.append((window, error))
+            if not self._pass.follow:
+                self._pass.report.note(str(about(window, error)))
+            return
+        self._halved += 1
+        for part in parts:
+            half = self._pass.windows.begin(part)
+            if await self._list_or_keep_open(half) is not None and not self._pass.has_failed():
+                self._pass.windows.finish_one([half])
 
     def report_unlisted(self) -> None:
         """Report the traces that were requested by id but that no window listed."""

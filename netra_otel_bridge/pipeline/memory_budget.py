@@ -30,7 +30,7 @@ LOOK_S = 0.5
 class Reservation:
     """The memory of one trace, from its first page until its last span is answered."""
 
-    __slots__ = ("_budget", "body_bytes", "limit_bytes", "shared_bytes", "size_bytes")
+    __slots__ = ("_budget", "body_bytes", "limit_bytes", "shared_bytes", "size_bytes", "waits")
 
     def __init__(self, budget: MemoryBudget, shared_bytes: int) -> None:
         self._budget = budget
@@ -39,6 +39,8 @@ class Reservation:
         self.limit_bytes = FIRST_BODY_BYTES
         self.body_bytes = 0
         """Bytes in ``size_bytes`` for the page that is being read, which may have ``limit_bytes``."""
+        self.waits = False
+        """Whether a page waits for memory."""
 
     async def room(self) -> None:
         """Wait until this trace may read one more page."""
@@ -54,7 +56,11 @@ class Reservation:
 
     async def wait(self) -> None:
         """Wait until more can be reserved for the page, which is then read again. Nothing of it is held meanwhile."""
-        await self._budget.wait_for_body(self)
+        self.waits = True
+        try:
+            await self._budget.wait_for_body(self)
+        finally:
+            self.waits = False
 
     def end_body(self) -> None:
         """Release what was reserved for the page that was being read: it is decoded."""

@@ -75,18 +75,23 @@ class Position:
                 f"continuing from {iso_ms(true_ns or since_ns)}, so that nothing is skipped"
             )
             self._set_floor(true_ns)
+            self._reached_ns = 0
         self._since_ns, self._is_checked = since_ns, True
 
-    def due(self, poll: int) -> list[Window]:
+    def due(self, poll: int, open_ns: int | None = None) -> list[Window]:
         """Return the windows to list in poll number ``poll``; none while they would be empty.
 
-        From then on, the recorder records no watermark that either clock has not reached.
+        From then on, the recorder records no watermark that either clock has not reached, or beyond ``open_ns``, where a
+        window begins that cannot be listed. What was listed after it is not listed again in each poll.
         """
         clock, recorder, watermark_ns = self._netra_clock, self._recorder, self._recorder.watermark_ns
         if clock.jumps != self._jumps:
             self._jumps, self._reached_ns = clock.jumps, 0
         now_ns, safe_ns = clock.now_ns(), clock.safe_ns()
         recorder.limit_ns = _whole_ms(safe_ns - self._lookback.settle_ns)
+        if open_ns is not None:
+            watermark_ns = max(watermark_ns, min(self._reached_ns, recorder.limit_ns))
+            recorder.limit_ns = min(recorder.limit_ns, open_ns)
         first_ns = max(self._since_ns, self._floor_ns)
         if now_ns - safe_ns < CLOCK_OFF_NS or self._lookback.is_far(poll) or self._reached_ns <= watermark_ns:
             windows = [self._lookback.window(poll, now_ns, watermark_ns, first_ns)]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from netra_otel_bridge.core.errors import NetraResponseTooLarge
 from netra_otel_bridge.core.model.netra import SpansPage, TraceSpan, UnreadableItem
+from netra_otel_bridge.pipeline.judge import NoSpans
 from netra_otel_bridge.pipeline.memory_budget import Reservation
 from netra_otel_bridge.pipeline.sizes import page_bytes
 from netra_otel_bridge.source import AsyncNetraClient, pages
@@ -53,11 +54,13 @@ async def read_spans(
     trace_id: str,
     reservation: Reservation,
     on_unreadable: Callable[[Sequence[UnreadableItem]], None],
+    on_wait: Callable[[bool], None] = lambda _: None,
 ) -> list[TraceSpan]:
-    """Return all spans of a trace, each once. Raises as `list_spans`.
+    """Return all spans of a trace, each once. Raises as `list_spans`, and `NoSpans` if its pages are empty.
 
     Before each page it waits until ``reservation`` has room; after it, it reserves the size of the page.
-    ``on_unreadable`` is called at the end with the items that are not spans.
+    ``on_unreadable`` is called at the end with the items that are not spans, ``on_wait`` when a page is requested
+    (``True``) and when it has arrived (``False``).
     """
     spans: dict[str, TraceSpan] = {}
     unreadable: list[UnreadableItem] = []
@@ -68,12 +71,18 @@ async def read_spans(
         reservation.shrink()
 
     await reservation.room()
+    on_wait(True)
     async for page, size_bytes in list_spans(client, trace_id, reservation, restart):
+        on_wait(False)
         unreadable += page.unreadable
         for span in page.spans:
             spans.setdefault(span.id, span)
         reservation.add(size_bytes)
         await reservation.room()
+        on_wait(True)
+    on_wait(False)
+    if not spans and not unreadable:
+        raise NoSpans(trace_id)
     on_unreadable(unreadable)
     return list(spans.values())
 

@@ -23,8 +23,8 @@ from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.pipeline.chunks import CHUNK_BYTES, ChunkCutter
 from netra_otel_bridge.pipeline.converting import Conversion
 from netra_otel_bridge.pipeline.dead_letters import new_unreadable
-from netra_otel_bridge.pipeline.fetching import DeletedTraces, is_gone, take_part
-from netra_otel_bridge.pipeline.held_back import ReadingJudge, list_nothing
+from netra_otel_bridge.pipeline.fetching import take_part
+from netra_otel_bridge.pipeline.judge import DELETED, ReadingJudge, ask_for_any, is_gone
 from netra_otel_bridge.pipeline.listing import list_pages
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation, SharedBudget
 from netra_otel_bridge.pipeline.reading import read_spans
@@ -48,8 +48,8 @@ class _ReadAhead:
     spans: asyncio.Task[list[TraceSpan]]
 
 
-class _CannotBeRead(Exception):
-    """One trace cannot be read, although Netra returns others. It was tried twice, unless it is too large."""
+class _NotInStream(Exception):
+    """A trace was deleted, or cannot be read although Netra returns others. It was tried twice, unless it is too large."""
 
 
 class SpanStream:
@@ -83,9 +83,7 @@ class SpanStream:
         self._room = asyncio.Event()
         self._more = asyncio.Event()
         self._expected_bytes = self._last_bytes = HELD_BYTES // FIRST_READ_AHEAD
-        self._listed = 0
-        self._deleted = DeletedTraces()
-        self._judge = ReadingJudge(client)
+        self._judge = ReadingJudge(client, Window(start.start_ns, start.end_ns))
         self._reported: set[str] = set()
 
     async def chunks(self) -> AsyncGenerator[SpanChunk, None]:
@@ -112,7 +110,7 @@ class SpanStream:
                     for chunk in self._cutter.flush():
                         yield chunk
                     if isinstance(error, NotKnown):
-                        await list_nothing(self._client)  # if that fails, it is the API, not the id
+                        await ask_for_any(self._client)  # if that fails, it is the API, not the id
                     raise error
                 async for chunk in self._cut(next_.trace, spans, next_.reservation.size_bytes):
                     yield chunk
@@ -152,7 +150,6 @@ class SpanStream:
         while self._ahead and len(self._ahead) * self._expected_bytes >= HELD_BYTES:
             self._room.clear()
             await self._room.wait()
-        self._listed += 1
         reservation = await self.budget.admit(self._last_bytes)
         task = asyncio.create_task(self._read(trace, reservation))
         task.add_done_callback(lambda _: self._more.set())
@@ -166,19 +163,23 @@ class SpanStream:
             trace.problems.extend(self._new_unreadable(trace_id, items))
 
         try:
-            return await read_spans(self._client, trace_id, reservation, report)
-        except NetraError as error:
-            if self._trace_id is not None or is_gone(error):
-                raise
-            await self._judge.judge(error)
-            await self._judge.confirm(error)
-            reservation.shrink()
-            if isinstance(error, NetraResponseTooLarge):
-                raise _CannotBeRead(error.message) from None
             try:
-                return await read_spans(self._client, trace_id, reservation, report)
-            except NetraError as again:
-                raise _CannotBeRead(again.message) from None
+                spans = await read_spans(self._client, trace_id, reservation, report)
+            except NetraError as error:
+                if self._trace_id is not None:
+                    raise
+                if await self._judge.judge(trace.summary, error):
+                    raise _NotInStream(DELETED) from None
+                await self._judge.confirm(trace.summary, error)
+                reservation.shrink()
+                if isinstance(error, NetraResponseTooLarge):
+                    raise _NotInStream(f"not in this stream, it cannot be read: {error.message}") from None
+                try:
+                    spans = await read_spans(self._client, trace_id, reservation, report)
+                except NetraError as again:
+                    raise _NotInStream(f"not in this stream, it cannot be read: {again.message}") from None
+            self._judge.read(trace_id)
+            return spans
         finally:
             reservation.read_whole()
             self._last_bytes = reservation.size_bytes
@@ -196,32 +197,15 @@ class SpanStream:
         trace_id = read.trace.summary.id
         try:
             spans = read.spans.result()
-        except _CannotBeRead as error:
-            read.trace.problems.append(f"trace {trace_id}: not in this stream, it cannot be read: {error}")
+        except _NotInStream as error:
+            read.trace.problems.append(f"trace {trace_id}: {error}")
             return [], None
         except NetraError as error:
-            return [], self._not_readable(read.trace, error)
-        self._judge.read(trace_id)
-        if not spans and self._trace_id is not None:
-            return [], self._not_known()
-        if not spans:
-            read.trace.problems.append(f"trace {trace_id}: Netra lists it but has no spans of it")
+            if self._trace_id is None or not is_gone(error):
+                return [], error
+            unknown = f"Netra holds no spans of trace {self._trace_id!r}"
+            return [], NotKnown(unknown, hint="ids are those that Netra lists")
         return spans, None
-
-    def _not_readable(self, trace: RemainingTrace, error: NetraError) -> BridgeError | None:
-        """Skip and report a trace that was deleted. Return the error if the stream has to end."""
-        if not is_gone(error):
-            return error
-        if self._trace_id is not None:
-            return self._not_known()
-        try:
-            trace.problems.append(f"trace {trace.summary.id}: {self._deleted.skip(error, self._listed)}")
-        except NetraError as too_many:
-            return too_many
-        return None
-
-    def _not_known(self) -> NotKnown:
-        return NotKnown(f"Netra holds no spans of trace {self._trace_id!r}", hint="ids are those that Netra lists")
 
     async def _summary(self, trace: RemainingTrace, spans: Sequence[TraceSpan]) -> TraceSummary | None:
         """Return the summary of a trace. If it was not listed, look for it at the time of its spans."""

@@ -94,6 +94,7 @@ class FollowerWatch(LaneWatch):
         super().__init__(name, log_limit)
         self.problem = ""
         self.problem_since_ns = 0
+        self._standing = ""
         self._clock = clock
         self._recorder = recorder
         self._observer = observer
@@ -122,9 +123,17 @@ class FollowerWatch(LaneWatch):
         self._set(problem)
         _log.error("%s: stopped: %s", self.name, problem)
 
+    def stand(self, problem: str) -> None:
+        """Show a problem while the lane runs, because a part of its work cannot be done; "" ends it."""
+        if problem and problem != self._standing:
+            self.log(problem, "standing")
+        self._standing = problem
+
     def clear(self) -> None:
         """Show that the lane runs."""
-        if self.problem:
+        if self._standing:
+            self._set(self._standing)
+        elif self.problem:
             waited_s = (self._clock.now_ns() - self.problem_since_ns) / NS_PER_S
             self._log_limit.log(
                 _log, logging.INFO, (self.name, "recovered"), f"{self.name}: recovered after {waited_s:.0f} s"

@@ -100,9 +100,10 @@ class Service:
         """Return the current health of the service."""
         stats, netra_clock = self._lanes.client.stats, self._lanes.netra_clock
         lanes = tuple(follower.health() for follower in self._lanes.followers)  # before the time, so no lag is negative
+        clock = netra_clock.health()
         return ServiceHealth(
-            now_ns=netra_clock.now_ns(),
-            clock=netra_clock.health(),
+            now_ns=min(netra_clock.now_ns(), clock.own_ns),
+            clock=clock,
             lanes=lanes,
             api_calls=dict(stats.statuses),
             api_retries=stats.retries,

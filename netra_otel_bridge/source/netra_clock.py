@@ -13,8 +13,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from netra_otel_bridge.core.clock import CLOCK_OFF_NS, HOUR_NS, NS_PER_S, Clock
-from netra_otel_bridge.core.errors import NetraError
+from netra_otel_bridge.core.clock import CLOCK_OFF_NS, HOUR_NS, MINUTE_NS, NS_PER_S, Clock
+from netra_otel_bridge.core.errors import NetraError, NetraUnauthorized, NetraUntrusted
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ClockHealth
 from netra_otel_bridge.core.time_text import iso_ms
@@ -94,13 +94,22 @@ class NetraClock:
         return ClockHealth(own_ns, offset_ns, _problem(offset_ns), self._off_since_ns or own_ns)
 
     async def ask(self) -> NetraError | None:
-        """Make a small call, to learn whether Netra responds, and its time. Return the error if it does not respond."""
+        """Make a small call, to learn whether Netra responds, and its time. Return the error if it does not respond.
+
+        It lists the latest minute or, if that fails, an earlier one: Netra may fail for a single range.
+        """
         now_ns = self._clock.now_ns()
-        try:
-            await self._client.list_traces(iso_ms(now_ns - 24 * HOUR_NS), iso_ms(now_ns), limit=1)
-        except NetraError as error:
-            return error
-        return None
+        first: NetraError | None = None
+        for end_ns in (now_ns, now_ns - HOUR_NS):
+            try:
+                await self._client.list_traces(iso_ms(end_ns - MINUTE_NS), iso_ms(end_ns), limit=1)
+            except NetraError as error:
+                first = first or error
+                if isinstance(error, NetraUnauthorized | NetraUntrusted) or error.status is None:
+                    break
+            else:
+                return None
+        return first
 
     def _both(self) -> tuple[int, int]:
         """Return this machine's time, and Netra's as believed."""

@@ -241,6 +241,8 @@ def as_object(value: object, path: str) -> dict[str, Any]:
 def wrong(path: str, present: bool, value: object, wanted: str) -> NetraSchemaError:
     """Return the error for a value that is missing, or not of the expected type."""
     found = f"is {type_name(value)}" if present else "is missing"
+    if found == f"is {wanted}":
+        return NetraSchemaError(f"{path} is {wanted} that is too large", hint=_CHANGED)
     return NetraSchemaError(f"{path} {found}, where {wanted} is expected", hint=_CHANGED)
 
 

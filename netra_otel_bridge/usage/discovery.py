@@ -7,13 +7,14 @@ from collections.abc import Collection
 from functools import partial
 
 from netra_otel_bridge.convert.fields import instant_ns
-from netra_otel_bridge.core.clock import HOUR_NS
-from netra_otel_bridge.core.errors import NotKnown
+from netra_otel_bridge.core.clock import HOUR_NS, Clock
+from netra_otel_bridge.core.errors import NetraError, NotKnown
 from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.tasks import all_of
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.pipeline.listing import LISTERS, list_all, list_pages, may_hold
+from netra_otel_bridge.pipeline.open_windows import OpenWindows, about, lists_elsewhere
 from netra_otel_bridge.pipeline.windows import FAR_POLLS, MIDDLE_POLLS, NEAR_NS, WindowQueue, split
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.source.endpoint import reaches_its_path
@@ -31,7 +32,8 @@ class Discovery:
     """Finds the tenants of one source and opens their accounts in ``ledger``.
 
     If tenants are ``named``, it searches for no others. ``sessions`` collects the cost of sessions; ``None`` ignores
-    them. ``lookback_ns`` is the longest delay after which a trace of a new tenant is still found.
+    them. ``lookback_ns`` is the longest delay after which a trace of a new tenant is still found. A range that Netra fails
+    to list although it lists others is listed again later, and keeps no other from being listed.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class Discovery:
         named: Collection[str],
         sessions: SessionCosts | None,
         lookback_ns: int,
+        clock: Clock,
     ) -> None:
         self._client = client
+        self._open = OpenWindows(clock)
         self._ledger = ledger
         self._named = named
         self._sessions = sessions
@@ -67,7 +71,9 @@ class Discovery:
         """List what was added since the last poll, and a little further back."""
         head = self._ledger.head
         back_ns = HOUR_NS if poll % MIDDLE_POLLS == 0 else NEAR_NS
-        await self._list(Window(min(head.discovered_ns, now_ns) - back_ns, now_ns), seen_ns=now_ns)
+        window = Window(min(head.discovered_ns, now_ns) - back_ns, now_ns)
+        for part in self._open.due([window]):
+            await self._list(part, seen_ns=now_ns if part.end_ns > window.start_ns else 0, now_ns=now_ns)
         head.discovered_ns = now_ns
 
     async def _look_back(self, now_ns: int, poll: int) -> None:
@@ -81,19 +87,28 @@ class Discovery:
         pages, size_ns = 0, HOUR_NS
         while pages < LOOK_BACK_PAGES and head.looked_back_ns > head.look_back_to_ns:
             start_ns = max(head.look_back_to_ns, head.looked_back_ns - size_ns)
-            found = await self._list(Window(start_ns, head.looked_back_ns), seen_ns=0)
+            parts = self._open.without_open(Window(start_ns, head.looked_back_ns))
+            found = sum([await self._list(part, seen_ns=0, now_ns=now_ns) for part in parts])
             head.looked_back_ns = start_ns
             pages += found
             size_ns = min(2 * size_ns, 24 * HOUR_NS) if found == 1 else HOUR_NS
 
-    async def _list(self, window: Window, seen_ns: int) -> int:
+    async def _list(self, window: Window, seen_ns: int, now_ns: int) -> int:
         """Find tenants and sessions in a window. Return the number of pages. ``seen_ns`` is 0 for the past."""
         pages = 0
-        async for page in list_pages(self._client, window, TraceQuery(), None):
-            pages += 1
-            for trace in page.traces:
-                if trace.tenant_id and (not self._named or trace.tenant_id in self._named):
-                    self._add(trace, trace.tenant_id, seen_ns)
+        try:
+            async for page in list_pages(self._client, window, TraceQuery(), None):
+                pages += 1
+                for trace in page.traces:
+                    if trace.tenant_id and (not self._named or trace.tenant_id in self._named):
+                        self._add(trace, trace.tenant_id, seen_ns)
+        except NetraError as error:
+            if not await lists_elsewhere(self._client, window, now_ns):
+                raise
+            _log.warning("tenants of new traces are not found yet: %s", about(window, error))
+            self._open.update([], [(window, error)])
+        else:
+            self._open.update([window], [])
         return pages
 
     def _add(self, trace: TraceSummary, tenant_id: str, seen_ns: int) -> None:

@@ -44,6 +44,8 @@ CHART_POLLS = 5
 """Sessions and charts are read once in this many polls."""
 FAILED_POLLS = 5
 """A tenant whose usage calls fail, while others succeed, is polled once in this many polls."""
+SHOW_S = 3.0
+"""Interval at which answers are shown while others are still outstanding."""
 FORGET_NS = 62 * 24 * HOUR_NS
 """A tenant is forgotten when none of its traces was listed for this long and it used nothing lately."""
 _log = logging.getLogger(__name__)
@@ -110,8 +112,8 @@ class Meter:
         )
         self._ledger.use_periods(options.period)
         sessions = self._sessions if options.sessions else None
-        self._discovery = Discovery(client, self._ledger, options.tenants, sessions, options.lookback_ns)
-        self._show(self._rounded_now_ns())
+        self._discovery = Discovery(client, self._ledger, options.tenants, sessions, options.lookback_ns, clock)
+        self.view = self._current_view(self._rounded_now_ns())
 
     def collected(self, label: str) -> None:
         """Record that the counters of this label set were collected. May be called on any thread."""
@@ -135,17 +137,33 @@ class Meter:
             )
         for account in self._ledger.rank():
             self._collected.pop(account.tenant_id, None)
-        error = await self._ask(now_ns)
+        error = await self._ask_and_show(now_ns)
         self._update_tenants(now_ns)
-        await self._record()
+        await self._publish(now_ns)
         self._polls += 1
-        self._show(now_ns)
         if error is not None:
             raise error
         self.view = replace(self.view, polled_ns=now_ns)
 
     def _rounded_now_ns(self) -> int:
         return self._now_ns() // NS_PER_MS * NS_PER_MS
+
+    async def _ask_and_show(self, now_ns: int) -> NetraError | None:
+        """Request all usage that is due, and meanwhile show what was answered: one slow call keeps no tenant waiting."""
+        asking = asyncio.create_task(self._ask(now_ns))
+        try:
+            while not (await asyncio.wait({asking}, timeout=SHOW_S))[0]:
+                await self._publish(now_ns)
+        finally:
+            asking.cancel()
+            await asyncio.wait({asking})
+        return asking.result()
+
+    async def _publish(self, now_ns: int) -> None:
+        """Make all changes durable, then show these."""
+        view = self._current_view(now_ns)
+        await self._record()
+        self.view = replace(view, polled_ns=self.view.polled_ns)
 
     async def _ask(self, now_ns: int) -> NetraError | None:
         """Request all usage that is due. Return the first error; when the key is rejected, skip the rest."""
@@ -263,12 +281,10 @@ class Meter:
         await asyncio.to_thread(self._state.write, msgspec.json.encode(self._ledger.head), changed)
         self._recorded = tenants
 
-    def _show(self, now_ns: int) -> None:
-        """Replace the view with what was recorded."""
+    def _current_view(self, now_ns: int) -> UsageView:
         options = self._options
-        self.view = replace(
+        return replace(
             view_of(self._ledger, options.period, now_ns, options.budgets, len(self._failed)),
             sessions=self._session_totals,
             charts=self._chart_values,
-            polled_ns=self.view.polled_ns,
         )

@@ -20,7 +20,7 @@ from typing import Any
 from zlib import crc32
 
 from netra_otel_bridge.convert import SpanConverter
-from netra_otel_bridge.core.clock import NS_PER_S, Backoff
+from netra_otel_bridge.core.clock import MINUTE_NS, NS_PER_S, Backoff
 from netra_otel_bridge.core.errors import NetraUnavailable
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.netra import SpansPage, TracesPage
@@ -42,7 +42,7 @@ from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
 from tests.support.compare import Key, Normal, sent_by_id
 from tests.support.fake_clock import FakeClock
-from tests.support.oracle import MS, Sent
+from tests.support.oracle import Sent
 from tests.support.waiting import DEADLINE_S
 
 SETTLE_NS = 30 * NS_PER_S
@@ -59,7 +59,7 @@ class Netra(AsyncNetraClient):
     """The real client, paging and decoders, on a store in this process.
 
     ``fails_in`` says how many calls from now one fails; ``failed`` counts failures. ``asked`` are the ranges that were
-    listed, without the questions whether Netra lists anything, and what time it is. The spans of ``bad`` traces cannot
+    listed, without the questions whether Netra lists a trace, and what time it is. The spans of ``bad`` traces cannot
     be shown. ``date_ns`` returns the time that an answer tells, ``None`` for none.
     """
 
@@ -94,7 +94,8 @@ class Netra(AsyncNetraClient):
     ) -> TracesPage:
         self._count()
         asked = parse_time_ns(start_time, 0), parse_time_ns(end_time, 0)
-        is_question = asked == (0, MS) or (limit == 1 and asked[1] - asked[0] == LOOKBACK_NS)
+        is_time = limit == 1 and asked[1] - asked[0] == MINUTE_NS
+        is_question = is_time or trace_id is not None or sort_order == "desc"
         if not is_question:
             self.asked.append(asked)
         ids = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tenant_id": tenant_id}

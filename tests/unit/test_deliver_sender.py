@@ -26,7 +26,16 @@ from netra_otel_bridge.core.model.outcome import (
     SpanBatch,
     TooLarge,
 )
-from netra_otel_bridge.deliver import Answer, Batch, Batcher, Destination, Sender, destination_from, open_destination
+from netra_otel_bridge.deliver import (
+    Answer,
+    Batch,
+    Batcher,
+    Destination,
+    KeepsFailing,
+    Sender,
+    destination_from,
+    open_destination,
+)
 from tests.support.batches import item, whole
 from tests.support.cutting import cutting_server
 from tests.support.examples import examples
@@ -381,3 +390,48 @@ async def test_a_destination_of_a_program_that_is_cut_off_for_the_size_is_asked_
         with pytest.raises(DestinationUnavailable, match="did not accept a batch of 10 spans in 4 attempts: cut"):
             await sending
         assert set(fake.sizes) == {10}
+
+
+def fails_for(*traces: int) -> Callable[[SpanBatch], Outcome]:
+    """Answer 500 for each request that has a span of one of these traces."""
+
+    def decide(one: SpanBatch) -> Outcome:
+        has_one = any(span.context.trace_id in traces for span in one.spans)
+        return Retry("HTTP 500", answered=True) if has_one else Delivered()
+
+    return decide
+
+
+@pytest.mark.parametrize("bad", [(1,), (25,), (50,), (1, 2, 50)])
+async def test_a_trace_with_which_every_request_fails_stops_no_other(bad: tuple[int, ...]) -> None:
+    """Its spans are unaccepted, never dead: all others are accepted once, and the requests are few."""
+    fake, answer = Scripted(fails_for(*bad)), Answer()
+    spans = [make_span(2 * trace + n, trace_id=trace) for trace in range(1, 51) for n in range(2)]
+    await sender(fake).send(whole(spans), answer)
+    assert {one.span.context.trace_id for one in answer.unaccepted} == set(bad)
+    assert len(answer.unaccepted) == 2 * len(bad)
+    assert answer.dead == []
+    assert sorted(fake.taken) == [one.context.span_id for one in spans if one.context.trace_id not in bad]
+    assert len(fake.sizes) < 6 + 2 * 6 * len(bad) * 2
+
+
+@pytest.mark.parametrize("traces", [1, 2, 50])
+async def test_a_destination_that_fails_for_everything_is_waited_for(traces: int) -> None:
+    """Without one span that is accepted, nothing is decided about any: the lane waits or ends."""
+    fake, answer = Scripted(fails_for(*range(1, traces + 1))), Answer()
+    with pytest.raises(KeepsFailing, match="HTTP 500"):
+        await sender(fake).send(whole([make_span(n, trace_id=n) for n in range(1, traces + 1)]), answer)
+    assert (answer.accepted, answer.unaccepted, answer.dead, fake.taken) == ([], [], [], [])
+    assert len(fake.sizes) < 50
+
+
+async def test_a_destination_that_recovers_meanwhile_gets_everything() -> None:
+    """Parts that failed while it was down are sent again before anything is decided about them."""
+    requests = itertools.count()
+    fake, answer = (
+        Scripted(lambda _: Retry("HTTP 500", answered=True) if next(requests) < 12 else Delivered()),
+        Answer(),
+    )
+    await sender(fake).send(whole([make_span(n, trace_id=n) for n in range(1, 51)]), answer)
+    assert sorted(fake.taken) == list(range(1, 51))
+    assert answer.unaccepted == []

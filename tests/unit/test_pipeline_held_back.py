@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,18 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import NS_PER_S
+from netra_otel_bridge.core.errors import NetraRejected, NetraUnavailable
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
+from netra_otel_bridge.core.model.outcome import Retry, SpanBatch
+from netra_otel_bridge.core.time_text import parse_time_ns
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
-from netra_otel_bridge.pipeline import converting, delivering
+from netra_otel_bridge.pipeline import converting, delivering, slow
+from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
 from tests.support.examples import size, some
 from tests.support.fake_clock import FakeClock
-from tests.support.in_process import Life, Netra, Peer
+from tests.support.in_process import Decision, Life, Netra, Peer, accept, keys_of
 from tests.support.oracle import MS, Oracle, written_to
 from tests.support.rig import OnPage, Rig, running_rig
 from tests.support.streams import stored
@@ -50,12 +56,16 @@ KINDS = {
     "500": answer(500),
     "400": answer(400),
     "403": answer(403),
+    "404": answer(404),
     "405": answer(405),
+    "410": answer(410),
+    "429": answer(429),
     "302": answer(302, headers=(("Location", "http://127.0.0.1:9/"),)),
     "a web page": answer(200, b"<html>", HTML),
     "no JSON": answer(200, b"{"),
     "another shape": answer(200, b'{"data": {"data": 5, "pageInfo": {"hasNextPage": false}}}'),
     "three items that are no spans": answer(200, b'{"data": {"data": [1, 2, 3], "pageInfo": {"hasNextPage": false}}}'),
+    "an empty page": answer(200, b'{"data": {"data": [], "pageInfo": {"hasNextPage": false}}}'),
     "an empty page that promises more": answer(200, b'{"data": {"data": [], "pageInfo": {"hasNextPage": true}}}'),
     "JSON that is nested 1,200 deep": answer(
         200, b'{"data": {"data": [{"id": ' + b"[" * 1200 + b"]" * 1200 + b'}], "pageInfo": {"hasNextPage": false}}}'
@@ -101,6 +111,63 @@ def test_a_replay_delivers_every_other_trace(rig: Rig, kind: str) -> None:
     (lane,) = result.json["destinations"]
     assert (result.code, lane["held_back"], lane["delivered"]) == (0, 0, 3)
     assert held_traces(rig.state) == []
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+@pytest.mark.parametrize("kind", some(3, ["404", "500", "an empty page", "400", "429", "410", "another shape"]))
+@pytest.mark.parametrize("first", [0, 15])
+def test_many_bad_traces_stop_no_other(rig: Rig, kind: str, first: int) -> None:
+    """However many fail in a row, before or after one is read, the others arrive, and the next replay sends the rest."""
+    rig.feed(45 - TRACES, 3, start_ns=rig.oracle.start_ns(next(iter(rig.oracle.issued))) + 10**12)
+    bad = rig.oracle.trace_ids[first : first + 20]
+    rig.spoil(SpansFail(KINDS[kind], *bad))
+    result = replay(rig, NETRA_BRIDGE_CONCURRENCY="1")
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["held_back"], lane["missing"]) == (3, 20, 0)
+    rig.oracle.assert_kept(written_to(rig.file), due=due(rig, *bad))
+    assert {one.held.summary.id for one in held_traces(rig.state)} == set(bad)
+    rig.spoil()
+    assert replay(rig).code == 0
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+@pytest.mark.parametrize("kind", ["404", "an empty page"])
+def test_a_trace_that_netra_no_longer_lists_was_deleted(rig: Rig, kind: str) -> None:
+    """It is missing, whether it goes before the first attempt or while it is held back; no state keeps it."""
+    first, second = rig.oracle.trace_ids[4:6]
+    lists: list[str] = [second]
+
+    def page(name: str, page: dict[str, Any]) -> None:
+        if name == "traces" and len(page["data"]["data"]) == 1:
+            page["data"]["data"] = [one for one in page["data"]["data"] if one["id"] in lists]
+
+    rig.spoil(SpansFail(KINDS[kind], first, second), OnPage(page))
+    result = replay(rig)
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["missing"], lane["held_back"]) == (3, 1, 1)
+    lists.clear()
+    result = replay(rig)
+    (lane,) = result.json["destinations"]
+    assert (result.code, lane["missing"], lane["held_back"]) == (3, 2, 0)
+    assert any(second in problem and "deleted" in problem for problem in lane["problems"])
+    assert held_traces(rig.state) == []
+
+
+def test_a_rate_limit_is_of_everything(rig: Rig) -> None:
+    """A 429 to every call of spans from some point on holds nothing back, and the replay ends with 75."""
+
+    class Limited(Fault):
+        calls = 0
+
+        def instead(self, call: Call, /) -> Answer | None:
+            self.calls += call.name == "spans"
+            return answer(429) if call.name == "spans" and self.calls > 5 else None
+
+    rig.spoil(Limited())
+    assert replay(rig).code == 75
+    assert held_traces(rig.state) == []
+    rig.spoil()
+    assert replay(rig).code == 0
     rig.oracle.assert_kept(written_to(rig.file))
 
 
@@ -157,6 +224,31 @@ def test_a_key_that_is_revoked_holds_no_trace_back(rig: Rig) -> None:
     assert replay(rig).code == 77
     assert held_traces(rig.state) == []
     rig.spoil()
+    assert replay(rig).code == 0
+    rig.oracle.assert_kept(written_to(rig.file))
+
+
+def test_one_window_that_cannot_be_listed_stops_no_other(rig: Rig) -> None:
+    """A replay delivers all other minutes and ends with the error, which names the range; then it sends the rest."""
+    bad_ns = rig.oracle.start_ns(next(iter(rig.oracle.issued)))
+    rig.feed(10, 3, start_ns=bad_ns + 3 * 3600 * NS_PER_S)
+    rig.feed(10, 3, start_ns=bad_ns - 3 * 3600 * NS_PER_S)
+
+    async def listed(self: AsyncNetraClient, start: Any, end: Any, *args: Any, **kwargs: Any) -> Any:
+        if parse_time_ns(start, 0) <= bad_ns < parse_time_ns(end, 0):
+            raise NetraUnavailable("POST /sdk/traces failed: HTTP 500", status=500)
+        return await list_traces(self, start, end, *args, **kwargs)
+
+    list_traces = AsyncNetraClient.list_traces
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(AsyncNetraClient, "list_traces", listed)
+        result = replay(rig)
+    assert result.code == 69
+    assert "listing traces from 20" in result.err
+    sent = {key for key, _ in written_to(rig.file)}
+    starts = {key: rig.oracle.start_ns(key) for key in rig.oracle.issued}
+    assert {key for key, ns in starts.items() if abs(ns - bad_ns) > 60 * NS_PER_S} <= sent
+    assert len(sent) < len(starts)
     assert replay(rig).code == 0
     rig.oracle.assert_kept(written_to(rig.file))
 
@@ -256,6 +348,166 @@ async def test_a_control_that_cannot_be_read_itself_stops_nothing(tmp_path: Path
     for _ in range(5):
         assert await life.poll()
     assert (life.follower.health().held_back, life.follower.health().problem) == (1, "")
+    await life.stop()
+
+
+async def test_netra_that_rejects_the_question_is_judged_by_what_it_reads(tmp_path: Path) -> None:
+    """Netra rejects the range before its retention, and each listing of one trace: a bad trace is held back all the same."""
+    clock = FakeClock()
+
+    class Choosy(Broken):
+        async def list_traces(self, start_time: Any, *args: Any, **kwargs: Any) -> Any:
+            if kwargs.get("trace_id") or start_time.startswith("1970"):
+                raise NetraRejected("HTTP 400: startTime is before retention", status=400)
+            return await super().list_traces(start_time, *args, **kwargs)
+
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(8, 1)
+    netra, peer = Choosy(stored(oracle), clock), Peer()
+    netra.bad = set(oracle.trace_ids[:3])
+    life = Life(tmp_path / "state", netra, peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    for _ in range(3):
+        assert await life.poll()
+    assert (life.follower.health().held_back, life.follower.health().problem) == (3, "")
+    assert peer.sent.keys == {key for key in oracle.issued if key[0] not in netra.bad}
+    await life.stop()
+
+
+class Hanging(Broken):
+    """A Netra that does not answer for the spans of ``hangs`` until it is set right; ``ended`` counts failed calls."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.hangs: set[str] = set()
+        self.right = asyncio.Event()
+
+    async def list_spans_by_trace_id(self, trace_id: str, *args: Any, **kwargs: Any) -> Any:
+        if trace_id in self.hangs:
+            self.tried += 1
+            await self.right.wait()
+            if trace_id in self.hangs:
+                raise NetraUnavailable("no complete response within 10 s")
+        return await super().list_spans_by_trace_id(trace_id, *args, **kwargs)
+
+    async def end(self) -> None:
+        """End the calls that hang."""
+        self.right.set()
+        await asyncio.sleep(0.05)
+        self.right.clear()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set slow traces aside after a tenth of a second."""
+    monkeypatch.setattr(slow, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(slow, "LOOK_S", 0.02)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("hanging", [1, 6])
+async def test_a_trace_that_hangs_delays_no_poll(tmp_path: Path, hanging: int) -> None:
+    """Polls go on while it is read apart, its failures count as attempts, and it arrives once Netra answers."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(8, 1)
+    store = stored(oracle)
+    netra, peer = Hanging(store, clock), Peer()
+    netra.hangs = set(oracle.trace_ids[:hanging])
+    life = Life(tmp_path / "state", netra, peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    for _ in range(4):
+        oracle.feed(store, oracle.traces(1, 1, start_ns=clock.now_ns() - 60 * NS_PER_S))
+        began = time.monotonic()
+        assert await life.poll()
+        assert time.monotonic() - began < 4
+        assert peer.sent.keys == {key for key in oracle.issued if key[0] not in netra.hangs}
+    assert (life.follower.health().held_back, life.follower.health().problem) == (hanging, "")
+    assert netra.tried == hanging + min(hanging, slow.FEW), "once in a pass, and once apart"
+    await netra.end()
+    assert await life.poll()
+    attempts = [held.attempts for held in life.recorder.held_back.values()]
+    assert attempts.count(2) == min(hanging, slow.FEW)
+    netra.hangs = set()
+    for _ in range(60):
+        await netra.end()
+        assert await life.poll()
+    oracle.assert_kept(peer.sent)
+    assert life.follower.health().held_back == 0
+    await life.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_netra_that_hangs_for_everything_holds_nothing_back(tmp_path: Path) -> None:
+    """If nothing else can be read either, the pass waits for it and fails."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(3, 1)
+    store = stored(oracle)
+    netra, peer = Hanging(store, clock), Peer()
+    life = Life(tmp_path / "state", netra, peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    assert await life.poll()
+    oracle.feed(store, oracle.traces(2, 1, start_ns=clock.now_ns() - 60 * NS_PER_S))
+    netra.hangs = set(oracle.trace_ids)
+    polling = asyncio.create_task(life.poll())
+    await asyncio.sleep(0.5)
+    await netra.end()
+    assert await polling
+    assert life.follower.health().held_back == 0
+    assert "no complete response" in life.follower.health().problem
+    netra.hangs = set()
+    assert await life.poll()
+    oracle.assert_kept(peer.sent)
+    await life.stop()
+
+
+async def test_a_trace_that_the_destination_fails_for_stops_no_other(tmp_path: Path) -> None:
+    """It is held back with the destination's words, alone in a pass too, and arrives once it is accepted."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(8, 2)
+    store = stored(oracle)
+    bad = {oracle.trace_ids[3]}
+
+    def judge(batch: SpanBatch) -> Decision:
+        if bad & {key[0] for key in keys_of(batch)}:
+            return Decision(Retry("HTTP 500: index out of range", answered=True), stores=False)
+        return Decision()
+
+    peer = Peer(judge=judge)
+    life = Life(tmp_path / "state", Netra(store, clock), peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    for _ in range(80):
+        assert await life.poll()
+        assert peer.sent.keys == {key for key in oracle.issued if key[0] not in bad}
+        assert (life.follower.health().held_back, life.follower.health().problem) == (1, "")
+    (held,) = life.recorder.held_back.values()
+    assert "HTTP 500: index out of range" in held.reason
+    assert 3 <= held.attempts <= 6
+    bad.clear()
+    for _ in range(400):
+        assert await life.poll()
+    oracle.assert_kept(peer.sent)
+    assert life.follower.health().held_back == 0
+    await life.stop()
+
+
+async def test_a_destination_that_fails_for_everything_holds_nothing_back(tmp_path: Path) -> None:
+    """While every request fails, the lane waits, however few traces there are; afterwards it delivers all."""
+    clock = FakeClock()
+    oracle = Oracle(start_ns=clock.now_ns() - 3600 * NS_PER_S // MS * MS)
+    oracle.traces(1, 1)
+    store = stored(oracle)
+    down = Decision(Retry("HTTP 500", answered=True), stores=False)
+    peer = Peer(judge=lambda _: down)
+    life = Life(tmp_path / "state", Netra(store, clock), peer, clock, clock.now_ns() - 7200 * NS_PER_S, 10 * NS_PER_S)
+    for _ in range(5):
+        oracle.feed(store, oracle.traces(2, 1, start_ns=clock.now_ns() - 60 * NS_PER_S))
+        assert await life.poll()
+        assert life.follower.health().held_back == 0
+        assert "HTTP 500" in life.follower.health().problem
+    peer.judge = accept
+    for _ in range(3):
+        assert await life.poll()
+    oracle.assert_kept(peer.sent)
+    assert life.follower.health().problem == ""
     await life.stop()
 
 

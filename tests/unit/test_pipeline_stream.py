@@ -16,8 +16,10 @@ from netra_otel_bridge.core.errors import (
     NetraCursorRefused,
     NetraError,
     NetraNotFound,
+    NetraRateLimited,
     NetraRejected,
     NetraResponseTooLarge,
+    NetraSchemaError,
     NetraUnavailable,
     NotKnown,
     UsageError,
@@ -257,9 +259,11 @@ def test_all_before_an_error_comes_and_the_token_leads_on() -> None:
     oracle, netra = issued(10, 3)
 
     failing_calls = [f"spans {trace_id}" for trace_id in oracle.trace_ids[6:]]
+    failed: list[str] = []
 
     def down(call: str, cursor: str | None) -> None:
-        if call in failing_calls or (call == "traces" and failing_calls[0] in netra.calls):
+        if failed or call in failing_calls:
+            failed.append(call)
             raise NetraUnavailable("down")
 
     netra.before = down
@@ -275,17 +279,61 @@ def test_all_before_an_error_comes_and_the_token_leads_on() -> None:
 # missing traces and unreadable items
 
 
-def test_a_trace_that_is_gone_is_reported_and_the_rest_arrives() -> None:
-    """A 404 for a listed trace is reported as a problem, in order."""
-    oracle, netra = issued(5, 4)
-    gone = oracle.trace_ids[2]
-    netra.before = failing(f"spans {gone}", NetraNotFound("none", status=404))
-    with small(chunk=4):
+def forget(netra: StreamedNetra, *gone: str) -> None:
+    """Answer 404 for the spans of these traces, and list them no more once it was asked for."""
+    asked: set[str] = set()
+
+    def answer(call: str, _: str | None) -> None:
+        if call.removeprefix("spans ") in gone:
+            asked.add(call.removeprefix("spans "))
+            raise NetraNotFound("none", status=404)
+
+    def unlisted(page: Any) -> Any:
+        if isinstance(page, TracesPage) and len(page.traces) == 1 and page.traces[0].id in asked:
+            return msgspec.structs.replace(page, traces=[])
+        return page
+
+    netra.before, netra.pages = answer, unlisted
+
+
+@pytest.mark.parametrize("gone", [1, 15])
+def test_a_trace_that_is_gone_is_reported_and_the_rest_arrives(gone: int) -> None:
+    """A 404 for a trace that is no longer listed is reported as a problem, in order, however many there are."""
+    oracle, netra = issued(18, 4)
+    deleted = oracle.trace_ids[:gone]
+    forget(netra, *deleted)
+    with small(page=100, chunk=4):
         chunks = asyncio.run(read(stream(netra)))
-    assert keys(chunks) == [key for key in listed(netra.store) if key[0] != gone]
-    assert [chunk.problems for chunk in chunks if chunk.problems] == [
-        (f"trace {gone}: it was deleted after Netra listed it",)
-    ]
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0] not in deleted]
+    assert problems(chunks) == [f"trace {one}: it was deleted after Netra listed it" for one in deleted]
+
+
+BROKEN = {
+    "404": NetraNotFound("none", status=404),
+    "410": NetraRejected("gone", status=410),
+    "400": NetraRejected("HTTP 400", status=400),
+    "429": NetraRateLimited("HTTP 429", status=429),
+    "500": NetraUnavailable("HTTP 500", status=500),
+    "malformed": NetraSchemaError("$: not an object"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("first", [0, 20])
+def test_many_traces_that_cannot_be_read_stop_no_other(kind: str, first: int) -> None:
+    """Even if they come first, and Netra lists them: each is a problem, and every other trace arrives."""
+    oracle, netra = issued(60, 1)
+    bad = oracle.trace_ids[first : first + 25]
+
+    def broken(call: str, _: str | None) -> None:
+        if call.removeprefix("spans ") in bad:
+            raise BROKEN[kind]
+
+    netra.before = broken
+    with small(page=100):
+        chunks = asyncio.run(read(stream(netra)))
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0] not in bad]
+    assert problems(chunks) == [f"trace {one}: not in this stream, it cannot be read: {BROKEN[kind]}" for one in bad]
 
 
 def test_a_trace_that_is_too_large_to_read_stops_no_other() -> None:
@@ -318,7 +366,7 @@ def test_a_trace_that_cannot_be_read_stops_no_other() -> None:
     [NetraNotFound("no such path", status=404), NetraNotFound("no such path", status=302), NetraUnavailable("down")],
 )
 def test_where_traces_fail_in_numbers_it_is_not_the_traces(error: NetraError) -> None:
-    """Without one that can be read, more than ten that are gone or fail are an error."""
+    """Without one that can be read, more than ten that fail are an error, also if Netra says that it has no spans."""
     traces = 12
     oracle, netra = issued(traces, 1)
 
@@ -340,15 +388,16 @@ def test_a_trace_without_spans_is_reported_once() -> None:
     with small(page=100, chunk=8):
         chunks = asyncio.run(read(stream(netra)))
         rest = asyncio.run(read(stream(netra, chunks[0].resume_token)))
-    assert problems(chunks) == [f"trace {empty}: Netra lists it but has no spans of it"]
+    (problem,) = problems(chunks)
+    assert f"not in this stream, it cannot be read: Netra lists trace {empty} but has no spans of it" in problem
     assert keys(rest) == keys(chunks[1:])
     assert problems(rest) == problems(chunks[1:])
 
 
 def test_many_problems_come_in_several_chunks() -> None:
-    """Problems of many traces without spans are sent in bounded chunks, and the resume point advances."""
-    _, netra = issued(450, 1)
-    netra.pages = lambda page: msgspec.structs.replace(page, spans=[]) if isinstance(page, SpansPage) else page
+    """Problems of many traces that are gone are sent in bounded chunks, and the resume point advances."""
+    oracle, netra = issued(450, 1)
+    forget(netra, *oracle.trace_ids)
     chunks = asyncio.run(read(stream(netra)))
     assert len(problems(chunks)) == 450
     assert max(len(chunk.problems) for chunk in chunks) <= 100

@@ -59,6 +59,12 @@ async def test_a_date_ten_years_ahead_for_13_seconds_then_30_hours_away(tmp_path
                 assert -1 <= (health.now_ns - health.lanes[0].watermark_ns) / 1e9 < 60
             told(netra, f"date={-AWAY_S}")
             await a_few_polls(service)
+        told(netra, f"date={10 * YEAR}")
+        async with running(bridge_at(netra, tmp_path / "state", -AWAY_S), mine, since_s=0) as service:
+            await a_few_polls(service)
+            health = service.health()
+            assert health.clock.problem
+            assert -60 <= (health.now_ns - health.lanes[0].watermark_ns) / 1e9 < 3600, "believed at once, and yet"
         for number in numbers[1:]:
             feed(netra, *trace(number, ago_s=AWAY_S - 60 - 1800 * (number - 2)))
         told(netra)

@@ -203,3 +203,10 @@ def test_not_a_number_stays_out_of_numbers_and_in_free_json() -> None:
     got = schema.decode_spans(body, TRACE).spans[0]
     assert got.unreadable == ("latency_ms",)
     assert got.metadata == {"score": math.inf}
+
+
+def test_a_total_of_thousands_of_digits_is_too_large() -> None:
+    """The message says what is wrong with it, not that a number is no number."""
+    body = b'{"data": {"tenant_id": "a", "tokenCount": %s, "requestsCount": 1, "totalCost": 1}}' % (b"7" * 4000)
+    with pytest.raises(NetraSchemaError, match=r"tokenCount is a number that is too large"):
+        schema.decode_tenant_usage(body)

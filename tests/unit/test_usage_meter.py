@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -11,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from netra_otel_bridge.core.clock import HOUR_NS, Backoff
-from netra_otel_bridge.core.errors import NetraError, NetraUnauthorized, StateNotWritten
-from netra_otel_bridge.core.time_text import datetime_ns
+from netra_otel_bridge.core.clock import HOUR_NS, MINUTE_NS, Backoff
+from netra_otel_bridge.core.errors import NetraError, NetraUnauthorized, NetraUnavailable, StateNotWritten
+from netra_otel_bridge.core.time_text import datetime_ns, parse_time_ns
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.faults import Answer, Fault, FaultEntry, Faults
 from netra_otel_bridge.pipeline.windows import FAR_POLLS
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import StateStore
+from netra_otel_bridge.usage import meter as metering
 from netra_otel_bridge.usage.charts import DashboardCharts
 from netra_otel_bridge.usage.meter import (
     CHART_POLLS,
@@ -463,6 +465,65 @@ async def test_where_traces_cannot_be_listed(netra: ThreadedEmulator, tmp_path: 
             with pytest.raises(NetraError, match="500"):
                 await world.poll()
         assert world.period("ace") == as_totals(world.calls.total("ace"))
+
+
+async def test_a_call_that_hangs_keeps_no_tenant_waiting(
+    netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was answered is recorded and shown while a call is outstanding, and the poll ends with the rest."""
+    monkeypatch.setattr(metering, "SHOW_S", 0.05)
+    answers = asyncio.Event()
+    usage_of = AsyncNetraClient.get_tenant_usage
+
+    async def hanging(self: AsyncNetraClient, tenant_id: str, *args: Any) -> Any:
+        if tenant_id == "bee":
+            await answers.wait()
+        return await usage_of(self, tenant_id, *args)
+
+    monkeypatch.setattr(AsyncNetraClient, "get_tenant_usage", hanging)
+    async with World(netra, tmp_path / "state").running() as world:
+        for tenant_id in ("ace", "bee"):
+            world.calls.more(tenant_id, NOON)
+        polling = asyncio.create_task(world.poll())
+        while world.period("ace") is None:
+            await asyncio.sleep(0.01)
+            assert not polling.done()
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
+        assert not world.meter.view.polled_ns
+        _, recorded = world.store.meter(world.client.base_url).read()
+        assert "ace" in recorded
+        answers.set()
+        await polling
+        assert world.period("bee") == as_totals(world.calls.total("bee"))
+
+
+async def test_where_one_range_cannot_be_listed(
+    netra: ThreadedEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polls succeed, tenants of all other ranges are found, and those of this one once it can be listed."""
+    bad_ns: int | None = NOON - 90 * MINUTE_NS
+    list_traces = AsyncNetraClient.list_traces
+
+    async def failing(self: AsyncNetraClient, start: Any, end: Any, *args: Any, **kwargs: Any) -> Any:
+        if bad_ns is not None and parse_time_ns(start, 0) <= bad_ns < parse_time_ns(end, 0):
+            raise NetraUnavailable("HTTP 500", status=500)
+        return await list_traces(self, start, end, *args, **kwargs)
+
+    monkeypatch.setattr(AsyncNetraClient, "list_traces", failing)
+    async with World(netra, tmp_path / "state").running() as world:
+        world.calls.more("ace", NOON)
+        world.calls.more("bee", bad_ns)
+        world.calls.more("cat", NOON - 5 * HOUR_NS)
+        for _ in range(3):
+            await world.poll()
+        assert world.meter.view.polled_ns
+        assert world.period("ace") == as_totals(world.calls.total("ace"))
+        assert world.period("cat") == as_totals(world.calls.total("cat"))
+        assert world.period("bee") is None
+        bad_ns = None
+        for _ in range(12):
+            await world.poll()
+        assert world.period("bee") == as_totals(world.calls.total("bee"))
 
 
 async def test_what_is_used_as_label_sets_change_is_in_one_of_them(netra: ThreadedEmulator, tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ class ClockHealth:
 class ServiceHealth:
     """The health of the service. ``api_calls`` counts Netra's responses by HTTP status; 0 stands for no response.
 
-    There are no ``lanes`` if no traces are followed, and there is no ``usage`` if it is not polled. ``now_ns`` is the
-    time by Netra's clock. ``loop_delay_s`` is the longest recent delay of the event loop.
+    There are no ``lanes`` if no traces are followed, and there is no ``usage`` if it is not polled. ``now_ns`` is this
+    machine's time, or Netra's if that is earlier by more than clocks may differ: no progress is recorded later. ``loop_delay_s`` is the longest recent delay of the event loop.
     """
 
     now_ns: int

@@ -69,13 +69,15 @@ class Retry:
     """The destination did not accept the batch this time.
 
     ``after_s`` is the delay in seconds that it asked for. ``cut`` says that an open connection ended without an answer,
-    which is how some proxies reject a request that is too large for them.
+    which is how some proxies reject a request that is too large for them. ``answered`` says that it answered with an
+    error of its own (HTTP 500), whose cause may be a span in the batch.
     """
 
     reason: str
     after_s: float | None = None
     cut: bool = False
     hint: str = field(default="", compare=False)
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
