@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import pytest
 
+from netra_otel_bridge.deliver import checksum
 from tests.support import strace
 from tests.support.compare import Key
 from tests.support.fake_destination import FakeDestination
@@ -110,7 +110,7 @@ class Lives:
                 for scope in resource.scope_spans:
                     for span in scope.spans:
                         key = (span.trace_id.hex(), span.span_id.hex())
-                        versions.setdefault(key, []).append(crc32(span.SerializeToString()))
+                        versions.setdefault(key, []).append(checksum(span.SerializeToString()))
         known = recorded(self.rig.state, self.rig.oracle.trace_ids)
         early = [key for key, checksum in known.items() if checksum not in versions.get(key, ())]
         assert not early, f"recorded before it was delivered: {early}"

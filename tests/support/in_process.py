@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from netra_otel_bridge.convert import SpanConverter
 from netra_otel_bridge.core.clock import MINUTE_NS, NS_PER_S, Backoff
@@ -27,7 +26,7 @@ from netra_otel_bridge.core.model.netra import SpansPage, TracesPage
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, SpanBatch
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.time_text import parse_time_ns
-from netra_otel_bridge.deliver import Sender
+from netra_otel_bridge.deliver import Sender, checksum
 from netra_otel_bridge.emulator.api import Api
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.pipeline.follower import Follower
@@ -192,7 +191,7 @@ class Connection:
             if decision.is_lost:
                 self._peer.lost.append(frozenset(key for key, _ in spans))
             else:
-                self._peer.stored.append(dict(zip(keys_of(batch), map(crc32, batch.encoded), strict=True)))
+                self._peer.stored.append(dict(zip(keys_of(batch), map(checksum, batch.encoded), strict=True)))
         if decision.outcome is None:
             self._die()
             raise Killed
