@@ -101,6 +101,9 @@ _FACTS: tuple[tuple[Shape, str, str], ...] = (
         " system_prompts_count"),
     (shapes.token, "langfuse", "user.id session.id release version environment observation.model.name"),
     (shapes.word, "langfuse", "observation.type observation.level"),
+    (shapes.counts, "langfuse", "observation.usage_details observation.cost_details"),
+    (shapes.counts, "mlflow", "chat.tokenUsage llm.cost"),
+    (shapes.quoted_token, "mlflow", "spanType llm.model llm.provider traceRequestId"),
     (shapes.token, "mcp", "method.name session.id protocol.version"),
     # Protocols.
     (shapes.word, "http", "method request.method scheme flavor connection.state"),

@@ -5,6 +5,8 @@ from netra_otel_bridge.convert.llm.dialects.dialect import Dialect
 from netra_otel_bridge.convert.llm.dialects.events import EVENTS
 from netra_otel_bridge.convert.llm.dialects.genai import GENAI
 from netra_otel_bridge.convert.llm.dialects.indexed import INDEXED
+from netra_otel_bridge.convert.llm.dialects.langfuse import LANGFUSE
+from netra_otel_bridge.convert.llm.dialects.mlflow import MLFLOW
 from netra_otel_bridge.convert.llm.dialects.netra import LAST, NETRA
 from netra_otel_bridge.convert.llm.dialects.openinference import OPENINFERENCE
 from netra_otel_bridge.convert.llm.dialects.pydantic_ai import PYDANTIC_AI
@@ -28,6 +30,8 @@ DIALECTS: tuple[Dialect, ...] = (
     NETRA,
     TRACELOOP,
     VECTOR_STORE,
+    LANGFUSE,
+    MLFLOW,
     LAST,
     TOOLS,
 )
