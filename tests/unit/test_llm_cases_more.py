@@ -9,14 +9,23 @@ from tests.support.llm_expected import (
     CONVENTIONS,
     Call,
     assistant,
+    blob,
     call,
     each,
     function,
+    link,
+    result,
     system,
     user,
 )
 
 LANGFUSE, MLFLOW = "field-40-langfuse", "field-41-mlflow"
+PYDANTIC = "field-42-pydantic-ai"
+USED = {"input": 10, "output": 3, "total": 13}
+ASKED = user("Hail ZQX-u", link("image", "https://x/ZQX.png"), blob("image", "image/png", "QUJD"))
+SOUNDED = (call("c1", "depth", {"x": "ZQX-a"}),)
+TALK = (system("Be brief. ZQX-s"), ASKED, assistant(*SOUNDED), result("c1", "nine ZQX-r"))
+TALK_BY_EVENTS = (*TALK[:2], assistant("Wait ZQX-w", *SOUNDED), TALK[3])
 CASES = {
     (LANGFUSE, "llm-call"): Call(
         kind="LLM",
@@ -161,6 +170,55 @@ CASES = {
     (MLFLOW, "flow"): Call(kind="CHAIN", operation="invoke_workflow", workflow="flow"),
     (MLFLOW, "parse"): Call(kind="CHAIN"),
     (MLFLOW, "judge"): Call(kind="EVALUATOR"),
+    (PYDANTIC, "invoke_agent pilot"): Call(
+        kind="AGENT",
+        operation="invoke_agent",
+        agent="pilot",
+        request_model="gpt-4o",
+        tokens=USED,
+        input=(system("Aye. ZQX-i"), *TALK),
+        output=(assistant("Nine. ZQX-o"),),
+    ),
+    (PYDANTIC, "invoke_agent mate"): Call(
+        kind="AGENT",
+        operation="invoke_agent",
+        agent="mate",
+        request_model="gpt-4o",
+        tokens=USED,
+        input=TALK,
+        output=(assistant('{"m": "ZQX-o"}'),),
+    ),
+    (PYDANTIC, "agent run"): Call(
+        kind="AGENT",
+        operation="invoke_agent",
+        agent="pilot",
+        request_model="gpt-4o",
+        tokens=USED,
+        input=TALK_BY_EVENTS,
+        output=(assistant("Nine. ZQX-o"),),
+    ),
+    (PYDANTIC, "chat gpt-4o"): Call(
+        kind="LLM",
+        operation="chat",
+        provider="openai",
+        llm=("openai", "openai"),
+        request_model="gpt-4o",
+        response_model="gpt-4o",
+        model="gpt-4o",
+        tokens=USED,
+        input=TALK_BY_EVENTS,
+        output=(assistant("Nine. ZQX-o"),),
+        tools=(function("depth", "Sounds.", {"type": "object"}),),
+    ),
+    (PYDANTIC, "running tool"): Call(
+        kind="TOOL",
+        operation="execute_tool",
+        tool_name="depth",
+        tool_id="c1",
+        arguments={"x": "ZQX-a"},
+        result="nine ZQX-r",
+    ),
+    (PYDANTIC, "a step with such names"): Call(kind="CHAIN"),
 }
 RECORDINGS = tuple(dict.fromkeys(recording for recording, _ in CASES))
 

@@ -19,7 +19,7 @@ from netra_otel_bridge.convert.llm.parts import decoded, parts_of
 from netra_otel_bridge.convert.llm.recorded import Recorded
 
 _DETAILS = "gen_ai.client.inference.operation.details"
-_ROLES = {
+ROLES = {
     "gen_ai.system.message": "system",
     "gen_ai.user.message": "user",
     "gen_ai.assistant.message": "assistant",
@@ -34,8 +34,8 @@ def _read(recorded: Recorded, call: Call) -> None:
     documents: list[Document] = []
     for event in recorded.events:
         attributes = event.attributes or {}
-        if event.name in _ROLES:
-            asked += _message(attributes, _ROLES[event.name])
+        if event.name in ROLES:
+            asked += _message(attributes, ROLES[event.name])
         elif event.name == "gen_ai.choice":
             answered += _choice(attributes)
         elif event.name == _DETAILS:
