@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.llm_cases import names
@@ -20,7 +22,8 @@ from tests.support.llm_expected import (
 )
 
 LANGFUSE, MLFLOW = "field-40-langfuse", "field-41-mlflow"
-PYDANTIC = "field-42-pydantic-ai"
+PYDANTIC, EVENTS = "field-42-pydantic-ai", "field-43-span-events"
+OPENAI: dict[str, Any] = {"provider": "openai", "llm": ("openai", "openai")}
 USED = {"input": 10, "output": 3, "total": 13}
 ASKED = user("Hail ZQX-u", link("image", "https://x/ZQX.png"), blob("image", "image/png", "QUJD"))
 SOUNDED = (call("c1", "depth", {"x": "ZQX-a"}),)
@@ -219,6 +222,38 @@ CASES = {
         result="nine ZQX-r",
     ),
     (PYDANTIC, "a step with such names"): Call(kind="CHAIN"),
+    (EVENTS, "chat.completions gpt-4o"): Call(
+        kind="LLM",
+        operation="chat.completions",
+        **OPENAI,
+        request_model="gpt-4o",
+        model="gpt-4o",
+        tokens={"input": 3, "output": 4, "total": 7},
+        finish=("stop",),
+        input=(system("Be brief. ZQX-s"), user("Hail ZQX-u")),
+        output=(assistant("Aye ZQX-o", finish="stop"),),
+    ),
+    (EVENTS, "chat m"): Call(
+        kind="LLM",
+        operation="chat",
+        **OPENAI,
+        request_model="gpt-4o",
+        model="gpt-4o",
+        input=(user("One ZQX-1"), user("Two ZQX-2")),
+        output=(assistant("Three ZQX-o"),),
+    ),
+    (EVENTS, "generate_content g"): Call(
+        kind="LLM",
+        operation="generate_content",
+        provider="gcp.gemini",
+        llm=("google", None),
+        request_model="g",
+        model="g",
+        finish=("stop",),
+        input=(user("Hail ZQX-u"),),
+        output=(assistant("Aye ZQX-o", finish="stop"),),
+        tools=(function("depth", None, {"type": "object"}),),
+    ),
 }
 RECORDINGS = tuple(dict.fromkeys(recording for recording, _ in CASES))
 

@@ -7,8 +7,13 @@ from typing import Any
 from netra_otel_bridge.convert.llm.call import Kind
 
 OPERATIONS: dict[str, tuple[Kind, str | None]] = {
-    **dict.fromkeys(("chat", "chat_model", "response", "responses", "beta", "message", "messages"), (Kind.LLM, "chat")),
-    **dict.fromkeys(("text_completion", "completion", "completions", "fim"), (Kind.LLM, "text_completion")),
+    **dict.fromkeys(
+        ("chat", "chat.completions", "chat_model", "response", "responses", "beta", "message", "messages"),
+        (Kind.LLM, "chat"),
+    ),
+    **dict.fromkeys(
+        ("text_completion", "text_completions", "completion", "completions", "fim"), (Kind.LLM, "text_completion")
+    ),
     **dict.fromkeys(("generate_content", "generatecontent"), (Kind.LLM, "generate_content")),
     **dict.fromkeys(("embeddings", "embedding", "embed", "embedder"), (Kind.EMBEDDING, "embeddings")),
     **dict.fromkeys(("rerank", "reranker"), (Kind.RERANKER, None)),

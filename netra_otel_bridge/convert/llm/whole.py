@@ -77,12 +77,17 @@ def read_model(call: Call, asked: Any, answered: Any) -> None:
         if not call.tools and isinstance(request.get("tools"), list):
             call.tools = request["tools"]
     if not call.input:
-        call.input = _said(request, asked, "input", INPUT)
+        call.input = said(asked, INPUT)
     if not call.output:
-        call.output = _said(response, answered, "output", OUTPUT)
+        call.output = said(answered, OUTPUT)
         if isinstance(response, dict) and len(call.output) == 1 and call.output[0].finish_reason is None:
             reason = response.get("stop_reason", response.get("stopReason"))
             call.output[0].finish_reason = reason if isinstance(reason, str) and reason else None
+
+
+def said(value: Any, default: str) -> list[Message]:
+    """Return the messages of a value in any of the forms of a request or a response, or a list of texts."""
+    return _said(decoded(value), value, "input" if default == INPUT else "output", default)
 
 
 def _said(found: Any, value: Any, inner: str, default: str) -> list[Message]:
