@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.llm_cases import names
+from tests.support.llm_compare import ANY
 from tests.support.llm_expected import (
     CONVENTIONS,
     Call,
@@ -23,6 +24,7 @@ from tests.support.llm_expected import (
 
 LANGFUSE, MLFLOW = "field-40-langfuse", "field-41-mlflow"
 PYDANTIC, EVENTS = "field-42-pydantic-ai", "field-43-span-events"
+VERCEL, OPENINFERENCE = "field-44-vercel-embeddings", "field-45-openinference"
 OPENAI: dict[str, Any] = {"provider": "openai", "llm": ("openai", "openai")}
 USED = {"input": 10, "output": 3, "total": 13}
 ASKED = user("Hail ZQX-u", link("image", "https://x/ZQX.png"), blob("image", "image/png", "QUJD"))
@@ -253,6 +255,43 @@ CASES = {
         input=(user("Hail ZQX-u"),),
         output=(assistant("Aye ZQX-o", finish="stop"),),
         tools=(function("depth", None, {"type": "object"}),),
+    ),
+    (VERCEL, "ai.embedMany.doEmbed"): Call(
+        kind="EMBEDDING",
+        operation="embeddings",
+        provider="openai",
+        request_model="te-3",
+        model="te-3",
+        tokens={"input": 3},
+        embedded=("one ZQX-1", "two ZQX-2"),
+    ),
+    (VERCEL, "ai.embed"): Call(
+        kind="EMBEDDING",
+        operation="embeddings",
+        provider="openai",
+        request_model="te-3",
+        model="te-3",
+        tokens={"input": 3},
+        embedded=("one ZQX-1",),
+    ),
+    (OPENINFERENCE, "ChatCompletion"): Call(
+        kind="LLM",
+        operation="chat",
+        request_model="gpt-4",
+        model="gpt-4",
+        tokens={"input": 1, "output": 2, "total": 3},
+        input=(user("How deep? ZQX-u"),),
+        output=(assistant(call(None, "depth", {"x": "ZQX-a"})),),
+        openinference={"output": ANY},
+    ),
+    (OPENINFERENCE, "Completion"): Call(
+        kind="LLM",
+        operation="text_completion",
+        request_model="gpt-3.5-turbo-instruct",
+        model="gpt-3.5-turbo-instruct",
+        tokens={"input": 1, "output": 1, "total": 2},
+        input=(user("Once ZQX-u"),),
+        output=(assistant("upon ZQX-o"), assistant("there ZQX-p")),
     ),
 }
 RECORDINGS = tuple(dict.fromkeys(recording for recording, _ in CASES))
