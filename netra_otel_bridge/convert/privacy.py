@@ -119,6 +119,15 @@ class Privacy:
         """Return whether the words of exceptions are dropped: messages, stack traces, the message of a status."""
         return self.drops(has_pii) if self.exceptions is None else self.exceptions == "drop"
 
+    def error_words(self, words: str, code: str) -> str:
+        """Return what an error may repeat of Netra's own words about a request: they may repeat content.
+
+        ``code`` is all that a drop leaves, also one of spans with PII alone, because nobody knows which these are.
+        """
+        if self.drops(has_pii=True):
+            return code
+        return self.redacted_text(words, Counter()) if self.content == "redact" else words
+
     def keeps_all(self, has_pii: bool) -> bool:
         """Return whether the policy would change nothing."""
         return (
