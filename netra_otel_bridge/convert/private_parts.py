@@ -44,8 +44,15 @@ _MAX_UNCHANGED_CHARS = 1000
 _FINDINGS = ("pii_entities", "pii_actions", "violations", "violation_actions")
 _DOCUMENT_SCANNED_BYTES = 2**23
 """The limit of `Expression.replace` for the JSON of an unreadable item: it is redacted in the event loop, in 0.05 s."""
+_DOCUMENT_DECODED_CHARS = 2**14
+"""Characters of such JSON whose values are searched one by one too, in as much time."""
 _METADATA = "netra.metadata."
 _EVENT = "event"
+_OWN_WORDS = frozenset(
+    {"netra.span.type", "openinference.span.kind", "input.mime_type", "output.mime_type", "netra.created_at"}
+)
+"""Derived attributes that hold one of the bridge's own words, or a time."""
+_OPERATIONS = frozenset(semconv.KIND_OF_OPERATION) | {"_OTHER"}
 SPAN_NAME, EVENT_NAME, STATUS_MESSAGE = "(span name)", "(event name)", "(status message)"
 """Names under which drops are counted that have no key."""
 
@@ -127,7 +134,23 @@ class PrivateParts:
             return ""
         if policy.content != "redact":
             return text
-        return policy.redacted_text(text, self.counts, max_scanned_bytes=_DOCUMENT_SCANNED_BYTES)
+        return policy.redacted_text(
+            text,
+            self.counts,
+            max_scanned_bytes=_DOCUMENT_SCANNED_BYTES,
+            decodes=len(text) <= _DOCUMENT_DECODED_CHARS,
+        )
+
+    def redact_derived(self, attributes: dict[str, Any], recorded: int) -> None:
+        """Redact the attributes that were derived, which follow the first ``recorded`` ones: they may join texts."""
+        derived = {name: attributes.pop(name) for name in [*attributes][recorded:]}
+        for name, value in derived.items():
+            if name in _OWN_WORDS or (type(value) is str and value in _OPERATIONS):
+                attributes[name] = value
+            else:
+                attributes |= self._privacy.without_content(
+                    {name: value}, has_pii=False, counts=self.counts, effort=self.effort
+                )
 
     def name(self, name: str | None, has_pii: bool) -> str | None:
         """Return the name of a span that may leave; ``None`` if it is content."""

@@ -63,6 +63,7 @@ def _read(span: TraceSpan, converter: SpanConverter) -> SpanReading:
     if not converter.privacy.keeps_all(bool(span.has_pii)):
         columns = msgspec.structs.replace(span, model_name=None, session_id=None)  # columns of text, unlike the counts
     call = read_call(attributes, columns, fields.span_kind(span.kind)[1], converted.events, name)
+    call = converter.private_call(call)
     error = None
     if fields.is_error(span):
         error = converted.status.description or error_message(attributes, converted.events) or ""

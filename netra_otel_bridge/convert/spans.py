@@ -33,6 +33,7 @@ from netra_otel_bridge.convert.llm import Call, add_genai, add_openinference, re
 from netra_otel_bridge.convert.netra_names import add_netra_names
 from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy, one_of
+from netra_otel_bridge.convert.private_call import redacted_call
 from netra_otel_bridge.convert.private_parts import PrivateParts, operation_name
 from netra_otel_bridge.convert.resources import ResourceCache, scope_of
 from netra_otel_bridge.convert.semconv import add
@@ -131,7 +132,11 @@ class SpanConverter:
         scope = scope_of(private)
         derived: Sequence[str] = ()
         if self.profile != "raw":
+            recorded = len(private)
             derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
+            if self.searches:
+                self._parts.redact_derived(private, recorded)
+                derived = [*private][len(private) - len(derived) :]
         resource = self._resource(span, trace)
         if self._effort is not None:
             self._effort.end()
@@ -158,6 +163,10 @@ class SpanConverter:
         )
         converted.derived = derived
         return converted
+
+    def private_call(self, call: Call) -> Call:
+        """Return what was read of a call, with its texts as they may leave: they may join texts that were recorded."""
+        return redacted_call(call, self.privacy, self.counts, self._effort) if self.searches else call
 
     def failure(self, error: Exception) -> str:
         """Return why a span could not be converted. The words of an error may repeat content, so a policy leaves its type."""
