@@ -178,8 +178,8 @@ def _add_message(attributes: dict[str, Any], base: str, message: Message) -> Non
     add(attributes, f"{base}.name", message.name)
     calls = [part for part in parts if part["type"] == "tool_call"]
     others = [part for part in parts if part["type"] != "tool_call"]
-    if len(others) == 1 and others[0]["type"] == "text":
-        add(attributes, f"{base}.content", as_text(others[0].get("content")))
+    if len(others) == 1 and (words := _words(others[0])) is not None:
+        add(attributes, f"{base}.content", words)
     else:
         for number, part in enumerate(others):
             _add_content(attributes, f"{base}.contents.{number}.message_content", part)
@@ -191,21 +191,27 @@ def _add_message(attributes: dict[str, Any], base: str, message: Message) -> Non
     add(attributes, f"{base}.finish_reason", message.finish_reason)
 
 
-def _add_content(attributes: dict[str, Any], base: str, part: Part) -> None:
+def _words(part: Part) -> str | None:
+    """Return the text of a part, and JSON text of one that OpenInference has no name for; ``None`` of all others."""
     kind = part["type"]
-    modality = part.get("modality")
-    if kind in ("text", "reasoning"):
-        add(attributes, f"{base}.type", kind)
-        add(attributes, f"{base}.text", as_text(part.get("content")))
-    elif kind in ("uri", "blob") and modality in ("image", "audio", "video"):
-        add(attributes, f"{base}.type", modality)
-        add(attributes, f"{base}.{modality}.{modality}.url", _url(part))
-        if modality == "audio":
-            add(attributes, f"{base}.audio.audio.mime_type", part.get("mime_type"))
-    else:
-        # What OpenInference has no name for is shown as it was recorded.
-        add(attributes, f"{base}.type", "text")
-        add(attributes, f"{base}.text", write_json(part))
+    if kind == "text":
+        return str(part["content"])
+    if kind == "reasoning" or (kind in ("uri", "blob") and part["modality"] in ("image", "audio", "video")):
+        return None
+    return write_json(part)
+
+
+def _add_content(attributes: dict[str, Any], base: str, part: Part) -> None:
+    words = _words(part)
+    if words is not None or part["type"] == "reasoning":
+        add(attributes, f"{base}.type", "text" if words is not None else "reasoning")
+        add(attributes, f"{base}.text", part["content"] if words is None else words)
+        return
+    modality = part["modality"]
+    add(attributes, f"{base}.type", modality)
+    add(attributes, f"{base}.{modality}.{modality}.url", _url(part))
+    if modality == "audio":
+        add(attributes, f"{base}.audio.audio.mime_type", part.get("mime_type"))
 
 
 def _url(part: Part) -> str:
