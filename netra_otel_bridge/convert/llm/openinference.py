@@ -75,7 +75,7 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
         add(attributes, "reranker.top_k", facts.get("reranker_top_k") or facts.get("top_k"))
         _add_documents(attributes, "reranker.input_documents", call.candidates)
         _add_documents(attributes, "reranker.output_documents", call.documents)
-    if call.input or (call.system and "gen_ai.input.messages" not in attributes):
+    if call.input or (call.system and not _lists_messages(attributes.get("gen_ai.input.messages"))):
         system = [Message("system", list(call.system))] if call.system else []
         _add_messages(attributes, "llm.input_messages", [*system, *call.input])
     if call.output:
@@ -198,6 +198,11 @@ def _with_results_apart(message: Message) -> Iterable[Message]:
         own[-1].finish_reason = message.finish_reason
         return own
     return (Message(message.role, rest, message.finish_reason, message.name), *own)
+
+
+def _lists_messages(recorded: Any) -> bool:
+    """Return whether recorded messages are ones that Phoenix reads, as long as none are there in OpenInference."""
+    return isinstance(recorded, str) and bool(read_json(recorded))
 
 
 def _add_message(attributes: dict[str, Any], base: str, message: Message) -> None:
