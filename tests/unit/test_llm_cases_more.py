@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from netra_otel_bridge.convert.llm.providers import openinference_names, provider
 from tests.support.llm_cases import names
 from tests.support.llm_compare import ANY
 from tests.support.llm_expected import (
@@ -25,6 +26,7 @@ from tests.support.llm_expected import (
 LANGFUSE, MLFLOW = "field-40-langfuse", "field-41-mlflow"
 PYDANTIC, EVENTS = "field-42-pydantic-ai", "field-43-span-events"
 VERCEL, OPENINFERENCE = "field-44-vercel-embeddings", "field-45-openinference"
+TOOL_KEYS = "field-46-tool-keys"
 OPENAI: dict[str, Any] = {"provider": "openai", "llm": ("openai", "openai")}
 USED = {"input": 10, "output": 3, "total": 13}
 ASKED = user("Hail ZQX-u", link("image", "https://x/ZQX.png"), blob("image", "image/png", "QUJD"))
@@ -293,6 +295,13 @@ CASES = {
         input=(user("Once ZQX-u"),),
         output=(assistant("upon ZQX-o"), assistant("there ZQX-p")),
     ),
+    (TOOL_KEYS, "look"): Call(
+        kind="TOOL",
+        operation="execute_tool",
+        tool_name="look",
+        arguments={"at": "ZQX-in"},
+        result="far ZQX-out",
+    ),
 }
 RECORDINGS = tuple(dict.fromkeys(recording for recording, _ in CASES))
 
@@ -308,3 +317,21 @@ def test_a_span_of_another_tool_is_right(recording: str, name: str, right: Call,
 def test_every_span_of_a_recording_has_its_row(recording: str) -> None:
     """The table has a row for each span."""
     assert {name for of, name in CASES if of == recording} == set(names(recording))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "right"),
+    [
+        ("TogetherAI", "together"),
+        ("together_ai", "together"),
+        ("Fireworks", "fireworks"),
+        ("fireworks-ai", "fireworks"),
+        ("Ollama", "ollama"),
+        ("Oracle", "oracle"),
+        ("MoonshotAI", "moonshot"),
+    ],
+)
+def test_a_provider_of_openinference_is_known_in_any_spelling(recorded: str, right: str) -> None:
+    """OpenInference's own word stands for each spelling, and the name in GenAI stays as it was recorded."""
+    assert openinference_names(recorded) == (right, None)
+    assert provider(recorded) == recorded
