@@ -17,7 +17,9 @@ from opentelemetry.trace.status import Status
 
 from netra_otel_bridge.convert import semconv, shapes
 from netra_otel_bridge.convert.allowed import counted_name
+from netra_otel_bridge.convert.draft import ORIGINAL
 from netra_otel_bridge.convert.effort import Effort
+from netra_otel_bridge.convert.fields import instant_ns, is_known_kind
 from netra_otel_bridge.convert.privacy import Privacy, count_dropped, count_name
 from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
@@ -36,6 +38,7 @@ _COLUMNS = {
 _SUMMARY_COLUMNS = {column: name for column, name in _COLUMNS.items() if column in TraceSummary.__struct_fields__} | {
     "service": "service.name"
 }
+_TIMES = ("start_time", "end_time")
 _TEXTS = tuple(column for column in _COLUMNS if column != "created_at")
 _texts_of = attrgetter(*_TEXTS)
 _NOT_DERIVED_FROM = dict.fromkeys(("name", "status", "attributes", "events", "links", "metadata"))
@@ -124,8 +127,21 @@ class PrivateParts:
         columns = {column: name for column, name in _SUMMARY_COLUMNS.items() if getattr(trace, column) is not None}
         left = self.attributes({name: clean_text(getattr(trace, column)) for column, name in columns.items()}, has_pii)
         changed: dict[str, Any] = {column: left.get(name) for column, name in columns.items()}
+        changed |= self._odd_columns(trace, has_pii)
         lists = dict.fromkeys(("models", "pii_entities", "violations", "cursor"))
         return msgspec.structs.replace(trace, name=self.name(trace.name, has_pii), **lists, **changed)
+
+    def _odd_columns(self, trace: TraceSummary, has_pii: bool) -> dict[str, Any]:
+        """Return the columns of a kind and of times that hold something else, as far as that may leave."""
+        odd = {
+            column: value
+            for column in _TIMES
+            if isinstance(value := getattr(trace, column), str) and instant_ns(value) is None
+        }
+        if isinstance(trace.kind, str) and not is_known_kind(trace.kind):
+            odd["kind"] = trace.kind
+        left = self.attributes({ORIGINAL + column: clean_text(value) for column, value in odd.items()}, has_pii)
+        return {column: left.get(ORIGINAL + column) for column in odd}
 
     def document(self, text: str) -> str:
         """Return the JSON of an item that could not be read: it may have content and a user id anywhere."""

@@ -86,3 +86,68 @@ def test_the_code_of_an_error(answer: Any, code: str) -> None:
     assert Redactor(policy=lambda _, code: code).words(json.dumps(answer).encode()) == code
     assert Redactor(policy=lambda _, code: code).words(b"<html>" + PROSE.encode()) == ""
     assert Redactor(policy=lambda _, code: code).words(PROSE.encode()) == ""
+
+
+def odd_trace(number: int) -> dict[str, Any]:
+    """Return a summary whose every text is a sentence with the mark."""
+    texts = dict.fromkeys(("name", "kind", "start_time", "end_time", "session_id", "tenant_id", "service"), PROSE)
+    return trace(number, **texts, models=[PROSE], latency_ms=12)
+
+
+def listed(*traces: dict[str, Any], options: tuple[str, ...] = (), **policy: str) -> str:
+    """Return what `traces list` prints of these traces."""
+    with ServerThread([json_reply(page(traces))]) as api:
+        result = run("traces", "list", "--since", "24h", *options, env=environment(api.endpoint, **policy))
+    assert (result.code, result.err) == (0, "")
+    return result.out
+
+
+def test_the_list_follows_the_policy() -> None:
+    """A name, service or tenant that is content is not listed, nor a time that is none; a line says how much that was."""
+    known = trace(2, name="my illness", kind="GENERATION", service="shop", tenant_id="acme", **TIMES)
+    out = listed(odd_trace(1), known, **DROP)
+    assert MARK not in out
+    assert "illness" not in out
+    assert "internal" in out, "the kind in place of a name"
+    assert "chat" in out, "the operation in place of a name"
+    assert "shop" in out
+    assert "acme" in out
+    assert "The privacy policy of the settings left out 8 attributes with content." in " ".join(out.split())
+
+
+def test_the_list_is_redacted_and_its_json_is_netras() -> None:
+    """`redact` replaces matches in the table; the key ``traces`` of the JSON is Netra's answer, which no policy changes."""
+    out = " ".join(listed(odd_trace(1), **REDACT).split())
+    assert MARK not in out
+    assert "The privacy policy of the settings replaced 7 texts." in out
+    assert "policy" not in listed(trace(1, name=PROSE))
+    assert MARK in listed(odd_trace(1), options=("--json",), **DROP)
+
+
+@pytest.mark.parametrize("policy", [DROP, REDACT], ids=["drop", "redact"])
+@pytest.mark.parametrize("options", [(), ("--messages",)], ids=["tree", "messages"])
+def test_a_drawn_trace_has_no_unknown_kind(policy: dict[str, str], options: tuple[str, ...]) -> None:
+    """A kind, or the id of a parent, that is a sentence is not drawn."""
+    odd = span(1, kind=PROSE, parent_span_id=f"parent {MARK}", attributes="{}", **TIMES)
+    with ServerThread([json_reply(page([odd, span(2, kind="TOOL")]))]) as api:
+        result = run("traces", "show", "ab" * 16, *options, env=environment(api.endpoint, **policy))
+    assert result.code == 0
+    assert MARK not in result.out
+    assert "is not in the trace" in result.out or options
+
+
+@pytest.mark.parametrize("policy", [DROP, REDACT], ids=["drop", "redact"])
+def test_the_summary_of_a_held_trace_is_stored_without_content(tmp_path: Path, policy: dict[str, str]) -> None:
+    """A kind or time of a trace that is a sentence is not stored while the trace is held back."""
+
+    def answer(request: Request) -> Reply:
+        if "/spans" not in request.target:
+            return json_reply(page([odd_trace(1), *(trace(number, **TIMES) for number in range(2, 6))]))
+        if f"{1:032x}" in request.target:
+            return json_reply({}, status=500)
+        return json_reply(page([span(7)]))
+
+    result, shown = replay(tmp_path, answer, **policy)
+    assert result.json["destinations"][0]["held_back"] == 1
+    assert MARK not in "".join(one.out + one.err for one in (result, *shown))
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and MARK.encode() in file.read_bytes()]
