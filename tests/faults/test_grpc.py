@@ -374,7 +374,9 @@ async def test_slow_clients_of_a_huge_trace_delay_no_other(rig: Rig) -> None:
             async def read_slowly(number: int) -> None:
                 async for _ in stub.ReadSpans(READ, metadata=CREDENTIALS):
                     begun.add(number)
-                    await asyncio.sleep(2)  # far less than a stall, so that the reader is only slow
+                    await asyncio.sleep(
+                        0.5
+                    )  # flow control frees room for several messages at once: far less than a stall
 
             slow = [asyncio.create_task(read_slowly(number)) for number in range(4)]
             await until(lambda: len(begun) == len(slow))
