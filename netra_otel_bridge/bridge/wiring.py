@@ -13,7 +13,7 @@ from typing import Any, cast
 from netra_otel_bridge.bridge.configured import Configured
 from netra_otel_bridge.bridge.queries import checked_query, query_text
 from netra_otel_bridge.config.load import state_home
-from netra_otel_bridge.convert import Content, Exceptions, Pii, Profile, SpanConverter, User, configured
+from netra_otel_bridge.convert import Content, Exceptions, Pii, Privacy, Profile, SpanConverter, User, configured
 from netra_otel_bridge.core.clock import NS_PER_S, Backoff
 from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
@@ -74,13 +74,20 @@ class Wiring(Configured):
             "backoff": Backoff(attempts=attempts or settings.attempts),
             "allow_insecure": settings.allow_insecure,
             "clock": self.clock,
+            "error_words": self._privacy().error_words,
         }
 
     def converter(self, profile: str | None = None) -> SpanConverter:
         """Return a new converter with the configured privacy policy, and the configured profile or this one."""
         settings = self.settings
+        return SpanConverter(
+            cast(Profile, profile or settings.profile), self._privacy(), usage_cost=settings.usage_cost
+        )
+
+    def _privacy(self) -> Privacy:
+        settings = self.settings
         content, pii, user = cast(Content, settings.content), cast(Pii, settings.pii), cast(User, settings.user)
-        privacy = configured(
+        return configured(
             content,
             settings.redact,
             pii,
@@ -89,7 +96,6 @@ class Wiring(Configured):
             exceptions=cast(Exceptions | None, settings.exceptions),
             user_hash_key=settings.user_hash_key.reveal() if settings.user_hash_key is not None else None,
         )
-        return SpanConverter(cast(Profile, profile or settings.profile), privacy, usage_cost=settings.usage_cost)
 
     def open_state(self, default: Path | None = None) -> StateStore:
         """Open the state of the settings, else the one at ``default``, else one that is deleted when it is closed.

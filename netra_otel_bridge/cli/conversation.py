@@ -54,7 +54,7 @@ class Conversation:
         self._begin = min(starts, default=0)
         end = max((one.end_ns for one in trace.spans), default=self._begin)
         self._title = title(trace_id, trace.spans, max(end - self._begin, 0))
-        self._withheld = withheld(trace)
+        self._withheld = withheld(trace.withheld)
         self._turns = turns(trace.spans)
         self._ends = {one.reading.span.id for one in self._turns if one.at_end}
         self._full = full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class TraceTree:
         self._begin = min((start for start, _ in times if start is not None), default=0)
         self._end = max((end for _, end in times if end is not None), default=self._begin)
         self._title = title(trace_id, trace.spans, self._end - self._begin)
-        self._withheld = withheld(trace)
+        self._withheld = withheld(trace.withheld)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         layout = _Layout(list(self._rows()), options.max_width, (self._begin, max(self._end - self._begin, 1)))
@@ -82,9 +83,9 @@ def title(trace_id: str, spans: Sequence[SpanReading], duration_ns: int) -> Text
     return line
 
 
-def withheld(trace: TraceReading) -> list[Text]:
+def withheld(taken: Counter[str]) -> list[Text]:
     """Return a line that says what the privacy policy took, if it took anything."""
-    dropped, redacted = trace.withheld["content_dropped"], trace.withheld["content_redacted"]
+    dropped, redacted = taken["content_dropped"], taken["content_redacted"]
     said = [
         f"left out {plural(dropped, 'attribute')} with content" if dropped else "",
         f"replaced {plural(redacted, 'text')}" if redacted else "",

@@ -66,13 +66,17 @@ def list_traces(
     if not found:
         out.print("Netra has no traces in this range.")
         return
+    from netra_otel_bridge.cli.trace_tree import withheld
+    from netra_otel_bridge.convert import read_list
+
+    reading = read_list(found, bridge.converter("raw"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("trace", "start", "name", "service", "tenant"):
         table.add_column(column, no_wrap=column in ("trace", "start"), overflow="fold")
     for column in ("duration", "tokens", "cost"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
-    for trace in found:
+    for trace in reading.traces:
         table.add_row(
             *(
                 cell(value)
@@ -84,6 +88,8 @@ def list_traces(
             Text("error", style="red") if trace.has_error else "",
         )
     out.print(table)
+    for line in withheld(reading.withheld):
+        out.print(line)
 
 
 def show(

@@ -9,12 +9,13 @@ from netra_otel_bridge.convert.costs import (
 from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id, span_id_value
 from netra_otel_bridge.convert.privacy import Content, Exceptions, Pii, Privacy, User, configured
 from netra_otel_bridge.convert.private_parts import count_keys
-from netra_otel_bridge.convert.reading import SpanReading, TraceReading, read_spans
+from netra_otel_bridge.convert.reading import ListReading, SpanReading, TraceReading, read_list, read_spans
 from netra_otel_bridge.convert.spans import Profile, SpanConverter
 
 __all__ = [
     "Content",
     "Exceptions",
+    "ListReading",
     "Pii",
     "Privacy",
     "Profile",
@@ -30,6 +31,7 @@ __all__ = [
     "is_error",
     "is_metered",
     "is_no_id",
+    "read_list",
     "read_spans",
     "span_costs",
     "span_id_value",

@@ -162,6 +162,11 @@ def span_kind(value: str | int | None) -> tuple[SpanKind | None, str | None]:
     return _OTEL_KINDS.get(text.removeprefix("SPAN_KIND_")) or _OTLP_NUMBERS.get(text), None
 
 
+def is_known_kind(value: str | int | None) -> bool:
+    """Return whether a kind is missing, or one of Netra's or OpenTelemetry's."""
+    return value in (None, "") or span_kind(value)[0] is not None
+
+
 _STATUS = {
     "OK": StatusCode.OK,
     "SUCCESS": StatusCode.OK,

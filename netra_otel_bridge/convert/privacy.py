@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from netra_otel_bridge.convert.allowed import EXCEPTION_TEXT, MAX_COUNTED_KEYS, OTHER_KEYS, Rule, rule_of
 from netra_otel_bridge.convert.effort import Effort
+from netra_otel_bridge.convert.redaction import Redaction
 from netra_otel_bridge.core.attribute_names import ALLOWED, ALLOWED_RULE
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.expressions import MAX_SCANNED_BYTES, Expression
@@ -23,8 +24,6 @@ Content = Literal["keep", "drop", "redact"]
 Pii = Literal["keep", "drop-content"]
 User = Literal["keep", "hash", "drop"]
 Exceptions = Literal["keep", "drop"]
-
-REDACTED = "[redacted]"
 
 USER_KEYS = re.compile(r"(.*[._])?(enduser|user)([._]?id|Id)|(llm|gen_ai\.request)\.user")
 """Keys of user ids: ``netra.user_id``, ``user.id``, ``enduser.id``, ``netra.custom.user_id``, ``llm.user`` ..."""
@@ -76,6 +75,7 @@ class Privacy:
     exceptions: Exceptions | None = None
     user_hash_key: str | None = field(default=None, repr=False)
     _expressions: tuple[Expression, ...] = field(default=(), repr=False, kw_only=True)
+    _redaction: Redaction = field(init=False, repr=False, compare=False)
     _rules: dict[str, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)
     _redacted_keys: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     _key: bytes | None = field(default=None, init=False, repr=False, compare=False)
@@ -97,6 +97,7 @@ class Privacy:
                 raise UsageError("user_hash_key must be a text that is not empty")
             object.__setattr__(self, "_key", self.user_hash_key.encode("utf-8", "surrogatepass"))
         object.__setattr__(self, "_expressions", (*self._expressions, *map(_expression, self.redact)))
+        object.__setattr__(self, "_redaction", Redaction(self._expressions))
         if self.content == "redact" and not self._expressions:
             raise UsageError('content="redact" needs an expression in redact', hint="write redact=(re.compile(...),)")
 
@@ -117,6 +118,15 @@ class Privacy:
     def drops_exceptions(self, has_pii: bool) -> bool:
         """Return whether the words of exceptions are dropped: messages, stack traces, the message of a status."""
         return self.drops(has_pii) if self.exceptions is None else self.exceptions == "drop"
+
+    def error_words(self, words: str, code: str) -> str:
+        """Return what an error may repeat of Netra's own words about a request: they may repeat content.
+
+        ``code`` is all that a drop leaves, also one of spans with PII alone, because nobody knows which these are.
+        """
+        if self.drops(has_pii=True):
+            return code
+        return self.redacted_text(words, Counter()) if self.content == "redact" else words
 
     def keeps_all(self, has_pii: bool) -> bool:
         """Return whether the policy would change nothing."""
@@ -188,41 +198,15 @@ class Privacy:
         counts: Counter[str],
         effort: Effort | None = None,
         max_scanned_bytes: int = MAX_SCANNED_BYTES,
+        *,
+        decodes: bool = True,
     ) -> str:
-        """Return the text with each match of an expression replaced, or redacted whole once ``effort`` is spent.
-
-        Each expression reads ``max_scanned_bytes`` at most, as `Expression.replace` says.
-        """
-        for expression in self._expressions:
-            if effort is not None and not effort.allows(len(text)):
-                if text:
-                    counts["content_redacted"] += 1
-                return REDACTED if text else text
-            text, found = expression.replace(text, REDACTED, max_scanned_bytes)
-            counts["content_redacted"] += found
-        return text
+        """Return the text with each match of an expression replaced, as `Redaction.text` says."""
+        return self._redaction.text(text, counts, effort, max_scanned_bytes, decodes=decodes)
 
     def redacted(self, value: Any, counts: Counter[str], effort: Effort | None = None) -> Any:
         """Return a value of any type with each match replaced; a number that matches becomes text."""
-        if isinstance(value, str):
-            return self.redacted_text(value, counts, effort)
-        if isinstance(value, bytes):
-            text = self.redacted_text(value.decode("utf-8", "surrogateescape"), counts, effort)
-            return text.encode("utf-8", "surrogateescape")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            text = str(value)
-            redacted = self.redacted_text(text, counts, effort)
-            return value if redacted == text else redacted
-        if isinstance(value, tuple):
-            return tuple(self.redacted(item, counts, effort) for item in value)
-        if isinstance(value, list):
-            return [self.redacted(item, counts, effort) for item in value]
-        if isinstance(value, dict):
-            return {
-                self.redacted_text(key, counts, effort): self.redacted(item, counts, effort)
-                for key, item in value.items()
-            }
-        return value
+        return self._redaction.value(value, counts, effort)
 
     def _facts(self, attributes: dict[str, Any], names: list[str]) -> dict[str, Any]:
         """Return the attributes that are plain facts; append the names of those that were dropped or cut."""

@@ -17,7 +17,9 @@ from opentelemetry.trace.status import Status
 
 from netra_otel_bridge.convert import semconv, shapes
 from netra_otel_bridge.convert.allowed import counted_name
+from netra_otel_bridge.convert.draft import ORIGINAL
 from netra_otel_bridge.convert.effort import Effort
+from netra_otel_bridge.convert.fields import instant_ns, is_known_kind
 from netra_otel_bridge.convert.privacy import Privacy, count_dropped, count_name
 from netra_otel_bridge.core.json_text import clean_text
 from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
@@ -36,6 +38,7 @@ _COLUMNS = {
 _SUMMARY_COLUMNS = {column: name for column, name in _COLUMNS.items() if column in TraceSummary.__struct_fields__} | {
     "service": "service.name"
 }
+_TIMES = ("start_time", "end_time")
 _TEXTS = tuple(column for column in _COLUMNS if column != "created_at")
 _texts_of = attrgetter(*_TEXTS)
 _NOT_DERIVED_FROM = dict.fromkeys(("name", "status", "attributes", "events", "links", "metadata"))
@@ -44,8 +47,15 @@ _MAX_UNCHANGED_CHARS = 1000
 _FINDINGS = ("pii_entities", "pii_actions", "violations", "violation_actions")
 _DOCUMENT_SCANNED_BYTES = 2**23
 """The limit of `Expression.replace` for the JSON of an unreadable item: it is redacted in the event loop, in 0.05 s."""
+_DOCUMENT_DECODED_CHARS = 2**14
+"""Characters of such JSON whose values are searched one by one too, in as much time."""
 _METADATA = "netra.metadata."
 _EVENT = "event"
+_OWN_WORDS = frozenset(
+    {"netra.span.type", "openinference.span.kind", "input.mime_type", "output.mime_type", "netra.created_at"}
+)
+"""Derived attributes that hold one of the bridge's own words, or a time."""
+_OPERATIONS = frozenset(semconv.KIND_OF_OPERATION) | {"_OTHER"}
 SPAN_NAME, EVENT_NAME, STATUS_MESSAGE = "(span name)", "(event name)", "(status message)"
 """Names under which drops are counted that have no key."""
 
@@ -117,8 +127,21 @@ class PrivateParts:
         columns = {column: name for column, name in _SUMMARY_COLUMNS.items() if getattr(trace, column) is not None}
         left = self.attributes({name: clean_text(getattr(trace, column)) for column, name in columns.items()}, has_pii)
         changed: dict[str, Any] = {column: left.get(name) for column, name in columns.items()}
+        changed |= self._odd_columns(trace, has_pii)
         lists = dict.fromkeys(("models", "pii_entities", "violations", "cursor"))
         return msgspec.structs.replace(trace, name=self.name(trace.name, has_pii), **lists, **changed)
+
+    def _odd_columns(self, trace: TraceSummary, has_pii: bool) -> dict[str, Any]:
+        """Return the columns of a kind and of times that hold something else, as far as that may leave."""
+        odd = {
+            column: value
+            for column in _TIMES
+            if isinstance(value := getattr(trace, column), str) and instant_ns(value) is None
+        }
+        if isinstance(trace.kind, str) and not is_known_kind(trace.kind):
+            odd["kind"] = trace.kind
+        left = self.attributes({ORIGINAL + column: clean_text(value) for column, value in odd.items()}, has_pii)
+        return {column: left.get(ORIGINAL + column) for column in odd}
 
     def document(self, text: str) -> str:
         """Return the JSON of an item that could not be read: it may have content and a user id anywhere."""
@@ -127,7 +150,23 @@ class PrivateParts:
             return ""
         if policy.content != "redact":
             return text
-        return policy.redacted_text(text, self.counts, max_scanned_bytes=_DOCUMENT_SCANNED_BYTES)
+        return policy.redacted_text(
+            text,
+            self.counts,
+            max_scanned_bytes=_DOCUMENT_SCANNED_BYTES,
+            decodes=len(text) <= _DOCUMENT_DECODED_CHARS,
+        )
+
+    def redact_derived(self, attributes: dict[str, Any], recorded: int) -> None:
+        """Redact the attributes that were derived, which follow the first ``recorded`` ones: they may join texts."""
+        derived = {name: attributes.pop(name) for name in [*attributes][recorded:]}
+        for name, value in derived.items():
+            if name in _OWN_WORDS or (type(value) is str and value in _OPERATIONS):
+                attributes[name] = value
+            else:
+                attributes |= self._privacy.without_content(
+                    {name: value}, has_pii=False, counts=self.counts, effort=self.effort
+                )
 
     def name(self, name: str | None, has_pii: bool) -> str | None:
         """Return the name of a span that may leave; ``None`` if it is content."""

@@ -29,10 +29,11 @@ from netra_otel_bridge.convert.attributes import (
 )
 from netra_otel_bridge.convert.draft import Draft, contexts, kinds, times
 from netra_otel_bridge.convert.effort import Effort
-from netra_otel_bridge.convert.llm import add_genai, add_openinference, read_call
+from netra_otel_bridge.convert.llm import Call, add_genai, add_openinference, read_call
 from netra_otel_bridge.convert.netra_names import add_netra_names
 from netra_otel_bridge.convert.odd_values import OddValues
 from netra_otel_bridge.convert.privacy import Privacy, one_of
+from netra_otel_bridge.convert.private_call import redacted_call
 from netra_otel_bridge.convert.private_parts import PrivateParts, operation_name
 from netra_otel_bridge.convert.resources import ResourceCache, scope_of
 from netra_otel_bridge.convert.semconv import add
@@ -45,6 +46,7 @@ from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
+_UNREADABLE_CALL = "call_unreadable"
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
 
@@ -130,7 +132,11 @@ class SpanConverter:
         scope = scope_of(private)
         derived: Sequence[str] = ()
         if self.profile != "raw":
+            recorded = len(private)
             derived = self._enrich(draft.notes, private, span, netra_kind, status, events, metadata)
+            if self.searches:
+                self._parts.redact_derived(private, recorded)
+                derived = [*private][len(private) - len(derived) :]
         resource = self._resource(span, trace)
         if self._effort is not None:
             self._effort.end()
@@ -157,6 +163,10 @@ class SpanConverter:
         )
         converted.derived = derived
         return converted
+
+    def private_call(self, call: Call) -> Call:
+        """Return what was read of a call, with its texts as they may leave: they may join texts that were recorded."""
+        return redacted_call(call, self.privacy, self.counts, self._effort) if self.searches else call
 
     def failure(self, error: Exception) -> str:
         """Return why a span could not be converted. The words of an error may repeat content, so a policy leaves its type."""
@@ -244,11 +254,31 @@ class SpanConverter:
     ) -> Sequence[str]:
         """Add Netra's names, then those of the profile. Return the keys of the latter."""
         user_id = clean_text(span.user_id) if span.user_id else None
-        call = read_call(attributes, span, netra_kind, events, span.name or "")
+        try:
+            call = read_call(attributes, span, netra_kind, events, span.name or "")
+        except Exception:  # noqa: BLE001  whatever a call looks like, what was recorded of it leaves
+            call = Call({}, notes=(_UNREADABLE_CALL,))
         total = call.facts.get("total_tokens")
         add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)
         notes += call.notes
         recorded = len(attributes)
+        try:
+            self._write_call(attributes, call, span, status, events, metadata)
+        except Exception:  # noqa: BLE001  as above
+            for key in [*attributes][recorded:]:
+                del attributes[key]
+            notes.append(_UNREADABLE_CALL)
+        return [*attributes][recorded:]
+
+    def _write_call(
+        self,
+        attributes: Attributes,
+        call: Call,
+        span: TraceSpan,
+        status: Status,
+        events: Sequence[Event],
+        metadata: Attributes,
+    ) -> None:
         failed = status.status_code is StatusCode.ERROR
         if self._genai:
             add_genai(attributes, call, failed=failed)
@@ -259,7 +289,6 @@ class SpanConverter:
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
             add_openinference(attributes, call, span, metadata=with_tenant)
-        return [*attributes][recorded:]
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)

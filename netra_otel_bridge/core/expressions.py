@@ -7,6 +7,7 @@ RE2 reads each character once per search. It has no look-around and no back-refe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 MAX_SCANNED_BYTES = 2**28
@@ -53,31 +54,36 @@ class Expression:
     def replace(self, text: str, replacement: str, max_scanned_bytes: int = MAX_SCANNED_BYTES) -> tuple[str, int]:
         """Replace what matches; return the text and the number of matches, of which empty ones do not count.
 
-        ``replacement`` is literal. After ``max_scanned_bytes``, the rest of the text is replaced as if it were one match.
+        ``replacement`` is literal, and stays where it is in the text. After ``max_scanned_bytes``, the rest of the text is replaced as if it were one match.
         """
-        errors = "surrogateescape"
-        try:
-            data = text.encode("utf-8", errors)
-        except UnicodeEncodeError:
-            errors = "surrogatepass"
-            data = text.encode("utf-8", errors)
-        kept: list[bytes] = []
-        end = scanned = 0
+        data, errors = in_bytes(text)
+        places = self.find(data, replacement.encode(), max_scanned_bytes)
+        if not places:
+            return text, 0
+        return replaced(data, places, replacement.encode()).decode("utf-8", errors), len(places)
+
+    def find(
+        self, data: bytes, replacement: bytes, max_scanned_bytes: int = MAX_SCANNED_BYTES
+    ) -> list[tuple[int, int]]:
+        """Return the places of the matches that `replace` replaces, in order."""
+        places: list[tuple[int, int]] = []
+        marks = [mark.span() for mark in re.finditer(re.escape(replacement), data)] if replacement in data else []
+        scanned = end = passed = 0
         for match in self._finder.finditer(data):
             start, stop = match.span()
             if start == stop:
                 continue
-            kept.append(data[end:start])
             scanned += len(data) - end
             end = stop
-            if scanned > max_scanned_bytes and end < len(data):
-                kept.append(b"")
-                end = len(data)
+            over = scanned > max_scanned_bytes
+            while passed < len(marks) and marks[passed][1] < stop:
+                passed += 1
+            if over or passed == len(marks) or start < marks[passed][0]:
+                places.append((start, stop))
+            if over and stop < len(data):
+                places.append((stop, len(data)))
                 break
-        if not kept:
-            return text, 0
-        kept.append(data[end:])
-        return replacement.encode().join(kept).decode("utf-8", errors), len(kept) - 1
+        return places
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Expression) and (self.pattern, self.flags) == (other.pattern, other.flags)
@@ -87,6 +93,27 @@ class Expression:
 
     def __repr__(self) -> str:
         return f"Expression({self.pattern!r})"
+
+
+def in_bytes(text: str) -> tuple[bytes, str]:
+    """Return the UTF-8 of a text, and the handling of errors that decodes it again: a text may have lone surrogates."""
+    errors = "surrogateescape"
+    try:
+        return text.encode("utf-8", errors), errors
+    except UnicodeEncodeError:
+        errors = "surrogatepass"
+        return text.encode("utf-8", errors), errors
+
+
+def replaced(data: bytes, places: Iterable[tuple[int, int]], replacement: bytes) -> bytes:
+    """Return the text with something else in places that are in order and do not overlap."""
+    kept: list[bytes] = []
+    end = 0
+    for start, stop in places:
+        kept.append(data[end:start])
+        end = stop
+    kept.append(data[end:])
+    return replacement.join(kept)
 
 
 def _compiled(pattern: str) -> Any:

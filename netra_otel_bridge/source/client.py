@@ -39,6 +39,7 @@ from netra_otel_bridge.source.arguments import (
 from netra_otel_bridge.source.calls import BodyRoom, Call, NoRoom, TransportStats
 from netra_otel_bridge.source.dashboard import AsyncDashboard
 from netra_otel_bridge.source.endpoint import query, segment
+from netra_otel_bridge.source.failures import WordsPolicy
 from netra_otel_bridge.source.pages import PAGE_LIMIT, read_pages
 from netra_otel_bridge.source.transport import Transport
 
@@ -55,7 +56,8 @@ class AsyncNetraClient:
     and covers one attempt from connecting to the last byte; ``dashboard_timeout`` applies to the calls of `dashboard`.
     ``max_concurrency`` and ``rate_per_s`` limit all calls together, and ``max_response_bytes`` one decoded response.
     ``allow_insecure`` allows sending the API key over plain http to hosts other than this one. ``ssl_context`` replaces
-    the system's certificate authorities. Raises `ConfigurationError`, and `UsageError` for a ``backoff`` of another
+    the system's certificate authorities. ``error_words`` returns what errors may repeat of Netra's words, given the
+    message of an error response and its code or ``""``; by default all. Raises `ConfigurationError`, and `UsageError` for a ``backoff`` of another
     type.
     """
 
@@ -74,6 +76,7 @@ class AsyncNetraClient:
         allow_insecure: bool = False,
         clock: Clock | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        error_words: WordsPolicy | None = None,
     ) -> None:
         self._backoff = Backoff() if backoff is None else backoff
         self._clock = clock or SystemClock()
@@ -91,6 +94,7 @@ class AsyncNetraClient:
             allow_insecure=allow_insecure,
             clock=self._clock,
             ssl_context=ssl_context,
+            error_words=error_words,
         )
         self.dashboard = AsyncDashboard(
             self._transport, timeout=dashboard_timeout, backoff=self._backoff, clock=self._clock

@@ -25,6 +25,7 @@ from netra_otel_bridge.source.failures import (
     CHECK_ENDPOINT,
     Failure,
     Redactor,
+    WordsPolicy,
     judge_status,
     looks_like_web_page,
     timed_out,
@@ -63,12 +64,13 @@ class Exchange:
         clock: Clock,
         ssl_context: ssl.SSLContext | None,
         stats: TransportStats,
+        error_words: WordsPolicy | None,
     ) -> None:
         self._stats = stats
         self._base = base
         self._extra = dict(headers)
         self._headers = request_headers(api_key, headers)
-        self.redactor = Redactor(self._headers["x-api-key"], *headers.values())
+        self.redactor = Redactor(self._headers["x-api-key"], *headers.values(), policy=error_words)
         self._timeout_s = timeout_s
         self._cap_bytes = max_response_bytes
         self._clock = clock
@@ -126,12 +128,12 @@ class Exchange:
                 return await in_thread(self._decode_large, decode, body)
             return decode(body)
         except NetraSchemaError as error:
-            cause = self.redactor.line(error.message)
+            cause = self.redactor.about(error)
             return Failure(NetraSchemaError, cause, error.hint, status, retry=True, tries=SCHEMA_TRIES)
         except CutAnswer as error:
-            return Failure(NetraUnavailable, self.redactor.line(error.message), "try again later", status, retry=True)
+            return Failure(NetraUnavailable, self.redactor.about(error), "try again later", status, retry=True)
         except NetraError as error:
-            return Failure(type(error), self.redactor.line(error.message), error.hint, status)
+            return Failure(type(error), self.redactor.about(error), error.hint, status)
 
     def _decode_large(self, decode: Callable[[bytes], T], body: bytes) -> T:
         check_width(body, self._cap_bytes)
@@ -170,7 +172,7 @@ class Exchange:
         """Send this key from now on; messages show neither it nor the previous one. Raises `ConfigurationError`."""
         before = self._headers["x-api-key"]
         self._headers = request_headers(api_key, self._extra)
-        self.redactor = Redactor(before, self._headers["x-api-key"], *self._extra.values())
+        self.redactor = Redactor(before, self._headers["x-api-key"], *self._extra.values(), policy=self.redactor.policy)
         if self._session is not None:
             self._session.headers["x-api-key"] = self._headers["x-api-key"]
 

@@ -7,6 +7,8 @@ printable line without secrets before it enters a message.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netra_otel_bridge.core.errors import (
@@ -27,6 +29,13 @@ SECRET_CHARS = 6
 CHECK_ENDPOINT = "check NETRA_OTLP_ENDPOINT: it is Netra's address, as netra-sdk uses it"
 _CHECK_KEY = "check NETRA_API_KEY: is it for this Netra instance, and has it expired?"
 _DO_WITHOUT = "this key or installation does not have the dashboard calls; the usage calls do not need them"
+
+
+WordsPolicy = Callable[[str, str], str]
+"""Returns what an error may repeat of a server's words, given these, and the code of the error among them or ``""``."""
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}|[0-9]{1,9}")
+_CODES = ("code", "type", "error_code", "errorCode", "error")
+"""Names under which error responses have a code. Messages are content, even if they are one word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +117,46 @@ def unreached(cause: str, hint: str) -> Failure:
 class Redactor:
     """Makes text from outside safe for a message: one printable line of bounded length, with secrets masked.
 
-    Each word of a secret is masked too (``Bearer abc``). Text shorter than `SECRET_CHARS` is not a secret.
+    Each word of a secret is masked too (``Bearer abc``). Text shorter than `SECRET_CHARS` is not a secret. ``policy``
+    decides what of a server's words an error may repeat.
     """
 
-    def __init__(self, *secrets: str) -> None:
+    def __init__(self, *secrets: str, policy: WordsPolicy | None = None) -> None:
         parts = {part for secret in secrets for part in (secret, *secret.split()) if len(part) >= SECRET_CHARS}
         self._secrets = tuple(parts)
+        self.policy: WordsPolicy = policy or (lambda words, _: words)
 
     def line(self, text: str, limit: int = MESSAGE_CHARS) -> str:
         """Return ``text`` as one line of at most ``limit`` characters, with secrets masked."""
         return safe_line(text, self._secrets, limit)
 
     def words(self, body: bytes) -> str:
-        """Return the message of an error response: from its JSON, or the text itself; empty for a web page."""
+        """Return what the policy leaves of an error response's message, from its JSON or the text; nothing of a web page."""
         if looks_like_web_page("", body):
             return ""
         try:
-            said = _message(json.loads(body))
+            answer = json.loads(body)
+            said, code = _message(answer), _code(answer)
         except (ValueError, RecursionError):
-            said = body.decode("utf-8", "replace")
-        return self.line(said)
+            said, code = body.decode("utf-8", "replace"), ""
+        return self.line(self.policy(said, code))
+
+    def about(self, error: NetraError) -> str:
+        """Return the bridge's own words about a response as one line; they may name a part of it."""
+        return self.line(self.policy(error.message, error.message))
+
+
+def _code(value: object) -> str:
+    """Return the type or code in an error object; empty if it has none that is shaped like one."""
+    if not isinstance(value, dict):
+        return ""
+    for name in _CODES:
+        found = value.get(name)
+        if isinstance(found, dict):
+            found = _code(found)
+        if isinstance(found, int | str) and not isinstance(found, bool) and _CODE.fullmatch(str(found)):
+            return str(found)
+    return ""
 
 
 def _message(value: object) -> str:

@@ -21,6 +21,7 @@ slow. Rules for irregular data:
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -61,6 +62,7 @@ class _Envelope(msgspec.Struct, Generic[_S]):
     data: _Block[_S]
 
 
+_FIELD_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,39}")
 _TRACES = msgspec.json.Decoder(_Envelope[TraceSummary])
 _SPANS = msgspec.json.Decoder(_Envelope[TraceSpan])
 
@@ -247,4 +249,5 @@ def wrong(path: str, present: bool, value: object, wanted: str) -> NetraSchemaEr
 
 
 def _names(value: dict[str, Any]) -> str:
-    return f"it holds {', '.join(sorted(value)[:5])}" if value else "it is empty"
+    names = sorted(filter(_FIELD_NAME.fullmatch, value))[:5]
+    return f"it holds {', '.join(names) or 'other keys'}" if value else "it is empty"

@@ -22,7 +22,7 @@ from netra_otel_bridge.source.arguments import is_above_zero
 from netra_otel_bridge.source.budget import Budget
 from netra_otel_bridge.source.calls import Call, TransportStats
 from netra_otel_bridge.source.endpoint import base_url
-from netra_otel_bridge.source.failures import Failure, of_optional_call
+from netra_otel_bridge.source.failures import Failure, WordsPolicy, of_optional_call
 
 T = TypeVar("T")
 _SUBJECT_CHARS = 80
@@ -49,6 +49,7 @@ class Transport:
         allow_insecure: bool,
         clock: Clock,
         ssl_context: ssl.SSLContext | None,
+        error_words: WordsPolicy | None,
     ) -> None:
         from netra_otel_bridge.source.exchange import Exchange
 
@@ -74,6 +75,7 @@ class Transport:
             clock=clock,
             ssl_context=ssl_context,
             stats=self.stats,
+            error_words=error_words,
         )
         self._backoff = backoff
         self._clock = clock

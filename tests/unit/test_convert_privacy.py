@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.convert import Privacy, SpanConverter
 from netra_otel_bridge.convert.allowed import rule_of
-from netra_otel_bridge.convert.privacy import REDACTED
+from netra_otel_bridge.convert.redaction import REDACTED
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.netra import TraceSummary
 from tests.support.converted import (
