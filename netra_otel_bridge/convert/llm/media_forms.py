@@ -11,6 +11,7 @@ Item = Mapping[str, Any]
 Reader = Callable[[Item], Part | None]
 MIMES = ("mime_type", "mimeType", "mediaType", "media_type")
 _ADDRESSES = ("data:", "http:", "https:", "gs:", "s3:", "file:")
+_CLASSES = ("image", "audio", "video")
 _NO_MEDIA_CLASS = "document"
 
 
@@ -72,7 +73,8 @@ def file_part(item: Item) -> Part | None:
     if isinstance(inner, dict) and (told := _told_document(inner)) is not None:
         return told
     modality = item.get("modality")
-    return media_part(item, modality if isinstance(modality, str) else None, "file", "source") or own_media(item)
+    known = modality if isinstance(modality, str) and modality in _CLASSES else None
+    return media_part(item, known, "file", "source") or own_media(item)
 
 
 def _told_document(source: Item) -> Part | None:
@@ -88,7 +90,7 @@ def _told_document(source: Item) -> Part | None:
 
 def _modality(mime: Any) -> str:
     kind = mime.partition("/")[0] if isinstance(mime, str) else ""
-    return kind if kind in ("image", "audio", "video") else _NO_MEDIA_CLASS
+    return kind if kind in _CLASSES else _NO_MEDIA_CLASS
 
 
 def own_media(item: Item) -> Part | None:

@@ -93,7 +93,8 @@ def from_object(item: Mapping[str, Any], default: str) -> Message | None:
     for key, read in (("function_calls", _called), ("function_responses", _answered)):
         listed = item.get(key)
         found.parts += [read(one) for one in (listed if isinstance(listed, list) else []) if isinstance(one, dict)]
-    found.parts += _spoken(item)
+    if "refusal" in item or "audio" in item:
+        found.parts += _spoken(item)
     single = item.get("function_call")
     if isinstance(single, dict) and isinstance(single.get("name"), str):
         found.parts.append(tool_call(single.get("id"), single["name"], arguments_of(single.get("arguments"))))
@@ -142,18 +143,18 @@ def from_list(value: Any, default: str) -> tuple[list[Message], bool]:
     of the default role.
     """
     items, cut = leading_items(value)
-    read = [from_object(item, default) if isinstance(item, dict) else None for item in items]
-    if None not in read:
-        found = [one for one in read if one is not None]
-    elif any(read):
-        found = [
-            one or Message(default, parts)
-            for one, item in zip(read, items, strict=True)
-            if one is not None or (parts := _other_item(item))
-        ]
-    else:
-        found = []
-    return found, cut and bool(found)
+    found: list[Message] = []
+    others = 0
+    for item in items:
+        one = from_object(item, default) if isinstance(item, dict) else None
+        if one is None and (parts := _other_item(item)):
+            others += 1
+            one = Message(default, parts)
+        if one is not None:
+            found.append(one)
+    if others == len(found):
+        return [], False
+    return found, cut
 
 
 def _other_item(item: Any) -> list[Part]:

@@ -181,7 +181,7 @@ def _add_messages(attributes: dict[str, Any], prefix: str, messages: Iterable[Me
         return
     number = 0
     for message in messages:
-        for one in _with_results_apart(message):
+        for one in _with_results_apart(message) if len(message.parts) > 1 else (message,):
             _add_message(attributes, f"{prefix}.{number}.message", one)
             number += 1
 
@@ -190,7 +190,7 @@ def _with_results_apart(message: Message) -> Iterable[Message]:
     """Give each result of a tool in a message a message of its own, as OpenInference has one content for it."""
     parts = message.parts
     results = [part for part in parts if part["type"] == "tool_call_response"]
-    if not results or len(parts) == 1:
+    if not results:
         return (message,)
     rest = [part for part in parts if part["type"] != "tool_call_response"]
     own = [Message("tool", [part], name=message.name) for part in results]
@@ -209,6 +209,10 @@ def _add_message(attributes: dict[str, Any], base: str, message: Message) -> Non
     parts = message.parts
     add(attributes, f"{base}.name", message.name)
     add(attributes, f"{base}.finish_reason", message.finish_reason)
+    if len(parts) == 1 and parts[0]["type"] == "text":  # most messages
+        add(attributes, f"{base}.role", message.role)
+        add(attributes, f"{base}.content", parts[0]["content"])
+        return
     if parts and parts[0]["type"] == "tool_call_response":
         add(attributes, f"{base}.role", "tool")
         add(attributes, f"{base}.content", as_text(parts[0].get("response")))

@@ -43,7 +43,11 @@ _VERCEL_RESULTS = frozenset({"text", "json", "error-text", "error-json", "conten
 
 
 def _text_part(item: Item) -> Part | None:
-    found = first_of(item, ("content", "text"))
+    found = item.get("content")
+    if found is None:
+        found = item.get("text")
+    if type(found) is str:
+        return text(found)
     if isinstance(found, dict) and isinstance(found.get("value"), str):
         found = found["value"]  # OpenAI's Assistants
     return None if found is None else text(found if isinstance(found, str) else write_json(found))
