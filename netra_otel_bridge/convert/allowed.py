@@ -97,10 +97,15 @@ _FACTS: tuple[tuple[Shape, str, str], ...] = (
     (shapes.token, "pydantic_ai", "response.model_name request.parts.N.tool_name request.parts.N.tool_call_id"
         " response.parts.N.tool_name response.parts.N.tool_call_id"),
     (shapes.word, "pydantic_ai", "node.type"),
+    (shapes.name, "", "agent_name"),
+    (shapes.token, "", "model_name"),
     (shapes.number, "pydantic_ai", "cost request.parts_count response.parts_count tool_results_count"
         " system_prompts_count"),
     (shapes.token, "langfuse", "user.id session.id release version environment observation.model.name"),
     (shapes.word, "langfuse", "observation.type observation.level"),
+    (shapes.counts, "langfuse", "observation.usage_details observation.cost_details"),
+    (shapes.counts, "mlflow", "chat.tokenUsage llm.cost"),
+    (shapes.quoted_token, "mlflow", "spanType llm.model llm.provider traceRequestId"),
     (shapes.token, "mcp", "method.name session.id protocol.version"),
     # Protocols.
     (shapes.word, "http", "method request.method scheme flavor connection.state"),

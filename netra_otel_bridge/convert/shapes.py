@@ -35,6 +35,15 @@ _INSTANT = re.compile(
 _ROUTE = re.compile(r"/[A-Za-z0-9_.:/{}<>*()$~^\[\]\\-]{0,199}|\*")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,15}://[A-Za-z0-9_.:\[\]-]{1,253}(?:/[A-Za-z0-9_.:/~-]{0,199})?")
 _MEDIA_TYPE = re.compile(r"[a-z]{2,20}/[A-Za-z0-9.+-]{1,60}")
+_COUNT_WORD = (
+    "(?:input|output|prompt|completion|total|tokens?|cached?|read|write|creation|above|1hr|5m|1h|reasoning|audio|image"
+    "|text|video|details|accepted|rejected|prediction|cost)"
+)
+_COUNT_NAME = rf'"{_COUNT_WORD}(?:_{_COUNT_WORD}){{0,7}}"'
+_COUNT = rf"(?:{_NUMBER.pattern}|null)"
+_FLAT_COUNTS = rf"\{{(?: ?{_COUNT_NAME}: ?{_COUNT}(?:,(?! ?\}})|(?= ?\}}))){{0,40}} ?\}}"
+_COUNTS = re.compile(rf"\{{(?: ?{_COUNT_NAME}: ?(?:{_COUNT}|{_FLAT_COUNTS})(?:,(?! ?\}})|(?= ?\}}))){{0,40}} ?\}}")
+_MAX_COUNTS_CHARS = 2000
 _ROLES = words("system developer user human assistant ai agent model tool function input output thinking unknown")
 _ON_NAMES = words(
     "invoke_agent create_agent invoke_workflow execute_tool agent tool workflow task handoff guardrail running"
@@ -80,6 +89,16 @@ def role(text: str) -> str | None:
 def number(text: str) -> str | None:
     """Return a number or a truth value that was recorded as text."""
     return text if not text or _NUMBER.fullmatch(text) else None
+
+
+def counts(text: str) -> str | None:
+    """Return a JSON object of tokens or costs by the known names of their parts, such as ``{"input": 10, "total": 13}``."""
+    return text if not text or (len(text) <= _MAX_COUNTS_CHARS and _COUNTS.fullmatch(text)) else None
+
+
+def quoted_token(text: str) -> str | None:
+    """Return an identifier that is written as a JSON string."""
+    return text if len(text) > 2 and text[0] == text[-1] == '"' and token(text[1:-1]) is not None else None
 
 
 def instant(text: str) -> str | None:

@@ -46,6 +46,7 @@ from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
+_UNREADABLE_CALL = "call_unreadable"
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
 
@@ -253,11 +254,31 @@ class SpanConverter:
     ) -> Sequence[str]:
         """Add Netra's names, then those of the profile. Return the keys of the latter."""
         user_id = clean_text(span.user_id) if span.user_id else None
-        call = read_call(attributes, span, netra_kind, events, span.name or "")
+        try:
+            call = read_call(attributes, span, netra_kind, events, span.name or "")
+        except Exception:  # noqa: BLE001  whatever a call looks like, what was recorded of it leaves
+            call = Call({}, notes=(_UNREADABLE_CALL,))
         total = call.facts.get("total_tokens")
         add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)
         notes += call.notes
         recorded = len(attributes)
+        try:
+            self._write_call(attributes, call, span, status, events, metadata)
+        except Exception:  # noqa: BLE001  as above
+            for key in [*attributes][recorded:]:
+                del attributes[key]
+            notes.append(_UNREADABLE_CALL)
+        return [*attributes][recorded:]
+
+    def _write_call(
+        self,
+        attributes: Attributes,
+        call: Call,
+        span: TraceSpan,
+        status: Status,
+        events: Sequence[Event],
+        metadata: Attributes,
+    ) -> None:
         failed = status.status_code is StatusCode.ERROR
         if self._genai:
             add_genai(attributes, call, failed=failed)
@@ -268,7 +289,6 @@ class SpanConverter:
         if self._openinference:
             with_tenant = {**metadata, **({"tenant_id": span.tenant_id} if span.tenant_id else {})}
             add_openinference(attributes, call, span, metadata=with_tenant)
-        return [*attributes][recorded:]
 
     def _resource(self, span: TraceSpan, trace: TraceSummary | None) -> Resource:
         resource, lost = self._resources.get(span, trace.service if trace else None)

@@ -130,7 +130,7 @@ class Lister:
         self._queue = WindowQueue(windows, partial(may_hold, route.client, queries=route.queries))
         self._scope = scope
         self._listed = 0
-        self._failed_in_a_row = 0
+        self._failed_in_a_row: list[NetraError] = []
         self._halved = 0
         self._unlisted = {trace_id for query in route.queries for trace_id in query.trace_ids}
 
@@ -148,7 +148,6 @@ class Lister:
             if not queued.is_empty:
                 found = await self._list_or_keep_open(window)
                 if found is None:
-                    self._failed_in_a_row += 1
                     continue
                 self._queue.listed(found=found)
             if self._pass.has_failed():
@@ -167,14 +166,15 @@ class Lister:
                 for trace_id in query.trace_ids or (None,)
             ]
         except NetraError as error:
-            if self._failed_in_a_row > IN_A_ROW or isinstance(error, NetraUntrusted):
-                raise
+            self._failed_in_a_row.append(error)
+            if len(self._failed_in_a_row) > IN_A_ROW or isinstance(error, NetraUntrusted):
+                raise self._failed_in_a_row[0] from None
             if self._listed == listed and not await lists_elsewhere(self._client, window.window, self._scope.end_ns):
                 raise
             await self._keep_open(window.window, error)
             return None
         self._listed += 1
-        self._failed_in_a_row = 0
+        self._failed_in_a_row.clear()
         return any(found)
 
     async def _keep_open(self, window: Window, error: NetraError) -> None:

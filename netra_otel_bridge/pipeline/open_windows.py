@@ -31,10 +31,11 @@ async def lists_elsewhere(client: AsyncNetraClient, window: Window, latest_ns: i
         if start_ns < window.end_ns and window.start_ns < end_ns:
             continue
         try:
-            await client.list_traces(iso_ms(start_ns), iso_ms(end_ns), limit=1)
+            page = await client.list_traces(iso_ms(start_ns), iso_ms(end_ns), limit=1)
         except NetraError:
             continue
-        return True
+        if page.traces or page.unreadable or not page.has_next_page:
+            return True
     return False
 
 

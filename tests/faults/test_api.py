@@ -342,7 +342,7 @@ def test_key_expired_or_revoked_during_a_replay(rig: Rig, status: int) -> None:
     rig.spoil(Revoked())
     result = rig.replay(None, "--concurrency", "2", NETRA_BRIDGE_BATCH_SPANS="1")
     assert_held(rig, result, 77, "NETRA_API_KEY", batch=1)
-    assert 1 <= rig.statuses(status) <= 3
+    assert 1 <= rig.statuses(status) <= 8  # those in flight, and the questions whether other traces can be read
 
 
 def test_a_byte_every_0_4_s(rig: Rig) -> None:

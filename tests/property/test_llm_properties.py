@@ -51,6 +51,52 @@ odd = (
 )
 
 
+PART_TYPES = (
+    "text", "input_text", "output_text", "reasoning", "thinking", "redacted_thinking", "image", "image_url", "audio", "video",
+    "input_audio", "file", "input_file", "document", "blob", "uri", "tool_use", "tool_call", "tool-call", "function", "mcp_call",
+    "server_tool_use", "tool_result", "tool-result", "tool_call_response", "web_search_tool_result", "custom_tool_call", "x",
+    "server_tool_call", "server_tool_call_response", "refusal", "video_url", "function_response", "computer_call_output", None, 7,
+)  # fmt: skip
+PART_FIELDS = (
+    "content", "text", "thinking", "image_url", "source", "data", "url", "uri", "file", "modality", "mime_type", "file_id",
+    "name", "id", "arguments", "input", "args", "function", "tool_use_id", "response", "output", "refusal", "server_tool_call",
+    "server_tool_call_response", "functionCall", "toolUse", "inlineData", "document", "executableCode", "reasoningContent",
+)  # fmt: skip
+inner = (
+    junk | st.none() | st.integers(-5, 5) | st.dictionaries(st.sampled_from(PART_FIELDS), junk | st.none(), max_size=2)
+)
+part_dictionaries = st.builds(
+    lambda kind, fields, typed: {**fields, **({"type": kind} if typed else {})},
+    st.sampled_from(PART_TYPES),
+    st.dictionaries(st.sampled_from(PART_FIELDS), inner | st.lists(inner, max_size=2), max_size=4),
+    st.booleans() | st.just(True),
+)
+"""Parts of the types that providers write, with fields that are missing or of another kind."""
+
+
+@st.composite
+def with_odd_parts(draw: st.DrawFn) -> tuple[TraceSpan, dict[str, Any]]:
+    """Draw a call to a model whose messages have odd parts, under names of several dialects."""
+    parts = draw(st.lists(part_dictionaries, min_size=1, max_size=4))
+    role = draw(st.sampled_from(["user", "assistant", "tool", "system"]))
+    listed = json.dumps([{"role": role, draw(st.sampled_from(["parts", "content"])): parts}])
+    key, value = draw(
+        st.sampled_from(
+            [
+                ("gen_ai.input.messages", listed),
+                ("gen_ai.output.messages", listed),
+                ("ai.prompt.messages", listed),
+                ("gen_ai.prompt.0.content", json.dumps(parts)),
+                ("gen_ai.completion.0.content", json.dumps(parts)),
+                ("gen_ai.completion.0.content", json.dumps(parts[0])),
+                ("gen_ai.system_instructions", json.dumps(parts)),
+                ("gen_ai.output.messages", json.dumps(parts)),
+            ]
+        )
+    )
+    return span(*CASES[0]), {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", key: value}
+
+
 @st.composite
 def damaged(draw: st.DrawFn) -> tuple[TraceSpan, dict[str, Any]]:
     """Draw a recorded span, and attributes like its own of which some were dropped, moved, cut or replaced."""
@@ -148,6 +194,19 @@ def test_what_is_added_is_valid(case: tuple[TraceSpan, dict[str, Any]]) -> None:
     openinference = converted(*case, "openinference", as_text=False)
     view = openinference_view({key: value for key, value in openinference.items() if key not in raw})
     assert view["form"] == []
+
+
+@TRIES
+@given(case=with_odd_parts())
+def test_odd_parts_of_messages_are_converted(case: tuple[TraceSpan, dict[str, Any]]) -> None:
+    """Parts with fields that are missing or of another kind are converted without loss into what is valid."""
+    raw = converted(*case, "raw", as_text=True)
+    for profile in ENRICHED:
+        there = converted(*case, profile, as_text=True)
+        assert {key: value for key, value in raw.items() if key != NOTES and not is_kept(value, there.get(key))} == {}
+        added = {key: value for key, value in there.items() if key not in raw}
+        assert violations(added) == []
+        assert openinference_view(added)["form"] == []
 
 
 @TRIES

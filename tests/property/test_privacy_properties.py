@@ -224,6 +224,7 @@ def test_facts_stay() -> None:
         "Transcribed Text",
         "Harbour flow",
         "LLM",  # speech is a call to a model only with messages
+        "text_completion",  # OpenInference tells it by its prompts alone; without them it is chat
         "handoff to tug",
         "pilot → tug.handoff",
     }

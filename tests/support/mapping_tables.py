@@ -72,7 +72,7 @@ def facts() -> str:
 
 
 def _openinference_kind(kind: Kind) -> str:
-    without, with_messages = kind_name(Call(kind)), kind_name(Call(kind, output=[Message("assistant")]))
+    without, with_messages = kind_name(Call({}, kind)), kind_name(Call({}, kind, output=[Message("assistant")]))
     return f"`{without}`" if without == with_messages else f"`{with_messages}` with messages, else `{without}`"
 
 

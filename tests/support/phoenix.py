@@ -43,7 +43,7 @@ class Phoenix(Server):
         self.otlp_grpc = f"otlp+grpc://127.0.0.1:{self._grpc}"
         self._ready_url = f"{self.url}/healthz"
 
-    def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 60.0) -> dict[str, Any]:
+    def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 240.0) -> dict[str, Any]:
         """Return a trace as a ``TracesData`` once it has at least ``spans`` spans; Phoenix answers before it stores
         them.
 

@@ -103,7 +103,7 @@ def output_message(message: Message, failed: bool) -> dict[str, Any]:
     reason = message.finish_reason
     if reason is None:
         reason = "error" if failed else "unknown"
-    word = reason.lower()
+    word = reason.lower().rpartition(".")[2]  # Python's str() of an enumeration: FinishReason.STOP
     return {**input_message(message), "finish_reason": FINISH_REASONS.get(word, word if word in _LISTED else reason)}
 
 

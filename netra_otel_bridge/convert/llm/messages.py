@@ -93,6 +93,7 @@ def from_object(item: Mapping[str, Any], default: str) -> Message | None:
     for key, read in (("function_calls", _called), ("function_responses", _answered)):
         listed = item.get(key)
         found.parts += [read(one) for one in (listed if isinstance(listed, list) else []) if isinstance(one, dict)]
+    found.parts += _spoken(item)
     single = item.get("function_call")
     if isinstance(single, dict) and isinstance(single.get("name"), str):
         found.parts.append(tool_call(single.get("id"), single["name"], arguments_of(single.get("arguments"))))
@@ -111,24 +112,54 @@ def _answered(item: Mapping[str, Any]) -> Part:
     return tool_result(item.get("id"), item.get("result", item.get("response")))
 
 
+def _spoken(item: Mapping[str, Any]) -> list[Part]:
+    """Return what a message of OpenAI's API says beside its content: a refusal, and the transcript of its audio."""
+    refusal, sound = item.get("refusal"), item.get("audio")
+    transcript = sound.get("transcript") if isinstance(sound, dict) else None
+    return [text(words) for words in (refusal, transcript) if isinstance(words, str) and words]
+
+
 def _bare_item(item: Mapping[str, Any]) -> Message | None:
     """Return an item of OpenAI's Responses API that stands for itself: a call, its output, or reasoning."""
-    parts = [
-        part for part in parts_of([item]) if part["type"] in ("tool_call", "tool_call_response", "reasoning", "text")
-    ]
-    if not parts or "type" not in item:
+    kind = item.get("type")
+    if not isinstance(kind, str):
         return None
+    parts = parts_of([item])
+    if not parts or (parts[0]["type"] not in _ITEM_PARTS and not kind.endswith("_call")):
+        return None
+    if kind == "mcp_call" and (answer := item.get("output", item.get("error"))) is not None:
+        parts.append(tool_result(parts[0].get("id"), answer))
     return Message("tool" if parts[0]["type"] == "tool_call_response" else "assistant", parts)
+
+
+_ITEM_PARTS = frozenset({"tool_call", "tool_call_response", "reasoning", "text"})
 
 
 def from_list(value: Any, default: str) -> tuple[list[Message], bool]:
     """Return the messages of a list, decoded or as JSON text, and whether it was cut by an SDK.
 
-    Text that is no list of messages gives none.
+    Text that is no list of messages gives none. Beside a message, a text and an item of an unknown type are messages
+    of the default role.
     """
     items, cut = leading_items(value)
-    found = [one for item in items if isinstance(item, dict) and (one := from_object(item, default)) is not None]
+    read = [from_object(item, default) if isinstance(item, dict) else None for item in items]
+    if None not in read:
+        found = [one for one in read if one is not None]
+    elif any(read):
+        found = [
+            one or Message(default, parts)
+            for one, item in zip(read, items, strict=True)
+            if one is not None or (parts := _other_item(item))
+        ]
+    else:
+        found = []
     return found, cut and bool(found)
+
+
+def _other_item(item: Any) -> list[Part]:
+    if isinstance(item, str) and item:
+        return [text(item)]
+    return parts_of([item]) if isinstance(item, dict) and isinstance(item.get("type"), str) else []
 
 
 def joined(messages: Iterable[Message]) -> list[Message]:

@@ -44,6 +44,8 @@ _NO_PARAMETERS = (
     "url",
 )
 _KNOWN_REQUESTS = frozenset((fact.genai or "").removeprefix(_REQUEST) for fact in FACTS)
+_ENCODINGS = "encoding_formats"
+_RESPONSE_FORMATS = {"json": "json_object", "text": "text"}
 _MODELS = frozenset({Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.AGENT, Kind.MEDIA, Kind.USAGE})
 _WITH_TOKENS = frozenset({Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.MEDIA, Kind.USAGE})
 
@@ -73,7 +75,7 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
         add(attributes, "reranker.top_k", facts.get("reranker_top_k") or facts.get("top_k"))
         _add_documents(attributes, "reranker.input_documents", call.candidates)
         _add_documents(attributes, "reranker.output_documents", call.documents)
-    if call.input or call.system:
+    if call.input or (call.system and not _lists_messages(attributes.get("gen_ai.input.messages"))):
         system = [Message("system", list(call.system))] if call.system else []
         _add_messages(attributes, "llm.input_messages", [*system, *call.input])
     if call.output:
@@ -95,6 +97,8 @@ def kind_name(call: Call) -> str:
 def _add_model(attributes: dict[str, Any], call: Call) -> None:
     facts, kind = call.facts, call.kind
     model = facts.get("model") or facts.get("response_model") or facts.get("request_model")
+    if kind is Kind.EMBEDDING:
+        model = facts.get("request_model") or model
     if kind in (Kind.EMBEDDING, Kind.RERANKER):
         add(attributes, "embedding.model_name" if kind is Kind.EMBEDDING else "reranker.model_name", model)
     else:
@@ -110,9 +114,21 @@ def _add_model(attributes: dict[str, Any], call: Call) -> None:
     for key, value in attributes.items():
         if key.startswith(_REQUEST) and _is_parameter(rest := key[len(_REQUEST) :], value):
             parameters.setdefault(rest, value)
+    _add_forms(parameters, attributes)
     if parameters:
         target = "embedding.invocation_parameters" if kind is Kind.EMBEDDING else "llm.invocation_parameters"
         add(attributes, target, write_json(parameters))
+
+
+def _add_forms(parameters: dict[str, Any], attributes: dict[str, Any]) -> None:
+    """Add the forms of embeddings and answers, under the names that the API of OpenAI has for them."""
+    encodings = parameters.get(_ENCODINGS)
+    if isinstance(encodings, str | tuple) and (isinstance(encodings, str) or len(encodings) == 1):
+        del parameters[_ENCODINGS]
+        parameters.setdefault("encoding_format", encodings if isinstance(encodings, str) else encodings[0])
+    form = _RESPONSE_FORMATS.get(attributes.get("gen_ai.output.type", ""))
+    if form is not None:
+        parameters.setdefault("response_format", {"type": form})
 
 
 def _is_parameter(rest: str, value: Any) -> bool:
@@ -163,23 +179,46 @@ def _add_messages(attributes: dict[str, Any], prefix: str, messages: Iterable[Me
     start = f"{prefix}."
     if any(key.startswith(start) for key in attributes):
         return
-    for number, message in enumerate(messages):
-        _add_message(attributes, f"{prefix}.{number}.message", message)
+    number = 0
+    for message in messages:
+        for one in _with_results_apart(message):
+            _add_message(attributes, f"{prefix}.{number}.message", one)
+            number += 1
+
+
+def _with_results_apart(message: Message) -> Iterable[Message]:
+    """Give each result of a tool in a message a message of its own, as OpenInference has one content for it."""
+    parts = message.parts
+    results = [part for part in parts if part["type"] == "tool_call_response"]
+    if not results or len(parts) == 1:
+        return (message,)
+    rest = [part for part in parts if part["type"] != "tool_call_response"]
+    own = [Message("tool", [part], name=message.name) for part in results]
+    if not rest:
+        own[-1].finish_reason = message.finish_reason
+        return own
+    return (Message(message.role, rest, message.finish_reason, message.name), *own)
+
+
+def _lists_messages(recorded: Any) -> bool:
+    """Return whether recorded messages are ones that Phoenix reads, as long as none are there in OpenInference."""
+    return isinstance(recorded, str) and bool(read_json(recorded))
 
 
 def _add_message(attributes: dict[str, Any], base: str, message: Message) -> None:
     parts = message.parts
+    add(attributes, f"{base}.name", message.name)
+    add(attributes, f"{base}.finish_reason", message.finish_reason)
     if parts and parts[0]["type"] == "tool_call_response":
         add(attributes, f"{base}.role", "tool")
         add(attributes, f"{base}.content", as_text(parts[0].get("response")))
         add(attributes, f"{base}.tool_call_id", parts[0].get("id"))
         return
     add(attributes, f"{base}.role", message.role)
-    add(attributes, f"{base}.name", message.name)
     calls = [part for part in parts if part["type"] == "tool_call"]
     others = [part for part in parts if part["type"] != "tool_call"]
-    if len(others) == 1 and others[0]["type"] == "text":
-        add(attributes, f"{base}.content", as_text(others[0].get("content")))
+    if len(others) == 1 and (words := _words(others[0])) is not None:
+        add(attributes, f"{base}.content", words)
     else:
         for number, part in enumerate(others):
             _add_content(attributes, f"{base}.contents.{number}.message_content", part)
@@ -188,24 +227,29 @@ def _add_message(attributes: dict[str, Any], base: str, message: Message) -> Non
         add(attributes, f"{tool}.id", part.get("id"))
         add(attributes, f"{tool}.function.name", as_text(part.get("name")))
         add(attributes, f"{tool}.function.arguments", as_text(part.get("arguments")))
-    add(attributes, f"{base}.finish_reason", message.finish_reason)
+
+
+def _words(part: Part) -> str | None:
+    """Return the text of a part, and JSON text of one that OpenInference has no name for; ``None`` of all others."""
+    kind = part["type"]
+    if kind == "text":
+        return str(part["content"])
+    if kind == "reasoning" or (kind in ("uri", "blob") and part["modality"] in ("image", "audio", "video")):
+        return None
+    return write_json(part)
 
 
 def _add_content(attributes: dict[str, Any], base: str, part: Part) -> None:
-    kind = part["type"]
-    modality = part.get("modality")
-    if kind in ("text", "reasoning"):
-        add(attributes, f"{base}.type", kind)
-        add(attributes, f"{base}.text", as_text(part.get("content")))
-    elif kind in ("uri", "blob") and modality in ("image", "audio", "video"):
-        add(attributes, f"{base}.type", modality)
-        add(attributes, f"{base}.{modality}.{modality}.url", _url(part))
-        if modality == "audio":
-            add(attributes, f"{base}.audio.audio.mime_type", part.get("mime_type"))
-    else:
-        # What OpenInference has no name for is shown as it was recorded.
-        add(attributes, f"{base}.type", "text")
-        add(attributes, f"{base}.text", write_json(part))
+    words = _words(part)
+    if words is not None or part["type"] == "reasoning":
+        add(attributes, f"{base}.type", "text" if words is not None else "reasoning")
+        add(attributes, f"{base}.text", part["content"] if words is None else words)
+        return
+    modality = part["modality"]
+    add(attributes, f"{base}.type", modality)
+    add(attributes, f"{base}.{modality}.{modality}.url", _url(part))
+    if modality == "audio":
+        add(attributes, f"{base}.audio.audio.mime_type", part.get("mime_type"))
 
 
 def _url(part: Part) -> str:

@@ -7,8 +7,13 @@ from typing import Any
 from netra_otel_bridge.convert.llm.call import Kind
 
 OPERATIONS: dict[str, tuple[Kind, str | None]] = {
-    **dict.fromkeys(("chat", "response", "responses", "beta", "message", "messages"), (Kind.LLM, "chat")),
-    **dict.fromkeys(("text_completion", "completion", "completions", "fim"), (Kind.LLM, "text_completion")),
+    **dict.fromkeys(
+        ("chat", "chat.completions", "chat_model", "response", "responses", "beta", "message", "messages"),
+        (Kind.LLM, "chat"),
+    ),
+    **dict.fromkeys(
+        ("text_completion", "text_completions", "completion", "completions", "fim"), (Kind.LLM, "text_completion")
+    ),
     **dict.fromkeys(("generate_content", "generatecontent"), (Kind.LLM, "generate_content")),
     **dict.fromkeys(("embeddings", "embedding", "embed", "embedder"), (Kind.EMBEDDING, "embeddings")),
     **dict.fromkeys(("rerank", "reranker"), (Kind.RERANKER, None)),
@@ -37,7 +42,15 @@ GENERATION = frozenset({"generation", "llm", "lm", "request"})
 """Words that say "a call to a model", and leave open which."""
 
 
+def is_model_word(word: str | None) -> bool:
+    """Return whether a word tells a call to a model that answers."""
+    return word is not None and (word in GENERATION or OPERATIONS.get(word, (None, None))[0] is Kind.LLM)
+
+
 def as_kind_word(value: Any) -> str | None:
-    """Return a word that tells a kind; ``None`` for others, such as ``SPAN`` and ``task``, which tell nothing."""
-    word = value.lower() if isinstance(value, str) else ""
+    """Return a word that tells a kind; ``None`` for others, such as ``SPAN`` and ``task``, which tell nothing.
+
+    MLflow writes its words as JSON strings, in quotes.
+    """
+    word = value.strip('"').lower() if isinstance(value, str) else ""
     return word if word in OPERATIONS or word in GENERATION else None

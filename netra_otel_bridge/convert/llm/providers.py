@@ -117,8 +117,15 @@ OPENINFERENCE: dict[str, tuple[str, str | None]] = {
     "together_ai": ("together", None),
     "cerebras": ("cerebras", None),
     "ollama": ("ollama", None),
+    "meta": ("meta", None),
+    "minimax": ("minimax", None),
+    "moonshot_ai": ("moonshot", None),
+    "oracle": ("oracle", None),
+    "zai": ("zai", None),
 }
 """``llm.provider`` and ``llm.system`` of each provider of the GenAI conventions."""
+
+_WITH_OR_WITHOUT_AI = frozenset({"fireworks", "moonshot", "together"})
 
 
 @lru_cache(maxsize=1024)
@@ -150,5 +157,10 @@ def _known(word: str) -> str | None:
 
 
 def openinference_names(name: str) -> tuple[str, str | None]:
-    """Return ``llm.provider`` and ``llm.system``; a provider that OpenInference does not list names both."""
-    return OPENINFERENCE.get(name.lower(), (name, name))
+    """Return ``llm.provider`` and ``llm.system``; a provider that OpenInference does not list names both.
+
+    Case aside, ``TogetherAI``, ``together-ai`` and ``together`` are one.
+    """
+    word = name.lower()
+    short = word.removesuffix("ai").rstrip("_-. ")
+    return OPENINFERENCE.get(word) or ((short, None) if short in _WITH_OR_WITHOUT_AI else (name, name))

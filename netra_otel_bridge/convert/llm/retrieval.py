@@ -36,6 +36,8 @@ def read(call: Call, recorded: Recorded) -> None:
         call.documents = call.documents or [
             one for fields in completions(recorded.groups) if (one := _ranked(fields.get("content"))) is not None
         ]
+    if call.kind is Kind.RERANKER:
+        call.candidates = call.candidates or _documents(facts.get("input"))
     call.query = call.query or as_text(facts.get("query")) or text_of(call.input) or _query(facts.get("input"))
     call.documents = call.documents or _documents(facts.get("documents")) or _documents(facts.get("output"))
 

@@ -11,6 +11,7 @@ from netra_otel_bridge.convert.llm.recorded import Recorded
 
 _FRAMEWORK_KEYS = frozenset({"tags", "metadata", "kwargs"})
 """Keys that LangChain's instrumentations wrap around a tool's arguments and result."""
+_SCHEMA_KEYS = frozenset({"type", "description", "nullable", "enum", "items", "properties", "required", "default"})
 _EMPTY = ("", "{}", "()", "[]")
 
 
@@ -23,7 +24,7 @@ def read(call: Call, recorded: Recorded) -> None:
             facts["tool_name"] = name
     if "gen_ai.tool.call.arguments" not in attributes:
         arguments = _told(facts.get("tool_arguments"), attributes)
-        if arguments is None:
+        if arguments is None or ("input" in facts and _is_schema(arguments)):
             arguments = _content(call, recorded, "input")
         _set(facts, "tool_arguments", arguments)
     if "gen_ai.tool.call.result" not in attributes:
@@ -41,6 +42,19 @@ def _told(arguments: Any, attributes: Mapping[str, Any]) -> Any:
         if value not in (None, *_EMPTY)
     }
     return next(iter(known.values())) if len(known) == 1 else known or None
+
+
+def _is_schema(arguments: Any) -> bool:
+    """Return whether arguments are the JSON schema of the tool's parameters, which smolagents writes in their place."""
+    found = decoded(arguments)
+    if not isinstance(found, dict):
+        return False
+    if found.get("type") == "object" and isinstance(found.get("properties"), dict):
+        return True
+    return bool(found) and all(
+        isinstance(one, dict) and isinstance(one.get("type"), str) and one.keys() <= _SCHEMA_KEYS
+        for one in found.values()
+    )
 
 
 def _set(facts: dict[str, Any], name: str, value: Any) -> None:

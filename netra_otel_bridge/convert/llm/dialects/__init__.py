@@ -5,9 +5,12 @@ from netra_otel_bridge.convert.llm.dialects.dialect import Dialect
 from netra_otel_bridge.convert.llm.dialects.events import EVENTS
 from netra_otel_bridge.convert.llm.dialects.genai import GENAI
 from netra_otel_bridge.convert.llm.dialects.indexed import INDEXED
+from netra_otel_bridge.convert.llm.dialects.langfuse import LANGFUSE
+from netra_otel_bridge.convert.llm.dialects.mlflow import MLFLOW
 from netra_otel_bridge.convert.llm.dialects.netra import LAST, NETRA
 from netra_otel_bridge.convert.llm.dialects.openinference import OPENINFERENCE
 from netra_otel_bridge.convert.llm.dialects.pydantic_ai import PYDANTIC_AI
+from netra_otel_bridge.convert.llm.dialects.pydantic_ai_run import PYDANTIC_AI_RUN
 from netra_otel_bridge.convert.llm.dialects.single import SINGLE
 from netra_otel_bridge.convert.llm.dialects.speech import SPEECH
 from netra_otel_bridge.convert.llm.dialects.tools import TOOLS
@@ -28,6 +31,9 @@ DIALECTS: tuple[Dialect, ...] = (
     NETRA,
     TRACELOOP,
     VECTOR_STORE,
+    PYDANTIC_AI_RUN,
+    LANGFUSE,
+    MLFLOW,
     LAST,
     TOOLS,
 )

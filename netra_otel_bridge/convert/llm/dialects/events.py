@@ -2,6 +2,8 @@
 
 gen_ai.user.message                              {"content": "Where is gate 12?"}
 gen_ai.choice                                    {"finish_reason": "stop", "message": {"content": "Left."}}
+gen_ai.content.prompt                            {"gen_ai.prompt": [{"role": "user", "content": "Hello"}]}
+gen_ai.content.completion                        {"gen_ai.completion": [{"role": "assistant", "content": "Hi"}]}
 gen_ai.client.inference.operation.details        {"gen_ai.input.messages": [...], "gen_ai.output.messages": [...]}
 db.query.result                                  {"db.query.result.id": "d1", "db.query.result.document": "..."}
 """
@@ -15,11 +17,12 @@ from netra_otel_bridge.convert.llm.call import Call, Document, Message
 from netra_otel_bridge.convert.llm.dialects.dialect import Dialect
 from netra_otel_bridge.convert.llm.facts import as_number
 from netra_otel_bridge.convert.llm.messages import INPUT, OUTPUT, from_list, from_object
-from netra_otel_bridge.convert.llm.parts import decoded, parts_of
+from netra_otel_bridge.convert.llm.parts import decoded, leading_items, parts_of
 from netra_otel_bridge.convert.llm.recorded import Recorded
+from netra_otel_bridge.convert.llm.whole import said
 
 _DETAILS = "gen_ai.client.inference.operation.details"
-_ROLES = {
+ROLES = {
     "gen_ai.system.message": "system",
     "gen_ai.user.message": "user",
     "gen_ai.assistant.message": "assistant",
@@ -34,15 +37,21 @@ def _read(recorded: Recorded, call: Call) -> None:
     documents: list[Document] = []
     for event in recorded.events:
         attributes = event.attributes or {}
-        if event.name in _ROLES:
-            asked += _message(attributes, _ROLES[event.name])
+        if event.name in ROLES:
+            asked += _message(attributes, ROLES[event.name])
         elif event.name == "gen_ai.choice":
             answered += _choice(attributes)
+        elif event.name == "gen_ai.content.prompt":
+            asked += said(attributes.get("gen_ai.prompt"), INPUT)
+        elif event.name == "gen_ai.content.completion":
+            answered += said(attributes.get("gen_ai.completion"), OUTPUT)
         elif event.name == _DETAILS:
             asked += from_list(attributes.get("gen_ai.input.messages"), INPUT)[0]
             answered += from_list(attributes.get("gen_ai.output.messages"), OUTPUT)[0]
             if not call.system and (told := attributes.get("gen_ai.system_instructions")):
                 call.system = parts_of(decoded(told))
+            if not call.tools and "tool_definitions" not in call.facts:
+                call.tools = leading_items(attributes.get("gen_ai.tool.definitions"))[0]
         elif event.name in _RESULTS:
             documents.append(_document(event.name, attributes))
     call.input = call.input or asked
@@ -95,4 +104,8 @@ def _document(name: str, attributes: Mapping[str, Any]) -> Document:
     )
 
 
-EVENTS = Dialect("events", read=_read)
+EVENTS = Dialect(
+    "events",
+    facts=(("gen_ai.response.prompt_tokens", "input_tokens"), ("gen_ai.response.completion_tokens", "output_tokens")),
+    read=_read,
+)

@@ -7,14 +7,14 @@
 netra-sdk for Python spreads one choice over several indexes: its text, then each tool call as JSON, and its finish
 reason under the index after the last. It writes a transcript as a prompt with the role ``Output``. netra-sdk for JavaScript writes tool calls under ``gen_ai.response.completion.N``
 with the role ``tool``. Google ADK writes ``function_call`` and ``function_response``, and calls under
-``gen_ai.completions.N``.
+``gen_ai.completions.N``. A refusal and reasoning are fields beside the content.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from netra_otel_bridge.convert.llm.call import Call, Message, tool_call, tool_result
+from netra_otel_bridge.convert.llm.call import Call, Message, reasoning, text, tool_call, tool_result
 from netra_otel_bridge.convert.llm.dialects.dialect import Dialect
 from netra_otel_bridge.convert.llm.messages import INPUT, OUTPUT, joined, message, role_of
 from netra_otel_bridge.convert.llm.parts import arguments_of, is_cut
@@ -71,6 +71,11 @@ def _message(fields: Fields, default: str) -> Message:
     if "function_response.name" in fields or "function_response.result" in fields:
         result = tool_result(fields.get("function_response.id"), fields.get("function_response.result"))
         return Message("tool", [result])
+    thought = _word(fields.get("reasoning_content")) or _word(fields.get("reasoning"))
+    if thought is not None:
+        found.parts.insert(0, reasoning(thought))
+    if (refusal := _word(fields.get("refusal"))) is not None:
+        found.parts.append(text(refusal))
     name = fields.get("function_call.name")
     if isinstance(name, str):
         arguments = fields.get("function_call.arguments", fields.get("function_call.args"))
@@ -137,6 +142,7 @@ INDEXED = Dialect(
         ("gen_ai.response.finish_reason", "finish_reasons"),
         ("llm.response.finish_reason", "finish_reasons"),
         ("llm.response.stop_reason", "finish_reasons"),
+        ("gen_ai.response.stop_reason", "finish_reasons"),
         ("gen_ai.system", "system"),
         ("llm.request.type", "request_type"),
         ("gen_ai.request.type", "request_type"),

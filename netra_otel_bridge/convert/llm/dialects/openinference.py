@@ -3,6 +3,8 @@
 llm.input_messages.0.message.role = "user"
 llm.input_messages.0.message.content = "Hello"
 llm.output_messages.0.message.tool_calls.0.tool_call.function.name = "f"
+llm.output_messages.0.message.function_call_name = "f"
+llm.prompts.0.prompt.text = "Once"          llm.choices.0.completion.text = "upon"
 retrieval.documents.0.document.content = "..."
 """
 
@@ -24,6 +26,8 @@ _TEXTS = "embedding.embeddings."
 _CANDIDATES = "reranker.input_documents."
 _RANKED = "reranker.output_documents."
 _TOOLS = "llm.tools."
+_PROMPTS = "llm.prompts."
+_CHOICES = "llm.choices."
 
 
 def _read(recorded: Recorded, call: Call) -> None:
@@ -32,6 +36,8 @@ def _read(recorded: Recorded, call: Call) -> None:
         call.input = _with_content([_message(fields, INPUT) for fields in in_order(groups.get(_INPUT))])
     if not call.output:
         call.output = _with_content([_message(fields, OUTPUT) for fields in in_order(groups.get(_OUTPUT))])
+    if _PROMPTS in groups or _CHOICES in groups:
+        _read_completion(recorded, call)
     if not call.documents:
         call.documents = [_document(fields) for fields in in_order(groups.get(_DOCUMENTS) or groups.get(_RANKED))]
     if not call.candidates:
@@ -42,6 +48,22 @@ def _read(recorded: Recorded, call: Call) -> None:
     if not call.tools:
         schemas = [decoded(fields.get("tool.json_schema")) for fields in in_order(groups.get(_TOOLS))]
         call.tools = [schema for schema in schemas if isinstance(schema, dict)]
+
+
+def _read_completion(recorded: Recorded, call: Call) -> None:
+    """Read a completion of text, of which each prompt and each choice is a text without a role."""
+    sides = ((_PROMPTS, "prompt.text", INPUT), (_CHOICES, "completion.text", OUTPUT))
+    asked, answered = (
+        [
+            Message(role, [text(words)])
+            for fields in in_order(recorded.groups.get(prefix))
+            if isinstance(words := fields.get(key), str) and words
+        ]
+        for prefix, key, role in sides
+    )
+    if (asked or answered) and not call.input and not call.output:
+        call.input, call.output = asked, answered
+        call.facts.setdefault("request_type", "text_completion")
 
 
 def _with_content(messages: list[Message]) -> list[Message]:
@@ -69,6 +91,10 @@ def _message(fields: Fields, default: str) -> Message:
         if isinstance(name, str):
             arguments = arguments_of(one.get("tool_call.function.arguments"))
             found.parts.append(tool_call(one.get("tool_call.id"), name, arguments))
+    name = fields.get("message.function_call_name")
+    if isinstance(name, str) and name:
+        arguments = arguments_of(fields.get("message.function_call_arguments_json"))
+        found.parts.append(tool_call(None, name, arguments))
     found.finish_reason = as_text(fields.get("message.finish_reason"))
     found.name = as_text(fields.get("message.name"))
     return found
@@ -96,6 +122,6 @@ OPENINFERENCE = Dialect(
         ("llm.finish_reason", "finish_reasons"),
         ("reranker.query", "query"),
     ),
-    prefixes=(_INPUT, _OUTPUT, _DOCUMENTS, _TEXTS, _CANDIDATES, _RANKED, _TOOLS),
+    prefixes=(_INPUT, _OUTPUT, _DOCUMENTS, _TEXTS, _CANDIDATES, _RANKED, _TOOLS, _PROMPTS, _CHOICES),
     read=_read,
 )

@@ -1,9 +1,10 @@
-"""The AI SDK of Vercel.
+r"""The AI SDK of Vercel.
 
 ai.operationId = "ai.generateText.doGenerate"
 ai.prompt.messages = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
 ai.response.text = "Hi"                     ai.response.finishReason = "stop"
 ai.toolCall.name = "f"                      ai.toolCall.args = {"city": "Oslo"}
+ai.values = ["\"one\"", "\"two\""]          ai.value = "\"one\""
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from netra_otel_bridge.convert.llm.dialects.dialect import Dialect
 from netra_otel_bridge.convert.llm.messages import INPUT, OUTPUT, from_list, user_text
 from netra_otel_bridge.convert.llm.parts import decoded, leading_items, parts_of
 from netra_otel_bridge.convert.llm.recorded import Recorded
+from netra_otel_bridge.convert.llm.whole import plain_value
 
 
 def _read(recorded: Recorded, call: Call) -> None:
@@ -28,6 +30,9 @@ def _read(recorded: Recorded, call: Call) -> None:
                 call.system = [text(prompt["system"])]
         elif not call.input and isinstance(prompt, str) and prompt:
             call.input = [user_text(prompt)]
+    if not call.texts:
+        values = leading_items(attributes.get("ai.values"))[0] or [attributes.get("ai.value")]
+        call.texts = [words for value in values if isinstance(words := plain_value(value), str) and words]
     if not call.output:
         answer = Message(OUTPUT)
         thought = attributes.get("ai.response.reasoning")
@@ -83,6 +88,8 @@ VERCEL = Dialect(
         "ai.response.object",
         "ai.response.reasoning",
         "ai.response.toolCalls",
+        "ai.values",
+        "ai.value",
     ),
     read=_read,
 )
