@@ -15,21 +15,16 @@ from typing import Any, Literal, get_args
 from netra_otel_bridge.convert.allowed import EXCEPTION_TEXT, MAX_COUNTED_KEYS, OTHER_KEYS, Rule, rule_of
 from netra_otel_bridge.convert.effort import Effort
 from netra_otel_bridge.convert.redaction import Redaction
+from netra_otel_bridge.convert.user_ids import without_users
 from netra_otel_bridge.core.attribute_names import ALLOWED, ALLOWED_RULE
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.expressions import MAX_SCANNED_BYTES, Expression
-from netra_otel_bridge.core.json_text import write_json
 
 Content = Literal["keep", "drop", "redact"]
 Pii = Literal["keep", "drop-content"]
 User = Literal["keep", "hash", "drop"]
 Exceptions = Literal["keep", "drop"]
 
-USER_KEYS = re.compile(r"(.*[._])?(enduser|user)([._]?id|Id)|(llm|gen_ai\.request)\.user")
-"""Keys of user ids: ``netra.user_id``, ``user.id``, ``enduser.id``, ``netra.custom.user_id``, ``llm.user`` ..."""
-
-_ORIGINALS = re.compile(r"netra\.bridge\.original\.(attributes|events|links|metadata|resources)")
-"""Columns that could not be read: they may contain a user id anywhere."""
 _HOLD_EXCEPTIONS = EXCEPTION_TEXT | {f"netra.bridge.original.{column}" for column in ("attributes", "events", "status")}
 _MAX_RULES = 4096
 _MAX_REMEMBERED_CHARS = 200
@@ -177,20 +172,11 @@ class Privacy:
             attributes = self._all_redacted(attributes, counts, effort)
         return attributes
 
-    def without_users(self, attributes: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
-        """Return the attributes with user ids hashed or left out."""
-        kept: dict[str, Any] = {}
-        for key, value in attributes.items():
-            if _ORIGINALS.fullmatch(key):
-                counts["user_changed"] += 1
-            elif USER_KEYS.fullmatch(key):
-                counts["user_changed"] += 1
-                replaced = self.user_id(value if isinstance(value, str) else write_json(value))
-                if replaced is not None:
-                    kept[key] = replaced
-            else:
-                kept[key] = value
-        return kept
+    def without_users(
+        self, attributes: dict[str, Any], counts: Counter[str], *, is_metadata: bool = False
+    ) -> dict[str, Any]:
+        """Return the attributes with user ids hashed or left out, as `user_ids.without_users` says."""
+        return without_users(attributes, self.user_id, counts, is_metadata=is_metadata)
 
     def redacted_text(
         self,

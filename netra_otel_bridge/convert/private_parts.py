@@ -82,7 +82,7 @@ class PrivateParts:
         if not metadata:
             return metadata
         if self._privacy.user != "keep":
-            metadata = self._privacy.without_users(metadata, self.counts)
+            metadata = self._privacy.without_users(metadata, self.counts, is_metadata=True)
         named = {_METADATA + key: value for key, value in metadata.items()}
         counts, dropped = self.counts, self._dropped
         left = self._privacy.without_content(named, has_pii=has_pii, counts=counts, dropped=dropped, effort=self.effort)

@@ -230,6 +230,17 @@ def users(user: str) -> dict[str, Any]:
         "enduser.id": user,
         "netra.custom.user_id": user,
         "llm.user": user,
+        "gen_ai.user": user,
+        "mlflow.trace.user": user,
+        "langfuse.user.id": user,
+        "langfuse.trace.user_id": user,
+        "app.endUserId": user,
+        "enduser.pseudo.id": user,
+        "http.request.header.X-User-ID": user,
+        "metadata": json.dumps({"plan": "gold", "user_id": user, "deep": [{"user": {"id": user, "email": user}}]}),
+        "langfuse.trace.metadata": {"userId": user},
+        "netra.association.properties": str({"user.id": user}),
+        "llm.metadata.request": json.dumps({"inner": json.dumps({"user": user})}),
     }
     return {
         "kind": "GENERATION",
@@ -238,7 +249,12 @@ def users(user: str) -> dict[str, Any]:
         "events": [{"name": "e", "attributes": recorded}],
         "links": [{"trace_id": "1" * 32, "span_id": "2" * 16, "attributes": recorded}],
         "resources": {"enduser.id": user, "service.name": "s"},
-        "metadata": {"user_id": user, "plan": "gold"},
+        "metadata": {
+            "user_id": user,
+            "plan": "gold",
+            "request": {"by": {"user": user}},
+            "raw": f'{{"user": "{user}"}}',
+        },
     }
 
 
@@ -265,6 +281,26 @@ def test_a_dropped_user_leaves_no_key() -> None:
     assert found["netra.metadata.plan"] == "gold"
     kept = attributes(convert(**users("ada")))
     assert kept["user.id"] == kept["netra.user_id"] == "ada"
+
+
+def test_metadata_keeps_what_is_no_user() -> None:
+    """In JSON, user ids alone are replaced, by the hash that they have elsewhere; JSON without one stays as it was."""
+    hashed = Privacy(user="hash").user_id("ada")
+    given = {
+        "metadata": '{"plan": null, "user": {"id": "ada", "email": "a@b"}, "is_user": true, "per_user": 5}',
+        "x.metadata": '{"user_count": 5, "role": "user", "user": true}',
+        "y.metadata": '{"user_id": "ada", "cut',
+        "z.metadata": '{"plan": "cut',
+        "gen_ai.prompt.user": "ada",
+        "user": 42,
+        "text": '{"user_id": "ada"}',
+    }
+    found = attributes(convert("raw", privacy=Privacy(user="hash"), attributes=given))
+    assert json.loads(found["metadata"]) == {"plan": None, "user": hashed, "is_user": True, "per_user": 5}
+    assert found["user"] == Privacy(user="hash").user_id("42")
+    assert "y.metadata" not in found
+    unchanged = ("x.metadata", "z.metadata", "gen_ai.prompt.user", "text")
+    assert {key: found[key] for key in unchanged} == {key: given[key] for key in unchanged}
 
 
 @pytest.mark.parametrize("policy", ["hash", "drop"])
