@@ -23,6 +23,8 @@ BODY_WEIGHT = 2
 """Bytes to reserve for each byte of a page: the body, and the spans in it."""
 WAIT_S = 2.0
 """Longest time for which a stream that holds nothing waits for room. Several such streams wait one after another."""
+LARGE_WAIT_S = 10.0
+"""Longest time for which a very large trace waits for that of another stream."""
 LOOK_S = 0.5
 """Interval at which a waiting stream looks for blocked clients."""
 
@@ -222,7 +224,8 @@ class SharedBudget:
     then read to its end. A stream that holds nothing goes before streams that read ahead. It waits for `WAIT_S` at
     most, and not at all while its traces are small, so slow clients cannot block it. While it waits, blocked streams
     make room: among those whose clients accepted nothing for `BLOCKED_S`, the one that holds most is ended. Only one
-    trace at a time may be larger than half of the limit.
+    trace at a time may be larger than half of the limit, but no other waits for that longer than `LARGE_WAIT_S`: a
+    client that reads it slowly must not stop the others.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -235,6 +238,7 @@ class SharedBudget:
         self._freed = asyncio.Event()
         self._writing: dict[asyncio.Timeout, tuple[float, MemoryBudget]] = {}
         self._large: Reservation | None = None
+        self._refused_at: dict[Reservation, float] = {}
 
     async def reserve(self, last_bytes: int, holds_nothing: Callable[[], bool]) -> int:
         """Wait for room for one more trace; return how many bytes were reserved for it.
@@ -259,14 +263,21 @@ class SharedBudget:
             self._waiting -= 1
 
     def admits_large(self, reservation: Reservation, size_bytes: int) -> bool:
-        """Return whether a trace may grow to ``size_bytes``. If it is very large then, it is the one that may until `end_large`."""
+        """Return whether a trace may grow to ``size_bytes``.
+
+        If it is very large then, it is the one that may until `end_large`, or it has waited for `LARGE_WAIT_S`.
+        """
         if size_bytes <= self.max_trace_bytes:
             return True
         self._large = self._large or reservation
-        return self._large is reservation
+        if self._large is reservation:
+            return True
+        now_s = asyncio.get_running_loop().time()
+        return now_s - self._refused_at.setdefault(reservation, now_s) >= LARGE_WAIT_S
 
     def end_large(self, reservation: Reservation) -> None:
         """Let another trace be very large, if this one was."""
+        self._refused_at.pop(reservation, None)
         if self._large is reservation:
             self._large = None
             self._freed.set()
