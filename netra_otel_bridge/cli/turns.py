@@ -26,7 +26,7 @@ _AROUND = frozenset({Kind.AGENT, Kind.WORKFLOW, Kind.OTHER})
 
 @dataclass(slots=True)
 class Turn:
-    """What one span adds to the conversation, at its start, or at its end if other calls happened in between."""
+    """Hold what one span adds to the conversation, at its start, or at its end if other calls happened in between."""
 
     reading: SpanReading
     at_end: bool = False

@@ -17,7 +17,7 @@ import msgspec
 
 from netra_otel_bridge.convert import fields, semconv
 from netra_otel_bridge.convert.attributes import Attributes, as_count, attributes_of, events_of, read_container
-from netra_otel_bridge.convert.llm import add_genai, read_call
+from netra_otel_bridge.convert.llm import add_facts, read_call
 from netra_otel_bridge.convert.semconv import TENANT_ID
 from netra_otel_bridge.core.json_bounds import holds_more_values
 from netra_otel_bridge.core.json_text import MAX_VALUES, clean_text
@@ -89,7 +89,7 @@ def measurements(trace: TraceSummary, span: TraceSpan) -> list[Measurement]:
         ("output", _tokens(span.completion_tokens, call.facts.get("output_tokens"))),
     )
     seconds = _duration_s(span)
-    add_genai(attributes, call, failed=False)
+    add_facts(attributes, call)
     labels = dict(_labels(trace, span, kind, attributes))
     found = [
         Measurement(TOKENS_USED, count, {**labels, TOKENS_TYPE: name})

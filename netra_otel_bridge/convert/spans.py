@@ -46,7 +46,6 @@ from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
-_UNREADABLE_CALL = "call_unreadable"
 _UNSET = Status(StatusCode.UNSET)
 _OK = Status(StatusCode.OK)
 
@@ -256,18 +255,18 @@ class SpanConverter:
         user_id = clean_text(span.user_id) if span.user_id else None
         try:
             call = read_call(attributes, span, netra_kind, events, span.name or "")
-        except Exception:  # noqa: BLE001  whatever a call looks like, what was recorded of it leaves
-            call = Call({}, notes=(_UNREADABLE_CALL,))
+        except Exception as error:  # noqa: BLE001  whatever a call looks like, what was recorded of it leaves
+            call = Call({}, notes=(_unreadable(error),))
         total = call.facts.get("total_tokens")
         add_netra_names(attributes, span, netra_kind, user_id=user_id, metadata=metadata, total_tokens=total)
         notes += call.notes
         recorded = len(attributes)
         try:
             self._write_call(attributes, call, span, status, events, metadata)
-        except Exception:  # noqa: BLE001  as above
+        except Exception as error:  # noqa: BLE001  as above
             for key in [*attributes][recorded:]:
                 del attributes[key]
-            notes.append(_UNREADABLE_CALL)
+            notes.append(_unreadable(error))
         return [*attributes][recorded:]
 
     def _write_call(
@@ -295,6 +294,11 @@ class SpanConverter:
         if lost:
             self.counts["resources_unreadable"] += 1
         return resource
+
+
+def _unreadable(error: Exception) -> str:
+    """Return the note about a defect of the bridge. The words of the error may repeat content."""
+    return f"call_unreadable:{type(error).__name__}"
 
 
 def error_message(attributes: Attributes, events: Iterable[Event]) -> str | None:

@@ -42,7 +42,7 @@ class Reservation:
         self.body_bytes = 0
         """Bytes in ``size_bytes`` for the page that is being read, which may have ``limit_bytes``."""
         self.waits = False
-        """Whether a page waits for memory."""
+        """True while a page waits for memory."""
 
     async def room(self) -> None:
         """Wait until this trace may read one more page."""

@@ -159,7 +159,9 @@ def _containers(value: Any) -> list[Any]:
 def converted(source: TraceSpan, columns: dict[str, Any], profile: Profile, *, as_text: bool) -> dict[str, Any]:
     """Convert a span that has other attributes; encode it, as everything that is written must be sendable."""
     shown: Any = json.dumps(columns) if as_text else columns
-    result = SpanConverter(profile).convert(msgspec.structs.replace(source, attributes=shown))
+    converter = SpanConverter(profile)
+    result = converter.convert(msgspec.structs.replace(source, attributes=shown))
+    assert not converter.counts["call_unreadable"], attributes(result)[NOTES]
     encode_span(result)
     return attributes(result)
 

@@ -24,5 +24,5 @@ def test_a_defect_of_the_bridge_costs_only_what_it_would_add(broken: str, monkey
     found = attributes(convert("both", kind="GENERATION", tenant_id="t-1", attributes=RECORDED))
     assert RECORDED.items() <= found.items()
     assert found["netra.tenant.id"] == "t-1"
-    assert found[NOTES] == ("call_unreadable",)
+    assert found[NOTES] == ("call_unreadable:KeyError",)
     assert not [key for key in found if key.startswith(("llm.", "gen_ai.input", "gen_ai.usage"))]

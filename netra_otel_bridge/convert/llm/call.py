@@ -15,7 +15,7 @@ Part = dict[str, Any]
 
 
 class Kind(StrEnum):
-    """What a span is, in the words of OpenInference where it has one."""
+    """Name the kinds of spans, in the words of OpenInference where it has one."""
 
     LLM = "LLM"
     EMBEDDING = "EMBEDDING"
@@ -57,7 +57,7 @@ class Document:
 
 @dataclass(slots=True)
 class Call:
-    """What one span records. ``facts`` are single values by the names of the table in `facts`."""
+    """Hold what one span records. ``facts`` are single values by the names of the table in `facts`."""
 
     facts: dict[str, Any]
     kind: Kind = Kind.OTHER

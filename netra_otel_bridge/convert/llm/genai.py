@@ -58,8 +58,8 @@ _PLAIN = {name: target for name, target in _NAMES.items() if name not in _OWN_FO
 """Facts that are written as they are, whatever the kind."""
 
 
-def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
-    """Add the conventions' attributes of a call. ``failed`` is whether the span's status is an error."""
+def add_facts(attributes: dict[str, Any], call: Call) -> None:
+    """Add the conventions' attributes of a call that are single values: operation, provider, models, tokens and the like."""
     kind = call.kind
     for name, value in call.facts.items():
         if name in _PLAIN:
@@ -70,7 +70,12 @@ def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
             add(attributes, _NAMES[name], write_json(value) if name in _AS_TEXT and type(value) is not str else value)
     add(attributes, OPERATION_NAME, call.operation)
     add(attributes, PROVIDER_NAME, call.provider)
-    if kind is Kind.RETRIEVER:
+
+
+def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
+    """Add the conventions' attributes of a call. ``failed`` is whether the span's status is an error."""
+    add_facts(attributes, call)
+    if call.kind is Kind.RETRIEVER:
         add(attributes, _NAMES["query"], call.query)
         if call.documents and all(one.id is not None and one.score is not None for one in call.documents):
             _add_json(attributes, "documents", [_document(one) for one in call.documents])

@@ -161,9 +161,9 @@ def _add_tool(attributes: dict[str, Any], call: Call) -> None:
     add(attributes, "tool.description", facts.get("tool_description"))
     add(attributes, "tool.id", facts.get("tool_call_id"))
     arguments, result = facts.get("tool_arguments"), facts.get("tool_result")
-    add(attributes, "tool.parameters", as_text(arguments))
-    _add_value(attributes, "input", as_text(arguments))
-    _add_value(attributes, "output", as_text(result))
+    add(attributes, "tool.parameters", _text_or_json(arguments))
+    _add_value(attributes, "input", _text_or_json(arguments))
+    _add_value(attributes, "output", _text_or_json(result))
 
 
 def _add_documents(attributes: dict[str, Any], prefix: str, documents: Sequence[Document]) -> None:
@@ -172,7 +172,7 @@ def _add_documents(attributes: dict[str, Any], prefix: str, documents: Sequence[
         add(attributes, f"{base}.id", document.id)
         add(attributes, f"{base}.score", document.score)
         add(attributes, f"{base}.content", document.content)
-        add(attributes, f"{base}.metadata", as_text(document.metadata))
+        add(attributes, f"{base}.metadata", _text_or_json(document.metadata))
 
 
 def _add_messages(attributes: dict[str, Any], prefix: str, messages: Iterable[Message]) -> None:
@@ -215,7 +215,7 @@ def _add_message(attributes: dict[str, Any], base: str, message: Message) -> Non
         return
     if parts and parts[0]["type"] == "tool_call_response":
         add(attributes, f"{base}.role", "tool")
-        add(attributes, f"{base}.content", as_text(parts[0].get("response")))
+        add(attributes, f"{base}.content", _text_or_json(parts[0].get("response")))
         add(attributes, f"{base}.tool_call_id", parts[0].get("id"))
         return
     add(attributes, f"{base}.role", message.role)
@@ -229,8 +229,8 @@ def _add_message(attributes: dict[str, Any], base: str, message: Message) -> Non
     for number, part in enumerate(calls):
         tool = f"{base}.tool_calls.{number}.tool_call"
         add(attributes, f"{tool}.id", part.get("id"))
-        add(attributes, f"{tool}.function.name", as_text(part.get("name")))
-        add(attributes, f"{tool}.function.arguments", as_text(part.get("arguments")))
+        add(attributes, f"{tool}.function.name", _text_or_json(part.get("name")))
+        add(attributes, f"{tool}.function.arguments", _text_or_json(part.get("arguments")))
 
 
 def _words(part: Part) -> str | None:
@@ -280,8 +280,8 @@ def _add_values(attributes: dict[str, Any], call: Call) -> None:
     answered = facts.get("output")
     if answered is None:
         answered = text_of(call.output)
-    _add_value(attributes, "input", as_text(asked))
-    _add_value(attributes, "output", as_text(answered))
+    _add_value(attributes, "input", _text_or_json(asked))
+    _add_value(attributes, "output", _text_or_json(answered))
 
 
 def _add_value(attributes: dict[str, Any], side: str, value: str | None) -> None:
@@ -294,6 +294,6 @@ def _mime_type(text: str) -> str:
     return "application/json" if text[0] in "{[" and read_json(text) is not None else "text/plain"
 
 
-def as_text(value: Any) -> str | None:
+def _text_or_json(value: Any) -> str | None:
     """Return a text as it is, and other values as JSON."""
     return value if value is None or isinstance(value, str) else write_json(value)

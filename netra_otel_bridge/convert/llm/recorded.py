@@ -1,4 +1,4 @@
-"""What a span recorded, sorted by what it is evidence of."""
+"""Hold what a span recorded, sorted by what it is evidence of."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WEAK_FACTS = frozenset(
 
 @dataclass(slots=True)
 class Recorded:
-    """What a span recorded: facts by name, and the members of indexed keys by prefix, index and rest of the key."""
+    """Hold what a span recorded: facts by name, and the members of indexed keys by prefix, index and rest of the key."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)

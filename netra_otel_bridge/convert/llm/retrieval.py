@@ -1,4 +1,4 @@
-"""What was looked for and found: queries, documents with scores, and texts that were embedded."""
+"""Read what was looked for and found: queries, documents with scores, and texts that were embedded."""
 
 from __future__ import annotations
 

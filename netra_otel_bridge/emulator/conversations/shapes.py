@@ -1,4 +1,4 @@
-"""What conversations are made of, and the attribute shapes that several dialects share.
+"""Build the parts of conversations, in the attribute shapes that several dialects share.
 
 The shapes follow what netra-sdk 1.2.2 for Python and 1.8.0 for JavaScript write.
 """

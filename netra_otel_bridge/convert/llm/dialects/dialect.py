@@ -1,4 +1,4 @@
-"""What a dialect is: the keys that it reads, and how it makes a call of what is under them."""
+"""Define a dialect: the keys that it reads, and how it makes a call of what is under them."""
 
 from __future__ import annotations
 
