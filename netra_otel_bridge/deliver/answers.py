@@ -224,7 +224,7 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
     said = rpc_status(body) if "protobuf" in content_type else None
     words = said.message[:MAX_WORDS] if said is not None else body[:MAX_WORDS].decode("utf-8", "replace")
     reason = f"HTTP {status}: {words}" if words.strip() else f"HTTP {status}"
-    retry_hint = BUSY_HINT if status in _BUSY_STATUS or BUSY.search(words) else _FAILS_HINT
+    is_busy = status in _BUSY_STATUS or BUSY.search(words) is not None
     if status == 400 and TLS.search(words):
         return judged(Verdict.MISCONFIGURED, reason)
     if (status in (400, 413) and TOO_LARGE.search(words)) or (status == 429 and _never_passes(words)):
@@ -237,8 +237,9 @@ def http_outcome(status: int, body: bytes, content_type: str, after_s: float | N
     if 300 <= status < 400:
         return judged(Verdict.MISCONFIGURED, f"HTTP {status}: a redirect, which is not followed")
     verdict = _HTTP.get(status, Verdict.RETRY if status >= 500 else Verdict.REFUSED)
+    retry_hint = BUSY_HINT if is_busy else _FAILS_HINT
     hint = retry_hint if verdict is Verdict.RETRY else _HEADER_HINT if 400 <= status < 500 else ""
-    if status == 500 and retry_hint == _FAILS_HINT and after_s is None:
+    if status == 500 and not is_busy and after_s is None:
         return Retry(reason, hint=hint, answered=True)
     return judged(verdict, reason, after_s, hint)
 
