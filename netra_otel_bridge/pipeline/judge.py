@@ -31,8 +31,12 @@ from netra_otel_bridge.source import AsyncNetraClient, pages
 
 IN_A_ROW = 10
 """Traces that may fail one after the other before a control is read, and that may fail if there is no control."""
-CONTROLS = 5
-"""Listed traces that are read as a control, if no trace was read before."""
+FIRST_CONTROLS = 5
+MORE_CONTROLS = 15
+"""Listed traces that are read as controls, if no trace was read before: a few, and more if they all fail.
+
+If half of all traces cannot be read, 5 at random all fail once in 32 times, and 20 once in a million.
+"""
 DELETED = "it was deleted after Netra listed it"
 
 
@@ -152,7 +156,9 @@ class ReadingJudge:
             known = self._known()
             failures = await self._read_any(known, error)
             if failures is not None and (listed := await self._listed_controls(summary, {*known, *self._failed})):
-                failures = await self._read_any(listed, error)
+                failures = await self._read_any(listed[:FIRST_CONTROLS], error)
+                if failures is not None and (more := listed[FIRST_CONTROLS:]):
+                    failures = await self._read_any(more, error)
             if failures is None:
                 self._in_a_row = 0
                 return
@@ -192,7 +198,7 @@ class ReadingJudge:
         return list(dict.fromkeys([*([self._last_read] if self._last_read else []), *self._stored()]))
 
     async def _listed_controls(self, summary: TraceSummary, unfit: set[str]) -> list[str]:
-        """Return up to `CONTROLS` listed traces, at random, without those of ``unfit``.
+        """Return listed traces for both rounds of controls, at random, without those of ``unfit``.
 
         They are the last ones of the range that is being read or, if there are none, of the hours around the failed trace.
         """
@@ -207,5 +213,5 @@ class ReadingJudge:
             except NetraError:
                 continue
             if fit := [one.id for one in page.traces if one.id not in unfit]:
-                return random.sample(fit, min(CONTROLS, len(fit)))
+                return random.sample(fit, min(FIRST_CONTROLS + MORE_CONTROLS, len(fit)))
         return []

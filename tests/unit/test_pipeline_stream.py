@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
@@ -334,6 +335,23 @@ def test_many_traces_that_cannot_be_read_stop_no_other(kind: str, first: int) ->
         chunks = asyncio.run(read(stream(netra)))
     assert keys(chunks) == [key for key in listed(netra.store) if key[0] not in bad]
     assert problems(chunks) == [f"trace {one}: not in this stream, it cannot be read: {BROKEN[kind]}" for one in bad]
+
+
+def test_controls_that_cannot_be_read_either_are_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first traces chosen as controls are broken too; more are read before everything is said to fail."""
+    oracle, netra = issued(60, 1)
+    bad = oracle.trace_ids[:25]
+    monkeypatch.setattr(random, "sample", lambda ids, size: sorted(ids, key=lambda one: one not in bad)[:size])
+
+    def broken(call: str, _: str | None) -> None:
+        if call.removeprefix("spans ") in bad:
+            raise BROKEN["404"]
+
+    netra.before = broken
+    with small(page=100):
+        chunks = asyncio.run(read(stream(netra)))
+    assert keys(chunks) == [key for key in listed(netra.store) if key[0] not in bad]
+    assert len(problems(chunks)) == len(bad)
 
 
 def test_a_trace_that_is_too_large_to_read_stops_no_other() -> None:
