@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netra_otel_bridge.deliver.dead_letter import dead_letter_of, span_of
     from netra_otel_bridge.deliver.destination import open_async, open_destination
     from netra_otel_bridge.deliver.names import DestinationSpec, identity, parse_destination
+    from netra_otel_bridge.deliver.otlp.carrier import carrier_checksum
     from netra_otel_bridge.deliver.otlp.encode import checksum, encode_span, ids_of
     from netra_otel_bridge.deliver.probe import ProbeResult
     from netra_otel_bridge.deliver.protocols import Destination
@@ -46,6 +47,7 @@ __all__ = [
     "To",
     "batch_items",
     "batch_of",
+    "carrier_checksum",
     "check_names",
     "check_passed_once",
     "checksum",
@@ -70,6 +72,7 @@ _NAMES = {
     "dead_letter": "dead_letter_of span_of",
     "destination": "open_async open_destination",
     "names": "DestinationSpec identity parse_destination",
+    "otlp.carrier": "carrier_checksum",
     "otlp.encode": "checksum encode_span ids_of",
     "probe": "ProbeResult",
     "protocols": "Destination",

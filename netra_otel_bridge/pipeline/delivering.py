@@ -13,6 +13,7 @@ from netra_otel_bridge.deliver import (
     Dead,
     Item,
     KeepsFailing,
+    carrier_checksum,
     checksum,
     dead_letter_of,
     encode_span,
@@ -37,11 +38,12 @@ DRAIN_S = 8.0
 
 
 class SpanToSend(NamedTuple):
-    """Key under which the response to a span is recorded: its trace, its id, and the checksum of its encoding."""
+    """Key under which the response to a span is recorded: its trace, its id, the checksums of its encoding and carrier."""
 
     trace: TraceInFlight
     span_id: int
     checksum: int
+    carrier: int
 
 
 class Deliverer:
@@ -115,10 +117,11 @@ class Deliverer:
             await self._held.failed(trace, error)
             return
         for span, encoded in zip(spans, encodings, strict=True):
-            to_send = SpanToSend(trace, span.context.span_id, checksum(encoded))
-            sent = trace.checksums.get(to_send.span_id)
-            if sent != to_send.checksum:
-                items.append(Item(span, encoded, to_send))
+            span_id, span_checksum = span.context.span_id, checksum(encoded)
+            sent = trace.checksums.get(span_id)
+            if sent != span_checksum:
+                carrier = carrier_checksum(span.resource, span.instrumentation_scope)
+                items.append(Item(span, encoded, SpanToSend(trace, span_id, span_checksum, carrier)))
                 report.changed += sent is not None
             elif trace.is_first:
                 report.skipped += 1
@@ -180,8 +183,8 @@ class Deliverer:
         touched: dict[TraceInFlight, None] = {}
         for items, accepted in ((answer.accepted, not answer.refused), (rejected, False)):
             for item in items:
-                trace = item.owner.trace
-                trace.answer(item.owner.span_id, item.owner.checksum, accepted=accepted)
+                trace, span_id, span_checksum, carrier = item.owner
+                trace.answer(span_id, span_checksum, carrier, accepted=accepted)
                 touched[trace] = None
                 if resolves:
                     self._recorder.answered_again(*ids_of(item.encoded))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 import msgspec
@@ -16,6 +16,7 @@ MAX_DIGESTS = 4
 """Maximum digests kept for a trace: each window that lists a part of it may summarize only that part."""
 _CONFIRMED = b"c"
 _ENTRY = struct.Struct(">QI")
+_CARRIER = struct.Struct(">I")
 
 
 def summary_digest(trace: TraceSummary) -> bytes:
@@ -36,6 +37,16 @@ def pack_spans(spans: Mapping[int, int]) -> bytes:
 def unpack_spans(packed: bytes) -> dict[int, int]:
     """Unpack what `pack_spans` packed."""
     return dict(_ENTRY.iter_unpack(packed))
+
+
+def pack_carriers(carriers: Iterable[int]) -> bytes:
+    """Pack the checksums of carriers as `TraceRecord.carriers`."""
+    return b"".join(map(_CARRIER.pack, sorted(carriers)))
+
+
+def unpack_carriers(packed: bytes) -> set[int]:
+    """Unpack what `pack_carriers` packed."""
+    return {carrier for (carrier,) in _CARRIER.iter_unpack(packed)}
 
 
 def holds_digest(digests: bytes | None, digest: bytes) -> bool:

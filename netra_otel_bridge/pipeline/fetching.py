@@ -112,7 +112,8 @@ class Fetcher:
             self._pass.finish(trace)
             return
         if trace.known is not None or not trace.is_first:
-            trace.resume(self._recorder.spans(trace.summary.id), self._recorder.trace_cost(trace.summary.id))
+            recorder, trace_id = self._recorder, trace.summary.id
+            trace.resume(recorder.spans(trace_id), recorder.carriers(trace_id), recorder.trace_cost(trace_id))
         try:
             await self._convert(trace, spans)
         finally:

@@ -17,7 +17,7 @@ from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.progress import KnownTrace, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import LaneReport
-from netra_otel_bridge.pipeline.digests import pack_spans, with_digest
+from netra_otel_bridge.pipeline.digests import pack_carriers, pack_spans, unpack_carriers, with_digest
 from netra_otel_bridge.pipeline.memory_budget import Reservation
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.pipeline.route import Route
@@ -37,7 +37,8 @@ class TraceInFlight:
 
     ``known`` is its earlier record, if any. ``is_first`` means that this pass had not listed it yet, ``has_slot`` that
     it occupies one of the slots for listed traces. ``checksums`` has those of all answered spans, by span id, also of
-    earlier passes. ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
+    earlier passes; ``carriers`` has those of their carriers, or is ``None`` if an older version recorded none.
+    ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
     ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. The part that is not batched yet
     counts there as one more, so that a trace that is sent in parts is not finished early. ``has_parts`` means that a part
     of it is converted, ``has_failed`` that a part cannot be encoded. ``span_costs`` are those of the metered spans,
@@ -56,6 +57,7 @@ class TraceInFlight:
     has_parts: bool = False
     has_failed: bool = False
     checksums: dict[int, int] = field(default_factory=dict)
+    carriers: set[int] | None = field(default_factory=set)
     not_accepted: set[int] = field(default_factory=set)
     span_costs: list[SpanCost] = field(default_factory=list)
     recorded_cost: TraceCost = field(default_factory=TraceCost)
@@ -74,13 +76,16 @@ class TraceInFlight:
             self.changed.summary, self.changed.digest = summary, digest
             self.changed.windows.append(window)
 
-    def resume(self, checksums: dict[int, int], cost: TraceCost) -> None:
+    def resume(self, checksums: dict[int, int], carriers: bytes, cost: TraceCost) -> None:
         """Continue from the earlier record of this trace."""
         self.checksums, self.recorded_cost, self.not_accepted = checksums, cost, set(cost.not_accepted)
+        self.carriers = unpack_carriers(carriers) if carriers or not checksums else None
 
-    def answer(self, span_id: int, checksum: int, *, accepted: bool) -> None:
+    def answer(self, span_id: int, checksum: int, carrier: int, *, accepted: bool) -> None:
         """Register the response to one span."""
         self.checksums[span_id] = checksum
+        if self.carriers is not None:
+            self.carriers.add(carrier)
         self.unanswered -= 1
         if accepted:
             self.not_accepted.discard(span_id)
@@ -93,7 +98,8 @@ class TraceInFlight:
         digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
         hours = self.recorded_cost.hours if self.unanswered else hour_costs(self.span_costs, self.not_accepted)
         cost = TraceCost(hours, tuple(self.not_accepted))
-        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.checksums), cost)
+        carriers = pack_carriers(self.carriers or ())
+        return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.checksums), cost, carriers)
 
 
 class WindowsInFlight:

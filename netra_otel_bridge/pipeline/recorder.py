@@ -72,6 +72,11 @@ class Recorder:
         record = self._traces.get(trace_id) or self._storing.get(trace_id)
         return unpack_spans(record.spans if record is not None else self._lane.spans(trace_id))
 
+    def carriers(self, trace_id: str) -> bytes:
+        """Return `TraceRecord.carriers` of a trace."""
+        record = self._traces.get(trace_id) or self._storing.get(trace_id)
+        return record.carriers if record is not None else self._lane.carriers(trace_id)
+
     def trace_cost(self, trace_id: str) -> TraceCost:
         """Return the cost of the spans of a trace that the destination has received."""
         record = self._traces.get(trace_id) or self._storing.get(trace_id)

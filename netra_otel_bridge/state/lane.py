@@ -55,6 +55,14 @@ class LaneState:
             ).fetchall()
         return bytes(found[0][0]) if found else b""
 
+    def carriers(self, trace_id: str) -> bytes:
+        """Return `TraceRecord.carriers` of a trace; empty without a record."""
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT carriers FROM trace WHERE lane = ? AND trace_id = ?", (self._lane, storable(trace_id))
+            ).fetchall()
+        return bytes(found[0][0]) if found else b""
+
     def trace_cost(self, trace_id: str) -> TraceCost:
         """Return the cost of the spans of a trace that the destination has received."""
         with self._database.reading() as connection:

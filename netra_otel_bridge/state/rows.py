@@ -224,14 +224,17 @@ def _upsert_traces(connection: sqlite3.Connection, lane: int, records: Sequence[
     latest = {record.trace_id: record for record in records}
     before = costs.replace(connection, lane, latest.values())
     connection.executemany(
-        """INSERT INTO trace (lane, trace_id, start_ns, recorded_ns, digest, spans, spent) VALUES (?, ?, ?, ?, ?, ?, ?)
+        """INSERT INTO trace (lane, trace_id, start_ns, recorded_ns, digest, spans, spent, carriers)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET start_ns = excluded.start_ns, recorded_ns = excluded.recorded_ns,
-            digest = excluded.digest, spans = excluded.spans, spent = excluded.spent""",
+            digest = excluded.digest, spans = excluded.spans, spent = excluded.spent,
+            carriers = excluded.carriers""",
         (
-            (lane, storable(it.trace_id), int64(it.start_ns), now_ns, it.digest, it.spans, costs.encoded(it.cost))
+            (lane, storable(it.trace_id), int64(it.start_ns), now_ns, it.digest, it.spans, costs.encoded(it.cost),
+             it.carriers)
             for it in latest.values()
         ),
-    )
+    )  # fmt: skip
     return len(latest) - before
 
 

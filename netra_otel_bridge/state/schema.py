@@ -118,6 +118,8 @@ _THIRD = (
         PRIMARY KEY (lane, trace_id)) WITHOUT ROWID""",
 )
 
+_FOURTH = ("ALTER TABLE trace ADD COLUMN carriers BLOB NOT NULL DEFAULT x''",)
+
 
 class Mode(Enum):
     """Modes of opening a database. ``AT_REST`` makes no file beside it, and is safe only while nobody writes."""
@@ -127,7 +129,7 @@ class Mode(Enum):
     AT_REST = "mode=ro&immutable=1"
 
 
-MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND, _THIRD)
+MIGRATIONS: Sequence[Sequence[str]] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """Statements that migrate to each version of the schema: from none to 1, from 1 to 2, and so on."""
 
 

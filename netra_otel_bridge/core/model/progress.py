@@ -39,7 +39,9 @@ class TraceRecord:
     """The spans of one trace that one destination has answered.
 
     ``digest`` holds the digests of the summaries under which every span was answered; ``None`` before that. ``spans``
-    holds 12 bytes for each answered span: its id (8) and the CRC-32 of its encoding (4), big endian.
+    holds 12 bytes for each answered span: its id (8) and the CRC-32 of its encoding (4), big endian. ``carriers`` holds
+    4 bytes for each distinct carrier of these spans, sorted: its CRC-32 (`deliver.otlp.carrier`). It is empty if an older
+    version recorded some of the spans.
     """
 
     trace_id: str
@@ -47,6 +49,7 @@ class TraceRecord:
     digest: bytes | None
     spans: bytes
     cost: TraceCost = field(default_factory=TraceCost)
+    carriers: bytes = b""
 
     ENTRY_BYTES = 12
 

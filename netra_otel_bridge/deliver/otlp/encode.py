@@ -66,14 +66,14 @@ def _field(tag: bytes, body: bytes) -> bytes:
     return b"%b%b%b" % (tag, varint(len(body)), body)
 
 
-def _utf8(text: str) -> bytes:
+def utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
 def _any_value(value: Any) -> bytes:
     """Encode the body of an ``AnyValue``. Raises ``TypeError`` for a value that OTLP cannot express."""
     if isinstance(value, str):
-        return _field(b"\x0a", _utf8(value))
+        return _field(b"\x0a", utf8(value))
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, int):
@@ -87,13 +87,13 @@ def _any_value(value: Any) -> bytes:
     if isinstance(value, Sequence):
         return _field(b"\x2a", b"".join([_field(b"\x0a", _any_value(item)) for item in value]))
     if isinstance(value, Mapping):
-        return _field(b"\x32", b"".join([_key_value(b"\x0a", str(key), item) for key, item in value.items()]))
+        return _field(b"\x32", b"".join([key_value(b"\x0a", str(key), item) for key, item in value.items()]))
     raise TypeError(f"an attribute of type {type(value).__name__} has no form in OTLP")
 
 
-def _key_value(tag: bytes, key: str, value: Any) -> bytes:
+def key_value(tag: bytes, key: str, value: Any) -> bytes:
     """Encode one ``KeyValue`` as a field with this tag."""
-    body = _field(b"\x0a", _utf8(key)) + _field(b"\x12", _any_value(value))
+    body = _field(b"\x0a", utf8(key)) + _field(b"\x12", _any_value(value))
     return _field(tag, body)
 
 
@@ -128,7 +128,7 @@ class _Attributes:
                 if known is not None:
                     parts.append(known)
                     continue
-                text = _utf8(value)
+                text = utf8(value)
                 body = b"\x0a%b%b" % (varint(len(text)), text)
             elif kind is int:
                 body = b"\x18" + varint(value & 0xFFFFFFFFFFFFFFFF)
@@ -156,7 +156,7 @@ class _Attributes:
             self._keys.clear()
             self._kept = 0
         self._kept += 1
-        key = self._keys[name] = _Key(_field(b"\x0a", _utf8(name)) + b"\x12")
+        key = self._keys[name] = _Key(_field(b"\x0a", utf8(name)) + b"\x12")
         return key
 
 
@@ -179,10 +179,10 @@ def encode_span(span: ReadableSpan) -> bytes:
     ]
     if context.trace_state:
         state = ",".join([f"{key}={value}" for key, value in context.trace_state.items()])
-        parts.append(_field(b"\x1a", _utf8(state)))
+        parts.append(_field(b"\x1a", utf8(state)))
     if parent is not None:
         parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
-    name = _utf8(span.name)
+    name = utf8(span.name)
     parts += (b"\x2a", varint(len(name)), name, _KINDS[span.kind], b"\x39", _FIXED64(span.start_time or 0))
     parts += (b"\x41", _FIXED64(span.end_time or 0))
     attributes = span.attributes
@@ -191,7 +191,7 @@ def encode_span(span: ReadableSpan) -> bytes:
     if dropped := span.dropped_attributes:
         parts += (b"\x50", varint(dropped))
     for event in span.events:
-        inner = [b"\x09", _FIXED64(event.timestamp), _field(b"\x12", _utf8(event.name))]
+        inner = [b"\x09", _FIXED64(event.timestamp), _field(b"\x12", utf8(event.name))]
         if event.attributes:
             _EVENT_ATTRIBUTES.append_to(inner, event.attributes)
         if dropped := event.dropped_attributes:
@@ -240,7 +240,7 @@ def _link(link: Link) -> bytes:
 def _status(span: ReadableSpan) -> bytes:
     status = span.status
     code = status.status_code.value
-    body = _field(b"\x12", _utf8(status.description)) if status.description else b""
+    body = _field(b"\x12", utf8(status.description)) if status.description else b""
     return _field(b"\x7a", body + (b"\x18" + varint(code) if code else b""))
 
 
@@ -261,7 +261,7 @@ def encode_request(spans: Sequence[ReadableSpan], encoded: Sequence[bytes]) -> b
             head, schema_url = encode_scope(scope)
             parts.append(_field(b"\x12", b"".join([head, *framed, schema_url])))
         if resource.schema_url:
-            parts.append(_field(b"\x1a", _utf8(resource.schema_url)))
+            parts.append(_field(b"\x1a", utf8(resource.schema_url)))
         resource_spans.append(_field(b"\x0a", b"".join(parts)))
     return b"".join(resource_spans)
 
@@ -285,15 +285,15 @@ def random_digits(count: int) -> str:
 
 def encode_resource(resource: Resource) -> bytes:
     """Encode the ``resource`` field of a ``ResourceSpans``."""
-    return _field(b"\x0a", b"".join([_key_value(b"\x0a", key, value) for key, value in resource.attributes.items()]))
+    return _field(b"\x0a", b"".join([key_value(b"\x0a", key, value) for key, value in resource.attributes.items()]))
 
 
 def encode_scope(scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
     """Encode the ``scope`` and the ``schema_url`` field of a ``ScopeSpans``."""
     if scope is None:
         return _field(b"\x0a", b""), b""
-    parts = [_field(b"\x0a", _utf8(scope.name))] if scope.name else []
+    parts = [_field(b"\x0a", utf8(scope.name))] if scope.name else []
     if scope.version:
-        parts.append(_field(b"\x12", _utf8(scope.version)))
-    parts += [_key_value(b"\x1a", key, value) for key, value in (scope.attributes or {}).items()]
-    return _field(b"\x0a", b"".join(parts)), _field(b"\x1a", _utf8(scope.schema_url)) if scope.schema_url else b""
+        parts.append(_field(b"\x12", utf8(scope.version)))
+    parts += [key_value(b"\x1a", key, value) for key, value in (scope.attributes or {}).items()]
+    return _field(b"\x0a", b"".join(parts)), _field(b"\x1a", utf8(scope.schema_url)) if scope.schema_url else b""
