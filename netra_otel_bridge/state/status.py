@@ -42,7 +42,7 @@ def read_status(directory: str | Path) -> StateStatus:
     Raises `StateUnusable` if there is no state, or if it cannot be read.
     """
     files = Files(Path(os.path.abspath(directory)))
-    with _reading(files) as connection:
+    with reading(files) as connection:
         lanes = rows.lanes(connection)
         return StateStatus(files.directory, lock.owner(files.lock), tuple(lanes))
 
@@ -55,8 +55,8 @@ def dead_letters(directory: str | Path, destination: str | None = None) -> Itera
     files = Files(Path(os.path.abspath(directory)))
     after_id, more = 0, True
     while more:
-        with _reading(files) as connection:
-            lanes = _lanes_of(connection, files, destination)
+        with reading(files) as connection:
+            lanes = lanes_of(connection, files, destination)
             found = rows.dead_letters(connection, list(lanes), after_id, _LETTERS)
         yield from found
         more = len(found) == _LETTERS
@@ -69,12 +69,12 @@ def held_traces(directory: str | Path, destination: str | None = None) -> list[S
     Raises the same errors as `dead_letters`.
     """
     files = Files(Path(os.path.abspath(directory)))
-    with _reading(files) as connection:
-        return held.of_lanes(connection, _lanes_of(connection, files, destination).items())
+    with reading(files) as connection:
+        return held.of_lanes(connection, lanes_of(connection, files, destination).items())
 
 
 @contextmanager
-def _reading(files: Files) -> Iterator[sqlite3.Connection]:
+def reading(files: Files) -> Iterator[sqlite3.Connection]:
     """Yield a connection for the block. If no bridge uses the state, it leaves no file beside the database."""
     with explained(files.directory):
         try:
@@ -93,7 +93,7 @@ def _reading(files: Files) -> Iterator[sqlite3.Connection]:
             yield connection
 
 
-def _lanes_of(connection: sqlite3.Connection, files: Files, destination: str | None) -> dict[int, str]:
+def lanes_of(connection: sqlite3.Connection, files: Files, destination: str | None) -> dict[int, str]:
     """Return the names of the lanes of one destination or of all, by id. Raises `UsageError` for an unknown one."""
     found = connection.execute("SELECT id, destination FROM lane ORDER BY id").fetchall()
     lanes = {lane: schema.readable(name) for lane, name in found}
