@@ -12,6 +12,7 @@ from netra_otel_bridge.core.model.health import LaneHealth
 from netra_otel_bridge.core.model.progress import KnownTrace
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import LaneReport
+from netra_otel_bridge.pipeline.arrival import ArrivalSample
 from netra_otel_bridge.pipeline.digests import is_confirmed
 from netra_otel_bridge.pipeline.lane import TraceLane
 from netra_otel_bridge.pipeline.open_windows import OpenWindows
@@ -29,6 +30,7 @@ class Follower:
 
     A failed pass is repeated; its progress is recorded, so waiting loses nothing. Every wait ends without intervention,
     with one exception: if a destination rejects too many spans, its lane is ``stopped``, and the others continue.
+    ``arrival`` reads a sample back beside it; the health has its counts.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Follower:
         clock: Clock,
         netra_clock: NetraClock,
         renew_key: Callable[[], int],
+        arrival: ArrivalSample | None = None,
     ) -> None:
         self.stopped: BridgeError | None = None
         self._route = route
@@ -59,6 +62,7 @@ class Follower:
         self._loop = PollLoop(watch, poll_ns=poll_ns, clock=clock, renew_key=renew_key, flush=route.recorder.flush)
         self._slow = SlowTraces(route.client)
         self._open = OpenWindows(clock)
+        self._arrival = arrival
         self._passes = 0
         self._reports = LaneReport(watch.name), LaneReport(watch.name)
         """The sum of all earlier passes, and the current pass. Replaced together, because other threads read them."""
@@ -145,4 +149,5 @@ class Follower:
             size_bytes=done.size_bytes + now.size_bytes,
             retries=self._watch.retries,
             held_back=sum(not held.given_up for held in list(self._recorder.held_back.values())),
+            arrival=self._arrival.health() if self._arrival is not None else None,
         )

@@ -28,6 +28,7 @@ class Recorder:
     ``stored_ns`` is the time of the last transaction; ``watermark_ns`` is how far live traffic was followed, as stored.
     ``limit_ns`` is the latest watermark that may be recorded; a later one is recorded as this one.
     ``held_back`` has the traces that are held back, by id. ``writer`` is the one thread that writes to the state.
+    ``on_stored`` is called with the records of each transaction.
     """
 
     def __init__(self, lane: LaneState, writer: Executor, clock: Clock) -> None:
@@ -38,6 +39,7 @@ class Recorder:
         self._writer = writer
         self.held_back: dict[str, HeldTrace] = {}
         self.clock = clock
+        self.on_stored: Callable[[Iterable[TraceRecord]], None] = lambda _: None
         self._traces: dict[str, TraceRecord] = {}
         self._storing: dict[str, TraceRecord] = {}
         self._pending = Progress()
@@ -202,6 +204,7 @@ class Recorder:
         self._recorded.clear()
         now_ns = self.clock.now_ns()
         await self.write(partial(self._lane.commit, progress, now_ns))
+        self.on_stored(progress.traces)
         self._storing = {}
         self.stored_ns = now_ns
         self.watermark_ns = max(self.watermark_ns, progress.watermark_ns or 0)

@@ -206,6 +206,8 @@ def _lane_json(lane: LaneHealth, now_ns: int) -> dict[str, Any]:
         "held_back": lane.held_back,
         "retries": lane.retries,
     }
+    if lane.arrival is not None:
+        document["arrival"] = asdict(lane.arrival)
     times = {
         "problem_since": lane.problem_since_ns,
         "watermark": lane.watermark_ns,

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Iterator
 
 from netra_otel_bridge.core.clock import NS_PER_S
-from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.health import ArrivalHealth, LaneHealth, ServiceHealth, UsageHealth
 from netra_otel_bridge.usage.instruments import Instrument, Value
 from netra_otel_bridge.version import __version__
 
@@ -15,6 +15,17 @@ def _by_lane(read: Callable[[LaneHealth], float]) -> Callable[[ServiceHealth], I
     def values(health: ServiceHealth) -> Iterator[Value]:
         for lane in health.lanes:
             yield read(lane), {"destination": lane.destination}
+
+    return values
+
+
+def _by_arrival(read: Callable[[ArrivalHealth], float]) -> Callable[[ServiceHealth], Iterator[Value]]:
+    """Read one value of each lane whose destination is read back."""
+
+    def values(health: ServiceHealth) -> Iterator[Value]:
+        for lane in health.lanes:
+            if lane.arrival is not None:
+                yield read(lane.arrival), {"destination": lane.destination}
 
     return values
 
@@ -128,6 +139,34 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "s",
         "The time since progress of the destination was last stored",
         _checkpoint_age,
+    ),
+    Instrument(
+        "netra_bridge.verified",
+        "counter",
+        "{span}",
+        "Spans of live traffic that were read back from the store behind the destination: a sample of a few traces a minute",
+        _by_arrival(lambda arrival: arrival.verified),
+    ),
+    Instrument(
+        "netra_bridge.missing",
+        "counter",
+        "{span}",
+        "Spans of that sample that the destination accepted and that its store does not have",
+        _by_arrival(lambda arrival: arrival.missing),
+    ),
+    Instrument(
+        "netra_bridge.changed",
+        "counter",
+        "{span}",
+        "Spans of that sample that the store has with other content, or cut",
+        _by_arrival(lambda arrival: arrival.changed),
+    ),
+    Instrument(
+        "netra_bridge.verify.failures",
+        "counter",
+        "{failure}",
+        "Times that the store could not be asked; such spans count neither as verified nor as missing",
+        _by_arrival(lambda arrival: arrival.failures),
     ),
     Instrument(
         "netra_bridge.api.calls",

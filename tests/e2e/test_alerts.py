@@ -122,6 +122,19 @@ CASES = (
         bridge("netra_bridge_traces_held_back", "0+0x10 2+0x90 0+0x30"),
         {50: False, 72: True, 105: False},
     ),
+    Case(
+        "NetraSpansDidNotArrive",
+        {
+            **bridge("netra_bridge_missing_total", "0+0x60 3+0x300"),
+            **bridge("netra_bridge_changed_total", "0+0x360"),
+        },
+        {50: False, 70: True, 200: False},
+    ),
+    Case(
+        "NetraArrivalNotVerified",
+        bridge("netra_bridge_verify_failures_total", "0+0x30 0+1x60 60+0x60"),
+        {30: False, 50: False, 75: True, 150: False},
+    ),
     Case("NetraSpansUnreplayed", replayed(980, 20), {HOUR: False, 3 * HOUR: True}),
     Case("NetraSpansUnreplayed", replayed(995, 5), {3 * HOUR: False}),
     Case("NetraSpansUnreplayed", replayed(0, 0), {3 * HOUR: False}),

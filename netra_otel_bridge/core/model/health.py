@@ -5,6 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class ArrivalHealth:
+    """The sample of live traffic that was read back from a store, in spans, since the start of the service.
+
+    Of the ``verified`` spans, some are ``missing`` there, or ``changed``, which includes cut ones. ``failures`` counts the
+    times that the store could not be asked.
+    """
+
+    verified: int
+    missing: int
+    changed: int
+    failures: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneHealth:
     """The health of one destination. Counts begin with the start of the service; times are 0 if there is none.
@@ -12,6 +26,7 @@ class LaneHealth:
     ``problem`` is the cause of a delay since ``problem_since_ns``, "" if there is none. A ``stopped`` lane needs manual
     intervention. ``watermark_ns`` is the time up to which live traffic was followed, ``checkpoint_ns`` the time when
     progress was last stored. ``held_back`` traces wait for another attempt now, whenever they were listed.
+    ``arrival`` is ``None`` if nothing is read back.
     """
 
     destination: str
@@ -28,6 +43,7 @@ class LaneHealth:
     size_bytes: int
     retries: int
     held_back: int = 0
+    arrival: ArrivalHealth | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
