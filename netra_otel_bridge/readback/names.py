@@ -87,6 +87,10 @@ def _opened(kind: str, address: Address) -> TraceReader:
         from netra_otel_bridge.readback.jaeger_grpc import JaegerGrpcReader
 
         return JaegerGrpcReader(address)
+    if kind in ("jaeger+http", "jaeger+https"):
+        from netra_otel_bridge.readback.jaeger_http import JaegerHttpReader
+
+        return JaegerHttpReader(address)
     raise UsageError(f"{_shown(address.at)} is not a store that can be read back", hint=FORMS)
 
 
