@@ -28,8 +28,9 @@ from netra_otel_bridge.pipeline.memory_budget import MemoryBudget, Reservation
 from netra_otel_bridge.pipeline.reading import read_spans
 from netra_otel_bridge.pipeline.windows import WindowQueue, split
 from netra_otel_bridge.readback.expected import ExpectedTrace
+from netra_otel_bridge.readback.sampling import sample
 from netra_otel_bridge.readback.sent_ids import SentIds
-from netra_otel_bridge.source import AsyncNetraClient
+from netra_otel_bridge.source import AsyncNetraClient, pages
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -41,8 +42,9 @@ AROUND_NS = 24 * HOUR_NS
 class ListedTraces:
     """The traces of a range that fulfil one of ``queries``, each once, page by page.
 
-    ``first_listed`` returns those of some ids that it was not called with before. After the iteration, ``unreadable``
-    counts the items that are no traces, and ``unlisted`` has the ids that were asked for and not listed.
+    ``first_listed`` returns those of some ids that it was not called with before. With ``at_random``, only so many traces
+    are yielded, chosen at random. After the iteration, ``seen`` counts all traces, ``unreadable`` the items that are no
+    traces, and ``unlisted`` has the ids that were asked for and not listed.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class ListedTraces:
         window_ns: int,
         queries: Sequence[TraceQuery],
         first_listed: Callable[[Sequence[str]], set[str]],
+        at_random: int | None = None,
     ) -> None:
+        self.seen = 0
         self.unreadable = 0
         self.unlisted = {trace_id for query in queries for trace_id in query.trace_ids}
         self._client = client
@@ -60,22 +64,33 @@ class ListedTraces:
         self._window_ns = window_ns
         self._queries = queries
         self._first_listed = first_listed
+        self._at_random = at_random
 
     async def __aiter__(self) -> AsyncIterator[Sequence[TraceSummary]]:
         """Yield the traces. Raises `NetraError`."""
+        if self._at_random is None:
+            async for page in self._pages():
+                yield page
+            return
+        chosen, _ = await sample(self._pages(), self._at_random)
+        for start in range(0, len(chosen), pages.PAGE_LIMIT):
+            yield chosen[start : start + pages.PAGE_LIMIT]
+
+    async def ids(self) -> AsyncIterator[Sequence[str]]:
+        """Yield the ids of the traces. Raises `NetraError`."""
+        async for traces in self:
+            yield [trace.id for trace in traces]
+
+    async def _pages(self) -> AsyncIterator[Sequence[TraceSummary]]:
         for query in self._queries:
             ask = partial(may_hold, self._client, queries=[query])
             queue = WindowQueue(split(self._whole, self._window_ns), ask)
             async for page in list_all(self._client, queue, query):
                 self.unreadable += len(page.unreadable)
                 first = self._first_listed([trace.id for trace in page.traces])
+                self.seen += len(first)
                 self.unlisted -= first
                 yield [trace for trace in page.traces if trace.id in first]
-
-    async def ids(self) -> AsyncIterator[Sequence[str]]:
-        """Yield the ids of the traces. Raises `NetraError`."""
-        async for traces in self:
-            yield [trace.id for trace in traces]
 
 
 async def read_converted(

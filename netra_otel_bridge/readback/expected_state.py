@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.readback import MAX_SAMPLES, Finding
-from netra_otel_bridge.core.threads import in_thread
+from netra_otel_bridge.core.threads import in_thread, in_threads
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.readback.expected import ExpectedTrace
 from netra_otel_bridge.readback.sent_ids import SentIds
 from netra_otel_bridge.state import Answered, AnsweredTrace, Coverage, uncovered
 
-T = TypeVar("T")
 SHOWN_RANGES = 3
 """Ranges that a finding names."""
 _AGAIN = "run the same replay again"
@@ -49,7 +47,6 @@ class ExpectedFromState:
         self._unreadable: Counter[str] = Counter()
         self._unsent: list[str] = []
         self._unsent_count = 0
-        self._without_carriers = 0
 
     async def gaps(self) -> list[Window]:
         """Return the parts of the range that were not copied, or whose traces may be forgotten. Raises `StateError`."""
@@ -60,11 +57,11 @@ class ExpectedFromState:
         coverage = await self._coverage()
         self._note(coverage)
         unreadable: Counter[str] = Counter()
-        async for letters in _in_threads(self._answered.unreadable(self._window)):
+        async for letters in in_threads(self._answered.unreadable(self._window)):
             unreadable.update(letters)
         if self._ids is None:
             self._held_back, self._unreadable = list(coverage.held_back), unreadable
-            async for chunk in _in_threads(self._answered.traces(self._window)):
+            async for chunk in in_threads(self._answered.traces(self._window)):
                 yield [self._expected(one) for one in chunk]
             return
         held_back = set(coverage.held_back)
@@ -72,7 +69,7 @@ class ExpectedFromState:
             missing = set(ids)
             self._held_back += missing & held_back
             self._unreadable.update({trace_id: unreadable[trace_id] for trace_id in ids if trace_id in unreadable})
-            async for chunk in _in_threads(self._answered.by_ids(ids, self._window)):
+            async for chunk in in_threads(self._answered.by_ids(ids, self._window)):
                 missing.difference_update(one.trace_id for one in chunk)
                 yield [self._expected(one) for one in chunk]
             unsent = sorted(missing - held_back - unreadable.keys())
@@ -127,14 +124,8 @@ class ExpectedFromState:
         return found
 
     def notes(self) -> Sequence[str]:
-        """Return how far the range was copied, and what is not compared."""
-        if not self._without_carriers:
-            return self._notes
-        return [
-            *self._notes,
-            f"{self._without_carriers:,} traces were recorded by an older version: their resources and scopes are not "
-            "compared",
-        ]
+        """Return how far the range was copied, and what the state may have forgotten."""
+        return self._notes
 
     async def _coverage(self) -> Coverage:
         return await in_thread(self._answered.coverage, self._window, self._queries)
@@ -172,7 +163,6 @@ class ExpectedFromState:
             )
 
     def _expected(self, one: AnsweredTrace) -> ExpectedTrace:
-        self._without_carriers += not one.carriers
         return ExpectedTrace(
             trace_id=self._sent_ids.sent(one.trace_id),
             start_ns=one.start_ns,
@@ -182,12 +172,6 @@ class ExpectedFromState:
             dead_lettered=one.dead_lettered,
             refused=frozenset(one.not_accepted) - one.dead_lettered,
         )
-
-
-async def _in_threads(chunks: Iterator[list[T]]) -> AsyncIterator[list[T]]:
-    """Yield the chunks; each is read in a thread, so that no disk delays the event loop."""
-    while (chunk := await in_thread(next, chunks, None)) is not None:
-        yield chunk
 
 
 def _samples(trace_ids: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -4,11 +4,11 @@
 per source, which share one ``database``: files, lock, one reader, one writer. ``checks`` creates a state and checks an
 existing one, ``files`` and ``lock`` handle the files beside the database, ``schema`` has the tables and migrations.
 ``rows``, ``costs`` and ``held`` read and write rows inside a transaction. ``maintenance`` is for operators (`reset`, `discard`),
-``status`` reads a state while a bridge uses it, and ``answered`` what was delivered, and ``checkpoint`` creates a state that lasts only until its work is
-finished.
+``status`` and ``answered`` read a state while a bridge uses it, and ``checkpoint`` creates a state that lasts only
+until its work is finished.
 """
 
-from netra_otel_bridge.state.answered import Answered, AnsweredTrace, Coverage, of_directory, uncovered
+from netra_otel_bridge.state.answered import Answered, AnsweredTrace, Coverage, has_destination, of_directory, uncovered
 from netra_otel_bridge.state.checkpoint import checkpoint
 from netra_otel_bridge.state.held import StoredTrace
 from netra_otel_bridge.state.lane import LaneState
@@ -40,6 +40,7 @@ __all__ = [
     "dead_letters",
     "discard",
     "give_up_held",
+    "has_destination",
     "held_traces",
     "of_directory",
     "read_status",

@@ -19,9 +19,12 @@ from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.progress import FinishedWindow
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import costs, rows
+from netra_otel_bridge.state.checks import is_there
+from netra_otel_bridge.state.database import Database
+from netra_otel_bridge.state.errors import explained, unknown_destination
 from netra_otel_bridge.state.files import Files
 from netra_otel_bridge.state.schema import Stored, chunks, int64, readable, storable, version_of
-from netra_otel_bridge.state.status import lanes_of, reading
+from netra_otel_bridge.state.status import reading
 
 CHUNK = 1000
 """Rows that one transaction looks at: some milliseconds. A trace of 100,000 spans, the largest, takes 1.2 MB."""
@@ -177,6 +180,19 @@ class Answered:
             after = found[-1][0]
 
 
+def has_destination(directory: str | Path, destination: str, source: str | None) -> bool:
+    """Return whether there is a state with something for ``destination``, from ``source`` if that is given.
+
+    Raises `StateUnusable` for a state that cannot be read.
+    """
+    files = Files(Path(os.path.abspath(directory)))
+    with explained(files.directory):
+        if not is_there(files):
+            return False
+    with reading(files) as connection:
+        return any(found == destination and source in (None, origin) for _, origin, found in _lanes(connection))
+
+
 def of_directory(directory: str | Path, destination: str, source: str | None, sent_id: SentId) -> Answered:
     """Return what ``destination`` has answered, without disturbing a bridge that uses the state.
 
@@ -185,24 +201,42 @@ def of_directory(directory: str | Path, destination: str, source: str | None, se
     """
     files = Files(Path(os.path.abspath(directory)))
     with reading(files) as connection:
-        lanes = list(lanes_of(connection, files, destination))
-        sources = {
-            readable(found): lane
-            for lane in lanes
-            for (found,) in connection.execute("SELECT source FROM lane WHERE id = ?", (lane,))
-        }
-    if source is not None and source not in sources:
-        raise UsageError(
-            f"the state in {files.directory} has nothing for {destination} from {source}",
-            hint=f"it has copied from {', '.join(sorted(sources))}",
-        )
-    if source is None and len(sources) > 1:
-        raise UsageError(
-            f"the state in {files.directory} has copied to {destination} from several installations of Netra",
-            hint=f"set NETRA_OTLP_ENDPOINT to one of them: {', '.join(sorted(sources))}",
-        )
-    lane = sources[source] if source is not None else next(iter(sources.values()))
+        lane = _lane(connection, files.directory, destination, source)
     return Answered(partial(reading, files), lane, sent_id)
+
+
+def of_database(database: Database, destination: str, source: str | None, sent_id: SentId) -> Answered:
+    """Return the same from an open state."""
+    with database.reading() as connection:
+        lane = _lane(connection, database.directory, destination, source)
+    return Answered(database.reading, lane, sent_id)
+
+
+def _lanes(connection: sqlite3.Connection) -> list[tuple[int, str, str]]:
+    """Return the ids, sources and destinations of all lanes."""
+    found = connection.execute("SELECT id, source, destination FROM lane ORDER BY id").fetchall()
+    return [(lane, readable(source), readable(destination)) for lane, source, destination in found]
+
+
+def _lane(connection: sqlite3.Connection, directory: Path, destination: str, source: str | None) -> int:
+    """Return the id of the lane of a destination. Raises `UsageError` if there is none, or more than one."""
+    lanes = _lanes(connection)
+    by_source = {origin: lane for lane, origin, found in lanes if found == destination}
+    if not by_source:
+        raise unknown_destination(directory, destination, sorted({found for _, _, found in lanes}))
+    if source is None and len(by_source) == 1:
+        return next(iter(by_source.values()))
+    if source is None:
+        raise UsageError(
+            f"the state in {directory} has copied to {destination} from several installations of Netra",
+            hint=f"set NETRA_OTLP_ENDPOINT to one of them: {', '.join(sorted(by_source))}",
+        )
+    if source not in by_source:
+        raise UsageError(
+            f"the state in {directory} has nothing for {destination} from {source}",
+            hint=f"it has copied from {', '.join(sorted(by_source))}",
+        )
+    return by_source[source]
 
 
 def uncovered(window: Window, covered: Iterable[Window]) -> list[Window]:

@@ -42,9 +42,9 @@ def all_of(chunks: Iterator[list[AnsweredTrace]]) -> list[AnsweredTrace]:
     return [trace for chunk in chunks for trace in chunk]
 
 
-def both(lane: LaneState, store: StateStore) -> list[Answered]:
-    """Return both ways to read: through the open lane, and without its lock."""
-    return [lane.answered(otlp_trace_id), of_directory(store.directory, PEER, None, otlp_trace_id)]
+def both(store: StateStore) -> list[Answered]:
+    """Return both ways to read: through the open state, and without its lock."""
+    return [store.answered(PEER, None, otlp_trace_id), of_directory(store.directory, PEER, None, otlp_trace_id)]
 
 
 def test_traces_of_a_window_come_once_and_in_chunks(
@@ -55,7 +55,7 @@ def test_traces_of_a_window_come_once_and_in_chunks(
     expected = [AnsweredTrace(f"t{number}", number, 7, bytes(range(12)), b"1234") for number in (3, 4, 5, 6, 7, 8, 9)]
     for size in (1, 2, 3, 7, 20, 100):
         monkeypatch.setattr(answered, "CHUNK", size)
-        for one in both(lane, store):
+        for one in both(store):
             assert all_of(one.traces(Window(3, 10))) == expected
             assert [trace_id for chunk in one.ids(Window(3, 10)) for trace_id in chunk] == [
                 it.trace_id for it in expected
@@ -68,7 +68,7 @@ def test_chosen_traces_are_read_by_id(store: StateStore, lane: LaneState) -> Non
     """Any number of ids may be asked for; those that are not there, or start elsewhere, are left out."""
     ids = [f"{number:04}" for number in range(1300)]
     lane.commit(Progress(traces=[record(trace_id, int(trace_id)) for trace_id in ids]), 7)
-    for one in both(lane, store):
+    for one in both(store):
         assert [it.trace_id for it in all_of(one.by_ids([*ids, "none"]))] == ids
         assert [it.trace_id for it in all_of(one.by_ids(ids, Window(5, 8)))] == ["0005", "0006", "0007"]
 
@@ -77,7 +77,7 @@ def test_other_lanes_and_records_without_spans_are_left_out(store: StateStore, l
     """A record that only says that an item was unreadable is no trace; other destinations have their own."""
     lane.commit(Progress(traces=[record("a"), record("unreadable 1", spans=0)]), 1)
     store.lane(SOURCE, "other").commit(Progress(traces=[record("b")]), 1)
-    for one in both(lane, store):
+    for one in both(store):
         assert [it.trace_id for it in all_of(one.traces(None))] == ["a"]
 
 
@@ -87,7 +87,7 @@ def test_rejected_spans_are_told_from_dead_letters(store: StateStore, lane: Lane
     letters = [DeadLetter(sent_id, f"{number:016x}", "reason", "{}") for number in (2, 3)]
     letters.append(DeadLetter("b", f"{1:016x}", "reason", "{}"))
     lane.commit(Progress(traces=[record("a", not_accepted=(1, 2))], dead_letters=letters), 1)
-    for one in both(lane, store):
+    for one in both(store):
         (trace,) = all_of(one.traces(None))
         assert (trace.not_accepted, trace.dead_lettered) == ((1, 2), frozenset({2}))
 
@@ -100,7 +100,7 @@ def test_unreadable_items_count_where_their_trace_starts(
     letters = [DeadLetter(trace_id, "", "reason", "{}", is_span=False) for trace_id in ("a", "", "b", "a", "gone")]
     letters.append(DeadLetter("a", f"{2:016x}", "reason", "{}"))
     lane.commit(Progress(traces=[record("a", 5), record("b", 50)], dead_letters=letters), 1)
-    for one in both(lane, store):
+    for one in both(store):
         found = [trace_id for chunk in one.unreadable(Window(0, 10)) for trace_id in chunk]
         assert found == ["a", "", "a", "gone"]
 
@@ -116,7 +116,7 @@ def test_coverage_is_that_of_the_chosen_queries(store: StateStore, lane: LaneSta
     tenant = store.lane(SOURCE, PEER, "tenant")
     tenant.commit(Progress(windows=[Window(20, 30)]), 4)
     lane.prune(2)
-    for one in both(lane, store):
+    for one in both(store):
         found = one.coverage(Window(5, 40), [""])
         assert found.finished == (FinishedWindow(Window(0, 10), 300), FinishedWindow(Window(10, 20), 300))
         assert (found.following, found.pruned_ns, found.held_back) == ((Following(100, 200),), 2, ("h",))
