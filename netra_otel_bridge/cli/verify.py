@@ -167,9 +167,11 @@ def _verdict(store: StoreReport) -> str:
 
 def _write_finding(store: StoreReport, finding: Finding, *, named: bool) -> None:
     where = f"{store.name}: " if named else ""
-    spans = "1 span" if finding.count == 1 else f"{finding.count:,} spans"
-    what = f"{where}{_WORDS.get(finding.kind, finding.kind)}: {finding.what}: {spans}"
-    out.print(what, soft_wrap=True, markup=False)
+    number = f"{finding.count:,}"
+    if finding.kind not in ("unreadable", "pending"):
+        number = "1 span" if finding.count == 1 else f"{number} spans"
+    kind = _WORDS.get(finding.kind, finding.kind)
+    out.print(f"{where}{kind}, {number}: {finding.what}", soft_wrap=True, markup=False)
     if finding.hint:
         out.print(f"  {finding.hint}", soft_wrap=True, markup=False)
     for trace_id, span_id in finding.samples[:SHOWN_SAMPLES]:

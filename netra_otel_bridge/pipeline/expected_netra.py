@@ -186,13 +186,13 @@ class ExpectedFromNetra:
         if count := self._unreadable_count + self._listed.unreadable:
             hint = "a replay keeps them as dead letters"
             found.append(
-                Finding("unreadable", count, "Netra sent an item that is no span", hint, _samples(self._unreadable))
+                Finding("unreadable", count, "Netra sent items that are no spans", hint, _samples(self._unreadable))
             )
         if self._unread_count:
-            what = "Netra lists the trace and cannot show its spans, so they are not known: it counts as one"
+            what = "Netra lists traces whose spans it cannot show; they are not known, so each trace counts as one"
             found.append(Finding("pending", self._unread_count, what, "verify again later", _samples(self._unread)))
         if unlisted := sorted(self._listed.unlisted):
-            what = "Netra has no trace with this id in the range: it counts as one"
+            what = "Netra has no traces with these ids in the range; each counts as one"
             found.append(Finding("pending", len(unlisted), what, "check the id and the range", _samples(unlisted)))
         return found
 

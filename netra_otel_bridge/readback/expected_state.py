@@ -84,7 +84,7 @@ class ExpectedFromState:
                 Finding(
                     "unreadable",
                     count,
-                    "Netra sent an item that is no span",
+                    "Netra sent items that are no spans",
                     "see them with netra-otel-bridge state dead-letters",
                     _samples(sorted(self._unreadable)),
                 )
@@ -94,7 +94,7 @@ class ExpectedFromState:
                 Finding(
                     "pending",
                     len(self._held_back),
-                    "the trace is held back because it cannot be read, so its spans are not known: it counts as one",
+                    "traces are held back because they cannot be read; their spans are not known, so each trace counts as one",
                     "see netra-otel-bridge state held-back",
                     _samples(sorted(self._held_back)),
                 )
@@ -104,7 +104,7 @@ class ExpectedFromState:
                 Finding(
                     "pending",
                     self._unsent_count,
-                    "the trace was never sent, as far as the state knows: it counts as one",
+                    "traces were never sent, as far as the state knows; each counts as one",
                     _AGAIN,
                     _samples(self._unsent),
                 )
@@ -117,7 +117,7 @@ class ExpectedFromState:
                 Finding(
                     "pending",
                     len(self._gaps),
-                    f"the range {ranges} was not copied to its end: each such range counts as one",
+                    f"not copied to the end: {ranges}; each such range counts as one",
                     _AGAIN,
                 )
             )
