@@ -13,16 +13,19 @@ from typing import Any
 
 from netra_otel_bridge.bridge.queries import checked_query
 from netra_otel_bridge.bridge.replay import copy_range, resend_dead_letters
+from netra_otel_bridge.bridge.verify import At, Verification, verify_stores
 from netra_otel_bridge.bridge.wiring import Wiring
 from netra_otel_bridge.core.blocking import blocking_here, blocking_iterator_here, run_here
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
+from netra_otel_bridge.core.model.readback import VerifyReport
 from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import To
 from netra_otel_bridge.pipeline.estimate import estimate
 from netra_otel_bridge.pipeline.windows import split
+from netra_otel_bridge.readback.verify import VerifyProgress
 from netra_otel_bridge.state import StateStore
 
 
@@ -118,6 +121,43 @@ class Bridge(Wiring):
         Arguments and errors are those of `areplay`. Netra is not read, and the report has no ``window``.
         """
         return await resend_dead_letters(self, to, query, state, on_progress)
+
+    async def averify(
+        self,
+        to: str,
+        *,
+        at: At | None = None,
+        since: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        query: TraceQuery | Sequence[TraceQuery] | None = None,
+        at_random: int | None = None,
+        search: bool = True,
+        state: StateStore | None = None,
+        on_progress: Callable[[VerifyProgress], None] | None = None,
+    ) -> VerifyReport:
+        """Read a destination back, and account for every span of a range of time. Nothing is written anywhere.
+
+        ``to`` is the ``DEST`` that the spans were sent to, or the name of your own destination. ``at`` names the store, as
+        `jaeger+grpc://HOST:16685`, or is your own `TraceReader`; a file is its own store. What was sent is known from the
+        ``state`` that you pass, else from the setting ``state``, else from the default state if it has this range.
+        Otherwise it is what Netra has now. With a state, Netra is asked only how spans differ, and which traces fulfil a
+        ``query``. Several queries are joined with "or". With ``at_random``, only so many traces are verified.
+
+        The report says what is missing, cut or changed, and why; that is no error (``exit_code`` 3). An error of the
+        store, of Netra or of the state is raised, with the whole report as its ``report``. Raises `BridgeError`.
+        """
+        queries = (query,) if isinstance(query, TraceQuery | None) else query
+        what = Verification(
+            window=self.window(since=since, from_=from_, until=until),
+            queries=tuple(map(checked_query, queries)) or (TraceQuery(),),
+            is_open=until is None,
+            at_random=at_random,
+            search=search,
+        )
+        return await verify_stores(self, [(to, at)], what, state, on_progress=on_progress)
+
+    verify = blocking_here(averify)
 
     async def aread_spans(
         self,

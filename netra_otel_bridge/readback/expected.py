@@ -10,6 +10,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from netra_otel_bridge.core.model.readback import Finding
 
+ENTRY_BYTES = 12
+"""What one span takes in `ExpectedTrace.spans`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExpectedTrace:

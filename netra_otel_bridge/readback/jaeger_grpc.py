@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from netra_otel_bridge.core.clock import NS_PER_S, Clock
-from netra_otel_bridge.core.errors import DestinationError, DestinationMisconfigured, DestinationUnavailable
+from netra_otel_bridge.core.errors import DestinationMisconfigured, DestinationUnavailable
 from netra_otel_bridge.deliver.answers import MAX_WORDS, TLS, TOO_LARGE
 from netra_otel_bridge.deliver.otlp.encode import varint
 from netra_otel_bridge.deliver.rpc_status import retry_info_s
@@ -24,12 +24,11 @@ from netra_otel_bridge.readback.address import Address
 from netra_otel_bridge.readback.jaeger_form import JaegerForm
 from netra_otel_bridge.readback.patience import Again, Patience
 from netra_otel_bridge.readback.reader import TraceNotReturned
+from netra_otel_bridge.readback.search_depth import SearchDepth, TooDeep
 
 _SERVICE = "/jaeger.api_v3.QueryService/"
 MAX_TRACE_BYTES = 256 << 20
 """Maximum size of a trace. Jaeger returns a trace that it holds in memory as one message."""
-SEARCH_DEPTH = 1500
-"""The most traces that a search of Jaeger's page shows."""
 TIMEOUT_S = 30.0
 _CHANNEL = (
     ("grpc.max_receive_message_length", MAX_TRACE_BYTES),
@@ -67,7 +66,7 @@ class JaegerGrpcReader:
         self._address = address
         self._timeout_s = timeout_s
         self._patience = Patience(self.concurrency, clock, deadline_s)
-        self._depth = SEARCH_DEPTH
+        self._depth = SearchDepth()
         self._channel: grpc.aio.Channel | None = None
 
     @property
@@ -88,20 +87,16 @@ class JaegerGrpcReader:
 
     async def find(self, service: str, start_ns: int, end_ns: int) -> set[str] | None:
         """Return the ids of the traces that a search shows, `None` if it shows as many as it may."""
-        while True:
-            depth = self._depth
-            query = [_text(1, service), _message(4, _time(start_ns)), _message(5, _time(end_ns))]
-            query += [b"\x40", varint(depth), b"\x48\x01"]
-            try:
-                found = await self._patience.ask(partial(self._found, _message(1, b"".join(query))))
-            except _NotFound:
-                return set()
-            except _TooDeep as refused:
-                if depth <= 1:
-                    raise refused.error from None
-                self._depth = min(self._depth, depth // 2)
-                continue
-            return found if len(found) < depth else None
+        query = _text(1, service) + _message(4, _time(start_ns)) + _message(5, _time(end_ns)) + b"\x48\x01"
+
+        async def ask(depth: int) -> set[str]:
+            request = _message(1, query + b"\x40" + varint(depth))
+            return await self._patience.ask(partial(self._found, request))
+
+        try:
+            return await self._depth.search(ask)
+        except _NotFound:
+            return set()
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -135,7 +130,7 @@ class JaegerGrpcReader:
         return found
 
     async def _chunks(self, method: str, request: bytes, what: str) -> AsyncIterator[bytes]:
-        """Make one call, and yield its responses. Raises `Again`, `_NotFound`, `_TooDeep`, or the error."""
+        """Make one call, and yield its responses. Raises `Again`, `_NotFound`, `TooDeep`, or the error."""
         stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._open().unary_stream(_SERVICE + method)
         call = stream(request, timeout=self._timeout_s, metadata=self._metadata)
         try:
@@ -165,7 +160,7 @@ class JaegerGrpcReader:
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE.search(details):
             return self._too_large(what, details)
         if "search depth" in details:
-            return _TooDeep(self._unavailable(words))
+            return TooDeep(self._unavailable(words))
         if code not in _BUSY:
             return self._unavailable(words)
         metadata = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416  dict() cannot read that of gRPC 1.74
@@ -211,14 +206,6 @@ _PORT_HINT = "give the port of Jaeger's gRPC query service, 16685 by default; Ja
 
 class _NotFound(Exception):
     """The store has no such trace."""
-
-
-class _TooDeep(Exception):
-    """The store does not search for as many traces: those in memory search for at most ``max_traces``."""
-
-    def __init__(self, error: DestinationError) -> None:
-        super().__init__(error.message)
-        self.error = error
 
 
 def _text(number: int, text: str) -> bytes:

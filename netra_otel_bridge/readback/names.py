@@ -87,6 +87,14 @@ def _opened(kind: str, address: Address) -> TraceReader:
         from netra_otel_bridge.readback.jaeger_grpc import JaegerGrpcReader
 
         return JaegerGrpcReader(address)
+    if kind in ("jaeger+http", "jaeger+https"):
+        from netra_otel_bridge.readback.jaeger_http import JaegerHttpReader
+
+        return JaegerHttpReader(address)
+    if kind in ("tempo+http", "tempo+https"):
+        from netra_otel_bridge.readback.tempo import TempoReader
+
+        return TempoReader(address)
     raise UsageError(f"{_shown(address.at)} is not a store that can be read back", hint=FORMS)
 
 

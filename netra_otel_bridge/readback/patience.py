@@ -20,17 +20,24 @@ class Again(Exception):
     """One attempt failed, and a later one may succeed. ``error`` is raised if none does before the deadline.
 
     ``after_s`` is the wait that the store asked for; ``throttled`` tells that it got too many requests; ``answered``
-    is false if nothing is known to be at the address.
+    is false if nothing is known to be at the address; ``tries`` limits the attempts at what seldom changes.
     """
 
     def __init__(
-        self, error: DestinationError, *, after_s: float | None = None, throttled: bool = False, answered: bool = True
+        self,
+        error: DestinationError,
+        *,
+        after_s: float | None = None,
+        throttled: bool = False,
+        answered: bool = True,
+        tries: int | None = None,
     ) -> None:
         super().__init__(error.message)
         self.error = error
         self.after_s = after_s
         self.throttled = throttled
         self.answered = answered
+        self.tries = tries
 
 
 class Patience:
@@ -71,7 +78,7 @@ class Patience:
                 delay_s = self._delay_s(again, token, tries)
                 tries += 1
                 limit_s = self._deadline_s if self._answered else self._first_deadline_s
-                if self.clock.monotonic() + delay_s - begun > limit_s:
+                if self.clock.monotonic() + delay_s - begun > limit_s or tries == again.tries:
                     raise again.error from None
             else:
                 self._answered = True

@@ -19,9 +19,12 @@ from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.progress import FinishedWindow
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import costs, rows
+from netra_otel_bridge.state.checks import is_there
+from netra_otel_bridge.state.database import Database
+from netra_otel_bridge.state.errors import explained, unknown_destination
 from netra_otel_bridge.state.files import Files
 from netra_otel_bridge.state.schema import Stored, chunks, int64, readable, storable, version_of
-from netra_otel_bridge.state.status import lanes_of, reading
+from netra_otel_bridge.state.status import reading
 
 CHUNK = 1000
 """Rows that one transaction looks at: some milliseconds. A trace of 100,000 spans, the largest, takes 1.2 MB."""
@@ -32,6 +35,7 @@ _IN_WINDOW = "length(spans) > 0 AND start_ns >= ? AND start_ns < ?"
 
 T = TypeVar("T")
 Values = Sequence[object]
+SentId = Callable[[str], str]
 Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
@@ -54,7 +58,7 @@ class AnsweredTrace:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """How far a query of the lane follows live traffic."""
+    """How far a query of the lane has followed live traffic."""
 
     since_ns: int
     watermark_ns: int
@@ -75,15 +79,19 @@ class Coverage:
 
 
 class Answered:
-    """What one destination has answered. Safe in any thread; see the module for the bounds of its transactions."""
+    """What one destination has answered. Safe in any thread; see the module for the bounds of its transactions.
 
-    def __init__(self, reading: Reading, lane: int) -> None:
+    ``sent_id`` returns the id under which a trace of Netra is sent, which is that of its dead letters.
+    """
+
+    def __init__(self, reading: Reading, lane: int, sent_id: SentId) -> None:
         self._reading = reading
         self._lane = lane
+        self._sent_id = sent_id
 
     def traces(self, window: Window | None) -> Iterator[list[AnsweredTrace]]:
         """Yield the traces that start in ``window``, or all, in chunks; a chunk may be empty. Raises `StateError`."""
-        return self._chunks(window, partial(_traces, lane=self._lane))
+        return self._chunks(window, partial(_traces, lane=self._lane, sent_id=self._sent_id))
 
     def ids(self, window: Window | None) -> Iterator[list[str]]:
         """Yield the ids of the traces that `traces` yields, in chunks. Raises `StateError`."""
@@ -94,7 +102,7 @@ class Answered:
         for ids in chunks(map(storable, trace_ids), _IDS):
             where = f"lane = ? AND trace_id IN ({','.join('?' * len(ids))}) AND {_IN_WINDOW}"
             with self._reading() as connection:
-                found = _traces(connection, where, (self._lane, *ids, *_bounds(window)), self._lane)
+                found = _traces(connection, where, (self._lane, *ids, *_bounds(window)), self._lane, self._sent_id)
             yield found
 
     def _chunks(
@@ -124,7 +132,8 @@ class Answered:
         start_ns, end_ns = _bounds(window)
         with self._reading() as connection:
             known = connection.execute(
-                "SELECT id, query, since_ns, watermark_ns FROM query WHERE lane = ?", (self._lane,)
+                "SELECT id, query, since_ns, min(watermark_ns, watermark_set_ns) FROM query WHERE lane = ?",
+                (self._lane,),
             ).fetchall()
             chosen = [(query, *bounds) for query, text, *bounds in known if readable(text) in queries]
             finished = [
@@ -171,32 +180,63 @@ class Answered:
             after = found[-1][0]
 
 
-def of_directory(directory: str | Path, destination: str, source: str | None = None) -> Answered:
+def has_destination(directory: str | Path, destination: str, source: str | None) -> bool:
+    """Return whether there is a state with something for ``destination``, from ``source`` if that is given.
+
+    Raises `StateUnusable` for a state that cannot be read.
+    """
+    files = Files(Path(os.path.abspath(directory)))
+    with explained(files.directory):
+        if not is_there(files):
+            return False
+    with reading(files) as connection:
+        return any(found == destination and source in (None, origin) for _, origin, found in _lanes(connection))
+
+
+def of_directory(directory: str | Path, destination: str, source: str | None, sent_id: SentId) -> Answered:
     """Return what ``destination`` has answered, without disturbing a bridge that uses the state.
 
-    ``source`` is the base URL of Netra; without it, only one may have been copied to the destination. Raises
+    ``source`` is the base URL of Netra; if it is ``None``, only one may have been copied to the destination. Raises
     `StateUnusable` if there is no state, and `UsageError` for a destination or a source that it does not have.
     """
     files = Files(Path(os.path.abspath(directory)))
     with reading(files) as connection:
-        lanes = list(lanes_of(connection, files, destination))
-        sources = {
-            readable(found): lane
-            for lane in lanes
-            for (found,) in connection.execute("SELECT source FROM lane WHERE id = ?", (lane,))
-        }
-    if source is not None and source not in sources:
+        lane = _lane(connection, files.directory, destination, source)
+    return Answered(partial(reading, files), lane, sent_id)
+
+
+def of_database(database: Database, destination: str, source: str | None, sent_id: SentId) -> Answered:
+    """Return the same from an open state."""
+    with database.reading() as connection:
+        lane = _lane(connection, database.directory, destination, source)
+    return Answered(database.reading, lane, sent_id)
+
+
+def _lanes(connection: sqlite3.Connection) -> list[tuple[int, str, str]]:
+    """Return the ids, sources and destinations of all lanes."""
+    found = connection.execute("SELECT id, source, destination FROM lane ORDER BY id").fetchall()
+    return [(lane, readable(source), readable(destination)) for lane, source, destination in found]
+
+
+def _lane(connection: sqlite3.Connection, directory: Path, destination: str, source: str | None) -> int:
+    """Return the id of the lane of a destination. Raises `UsageError` if there is none, or more than one."""
+    lanes = _lanes(connection)
+    by_source = {origin: lane for lane, origin, found in lanes if found == destination}
+    if not by_source:
+        raise unknown_destination(directory, destination, sorted({found for _, _, found in lanes}))
+    if source is None and len(by_source) == 1:
+        return next(iter(by_source.values()))
+    if source is None:
         raise UsageError(
-            f"the state in {files.directory} has nothing for {destination} from {source}",
-            hint=f"it has copied from {', '.join(sorted(sources))}",
+            f"the state in {directory} has copied to {destination} from several installations of Netra",
+            hint=f"set NETRA_OTLP_ENDPOINT to one of them: {', '.join(sorted(by_source))}",
         )
-    if source is None and len(sources) > 1:
+    if source not in by_source:
         raise UsageError(
-            f"the state in {files.directory} has copied to {destination} from several installations of Netra",
-            hint=f"set NETRA_OTLP_ENDPOINT to one of them: {', '.join(sorted(sources))}",
+            f"the state in {directory} has nothing for {destination} from {source}",
+            hint=f"it has copied from {', '.join(sorted(by_source))}",
         )
-    lane = sources[source] if source is not None else next(iter(sources.values()))
-    return Answered(partial(reading, files), lane)
+    return by_source[source]
 
 
 def uncovered(window: Window, covered: Iterable[Window]) -> list[Window]:
@@ -217,7 +257,9 @@ def _ids(connection: sqlite3.Connection, where: str, values: Values) -> list[str
     return [readable(trace_id) for (trace_id,) in found]
 
 
-def _traces(connection: sqlite3.Connection, where: str, values: Values, lane: int) -> list[AnsweredTrace]:
+def _traces(
+    connection: sqlite3.Connection, where: str, values: Values, lane: int, sent_id: SentId
+) -> list[AnsweredTrace]:
     """Return the traces that fulfil a condition. A state of an older schema lacks some columns."""
     version = version_of(connection)
     carriers = "carriers" if version >= _CARRIERS_SINCE else "x''"
@@ -230,15 +272,16 @@ def _traces(connection: sqlite3.Connection, where: str, values: Values, lane: in
     traces = []
     for trace_id, start_ns, recorded_ns, spans, its_carriers, cost in found:
         not_accepted = costs.decoded(cost).not_accepted
-        dead = _dead_lettered(connection, lane, trace_id).intersection(not_accepted) if not_accepted else frozenset()
-        traces.append(AnsweredTrace(readable(trace_id), start_ns, recorded_ns, spans, its_carriers, not_accepted, dead))
+        its_id = readable(trace_id)
+        dead = _dead_lettered(connection, lane, sent_id(its_id)).intersection(not_accepted) if not_accepted else ()
+        traces.append(AnsweredTrace(its_id, start_ns, recorded_ns, spans, its_carriers, not_accepted, frozenset(dead)))
     return traces
 
 
-def _dead_lettered(connection: sqlite3.Connection, lane: int, trace_id: Stored) -> frozenset[int]:
+def _dead_lettered(connection: sqlite3.Connection, lane: int, trace_id: str) -> frozenset[int]:
     """Return the ids of the spans of a trace that have a dead letter."""
     found = connection.execute(
-        "SELECT span_id FROM dead_letter WHERE lane = ? AND trace_id = ? AND is_span", (lane, trace_id)
+        "SELECT span_id FROM dead_letter WHERE lane = ? AND trace_id = ? AND is_span", (lane, storable(trace_id))
     ).fetchall()
     return frozenset(int(readable(span_id), 16) for (span_id,) in found)
 

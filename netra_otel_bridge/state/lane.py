@@ -17,7 +17,6 @@ from netra_otel_bridge.core.model.progress import (
 )
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.state import costs, held, rows
-from netra_otel_bridge.state.answered import Answered
 from netra_otel_bridge.state.database import Database
 from netra_otel_bridge.state.errors import not_written
 from netra_otel_bridge.state.rows import StoredLetter
@@ -71,10 +70,6 @@ class LaneState:
                 "SELECT spent FROM trace WHERE lane = ? AND trace_id = ?", (self._lane, storable(trace_id))
             ).fetchall()
         return costs.decoded(found[0][0] if found else None)
-
-    def answered(self) -> Answered:
-        """Return what the destination has answered, to read it while others write."""
-        return Answered(self._database.reading, self._lane)
 
     def first_listed(self, trace_ids: Sequence[str]) -> set[str]:
         """Return the ids that have not been passed to this object since the last `start_pass`.

@@ -56,7 +56,7 @@ def dead_letters(directory: str | Path, destination: str | None = None) -> Itera
     after_id, more = 0, True
     while more:
         with reading(files) as connection:
-            lanes = lanes_of(connection, files, destination)
+            lanes = _lanes_of(connection, files, destination)
             found = rows.dead_letters(connection, list(lanes), after_id, _LETTERS)
         yield from found
         more = len(found) == _LETTERS
@@ -70,7 +70,7 @@ def held_traces(directory: str | Path, destination: str | None = None) -> list[S
     """
     files = Files(Path(os.path.abspath(directory)))
     with reading(files) as connection:
-        return held.of_lanes(connection, lanes_of(connection, files, destination).items())
+        return held.of_lanes(connection, _lanes_of(connection, files, destination).items())
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def reading(files: Files) -> Iterator[sqlite3.Connection]:
             yield connection
 
 
-def lanes_of(connection: sqlite3.Connection, files: Files, destination: str | None) -> dict[int, str]:
+def _lanes_of(connection: sqlite3.Connection, files: Files, destination: str | None) -> dict[int, str]:
     """Return the names of the lanes of one destination or of all, by id. Raises `UsageError` for an unknown one."""
     found = connection.execute("SELECT id, destination FROM lane ORDER BY id").fetchall()
     lanes = {lane: schema.readable(name) for lane, name in found}
