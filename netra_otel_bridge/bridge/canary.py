@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from opentelemetry.sdk.resources import Resource
@@ -12,15 +13,21 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
+from netra_otel_bridge.bridge.stores import stores_of
+from netra_otel_bridge.bridge.verify import enter_reader
+from netra_otel_bridge.bridge.wiring import Wiring
 from netra_otel_bridge.core.clock import NS_PER_MS, Backoff, Clock
-from netra_otel_bridge.core.errors import BridgeError, DestinationRefuses
+from netra_otel_bridge.core.errors import BridgeError, DestinationRefuses, UsageError
 from netra_otel_bridge.core.model.readback import Finding, StoreReport
+from netra_otel_bridge.core.tasks import all_of
+from netra_otel_bridge.core.time_text import parse_time_ns
 from netra_otel_bridge.deliver import (
     Answer,
     Batcher,
     Destination,
     Item,
     Sender,
+    To,
     carrier_checksum,
     checksum,
     encode_span,
@@ -31,6 +38,7 @@ from netra_otel_bridge.readback.expected import ExpectedTrace
 from netra_otel_bridge.readback.reader import FindsTraces, TraceReader
 from netra_otel_bridge.readback.verify import verify_store
 
+MIN_BYTES = 5_000
 DEFAULT_BYTES = 100_000
 MAX_BYTES = 100_000_000
 TRACE_SPANS = 10
@@ -55,6 +63,35 @@ class Canary:
     said: tuple[str, ...]
     exit_code: int
     report: StoreReport | None = None
+
+
+async def canaries(
+    wiring: Wiring, to: To | Sequence[To] | None, ats: Sequence[str], *, since: str, size_bytes: int
+) -> list[Canary]:
+    """Send a canary to each destination that has a store, and look for it there, all at once.
+
+    ``ats`` are ``AT`` or ``DEST=AT``, ``since`` is the start of the trace as `Bridge.window` accepts it, and ``size_bytes``
+    its size. Raises `UsageError`, also for a destination without a store, and `ConfigurationError`.
+    """
+    now_ns = wiring.clock.now_ns()
+    start_ns = parse_time_ns(since, now_ns)
+    if start_ns > now_ns:
+        raise UsageError(f"--since {since!r} is in the future", hint="write a time in the past, or 24h")
+    async with AsyncExitStack() as stack:
+        destinations = [await wiring.enter_destination(stack, one) for one in wiring.targets(to)]
+        stores = stores_of(ats, [one.name for one in destinations], wiring.settings.destinations)
+        readers = [await enter_reader(stack, wiring, one.name, stores[one.name]) for one in destinations]
+        return await all_of(
+            send_canary(
+                destination,
+                reader,
+                start_ns=start_ns,
+                size_bytes=size_bytes,
+                batch_bytes=wiring.settings.batch_bytes,
+                clock=wiring.clock,
+            )
+            for destination, reader in zip(destinations, readers, strict=True)
+        )
 
 
 async def send_canary(

@@ -10,22 +10,29 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from netra_otel_bridge.bridge.bridge import Bridge
+from netra_otel_bridge.bridge.stores import stores_of
+from netra_otel_bridge.bridge.verify import enter_reader
 from netra_otel_bridge.core.blocking import run_here
 from netra_otel_bridge.core.clock import NS_PER_MS
 from netra_otel_bridge.core.errors import BridgeError, UsageError
 from netra_otel_bridge.core.log_limit import LogLimit
-from netra_otel_bridge.core.model.query import TraceQuery
+from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.tasks import raise_unrecorded, run_until, wait_for_event
-from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
+from netra_otel_bridge.core.time_text import LAST_NS, iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import To
+from netra_otel_bridge.pipeline.arrival import ArrivalSample
+from netra_otel_bridge.pipeline.expected_netra import SentFromNetra
 from netra_otel_bridge.pipeline.follower import Follower
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.pipeline.route import Route
 from netra_otel_bridge.pipeline.watch import FollowerWatch, SpanObserver
 from netra_otel_bridge.pipeline.windows import Lookback
+from netra_otel_bridge.readback.sent_ids import SentIds
 from netra_otel_bridge.source.netra_clock import NetraClock
 from netra_otel_bridge.state import StateStore
 
+SAMPLE_CALLS = 2
+"""Calls to Netra at once that say how sampled spans differ."""
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +92,7 @@ class LiveLanes:
         self.netra_clock = NetraClock(self.client, bridge.clock, self.log_limit)
         self.routes: list[Route] = []
         self.followers: list[Follower] = []
+        self._sampling: tuple[ArrivalSample, ...] = ()
         self._bridge = bridge
         self._since_ns = None if since is None else _start_ns(since, bridge.clock.now_ns())
         self._on_new_key = on_new_key
@@ -109,13 +117,45 @@ class LiveLanes:
         self.routes = await self._bridge.routes(
             stack, to, queries, state, client=self.client, new_watch=new_watch, patient=True
         )
-        self.followers = [self.follower(route, watch) for route, watch in zip(self.routes, watches, strict=True)]
+        samples = await self._samples(stack)
+        self.followers = [
+            self.follower(route, watch, samples.get(watch.name))
+            for route, watch in zip(self.routes, watches, strict=True)
+        ]
+        self._sampling = tuple(samples.values())
         _log.info("following %s", self.client.base_url)
         for route in self.routes:
             _log.info("%s: %s", route.watch.name, self._start_text(route))
 
-    def follower(self, route: Route, watch: FollowerWatch) -> Follower:
-        """Return the lane of one route, configured by the settings."""
+    async def _samples(self, stack: AsyncExitStack) -> dict[str, ArrivalSample]:
+        """Return what reads a sample back, by the name of its destination, as the setting ``verify_at`` says."""
+        bridge, settings = self._bridge, self._bridge.settings
+        if not settings.verify_at:
+            return {}
+        stores = stores_of(settings.verify_at, [one.watch.name for one in self.routes], settings.destinations)
+        samples = {}
+        for route in self.routes:
+            if (at := stores[route.watch.name]) is None:
+                continue
+            reader = await enter_reader(stack, bridge, route.watch.name, at)
+            sent_ids = SentIds()
+            client = self.client.within(SAMPLE_CALLS)
+            everything = Window(0, LAST_NS)
+            sent = SentFromNetra(client, bridge.converter(), everything, sent_ids, settings.held_bytes)
+            samples[route.watch.name] = ArrivalSample(
+                route.watch.name,
+                route.recorder,
+                reader,
+                sent,
+                sent_ids,
+                clock=bridge.clock,
+                log_limit=self.log_limit,
+            )
+            _log.info("%s: a sample is read back from %s", route.watch.name, reader.at)
+        return samples
+
+    def follower(self, route: Route, watch: FollowerWatch, arrival: ArrivalSample | None = None) -> Follower:
+        """Return the lane of one route, configured by the settings; ``arrival`` reads a sample back beside it."""
         settings = self._bridge.settings
         return Follower(
             route,
@@ -127,6 +167,7 @@ class LiveLanes:
             clock=self._bridge.clock,
             netra_clock=self.netra_clock,
             renew_key=self.renew_key,
+            arrival=arrival,
         )
 
     async def run(self, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
@@ -135,7 +176,11 @@ class LiveLanes:
         Raises the error that ends a lane or one of ``others``, and, once every destination is stopped, the
         `BridgeError` that stopped the first of them.
         """
-        works = [*(follower.run(self._since_ns) for follower in self.followers), *others]
+        works = [
+            *(follower.run(self._since_ns) for follower in self.followers),
+            *(sample.run() for sample in self._sampling),
+            *others,
+        ]
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(stop.wait())
         try:

@@ -70,7 +70,7 @@ async def verify_stores(
     started = wiring.clock.monotonic()
     reports: list[StoreReport] = []
     async with AsyncExitStack() as stack:
-        readers = [(to, await _reader(stack, wiring, to, at)) for to, at in stores]
+        readers = [(to, await enter_reader(stack, wiring, to, at)) for to, at in stores]
         netra = _Netra(wiring, stack)
         for to, reader in readers:
             source = _Source(wiring, netra, stack, what)
@@ -96,7 +96,7 @@ async def verify_stores(
     return whole
 
 
-async def _reader(stack: AsyncExitStack, wiring: Wiring, to: str, at: At | None) -> TraceReader:
+async def enter_reader(stack: AsyncExitStack, wiring: Wiring, to: str, at: At | None) -> TraceReader:
     """Return the reader of a store, which ``stack`` closes unless it is the caller's own. Raises `UsageError`."""
     if at is not None and not isinstance(at, str):
         return at

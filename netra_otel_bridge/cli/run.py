@@ -32,6 +32,14 @@ def run(
     settle: Annotated[
         str | None, typer.Option(metavar="30s", help="Leave traces younger than this for a later poll.")
     ] = None,
+    verify_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--verify-at",
+            metavar="[DEST=]AT",
+            help="Read a sample back from here, all the time: jaeger+grpc://HOST:16685 ... (repeatable).",
+        ),
+    ] = None,
     no_traces: Annotated[
         bool, typer.Option("--no-traces", help="Do not follow traces; no destination is needed.")
     ] = False,
@@ -58,6 +66,7 @@ def run(
         to=tuple(to) if to else None,
         poll=poll,
         settle=settle,
+        verify_at=tuple(verify_at) if verify_at else None,
         state=state,
     )
     policy.warn(bridge.settings)

@@ -72,6 +72,12 @@ class Settings:
         parse_bool,
         "Allow sending the key over plain `http` to hosts other than this one.",
     )
+    verify_at: tuple[str, ...] = setting(
+        "NETRA_BRIDGE_VERIFY_AT",
+        (),
+        parse_texts,
+        "Where `run` [reads a sample of live traffic back](readback.md#all-the-time), such as `jaeger+grpc://HOST:16685`; `DEST=AT` if there are several destinations. Nothing is read back by default.",
+    )
     read_back_headers: Mapping[str, Secret] = setting(
         "NETRA_BRIDGE_READ_BACK_HEADERS",
         {},

@@ -16,6 +16,7 @@ from netra_otel_bridge.pipeline.digests import pack_spans
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.readback.expected import ExpectedTrace, SentSpans
 from netra_otel_bridge.readback.reader import TraceReader
+from netra_otel_bridge.readback.sent_ids import SentIds
 from netra_otel_bridge.readback.verify import verify_store
 
 DELAY_NS = 3 * MINUTE_NS
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 class ArrivalSample:
     """Chooses traces of one lane as they are recorded, and accounts for their spans in the store at ``reader``.
 
-    ``sent`` says how spans differ. An error while asking is counted and logged, and is never a missing span.
+    ``sent`` says how spans differ, and looks traces up in ``sent_ids``. An error while asking is counted and logged, and is never a missing span.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ArrivalSample:
         recorder: Recorder,
         reader: TraceReader,
         sent: SentSpans,
+        sent_ids: SentIds,
         *,
         clock: Clock,
         log_limit: LogLimit,
@@ -47,6 +49,7 @@ class ArrivalSample:
         self._recorder = recorder
         self._reader = reader
         self._sent = sent
+        self._sent_ids = sent_ids
         self._clock = clock
         self._log_limit = log_limit
         self._choose = choose
@@ -90,7 +93,7 @@ class ArrivalSample:
             return
         report = await verify_store(
             self._reader,
-            _Chosen(self._recorder, due),
+            _Chosen(self._recorder, self._sent_ids, due),
             self._sent,
             name=self._name,
             clock=self._clock,
@@ -123,8 +126,9 @@ def _text(finding: Finding) -> str:
 class _Chosen:
     """The chosen traces as they are recorded now, which may be with more spans than when they were chosen."""
 
-    def __init__(self, recorder: Recorder, chosen: Sequence[TraceRecord]) -> None:
+    def __init__(self, recorder: Recorder, sent_ids: SentIds, chosen: Sequence[TraceRecord]) -> None:
         self._recorder = recorder
+        self._sent_ids = sent_ids
         self._chosen = chosen
 
     async def __aiter__(self) -> AsyncIterator[Sequence[ExpectedTrace]]:
@@ -134,7 +138,7 @@ class _Chosen:
     def _expected(self, chosen: TraceRecord, recorded_ns: int) -> ExpectedTrace:
         trace_id, recorder = chosen.trace_id, self._recorder
         return ExpectedTrace(
-            trace_id,
+            self._sent_ids.sent(trace_id),
             chosen.start_ns,
             recorded_ns,
             pack_spans(recorder.spans(trace_id)),
