@@ -28,6 +28,6 @@ def stores_of(ats: Sequence[str], destinations: Sequence[str], named: Mapping[st
     if len(alone) > len(left) or (alone and len(left) > 1):
         raise UsageError(
             "it is not clear which destination a store belongs to",
-            hint=f"write DEST=AT, such as {left[0] if left else destinations[0]}=jaeger+grpc://HOST:16685",
+            hint="write DEST=AT, such as otlp+grpc://HOST:4317=jaeger+grpc://HOST:16685",
         )
     return {one: given.get(one) or (alone[0] if alone else default_at(named.get(one, one))) for one in destinations}

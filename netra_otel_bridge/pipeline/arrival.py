@@ -12,6 +12,7 @@ from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ArrivalHealth
 from netra_otel_bridge.core.model.progress import TraceRecord
 from netra_otel_bridge.core.model.readback import Finding
+from netra_otel_bridge.core.outside_text import error_line
 from netra_otel_bridge.pipeline.digests import pack_spans
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.readback.expected import ExpectedTrace, SentSpans
@@ -91,14 +92,15 @@ class ArrivalSample:
             due.append(self._waiting.popleft()[1])
         if not due:
             return
-        report = await verify_store(
-            self._reader,
-            _Chosen(self._recorder, self._sent_ids, due),
-            self._sent,
-            name=self._name,
-            clock=self._clock,
-            search=False,
-        )
+        chosen = _Chosen(self._recorder, self._sent_ids, due)
+        try:
+            report = await verify_store(
+                self._reader, chosen, self._sent, name=self._name, clock=self._clock, search=False
+            )
+        except Exception as error:  # noqa: BLE001  the wall around a reader of others: delivery goes on
+            self._failures += 1
+            self._warn("failed", f"cannot read back from {self._reader.at}: {error_line(error)}")
+            return
         self._verified += report.intact + report.cut + report.changed + report.missing
         self._missing += report.missing
         self._changed += report.cut + report.changed
