@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -22,7 +22,9 @@ from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.model.readback import BESIDE, SUMMED, Finding, Kind, StoreReport, VerifyReport
 from netra_otel_bridge.core.outside_text import escaped
 from netra_otel_bridge.core.time_text import iso_ms
-from netra_otel_bridge.readback.verify import VerifyProgress
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.readback.verify import VerifyProgress
 
 SHOWN_SAMPLES = 2
 ALWAYS: tuple[Kind, ...] = ("intact", "cut", "changed", "missing")
