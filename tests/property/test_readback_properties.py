@@ -81,7 +81,9 @@ def stories(draw: st.DrawFn, trace_id: int) -> Story:
         LIES[lie].tell(told)
         count(number, LIES[lie].kind if carriers or lie not in CARRIER_LIES else "intact")
         groups.append(
-            request([span]) if lie == "nothing" and draw(st.booleans()) else TracesData(resource_spans=[told]).SerializeToString()
+            request([span])
+            if lie == "nothing" and draw(st.booleans())
+            else TracesData(resource_spans=[told]).SerializeToString()
         )
         if fate.startswith("again"):
             copy = single(span)

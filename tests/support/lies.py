@@ -123,9 +123,7 @@ LIES: dict[str, Lie] = {
     "type changed": Lie("changed", lambda it: setattr(_text(_of(it).attributes).value, "int_value", 1)),
     "attribute added": Lie("changed", lambda it: _add(_of(it).attributes)),
     "attribute twice": Lie("changed", lambda it: _of(it).attributes.add().CopyFrom(_of(it).attributes[0])),
-    "list shorter": Lie(
-        "changed", lambda it: _text(_of(it).attributes, "messages").value.array_value.values.pop()
-    ),
+    "list shorter": Lie("changed", lambda it: _text(_of(it).attributes, "messages").value.array_value.values.pop()),
     "text cut": Lie("cut", lambda it: _cut(_text(_of(it).attributes).value)),
     "text cut with a mark": Lie("cut", lambda it: _cut(_text(_of(it).attributes).value, "…")),
     "text cut in a character": Lie("cut", lambda it: _cut(_text(_of(it).attributes).value, "\ufffd")),
