@@ -88,6 +88,10 @@ def replay(
     policy.warn(bridge.settings)
     if as_json:
         refuse_console(bridge, bridge.destinations())
+    if verify_at and (dead_letters or dry_run):
+        raise UsageError(
+            "--verify-at reads back what a replay sent", hint="omit --dry-run and --dead-letters, or use verify"
+        )
     wanted = options.query(tenant, session, user, filters, trace)
     if dry_run and not dead_letters:
         _write_estimate(run(bridge.aestimate(since=since, from_=from_, until=until, query=wanted)), as_json)
@@ -96,10 +100,6 @@ def replay(
         raise UsageError(
             "--dead-letters sends dead letters from the state, so it takes no time range",
             hint="omit --since, --from, --until and --dry-run",
-        )
-    if verify_at and (dead_letters or dry_run):
-        raise UsageError(
-            "--verify-at reads back what a replay sent", hint="omit --dry-run and --dead-letters, or use verify"
         )
     if verify:
         err.print("--verify is called --reread now; `verify` reads a destination back")
