@@ -6,10 +6,11 @@ after the other, beginning with the one that had the trace before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
@@ -23,6 +24,7 @@ from netra_otel_bridge.readback.patience import DEADLINE_S
 from netra_otel_bridge.readback.phoenix_form import SPAN_KIND, PhoenixForm, key_values
 from netra_otel_bridge.readback.reader import TraceNotReturned
 
+T = TypeVar("T")
 _PAGE = 1000
 _PROJECT_PAGE = 100
 _JSON = "application/json"
@@ -88,10 +90,9 @@ class PhoenixReader:
 
     async def _list_projects(self) -> list[str]:
         """Return the ids of all projects, and remember them."""
-        rows = await self._rows("/v1/projects", _PROJECT_PAGE, [], "the projects")
-        if rows is None:
+        listed = await self._rows("/v1/projects", _PROJECT_PAGE, [], "the projects", lambda row: str(row["id"]))
+        if listed is None:
             raise self._asker.failed("HTTP 404: there is no API of Phoenix: it has no /v1/projects")
-        listed = [str(row["id"]) for row in rows]
         self._projects = [one for one in self._projects if one in listed] + [
             one for one in listed if one not in self._projects
         ]
@@ -100,21 +101,25 @@ class PhoenixReader:
     async def _spans(self, project: str, trace_id: str) -> bytes | None:
         """Return the spans of a trace in a project, ``None`` if there is no such project."""
         path = f"/v1/projects/{quote(project, safe='')}/spans"
-        rows = await self._rows(path, _PAGE, [("trace_id", trace_id)], f"trace {trace_id}")
-        if not rows:
-            return None if rows is None else b""
-        spans = [span for span in map(_span, rows) if span.trace_id.hex() == trace_id]
+        rows = await self._rows(path, _PAGE, [("trace_id", trace_id)], f"trace {trace_id}", _span)
+        if rows is None:
+            return None
+        spans = [span for span in rows if span.trace_id.hex() == trace_id]
         data = TracesData(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])] if spans else [])
         return data.SerializeToString()
 
-    async def _rows(self, path: str, page: int, query: list[tuple[str, str]], what: str) -> list[dict[str, Any]] | None:
-        """Return the rows of all pages, ``None`` for a 404. Raises `TraceNotReturned` for too many."""
-        rows: list[dict[str, Any]] = []
+    async def _rows(
+        self, path: str, page: int, query: list[tuple[str, str]], what: str, read: Callable[[dict[str, Any]], T]
+    ) -> list[T] | None:
+        """Return the rows of all pages as ``read`` does, ``None`` for a 404. Raises `TraceNotReturned` for too many."""
+        rows: list[T] = []
         cursors: set[str] = set()
         more: list[tuple[str, str]] = []
         size = 0
         while True:
-            found = await self._asker.get(path, [*query, ("limit", str(page)), *more], _page, accept=_JSON, what=what)
+            found = await self._asker.get(
+                path, [*query, ("limit", str(page)), *more], partial(_page, read), accept=_JSON, what=what
+            )
             if found is None:
                 return None
             listed, cursor, page_bytes = found
@@ -129,15 +134,16 @@ class PhoenixReader:
             more = [("cursor", cursor)]
 
 
-def _page(response: Response) -> tuple[list[dict[str, Any]], str | None, int] | None:
+def _page(read: Callable[[dict[str, Any]], T], response: Response) -> tuple[list[T], str | None, int] | None:
     """Return the rows of a page, the cursor of the next, and the size; ``None`` for a 404."""
     if response.status == 404:
         return None
     said = decode_json(response.body)
-    rows = said.get("data") if isinstance(said, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise NotOtlp("it has no data")
-    cursor = said.get("next_cursor")
+    try:
+        rows = list(map(read, said["data"]))
+        cursor = said.get("next_cursor")
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise NotOtlp(f"it is not Phoenix's form: {type(error).__name__}: {error}") from None
     return rows, None if cursor is None else str(cursor), len(response.body)
 
 

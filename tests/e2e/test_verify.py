@@ -24,7 +24,7 @@ def evicting() -> Iterator[Jaeger]:
 
 def verified(rig: Rig, to: Jaeger, *more: str) -> cli.Result:
     return cli.run(
-        *("verify", *rig.range(), "--to", to.otlp_grpc, "--at", to.at, "--json", *more), env=rig.environment()
+        *("verify", *rig.range(), "--to", to.otlp_grpc, "--at", to.read_at, "--json", *more), env=rig.environment()
     )
 
 
@@ -51,7 +51,7 @@ def test_an_honest_jaeger_has_no_finding(jaeger: Jaeger, tmp_path: Path) -> None
     """Everything is intact, from the state alone and compared with Netra; the search shows every trace."""
     with running_rig(tmp_path) as rig:
         rig.feed(20, SPANS)
-        result = rig.replay(jaeger.otlp_grpc, "--verify-at", jaeger.at, "--state", str(rig.state))
+        result = rig.replay(jaeger.otlp_grpc, "--verify-at", jaeger.read_at, "--state", str(rig.state))
         assert result.code == 0, result.out
         from_netra = verified(rig, jaeger)
     for report in (result.json["verify"], verified(rig, jaeger, "--state", str(rig.state)).json, from_netra.json):
