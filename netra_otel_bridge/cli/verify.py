@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from netra_otel_bridge.readback.verify import VerifyProgress
 
 SHOWN_SAMPLES = 2
+_WORDS = {"dead_lettered": "dead-lettered"}
+COLUMNS = ("destination", "traces", "spans", *(_WORDS.get(kind, kind) for kind in (*SUMMED, *BESIDE)))
 ALWAYS: tuple[Kind, ...] = ("intact", "cut", "changed", "missing")
 """Counts that the table always has; others only if one of them is not 0."""
-_WORDS = {"dead_lettered": "dead-lettered"}
 _BAD = ("cut", "changed", "missing", "duplicated", "hidden")
 
 
@@ -64,7 +65,7 @@ def verify(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Read a destination back and account for every span of a time range.
+    """Read a destination back and account for every span.
 
     Nothing is written anywhere. What was sent is known from the state; without one it is compared with Netra.
     """
