@@ -7,6 +7,7 @@ report = replay(my_span_exporter, since="24h")
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -64,7 +65,8 @@ class Bridge(Wiring):
         until: str | None = None,
         query: TraceQuery | None = None,
         state: StateStore | None = None,
-        verify: bool = False,
+        reread: bool = False,
+        verify: bool | None = None,
         on_progress: Callable[[LaneReport], None] | None = None,
         stop: threading.Event | None = None,
     ) -> ReplayReport:
@@ -74,9 +76,10 @@ class Bridge(Wiring):
         some seconds to be acknowledged, records the acknowledgements, and raises `Stopped` with the ``report``. Ctrl-C
         ends it the same way, with ``KeyboardInterrupt``.
         """
+        reread = _reread(reread, verify)
         window = self.window(since=since, from_=from_, until=until)
         return run_here(
-            copy_range(self, to, window, query, state, verify=verify, on_progress=on_progress, stop=stop),
+            copy_range(self, to, window, query, state, reread=reread, on_progress=on_progress, stop=stop),
             instead="areplay",
         )
 
@@ -89,7 +92,8 @@ class Bridge(Wiring):
         until: str | None = None,
         query: TraceQuery | None = None,
         state: StateStore | None = None,
-        verify: bool = False,
+        reread: bool = False,
+        verify: bool | None = None,
         on_progress: Callable[[LaneReport], None] | None = None,
     ) -> ReplayReport:
         """Copy the traces of a range of time to one or several destinations, once.
@@ -101,12 +105,13 @@ class Bridge(Wiring):
         Spans that a destination rejects are not an error: the report counts them (``exit_code`` 3).
 
         ``state`` records what each destination received, so that it is not sent again, and what it rejected. Pass your
-        own, or configure one with the setting ``state``; otherwise it is deleted after the replay. With ``verify``,
-        everything is read a second time, and what Netra did not list the first time is sent. On cancellation, batches
+        own, or configure one with the setting ``state``; otherwise it is deleted after the replay. With ``reread``,
+        everything is read a second time, and what Netra did not list the first time is sent; ``verify`` is its old name. On cancellation, batches
         in flight have some seconds to be acknowledged, and the acknowledgements are recorded. Raises `BridgeError`.
         """
+        reread = _reread(reread, verify)
         window = self.window(since=since, from_=from_, until=until)
-        return await copy_range(self, to, window, query, state, verify=verify, on_progress=on_progress)
+        return await copy_range(self, to, window, query, state, reread=reread, on_progress=on_progress)
 
     async def aresend(
         self,
@@ -147,10 +152,10 @@ class Bridge(Wiring):
         The report says what is missing, cut or changed, and why; that is no error (``exit_code`` 3). An error of the
         store, of Netra or of the state is raised, with the whole report as its ``report``. Raises `BridgeError`.
         """
-        queries = (query,) if isinstance(query, TraceQuery | None) else query
+        queries = query if isinstance(query, list | tuple) else (query,)
         what = Verification(
             window=self.window(since=since, from_=from_, until=until),
-            queries=tuple(map(checked_query, queries)) or (TraceQuery(),),
+            queries=tuple(map(checked_query, queries)),
             is_open=until is None,
             at_random=at_random,
             search=search,
@@ -209,6 +214,13 @@ class Bridge(Wiring):
     estimate = blocking_here(aestimate)
 
 
+def _reread(reread: bool, verify: bool | None) -> bool:
+    """Return whether to read everything a second time, also if the caller uses the old name of this argument."""
+    if verify is not None:
+        warnings.warn("verify= of a replay is called reread=; averify() reads the destination", DeprecationWarning, 3)
+    return reread or bool(verify)
+
+
 def replay(
     to: To | Sequence[To] | None = None,
     *,
@@ -225,6 +237,6 @@ def replay(
     ``NETRA_OTLP_ENDPOINT``). Raises `BridgeError`. See `Bridge.areplay` for ``to`` and the report, and `Bridge.replay`
     for ``stop``.
     """
-    for name in settings.keys() & {"verify", "on_progress"}:
+    for name in settings.keys() & {"reread", "verify", "on_progress"}:
         raise UsageError(f"there is no setting {name}", hint=f"Bridge(...).replay(..., {name}=...) has it")
     return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query, stop=stop)

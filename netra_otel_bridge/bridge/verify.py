@@ -85,7 +85,7 @@ async def verify_stores(
                 on_progress=on_progress,
                 on_verdict=on_verdict,
             )
-            report.notes += source.notes()
+            report.notes[:0] = source.notes()
             reports.append(report)
         calls = netra.calls()
     whole = VerifyReport(what.window, tuple(reports), calls, wiring.clock.monotonic() - started)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -22,12 +22,15 @@ from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.model.readback import BESIDE, SUMMED, Finding, Kind, StoreReport, VerifyReport
 from netra_otel_bridge.core.outside_text import escaped
 from netra_otel_bridge.core.time_text import iso_ms
-from netra_otel_bridge.readback.verify import VerifyProgress
+
+if TYPE_CHECKING:
+    from netra_otel_bridge.readback.verify import VerifyProgress
 
 SHOWN_SAMPLES = 2
+_WORDS = {"dead_lettered": "dead-lettered"}
+COLUMNS = ("destination", "traces", "spans", *(_WORDS.get(kind, kind) for kind in (*SUMMED, *BESIDE)))
 ALWAYS: tuple[Kind, ...] = ("intact", "cut", "changed", "missing")
 """Counts that the table always has; others only if one of them is not 0."""
-_WORDS = {"dead_lettered": "dead-lettered"}
 _BAD = ("cut", "changed", "missing", "duplicated", "hidden")
 
 
@@ -62,7 +65,7 @@ def verify(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Read a destination back and account for every span of a time range.
+    """Read a destination back and account for every span.
 
     Nothing is written anywhere. What was sent is known from the state; without one it is compared with Netra.
     """

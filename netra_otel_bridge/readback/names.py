@@ -95,7 +95,9 @@ def _opened(kind: str, address: Address) -> TraceReader:
         from netra_otel_bridge.readback.tempo import TempoReader
 
         return TempoReader(address)
-    raise UsageError(f"{_shown(address.at)} is not a store that can be read back", hint=FORMS)
+    from netra_otel_bridge.readback.phoenix import PhoenixReader
+
+    return PhoenixReader(address)
 
 
 def _split(text: str, scheme: str) -> SplitResult:

@@ -38,6 +38,14 @@ class StoreForm(Protocol):
         """Return a line for each thing that the store never keeps, for the documentation and the report."""
 
 
+@runtime_checkable
+class AddsAttributes(Protocol):
+    """The form of a store that adds attributes of its own to some spans."""
+
+    def adds(self, key: str) -> bool:
+        """Return whether an attribute of this name that was not sent is the store's own, and no difference."""
+
+
 class TraceReader(Protocol):
     """Reads traces back from one store.
 
