@@ -1,10 +1,22 @@
-"""Define the protocols of readers: `TraceReader`, which every store has, and `FindsTraces`, for stores with a search."""
+"""Define the protocols of readers: `TraceReader` for every store, `FindsTraces` for stores with a search, and `TakesNotes`.
+
+Their one error of their own is `TraceNotReturned`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
+
+from netra_otel_bridge.core.errors import DestinationUnavailable
+
+
+class TraceNotReturned(DestinationUnavailable):
+    """The store has this trace and cannot return it, for example because it is too large; it can return others."""
+
+    retryable = False
 
 
 class StoreForm(Protocol):
@@ -26,21 +38,40 @@ class StoreForm(Protocol):
         """Return a line for each thing that the store never keeps, for the documentation and the report."""
 
 
+@runtime_checkable
+class AddsAttributes(Protocol):
+    """The form of a store that adds attributes of its own to some spans."""
+
+    def adds(self, key: str) -> bool:
+        """Return whether an attribute of this name that was not sent is the store's own, and no difference."""
+
+
 class TraceReader(Protocol):
     """Reads traces back from one store.
 
     Each method waits and asks again while the store is busy (429, 503), within its own deadline. It raises a
-    `DestinationError` if the store cannot be asked: that is never an empty result. ``concurrency`` is how many
-    traces may be read at once; ``calls`` counts the requests so far.
+    `DestinationError` if the store cannot be asked: that is never an empty result.
     """
 
-    store: str
-    """The kind of store: ``jaeger``, ``tempo``, ``phoenix``, ``otlp-file``, or the name of a user's own."""
-    at: str
-    """The address as a message may show it, without credentials."""
-    form: StoreForm
-    concurrency: int
-    calls: int
+    @property
+    def store(self) -> str:
+        """Return the kind of store: ``jaeger``, ``tempo``, ``phoenix``, ``otlp-file``, or the name of a user's own."""
+
+    @property
+    def at(self) -> str:
+        """Return the address as a message may show it, without credentials."""
+
+    @property
+    def form(self) -> StoreForm:
+        """Return what this store keeps."""
+
+    @property
+    def concurrency(self) -> int:
+        """Return how many traces may be read at once."""
+
+    @property
+    def calls(self) -> int:
+        """Return the number of requests so far."""
 
     async def read(self, trace_id: str, start_ns: int) -> bytes:
         """Return all that the store has of a trace as the protobuf of ``TracesData``, which may be several, joined.
@@ -62,3 +93,12 @@ class FindsTraces(Protocol):
 
         ``None`` means that there are more than one search shows. Raises the same errors as `TraceReader.read`.
         """
+
+
+@runtime_checkable
+class TakesNotes(Protocol):
+    """A reader of a store that may say of a trace that it did not find all of it."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return a line for each such thing, for the report."""

@@ -28,7 +28,8 @@ _COSTS = """query ($id: ID!, $after: String) { node(id: $id) { ... on Project { 
 
 
 class Phoenix(Server):
-    """A Phoenix server. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``; ``url`` is its REST API.
+    """A Phoenix server. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``, ``read_at`` as ``AT``;
+    ``url`` is its REST API.
 
     Its database is deleted with it. Its gRPC server listens on all interfaces, whatever ``PHOENIX_HOST`` says.
     """
@@ -40,6 +41,7 @@ class Phoenix(Server):
         self._port, self._grpc = free_ports(2)
         self.url = f"http://127.0.0.1:{self._port}"
         self.otlp_http = f"otlp+http://127.0.0.1:{self._port}"
+        self.read_at = f"phoenix+http://127.0.0.1:{self._port}"
         self.otlp_grpc = f"otlp+grpc://127.0.0.1:{self._grpc}"
         self._ready_url = f"{self.url}/healthz"
 

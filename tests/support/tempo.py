@@ -28,8 +28,8 @@ _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 
 
 class Tempo(Server):
-    """A Tempo. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``; traces and metrics are read from
-    ``query_url``.
+    """A Tempo. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``, ``read_at`` as ``AT``; the tests
+    themselves read traces and metrics from ``query_url``.
 
     With ``search`` it also indexes attributes, which it does not by default. It is killed at the end: it holds nothing
     that is needed, and an orderly stop would sleep 30 s for clients to leave.
@@ -45,6 +45,7 @@ class Tempo(Server):
         self.otlp_grpc = f"otlp+grpc://127.0.0.1:{self._ports['grpc']}"
         self.otlp_http = f"otlp+http://127.0.0.1:{self._ports['http']}"
         self.query_url = f"http://127.0.0.1:{self._ports['query']}"
+        self.read_at = f"tempo+{self.query_url}"
         self._ready_url = f"{self.query_url}/ready"
 
     def trace(self, trace_id: int | str, spans: int = 1, within_s: float = 10.0) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""Describe what Jaeger does to spans that it stores: its sanitizers for durations and service names.
+
+Sources: ``internal/jptrace/sanitizer`` and ``internal/storage/v2/memory`` of Jaeger 1.76 (the tree of 2.13), and what its
+server returned for the spans of ``tests/e2e/test_readback_readers.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Protocol
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
+
+from netra_otel_bridge.core.time_text import datetime_ns
+
+WARNINGS = "@jaeger@warnings"
+"""The attribute to which Jaeger appends its remarks on a span."""
+_SERVICE = "service.name"
+_MISSING, _EMPTY, _WRONG_TYPE = "missing-service-name", "empty-service-name", "service-name-wrong-type"
+_NO_DURATION = re.compile(
+    r"Negative duration detected, sanitizing end timestamp\. "
+    r"Original end timestamp: (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))? \+0000 UTC, adjusted to: "
+)
+
+
+class _Holder(Protocol):
+    @property
+    def attributes(self) -> Attributes: ...
+
+
+class Attributes(Protocol):
+    """The repeated attributes of a message."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> KeyValue: ...
+
+    def __delitem__(self, place: int, /) -> None: ...
+
+    def add(self, *, key: str, value: AnyValue) -> KeyValue: ...
+
+
+class JaegerForm:
+    """Undoes what Jaeger does to spans without a duration and to resources without a service."""
+
+    keeps_all = True
+
+    def restore(self, traces: TracesData) -> None:
+        """Set the end of spans without a duration to what was sent, and remove the service name that Jaeger added."""
+        for resource_spans in traces.resource_spans:
+            _restore_service(resource_spans.resource)
+            for scope_spans in resource_spans.scope_spans:
+                for span in scope_spans.spans:
+                    _restore_end(span)
+
+    def reduce(self, resource_spans: ResourceSpans, span: Span) -> None:
+        """Remove schema URLs, a service name that is no text, and the order of events."""
+        resource_spans.schema_url = ""
+        for scope_spans in resource_spans.scope_spans:
+            scope_spans.schema_url = ""
+        _reduce_service(resource_spans.resource)
+        ordered = sorted(span.events, key=lambda event: (event.time_unix_nano, event.name))
+        del span.events[:]
+        span.events.extend(ordered)
+
+    def limits(self) -> tuple[str, ...]:
+        """Return a line for each thing that Jaeger never keeps."""
+        return (
+            "the schema URLs of resources and scopes",
+            f"a {_SERVICE} that is absent, empty or no text: it stores a text of its own instead",
+            "the order of events",
+        )
+
+
+def _restore_end(span: Span) -> None:
+    place = _place(span, WARNINGS)
+    if place is None:
+        return
+    warnings = span.attributes[place].value.array_value.values
+    for number, warning in enumerate(warnings):
+        found = _NO_DURATION.match(warning.string_value)
+        if found is not None and span.end_time_unix_nano == span.start_time_unix_nano + 1:
+            second = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+            span.end_time_unix_nano = datetime_ns(second) + int((found[2] or "").ljust(9, "0"))
+            del warnings[number]
+            break
+    if not warnings:
+        del span.attributes[place]
+
+
+def _restore_service(resource: Resource) -> None:
+    place = _place(resource, _SERVICE)
+    name = "" if place is None else resource.attributes[place].value.string_value
+    if place is not None and name == _MISSING:
+        del resource.attributes[place]
+    elif place is not None and name == _EMPTY:
+        resource.attributes[place].value.string_value = ""
+
+
+def _reduce_service(resource: Resource) -> None:
+    place = _place(resource, _SERVICE)
+    if place is None:
+        resource.attributes.add(key=_SERVICE, value=AnyValue(string_value=_MISSING))
+        return
+    value = resource.attributes[place].value
+    if not value.HasField("string_value"):
+        value.string_value = _WRONG_TYPE
+    elif not value.string_value:
+        value.string_value = _EMPTY
+
+
+def _place(holder: _Holder, key: str) -> int | None:
+    attributes = holder.attributes
+    return next((place for place in range(len(attributes)) if attributes[place].key == key), None)
