@@ -19,7 +19,7 @@ from netra_otel_bridge.readback.causes import Causes, in_order
 from netra_otel_bridge.readback.examine import Examiner, Verdict
 from netra_otel_bridge.readback.expected import ENTRY_BYTES, ExpectedSpans, ExpectedTrace, SentSpans
 from netra_otel_bridge.readback.proof import Proof, Prover
-from netra_otel_bridge.readback.reader import FindsTraces, TraceReader
+from netra_otel_bridge.readback.reader import FindsTraces, TakesNotes, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.search import Sample, Search
 from netra_otel_bridge.readback.waiting import WaitingTrace, WaitingTraces
 
@@ -64,7 +64,7 @@ async def verify_store(
     """Account for every span of ``expected`` in the store that ``reader`` reads; never closes the reader.
 
     A `BridgeError` of the reader or of ``expected`` becomes ``StoreReport.error``, and counts cover what was asked about
-    until then. Without ``sent``, spans that differ are ``changed``, and their findings do not say how. With ``search``,
+    until then; a trace that alone is not returned does not count, and the others do. Without ``sent``, spans that differ are ``changed``, and their findings do not say how. With ``search``,
     traces that are stored are also searched for, if the reader is a `FindsTraces`. Memory does not grow with the range.
     """
     sweep = _Sweep(reader, expected, sent, StoreReport(name, reader.at), clock, on_progress, on_verdict)
@@ -102,7 +102,8 @@ class _Sweep:
         self._examiner = Examiner(reader.form, sent)
         self._causes = Causes(reader.store)
         self._sample = Sample()
-        self._without_carriers = 0
+        self._without_carriers = self._not_returned = 0
+        self._first_error: TraceNotReturned | None = None
         self._chunks: AsyncIterator[Sequence[ExpectedTrace]] | None = aiter(expected)
         self._traces: list[ExpectedTrace] = []
         self._waiting = WaitingTraces()
@@ -120,7 +121,12 @@ class _Sweep:
     async def _work(self) -> None:
         while (waiting := await self._next()) is not None:
             asked_s = self._clock.monotonic()
-            data = await self._reader.read(waiting.trace.trace_id, waiting.trace.start_ns)
+            try:
+                data = await self._reader.read(waiting.trace.trace_id, waiting.trace.start_ns)
+            except TraceNotReturned as error:
+                self._not_returned += 1
+                self._first_error = self._first_error or error
+                continue
             if len(data) < _LARGE_BYTES:
                 proof = self._prover.prove(data, waiting.trace)
             else:
@@ -235,12 +241,17 @@ class _Sweep:
     def finished(self) -> StoreReport:
         """Return the report, with all findings. Raises a `BridgeError` if a span was not counted exactly once."""
         report = self.report
+        if self._not_returned:
+            report.error = report.error or self._first_error
+            self._note(self._not_returned, "were not returned by the store: their spans are not counted")
         if self._without_carriers:
             self._note(
                 self._without_carriers,
                 "were recorded by an older version: their resources and scopes were not compared",
             )
         report.notes += self._reader.form.limits()
+        if isinstance(self._reader, TakesNotes):
+            report.notes += self._reader.notes
         report.findings = in_order([*report.findings, *self._causes.findings(self._clock.now_ns())])
         counted = {kind: getattr(report, kind) for kind in (*SUMMED, *BESIDE)}
         explained = {kind: sum(one.count for one in report.findings if one.kind == kind) for kind in counted}
