@@ -22,6 +22,7 @@ from netra_otel_bridge.readback.proof import Proof, Prover
 from netra_otel_bridge.readback.reader import FindsTraces, TakesNotes, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.search import Sample, Search
 from netra_otel_bridge.readback.waiting import WaitingTrace, WaitingTraces
+from netra_otel_bridge.readback.words import traces_text
 
 _LARGE_BYTES = 1_000_000
 """A trace from this size on is proved in a thread, so that other answers do not wait for it."""
@@ -224,31 +225,26 @@ class _Sweep:
         for trace in hidden:
             self._causes.add_hidden(trace.trace_id, trace.span_id, trace.spans)
             self._found("hidden", trace.trace_id, trace.span_id, trace.spans)
-        if search.unclear:
-            self._note(
-                len(search.unclear), "cannot be searched for: at their time the store has more than a search shows"
-            )
-        if self._sample.without_service:
-            self._note(self._sample.without_service, "cannot be searched for: no resource in them has a service.name")
+        self._note(
+            "not searched for, because the store has more at their time than a search shows", len(search.unclear)
+        )
+        self._note("not searched for, because no resource in them has a service.name", self._sample.without_service)
         if self._sample.seen > len(traces) + self._sample.without_service:
             self.report.notes.append(
                 f"{len(traces):,} traces at random were searched for, of {self._sample.seen:,} that are stored"
             )
 
-    def _note(self, traces: int, text: str) -> None:
-        self.report.notes.append(f"{traces:,} {'trace' if traces == 1 else 'traces'} {text}")
+    def _note(self, text: str, traces: int) -> None:
+        if traces:
+            self.report.notes.append(f"{traces_text(traces)} {text}")
 
     def finished(self) -> StoreReport:
         """Return the report, with all findings. Raises a `BridgeError` if a span was not counted exactly once."""
         report = self.report
-        if self._not_returned:
+        if self._first_error is not None:
             report.error = report.error or self._first_error
-            self._note(self._not_returned, "were not returned by the store: their spans are not counted")
-        if self._without_carriers:
-            self._note(
-                self._without_carriers,
-                "were recorded by an older version: their resources and scopes were not compared",
-            )
+        self._note("not returned by the store, so that their spans are not counted", self._not_returned)
+        self._note("recorded by an older version, whose resources and scopes are not compared", self._without_carriers)
         report.notes += self._reader.form.limits()
         if isinstance(self._reader, TakesNotes):
             report.notes += self._reader.notes

@@ -227,7 +227,7 @@ def test_what_no_search_shows_is_hidden(told: tuple[Story, ...], data: st.DataOb
     reader.index, reader.clock, reader.limit = index, clock, data.draw(st.sampled_from([1, 2, 100]))
     report = verify(reader, told, clock).report
     assert report.error is None
-    unclear = [note for note in report.notes if "more than a search shows" in note]
+    unclear = [note for note in report.notes if "than a search shows" in note]
     if not unclear:
         assert report.hidden == hidden
     assert report.hidden <= hidden
