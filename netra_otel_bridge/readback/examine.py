@@ -29,7 +29,7 @@ from netra_otel_bridge.deliver.otlp.encode import checksum, encode_request, enco
 from netra_otel_bridge.readback.compare import Difference, differences, reduced
 from netra_otel_bridge.readback.expected import ExpectedTrace, SentSpans
 from netra_otel_bridge.readback.proof import Proof, Returned, unpack
-from netra_otel_bridge.readback.reader import StoreForm
+from netra_otel_bridge.readback.reader import AddsAttributes, StoreForm
 
 CONCURRENCY = 8
 """Maximum traces that are asked for at once. The client of Netra has limits of its own."""
@@ -121,6 +121,8 @@ class Examiner:
         for copy in copies:
             trimming = _Trimming(span, notes, _notes(copy.span.attributes))
             found = differences(sent, reduced(self._form, copy), with_carrier=with_carrier)
+            if isinstance(self._form, AddsAttributes):
+                found = [one for one in found if not _adds(self._form, one)]
             verdicts.append(_verdict(found, trimming))
         best = min(verdicts, key=lambda one: (_RANKS[one.kind], len(one.differences)))
         if best.kind == "changed" and checksum(encoded) != expected:
@@ -162,6 +164,10 @@ class _Trimming:
         if difference.how == "cut":
             return self._trimmed and difference.change.marked
         return difference.part == "attribute" and difference.how == "gone" and difference.key in self._derived
+
+
+def _adds(form: AddsAttributes, difference: Difference) -> bool:
+    return difference.part == "attribute" and difference.how == "added" and form.adds(difference.key)
 
 
 def _notes(attributes: Iterable[KeyValue]) -> set[str]:
