@@ -79,8 +79,8 @@ async def canaries(
         raise UsageError(f"--since {since!r} is in the future", hint="write a time in the past, or 24h")
     async with AsyncExitStack() as stack:
         destinations = [await wiring.enter_destination(stack, one) for one in wiring.targets(to)]
-        stores = stores_of(ats, [one.name for one in destinations], wiring.settings.destinations)
-        readers = [await enter_reader(stack, wiring, one.name, stores[one.name]) for one in destinations]
+        stores = stores_of([one.name for one in destinations], ats)
+        readers = [await enter_reader(stack, wiring, one.name, stores.get(one.name)) for one in destinations]
         return await all_of(
             send_canary(
                 destination,

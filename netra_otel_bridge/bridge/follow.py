@@ -132,10 +132,10 @@ class LiveLanes:
         bridge, settings = self._bridge, self._bridge.settings
         if not settings.verify_at:
             return {}
-        stores = stores_of(settings.verify_at, [one.watch.name for one in self.routes], settings.destinations)
+        stores = stores_of([one.watch.name for one in self.routes], settings.verify_at)
         samples = {}
         for route in self.routes:
-            if (at := stores[route.watch.name]) is None:
+            if (at := stores.get(route.watch.name)) is None:
                 continue
             reader = await enter_reader(stack, bridge, route.watch.name, at)
             sent_ids = SentIds()

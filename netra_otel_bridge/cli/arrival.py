@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from netra_otel_bridge.bridge.verify import Verification, verify_stores
 from netra_otel_bridge.cli import verify as shown
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.reports import report_json, verify_json
-from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.report import ReplayReport
 from netra_otel_bridge.state import StateStore
@@ -18,29 +17,9 @@ if TYPE_CHECKING:
     from netra_otel_bridge.bridge.bridge import Bridge
 
 
-def stores(destinations: Sequence[str], given: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each destination to verify with its store, from ``AT`` or ``DEST=AT``. Raises `UsageError`."""
-    found: list[tuple[str, str]] = []
-    for text in given:
-        named = [one for one in destinations if text.startswith(f"{one}=")]
-        if named:
-            destination = max(named, key=len)
-            found.append((destination, text[len(destination) + 1 :]))
-        elif len(destinations) == 1:
-            found.append((destinations[0], text))
-        else:
-            raise UsageError(
-                f"--verify-at {text} does not say which destination is read back there",
-                hint=f"write DEST=AT, with one of {', '.join(destinations)} as DEST",
-            )
-    if len({destination for destination, _ in found}) < len(found):
-        raise UsageError("--verify-at names two stores for one destination", hint="give each destination one store")
-    return found
-
-
 def verify(
     bridge: Bridge,
-    stores: Sequence[tuple[str, str]],
+    stores: Mapping[str, str],
     window: Window,
     query: TraceQuery,
     state: StateStore,
@@ -56,7 +35,7 @@ def verify(
     """
     what = Verification(window=window, queries=(query,), whole_lane=bridge.settings.state is None)
     with shown.progress(show=show) as advance:
-        verified, error = shown.outcome(verify_stores(bridge, stores, what, state, on_progress=advance))
+        verified, error = shown.outcome(verify_stores(bridge, list(stores.items()), what, state, on_progress=advance))
     exit_code = worse(report.exit_code, verified.exit_code)
     if as_json:
         write_json({**report_json(report), "verify": verify_json(verified), "exit_code": exit_code})

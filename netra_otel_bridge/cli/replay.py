@@ -10,6 +10,7 @@ from rich import box
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from netra_otel_bridge.bridge.stores import stores_of
 from netra_otel_bridge.cli import checkpoint, options, policy
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.numbers import count, of_traces, size
@@ -105,7 +106,7 @@ def replay(
         err.print("--verify is called --reread now; `verify` reads a destination back")
     from netra_otel_bridge.cli import arrival  # it loads all of the bridge, which --help does not need
 
-    stores = arrival.stores(bridge.destinations(), verify_at or ())
+    stores = stores_of(bridge.destinations(), verify_at or ())
     whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
     typed = None if dead_letters else f"{since} {from_} {until}"
     show = err.is_terminal and not quiet

@@ -131,15 +131,19 @@ async def test_a_store_that_cannot_be_asked_has_its_own_exit_code() -> None:
     ("ats", "destinations", "expected"),
     [
         (["jaeger+grpc://h:1"], ["otlp+grpc://h:4317"], {"otlp+grpc://h:4317": "jaeger+grpc://h:1"}),
-        (["a=tempo+http://h:1", "jaeger+grpc://h:2"], ["a", "b"], {"a": "tempo+http://h:1", "b": "jaeger+grpc://h:2"}),
-        ([], ["otlp-file:/x"], {"otlp-file:/x": "otlp-file:/x"}),
-        ([], ["f", "otlp"], {"f": "otlp-file:/x", "otlp": None}),
+        (
+            ["a=tempo+http://h:1", "b=jaeger+grpc://h:2"],
+            ["a", "b"],
+            {"a": "tempo+http://h:1", "b": "jaeger+grpc://h:2"},
+        ),
+        (["b=tempo+http://h:1"], ["a", "b"], {"b": "tempo+http://h:1"}),
         (["otlp+grpc://h:1=reader:mine:a=b"], ["otlp+grpc://h:1"], {"otlp+grpc://h:1": "reader:mine:a=b"}),
+        ([], ["a", "b"], {}),
     ],
 )
 def test_each_destination_has_its_store(ats: list[str], destinations: list[str], expected: dict[str, str]) -> None:
-    """A store belongs to the destination that it names, or to the only one that has none."""
-    assert stores_of(ats, destinations, {"f": "otlp-file:/x"}) == expected
+    """A store belongs to the destination that it names, or to the only one there is."""
+    assert stores_of(destinations, ats) == expected
 
 
 @pytest.mark.parametrize(
@@ -155,4 +159,4 @@ def test_each_destination_has_its_store(ats: list[str], destinations: list[str],
 def test_a_store_of_no_destination_is_an_error(ats: list[str], destinations: list[str]) -> None:
     """Neither an unclear owner nor a second store is guessed about."""
     with pytest.raises(UsageError):
-        stores_of(ats, destinations, {})
+        stores_of(destinations, ats)
