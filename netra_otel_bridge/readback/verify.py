@@ -18,14 +18,11 @@ from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.readback.causes import Causes, in_order
 from netra_otel_bridge.readback.examine import Examiner, Verdict
 from netra_otel_bridge.readback.expected import ENTRY_BYTES, ExpectedSpans, ExpectedTrace, SentSpans
-from netra_otel_bridge.readback.proof import Proof, Prover
+from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Prover
 from netra_otel_bridge.readback.reader import FindsTraces, TakesNotes, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.search import Sample, Search
 from netra_otel_bridge.readback.waiting import WaitingTrace, WaitingTraces
 from netra_otel_bridge.readback.words import traces_text
-
-_LARGE_BYTES = 1_000_000
-"""A trace from this size on is proved in a thread, so that other answers do not wait for it."""
 
 
 class VerifyProgress(NamedTuple):
@@ -128,7 +125,7 @@ class _Sweep:
                 self._not_returned += 1
                 self._first_error = self._first_error or error
                 continue
-            if len(data) < _LARGE_BYTES:
+            if len(data) < LARGE_BYTES:
                 proof = self._prover.prove(data, waiting.trace)
             else:
                 proof = await in_thread(self._prover.prove, data, waiting.trace)

@@ -440,9 +440,29 @@ def test_a_cancelled_verification_ends_its_reads() -> None:
 
 
 def test_a_large_trace_is_proved_in_a_thread() -> None:
-    """It is as intact as a small one."""
+    """It is as intact as a small one, and what differs in it is found as well."""
     spans = trace_of(1, attributes={"input": "x" * 1_200_000})
     assert run(store_of(spans), [expected_trace(spans)]).intact == 2
+    cut = [*trace_of(1, attributes={"input": "x" * 1_100_000})[:1], spans[1]]
+    report = run(store_of(cut), [expected_trace(spans)], sent_of(spans))
+    assert (report.intact, report.cut) == (1, 1)
+
+
+def test_two_verifications_at_once_give_the_same_answer() -> None:
+    """Asking changes nothing: two at once, and one after them, find the same."""
+    reader, expected, traces = broken()
+
+    async def both() -> list[StoreReport]:
+        works = [
+            verify_store(reader, Expected(expected), sent_of(*traces), name="store", clock=FakeClock())
+            for _ in range(2)
+        ]
+        return await asyncio.gather(*works)
+
+    first, second = asyncio.run(both())
+    later = run(reader, expected, sent_of(*traces))
+    assert first.findings == second.findings == later.findings
+    assert (first.intact, first.changed) == (second.intact, second.changed) == (later.intact, later.changed) == (10, 10)
 
 
 # Search
