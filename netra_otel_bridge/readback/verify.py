@@ -7,7 +7,7 @@ expected traces -> read -> prove -> spans missing, and the store had no time yet
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from netra_otel_bridge.core.clock import Clock
@@ -109,7 +109,12 @@ class _Sweep:
 
     async def run(self) -> None:
         """Read all traces until each is settled."""
-        await all_of(self._work() for _ in range(max(1, self._reader.concurrency)))
+        traces = self._chunks
+        try:
+            await all_of(self._work() for _ in range(max(1, self._reader.concurrency)))
+        finally:
+            if isinstance(traces, AsyncGenerator):
+                await traces.aclose()
         for finding in self._expected.findings():
             _count(self.report, finding.kind, finding.count)
             self.report.spans += finding.count

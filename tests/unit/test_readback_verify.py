@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -416,6 +416,28 @@ def test_counts_that_do_not_add_up_are_a_defect(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(verify_module, "ENTRY_BYTES", 6)
     with pytest.raises(BridgeError, match="a defect: the counts of store do not add up to its 4 spans"):
         run(store_of(trace_of(1)), [expected_trace(trace_of(1))])
+
+
+def test_the_source_is_closed_when_the_store_fails() -> None:
+    """Expected traces that nobody asks for any more are not left open."""
+    closed = []
+
+    class Watched(Expected):
+        async def __aiter__(self) -> AsyncIterator[Sequence[ExpectedTrace]]:
+            try:
+                while True:
+                    yield [expected_trace(trace_of(1))]
+            finally:
+                closed.append(True)
+
+    async def verified() -> tuple[StoreReport, list[bool]]:
+        reader = ScriptedReader({}, fails=lambda _: DestinationUnavailable("no"))
+        report = await verify_store(reader, Watched([]), None, name="s", clock=FakeClock())
+        return report, list(closed)
+
+    report, closed_by_then = asyncio.run(verified())
+    assert isinstance(report.error, DestinationUnavailable)
+    assert closed_by_then == [True]
 
 
 def test_a_cancelled_verification_ends_its_reads() -> None:
