@@ -75,10 +75,13 @@ if TYPE_CHECKING:
     )
     from netra_otel_bridge.core.model.progress import HeldTrace, LaneStatus, Reconciliation
     from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
+    from netra_otel_bridge.core.model.readback import Finding, StoreReport, VerifyReport
     from netra_otel_bridge.core.model.report import KeptKeys, LaneReport, ReplayEstimate, ReplayReport
     from netra_otel_bridge.deliver.adapters.callback import SpanCallback
     from netra_otel_bridge.deliver.adapters.from_object import Named, To
     from netra_otel_bridge.deliver.protocols import AnswersEmpty, Destination, Inspects
+    from netra_otel_bridge.readback.reader import FindsTraces, StoreForm, TraceReader
+    from netra_otel_bridge.readback.verify import VerifyProgress
     from netra_otel_bridge.source import AsyncNetraClient, NetraClient
     from netra_otel_bridge.source.calls import TransportStats
     from netra_otel_bridge.state import (
@@ -112,6 +115,8 @@ __all__ = [
     "DestinationUnauthorized",
     "DestinationUnavailable",
     "Exceptions",
+    "Finding",
+    "FindsTraces",
     "HeldTrace",
     "Inspection",
     "Inspects",
@@ -163,6 +168,8 @@ __all__ = [
     "StateStore",
     "StateUnusable",
     "Stopped",
+    "StoreForm",
+    "StoreReport",
     "StoredLetter",
     "StoredTrace",
     "TenantUsageData",
@@ -170,6 +177,7 @@ __all__ = [
     "TooLarge",
     "TraceFilter",
     "TraceQuery",
+    "TraceReader",
     "TraceSpan",
     "TraceSummary",
     "TracesPage",
@@ -177,6 +185,8 @@ __all__ = [
     "UnreadableItem",
     "UsageError",
     "User",
+    "VerifyProgress",
+    "VerifyReport",
     "Window",
     "__version__",
     "afollow",
@@ -210,10 +220,13 @@ _NAMES = {
     """,
     "core.model.progress": "HeldTrace LaneStatus Reconciliation",
     "core.model.query": "TraceFilter TraceQuery Window",
+    "core.model.readback": "Finding StoreReport VerifyReport",
     "core.model.report": "KeptKeys LaneReport ReplayEstimate ReplayReport",
     "deliver.adapters.callback": "SpanCallback",
     "deliver.adapters.from_object": "Named To",
     "deliver.protocols": "AnswersEmpty Destination Inspects",
+    "readback.reader": "FindsTraces StoreForm TraceReader",
+    "readback.verify": "VerifyProgress",
     "source": "AsyncNetraClient NetraClient",
     "source.calls": "TransportStats",
     "state": "ResetReport StateStatus StateStore StoredLetter StoredTrace dead_letters held_traces read_status reset",

@@ -7,22 +7,26 @@ report = replay(my_span_exporter, since="24h")
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from netra_otel_bridge.bridge.queries import checked_query
 from netra_otel_bridge.bridge.replay import copy_range, resend_dead_letters
+from netra_otel_bridge.bridge.verify import At, Verification, verify_stores
 from netra_otel_bridge.bridge.wiring import Wiring
 from netra_otel_bridge.core.blocking import blocking_here, blocking_iterator_here, run_here
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.outcome import SpanChunk
 from netra_otel_bridge.core.model.query import TraceQuery, Window
+from netra_otel_bridge.core.model.readback import VerifyReport
 from netra_otel_bridge.core.model.report import LaneReport, ReplayEstimate, ReplayReport
 from netra_otel_bridge.core.time_text import iso_ms, parse_time_ns
 from netra_otel_bridge.deliver import To
 from netra_otel_bridge.pipeline.estimate import estimate
 from netra_otel_bridge.pipeline.windows import split
+from netra_otel_bridge.readback.verify import VerifyProgress
 from netra_otel_bridge.state import StateStore
 
 
@@ -61,7 +65,8 @@ class Bridge(Wiring):
         until: str | None = None,
         query: TraceQuery | None = None,
         state: StateStore | None = None,
-        verify: bool = False,
+        reread: bool = False,
+        verify: bool | None = None,
         on_progress: Callable[[LaneReport], None] | None = None,
         stop: threading.Event | None = None,
     ) -> ReplayReport:
@@ -71,9 +76,10 @@ class Bridge(Wiring):
         some seconds to be acknowledged, records the acknowledgements, and raises `Stopped` with the ``report``. Ctrl-C
         ends it the same way, with ``KeyboardInterrupt``.
         """
+        reread = _reread(reread, verify)
         window = self.window(since=since, from_=from_, until=until)
         return run_here(
-            copy_range(self, to, window, query, state, verify=verify, on_progress=on_progress, stop=stop),
+            copy_range(self, to, window, query, state, reread=reread, on_progress=on_progress, stop=stop),
             instead="areplay",
         )
 
@@ -86,7 +92,8 @@ class Bridge(Wiring):
         until: str | None = None,
         query: TraceQuery | None = None,
         state: StateStore | None = None,
-        verify: bool = False,
+        reread: bool = False,
+        verify: bool | None = None,
         on_progress: Callable[[LaneReport], None] | None = None,
     ) -> ReplayReport:
         """Copy the traces of a range of time to one or several destinations, once.
@@ -98,12 +105,13 @@ class Bridge(Wiring):
         Spans that a destination rejects are not an error: the report counts them (``exit_code`` 3).
 
         ``state`` records what each destination received, so that it is not sent again, and what it rejected. Pass your
-        own, or configure one with the setting ``state``; otherwise it is deleted after the replay. With ``verify``,
-        everything is read a second time, and what Netra did not list the first time is sent. On cancellation, batches
+        own, or configure one with the setting ``state``; otherwise it is deleted after the replay. With ``reread``,
+        everything is read a second time, and what Netra did not list the first time is sent; ``verify`` is its old name. On cancellation, batches
         in flight have some seconds to be acknowledged, and the acknowledgements are recorded. Raises `BridgeError`.
         """
+        reread = _reread(reread, verify)
         window = self.window(since=since, from_=from_, until=until)
-        return await copy_range(self, to, window, query, state, verify=verify, on_progress=on_progress)
+        return await copy_range(self, to, window, query, state, reread=reread, on_progress=on_progress)
 
     async def aresend(
         self,
@@ -118,6 +126,43 @@ class Bridge(Wiring):
         Arguments and errors are those of `areplay`. Netra is not read, and the report has no ``window``.
         """
         return await resend_dead_letters(self, to, query, state, on_progress)
+
+    async def averify(
+        self,
+        to: str,
+        *,
+        at: At | None = None,
+        since: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        query: TraceQuery | Sequence[TraceQuery] | None = None,
+        at_random: int | None = None,
+        search: bool = True,
+        state: StateStore | None = None,
+        on_progress: Callable[[VerifyProgress], None] | None = None,
+    ) -> VerifyReport:
+        """Read a destination back, and account for every span of a range of time. Nothing is written anywhere.
+
+        ``to`` is the ``DEST`` that the spans were sent to, or the name of your own destination. ``at`` names the store, as
+        `jaeger+grpc://HOST:16685`, or is your own `TraceReader`; a file is its own store. What was sent is known from the
+        ``state`` that you pass, else from the setting ``state``, else from the default state if it has this range.
+        Otherwise it is what Netra has now. With a state, Netra is asked only how spans differ, and which traces fulfil a
+        ``query``. Several queries are joined with "or". With ``at_random``, only so many traces are verified.
+
+        The report says what is missing, cut or changed, and why; that is no error (``exit_code`` 3). An error of the
+        store, of Netra or of the state is raised, with the whole report as its ``report``. Raises `BridgeError`.
+        """
+        queries = query if isinstance(query, list | tuple) else (query,)
+        what = Verification(
+            window=self.window(since=since, from_=from_, until=until),
+            queries=tuple(map(checked_query, queries)),
+            is_open=until is None,
+            at_random=at_random,
+            search=search,
+        )
+        return await verify_stores(self, [(to, at)], what, state, on_progress=on_progress)
+
+    verify = blocking_here(averify)
 
     async def aread_spans(
         self,
@@ -169,6 +214,13 @@ class Bridge(Wiring):
     estimate = blocking_here(aestimate)
 
 
+def _reread(reread: bool, verify: bool | None) -> bool:
+    """Return whether to read everything a second time, also if the caller uses the old name of this argument."""
+    if verify is not None:
+        warnings.warn("verify= of a replay is called reread=; averify() reads the destination", DeprecationWarning, 3)
+    return reread or bool(verify)
+
+
 def replay(
     to: To | Sequence[To] | None = None,
     *,
@@ -185,6 +237,6 @@ def replay(
     ``NETRA_OTLP_ENDPOINT``). Raises `BridgeError`. See `Bridge.areplay` for ``to`` and the report, and `Bridge.replay`
     for ``stop``.
     """
-    for name in settings.keys() & {"verify", "on_progress"}:
+    for name in settings.keys() & {"reread", "verify", "on_progress"}:
         raise UsageError(f"there is no setting {name}", hint=f"Bridge(...).replay(..., {name}=...) has it")
     return Bridge(**settings).replay(to, since=since, from_=from_, until=until, query=query, stop=stop)

@@ -47,7 +47,7 @@ async def copy_range(
     query: TraceQuery | None,
     state: StateStore | None,
     *,
-    verify: bool,
+    reread: bool,
     on_progress: OnProgress | None,
     stop: threading.Event | None = None,
 ) -> ReplayReport:
@@ -63,7 +63,7 @@ async def copy_range(
         )
         reports = [LaneReport(route.watch.name) for route in routes]
         lanes = all_of(
-            _copy_to(wiring, route, window, verify, report) for route, report in zip(routes, reports, strict=True)
+            _copy_to(wiring, route, window, reread, report) for route, report in zip(routes, reports, strict=True)
         )
         stopped = await run_until_set(lanes, stop, clock)
     _warn_of_clocks(routes, clock)
@@ -97,7 +97,7 @@ async def resend_dead_letters(
     return _without_error(_report(reports, wiring.clock.monotonic() - started))
 
 
-async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, report: LaneReport) -> None:
+async def _copy_to(wiring: Wiring, route: Route, whole: Window, reread: bool, report: LaneReport) -> None:
     """Copy the windows that are not final, and update ``report`` meanwhile.
 
     A final window is not expected to gain traces.
@@ -114,7 +114,7 @@ async def _copy_to(wiring: Wiring, route: Route, whole: Window, verify: bool, re
     report.windows = report.final_windows = len(windows) - len(due)
     last_letter = state.last_letter()
     await TraceLane(route, due, whole, report=report).run()
-    if verify and report.error is None:
+    if reread and report.error is None:
         again = TraceLane(route, due, whole, read_again=lambda _: True)
         try:
             await again.run()

@@ -11,6 +11,7 @@ from netra_otel_bridge.version import __version__
 
 COMMANDS: dict[str, Command | Group] = {
     "replay": Command("Copy a time range once.", "replay:replay"),
+    "verify": Command("Read a destination back and account for every span.", "verify:verify"),
     "run": Command("Follow live traffic and poll usage until stopped.", "run:run"),
     "check": Command("Test that Netra and each destination can be used.", "check:check"),
     "status": Command("Show the progress of each destination.", "status:status"),

@@ -107,7 +107,13 @@ def _start(
     settings = configured.settings
     secrets = [
         secret.reveal()
-        for secret in (settings.api_key, settings.grpc_token, settings.user_hash_key, *settings.headers.values())
+        for secret in (
+            settings.api_key,
+            settings.grpc_token,
+            settings.user_hash_key,
+            *settings.headers.values(),
+            *settings.read_back_headers.values(),
+        )
         if secret is not None
     ]
     redactor.use(secrets)

@@ -48,9 +48,18 @@ def replay(
         str | None, typer.Option(metavar="1h", help="Length of the windows in which traces are listed.")
     ] = None,
     state: options.State = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read the range again and send what Netra did not list the first time.")
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Read the range again and send what Netra did not list the first time.")
     ] = False,
+    verify: Annotated[bool, typer.Option("--verify", hidden=True, help="The old name of --reread.")] = False,
+    verify_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--verify-at",
+            metavar="AT",
+            help="When all is sent, read it back there, as verify does: AT, or DEST=AT (repeatable).",
+        ),
+    ] = None,
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="Send the dead letters again; read nothing from Netra.")
     ] = False,
@@ -79,6 +88,10 @@ def replay(
     policy.warn(bridge.settings)
     if as_json:
         refuse_console(bridge, bridge.destinations())
+    if verify_at and (dead_letters or dry_run):
+        raise UsageError(
+            "--verify-at reads back what a replay sent", hint="omit --dry-run and --dead-letters, or use verify"
+        )
     wanted = options.query(tenant, session, user, filters, trace)
     if dry_run and not dead_letters:
         _write_estimate(run(bridge.aestimate(since=since, from_=from_, until=until, query=wanted)), as_json)
@@ -88,12 +101,18 @@ def replay(
             "--dead-letters sends dead letters from the state, so it takes no time range",
             hint="omit --since, --from, --until and --dry-run",
         )
+    if verify:
+        err.print("--verify is called --reread now; `verify` reads a destination back")
+    from netra_otel_bridge.cli import arrival  # it loads all of the bridge, which --help does not need
+
+    stores = arrival.stores(bridge.destinations(), verify_at or ())
     whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
     typed = None if dead_letters else f"{since} {from_} {until}"
+    show = err.is_terminal and not quiet
     with checkpoint.opened(bridge, wanted, typed) as store:
         flag = checkpoint.flag(bridge, store)
         try:
-            report = _with_progress(bridge, whole, wanted, store, verify, show=err.is_terminal and not quiet)
+            report = _with_progress(bridge, whole, wanted, store, reread or verify, show=show)
         except BridgeError as error:
             if isinstance(error.report, ReplayReport):
                 write_report(error.report, as_json=as_json, state_flag=flag)
@@ -103,6 +122,12 @@ def replay(
                 "all stored dead letters belong to other destinations",
                 hint=f"list them with netra-otel-bridge status{flag}, and name one with --to",
             )
+        if stores and whole is not None:
+            if as_json:
+                write_problems(report)
+            else:
+                write_report(report, as_json=False, state_flag=flag)
+            return arrival.verify(bridge, stores, whole, wanted, store, report, show=show, as_json=as_json)
     write_report(report, as_json=as_json, state_flag=flag)
     return report.exit_code
 
@@ -115,7 +140,7 @@ def refuse_console(bridge: Bridge, targets: Sequence[str]) -> None:
 
 
 def _with_progress(
-    bridge: Bridge, whole: Window | None, query: TraceQuery, store: StateStore, verify: bool, *, show: bool
+    bridge: Bridge, whole: Window | None, query: TraceQuery, store: StateStore, reread: bool, *, show: bool
 ) -> ReplayReport:
     """Replay ``whole``, or send dead letters again, with a progress bar for each destination."""
     windows = None if whole is None else -(-(whole.end_ns - whole.start_ns) // bridge.settings.window_ns)
@@ -138,7 +163,7 @@ def _with_progress(
         if whole is None:
             return run(bridge.aresend(query=query, state=store, on_progress=advance))
         start, end = iso_ms(whole.start_ns), iso_ms(whole.end_ns)
-        return run(bridge.areplay(from_=start, until=end, query=query, state=store, verify=verify, on_progress=advance))
+        return run(bridge.areplay(from_=start, until=end, query=query, state=store, reread=reread, on_progress=advance))
 
 
 def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -> None:
@@ -146,12 +171,7 @@ def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -
 
     ``state_flag`` is the option that other commands need to use the state of this replay.
     """
-    raised = next((lane.error for lane in report.destinations if lane.error is not None), None)
-    for lane in report.destinations:
-        for problem in lane.problems:
-            err.print(f"{lane.name}: {problem}", soft_wrap=True, markup=False)
-        if lane.error not in (None, raised):
-            err.print(str(lane.error), soft_wrap=True, markup=False)
+    write_problems(report)
     if as_json:
         write_json(report_json(report))
         return
@@ -176,6 +196,16 @@ def write_report(report: ReplayReport, *, as_json: bool, state_flag: str = "") -
         notes = ", ".join(f"{note} {number:,}" for note, number in report.notes.items())
         out.print(f"noted while converting: {notes}", soft_wrap=True)
     _write_hints(report, state_flag)
+
+
+def write_problems(report: ReplayReport) -> None:
+    """Print the problems with single spans, and all errors but the one that the replay raises, to stderr."""
+    raised = next((lane.error for lane in report.destinations if lane.error is not None), None)
+    for lane in report.destinations:
+        for problem in lane.problems:
+            err.print(f"{lane.name}: {problem}", soft_wrap=True, markup=False)
+        if lane.error not in (None, raised):
+            err.print(str(lane.error), soft_wrap=True, markup=False)
 
 
 def _write_hints(report: ReplayReport, state_flag: str) -> None:

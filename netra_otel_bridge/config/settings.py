@@ -72,6 +72,18 @@ class Settings:
         parse_bool,
         "Allow sending the key over plain `http` to hosts other than this one.",
     )
+    read_back_headers: Mapping[str, Secret] = setting(
+        "NETRA_BRIDGE_READ_BACK_HEADERS",
+        {},
+        parse_headers,
+        "Headers for every request that [reads a store back](readback.md), such as credentials, with percent-encoded values; in the file, a mapping works too. Headers for OTLP are not sent there.",
+    )
+    read_back_certificate: str | None = setting(
+        "NETRA_BRIDGE_READ_BACK_CERTIFICATE",
+        None,
+        parse_path,
+        "PEM file with the certificate authorities to trust when a store is read back. By default the system's are trusted.",
+    )
     concurrency: int = setting(
         "NETRA_BRIDGE_CONCURRENCY",
         64,

@@ -6,7 +6,7 @@ from netra_otel_bridge.convert.costs import (
     is_metered,
     span_costs,
 )
-from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id, span_id_value
+from netra_otel_bridge.convert.fields import instant_ns, is_error, is_no_id, otlp_trace_id, span_id_value
 from netra_otel_bridge.convert.privacy import Content, Exceptions, Pii, Privacy, User, configured
 from netra_otel_bridge.convert.private_parts import count_keys
 from netra_otel_bridge.convert.reading import ListReading, SpanReading, TraceReading, read_list, read_spans
@@ -31,6 +31,7 @@ __all__ = [
     "is_error",
     "is_metered",
     "is_no_id",
+    "otlp_trace_id",
     "read_list",
     "read_spans",
     "span_costs",

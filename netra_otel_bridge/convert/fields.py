@@ -49,6 +49,11 @@ def trace_id(text: str) -> tuple[int, bool]:
     return _derived(text, 16), False
 
 
+def otlp_trace_id(text: str) -> str:
+    """Return the id of a trace as it is sent, in 32 hex digits."""
+    return f"{trace_id(text)[0]:032x}"
+
+
 @lru_cache(maxsize=16384)
 def span_id(text: str) -> tuple[int, bool]:
     """Return a span id, and whether it is the application's own (16 hex digits) or derived by SHA-256."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar, TypeVarTuple
 
@@ -46,6 +46,12 @@ async def in_thread(work: Callable[[*ArgsT], T], *args: *ArgsT) -> T:
     the process: the interpreter may end in the middle of it.
     """
     return await _start(work, *args)
+
+
+async def in_threads(items: Iterator[T]) -> AsyncIterator[T]:
+    """Yield the items; each is computed in a thread of its own, as `in_thread` does it. None of them may be ``None``."""
+    while (item := await in_thread(next, items, None)) is not None:
+        yield item
 
 
 def _start(work: Callable[[*ArgsT], T], *args: *ArgsT) -> asyncio.Future[T]:

@@ -110,3 +110,14 @@ def has_many_attributes(span: ReadableSpan) -> bool:
 async def encode_apart(span: ReadableSpan) -> bytes:
     """Return `encode_span` of a span, made in a thread."""
     return await in_thread(encode_span, span)
+
+
+async def encode_all(spans: Sequence[ReadableSpan]) -> list[bytes]:
+    """Return the encoded spans, and give other work its turn meanwhile."""
+    turns = Turns()
+    encodings: list[bytes] = []
+    for number, span in enumerate(spans):
+        if not number % GROUP_SPANS and turns.is_over():
+            await turns.give()
+        encodings.append(await encode_apart(span) if has_many_attributes(span) else encode_span(span))
+    return encodings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from netra_otel_bridge.core.errors import DestinationUnavailable
 from netra_otel_bridge.deliver import (
@@ -16,20 +16,14 @@ from netra_otel_bridge.deliver import (
     carrier_checksum,
     checksum,
     dead_letter_of,
-    encode_span,
     ids_of,
 )
 from netra_otel_bridge.pipeline import dead_letters
-from netra_otel_bridge.pipeline.converting import GROUP_SPANS, Turns, encode_apart, has_many_attributes
+from netra_otel_bridge.pipeline.converting import encode_all
 from netra_otel_bridge.pipeline.fetching import Converted, Flush
 from netra_otel_bridge.pipeline.held_back import HeldBack
 from netra_otel_bridge.pipeline.in_flight import Pass, TraceInFlight
 from netra_otel_bridge.pipeline.memory_budget import MemoryBudget
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
 
 IDLE_S = 1.0
 """Time after which a batch is sent as it is, if no span was added: a trace that is slow to read delays no other."""
@@ -109,7 +103,7 @@ class Deliverer:
         report = self._report
         items: list[Item[SpanToSend]] = []
         try:
-            encodings = await _encode(spans)
+            encodings = await encode_all(spans)
         except Exception as error:  # noqa: BLE001  a span that cannot be encoded holds up its own trace alone
             trace.has_failed = True
             if batched is not None:
@@ -203,14 +197,3 @@ class Deliverer:
         for trace, reason in {one.item.owner.trace: one.reason for one in answer.unaccepted}.items():
             self._held.unaccepted(trace, reason)
         self._watch.grew(report)
-
-
-async def _encode(spans: Sequence[ReadableSpan]) -> list[bytes]:
-    """Return the encoded spans, and give other work its turn meanwhile."""
-    turns = Turns()
-    encodings: list[bytes] = []
-    for number, span in enumerate(spans):
-        if not number % GROUP_SPANS and turns.is_over():
-            await turns.give()
-        encodings.append(await encode_apart(span) if has_many_attributes(span) else encode_span(span))
-    return encodings

@@ -118,7 +118,10 @@ _THIRD = (
         PRIMARY KEY (lane, trace_id)) WITHOUT ROWID""",
 )
 
-_FOURTH = ("ALTER TABLE trace ADD COLUMN carriers BLOB NOT NULL DEFAULT x''",)
+_FOURTH = (
+    "ALTER TABLE trace ADD COLUMN carriers BLOB NOT NULL DEFAULT x''",
+    "CREATE INDEX dead_letter_trace ON dead_letter (lane, trace_id, is_span, span_id)",
+)
 
 
 class Mode(Enum):

@@ -42,7 +42,7 @@ def read_status(directory: str | Path) -> StateStatus:
     Raises `StateUnusable` if there is no state, or if it cannot be read.
     """
     files = Files(Path(os.path.abspath(directory)))
-    with _reading(files) as connection:
+    with reading(files) as connection:
         lanes = rows.lanes(connection)
         return StateStatus(files.directory, lock.owner(files.lock), tuple(lanes))
 
@@ -55,7 +55,7 @@ def dead_letters(directory: str | Path, destination: str | None = None) -> Itera
     files = Files(Path(os.path.abspath(directory)))
     after_id, more = 0, True
     while more:
-        with _reading(files) as connection:
+        with reading(files) as connection:
             lanes = _lanes_of(connection, files, destination)
             found = rows.dead_letters(connection, list(lanes), after_id, _LETTERS)
         yield from found
@@ -69,12 +69,12 @@ def held_traces(directory: str | Path, destination: str | None = None) -> list[S
     Raises the same errors as `dead_letters`.
     """
     files = Files(Path(os.path.abspath(directory)))
-    with _reading(files) as connection:
+    with reading(files) as connection:
         return held.of_lanes(connection, _lanes_of(connection, files, destination).items())
 
 
 @contextmanager
-def _reading(files: Files) -> Iterator[sqlite3.Connection]:
+def reading(files: Files) -> Iterator[sqlite3.Connection]:
     """Yield a connection for the block. If no bridge uses the state, it leaves no file beside the database."""
     with explained(files.directory):
         try:

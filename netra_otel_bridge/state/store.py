@@ -12,6 +12,7 @@ from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.errors import StateBusy
 from netra_otel_bridge.core.model.progress import LaneStatus
 from netra_otel_bridge.state import rows
+from netra_otel_bridge.state.answered import Answered, SentId, of_database
 from netra_otel_bridge.state.database import Database
 from netra_otel_bridge.state.lane import LaneState
 from netra_otel_bridge.state.meter import MeterState
@@ -57,6 +58,10 @@ class StateStore:
         with self.database.writing() as connection:
             lane = rows.lane_id(connection, source, destination)
             return LaneState(self.database, (source, destination, query), lane, rows.query_id(connection, lane, query))
+
+    def answered(self, destination: str, source: str | None, sent_id: SentId) -> Answered:
+        """Return what ``destination`` has answered, to read it while others write. Arguments as of `of_directory`."""
+        return of_database(self.database, destination, source, sent_id)
 
     def meter(self, source: str) -> MeterState:
         """Return the usage records of ``source``."""

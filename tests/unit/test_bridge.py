@@ -287,12 +287,23 @@ def test_arguments_of_other_types_are_refused(sample: ThreadedEmulator, tmp_path
         follow(Taking(), query={"tenant_id": "Globex"}, bridge=bridge_to(sample, state=tmp_path))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"no setting verify \(Bridge\(...\).replay"):
         replay(Taking(), since="25h", verify=True)
+    with pytest.raises(UsageError, match=r"no setting reread \(Bridge\(...\).replay"):
+        replay(Taking(), since="25h", reread=True)
     with pytest.raises(UsageError, match=r"stop is of type function \(give a threading.Event\)"):
         bridge.replay(Taking(), since="25h", stop=lambda: True)  # type: ignore[arg-type]
     with bridge.open_state() as closed:
         pass
     with pytest.raises(StateError, match="is closed"):
         bridge.replay(Taking(), since="25h", state=closed)
+
+
+def test_the_old_name_of_reread_warns(sample: ThreadedEmulator) -> None:
+    """``verify=`` still reads everything a second time, and says how it is called now."""
+    bridge = bridge_to(sample)
+    with pytest.warns(DeprecationWarning, match="is called reread="):
+        report = bridge.replay(Taking(), since="25h", verify=True)
+    assert report.destinations[0].verified == 210
+    assert bridge.replay(Taking(), since="25h", reread=True).destinations[0].verified == 210
 
 
 def test_destinations_may_stand_in_any_sequence(sample: ThreadedEmulator) -> None:
@@ -667,23 +678,23 @@ class SeenEvent(threading.Event):
         assert self.seen.wait(60)
 
 
-@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("reread", [False, True])
 def test_a_replay_that_is_stopped_records_what_is_acknowledged(
-    sample: ThreadedEmulator, tmp_path: Path, verify: bool
+    sample: ThreadedEmulator, tmp_path: Path, reread: bool
 ) -> None:
     """A replay stopped by another thread waits for the batch in flight, then raises with the report; the next resumes."""
     stop = SeenEvent()
     taking = Taking(0.3, stop.set_and_wait)
     bridge = bridge_to(sample, state=str(tmp_path / "state"), batch_spans=20)
     with pytest.raises(Stopped) as raised:
-        bridge.replay(taking, since="25h", stop=stop, verify=verify)
+        bridge.replay(taking, since="25h", stop=stop, reread=reread)
     assert isinstance(raised.value.report, ReplayReport)
     (lane,) = raised.value.report.destinations
     assert lane.delivered == len(taking.spans) == 20
     assert (lane.error, raised.value.exit_code, raised.value.retryable) == (None, 75, True)
     taking.seconds = 0
     taking.on_call = lambda: None
-    again = bridge.replay(taking, since="25h", stop=threading.Event(), verify=verify)
+    again = bridge.replay(taking, since="25h", stop=threading.Event(), reread=reread)
     assert again.destinations[0].delivered == 190
     assert again.exit_code == 0
     assert Counter(Counter(ids(taking.spans)).values()) == {1: 210}

@@ -140,10 +140,10 @@ def test_without_a_state_an_unfinished_replay_goes_on(netra: ThreadedEmulator, h
     assert list((home / "netra-otel-bridge" / "replays").iterdir()) == []
 
 
-def test_verify_reads_everything_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
+def test_reread_reads_everything_twice(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
     """If nothing was missing, nothing is sent, and the report says how much was compared."""
     to = f"otlp-file:{tmp_path}/out.jsonl"
-    report = replay(netra, home, to, "--verify", "--json").json
+    report = replay(netra, home, to, "--reread", "--json").json
     (lane,) = report["destinations"]
     assert (lane["delivered"], lane["spans"], lane["verified"], lane["skipped"]) == (SPANS, SPANS, SPANS, 0)
     assert len(spans_in(tmp_path / "out.jsonl")) == SPANS

@@ -27,7 +27,7 @@ import typer.main
 
 import netra_otel_bridge
 from netra_otel_bridge import BridgeError, LaneReport, ReplayReport
-from netra_otel_bridge.cli import replay, status
+from netra_otel_bridge.cli import replay, status, verify
 from netra_otel_bridge.cli.app import app
 from netra_otel_bridge.cli.reports import report_json
 from netra_otel_bridge.config.load import load
@@ -394,7 +394,9 @@ def sections(page: str) -> dict[str, str]:
     return {heading.strip("`"): text for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-@pytest.mark.parametrize(("command", "columns"), [("replay", replay.COLUMNS), ("status", status.COLUMNS)])
+@pytest.mark.parametrize(
+    ("command", "columns"), [("replay", replay.COLUMNS), ("verify", verify.COLUMNS), ("status", status.COLUMNS)]
+)
 def test_the_columns_of_a_table_are_on_its_page(command: str, columns: tuple[str, ...]) -> None:
     """The page explains the columns that the command prints, in their order and by their names."""
     table = re.search(r"^\| column \|.*\n\|---.*\n((?:\|.*\n)+)", sections("cli.md")[command], flags=re.MULTILINE)
@@ -411,6 +413,7 @@ def test_each_command_and_option_is_on_its_page() -> None:
         if name in (
             "traces list",
             "replay",
+            "verify",
             "usage tenant",
             "usage session",
             "usage backfill",
@@ -518,9 +521,9 @@ def test_each_note_is_on_its_page() -> None:
 
 
 def test_each_promise_names_tests_that_exist() -> None:
-    """Each of the nine promises names the tests that prove it, by file and name."""
-    promises = {name: text for name, text in sections("promises.md").items() if re.match(r"P\d ", name)}
-    assert [name[:2] for name in promises] == [f"P{number}" for number in range(1, 10)]
+    """Each of the ten promises names the tests that prove it, by file and name."""
+    promises = {name: text for name, text in sections("promises.md").items() if re.match(r"P\d+ ", name)}
+    assert [name.split()[0] for name in promises] == [f"P{number}" for number in range(1, 11)]
     for name, text in promises.items():
         named = re.findall(r"`(tests/\w+/test_\w+\.py)::(\w+)`", text)
         assert len(named) >= 2, name

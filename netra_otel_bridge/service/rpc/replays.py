@@ -173,7 +173,7 @@ class Replays:
                 until=iso_ms(replay.window.end_ns),
                 query=query,
                 state=state,
-                verify=verify,
+                reread=verify,
                 on_progress=replay.progress,
             )
 
