@@ -144,17 +144,17 @@ class Prover:
                     if is_right and span_id not in proof.intact and matches(span, expected):
                         proof.intact.add(span_id)
         for span_id in checksums:
-            found = copies.get(span_id)
-            if found is None:
-                proof.absent.append(span_id)
-                proof.intact.discard(span_id)
-                continue
+            found = copies.get(span_id, [])
             if len(found) > 1:
                 proof.duplicated[span_id] = len(found) - 1
                 if len({_content(one.span) for one in found}) > 1:
                     proof.unlike.add(span_id)
-            if span_id not in proof.intact:
+            if span_id in proof.intact:
+                continue
+            if found:
                 proof.unproved[span_id] = found
+            else:
+                proof.absent.append(span_id)
 
 
 def _content(span: Span) -> bytes:
