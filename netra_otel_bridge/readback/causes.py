@@ -13,7 +13,7 @@ from netra_otel_bridge.readback.examine import Verdict
 from netra_otel_bridge.readback.expected import ENTRY_BYTES, ExpectedTrace
 from netra_otel_bridge.readback.groups import CutTexts, Group, Groups
 from netra_otel_bridge.readback.hints import Times
-from netra_otel_bridge.readback.words import Named, differ_text, listed, named, subject
+from netra_otel_bridge.readback.words import Named, differ_text, listed, named, subject, traces_text
 
 _MAX_GROUPS = 40
 """Maximum groups of differences; there are some ten other groups."""
@@ -115,11 +115,11 @@ class Causes:
     def _missing(self, now_ns: int) -> Iterable[Finding]:
         lost, stored = self._lost, self._stored
         if lost.start.count and stored.start.count:
-            what = f"are missing with their whole trace, in {lost.start.count:,} of {self._traces:,} traces"
+            what = f"are missing with their whole trace, in {lost.start.count:,} of {traces_text(self._traces)}"
             if lost.start.last_ns <= stored.start.first_ns:
                 what += f", all that started up to {iso_ms(lost.start.last_ns)}"
         else:
-            what = f"are missing: the store has nothing of {lost.start.count:,} traces"
+            what = f"are missing: the store has nothing of {traces_text(lost.start.count)}"
         yield _finding(
             "missing",
             self._whole,
@@ -129,13 +129,13 @@ class Causes:
         yield _finding(
             "missing",
             self._partial,
-            f"are missing in traces whose other spans are there, in {self._partial_traces:,} traces",
+            f"are missing in traces whose other spans are there, in {traces_text(self._partial_traces)}",
             hints.some_spans_hint(self._store, large=False),
         )
         yield _finding(
             "missing",
             self._large,
-            f"are missing in large traces whose other spans are there, in {self._large_traces:,} traces",
+            f"are missing in large traces whose other spans are there, in {traces_text(self._large_traces)}",
             hints.some_spans_hint(self._store, large=True),
         )
 
@@ -150,8 +150,8 @@ class Causes:
                 "cut", group, f"have texts that end early, {where}: {_names(group)}", hints.cut_hint(self._store)
             )
         for texts_too, group in self._by_bridge.known.items():
-            what = "were cut" if texts_too else "lack attributes that the bridge derived: they were left out"
-            what += f" by the bridge to what the destination accepts: {_names(group)}"
+            what = "were cut" if texts_too else "lack derived attributes, left out"
+            what += f" by the bridge to fit what the destination accepts: {_names(group)}"
             yield _finding("cut", group, what, hints.BY_BRIDGE)
         for found, group in self._changed.known.items():
             yield _finding("changed", group, differ_text(found), hints.changed_hint(self._store, found))

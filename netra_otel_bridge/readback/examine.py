@@ -25,11 +25,12 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.outside_text import safe_line
+from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.deliver.otlp.encode import checksum, encode_request, encode_span
 from netra_otel_bridge.readback.compare import Difference, differences, reduced
 from netra_otel_bridge.readback.expected import ExpectedTrace, SentSpans
-from netra_otel_bridge.readback.proof import Proof, Returned, unpack
-from netra_otel_bridge.readback.reader import StoreForm
+from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Returned, unpack
+from netra_otel_bridge.readback.reader import AddsAttributes, StoreForm
 
 CONCURRENCY = 8
 """Maximum traces that are asked for at once. The client of Netra has limits of its own."""
@@ -74,8 +75,15 @@ class Examiner:
         """
         if not proof.unproved:
             return {}
-        checksums = unpack(trace.spans)
         sent, unknown = await self._ask(trace.trace_id)
+        if proof.size_bytes < LARGE_BYTES:
+            return self._compare_all(trace, proof, sent, unknown)
+        return await in_thread(self._compare_all, trace, proof, sent, unknown)
+
+    def _compare_all(
+        self, trace: ExpectedTrace, proof: Proof, sent: Mapping[int, ReadableSpan], unknown: str
+    ) -> dict[int, Verdict]:
+        checksums = unpack(trace.spans)
         verdicts = {}
         for span_id, copies in proof.unproved.items():
             span = sent.get(span_id)
@@ -121,6 +129,8 @@ class Examiner:
         for copy in copies:
             trimming = _Trimming(span, notes, _notes(copy.span.attributes))
             found = differences(sent, reduced(self._form, copy), with_carrier=with_carrier)
+            if isinstance(self._form, AddsAttributes):
+                found = [one for one in found if not _adds(self._form, one)]
             verdicts.append(_verdict(found, trimming))
         best = min(verdicts, key=lambda one: (_RANKS[one.kind], len(one.differences)))
         if best.kind == "changed" and checksum(encoded) != expected:
@@ -162,6 +172,10 @@ class _Trimming:
         if difference.how == "cut":
             return self._trimmed and difference.change.marked
         return difference.part == "attribute" and difference.how == "gone" and difference.key in self._derived
+
+
+def _adds(form: AddsAttributes, difference: Difference) -> bool:
+    return difference.part == "attribute" and difference.how == "added" and form.adds(difference.key)
 
 
 def _notes(attributes: Iterable[KeyValue]) -> set[str]:

@@ -21,6 +21,8 @@ from netra_otel_bridge.readback.expected import ExpectedTrace
 from netra_otel_bridge.readback.reader import TraceReader
 from netra_otel_bridge.readback.wire import UnusualForm, parse_traces, span_groups
 
+LARGE_BYTES = 1_000_000
+"""A trace from this size on is proved and compared in a thread, so that other answers do not wait for it."""
 _ENTRY = struct.Struct(">QI")
 _CARRIER = struct.Struct(">I")
 _TRACE_ID, _SPAN_ID = b"\x0a\x10", b"\x12\x08"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from netra_otel_bridge.core.clock import NS_PER_S, Clock
 from netra_otel_bridge.core.tasks import all_of
-from netra_otel_bridge.readback.reader import FindsTraces, TraceReader
+from netra_otel_bridge.readback.reader import FindsTraces, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.wire import UnusualForm, parse_traces
 
 MAX_TRACES = 1000
@@ -89,7 +89,7 @@ class Search:
         self._finder = finder
         self._clock = clock
         self.unclear: list[StoredTrace] = []
-        """Traces at whose time the store has more than one search shows."""
+        """Traces at whose time the store has more than one search shows or returns."""
 
     async def hidden(self, traces: Iterable[StoredTrace]) -> list[StoredTrace]:
         """Return the traces that no search shows. Raises a `DestinationError`."""
@@ -118,7 +118,10 @@ class Search:
                 group = todo.pop()
                 start_ns = max(0, group[0].start_ns - MARGIN_NS)
                 end_ns = max(one.end_ns for one in group) + MARGIN_NS
-                shown = await self._finder.find(group[0].service, start_ns, end_ns)
+                try:
+                    shown = await self._finder.find(group[0].service, start_ns, end_ns)
+                except TraceNotReturned:
+                    shown = None
                 if shown is not None:
                     left.extend(one for one in group if one.trace_id not in shown)
                 elif len(group) == 1:

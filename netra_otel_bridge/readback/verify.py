@@ -7,7 +7,7 @@ expected traces -> read -> prove -> spans missing, and the store had no time yet
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from netra_otel_bridge.core.clock import Clock
@@ -18,13 +18,11 @@ from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.readback.causes import Causes, in_order
 from netra_otel_bridge.readback.examine import Examiner, Verdict
 from netra_otel_bridge.readback.expected import ENTRY_BYTES, ExpectedSpans, ExpectedTrace, SentSpans
-from netra_otel_bridge.readback.proof import Proof, Prover
-from netra_otel_bridge.readback.reader import FindsTraces, TraceReader
+from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Prover
+from netra_otel_bridge.readback.reader import FindsTraces, TakesNotes, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.search import Sample, Search
 from netra_otel_bridge.readback.waiting import WaitingTrace, WaitingTraces
-
-_LARGE_BYTES = 1_000_000
-"""A trace from this size on is proved in a thread, so that other answers do not wait for it."""
+from netra_otel_bridge.readback.words import traces_text
 
 
 class VerifyProgress(NamedTuple):
@@ -64,7 +62,7 @@ async def verify_store(
     """Account for every span of ``expected`` in the store that ``reader`` reads; never closes the reader.
 
     A `BridgeError` of the reader or of ``expected`` becomes ``StoreReport.error``, and counts cover what was asked about
-    until then. Without ``sent``, spans that differ are ``changed``, and their findings do not say how. With ``search``,
+    until then; a trace that alone is not returned does not count, and the others do. Without ``sent``, spans that differ are ``changed``, and their findings do not say how. With ``search``,
     traces that are stored are also searched for, if the reader is a `FindsTraces`. Memory does not grow with the range.
     """
     sweep = _Sweep(reader, expected, sent, StoreReport(name, reader.at), clock, on_progress, on_verdict)
@@ -102,7 +100,8 @@ class _Sweep:
         self._examiner = Examiner(reader.form, sent)
         self._causes = Causes(reader.store)
         self._sample = Sample()
-        self._without_carriers = 0
+        self._without_carriers = self._not_returned = 0
+        self._first_error: TraceNotReturned | None = None
         self._chunks: AsyncIterator[Sequence[ExpectedTrace]] | None = aiter(expected)
         self._traces: list[ExpectedTrace] = []
         self._waiting = WaitingTraces()
@@ -110,7 +109,12 @@ class _Sweep:
 
     async def run(self) -> None:
         """Read all traces until each is settled."""
-        await all_of(self._work() for _ in range(max(1, self._reader.concurrency)))
+        traces = self._chunks
+        try:
+            await all_of(self._work() for _ in range(max(1, self._reader.concurrency)))
+        finally:
+            if isinstance(traces, AsyncGenerator):
+                await traces.aclose()
         for finding in self._expected.findings():
             _count(self.report, finding.kind, finding.count)
             self.report.spans += finding.count
@@ -120,8 +124,13 @@ class _Sweep:
     async def _work(self) -> None:
         while (waiting := await self._next()) is not None:
             asked_s = self._clock.monotonic()
-            data = await self._reader.read(waiting.trace.trace_id, waiting.trace.start_ns)
-            if len(data) < _LARGE_BYTES:
+            try:
+                data = await self._reader.read(waiting.trace.trace_id, waiting.trace.start_ns)
+            except TraceNotReturned as error:
+                self._not_returned += 1
+                self._first_error = self._first_error or error
+                continue
+            if len(data) < LARGE_BYTES:
                 proof = self._prover.prove(data, waiting.trace)
             else:
                 proof = await in_thread(self._prover.prove, data, waiting.trace)
@@ -218,29 +227,29 @@ class _Sweep:
         for trace in hidden:
             self._causes.add_hidden(trace.trace_id, trace.span_id, trace.spans)
             self._found("hidden", trace.trace_id, trace.span_id, trace.spans)
-        if search.unclear:
-            self._note(
-                len(search.unclear), "cannot be searched for: at their time the store has more than a search shows"
-            )
-        if self._sample.without_service:
-            self._note(self._sample.without_service, "cannot be searched for: no resource in them has a service.name")
+        self._note(
+            "not searched for, because the store has more at their time than a search shows", len(search.unclear)
+        )
+        self._note("not searched for, because no resource in them has a service.name", self._sample.without_service)
         if self._sample.seen > len(traces) + self._sample.without_service:
             self.report.notes.append(
                 f"{len(traces):,} traces at random were searched for, of {self._sample.seen:,} that are stored"
             )
 
-    def _note(self, traces: int, text: str) -> None:
-        self.report.notes.append(f"{traces:,} {'trace' if traces == 1 else 'traces'} {text}")
+    def _note(self, text: str, traces: int) -> None:
+        if traces:
+            self.report.notes.append(f"{traces_text(traces)} {text}")
 
     def finished(self) -> StoreReport:
         """Return the report, with all findings. Raises a `BridgeError` if a span was not counted exactly once."""
         report = self.report
-        if self._without_carriers:
-            self._note(
-                self._without_carriers,
-                "were recorded by an older version: their resources and scopes were not compared",
-            )
+        if self._first_error is not None:
+            report.error = report.error or self._first_error
+        self._note("not returned by the store, so that their spans are not counted", self._not_returned)
+        self._note("recorded by an older version, whose resources and scopes are not compared", self._without_carriers)
         report.notes += self._reader.form.limits()
+        if isinstance(self._reader, TakesNotes):
+            report.notes += self._reader.notes
         report.findings = in_order([*report.findings, *self._causes.findings(self._clock.now_ns())])
         counted = {kind: getattr(report, kind) for kind in (*SUMMED, *BESIDE)}
         explained = {kind: sum(one.count for one in report.findings if one.kind == kind) for kind in counted}

@@ -58,3 +58,8 @@ def listed(texts: Sequence[str], more: int = 0) -> str:
     """Return the first few texts in one line, and how many more there are."""
     rest = max(0, len(texts) - MAX_NAMED) + more
     return ", ".join(texts[:MAX_NAMED]) + (f" and {rest} more" if rest else "")
+
+
+def traces_text(number: int) -> str:
+    """Return ``1 trace`` or ``1,200 traces``."""
+    return f"{number:,} {'trace' if number == 1 else 'traces'}"

@@ -55,7 +55,7 @@ class Story:
 @st.composite
 def stories(draw: st.DrawFn, trace_id: int) -> Story:
     """Draw a trace, its expected spans, and what a store returns for it."""
-    spans = [draw(lied_about(number, trace_id)) for number in range(1, draw(st.integers(1, 4)) + 1)]
+    spans = draw(lied_about(trace_id, draw(st.integers(1, 4))))
     counts: Counter[Kind] = Counter()
     verdicts: set[tuple[int, Kind]] = set()
     groups: list[bytes] = []
@@ -98,7 +98,7 @@ def stories(draw: st.DrawFn, trace_id: int) -> Story:
     return Story(spans, expected, b"".join(draw(st.permutations(groups))), 0.0, counts, verdicts)
 
 
-many_stories = st.integers(1, 5).flatmap(lambda count: st.tuples(*(stories(number) for number in range(1, count + 1))))
+many_stories = st.integers(1, 4).flatmap(lambda count: st.tuples(*(stories(number) for number in range(1, count + 1))))
 
 
 @dataclass
@@ -126,7 +126,7 @@ def counts_of(report: StoreReport) -> Counter[Kind]:
     return Counter({kind: getattr(report, kind) for kind in (*SUMMED, *BESIDE) if getattr(report, kind)})
 
 
-@settings(max_examples=examples(400), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(300), suppress_health_check=list(HealthCheck))
 @given(many_stories, st.sampled_from([1, 3, 16]))
 def test_every_count_is_that_of_the_oracle(told: tuple[Story, ...], concurrency: int) -> None:
     """Whatever the store drops, repeats, cuts, changes, adds or invents, each span counts as exactly that."""
@@ -227,7 +227,7 @@ def test_what_no_search_shows_is_hidden(told: tuple[Story, ...], data: st.DataOb
     reader.index, reader.clock, reader.limit = index, clock, data.draw(st.sampled_from([1, 2, 100]))
     report = verify(reader, told, clock).report
     assert report.error is None
-    unclear = [note for note in report.notes if "more than a search shows" in note]
+    unclear = [note for note in report.notes if "than a search shows" in note]
     if not unclear:
         assert report.hidden == hidden
     assert report.hidden <= hidden

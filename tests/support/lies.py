@@ -24,28 +24,33 @@ services = st.sampled_from([RESOURCE, Resource({"service.name": "ü", "n": 3}, "
 
 
 @st.composite
-def lied_about(draw: st.DrawFn, span_id: int, trace_id: int) -> ReadableSpan:
-    """Draw a span with something to lie about."""
-    text = draw(LONG)
-    start_ns = draw(st.integers(1, 2**63))
-    event = Event("prompt", {**draw(attributes), INPUT: text}, draw(times))
-    link = Link(context(7, 8), {**draw(attributes), INPUT: text})
-    return make_span(
-        span_id,
-        trace_id=trace_id,
-        parent=draw(st.none() | st.just(span_id + 1)),
-        name=draw(texts),
-        kind=draw(st.sampled_from(SpanKind)),
-        attributes={**draw(attributes), INPUT: text, "messages": (text, text), "map": {"inner": text, "n": 1}},
-        events=[event, *draw(st.lists(events, max_size=2))],
-        links=[link, *draw(st.lists(links, max_size=2))],
-        status=draw(statuses),
-        start_ns=start_ns,
-        end_ns=start_ns + draw(st.integers(0, 10**9)),
-        resource=draw(services),
-        scope=draw(scopes),
-        state=draw(states),
-    )
+def lied_about(draw: st.DrawFn, trace_id: int, count: int) -> list[ReadableSpan]:
+    """Draw the spans of a trace with something to lie about. They are alike, which makes drawing them fast."""
+    text, others, start_ns = draw(LONG), draw(attributes), draw(st.integers(1, 2**63))
+    event = Event("prompt", {**others, INPUT: text}, draw(times))
+    link = Link(context(7, 8), {**others, INPUT: text})
+    fields = {
+        "trace_id": trace_id,
+        "name": draw(texts),
+        "kind": draw(st.sampled_from(SpanKind)),
+        "attributes": {**others, INPUT: text, "messages": (text, text), "map": {"inner": text, "n": 1}},
+        "events": [event, *draw(st.lists(events, max_size=1))],
+        "links": [link, *draw(st.lists(links, max_size=1))],
+        "status": draw(statuses),
+        "start_ns": start_ns,
+        "end_ns": start_ns + draw(st.integers(0, 10**9)),
+        "state": draw(states),
+    }
+    return [
+        make_span(
+            number,
+            **fields,
+            parent=draw(st.none() | st.just(number + 1)),
+            resource=draw(services),
+            scope=draw(scopes),
+        )
+        for number in range(1, count + 1)
+    ]
 
 
 def single(span: ReadableSpan) -> ResourceSpans:
@@ -120,6 +125,12 @@ LIES: dict[str, Lie] = {
         "changed", lambda it: setattr(_text(_of(it).attributes).value, "string_value", "not what was sent")
     ),
     "attribute emptied": Lie("changed", lambda it: setattr(_text(_of(it).attributes).value, "string_value", "")),
+    "attribute with a mark behind it": Lie(
+        "changed",
+        lambda it: setattr(
+            _text(_of(it).attributes).value, "string_value", _text(_of(it).attributes).value.string_value + "…"
+        ),
+    ),
     "type changed": Lie("changed", lambda it: setattr(_text(_of(it).attributes).value, "int_value", 1)),
     "attribute added": Lie("changed", lambda it: _add(_of(it).attributes)),
     "attribute twice": Lie("changed", lambda it: _of(it).attributes.add().CopyFrom(_of(it).attributes[0])),

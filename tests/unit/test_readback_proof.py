@@ -34,7 +34,7 @@ def test_a_span_is_intact_however_a_server_writes_it(members: list[ReadableSpan]
     data = request(members)
     proof = prove(TracesData.FromString(data).SerializeToString() if reserialized else data, members)
     assert proof.intact == {span.context.span_id for span in members}
-    assert not (proof.unproved or proof.absent or proof.foreign or proof.duplicated)
+    assert (proof.unproved, proof.absent, proof.foreign, proof.duplicated) == ({}, [], set(), {})
 
 
 @settings(max_examples=examples(300))
@@ -48,8 +48,7 @@ def test_damaged_bytes_are_an_error_of_asking_or_prove_less(members: list[Readab
         whole[at:stop] = data.draw(st.binary(max_size=9))
     try:
         proof = prove(bytes(whole), members)
-    except DestinationError as error:
-        assert "no OTLP protobuf" in str(error)
+    except DestinationError:
         return
     ids = {span.context.span_id for span in members}
     assert proof.intact | set(proof.unproved) | set(proof.absent) == ids
