@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -362,3 +363,37 @@ def test_repair_needs_a_place_to_look(rig: Rig, tmp_path: Path) -> None:
     """Without --verify-at nothing is known to be missing."""
     refused = replayed(rig, tmp_path / "out", "--repair")
     assert (refused.code, "add --verify-at" in refused.err) == (2, True)
+
+
+class Hangs(ScriptedReader):
+    """A store that never answers. ``asked`` is set once it is asked."""
+
+    def __init__(self, traces: dict[str, bytes]) -> None:
+        super().__init__(traces)
+        self.asked = asyncio.Event()
+
+    async def read(self, trace_id: str, start_ns: int) -> bytes:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return b""
+
+
+async def test_two_at_once_beside_a_running_bridge_say_the_same(rig: Rig) -> None:
+    """Verifications share a state with each other and with the bridge that owns it, and change nothing in it."""
+    bridge = Bridge(environ=rig.environment(), state=str(rig.state))
+    range_ = dict(zip(("from_", "until"), rig.range()[1::2], strict=True))
+    to = f"otlp-file:{rig.file}"
+    with bridge.open_state() as owned:
+        before = [(lane.delivered, lane.traces, lane.updated_ns) for lane in owned.lanes()]
+        readers = [ScriptedReader(dict(list(stored(rig.file).items())[1:])) for _ in range(2)]
+        hanging = Hangs({})
+        cancelled = asyncio.create_task(bridge.averify(to, at=hanging, **range_))
+        await hanging.asked.wait()
+        cancelled.cancel()
+        reports = await asyncio.gather(*(bridge.averify(to, at=one, **range_) for one in readers))
+        assert [(one.destinations[0].intact, one.destinations[0].missing) for one in reports] == [
+            (ALL - SPANS, SPANS)
+        ] * 2
+        assert [(lane.delivered, lane.traces, lane.updated_ns) for lane in owned.lanes()] == before
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
