@@ -203,7 +203,7 @@ class _Source:
             answered,
             window,
             self.sent_ids,
-            queries=("", query_text(what.queries)),
+            queries={"", query_text(what.queries), *(query_text((query,)) for query in what.queries)},
             ids=await self._ids(answered, window),
             is_open=what.is_open,
         )
