@@ -70,9 +70,16 @@ def test_the_walk_finds_what_the_parser_finds(parts: list[list[ReadableSpan]]) -
         assert group.carrier.scope_url.decode() == scope.schema_url
 
 
-@pytest.mark.parametrize("data", [b"\x0a", b"\x0a\x05\x0a", b"\x12\x00", b"\x0a\x80\x80", b"\x0a" + b"\xff" * 11, b"x"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"\x0a", b"\x0a\x05\x0a", b"\x12\x00", b"\x0a\x80\x80", b"\x0a" + b"\xff" * 11, b"x"),
+        *(b"\x0a\x04\x0a\x00\x0a\x00", b"\x0a\x04\x1a\x00\x1a\x00"),
+        *(b"\x0a\x06\x12\x04\x0a\x00\x0a\x00", b"\x0a\x06\x12\x04\x1a\x00\x1a\x00"),
+    ],
+)
 def test_bytes_that_no_server_writes_are_left_to_the_parser(data: bytes) -> None:
-    """Cut, unknown and overlong fields raise `UnusualForm`, and no `IndexError`."""
+    """Cut, unknown, overlong and repeated fields raise `UnusualForm`, and no `IndexError`."""
     with pytest.raises(UnusualForm):
         span_groups(data)
 
