@@ -46,7 +46,7 @@ _OF_ONE_TRACE = (NotKnown, NetraRejected, NetraSchemaError, NetraResponseTooLarg
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a span differs that is stored, and that its checksum does not prove.
+    """The judgment on a stored span that its checksum does not prove.
 
     ``by_bridge`` are differences that the bridge made itself, to fit the span into what the destination accepts.
     ``unknown`` says why nothing is known about how the span differs, "" if it is known.

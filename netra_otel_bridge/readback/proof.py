@@ -39,7 +39,7 @@ class Returned(NamedTuple):
 
 @dataclass(slots=True)
 class Proof:
-    """What a store returned for an expected trace.
+    """The spans that a store returned for an expected trace, compared with its checksums.
 
     Each expected span is in one of ``intact``, ``unproved`` (with all its copies) and ``absent``. ``duplicated`` has the
     number of further copies of a span; ``unlike`` are the duplicated spans whose copies differ. ``foreign`` spans were

@@ -26,7 +26,7 @@ from netra_otel_bridge.readback.words import traces_text
 
 
 class VerifyProgress(NamedTuple):
-    """How far a verification is.
+    """The progress of a verification.
 
     ``traces`` and ``spans`` are accounted for, ``intact`` of the spans are intact. ``waiting`` traces lack spans, and
     are read again until the store had its time. ``looked_for`` is how many traces are searched for.

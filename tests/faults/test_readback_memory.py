@@ -45,7 +45,7 @@ class MadeReader(ScriptedReader):
 
 
 class MadeTraces:
-    """As many expected traces as a test asks for, made in chunks."""
+    """A given number of expected traces, made in chunks."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -115,7 +115,7 @@ def test_values_are_compared_by_type_and_content() -> None:
 
 
 def test_the_best_copy_counts() -> None:
-    """Of several copies that differ, the one that differs least decides; the others are duplicated."""
+    """The copy that differs least decides; the others are duplicated."""
     cut, gone = single(sent()), single(sent())
     LIES["text cut"].tell(cut)
     LIES["attribute gone"].tell(gone)

@@ -40,7 +40,7 @@ def test_a_span_is_intact_however_a_server_writes_it(members: list[ReadableSpan]
 @settings(max_examples=examples(300))
 @given(st.lists(spans(), min_size=1, max_size=3).map(distinct), st.data())
 def test_damaged_bytes_are_an_error_of_asking_or_prove_less(members: list[ReadableSpan], data: st.DataObject) -> None:
-    """Whatever is flipped, cut out or put in, the answer is a proof of no more than was sent, or a `DestinationError`."""
+    """Flipped, lost and added bytes lead to a proof of no more than was sent, or to a `DestinationError`."""
     whole = bytearray(request(members))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(whole)))

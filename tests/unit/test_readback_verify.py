@@ -211,7 +211,7 @@ def test_texts_cut_at_many_lengths_are_one_finding() -> None:
     ],
 )  # fmt: skip
 def test_a_difference_is_said_once_with_what_may_cause_it(change: Any, what: str, hint: str) -> None:
-    """The same difference in all spans is one finding, with at most ten samples."""
+    """A difference that all spans have is one finding, with at most ten samples."""
     report = changed(change, count=8)
     found = [one for one in report.findings if one.kind == "changed"]
     assert [(one.count, one.what) for one in found] == [(16, what)]
@@ -297,7 +297,7 @@ def test_netra_that_fails_for_one_trace_is_asked_for_the_next(error: BridgeError
 
 
 def test_spans_that_netra_lost_or_changed_are_said_to_be_so() -> None:
-    """What Netra no longer has, or has otherwise now, cannot say how a span differs."""
+    """Netra cannot say how a span differs that it no longer has, or has otherwise now."""
     reader, expected, traces = broken()
     report = run(reader, expected, sent_of(*(spans[:1] for spans in traces)))
     assert [(one.count, one.what) for one in report.findings] == [
@@ -332,7 +332,7 @@ def lossy() -> tuple[ScriptedReader, list[ExpectedTrace], list[list[ReadableSpan
 
 
 def test_a_store_that_does_not_keep_all_is_compared_in_its_form() -> None:
-    """What a store never keeps, and what it adds, is a note of the report and no finding."""
+    """A store is not blamed for what it never keeps, or adds: notes of the report say it."""
     reader, expected, traces = lossy()
     report = run(reader, expected, sent_of(*traces))
     assert (report.intact, report.changed, report.notes) == (4, 2, ["attributes"])
@@ -502,7 +502,7 @@ def searched(count: int, hide: set[int], *, limit: int = 100) -> tuple[SearchedR
 
 
 def test_hidden_traces_are_looked_for_until_the_deadline() -> None:
-    """What no search shows within twenty seconds is hidden, in spans, with the store's settings."""
+    """Traces that no search shows within twenty seconds are hidden: all their spans, with the settings of the store."""
     reader, expected, clock = searched(30, {4, 9}, limit=7)
     report = run(reader, expected, clock=clock)
     assert (report.intact, report.hidden, report.looked_for, report.exit_code) == (60, 4, 30, 3)
