@@ -128,6 +128,15 @@ def test_the_best_copy_counts() -> None:
     assert (report.intact, report.duplicated) == (1, 1)
 
 
+def test_unknown_carriers_are_not_compared() -> None:
+    """Resource and scope make no difference where the state does not know them, also if the span itself differs."""
+    told = single(sent())
+    for name in ("text cut", "other scope", "resource attribute gone"):
+        LIES[name].tell(told)
+    data = TracesData(resource_spans=[told]).SerializeToString()
+    assert (verified(data).changed, verified(data, carriers=False).cut) == (1, 1)
+
+
 def test_the_order_of_events_does_not_count() -> None:
     """Events in another order, and equal ones, are the same events; one fewer of two equal ones is gone."""
     told = single(sent())

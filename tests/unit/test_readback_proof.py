@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, TraceFlags
 
 from netra_otel_bridge.core.errors import DestinationError
+from netra_otel_bridge.deliver.otlp.encode import encode_span, varint
 from netra_otel_bridge.readback.proof import Proof, Prover
 from netra_otel_bridge.readback.wire import UnusualForm, parse_traces, span_groups
 from tests.support.examples import examples
@@ -104,9 +105,14 @@ def test_a_resource_that_comes_in_two_parts_is_one() -> None:
 
 
 def test_fields_of_a_newer_protocol_do_not_count() -> None:
-    """An unknown field beside the spans changes nothing."""
+    """An unknown field beside the spans, or in a span, changes nothing."""
     members = [make_span(1)]
     assert prove(request(members) + b"\xc2\x3e\x03abc", members).intact == {1}
+    span = encode_span(members[0]) + b"\xc2\x3e\x03abc"
+    scope_spans = b"\x12" + varint(len(span)) + span
+    resource_spans = b"\x12" + varint(len(scope_spans)) + scope_spans
+    data = b"\x0a" + varint(len(resource_spans)) + resource_spans
+    assert prove(data, members, carriers=False).intact == {1}
 
 
 def test_a_text_cut_in_the_middle_of_a_character_is_read() -> None:
