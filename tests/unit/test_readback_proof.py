@@ -105,10 +105,10 @@ def test_a_resource_that_comes_in_two_parts_is_one() -> None:
 
 
 def test_fields_of_a_newer_protocol_do_not_count() -> None:
-    """An unknown field beside the spans, or in a span, changes nothing."""
+    """An unknown field beside the spans, in a span or in a part of it changes nothing."""
     members = [make_span(1)]
     assert prove(request(members) + b"\xc2\x3e\x03abc", members).intact == {1}
-    span = encode_span(members[0]) + b"\xc2\x3e\x03abc"
+    span = encode_span(members[0]).replace(b"\x7a\x00", b"\x7a\x06\xc2\x3e\x03abc") + b"\xc2\x3e\x03abc"
     scope_spans = b"\x12" + varint(len(span)) + span
     resource_spans = b"\x12" + varint(len(scope_spans)) + scope_spans
     data = b"\x0a" + varint(len(resource_spans)) + resource_spans

@@ -185,6 +185,14 @@ def test_texts_cut_at_one_length_are_one_finding() -> None:
     )
 
 
+def test_a_cut_between_characters_is_at_the_same_length() -> None:
+    """A text whose last character did not fit ends a little earlier, and is cut by the same limit."""
+    traces = [trace_of(1, attributes={"input": "x" * 3000}), trace_of(2, attributes={"input": "x" + "€" * 900})]
+    cut = [trace_of(1, attributes={"input": "x" * 2048}), trace_of(2, attributes={"input": "x" + "€" * 682})]
+    report = run(store_of(*cut, store="tempo"), [expected_trace(spans) for spans in traces], sent_of(*traces))
+    assert only(report, "cut")[:2] == (4, 'have texts that end early, at 2,048 bytes: "input"')
+
+
 def test_texts_cut_at_many_lengths_are_one_finding() -> None:
     """If no length is common, one finding says that texts end early at various lengths."""
     lengths = iter(range(10, 1000, 10))
@@ -367,6 +375,14 @@ def test_only_traces_that_lack_spans_are_read_again() -> None:
     assert (report.intact, report.missing, report.dead_lettered) == (4, 1, 1)
     assert sorted(reader.read_ids) == [hex_id(1), hex_id(2), hex_id(2), hex_id(3)]
     assert clock.waits == [1.0]
+
+
+def test_rejected_spans_count_as_what_the_store_has() -> None:
+    """A destination that rejects a part of a request may keep some of its spans: these are intact, the others refused."""
+    spans = trace_of(1, 4)
+    report = run(store_of(spans[:3]), [expected_trace(spans, refused=frozenset({2, 3, 4}))])
+    assert (report.intact, report.refused, report.missing, report.exit_code) == (3, 1, 0, 3)
+    assert only(report, "refused")[1] == "were rejected by the destination, or may have been: it did not say which"
 
 
 def test_a_store_has_a_minute_and_no_more_to_show_spans() -> None:
