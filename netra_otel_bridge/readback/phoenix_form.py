@@ -50,7 +50,9 @@ class PhoenixForm:
             span.ClearField(field)
         span.start_time_unix_nano = _microseconds(span.start_time_unix_nano)
         span.end_time_unix_nano = _microseconds(span.end_time_unix_nano)
-        attributes = {SPAN_KIND: _UNKNOWN} | _as_stored({one.key: plain(one.value) for one in span.attributes})
+        attributes = _as_stored({one.key: plain(one.value) for one in span.attributes})
+        if attributes.get(SPAN_KIND) == _UNKNOWN:
+            del attributes[SPAN_KIND]
         _replace(span, attributes)
         for event in span.events:
             event.time_unix_nano = _microseconds(event.time_unix_nano)
