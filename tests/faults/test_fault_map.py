@@ -17,7 +17,7 @@ ROWS = {
     "The process": 7,
     "The gRPC service": 5,
     "Hostile text and hosts": 13,
-    "Reading back": 9,
+    "Reading back": 10,
 }
 
 

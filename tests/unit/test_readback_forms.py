@@ -17,7 +17,8 @@ from netra_otel_bridge.deliver.otlp.encode import encode_request
 from netra_otel_bridge.deliver.otlp.json import encode_line
 from netra_otel_bridge.readback.jaeger_form import WARNINGS, JaegerForm
 from netra_otel_bridge.readback.otlp_json import NotOtlp, decode_json, traces_data
-from netra_otel_bridge.readback.phoenix_form import PhoenixForm, any_value, plain
+from netra_otel_bridge.readback.phoenix_form import PhoenixForm
+from netra_otel_bridge.readback.plain_values import any_value, plain
 from netra_otel_bridge.readback.reader import StoreForm
 from netra_otel_bridge.readback.tempo_form import TempoForm
 from tests.support.span_strategies import spans
@@ -104,6 +105,23 @@ def test_jaegers_service_names_are_undone(stored: str, sent: AnyValue | None) ->
     if stored != "service-name-wrong-type":
         assert there.resource_spans[0].resource == original.resource_spans[0].resource
     assert reduced(JaegerForm(), there) == reduced(JaegerForm(), original)
+
+
+def test_jaegers_other_storages_and_its_own_sorting_are_no_difference() -> None:
+    """Lists and maps equal their JSON texts, attributes and events are in any order, and remarks are not compared."""
+    items = any_value(["<a>", 1, 2.0, {"k": None}])
+    one, two = Span.Event(name="a", time_unix_nano=1), Span.Event(name="b", time_unix_nano=1)
+    sent = traces(
+        Span(attributes=[KeyValue(key="b", value=items), KeyValue(key="a", value=text("x"))], events=[two, one])
+    )
+    stored = [KeyValue(key="a", value=text("x")), KeyValue(key="b", value=text('["\\u003ca\\u003e",1,2,{"k":null}]'))]
+    stored.append(KeyValue(key=WARNINGS, value=any_value(["clock skew adjustment disabled"])))
+    there = traces(Span(attributes=stored, events=[one, two]))
+    assert reduced(JaegerForm(), there) == reduced(JaegerForm(), sent)
+    there = traces(
+        Span(attributes=[KeyValue(key="a", value=text("x")), KeyValue(key="b", value=text("[1]"))], events=[one, two])
+    )
+    assert reduced(JaegerForm(), there) != reduced(JaegerForm(), sent)
 
 
 def test_tempos_form_knows_what_version_1_does_not_keep() -> None:
