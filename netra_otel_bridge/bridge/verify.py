@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from netra_otel_bridge.bridge.queries import query_text
 from netra_otel_bridge.bridge.wiring import Wiring
 from netra_otel_bridge.convert import otlp_trace_id
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceQuery, Window
-from netra_otel_bridge.core.model.readback import StoreReport, VerifyReport
+from netra_otel_bridge.core.model.readback import Kind, StoreReport, VerifyReport
 from netra_otel_bridge.core.threads import in_threads
 from netra_otel_bridge.deliver import identity
 from netra_otel_bridge.pipeline.expected_netra import ExpectedFromNetra, ListedTraces, SentFromNetra
@@ -21,7 +22,7 @@ from netra_otel_bridge.readback.names import default_at, open_reader
 from netra_otel_bridge.readback.reader import TraceReader
 from netra_otel_bridge.readback.sampling import sample
 from netra_otel_bridge.readback.sent_ids import SentIds
-from netra_otel_bridge.readback.verify import OnProgress, OnVerdict, verify_store
+from netra_otel_bridge.readback.verify import OnProgress, verify_store
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.source.endpoint import base_url
 from netra_otel_bridge.state import Answered, StateStore, has_destination, of_directory
@@ -29,6 +30,7 @@ from netra_otel_bridge.state import Answered, StateStore, has_destination, of_di
 ASK_ATTEMPTS = 2
 """Attempts to ask Netra how a span differs: without an answer, it differs all the same."""
 At = str | TraceReader
+OnStoreVerdict = Callable[[str, str, int, Kind], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +63,12 @@ async def verify_stores(
     state: StateStore | None,
     *,
     on_progress: OnProgress | None = None,
-    on_verdict: OnVerdict | None = None,
+    on_verdict: OnStoreVerdict | None = None,
 ) -> VerifyReport:
     """Verify each destination, given by its ``DEST`` or its name in the state, at its store, one after the other.
 
-    Raises the first error of a store, with the whole report as its ``report``.
+    ``on_verdict`` is called with the destination, Netra's id of the trace, the id of the span and the kind, for each span
+    that is not intact. Raises the first error of a store, with the whole report as its ``report``.
     """
     started = wiring.clock.monotonic()
     reports: list[StoreReport] = []
@@ -75,6 +78,7 @@ async def verify_stores(
         for to, reader in readers:
             source = _Source(wiring, netra, stack, what)
             expected = await source.expected(to, state)
+            netra_id = source.sent_ids.netra_id
             report = await verify_store(
                 reader,
                 expected,
@@ -83,7 +87,7 @@ async def verify_stores(
                 clock=wiring.clock,
                 search=what.search,
                 on_progress=on_progress,
-                on_verdict=on_verdict,
+                on_verdict=partial(_pass_on, on_verdict, to, netra_id) if on_verdict is not None else None,
             )
             report.notes[:0] = source.notes()
             reports.append(report)
@@ -94,6 +98,12 @@ async def verify_stores(
             one.error.report = whole
             raise one.error
     return whole
+
+
+def _pass_on(
+    on_verdict: OnStoreVerdict, to: str, netra_id: Callable[[str], str], trace_id: str, span_id: int, kind: Kind
+) -> None:
+    on_verdict(to, netra_id(trace_id), span_id, kind)
 
 
 async def enter_reader(stack: AsyncExitStack, wiring: Wiring, to: str, at: At | None) -> TraceReader:
@@ -193,7 +203,7 @@ class _Source:
             answered,
             window,
             self.sent_ids,
-            queries=("", query_text(what.queries)),
+            queries={"", query_text(what.queries), *(query_text((query,)) for query in what.queries)},
             ids=await self._ids(answered, window),
             is_open=what.is_open,
         )

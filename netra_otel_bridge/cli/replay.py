@@ -61,6 +61,10 @@ def replay(
             help="When all is sent, read it back there, as verify does: AT, or DEST=AT (repeatable).",
         ),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="With --verify-at: send what is missing or cut again, and verify once more."),
+    ] = False,
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="Send the dead letters again; read nothing from Netra.")
     ] = False,
@@ -102,6 +106,8 @@ def replay(
             "--dead-letters sends dead letters from the state, so it takes no time range",
             hint="omit --since, --from, --until and --dry-run",
         )
+    if repair and not verify_at:
+        raise UsageError("--repair does not know where to look for what is missing", hint="add --verify-at AT")
     if verify:
         err.print("--verify is called --reread now; `verify` reads a destination back")
     from netra_otel_bridge.cli import arrival  # it loads all of the bridge, which --help does not need
@@ -128,7 +134,9 @@ def replay(
                 write_problems(report)
             else:
                 write_report(report, as_json=False, state_flag=flag)
-            return arrival.verify(bridge, stores, whole, wanted, store, report, show=show, as_json=as_json)
+            return arrival.verify(
+                bridge, stores, whole, wanted, store, report, repair=repair, show=show, as_json=as_json
+            )
     write_report(report, as_json=as_json, state_flag=flag)
     return report.exit_code
 

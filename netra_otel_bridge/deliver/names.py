@@ -145,5 +145,6 @@ def _shown(text: str) -> str:
 def without_secrets(text: str) -> str:
     """Return a ``DEST`` that cannot be parsed, with everything removed that could be a password or a token."""
     head, at, rest = text.rpartition("@")
-    visible = f"{head.partition('://')[0]}://{MASK}@{rest}" if at else text
+    scheme, separator, _ = head.partition("://")
+    visible = f"{scheme if separator else ''}{separator}{MASK}@{rest}" if at else text
     return visible.partition("?")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from netra_otel_bridge.core.hosts import is_loopback
 from netra_otel_bridge.core.outside_text import header_secrets, safe_line
 
 ErrorT = TypeVar("ErrorT", bound=DestinationError)
+_NAME = re.compile(r"[0-9A-Za-z_.-]+")
+_VALUE = re.compile(r"[\t -~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,15 @@ class Address:
             words,
             "check whether it speaks TLS, the host name in its certificate, and the certificate of the CA to trust",
         )
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError`, which repeats none of them, unless HTTP and gRPC can carry the headers."""
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ConfigurationError(
+                "a header for reading back cannot be sent", hint="write name=value in ASCII, without line breaks"
+            )
 
 
 def read_ca(ca_file: str | None) -> bytes | None:

@@ -197,9 +197,10 @@ class Asker:
 
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
+            proxies = not self.address.is_loopback
             self._client = httpx.AsyncClient(
-                verify=self.address.ssl_context(),
-                trust_env=not self.address.is_loopback,
+                verify=self.address.ssl_context() if self.address.tls or proxies else False,
+                trust_env=proxies,
                 follow_redirects=False,
                 timeout=httpx.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._timeout_s), pool=None),
                 limits=httpx.Limits(max_connections=self._concurrency, max_keepalive_connections=self._concurrency),

@@ -25,10 +25,11 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.outside_text import safe_line
+from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.deliver.otlp.encode import checksum, encode_request, encode_span
 from netra_otel_bridge.readback.compare import Difference, differences, reduced
 from netra_otel_bridge.readback.expected import ExpectedTrace, SentSpans
-from netra_otel_bridge.readback.proof import Proof, Returned, unpack
+from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Returned, unpack
 from netra_otel_bridge.readback.reader import AddsAttributes, StoreForm
 
 CONCURRENCY = 8
@@ -45,7 +46,7 @@ _OF_ONE_TRACE = (NotKnown, NetraRejected, NetraSchemaError, NetraResponseTooLarg
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a span differs that is stored, and that its checksum does not prove.
+    """The judgment on a stored span that its checksum does not prove.
 
     ``by_bridge`` are differences that the bridge made itself, to fit the span into what the destination accepts.
     ``unknown`` says why nothing is known about how the span differs, "" if it is known.
@@ -74,8 +75,15 @@ class Examiner:
         """
         if not proof.unproved:
             return {}
-        checksums = unpack(trace.spans)
         sent, unknown = await self._ask(trace.trace_id)
+        if proof.size_bytes < LARGE_BYTES:
+            return self._compare_all(trace, proof, sent, unknown)
+        return await in_thread(self._compare_all, trace, proof, sent, unknown)
+
+    def _compare_all(
+        self, trace: ExpectedTrace, proof: Proof, sent: Mapping[int, ReadableSpan], unknown: str
+    ) -> dict[int, Verdict]:
+        checksums = unpack(trace.spans)
         verdicts = {}
         for span_id, copies in proof.unproved.items():
             span = sent.get(span_id)

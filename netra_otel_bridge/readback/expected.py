@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from netra_otel_bridge.core.model.readback import Finding
 
 ENTRY_BYTES = 12
-"""What one span takes in `ExpectedTrace.spans`."""
+"""Size of one span in `ExpectedTrace.spans`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ExpectedSpans(Protocol):
     """Yields all traces of a range, each once, in chunks. A `BridgeError` while iterating ends the report."""
 
     def __aiter__(self) -> AsyncIterator[Sequence[ExpectedTrace]]:
-        """Yield the traces. A chunk may be empty; none is kept after the next one was asked for."""
+        """Yield the traces. A chunk may be empty."""
 
     def findings(self) -> Sequence[Finding]:
         """Return what counts in the sum beside the traces: ``unreadable`` items and ``pending`` traces and ranges.

@@ -6,15 +6,19 @@ server returned for the spans of ``tests/e2e/test_readback_readers.py``.
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 
 from netra_otel_bridge.core.time_text import datetime_ns
+from netra_otel_bridge.readback.plain_values import plain
 
 WARNINGS = "@jaeger@warnings"
 """The attribute to which Jaeger appends its remarks on a span."""
@@ -38,7 +42,11 @@ class Attributes(Protocol):
 
     def __getitem__(self, place: int, /) -> KeyValue: ...
 
-    def __delitem__(self, place: int, /) -> None: ...
+    def __delitem__(self, place: int | slice, /) -> None: ...
+
+    def __iter__(self) -> Iterator[KeyValue]: ...
+
+    def extend(self, values: Iterable[KeyValue], /) -> None: ...
 
     def add(self, *, key: str, value: AnyValue) -> KeyValue: ...
 
@@ -57,11 +65,27 @@ class JaegerForm:
                     _restore_end(span)
 
     def reduce(self, resource_spans: ResourceSpans, span: Span) -> None:
-        """Remove schema URLs, a service name that is no text, and the order of events."""
+        """Remove schema URLs, flags, remarks, a service name that is no text, and the order of events and attributes.
+
+        Lists and maps become JSON texts, as in Elasticsearch, Cassandra and Badger.
+        """
         resource_spans.schema_url = ""
         for scope_spans in resource_spans.scope_spans:
             scope_spans.schema_url = ""
         _reduce_service(resource_spans.resource)
+        span.flags = 0
+        _reduce_attributes(resource_spans.resource)
+        for scope_spans in resource_spans.scope_spans:
+            _reduce_attributes(scope_spans.scope)
+        place = _place(span, WARNINGS)
+        if place is not None:
+            del span.attributes[place]
+        _reduce_attributes(span)
+        for event in span.events:
+            _reduce_attributes(event)
+        for link in span.links:
+            link.flags = 0
+            _reduce_attributes(link)
         ordered = sorted(span.events, key=lambda event: (event.time_unix_nano, event.name))
         del span.events[:]
         span.events.extend(ordered)
@@ -71,8 +95,53 @@ class JaegerForm:
         return (
             "the schema URLs of resources and scopes",
             f"a {_SERVICE} that is absent, empty or no text: it stores a text of its own instead",
-            "the order of events",
+            f"the order of events and attributes, an attribute {WARNINGS}, and flags",
+            "the difference between a list or a map and its JSON text (Elasticsearch, Cassandra and Badger store the text)",
         )
+
+
+def _reduce_attributes(holder: _Holder) -> None:
+    """Sort attributes by key, with lists and maps as JSON texts in one spelling."""
+    ordered = sorted(holder.attributes, key=lambda one: one.key)
+    kept = []
+    for one in ordered:
+        same = KeyValue()
+        same.CopyFrom(one)
+        text = _json_text(same.value)
+        if text is not None:
+            same.value.string_value = text
+        kept.append(same)
+    del holder.attributes[:]
+    holder.attributes.extend(kept)
+
+
+def _json_text(value: AnyValue) -> str | None:
+    """Return a list or a map, or a JSON text of one, in one spelling; ``None`` for any other value."""
+    kind = value.WhichOneof("value")
+    if kind in ("array_value", "kvlist_value"):
+        found = plain(value)
+    elif kind == "string_value" and value.string_value[:1] in ("[", "{"):
+        try:
+            found = json.loads(value.string_value)
+        except (ValueError, RecursionError):
+            return None
+    else:
+        return None
+    return json.dumps(_numbers(found), sort_keys=True)
+
+
+def _numbers(value: Any) -> Any:
+    """Return a value with whole floats as integers, as JSON of Go has them, and bytes in base64."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case bytes():
+            return b64encode(value).decode()
+        case list():
+            return [_numbers(item) for item in value]
+        case dict():
+            return {key: _numbers(item) for key, item in value.items()}
+    return value
 
 
 def _restore_end(span: Span) -> None:

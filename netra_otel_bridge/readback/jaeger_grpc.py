@@ -67,7 +67,12 @@ class JaegerGrpcReader:
         self._timeout_s = timeout_s
         self._patience = Patience(self.concurrency, clock, deadline_s)
         self._depth = SearchDepth()
+        self._metadata = tuple(
+            (key.lower(), value.encode() if key.lower().endswith("-bin") else value)
+            for key, value in address.headers.items()
+        )
         self._channel: grpc.aio.Channel | None = None
+        self._methods: dict[str, grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {}
 
     @property
     def calls(self) -> int:
@@ -103,6 +108,7 @@ class JaegerGrpcReader:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
+            self._methods.clear()
 
     async def _joined(self, method: str, request: bytes, what: str) -> bytes:
         chunks: list[bytes] = []
@@ -131,8 +137,7 @@ class JaegerGrpcReader:
 
     async def _chunks(self, method: str, request: bytes, what: str) -> AsyncIterator[bytes]:
         """Make one call, and yield its responses. Raises `Again`, `_NotFound`, `TooDeep`, or the error."""
-        stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._open().unary_stream(_SERVICE + method)
-        call = stream(request, timeout=self._timeout_s, metadata=self._metadata)
+        call = self._method(method)(request, timeout=self._timeout_s, metadata=self._metadata)
         try:
             async for chunk in call:
                 yield chunk
@@ -183,12 +188,11 @@ class JaegerGrpcReader:
             TraceNotReturned, f"{what} is too large to be returned: {words}", "look at it in the store itself"
         )
 
-    @property
-    def _metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        return tuple(
-            (key.lower(), value.encode() if key.lower().endswith("-bin") else value)
-            for key, value in self._address.headers.items()
-        )
+    def _method(self, name: str) -> grpc.aio.UnaryStreamMultiCallable[bytes, bytes]:
+        known = self._methods.get(name)
+        if known is None:
+            known = self._methods[name] = self._open().unary_stream(_SERVICE + name)
+        return known
 
     def _open(self) -> grpc.aio.Channel:
         if self._channel is None:

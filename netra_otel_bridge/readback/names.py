@@ -21,7 +21,7 @@ from netra_otel_bridge.core.errors import BridgeError, ConfigurationError, Usage
 from netra_otel_bridge.core.outside_text import error_words, header_secrets, safe_line
 from netra_otel_bridge.deliver.adapters.entry_points import installed, load
 from netra_otel_bridge.deliver.names import without_secrets
-from netra_otel_bridge.readback.address import Address, read_ca
+from netra_otel_bridge.readback.address import Address, check_headers, read_ca
 from netra_otel_bridge.readback.reader import TraceReader
 
 GROUP = "netra_otel_bridge_readers"
@@ -62,10 +62,10 @@ def open_reader(at: str, *, headers: Mapping[str, str], ca_file: str | None) -> 
         behind = _BEHIND if kind.partition("+")[0] == "otlp" else ""
         raise UsageError(f"{_shown(name)} is not a store that can be read back", hint=behind + FORMS)
     url = _split(name, kind)
-    host = url.hostname or ""
+    check_headers(headers)
     address = Address(
         at=name,
-        host=host,
+        host=url.hostname or "",
         port=url.port or _PORTS[kind],
         tls=kind.endswith("s"),
         base=url.path.rstrip("/"),

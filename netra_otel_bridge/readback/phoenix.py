@@ -21,7 +21,8 @@ from netra_otel_bridge.readback.address import Address
 from netra_otel_bridge.readback.asking import MAX_BODY_BYTES, TIMEOUT_S, Asker, Response
 from netra_otel_bridge.readback.otlp_json import NotOtlp, decode_json, id_bytes
 from netra_otel_bridge.readback.patience import DEADLINE_S
-from netra_otel_bridge.readback.phoenix_form import SPAN_KIND, PhoenixForm, key_values
+from netra_otel_bridge.readback.phoenix_form import SPAN_KIND, PhoenixForm
+from netra_otel_bridge.readback.plain_values import key_values
 from netra_otel_bridge.readback.reader import TraceNotReturned
 
 T = TypeVar("T")

@@ -9,14 +9,14 @@ attributes of OpenInference from those of the GenAI conventions. Sources: ``phoe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 
 from netra_otel_bridge.core.time_text import datetime_ns
+from netra_otel_bridge.readback.plain_values import key_values, plain
 
 SPAN_KIND = "openinference.span.kind"
 _UNKNOWN = "UNKNOWN"
@@ -50,7 +50,9 @@ class PhoenixForm:
             span.ClearField(field)
         span.start_time_unix_nano = _microseconds(span.start_time_unix_nano)
         span.end_time_unix_nano = _microseconds(span.end_time_unix_nano)
-        attributes = {SPAN_KIND: _UNKNOWN} | _as_stored({one.key: plain(one.value) for one in span.attributes})
+        attributes = _as_stored({one.key: plain(one.value) for one in span.attributes})
+        if attributes.get(SPAN_KIND) == _UNKNOWN:
+            del attributes[SPAN_KIND]
         _replace(span, attributes)
         for event in span.events:
             event.time_unix_nano = _microseconds(event.time_unix_nano)
@@ -75,44 +77,6 @@ class PhoenixForm:
             "the numbering of items, and JSON texts in metadata and parameters, which it parses",
             "spans with a value that is bytes, and a second span with an id that it knows: it drops them",
         )
-
-
-def plain(value: AnyValue) -> Any:
-    """Return an ``AnyValue`` as a value of Python; an empty one is ``None``."""
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    if kind == "array_value":
-        return [plain(item) for item in value.array_value.values]
-    if kind == "kvlist_value":
-        return {item.key: plain(item.value) for item in value.kvlist_value.values}
-    return getattr(value, kind)
-
-
-def any_value(value: Any) -> AnyValue:
-    """Return a value of JSON as an ``AnyValue``; an integer beyond 64 bits as its text."""
-    match value:
-        case None:
-            return AnyValue()
-        case bool():
-            return AnyValue(bool_value=value)
-        case int():
-            inside = -(1 << 63) <= value < 1 << 63
-            return AnyValue(int_value=value) if inside else AnyValue(string_value=str(value))
-        case float():
-            return AnyValue(double_value=value)
-        case bytes():
-            return AnyValue(bytes_value=value)
-        case list():
-            return AnyValue(array_value=ArrayValue(values=map(any_value, value)))
-        case dict():
-            return AnyValue(kvlist_value=KeyValueList(values=key_values(value)))
-    return AnyValue(string_value=value)
-
-
-def key_values(attributes: Mapping[str, Any]) -> Iterable[KeyValue]:
-    """Return attributes as messages, sorted by key."""
-    return [KeyValue(key=key, value=any_value(attributes[key])) for key in sorted(attributes)]
 
 
 def _replace(holder: Span | Span.Event, attributes: Mapping[str, Any]) -> None:

@@ -21,6 +21,8 @@ from netra_otel_bridge.readback.expected import ExpectedTrace
 from netra_otel_bridge.readback.reader import TraceReader
 from netra_otel_bridge.readback.wire import UnusualForm, parse_traces, span_groups
 
+LARGE_BYTES = 1_000_000
+"""A trace from this size on is proved and compared in a thread, so that other answers do not wait for it."""
 _ENTRY = struct.Struct(">QI")
 _CARRIER = struct.Struct(">I")
 _TRACE_ID, _SPAN_ID = b"\x0a\x10", b"\x12\x08"
@@ -37,7 +39,7 @@ class Returned(NamedTuple):
 
 @dataclass(slots=True)
 class Proof:
-    """What a store returned for an expected trace.
+    """The spans that a store returned for an expected trace, compared with its checksums.
 
     Each expected span is in one of ``intact``, ``unproved`` (with all its copies) and ``absent``. ``duplicated`` has the
     number of further copies of a span; ``unlike`` are the duplicated spans whose copies differ. ``foreign`` spans were
@@ -142,17 +144,17 @@ class Prover:
                     if is_right and span_id not in proof.intact and matches(span, expected):
                         proof.intact.add(span_id)
         for span_id in checksums:
-            found = copies.get(span_id)
-            if found is None:
-                proof.absent.append(span_id)
-                proof.intact.discard(span_id)
-                continue
+            found = copies.get(span_id, [])
             if len(found) > 1:
                 proof.duplicated[span_id] = len(found) - 1
                 if len({_content(one.span) for one in found}) > 1:
                     proof.unlike.add(span_id)
-            if span_id not in proof.intact:
+            if span_id in proof.intact:
+                continue
+            if found:
                 proof.unproved[span_id] = found
+            else:
+                proof.absent.append(span_id)
 
 
 def _content(span: Span) -> bytes:

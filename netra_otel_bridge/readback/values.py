@@ -18,8 +18,9 @@ _MARKS = (REPLACEMENT, BRIDGE_MARK, "...", "[truncated]", "[TRUNCATED]", "(trunc
 
 
 class Change(NamedTuple):
-    """How one value differs. ``kept_bytes`` is the length of the longest text that was cut; ``marked``, whether all
-    cut texts end as those do that the bridge shortens.
+    """A difference of one value.
+
+    ``kept_bytes`` is the length of the longest cut text. ``marked`` is true if all cut texts end with `BRIDGE_MARK`.
     """
 
     how: How

@@ -7,7 +7,7 @@ expected traces -> read -> prove -> spans missing, and the store had no time yet
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from netra_otel_bridge.core.clock import Clock
@@ -18,18 +18,15 @@ from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.readback.causes import Causes, in_order
 from netra_otel_bridge.readback.examine import Examiner, Verdict
 from netra_otel_bridge.readback.expected import ENTRY_BYTES, ExpectedSpans, ExpectedTrace, SentSpans
-from netra_otel_bridge.readback.proof import Proof, Prover
+from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Prover
 from netra_otel_bridge.readback.reader import FindsTraces, TakesNotes, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.search import Sample, Search
 from netra_otel_bridge.readback.waiting import WaitingTrace, WaitingTraces
 from netra_otel_bridge.readback.words import traces_text
 
-_LARGE_BYTES = 1_000_000
-"""A trace from this size on is proved in a thread, so that other answers do not wait for it."""
-
 
 class VerifyProgress(NamedTuple):
-    """How far a verification is.
+    """The progress of a verification.
 
     ``traces`` and ``spans`` are accounted for, ``intact`` of the spans are intact. ``waiting`` traces lack spans, and
     are read again until the store had its time. ``looked_for`` is how many traces are searched for.
@@ -112,7 +109,12 @@ class _Sweep:
 
     async def run(self) -> None:
         """Read all traces until each is settled."""
-        await all_of(self._work() for _ in range(max(1, self._reader.concurrency)))
+        traces = self._chunks
+        try:
+            await all_of(self._work() for _ in range(max(1, self._reader.concurrency)))
+        finally:
+            if isinstance(traces, AsyncGenerator):
+                await traces.aclose()
         for finding in self._expected.findings():
             _count(self.report, finding.kind, finding.count)
             self.report.spans += finding.count
@@ -128,7 +130,7 @@ class _Sweep:
                 self._not_returned += 1
                 self._first_error = self._first_error or error
                 continue
-            if len(data) < _LARGE_BYTES:
+            if len(data) < LARGE_BYTES:
                 proof = self._prover.prove(data, waiting.trace)
             else:
                 proof = await in_thread(self._prover.prove, data, waiting.trace)

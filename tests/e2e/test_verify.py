@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from netra_otel_bridge.readback import waiting
 from tests.support import cli
 from tests.support.jaeger import Jaeger
 from tests.support.rig import Rig, running_rig
 
 TRACES, SPANS = 200, 10
 KEPT = 150
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait three seconds before a span is missing, and no minute: this Jaeger shows at once what it took."""
+    monkeypatch.setattr(waiting, "SHOWN_AFTER_S", 3.0)
 
 
 @pytest.fixture
@@ -59,3 +66,19 @@ def test_an_honest_jaeger_has_no_finding(jaeger: Jaeger, tmp_path: Path) -> None
         assert (store["spans"], store["intact"], store["findings"]) == (20 * SPANS, 20 * SPANS, [])
         assert (store["looked_for"], report["exit_code"]) == (20, 0)
     assert from_netra.json["netra_calls"] > 20
+
+
+def test_repair_brings_back_what_is_missing(tmp_path: Path) -> None:
+    """A Jaeger that was restarted empty has everything again after one command, and each span once."""
+    server = Jaeger()
+    with running_rig(tmp_path) as rig:
+        rig.feed(20, SPANS)
+        with server:
+            assert rig.replay(server.otlp_grpc, "--state", str(rig.state)).code == 0
+        with server:
+            state = ("--state", str(rig.state))
+            result = rig.replay(server.otlp_grpc, *state, "--repair", "--verify-at", server.read_at)
+    assert result.code == 0, result.out
+    assert [one["sent_again"] for one in result.json["repaired"]] == [20 * SPANS]
+    (store,) = result.json["verify"]["destinations"]
+    assert (store["intact"], store["findings"]) == (20 * SPANS, [])

@@ -37,7 +37,7 @@ FATES = ("kept", "kept", "dropped", "again", "again, other", "lie", "lie", "lie"
 
 @dataclass
 class Story:
-    """What a store does with one trace, and what each of its spans must count as."""
+    """The lies of a store about one trace, and the kind that each of its spans must have."""
 
     spans: list[ReadableSpan]
     expected: ExpectedTrace
@@ -129,7 +129,7 @@ def counts_of(report: StoreReport) -> Counter[Kind]:
 @settings(max_examples=examples(300), suppress_health_check=list(HealthCheck))
 @given(many_stories, st.sampled_from([1, 3, 16]))
 def test_every_count_is_that_of_the_oracle(told: tuple[Story, ...], concurrency: int) -> None:
-    """Whatever the store drops, repeats, cuts, changes, adds or invents, each span counts as exactly that."""
+    """Each span counts as exactly what the store did: dropped, repeated, cut, changed, added to or invented."""
     reader = ScriptedReader({story.expected.trace_id: story.data for story in told}, concurrency=concurrency)
     result = verify(reader, told, FakeClock())
     report = result.report
@@ -180,7 +180,7 @@ def test_spans_that_show_late_are_not_missing(told: tuple[Story, ...], data: st.
 @settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 @given(many_stories, st.integers(1, 12))
 def test_a_failure_to_ask_is_never_a_loss(told: tuple[Story, ...], failing: int) -> None:
-    """Whichever call fails, the report has the error, and counts no trace that was not asked about to the end."""
+    """If any call fails, the report has the error, and counts no trace that was not asked about to the end."""
 
     def fails(call: int) -> BridgeError | None:
         return DestinationUnavailable("the store is gone") if call == failing else None

@@ -125,6 +125,12 @@ LIES: dict[str, Lie] = {
         "changed", lambda it: setattr(_text(_of(it).attributes).value, "string_value", "not what was sent")
     ),
     "attribute emptied": Lie("changed", lambda it: setattr(_text(_of(it).attributes).value, "string_value", "")),
+    "attribute with a mark behind it": Lie(
+        "changed",
+        lambda it: setattr(
+            _text(_of(it).attributes).value, "string_value", _text(_of(it).attributes).value.string_value + "…"
+        ),
+    ),
     "type changed": Lie("changed", lambda it: setattr(_text(_of(it).attributes).value, "int_value", 1)),
     "attribute added": Lie("changed", lambda it: _add(_of(it).attributes)),
     "attribute twice": Lie("changed", lambda it: _of(it).attributes.add().CopyFrom(_of(it).attributes[0])),

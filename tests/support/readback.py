@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 from opentelemetry.sdk.trace import ReadableSpan
@@ -19,20 +21,24 @@ from netra_otel_bridge.readback.reader import AddsAttributes, StoreForm, TraceRe
 from netra_otel_bridge.source.schema import decode_span
 from tests.support import llm_cases
 from tests.support.converted import recorded_spans
-from tests.support.replays import DAY_NS, own_spans
+from tests.support.replays import DAY_NS, MANY, own_spans
 
 _BATCH_BYTES, _BATCH_SPANS = 2_000_000, 1000
 Ids = tuple[bytes, bytes]
 
 
-def corpus(profile: Profile, now_ns: int) -> list[ReadableSpan]:
-    """Return `own_spans`, and what the bridge sends of the recording of netra-sdk, of calls to models, and of samples."""
+def corpus(profile: Profile, now_ns: int, *, many: int = MANY) -> list[ReadableSpan]:
+    """Return `own_spans`, and what the bridge sends of the recording of netra-sdk, of calls to models, and of samples.
+
+    One trace of `own_spans` has ``many`` spans.
+    """
     converter = SpanConverter(profile)
     held = [*recorded_spans(), *(span for name in llm_cases.RECORDINGS for span in llm_cases.spans(name))]
     held += _sample_traffic(now_ns)
     spans: dict[Ids, ReadableSpan] = {}
-    for span in [*own_spans(now_ns), *(converter.convert(one, None) for one in held)]:
-        spans.setdefault(_ids(span), span)
+    own = own_spans(now_ns)
+    for span in [*own[: len(own) - MANY + many], *(converter.convert(one, None) for one in held)]:
+        spans.setdefault(ids_of(span), span)
     return list(spans.values())
 
 
@@ -47,7 +53,7 @@ def _sample_traffic(now_ns: int) -> list[TraceSpan]:
 async def send(to: str, spans: Sequence[ReadableSpan]) -> None:
     """Send spans in batches that every receiver accepts, those of a trace after each other."""
     destination = open_destination(to)
-    for batch in _batches(sorted(spans, key=_ids)):
+    for batch in _batches(sorted(spans, key=ids_of)):
         assert await destination.send(batch_of(batch)) == Delivered()
     await destination.aclose()
 
@@ -64,10 +70,22 @@ def _batches(spans: Iterable[ReadableSpan]) -> Iterator[list[ReadableSpan]]:
     yield batch
 
 
-def _ids(span: ReadableSpan) -> Ids:
+def ids_of(span: ReadableSpan) -> Ids:
+    """Return its trace id and span id."""
     context = span.get_span_context()
     assert context is not None
     return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+
+
+def has_bytes(span: ReadableSpan) -> bool:
+    """Return whether an attribute is bytes, or has bytes in it."""
+    return any(map(_has_bytes, (span.attributes or {}).values()))
+
+
+def _has_bytes(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_bytes, value.values()))
+    return isinstance(value, bytes) or (isinstance(value, tuple | list) and any(map(_has_bytes, value)))
 
 
 def alone(data: TracesData) -> list[tuple[Ids, ResourceSpans]]:
@@ -82,23 +100,36 @@ def alone(data: TracesData) -> list[tuple[Ids, ResourceSpans]]:
     return found
 
 
-async def returned(reader: TraceReader, spans: Iterable[ReadableSpan]) -> dict[Ids, ResourceSpans]:
-    """Return what a store has of the traces of ``spans``, restored; each span must come once."""
-    found: list[tuple[Ids, ResourceSpans]] = []
-    for trace_id in sorted({_ids(span)[0] for span in spans}):
-        data = TracesData.FromString(await reader.read(trace_id.hex(), 0))
-        reader.form.restore(data)
-        found += alone(data)
-    by_ids = dict(found)
-    assert len(by_ids) == len(found), "a span came twice"
-    return by_ids
+async def returned(
+    reader: TraceReader, spans: Iterable[ReadableSpan], *, within_s: float = 10.0
+) -> dict[Ids, ResourceSpans]:
+    """Return what a store has of the traces of ``spans``, restored; each span must come once.
+
+    A trace that lacks a span is read again for ``within_s`` seconds: Tempo and Phoenix show it a while after their OK.
+    """
+    wanted: dict[bytes, set[Ids]] = {}
+    for span in spans:
+        wanted.setdefault(ids_of(span)[0], set()).add(ids_of(span))
+    found: dict[Ids, ResourceSpans] = {}
+    until = time.monotonic() + within_s
+    for trace_id, ids in sorted(wanted.items()):
+        while True:
+            data = TracesData.FromString(await reader.read(trace_id.hex(), 0))
+            reader.form.restore(data)
+            listed = alone(data)
+            if ids <= dict(listed).keys() or time.monotonic() > until:
+                break
+            await asyncio.sleep(0.2)
+        assert len(dict(listed)) == len(listed), "a span came twice"
+        found |= dict(listed)
+    return found
 
 
 def unproved(spans: Iterable[ReadableSpan], found: dict[Ids, ResourceSpans]) -> list[Ids]:
     """Return the spans whose bytes or carrier are not those that were sent; checksums do not count flags of spans."""
     return [
         ids
-        for ids, span in ((_ids(span), span) for span in spans)
+        for ids, span in ((ids_of(span), span) for span in spans)
         if ids not in found
         or _without_flags(found[ids].scope_spans[0].spans[0]) != _without_flags(Span.FromString(encode_span(span)))
         or _carrier(found[ids]) != _carrier(_sent(span))
@@ -116,7 +147,7 @@ def different(form: StoreForm, spans: Iterable[ReadableSpan], found: dict[Ids, R
     """Return the lines that differ between what was sent and what was returned, both reduced, for spans that differ."""
     lines: dict[Ids, list[str]] = {}
     for span in spans:
-        ids = _ids(span)
+        ids = ids_of(span)
         sent, there = _sent(span), found.get(ids)
         if there is None:
             lines[ids] = ["missing"]

@@ -72,7 +72,7 @@ class ScriptedReader:
 
 @dataclass
 class Index:
-    """What a search knows of a trace: under which service and when, and from which time on it is shown."""
+    """A trace as a search knows it: its service, its start, and the time from which it is shown."""
 
     service: str
     start_ns: int

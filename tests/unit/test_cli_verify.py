@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from netra_otel_bridge.bridge import verify as bridge_verify
 from netra_otel_bridge.core.errors import DestinationUnavailable, UsageError
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.readback import waiting
+from netra_otel_bridge.readback.otlp_file import OtlpFileReader
+from netra_otel_bridge.readback.reader import TraceReader
 from tests.support import cli
-from tests.support.rig import Rig, running_rig
+from tests.support.rig import OnPage, Rig, recorded, running_rig
 from tests.support.scripted_store import ScriptedReader
 
 TRACES, SPANS = 6, 4
@@ -294,3 +297,103 @@ def test_headers_and_certificate_reach_the_reader(rig: Rig, monkeypatch: pytest.
     verify(rig, "--json", **env)
     assert seen == [(AT, {"headers": {"authorization": "Bearer geheim77"}, "ca_file": "ca.pem"})]
     assert "geheim77" not in cli.run("config", "show", env=rig.environment(**env)).out
+
+
+def test_repair_sends_what_is_missing_and_only_that(rig: Rig, tmp_path: Path) -> None:
+    """With a state: the missing spans come back, no other is sent twice, and the state is whole again."""
+    file = tmp_path / "out"
+    state = ("--state", str(tmp_path / "state"))
+    assert replayed(rig, file, *state).code == 0
+    lost = next(iter(stored(file)))
+    whole = [json.loads(line) for line in file.read_text().splitlines()]
+    for document in whole:
+        document["resourceSpans"] = [one for one in document["resourceSpans"] if lost not in json.dumps(one)]
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in whole))
+    repaired = replayed(rig, file, "--json", *state, "--repair", "--verify-at", f"otlp-file:{file}")
+    assert repaired.json["repaired"] == [{"name": f"otlp-file:{file}", "spans": SPANS, "sent_again": SPANS, "exit": 0}]
+    assert (repaired.code, counts(repaired.json["verify"])) == (0, {"intact": ALL})
+    again = replayed(rig, file, "--json", *state, "--repair", "--verify-at", f"otlp-file:{file}")
+    assert (again.code, again.json["repaired"], again.json["destinations"][0]["skipped"]) == (0, [], ALL)
+
+
+def test_repair_works_without_a_state(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint of the replay is enough. Each report is printed, and the last one decides."""
+    file = tmp_path / "out"
+    opened: list[TraceReader] = []
+
+    def open_one(at: str, **_: Any) -> TraceReader:
+        lacking = ScriptedReader(dict(list(stored(file).items())[1:]))
+        opened.append(OtlpFileReader(at, file) if opened else lacking)
+        return opened[-1]
+
+    monkeypatch.setattr(bridge_verify, "open_reader", open_one)
+    result = replayed(rig, file, "--repair", "--verify-at", AT)
+    assert f"{SPANS} spans were missing or cut; {SPANS} were sent again" in result.out
+    assert result.out.index(f"{SPANS} missing") < result.out.index("sent again") < result.out.index("duplicated")
+    assert f"all {ALL}" not in result.out
+    assert result.code == 3
+
+
+def test_what_netra_no_longer_has_stays_missing(rig: Rig, store: ScriptedReader, tmp_path: Path) -> None:
+    """A span that cannot be sent again is still known to have been sent, also after another repair."""
+    state = ("--state", str(tmp_path / "state"))
+    with running_rig(tmp_path) as other:
+        other.feed(2, SPANS)
+        first = tuple(other.arguments(f"otlp-file:{tmp_path / 'out'}", *state))
+        assert cli.run(*first, env=other.environment()).code == 0
+        lost = next(iter(stored(tmp_path / "out")))
+        store.traces = {key: value for key, value in stored(tmp_path / "out").items() if key != lost}
+
+        def delete(name: str, page: dict[str, Any]) -> None:
+            if name == "traces":
+                page["data"]["data"] = [one for one in page["data"]["data"] if one["id"] != lost]
+
+        other.spoil(OnPage(delete))
+        for _ in range(2):
+            before = recorded(tmp_path / "state", [lost])
+            result = cli.run(*first, "--repair", "--verify-at", AT, env=other.environment())
+            assert len(before) == SPANS
+            assert recorded(tmp_path / "state", [lost]) == before
+            assert result.code == 3
+            assert result.json["repaired"][0]["sent_again"] == 0
+            assert counts(result.json["verify"]) == {"intact": SPANS, "missing": SPANS}
+
+
+def test_repair_needs_a_place_to_look(rig: Rig, tmp_path: Path) -> None:
+    """Without --verify-at nothing is known to be missing."""
+    refused = replayed(rig, tmp_path / "out", "--repair")
+    assert (refused.code, "add --verify-at" in refused.err) == (2, True)
+
+
+class Hangs(ScriptedReader):
+    """A store that never answers. ``asked`` is set once it is asked."""
+
+    def __init__(self, traces: dict[str, bytes]) -> None:
+        super().__init__(traces)
+        self.asked = asyncio.Event()
+
+    async def read(self, trace_id: str, start_ns: int) -> bytes:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return b""
+
+
+async def test_two_at_once_beside_a_running_bridge_say_the_same(rig: Rig) -> None:
+    """Verifications share a state with each other and with the bridge that owns it, and change nothing in it."""
+    bridge = Bridge(environ=rig.environment(), state=str(rig.state))
+    range_ = dict(zip(("from_", "until"), rig.range()[1::2], strict=True))
+    to = f"otlp-file:{rig.file}"
+    with bridge.open_state() as owned:
+        before = [(lane.delivered, lane.traces, lane.updated_ns) for lane in owned.lanes()]
+        readers = [ScriptedReader(dict(list(stored(rig.file).items())[1:])) for _ in range(2)]
+        hanging = Hangs({})
+        cancelled = asyncio.create_task(bridge.averify(to, at=hanging, **range_))
+        await hanging.asked.wait()
+        cancelled.cancel()
+        reports = await asyncio.gather(*(bridge.averify(to, at=one, **range_) for one in readers))
+        assert [(one.destinations[0].intact, one.destinations[0].missing) for one in reports] == [
+            (ALL - SPANS, SPANS)
+        ] * 2
+        assert [(lane.delivered, lane.traces, lane.updated_ns) for lane in owned.lanes()] == before
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled

@@ -37,6 +37,8 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "headers": ({}, "a=b", {"a": Secret("b")}),
     "timeout_s": (10.0, "2.5", 2.5),
     "allow_insecure": (False, "true", True),
+    "read_back_headers": ({}, "a=b", {"a": Secret("b")}),
+    "read_back_certificate": (None, "/etc/bridge/ca.crt", "/etc/bridge/ca.crt"),
     "concurrency": (64, "8", 8),
     "rate_limit": (None, "50", 50.0),
     "attempts": (6, "2", 2),

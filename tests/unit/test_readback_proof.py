@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, TraceFlags
 
 from netra_otel_bridge.core.errors import DestinationError
+from netra_otel_bridge.deliver.otlp.encode import encode_span, varint
 from netra_otel_bridge.readback.proof import Proof, Prover
 from netra_otel_bridge.readback.wire import UnusualForm, parse_traces, span_groups
 from tests.support.examples import examples
@@ -40,7 +41,7 @@ def test_a_span_is_intact_however_a_server_writes_it(members: list[ReadableSpan]
 @settings(max_examples=examples(300))
 @given(st.lists(spans(), min_size=1, max_size=3).map(distinct), st.data())
 def test_damaged_bytes_are_an_error_of_asking_or_prove_less(members: list[ReadableSpan], data: st.DataObject) -> None:
-    """Whatever is flipped, cut out or put in, the answer is a proof of no more than was sent, or a `DestinationError`."""
+    """Flipped, lost and added bytes lead to a proof of no more than was sent, or to a `DestinationError`."""
     whole = bytearray(request(members))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(whole)))
@@ -70,9 +71,16 @@ def test_the_walk_finds_what_the_parser_finds(parts: list[list[ReadableSpan]]) -
         assert group.carrier.scope_url.decode() == scope.schema_url
 
 
-@pytest.mark.parametrize("data", [b"\x0a", b"\x0a\x05\x0a", b"\x12\x00", b"\x0a\x80\x80", b"\x0a" + b"\xff" * 11, b"x"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"\x0a", b"\x0a\x05\x0a", b"\x12\x00", b"\x0a\x80\x80", b"\x0a" + b"\xff" * 11, b"x"),
+        *(b"\x0a\x04\x0a\x00\x0a\x00", b"\x0a\x04\x1a\x00\x1a\x00"),
+        *(b"\x0a\x06\x12\x04\x0a\x00\x0a\x00", b"\x0a\x06\x12\x04\x1a\x00\x1a\x00"),
+    ],
+)
 def test_bytes_that_no_server_writes_are_left_to_the_parser(data: bytes) -> None:
-    """Cut, unknown and overlong fields raise `UnusualForm`, and no `IndexError`."""
+    """Cut, unknown, overlong and repeated fields raise `UnusualForm`, and no `IndexError`."""
     with pytest.raises(UnusualForm):
         span_groups(data)
 
@@ -97,9 +105,14 @@ def test_a_resource_that_comes_in_two_parts_is_one() -> None:
 
 
 def test_fields_of_a_newer_protocol_do_not_count() -> None:
-    """An unknown field beside the spans changes nothing."""
+    """An unknown field beside the spans, in a span or in a part of it changes nothing."""
     members = [make_span(1)]
     assert prove(request(members) + b"\xc2\x3e\x03abc", members).intact == {1}
+    span = encode_span(members[0]).replace(b"\x7a\x00", b"\x7a\x06\xc2\x3e\x03abc") + b"\xc2\x3e\x03abc"
+    scope_spans = b"\x12" + varint(len(span)) + span
+    resource_spans = b"\x12" + varint(len(scope_spans)) + scope_spans
+    data = b"\x0a" + varint(len(resource_spans)) + resource_spans
+    assert prove(data, members, carriers=False).intact == {1}
 
 
 def test_a_text_cut_in_the_middle_of_a_character_is_read() -> None:

@@ -96,7 +96,6 @@ def test_notes_from_before_stay_notes() -> None:
         ({"short": "other"}, "changed"),
         ({"short": None}, "changed"),
         ({"input": "x" * 100}, "cut"),
-        ({NOTES: ("trimmed:input", "something else")}, "changed"),
     ],
 )
 def test_what_the_store_did_beside_is_found(change: dict[str, Any], kind: str) -> None:
@@ -105,6 +104,16 @@ def test_what_the_store_did_beside_is_found(change: dict[str, Any], kind: str) -
     report = verified(span, edited(trimmed(span), **change))
     assert getattr(report, kind) == 1
     assert "by the bridge" not in only(report).what
+
+
+def test_other_notes_in_a_trimmed_span_are_changes() -> None:
+    """A note that the bridge did not add, or one from before that is gone, is a difference."""
+    span = converted(**{NOTES: ("kept:as_text",)})
+    stored = trimmed(span)
+    notes = (stored.attributes or {})[NOTES]
+    assert isinstance(notes, tuple)
+    assert verified(span, edited(stored, **{NOTES: (*notes, "something else")})).changed == 1
+    assert verified(span, edited(stored, **{NOTES: notes[1:]})).changed == 1
 
 
 def test_derived_attributes_that_are_gone_without_a_note_are_changed() -> None:

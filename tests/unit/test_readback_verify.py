@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -185,6 +185,14 @@ def test_texts_cut_at_one_length_are_one_finding() -> None:
     )
 
 
+def test_a_cut_between_characters_is_at_the_same_length() -> None:
+    """A text whose last character did not fit ends a little earlier, and is cut by the same limit."""
+    traces = [trace_of(1, attributes={"input": "x" * 3000}), trace_of(2, attributes={"input": "x" + "€" * 900})]
+    cut = [trace_of(1, attributes={"input": "x" * 2048}), trace_of(2, attributes={"input": "x" + "€" * 682})]
+    report = run(store_of(*cut, store="tempo"), [expected_trace(spans) for spans in traces], sent_of(*traces))
+    assert only(report, "cut")[:2] == (4, 'have texts that end early, at 2,048 bytes: "input"')
+
+
 def test_texts_cut_at_many_lengths_are_one_finding() -> None:
     """If no length is common, one finding says that texts end early at various lengths."""
     lengths = iter(range(10, 1000, 10))
@@ -211,7 +219,7 @@ def test_texts_cut_at_many_lengths_are_one_finding() -> None:
     ],
 )  # fmt: skip
 def test_a_difference_is_said_once_with_what_may_cause_it(change: Any, what: str, hint: str) -> None:
-    """The same difference in all spans is one finding, with at most ten samples."""
+    """A difference that all spans have is one finding, with at most ten samples."""
     report = changed(change, count=8)
     found = [one for one in report.findings if one.kind == "changed"]
     assert [(one.count, one.what) for one in found] == [(16, what)]
@@ -297,7 +305,7 @@ def test_netra_that_fails_for_one_trace_is_asked_for_the_next(error: BridgeError
 
 
 def test_spans_that_netra_lost_or_changed_are_said_to_be_so() -> None:
-    """What Netra no longer has, or has otherwise now, cannot say how a span differs."""
+    """Netra cannot say how a span differs that it no longer has, or has otherwise now."""
     reader, expected, traces = broken()
     report = run(reader, expected, sent_of(*(spans[:1] for spans in traces)))
     assert [(one.count, one.what) for one in report.findings] == [
@@ -332,7 +340,7 @@ def lossy() -> tuple[ScriptedReader, list[ExpectedTrace], list[list[ReadableSpan
 
 
 def test_a_store_that_does_not_keep_all_is_compared_in_its_form() -> None:
-    """What a store never keeps, and what it adds, is a note of the report and no finding."""
+    """A store is not blamed for what it never keeps, or adds: notes of the report say it."""
     reader, expected, traces = lossy()
     report = run(reader, expected, sent_of(*traces))
     assert (report.intact, report.changed, report.notes) == (4, 2, ["attributes"])
@@ -367,6 +375,14 @@ def test_only_traces_that_lack_spans_are_read_again() -> None:
     assert (report.intact, report.missing, report.dead_lettered) == (4, 1, 1)
     assert sorted(reader.read_ids) == [hex_id(1), hex_id(2), hex_id(2), hex_id(3)]
     assert clock.waits == [1.0]
+
+
+def test_rejected_spans_count_as_what_the_store_has() -> None:
+    """A destination that rejects a part of a request may keep some of its spans: these are intact, the others refused."""
+    spans = trace_of(1, 4)
+    report = run(store_of(spans[:3]), [expected_trace(spans, refused=frozenset({2, 3, 4}))])
+    assert (report.intact, report.refused, report.missing, report.exit_code) == (3, 1, 0, 3)
+    assert only(report, "refused")[1] == "were rejected by the destination, or may have been: it did not say which"
 
 
 def test_a_store_has_a_minute_and_no_more_to_show_spans() -> None:
@@ -418,6 +434,28 @@ def test_counts_that_do_not_add_up_are_a_defect(monkeypatch: pytest.MonkeyPatch)
         run(store_of(trace_of(1)), [expected_trace(trace_of(1))])
 
 
+def test_the_source_is_closed_when_the_store_fails() -> None:
+    """Expected traces that nobody asks for any more are not left open."""
+    closed = []
+
+    class Watched(Expected):
+        async def __aiter__(self) -> AsyncIterator[Sequence[ExpectedTrace]]:
+            try:
+                while True:
+                    yield [expected_trace(trace_of(1))]
+            finally:
+                closed.append(True)
+
+    async def verified() -> tuple[StoreReport, list[bool]]:
+        reader = ScriptedReader({}, fails=lambda _: DestinationUnavailable("no"))
+        report = await verify_store(reader, Watched([]), None, name="s", clock=FakeClock())
+        return report, list(closed)
+
+    report, closed_by_then = asyncio.run(verified())
+    assert isinstance(report.error, DestinationUnavailable)
+    assert closed_by_then == [True]
+
+
 def test_a_cancelled_verification_ends_its_reads() -> None:
     """No task goes on after the caller gave up."""
 
@@ -440,9 +478,29 @@ def test_a_cancelled_verification_ends_its_reads() -> None:
 
 
 def test_a_large_trace_is_proved_in_a_thread() -> None:
-    """It is as intact as a small one."""
+    """It is as intact as a small one, and what differs in it is found as well."""
     spans = trace_of(1, attributes={"input": "x" * 1_200_000})
     assert run(store_of(spans), [expected_trace(spans)]).intact == 2
+    cut = [*trace_of(1, attributes={"input": "x" * 1_100_000})[:1], spans[1]]
+    report = run(store_of(cut), [expected_trace(spans)], sent_of(spans))
+    assert (report.intact, report.cut) == (1, 1)
+
+
+def test_two_verifications_at_once_give_the_same_answer() -> None:
+    """Asking changes nothing: two at once, and one after them, find the same."""
+    reader, expected, traces = broken()
+
+    async def both() -> list[StoreReport]:
+        works = [
+            verify_store(reader, Expected(expected), sent_of(*traces), name="store", clock=FakeClock())
+            for _ in range(2)
+        ]
+        return await asyncio.gather(*works)
+
+    first, second = asyncio.run(both())
+    later = run(reader, expected, sent_of(*traces))
+    assert first.findings == second.findings == later.findings
+    assert (first.intact, first.changed) == (second.intact, second.changed) == (later.intact, later.changed) == (10, 10)
 
 
 # Search
@@ -460,7 +518,7 @@ def searched(count: int, hide: set[int], *, limit: int = 100) -> tuple[SearchedR
 
 
 def test_hidden_traces_are_looked_for_until_the_deadline() -> None:
-    """What no search shows within twenty seconds is hidden, in spans, with the store's settings."""
+    """Traces that no search shows within twenty seconds are hidden: all their spans, with the settings of the store."""
     reader, expected, clock = searched(30, {4, 9}, limit=7)
     report = run(reader, expected, clock=clock)
     assert (report.intact, report.hidden, report.looked_for, report.exit_code) == (60, 4, 30, 3)
