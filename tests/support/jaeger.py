@@ -27,7 +27,7 @@ extensions:
     storage: {{traces: mem}}
     http: {{endpoint: "127.0.0.1:{query}"}}
     grpc: {{endpoint: "127.0.0.1:{query_grpc}"}}
-  jaeger_storage: {{backends: {{mem: {{memory: {{max_traces: {max_traces}}}}}}}}}
+  jaeger_storage: {{backends: {{mem: {backend}}}}}
 receivers:
   otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{grpc}"}}, http: {{endpoint: "127.0.0.1:{http}"}}}}}}
 exporters:
@@ -76,15 +76,15 @@ class Jaeger(Server):
     """A Jaeger server. ``otlp_grpc`` and ``otlp_http`` are addresses to use as ``DEST``, ``read_at`` and
     ``read_at_http`` as ``AT``; the tests themselves read traces from ``query_url``.
 
-    It holds the latest ``max_traces``. It keeps nothing, and would wait 10 s for clients to leave. When entered again, it
-    no longer has the earlier spans.
+    It holds the latest ``max_traces`` in memory, or, with ``badger``, all in Jaeger's own model. It keeps nothing, and
+    would wait 10 s for clients to leave. When entered again, it no longer has the earlier spans.
     """
 
     backend, ready_s, grace_s = JAEGER, 30.0, 1.0
     not_kept: tuple[str, ...] = ()
 
-    def __init__(self, *, max_traces: int = 100_000) -> None:
-        self._max_traces = max_traces
+    def __init__(self, *, max_traces: int = 100_000, badger: bool = False) -> None:
+        self._backend = "{badger: {ephemeral: true}}" if badger else f"{{memory: {{max_traces: {max_traces}}}}}"
         self._ports = dict(zip(("health", "query", "query_grpc", "grpc", "http"), free_ports(5), strict=True))
         self.otlp_grpc = f"otlp+grpc://127.0.0.1:{self._ports['grpc']}"
         self.otlp_http = f"otlp+http://127.0.0.1:{self._ports['http']}"
@@ -163,5 +163,5 @@ class Jaeger(Server):
 
     def _arguments(self, directory: Path) -> list[str]:
         config = directory / "config.yaml"
-        config.write_text(_CONFIG.format(max_traces=self._max_traces, **self._ports))
+        config.write_text(_CONFIG.format(backend=self._backend, **self._ports))
         return ["--config", str(config)]
