@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MAP = (HERE / "README.md").read_text("utf-8")
 NAMED = set(re.findall(r"`((?:tests/\w+/)?test_\w+\.py)::(\w+)`", MAP))
-ROWS = {"The API": 23, "The destination": 13, "The process": 7, "The gRPC service": 5, "Hostile text and hosts": 13}
+ROWS = {"The API": 23, "The destination": 13, "The process": 7, "The gRPC service": 6, "Hostile text and hosts": 13}
 
 
 @cache

@@ -267,13 +267,16 @@ async def test_progress_comes_at_most_once_a_second(rig: Rig, served: Served, st
     assert 0 < got.progress[0].spans == got.progress[0].intact
 
 
-async def test_a_cancelled_call_stops_asking(rig: Rig, served: Served, store: Store) -> None:
+async def test_a_cancelled_call_stops_asking(
+    rig: Rig, served: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Within a second, no request to the store is open, and none follows."""
     store.slow_s = 0.05
     store.traces = dict.fromkeys(store.traces, b"")
-    waiting.SHOWN_AFTER_S = DEADLINE_S  # the fixture restores it
+    monkeypatch.setattr(waiting, "SHOWN_AFTER_S", DEADLINE_S)
     call = opened(served, rig)
     assert (await call.read()).progress.waiting
+    assert store.calls
     call.cancel()
     await asyncio.sleep(1.0)
     calls = store.calls
