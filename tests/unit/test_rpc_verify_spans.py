@@ -21,7 +21,7 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.time_text import parse_time_ns
-from netra_otel_bridge.readback import waiting
+from netra_otel_bridge.readback import search, waiting
 from netra_otel_bridge.readback.reader import TraceNotReturned
 from netra_otel_bridge.service.rpc import messages
 from netra_otel_bridge.v1 import bridge_pb2 as pb
@@ -179,6 +179,19 @@ async def test_what_is_missing_and_cut_is_streamed_as_findings(rig: Rig, served:
     assert summary.netra_calls == 2
 
 
+async def test_netra_is_asked_through_the_client_of_the_service(
+    rig: Rig, served: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verification opens no client of its own, which would have an old key, and limits of its own."""
+    monkeypatch.setattr(bridge_verify.Wiring, "async_client", None)
+    before = rig.calls()
+    change(store, next(iter(store.traces)), cut)
+    everything = pb.TraceQuery(filters=[pb.TraceFilter(field="environment", text="rig")])
+    got = await verified(served, rig, query=everything)
+    assert (got.error, got.summary.cut, got.summary.spans) == (None, 1, ALL)
+    assert got.summary.netra_calls == rig.calls() - before > 2
+
+
 @pytest.mark.parametrize(
     ("error", "code", "reason", "retry_s"),
     [
@@ -229,6 +242,20 @@ async def test_a_query_and_a_sample_choose_traces(rig: Rig, served: Served, stor
     sampled = await verified(served, rig, at_random=2)
     assert sampled.summary.intact == 2 * SPANS
     assert any(f"2 traces were verified, at random, of {TRACES}" in note for note in sampled.summary.notes)
+
+
+async def test_a_search_that_shows_nothing(
+    rig: Rig, served: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no search shows is hidden, beside the sum, unless the client skips the search."""
+    monkeypatch.setattr(search, "DEADLINE_S", 0.0)
+    monkeypatch.setattr(store, "find", lambda *_: asyncio.sleep(0, set()), raising=False)
+    got = await verified(served, rig)
+    assert [(one.kind, one.count) for one in got.findings] == [(pb.FINDING_KIND_HIDDEN, ALL)]
+    summary = got.summary
+    assert (summary.intact, summary.hidden, summary.looked_for, summary.exit_code) == (ALL, ALL, TRACES, 3)
+    skipped = (await verified(served, rig, skip_search=True)).summary
+    assert (skipped.intact, skipped.hidden, skipped.looked_for, skipped.exit_code) == (ALL, 0, 0, 0)
 
 
 @pytest.fixture
