@@ -37,12 +37,14 @@ OnStoreVerdict = Callable[[str, str, int, Kind], None]
 class Verification:
     """What to verify.
 
-    If the range ``is_open``, it ends now. With ``whole_lane``, all that the state has of a destination is verified, which
+    ``followed`` are queries whose copied ranges count as copied, beside those of all traces and of ``queries``. If the
+    range ``is_open``, it ends now. With ``whole_lane``, all that the state has of a destination is verified, which
     then has nothing but this range. ``at_random`` is the number of traces to verify, chosen at random; ``None`` for all.
     """
 
     window: Window
     queries: tuple[TraceQuery, ...] = (TraceQuery(),)
+    followed: tuple[TraceQuery, ...] = (TraceQuery(),)
     is_open: bool = False
     whole_lane: bool = False
     at_random: int | None = None
@@ -62,19 +64,21 @@ async def verify_stores(
     what: Verification,
     state: StateStore | None,
     *,
+    client: AsyncNetraClient | None = None,
     on_progress: OnProgress | None = None,
     on_verdict: OnStoreVerdict | None = None,
 ) -> VerifyReport:
     """Verify each destination, given by its ``DEST`` or its name in the state, at its store, one after the other.
 
-    ``on_verdict`` is called with the destination, Netra's id of the trace, the id of the span and the kind, for each span
-    that is not intact. Raises the first error of a store, with the whole report as its ``report``.
+    Netra is asked through ``client``, by default through one of its own. ``on_verdict`` is called with the destination,
+    Netra's id of the trace, the id of the span and the kind, for each span that is not intact. Raises the first error of
+    a store, with the whole report as its ``report``.
     """
     started = wiring.clock.monotonic()
     reports: list[StoreReport] = []
     async with AsyncExitStack() as stack:
         readers = [(to, await enter_reader(stack, wiring, to, at)) for to, at in stores]
-        netra = _Netra(wiring, stack)
+        netra = _Netra(wiring, stack, client)
         for to, reader in readers:
             source = _Source(wiring, netra, stack, what)
             expected = await source.expected(to, state)
@@ -124,13 +128,14 @@ async def enter_reader(stack: AsyncExitStack, wiring: Wiring, to: str, at: At | 
 
 
 class _Netra:
-    """The clients of Netra, each made when it is needed first, until ``stack`` closes them."""
+    """The clients of Netra: the ``given`` one, else each is made when it is needed first, until ``stack`` closes it."""
 
-    def __init__(self, wiring: Wiring, stack: AsyncExitStack) -> None:
+    def __init__(self, wiring: Wiring, stack: AsyncExitStack, given: AsyncNetraClient | None) -> None:
         self._wiring = wiring
         self._stack = stack
-        self._reading: AsyncNetraClient | None = None
-        self._asking: AsyncNetraClient | None = None
+        self._given = given.counting() if given is not None else None
+        self._reading: AsyncNetraClient | None = self._given
+        self._asking: AsyncNetraClient | None = self._given
 
     async def client(self) -> AsyncNetraClient:
         """Return the client that reads what is expected. Raises `ConfigurationError` if Netra is not configured."""
@@ -149,6 +154,8 @@ class _Netra:
 
     def calls(self) -> int:
         """Return the number of calls to Netra so far."""
+        if self._given is not None:
+            return self._given.asked
         return sum(one.stats.calls.total() for one in (self._reading, self._asking) if one is not None)
 
 
@@ -203,7 +210,12 @@ class _Source:
             answered,
             window,
             self.sent_ids,
-            queries={"", query_text(what.queries), *(query_text((query,)) for query in what.queries)},
+            queries={
+                "",
+                query_text(what.followed),
+                query_text(what.queries),
+                *(query_text((query,)) for query in what.queries),
+            },
             ids=await self._ids(answered, window),
             is_open=what.is_open,
         )

@@ -76,7 +76,7 @@ class Settings:
         "NETRA_BRIDGE_VERIFY_AT",
         (),
         parse_texts,
-        "Where `run` [reads a sample of live traffic back](readback.md#all-the-time), such as `jaeger+grpc://HOST:16685`; `DEST=AT` if there are several destinations. Nothing is read back by default.",
+        "Where `run` [reads a sample of live traffic back](readback.md#all-the-time), such as `jaeger+grpc://HOST:16685`; `DEST=AT` if there are several destinations. `VerifySpans` of the [gRPC service](grpc.md#a-proof-of-arrival) reads back there too. Nothing is read back by default.",
     )
     read_back_headers: Mapping[str, Secret] = setting(
         "NETRA_BRIDGE_READ_BACK_HEADERS",

@@ -174,7 +174,7 @@ class Service:
                 )  # fmt: skip
                 yield self._lanes.follower(replace(route, options=lane_options(route.options)), watches[0])
 
-        return RpcServer(self._bridge, client, self.health, open_lane, __version__)
+        return RpcServer(self._bridge, client, self.health, open_lane, __version__, state, self._queries)
 
     def _counting_since_ns(self) -> int:
         return self._usage_poller.view().origin_ns if self._usage_poller is not None else 0

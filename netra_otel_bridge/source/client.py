@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -81,6 +82,7 @@ class AsyncNetraClient:
         self._backoff = Backoff() if backoff is None else backoff
         self._clock = clock or SystemClock()
         self._permits: asyncio.Semaphore | None = None
+        self._asked: Counter[str] = Counter()
         self._room: BodyRoom | None = None
         self._transport = Transport(
             api_key=api_key,
@@ -140,6 +142,20 @@ class AsyncNetraClient:
         """Return the counts of the calls made so far."""
         return self._transport.stats
 
+    @property
+    def asked(self) -> int:
+        """Return the number of calls made through this client and its copies, without retries; see `counting`."""
+        return self._asked.total()
+
+    def counting(self) -> AsyncNetraClient:
+        """Return a copy of this client that counts its own calls in `asked`.
+
+        The copy shares connections, key, rate and limit with this client. Close this client, not the copy.
+        """
+        counted = copy(self)
+        counted._asked = Counter()
+        return counted
+
     def within(self, calls: int) -> AsyncNetraClient:
         """Return a copy of this client that has at most ``calls`` in flight.
 
@@ -159,6 +175,7 @@ class AsyncNetraClient:
         return held
 
     async def _ask(self, call: Call, decode: Callable[[bytes], T]) -> T:
+        self._asked[call.name] += 1
         while True:
             try:
                 return await self._ask_once(call, decode)

@@ -65,6 +65,11 @@ class BridgeServiceStub(object):
                 request_serializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.ListReplaysRequest.SerializeToString,
                 response_deserializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.ListReplaysResponse.FromString,
                 _registered_method=True)
+        self.VerifySpans = channel.unary_stream(
+                '/netra_otel_bridge.v1.BridgeService/VerifySpans',
+                request_serializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.VerifySpansRequest.SerializeToString,
+                response_deserializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.VerifySpansResponse.FromString,
+                _registered_method=True)
         self.GetTenantUsage = channel.unary_unary(
                 '/netra_otel_bridge.v1.BridgeService/GetTenantUsage',
                 request_serializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.GetTenantUsageRequest.SerializeToString,
@@ -162,6 +167,31 @@ class BridgeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VerifySpans(self, request, context):
+        """Read back what `run` delivered to a destination, and account for every span of a time range.
+
+        The server's state knows what `run` delivered; the store behind the destination is asked for it. Nothing is written
+        anywhere. Netra is asked only how spans differ, and which traces match a query. A replay over gRPC has a state of its
+        own, so what only a replay delivered is not verified. Where a destination is read back is the server's setting
+        `verify_at`; a file is its own store.
+
+        The stream has progress, at most once a second, then one finding for each cause, and at the end one summary. It ends
+        with OK also if spans are missing: the summary counts them. If the store, Netra or the state fails midway, it ends
+        with that error, after the summary of what was asked until then. CONFIGURATION also means that no store is configured
+        for the destination, that it is not at its address, or that the state has nothing of the destination. At most 2
+        verifications run at once. Cancel the call to end one.
+
+        INVALID_ARGUMENT     DESTINATION_UNKNOWN  `run` delivers to no destination of this name
+        FAILED_PRECONDITION  STORE_UNAUTHORIZED   the store rejects the server's credentials
+        UNAVAILABLE          STORE_UNAVAILABLE    the store is unreachable or busy; RetryInfo
+        FAILED_PRECONDITION  TRACE_NOT_RETURNED   the store cannot return a trace, such as one that is too large; all
+        others were verified
+        ABORTED              READER_STALLED       the client read nothing for the server's time limit; call again
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetTenantUsage(self, request, context):
         """Get the usage of a tenant in a time range.
 
@@ -220,6 +250,11 @@ def add_BridgeServiceServicer_to_server(servicer, server):
                     servicer.ListReplays,
                     request_deserializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.ListReplaysRequest.FromString,
                     response_serializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.ListReplaysResponse.SerializeToString,
+            ),
+            'VerifySpans': grpc.unary_stream_rpc_method_handler(
+                    servicer.VerifySpans,
+                    request_deserializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.VerifySpansRequest.FromString,
+                    response_serializer=netra__otel__bridge_dot_v1_dot_bridge__pb2.VerifySpansResponse.SerializeToString,
             ),
             'GetTenantUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTenantUsage,
@@ -400,6 +435,33 @@ class BridgeService(object):
             '/netra_otel_bridge.v1.BridgeService/ListReplays',
             netra__otel__bridge_dot_v1_dot_bridge__pb2.ListReplaysRequest.SerializeToString,
             netra__otel__bridge_dot_v1_dot_bridge__pb2.ListReplaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifySpans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/netra_otel_bridge.v1.BridgeService/VerifySpans',
+            netra__otel__bridge_dot_v1_dot_bridge__pb2.VerifySpansRequest.SerializeToString,
+            netra__otel__bridge_dot_v1_dot_bridge__pb2.VerifySpansResponse.FromString,
             options,
             channel_credentials,
             insecure,

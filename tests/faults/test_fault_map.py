@@ -15,7 +15,7 @@ ROWS = {
     "The API": 23,
     "The destination": 13,
     "The process": 7,
-    "The gRPC service": 5,
+    "The gRPC service": 6,
     "Hostile text and hosts": 13,
     "Reading back": 10,
 }

@@ -135,6 +135,7 @@ async def test_no_token_wrong_token(rig: Rig, token: str | None) -> None:
                 stub.GetStatus(STATUS, metadata=metadata),
                 stub.ReadSpans(READ, metadata=metadata),
                 stub.StartReplay(pb.StartReplayRequest(range=WHOLE_RANGE), metadata=metadata),
+                stub.VerifySpans(pb.VerifySpansRequest(range=WHOLE_RANGE), metadata=metadata),
                 stub.FollowSpans(metadata=metadata),
             ):
                 assert (await refusal_of(call)).code == "UNAUTHENTICATED"

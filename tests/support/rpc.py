@@ -16,6 +16,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from netra_otel_bridge import Bridge
+from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.service.service import Service
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 from netra_otel_bridge.v1 import bridge_pb2_grpc
@@ -107,6 +108,7 @@ async def serving(
     *,
     traces: bool = False,
     usage: bool = False,
+    queries: tuple[TraceQuery, ...] = (TraceQuery(),),
     credentials: grpc.ChannelCredentials | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
@@ -125,7 +127,7 @@ async def serving(
         "grpc_token": TOKEN,
     }
     options = {name: value for name, value in {**given, **settings}.items() if value is not None}
-    service = Service(Bridge(environ={}, endpoint=rig.endpoint, **options), traces=traces, usage=usage)
+    service = Service(Bridge(environ={}, endpoint=rig.endpoint, **options), queries=queries, traces=traces, usage=usage)
     stop = asyncio.Event()
     ended = asyncio.create_task(service.run(stop))
     try:

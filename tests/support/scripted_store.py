@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 from opentelemetry.sdk.trace import ReadableSpan
@@ -13,6 +15,7 @@ from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.readback import Finding
 from netra_otel_bridge.deliver.otlp.carrier import carrier_checksum
 from netra_otel_bridge.deliver.otlp.encode import checksum, encode_request, encode_span, ids_of
+from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.readback.expected import ExpectedTrace
 from tests.support.fake_clock import FakeClock
 
@@ -134,6 +137,19 @@ class Sent:
         if self.error is not None:
             raise self.error
         return self.by_trace.get(trace_id, {})
+
+
+def stored(path: Path) -> dict[str, bytes]:
+    """Return what a file has of each trace, as a store would return it."""
+    found: dict[str, TracesData] = {}
+    for line in path.read_text().splitlines():
+        for resource in read_document(json.loads(line)).resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    data = found.setdefault(span.trace_id.hex(), TracesData())
+                    one = data.resource_spans.add(resource=resource.resource, schema_url=resource.schema_url)
+                    one.scope_spans.add(scope=scope.scope, schema_url=scope.schema_url, spans=[span])
+    return {trace_id: data.SerializeToString() for trace_id, data in found.items()}
 
 
 def hex_id(trace_id: int) -> str:

@@ -14,13 +14,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from netra_otel_bridge import Bridge, VerifyReport
 from netra_otel_bridge.bridge import verify as bridge_verify
 from netra_otel_bridge.core.errors import DestinationUnavailable, UsageError
-from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.readback import waiting
 from netra_otel_bridge.readback.otlp_file import OtlpFileReader
 from netra_otel_bridge.readback.reader import TraceReader
 from tests.support import cli
 from tests.support.rig import OnPage, Rig, recorded, running_rig
-from tests.support.scripted_store import ScriptedReader
+from tests.support.scripted_store import ScriptedReader, stored
 
 TRACES, SPANS = 6, 4
 ALL = TRACES * SPANS
@@ -41,19 +40,6 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         made.feed(TRACES, SPANS)
         assert made.replay(None, "--state", str(made.state)).code == 0
         yield made
-
-
-def stored(path: Path) -> dict[str, bytes]:
-    """Return what a file has of each trace, as a store would return it."""
-    found: dict[str, TracesData] = {}
-    for line in path.read_text().splitlines():
-        for resource in read_document(json.loads(line)).resource_spans:
-            for scope in resource.scope_spans:
-                for span in scope.spans:
-                    data = found.setdefault(span.trace_id.hex(), TracesData())
-                    one = data.resource_spans.add(resource=resource.resource, schema_url=resource.schema_url)
-                    one.scope_spans.add(scope=scope.scope, schema_url=scope.schema_url, spans=[span])
-    return {trace_id: data.SerializeToString() for trace_id, data in found.items()}
 
 
 @pytest.fixture

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from netra_otel_bridge.core import time_text
 from netra_otel_bridge.core.errors import DestinationUnavailable, NetraUnauthorized
+from netra_otel_bridge.core.model.health import ArrivalHealth
 from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
+from netra_otel_bridge.core.model.readback import BESIDE, SUMMED, Finding, StoreReport, VerifyReport
 from netra_otel_bridge.core.model.report import LaneReport
+from netra_otel_bridge.readback.verify import VerifyProgress
 from netra_otel_bridge.service.rpc import messages
 from netra_otel_bridge.service.rpc.errors import StatusError
 from netra_otel_bridge.v1 import bridge_pb2 as pb
@@ -31,7 +34,8 @@ def all_set(message: Any) -> set[str]:
 
 def test_every_field_of_a_status_is_carried() -> None:
     """Every field has its own value, with times to the nanosecond."""
-    lane = lane_health(stopped=True, problem="it is down", problem_since_ns=NOW_NS - 5)
+    arrival = ArrivalHealth(verified=40, missing=3, changed=2, failures=1)
+    lane = lane_health(stopped=True, problem="it is down", problem_since_ns=NOW_NS - 5, arrival=arrival)
     status = messages.status(service_health(lane), [lane_health(destination="grpc:mine")], "1.2.3")
     assert all_set(status) == set(pb.GetStatusResponse.DESCRIPTOR.fields_by_name) - {"ready"}
     (sent,) = status.lanes
@@ -41,6 +45,7 @@ def test_every_field_of_a_status_is_carried() -> None:
         "problem_since_ns": sent.problem_since_time.ToNanoseconds(),
         "watermark_ns": sent.watermark_time.ToNanoseconds(),
         "checkpoint_ns": sent.checkpoint_time.ToNanoseconds(),
+        "arrival": ArrivalHealth(**{field.name: value for field, value in sent.arrival.ListFields()}),
         **{
             name: getattr(sent, name)
             for name in [
@@ -70,6 +75,7 @@ def test_times_that_have_not_come_are_absent() -> None:
     assert not lane.HasField("watermark_time")
     assert not lane.HasField("checkpoint_time")
     assert not lane.HasField("problem_since_time")
+    assert not lane.HasField("arrival")
     assert status.ready == service_health().ready
 
 
@@ -90,6 +96,26 @@ def test_every_field_of_the_progress_of_a_replay_is_carried() -> None:
         "start it",
     )
     assert messages.problem(NetraUnauthorized("no")) == pb.Problem(reason="NETRA_UNAUTHORIZED", message="no")
+
+
+def test_every_field_of_a_verification_is_carried() -> None:
+    """Each count has its own value; each kind of a finding has its own number, and none is for intact spans."""
+    counts = ["traces", "spans", *SUMMED, *BESIDE, "looked_for", "read_back_calls"]
+    store = StoreReport("jaeger", "at", notes=["a note \ud800"], **{name: 10 + n for n, name in enumerate(counts)})
+    sent = messages.summary(VerifyReport(Window(MS, 2 * MS), (store,), 5, 1.0), store)
+    assert all_set(sent) == set(pb.VerifySummary.DESCRIPTOR.fields_by_name)
+    assert {name: getattr(sent, name) for name in counts} == {name: getattr(store, name) for name in counts}
+    assert (sent.destination, sent.at, list(sent.notes), sent.netra_calls) == ("jaeger", "at", ["a note ?"], 5)
+    assert (sent.range, sent.exit_code) == (messages.range_message(Window(MS, 2 * MS)), 3)
+    kinds = {kind: messages.finding(Finding(kind, 1, "")).kind for kind in (*SUMMED, *BESIDE) if kind != "intact"}
+    named = {f"FINDING_KIND_{kind.upper()}": number for kind, number in kinds.items()}
+    assert named == {name: number for name, number in pb.FindingKind.items() if number}
+    finding = messages.finding(Finding("cut", 7, "half \ud800", "do \ud800", (("ab", "cd"), ("ef", ""))))
+    assert (finding.count, finding.what, finding.hint) == (7, "half ?", "do ?")
+    assert [(one.trace_id, one.span_id) for one in finding.samples] == [("ab", "cd"), ("ef", "")]
+    assert messages.verify_progress(VerifyProgress("jaeger", 1, 2, 3, 4, 5)) == pb.VerifyProgress(
+        traces=1, spans=2, intact=3, waiting=4, looked_for=5
+    )
 
 
 @pytest.mark.parametrize(

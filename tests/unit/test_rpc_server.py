@@ -35,6 +35,7 @@ METHODS: dict[str, Any] = {
     "ReadSpans": pb.ReadSpansRequest(range=EVER),
     "StartReplay": pb.StartReplayRequest(range=EVER),
     "WatchReplay": pb.WatchReplayRequest(replay_id="none"),
+    "VerifySpans": pb.VerifySpansRequest(range=EVER),
 }
 WRONG_TOKENS: list[tuple[Any, str]] = [
     ((), "TOKEN_MISSING"),

@@ -244,6 +244,20 @@ def test_redactor() -> None:
     assert len(redactor.line("x" * 1000)) == 300
 
 
+async def test_a_copy_counts_its_own_calls() -> None:
+    """`counting` counts the calls of its copy and of the copies of that, each once however often it is tried."""
+    answers = [reply(status=503), json_reply(page([])), json_reply(page([])), json_reply(page([]))]
+    async with (
+        ScriptedApi(answers) as api,
+        AsyncNetraClient(api_key="k", endpoint=api.endpoint, clock=FakeClock()) as client,
+    ):
+        counting = client.counting()
+        await counting.within(1).list_traces(FROM, TO)
+        await counting.list_traces(FROM, TO)
+        await client.list_traces(FROM, TO)
+        assert (counting.asked, client.asked, client.stats.calls.total()) == (2, 1, 4)
+
+
 async def test_part_of_a_client_leaves_the_rest_to_others() -> None:
     """`within` bounds the calls of all its users together, and does not delay the client itself."""
     held = reply(b"{", length=100, end="hang")

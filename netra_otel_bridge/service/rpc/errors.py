@@ -33,6 +33,7 @@ from netra_otel_bridge.core.errors import (
     StateError,
     UsageError,
 )
+from netra_otel_bridge.readback.reader import TraceNotReturned
 
 DOMAIN = "netra-otel-bridge"
 DETAILS = "grpc-status-details-bin"
@@ -58,6 +59,13 @@ _CODES: tuple[tuple[type[BridgeError], grpc.StatusCode, str, float | None], ...]
     (DestinationMisconfigured, Code.FAILED_PRECONDITION, "DESTINATION_MISCONFIGURED", None),
     (DestinationRefuses, Code.FAILED_PRECONDITION, "DESTINATION_REFUSES", None),
 )
+_STORE_CODES: tuple[tuple[type[BridgeError], grpc.StatusCode, str, float | None], ...] = (
+    (TraceNotReturned, Code.FAILED_PRECONDITION, "TRACE_NOT_RETURNED", None),
+    (DestinationUnavailable, Code.UNAVAILABLE, "STORE_UNAVAILABLE", 5.0),
+    (DestinationUnauthorized, Code.FAILED_PRECONDITION, "STORE_UNAUTHORIZED", None),
+    (DestinationMisconfigured, Code.FAILED_PRECONDITION, "CONFIGURATION", None),
+)
+"""The status of errors of a store that is read back, in place of those of a destination."""
 
 
 def plain(text: str) -> str:
@@ -110,6 +118,19 @@ def status_error(error: BridgeError, not_found: str = "NOT_FOUND") -> StatusErro
             named = not_found if kind is NotKnown else reason
             return StatusError(code, named, error.message, hint=error.hint, retry_s=retry_s)
     return StatusError(Code.INTERNAL, "DEFECT", error.message, hint=error.hint)
+
+
+def store_error(error: BridgeError) -> StatusError:
+    """Return the status for an error while a store was read back."""
+    for kind, code, reason, retry_s in _STORE_CODES:
+        if isinstance(error, kind):
+            return StatusError(code, reason, error.message, hint=error.hint, retry_s=retry_s)
+    return status_error(error)
+
+
+def misconfigured(message: str, *, hint: str) -> StatusError:
+    """Return the status for a call that the server's configuration does not provide for."""
+    return StatusError(Code.FAILED_PRECONDITION, "CONFIGURATION", message, hint=hint)
 
 
 def invalid(message: str, *, hint: str = "", reason: str = "ARGUMENT_INVALID") -> StatusError:

@@ -21,6 +21,7 @@ from netra_otel_bridge.service.rpc.follow_spans import Subscriptions
 from netra_otel_bridge.service.rpc.limits import UNARY_S, CallLimits, Context, write
 from netra_otel_bridge.service.rpc.read_spans import SpanReader
 from netra_otel_bridge.service.rpc.replays import WATCH_S, Replays
+from netra_otel_bridge.service.rpc.verify_spans import SpanVerifier
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
@@ -41,6 +42,7 @@ class BridgeHandlers:
         version: str,
         replays: Replays,
         subscriptions: Subscriptions,
+        verifier: SpanVerifier,
     ) -> None:
         self._bridge = bridge
         self._client = client
@@ -48,6 +50,7 @@ class BridgeHandlers:
         self._version = version
         self._replays = replays
         self._subscriptions = subscriptions
+        self._verifier = verifier
         self._reader = SpanReader(bridge, client)
         self._stall_s = bridge.settings.grpc_stall_ns / NS_PER_S
 
@@ -62,6 +65,9 @@ class BridgeHandlers:
                 limits.stream(self._subscriptions.follow), pb.FollowSpansRequest.FromString, bytes
             ),
             "WatchReplay": stream(limits.stream(self.watch_replay), pb.WatchReplayRequest.FromString, messages.encoded),
+            "VerifySpans": stream(
+                limits.stream(self._verifier.verify), pb.VerifySpansRequest.FromString, messages.encoded
+            ),
         }
         for name, answer, request, not_found in (
             ("StartReplay", self.start_replay, pb.StartReplayRequest, ""),

@@ -10,13 +10,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from netra_otel_bridge.core.clock import NS_PER_MS, NS_PER_S
 from netra_otel_bridge.core.errors import BridgeError
-from netra_otel_bridge.core.model.health import LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.health import ArrivalHealth, LaneHealth, ServiceHealth, UsageHealth
 from netra_otel_bridge.core.model.outcome import SpanBatch
 from netra_otel_bridge.core.model.query import TraceFilter, TraceQuery, Window
+from netra_otel_bridge.core.model.readback import BESIDE, SUMMED, Finding, Kind, StoreReport, VerifyReport
 from netra_otel_bridge.core.model.report import LaneReport
 from netra_otel_bridge.core.time_text import LAST_NS
 from netra_otel_bridge.deliver import trimmed_to
 from netra_otel_bridge.deliver.otlp.encode import encode_request, varint
+from netra_otel_bridge.readback.verify import VerifyProgress
 from netra_otel_bridge.service.rpc.errors import invalid, plain, status_error
 from netra_otel_bridge.v1 import bridge_pb2 as pb
 
@@ -30,6 +32,18 @@ _PROFILES = {
 _TYPES = {"text": "string", "number": "number", "flag": "boolean", "list": "arrayOptions"}
 DEFAULT_MESSAGE_BYTES = 4 * 2**20
 MIN_MESSAGE_BYTES = 64 * 1024
+_FINDINGS: dict[Kind, pb.FindingKind.ValueType] = {
+    "cut": pb.FINDING_KIND_CUT,
+    "changed": pb.FINDING_KIND_CHANGED,
+    "missing": pb.FINDING_KIND_MISSING,
+    "dead_lettered": pb.FINDING_KIND_DEAD_LETTERED,
+    "refused": pb.FINDING_KIND_REFUSED,
+    "unreadable": pb.FINDING_KIND_UNREADABLE,
+    "pending": pb.FINDING_KIND_PENDING,
+    "duplicated": pb.FINDING_KIND_DUPLICATED,
+    "foreign": pb.FINDING_KIND_FOREIGN,
+    "hidden": pb.FINDING_KIND_HIDDEN,
+}
 _TRACES_DATA = {pb.ReadSpansResponse: b"\x0a", pb.FollowSpansResponse: b"\x12"}
 """The encoded tag of the field ``traces_data``."""
 
@@ -158,6 +172,45 @@ def replay_progress(report: LaneReport) -> pb.ReplayProgress:
     )
 
 
+def verify_progress(progress: VerifyProgress) -> pb.VerifyProgress:
+    """Return how far a verification is."""
+    return pb.VerifyProgress(
+        traces=progress.traces,
+        spans=progress.spans,
+        intact=progress.intact,
+        waiting=progress.waiting,
+        looked_for=progress.looked_for,
+    )
+
+
+def finding(found: Finding) -> pb.Finding:
+    """Return a finding as a message."""
+    return pb.Finding(
+        kind=_FINDINGS[found.kind],
+        count=found.count,
+        what=plain(found.what),
+        hint=plain(found.hint),
+        samples=[pb.SpanSample(trace_id=plain(trace_id), span_id=span_id) for trace_id, span_id in found.samples],
+    )
+
+
+def summary(report: VerifyReport, store: StoreReport) -> pb.VerifySummary:
+    """Return the result of one store as a message."""
+    return pb.VerifySummary(
+        destination=store.name,
+        at=store.at,
+        range=range_message(report.window) if report.window is not None else None,
+        traces=store.traces,
+        spans=store.spans,
+        **{kind: getattr(store, kind) for kind in (*SUMMED, *BESIDE)},
+        looked_for=store.looked_for,
+        notes=map(plain, store.notes),
+        netra_calls=report.netra_calls,
+        read_back_calls=store.read_back_calls,
+        exit_code=store.exit_code,
+    )
+
+
 def status(health: ServiceHealth, subscriptions: Iterable[LaneHealth], version: str) -> pb.GetStatusResponse:
     """Return the status of the server as a message."""
     return pb.GetStatusResponse(
@@ -188,6 +241,15 @@ def _lane(health: LaneHealth) -> pb.LaneStatus:
         held_back=health.held_back,
         size_bytes=health.size_bytes,
         retries=health.retries,
+        arrival=_arrival(health.arrival),
+    )
+
+
+def _arrival(health: ArrivalHealth | None) -> pb.ArrivalStatus | None:
+    if health is None:
+        return None
+    return pb.ArrivalStatus(
+        verified=health.verified, missing=health.missing, changed=health.changed, failures=health.failures
     )
 
 

@@ -15,6 +15,7 @@ from netra_otel_bridge.bridge.bridge import Bridge
 from netra_otel_bridge.core.errors import ConfigurationError
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ServiceHealth
+from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.service.rpc.auth import Authentication, check_token
 from netra_otel_bridge.service.rpc.follow_spans import OpenLane, Subscriptions
 from netra_otel_bridge.service.rpc.handlers import SERVICE, BridgeHandlers
@@ -22,7 +23,9 @@ from netra_otel_bridge.service.rpc.health import HealthAndReflection
 from netra_otel_bridge.service.rpc.limits import CallLimits
 from netra_otel_bridge.service.rpc.replays import Replays
 from netra_otel_bridge.service.rpc.tls import server_credentials
+from netra_otel_bridge.service.rpc.verify_spans import SpanVerifier
 from netra_otel_bridge.source import AsyncNetraClient
+from netra_otel_bridge.state import StateStore
 
 MAX_REQUEST_BYTES = 2**20
 CALL_GRACE_S = 5.0
@@ -50,7 +53,7 @@ class RpcServer:
     """Serves from `start` to `close`.
 
     ``health`` is called in the event loop, ``open_lane`` opens the lanes of FollowSpans, ``version`` is the bridge's.
-    Raises `ConfigurationError` for settings that contradict each other.
+    ``state`` has what the service delivered of the traces of ``queries``. Raises `ConfigurationError` for settings that contradict each other.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class RpcServer:
         health: Callable[[], ServiceHealth],
         open_lane: OpenLane,
         version: str,
+        state: StateStore,
+        queries: tuple[TraceQuery, ...],
     ) -> None:
         settings = self._settings = bridge.settings
         self._credentials = server_credentials(settings)
@@ -71,7 +76,8 @@ class RpcServer:
         self._limits = CallLimits(settings.grpc_calls, LogLimit(bridge.clock))
         self._health_task: asyncio.Task[None] | None = None
         subscriptions = Subscriptions(open_lane, settings.grpc_stall_ns, bridge.clock)
-        bridge_handlers = BridgeHandlers(bridge, client, health, version, self._replays, subscriptions)
+        verifier = SpanVerifier(bridge, client, state, queries)
+        bridge_handlers = BridgeHandlers(bridge, client, health, version, self._replays, subscriptions, verifier)
         interceptors = [Authentication(settings.grpc_token.reveal())] if settings.grpc_token is not None else []
         self._server = grpc.aio.server(
             interceptors=interceptors,
