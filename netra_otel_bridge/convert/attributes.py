@@ -90,22 +90,28 @@ def _key(key: Any) -> str:
 
 
 def _from_object(decoded: dict[str, Any], odd: OddValues) -> Attributes:
-    result: Attributes = {}
+    result = decoded.copy()
     for key, value in decoded.items():
         kind = type(value)
         if kind is str or kind is bool:
-            result[key] = value
-        elif kind is int:
-            result[key] = _int64(value)
+            continue
+        if kind is int:
+            if not -(2**63) <= value < 2**63:
+                result[key] = int_text(value)
         elif kind is float:
-            result[key] = value if math.isfinite(value) else odd.shown(key, value)
-        elif value is not None:
+            if not math.isfinite(value):
+                result[key] = odd.shown(key, value)
+        elif value is None:
+            del result[key]
+        else:
             result[key] = _sequence(key, value, odd) if kind is list else _json(key, value, odd)
     return result
 
 
 def attribute_value(value: Any) -> Any:
     """Return a decoded JSON value as an attribute value, NaN and the infinities as text; ``None`` stays ``None``."""
+    if type(value) is str:
+        return value
     return _from_object({"": value}, OddValues(as_text=True)).get("")
 
 
@@ -115,10 +121,6 @@ def _json(key: str, value: Any, odd: OddValues) -> str:
     if ('NaN"' in text or 'Infinity"' in text) and holds_not_finite(value):
         odd.note(NOT_FINITE, key)
     return text
-
-
-def _int64(value: int) -> int | str:
-    return value if -(2**63) <= value < 2**63 else int_text(value)
 
 
 def _sequence(key: str, items: list[Any], odd: OddValues) -> Any:

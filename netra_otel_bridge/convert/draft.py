@@ -5,7 +5,6 @@ What cannot be expressed is noted in the draft, with its original text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -19,12 +18,14 @@ from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 ORIGINAL = "netra.bridge.original."
 
 
-@dataclass(slots=True)
 class Draft:
     """A span that is being converted: its attributes so far, and notes about what could not be expressed."""
 
-    attributes: Attributes = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    __slots__ = ("attributes", "notes")
+
+    def __init__(self) -> None:
+        self.attributes: Attributes = {}
+        self.notes: list[str] = []
 
     def keep(self, column: str, value: Any, note: str) -> None:
         """Note that a column could not be expressed, and keep its original text."""

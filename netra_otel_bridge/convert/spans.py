@@ -108,7 +108,7 @@ class SpanConverter:
             self._effort.begin(span.trace_id)
         draft = Draft()
         own = self._object(draft, "attributes", span.attributes)
-        draft.attributes = {**own, **draft.attributes}
+        draft.attributes = {**own, **draft.attributes} if draft.attributes else own
         if span.unreadable:
             draft.notes += [f"unreadable:{name}" for name in span.unreadable]
         context, parent = contexts(draft, span)
