@@ -46,8 +46,8 @@ from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
-_UNSET = Status(StatusCode.UNSET)
-_OK = Status(StatusCode.OK)
+_OK, _ERROR = StatusCode.OK, StatusCode.ERROR
+_UNSET_STATUS, _OK_STATUS = Status(StatusCode.UNSET), Status(_OK)
 
 
 class SpanConverter:
@@ -223,14 +223,14 @@ class SpanConverter:
             draft.keep("status", span.status, "status_unknown")
         reported = span.status not in (None, "") and code is not None
         if span.has_error and (self.profile != "raw" or not reported):
-            code = StatusCode.ERROR
-        if code is StatusCode.ERROR:
+            code = _ERROR
+        if code is _ERROR:
             if self.profile != "raw" and not message:
                 message = error_message(draft.attributes, events)
-            return Status(StatusCode.ERROR, clean_text(message) if message else None)
+            return Status(_ERROR, clean_text(message) if message else None)
         if message:
             draft.keep("status", span.status, "status_message_without_error")
-        return _OK if code is StatusCode.OK else _UNSET
+        return _OK_STATUS if code is _OK else _UNSET_STATUS
 
     def _odd_notes(
         self, attributes: Attributes, events: Iterable[Event], links: Iterable[Link], metadata: Attributes
@@ -278,7 +278,7 @@ class SpanConverter:
         events: Sequence[Event],
         metadata: Attributes,
     ) -> None:
-        failed = status.status_code is StatusCode.ERROR
+        failed = status.status_code is _ERROR
         if self._genai:
             add_genai(attributes, call, failed=failed)
             if self.usage_cost:

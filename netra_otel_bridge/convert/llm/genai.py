@@ -9,6 +9,7 @@ from netra_otel_bridge.convert.llm.facts import FACTS
 from netra_otel_bridge.convert.semconv import OPERATION_NAME, PROVIDER_NAME, add
 from netra_otel_bridge.core.json_text import write_json
 
+_RETRIEVER = Kind.RETRIEVER
 _NAMES = {fact.name: fact.genai for fact in FACTS if fact.genai is not None}
 ONLY_OF = {
     "tool_name": Kind.TOOL,
@@ -75,7 +76,7 @@ def add_facts(attributes: dict[str, Any], call: Call) -> None:
 def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
     """Add the conventions' attributes of a call. ``failed`` is whether the span's status is an error."""
     add_facts(attributes, call)
-    if call.kind is Kind.RETRIEVER:
+    if call.kind is _RETRIEVER:
         add(attributes, _NAMES["query"], call.query)
         if call.documents and all(one.id is not None and one.score is not None for one in call.documents):
             _add_json(attributes, "documents", [_document(one) for one in call.documents])

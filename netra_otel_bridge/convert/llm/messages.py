@@ -184,6 +184,8 @@ def joined(messages: Iterable[Message]) -> list[Message]:
 
 def with_single_results(messages: Sequence[Message]) -> Sequence[Message]:
     """Give each result of a tool a message of its own, with the role ``tool``; readers show one for each message."""
+    if not _hold_results(messages):
+        return messages
     found: list[Message] = []
     for one in messages:
         rest: Message | None = None
@@ -199,6 +201,14 @@ def with_single_results(messages: Sequence[Message]) -> Sequence[Message]:
         if not one.parts:
             found.append(one)
     return found
+
+
+def _hold_results(messages: Sequence[Message]) -> bool:
+    for one in messages:
+        for part in one.parts:
+            if part["type"] == "tool_call_response":
+                return True
+    return False
 
 
 def plain(content: Any) -> str | None:

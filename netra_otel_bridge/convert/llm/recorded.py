@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.sdk.trace import Event
@@ -33,14 +33,14 @@ WEAK_FACTS = frozenset(
 class Recorded:
     """Hold what a span recorded: facts by name, and the members of indexed keys by prefix, index and rest of the key."""
 
-    facts: dict[str, Any] = field(default_factory=dict)
-    groups: Groups = field(default_factory=dict)
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    events: Sequence[Event] = ()
-    name: str = ""
-    readers: int = 0
+    facts: dict[str, Any]
+    groups: Groups
+    attributes: Mapping[str, Any]
+    events: Sequence[Event]
+    name: str
+    readers: int
     """The dialects that have something to read, one bit each."""
-    telling: Sequence[str] = ()
+    telling: frozenset[str]
     """Facts that these keys may hold and that say more than `WEAK_FACTS`."""
 
 
