@@ -234,7 +234,10 @@ def events_of(decoded: Any, span_start_ns: int, odd: OddValues | None = None) ->
 
 def _inner_attributes(item: dict[str, Any], odd: OddValues | None) -> Attributes | None:
     """Return the attributes of an event or a link, which have the same forms as those of a span."""
-    decoded, readable = read_container(item.get("attributes"))
+    decoded = item.get("attributes")
+    readable = True
+    if type(decoded) is not dict and type(decoded) is not list:  # what the column holds decoded is read already
+        decoded, readable = read_container(decoded)
     return attributes_of(decoded, odd) if readable else None
 
 

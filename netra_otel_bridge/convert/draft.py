@@ -57,6 +57,9 @@ def contexts(draft: Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | 
 
 def times(draft: Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
     """Return the start and the end of a span in nanoseconds; the end is never before the start."""
+    start, end = fields.instant_ns(span.start_time_ms), fields.instant_ns(span.end_time_ms)
+    if start is not None and end is not None and 0 <= start <= end <= min(fields.MAX_NS, start + fields.LONGEST_NS):
+        return start, end  # most spans
     start = _instant(draft, "start_time_ms", span.start_time_ms)
     end = _instant(draft, "end_time_ms", span.end_time_ms)
     if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):

@@ -63,8 +63,8 @@ def add_facts(attributes: dict[str, Any], call: Call) -> None:
     """Add the conventions' attributes of a call that are single values: operation, provider, models, tokens and the like."""
     kind = call.kind
     for name, value in call.facts.items():
-        if name in _PLAIN:
-            target = _PLAIN[name]
+        target = _PLAIN.get(name)
+        if target is not None:
             if target not in attributes:
                 attributes[target] = value
         elif ONLY_OF.get(name) is kind:
@@ -106,11 +106,15 @@ def input_message(message: Message) -> dict[str, Any]:
 
 def output_message(message: Message, failed: bool) -> dict[str, Any]:
     """Return a choice in the schema of ``gen_ai.output.messages``, which asks for a finish reason."""
+    found = input_message(message)
     reason = message.finish_reason
     if reason is None:
         reason = "error" if failed else "unknown"
-    word = reason.lower().rpartition(".")[2]  # Python's str() of an enumeration: FinishReason.STOP
-    return {**input_message(message), "finish_reason": FINISH_REASONS.get(word, word if word in _LISTED else reason)}
+    elif reason not in _LISTED:
+        word = reason.lower().rpartition(".")[2]  # Python's str() of an enumeration: FinishReason.STOP
+        reason = FINISH_REASONS.get(word, word if word in _LISTED else reason)
+    found["finish_reason"] = reason
+    return found
 
 
 _LISTED = frozenset({"stop", "length", "content_filter", "tool_call", "error"})

@@ -25,8 +25,8 @@ class _FactKey(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    facts: list[tuple[str, str, type | None, Callable[[Any], Any], int, tuple[str, ...]]]
-    """Fact, its first key, the type that it has as it is, how it is read, the dialects that need it, and its other keys."""
+    facts: list[tuple[str, tuple[str, ...], type | None, Callable[[Any], Any], int]]
+    """Fact, its keys in order, the type that it has as it is, how it is read, and the dialects that need it."""
     groups: list[tuple[str, list[tuple[int, list[tuple[str, str]]]]]]
     """Prefix, numbers, and for each the rest of the key with the key itself."""
     readers: int
@@ -68,16 +68,13 @@ class KeyTable:
             plan = self._plan(shape)
         facts: dict[str, Any] = {}
         readers = plan.readers
-        for fact, key, as_it_is, read, bits, others in plan.facts:
-            value = attributes[key]
-            if not value or type(value) is not as_it_is:
-                value = read(value)
-                if value is None:
-                    value = next((found for other in others if (found := read(attributes[other])) is not None), None)
-                    if value is None:
-                        continue
-            facts[fact] = value
-            readers |= bits
+        for fact, keys, as_it_is, read, bits in plan.facts:
+            for key in keys:
+                value = attributes[key]
+                if (value and type(value) is as_it_is) or (value := read(value)) is not None:
+                    facts[fact] = value
+                    readers |= bits
+                    break
         groups: Groups = {}
         for prefix, members in plan.groups:
             groups[prefix] = {number: {rest: attributes[key] for rest, key in fields} for number, fields in members}
@@ -97,10 +94,10 @@ class KeyTable:
                 readers |= slot.readers
         facts = []
         for fact, found in ranked.items():
-            key, *others = (key for _, key in sorted(found))
+            keys = tuple(key for _, key in sorted(found))
             read = BY_NAME[fact].read
-            facts.append((fact, key, _AS_IT_IS.get(read), read, self._reads[fact], tuple(others)))
-        members = [(prefix, list(numbered.items())) for prefix, numbered in groups.items()]
+            facts.append((fact, keys, _AS_IT_IS.get(read), read, self._reads[fact]))
+        members = [(prefix, sorted(numbered.items())) for prefix, numbered in groups.items()]
         plan = _Plan(facts, members, readers, frozenset(ranked.keys() - WEAK_FACTS))
         if len(shape) <= _MAX_SHAPE_KEYS:
             if len(self._plans) >= _MAX_SHAPES:

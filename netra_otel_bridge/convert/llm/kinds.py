@@ -25,8 +25,7 @@ _CHAT, _GOOGLE_CHAT = (Kind.LLM, "chat"), (Kind.LLM, "generate_content")
 _EMBEDDING, _TOOL = (Kind.EMBEDDING, "embeddings"), (Kind.TOOL, "execute_tool")
 _RETRIEVER, _RERANKER = (Kind.RETRIEVER, "retrieval"), (Kind.RERANKER, None)
 _MEDIA, _OTHER = (Kind.MEDIA, None), (Kind.OTHER, None)
-QUERY_FACTS = frozenset({"database", "database_operation", "instrumentation", "conversation_id"})
-"""Facts of a query to a database."""
+_QUERY_FACTS = frozenset({"database", "database_operation", "instrumentation", "conversation_id"})
 COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
 """Netra's types that tell a kind by themselves. ``GENERATION`` leaves open which call to a model it is."""
 
@@ -132,7 +131,10 @@ def _by_shape(
 
 
 def asks_plain_database(recorded: Recorded) -> bool:
-    """Return whether a query, which has no facts but `QUERY_FACTS`, is one to a database that is no vector store."""
+    """Return whether a span is a query to a database that is no vector store, and nothing else."""
+    facts = recorded.facts
+    if "database" not in facts or not facts.keys() <= _QUERY_FACTS:
+        return False
     return not _searches_vectors(recorded) and not _is_media(recorded)
 
 

@@ -42,9 +42,11 @@ def role_of(recorded: Any, default: str) -> str:
 
 def message(role: Any, content: Any, default: str, *, call_id: Any = None) -> Message:
     """Return a message of a role and its content. ``call_id`` is that of the tool call it answers, or that it is."""
-    if role in ("thinking", "reasoning") and isinstance(content, str):
-        return Message("assistant", [reasoning(content)])
-    known = (ROLES.get(role) if type(role) is str else default) or role_of(role, default)
+    known = ROLES.get(role) if type(role) is str else default
+    if known is None:
+        if role in ("thinking", "reasoning") and isinstance(content, str):
+            return Message("assistant", [reasoning(content)])
+        known = role_of(role, default)
     if known != "tool" and type(content) is str and content and content[0] not in " {[" and content != "None":
         return Message(known, [text(content)])
     if known == "assistant" and content == "None":

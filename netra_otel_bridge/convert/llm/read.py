@@ -17,7 +17,7 @@ from netra_otel_bridge.convert.llm.dialects.events import EVENTS
 from netra_otel_bridge.convert.llm.dialects.tools import definitions
 from netra_otel_bridge.convert.llm.facts import as_number
 from netra_otel_bridge.convert.llm.keys import KEYS
-from netra_otel_bridge.convert.llm.kinds import QUERY_FACTS, asks_plain_database, kind_of, name_tells
+from netra_otel_bridge.convert.llm.kinds import asks_plain_database, kind_of, name_tells
 from netra_otel_bridge.convert.llm.messages import with_single_results
 from netra_otel_bridge.convert.llm.providers import provider
 from netra_otel_bridge.convert.llm.recorded import Recorded
@@ -62,7 +62,7 @@ def _is_plain(column: str | None, recorded: Recorded, span: TraceSpan) -> bool:
     if (column is not None and column != "SPAN") or recorded.groups or span.model_name:
         return False
     facts = recorded.facts
-    if not recorded.telling.isdisjoint(facts) and not (facts.keys() <= QUERY_FACTS and asks_plain_database(recorded)):
+    if not recorded.telling.isdisjoint(facts) and not asks_plain_database(recorded):
         return False
     return not name_tells(recorded.name) and not name_tells(facts.get("entity_name", ""))
 
@@ -93,7 +93,10 @@ def _name_kind(call: Call, column: str | None, recorded: Recorded) -> None:
     facts = call.facts
     model = facts.get("request_model") or facts.get("response_model")
     named = facts.get("provider")
-    call.provider = provider(facts.get("system"), facts.get("instrumentation"), model) if named is None else named
+    if named is not None:
+        call.provider = named
+    elif "system" in facts or "instrumentation" in facts:
+        call.provider = provider(facts.get("system"), facts.get("instrumentation"), model)
     has_messages = bool(call.input or call.output)
     call.kind, call.operation = kind_of(column, recorded, call.provider, has_messages=has_messages)
     if call.kind is _OTHER and named is None and "system" not in facts:

@@ -31,7 +31,10 @@ WEAK_FACTS = frozenset(
 
 @dataclass(slots=True)
 class Recorded:
-    """Hold what a span recorded: facts by name, and the members of indexed keys by prefix, index and rest of the key."""
+    """Hold what a span recorded: facts by name, and the members of indexed keys by prefix, index and rest of the key.
+
+    The members are in the order of their index.
+    """
 
     facts: dict[str, Any]
     groups: Groups
@@ -45,10 +48,8 @@ class Recorded:
 
 
 def in_order(group: dict[int, Fields] | None) -> list[Fields]:
-    """Return the members of a group in the order of their index."""
-    if not group:
-        return []
-    return [group[number] for number in sorted(group)] if len(group) > 1 else list(group.values())
+    """Return the members of a group of `Recorded`, which are in the order of their index."""
+    return list(group.values()) if group else []
 
 
 def nested(fields: Fields, prefix: str) -> list[Fields]:
@@ -59,4 +60,4 @@ def nested(fields: Fields, prefix: str) -> list[Fields]:
             index, _, rest = key[len(prefix) :].partition(".")
             if index.isdecimal() and index.isascii() and len(index) <= MAX_INDEX_DIGITS:
                 found.setdefault(int(index), {})[rest] = value
-    return in_order(found)
+    return [found[number] for number in sorted(found)]
