@@ -298,6 +298,8 @@ def _link_id(text: str, read: Callable[[str], tuple[int, bool]]) -> tuple[int, b
 
 def as_double(value: Any) -> float | None:
     """Return a cost as a float; ``None`` if it is absent or not a finite number."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

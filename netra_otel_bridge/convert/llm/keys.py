@@ -77,7 +77,11 @@ class KeyTable:
                     break
         groups: Groups = {}
         for prefix, members in plan.groups:
-            groups[prefix] = {number: {rest: attributes[key] for rest, key in fields} for number, fields in members}
+            group = groups[prefix] = {}
+            for number, fields in members:
+                member = group[number] = {}
+                for rest, key in fields:
+                    member[rest] = attributes[key]
         return Recorded(facts, groups, attributes, events, name, readers, plan.telling)
 
     def _plan(self, shape: tuple[str, ...]) -> _Plan:

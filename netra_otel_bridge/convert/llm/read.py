@@ -118,8 +118,9 @@ def _finish(call: Call, recorded: Recorded) -> None:
     if "cache_read_tokens" in facts or "cache_write_tokens" in facts:
         _mend_tokens(call)
     if "first_chunk_s" in facts:
-        seconds = as_number(facts.pop("first_chunk_s"))
-        if facts.get("stream") is True and seconds is not None and seconds >= 0:
+        recorded_s = facts.pop("first_chunk_s")
+        seconds = as_number(recorded_s) if facts.get("stream") is True else None
+        if seconds is not None and seconds >= 0:
             facts["first_chunk_s"] = seconds
 
 
