@@ -58,8 +58,13 @@ def contexts(draft: Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | 
 def times(draft: Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
     """Return the start and the end of a span in nanoseconds; the end is never before the start."""
     start, end = fields.instant_ns(span.start_time_ms), fields.instant_ns(span.end_time_ms)
-    if start is not None and end is not None and 0 <= start <= end <= min(fields.MAX_NS, start + fields.LONGEST_NS):
-        return start, end  # most spans
+    if start is None or end is None or not 0 <= start <= end <= fields.MAX_NS or end - start > fields.LONGEST_NS:
+        return _mended_times(draft, span, trace)
+    return start, end
+
+
+def _mended_times(draft: Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
+    """Return times in order of a span whose own are missing, unreadable, out of range or out of order; note why."""
     start = _instant(draft, "start_time_ms", span.start_time_ms)
     end = _instant(draft, "end_time_ms", span.end_time_ms)
     if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):

@@ -66,6 +66,7 @@ class SpanConverter:
         self.usage_cost = usage_cost
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self._keeps_all = (self.privacy.keeps_all(has_pii=False), self.privacy.keeps_all(has_pii=True))
         self._parts = PrivateParts(self.privacy, self.counts, self.dropped)
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
@@ -120,7 +121,8 @@ class SpanConverter:
         metadata = self._metadata(draft, span.metadata) if self.profile != "raw" and span.metadata else {}
 
         private, name = draft.attributes, span.name
-        if not self.privacy.keeps_all(has_pii := bool(span.has_pii)):
+        has_pii = bool(span.has_pii)
+        if not self._keeps_all[has_pii]:
             private, name = self._parts.attributes(private, has_pii), self._parts.name(name, has_pii)
             metadata = self._parts.metadata(metadata, has_pii)
             events, links = self._parts.events(events, has_pii), self._parts.links(links, has_pii)

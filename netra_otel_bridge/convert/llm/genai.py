@@ -69,8 +69,10 @@ def add_facts(attributes: dict[str, Any], call: Call) -> None:
                 attributes[target] = value
         elif ONLY_OF.get(name) is kind:
             add(attributes, _NAMES[name], write_json(value) if name in _AS_TEXT and type(value) is not str else value)
-    add(attributes, OPERATION_NAME, call.operation)
-    add(attributes, PROVIDER_NAME, call.provider)
+    if call.operation is not None:
+        add(attributes, OPERATION_NAME, call.operation)
+    if call.provider is not None:
+        add(attributes, PROVIDER_NAME, call.provider)
 
 
 def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:

@@ -19,7 +19,7 @@ from netra_otel_bridge.core.model.netra import TraceSpan
 
 PROJECT_NAME = "openinference.project.name"
 SPAN_KIND = "openinference.span.kind"
-_MEDIA, _EMBEDDING = Kind.MEDIA, Kind.EMBEDDING
+_MEDIA, _EMBEDDING, _OTHER = Kind.MEDIA, Kind.EMBEDDING, Kind.OTHER
 _SPAN_KINDS = {kind: kind.value for kind in Kind} | {
     Kind.WORKFLOW: "CHAIN",
     Kind.USAGE: "CHAIN",
@@ -60,12 +60,8 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
     add(attributes, SPAN_KIND, kind_name(call))
     if "session.id" not in attributes:
         add(attributes, "session.id", facts.get("conversation_id"))
-    if kind in _MODELS:
-        _add_model(attributes, call)
-    if kind in _WITH_TOKENS:
-        _add_usage(attributes, call, span)
-    if kind in _ADD_OF_KIND:
-        _ADD_OF_KIND[kind](attributes, call, span)
+    if kind is not _OTHER:
+        _add_kind(attributes, call, span)
     if call.input or (call.system and not _lists_messages(attributes.get("gen_ai.input.messages"))):
         system = [Message("system", list(call.system))] if call.system else []
         _add_messages(attributes, "llm.input_messages", [*system, *call.input])
@@ -76,6 +72,17 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
     _add_values(attributes, call)
     if metadata:
         add(attributes, "metadata", write_json(metadata))
+
+
+def _add_kind(attributes: dict[str, Any], call: Call, span: TraceSpan) -> None:
+    """Add what OpenInference has for calls of this kind alone."""
+    kind = call.kind
+    if kind in _MODELS:
+        _add_model(attributes, call)
+    if kind in _WITH_TOKENS:
+        _add_usage(attributes, call, span)
+    if kind in _ADD_OF_KIND:
+        _ADD_OF_KIND[kind](attributes, call, span)
 
 
 def kind_name(call: Call) -> str:
