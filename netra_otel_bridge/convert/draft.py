@@ -113,7 +113,7 @@ def kinds(draft: Draft, span: TraceSpan) -> tuple[SpanKind, str | None]:
     return kind, netra_kind
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=fields.RECENT_SPANS)
 def _context(trace_id: int, span_id: int) -> SpanContext:
     """Return the context of a span. Its children have it too."""
     return SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)

@@ -32,6 +32,8 @@ _DIGITS = re.compile(r"([+-]?)(\d{1,40})(?:\.(\d*))?")
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s*(?:([Zz])|([+-])(\d\d):?(\d\d)?)?"
 )
+RECENT_SPANS = 256
+"""Spans whose ids are remembered for their children. To remember more costs more than to read an id again."""
 _HEX = re.compile(r"[0-9a-fA-F]+")
 
 
@@ -49,7 +51,7 @@ def trace_id(text: str) -> tuple[int, bool]:
     return _derived(text, 16), False
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=RECENT_SPANS)
 def span_id(text: str) -> tuple[int, bool]:
     """Return a span id, and whether it is the application's own (16 hex digits) or derived by SHA-256."""
     if len(text) == 16 and _HEX.fullmatch(text):
