@@ -90,22 +90,28 @@ def _key(key: Any) -> str:
 
 
 def _from_object(decoded: dict[str, Any], odd: OddValues) -> Attributes:
-    result: Attributes = {}
+    result = decoded.copy()
     for key, value in decoded.items():
         kind = type(value)
         if kind is str or kind is bool:
-            result[key] = value
-        elif kind is int:
-            result[key] = _int64(value)
+            continue
+        if kind is int:
+            if not -(2**63) <= value < 2**63:
+                result[key] = int_text(value)
         elif kind is float:
-            result[key] = value if math.isfinite(value) else odd.shown(key, value)
-        elif value is not None:
+            if not math.isfinite(value):
+                result[key] = odd.shown(key, value)
+        elif value is None:
+            del result[key]
+        else:
             result[key] = _sequence(key, value, odd) if kind is list else _json(key, value, odd)
     return result
 
 
 def attribute_value(value: Any) -> Any:
     """Return a decoded JSON value as an attribute value, NaN and the infinities as text; ``None`` stays ``None``."""
+    if type(value) is str:
+        return value
     return _from_object({"": value}, OddValues(as_text=True)).get("")
 
 
@@ -115,10 +121,6 @@ def _json(key: str, value: Any, odd: OddValues) -> str:
     if ('NaN"' in text or 'Infinity"' in text) and holds_not_finite(value):
         odd.note(NOT_FINITE, key)
     return text
-
-
-def _int64(value: int) -> int | str:
-    return value if -(2**63) <= value < 2**63 else int_text(value)
 
 
 def _sequence(key: str, items: list[Any], odd: OddValues) -> Any:
@@ -232,7 +234,10 @@ def events_of(decoded: Any, span_start_ns: int, odd: OddValues | None = None) ->
 
 def _inner_attributes(item: dict[str, Any], odd: OddValues | None) -> Attributes | None:
     """Return the attributes of an event or a link, which have the same forms as those of a span."""
-    decoded, readable = read_container(item.get("attributes"))
+    decoded = item.get("attributes")
+    readable = True
+    if type(decoded) is not dict and type(decoded) is not list:  # what the column holds decoded is read already
+        decoded, readable = read_container(decoded)
     return attributes_of(decoded, odd) if readable else None
 
 
@@ -293,6 +298,8 @@ def _link_id(text: str, read: Callable[[str], tuple[int, bool]]) -> tuple[int, b
 
 def as_double(value: Any) -> float | None:
     """Return a cost as a float; ``None`` if it is absent or not a finite number."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -5,7 +5,6 @@ What cannot be expressed is noted in the draft, with its original text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -19,12 +18,14 @@ from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 ORIGINAL = "netra.bridge.original."
 
 
-@dataclass(slots=True)
 class Draft:
     """A span that is being converted: its attributes so far, and notes about what could not be expressed."""
 
-    attributes: Attributes = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    __slots__ = ("attributes", "notes")
+
+    def __init__(self) -> None:
+        self.attributes: Attributes = {}
+        self.notes: list[str] = []
 
     def keep(self, column: str, value: Any, note: str) -> None:
         """Note that a column could not be expressed, and keep its original text."""
@@ -56,6 +57,14 @@ def contexts(draft: Draft, span: TraceSpan) -> tuple[SpanContext, SpanContext | 
 
 def times(draft: Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
     """Return the start and the end of a span in nanoseconds; the end is never before the start."""
+    start, end = fields.instant_ns(span.start_time_ms), fields.instant_ns(span.end_time_ms)
+    if start is None or end is None or not 0 <= start <= end <= fields.MAX_NS or end - start > fields.LONGEST_NS:
+        return _mended_times(draft, span, trace)
+    return start, end
+
+
+def _mended_times(draft: Draft, span: TraceSpan, trace: TraceSummary | None) -> tuple[int, int]:
+    """Return times in order of a span whose own are missing, unreadable, out of range or out of order; note why."""
     start = _instant(draft, "start_time_ms", span.start_time_ms)
     end = _instant(draft, "end_time_ms", span.end_time_ms)
     if end is not None and (end > fields.MAX_NS or (start is not None and end - start > fields.LONGEST_NS)):
@@ -104,7 +113,7 @@ def kinds(draft: Draft, span: TraceSpan) -> tuple[SpanKind, str | None]:
     return kind, netra_kind
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=fields.RECENT_SPANS)
 def _context(trace_id: int, span_id: int) -> SpanContext:
     """Return the context of a span. Its children have it too."""
     return SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)

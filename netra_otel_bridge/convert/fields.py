@@ -32,6 +32,8 @@ _DIGITS = re.compile(r"([+-]?)(\d{1,40})(?:\.(\d*))?")
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s*(?:([Zz])|([+-])(\d\d):?(\d\d)?)?"
 )
+RECENT_SPANS = 256
+"""Spans whose ids are remembered for their children. To remember more costs more than to read an id again."""
 _HEX = re.compile(r"[0-9a-fA-F]+")
 
 
@@ -54,7 +56,7 @@ def otlp_trace_id(text: str) -> str:
     return f"{trace_id(text)[0]:032x}"
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=RECENT_SPANS)
 def span_id(text: str) -> tuple[int, bool]:
     """Return a span id, and whether it is the application's own (16 hex digits) or derived by SHA-256."""
     if len(text) == 16 and _HEX.fullmatch(text):
@@ -85,17 +87,18 @@ def instant_ns(value: Instant | None) -> int | None:
     Numbers are milliseconds; from 10^14 on (the year 5138) microseconds, from 10^17 on nanoseconds. Text is digits in
     the same units, or ISO 8601 with ``Z``, an offset, or neither (UTC). A negative time stays negative.
     """
-    if value is None or isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        text = str(value) if -(10**40) < value < 10**40 else ""
-    elif isinstance(value, float):
-        text = format(value, ".6f") if abs(value) < 1e40 else ""
-    else:
+    if isinstance(value, str):
         whole, _, fraction = value.partition(".")
-        if len(whole) == _MS_DIGITS and len(fraction) <= 6 and whole.isdecimal() and (fraction or "0").isdecimal():
-            return int(whole + fraction.ljust(6, "0"))
+        ns_digits = whole + fraction.ljust(6, "0")
+        if len(whole) == _MS_DIGITS and len(ns_digits) == _MS_DIGITS + 6 and ns_digits.isdecimal():
+            return int(ns_digits)
         text = value.strip()
+    elif value is None or isinstance(value, bool):
+        return None
+    elif isinstance(value, int):
+        text = str(value) if -(10**40) < value < 10**40 else ""
+    else:
+        text = format(value, ".6f") if abs(value) < 1e40 else ""
     digits = _DIGITS.fullmatch(text)
     if digits is None:
         return _iso_ns(text)
@@ -159,8 +162,16 @@ _OTLP_NUMBERS = {
 }
 
 
+_KNOWN_KINDS: dict[str | int | None, tuple[SpanKind, str | None]] = {
+    **{word: (kind, word) for word, kind in NETRA_KINDS.items()},
+    **{word: (kind, None) for word, kind in _OTEL_KINDS.items()},
+}
+
+
 def span_kind(value: str | int | None) -> tuple[SpanKind | None, str | None]:
     """Return the OpenTelemetry kind, and Netra's type if the column names one; ``(None, None)`` for an unknown word."""
+    if value in _KNOWN_KINDS:
+        return _KNOWN_KINDS[value]
     text = (int_text(value) if isinstance(value, int) else value or "").strip().upper()
     if text in NETRA_KINDS:
         return NETRA_KINDS[text], text

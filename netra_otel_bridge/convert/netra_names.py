@@ -59,17 +59,29 @@ def add_netra_names(
 
 def _add_findings(attributes: Attributes, span: TraceSpan) -> None:
     """Add ``netra.pii.*`` and ``netra.violation.*``: whether any were found, their types, and the actions taken."""
-    for name, found, listed, kinds, actions, word in (
-        ("netra.pii", span.has_pii, "entities", span.pii_entities, span.pii_actions, _pii_word),
-        ("netra.violation", span.has_violation, "types", span.violations, span.violation_actions, _word),
-    ):
-        if found is not None:
-            add(attributes, f"{name}.detected", found)
-        if kinds:
-            add(attributes, f"{name}.{listed}", _type_words(kinds, word) or None)
-        if actions:
-            decoded, _ = read_container(actions)
-            add(attributes, f"{name}.actions", write_json(_only_words(decoded, word)) if decoded else None)
+    if span.has_pii is not None:
+        add(attributes, "netra.pii.detected", span.has_pii)
+    if span.pii_entities or span.pii_actions:
+        _add_words(attributes, "netra.pii", "entities", span.pii_entities, span.pii_actions, _pii_word)
+    if span.has_violation is not None:
+        add(attributes, "netra.violation.detected", span.has_violation)
+    if span.violations or span.violation_actions:
+        _add_words(attributes, "netra.violation", "types", span.violations, span.violation_actions, _word)
+
+
+def _add_words(
+    attributes: Attributes,
+    name: str,
+    listed: str,
+    kinds: JsonText | None,
+    actions: JsonText | None,
+    word: Callable[[Any], str],
+) -> None:
+    if kinds:
+        add(attributes, f"{name}.{listed}", _type_words(kinds, word) or None)
+    if actions:
+        decoded, _ = read_container(actions)
+        add(attributes, f"{name}.actions", write_json(_only_words(decoded, word)) if decoded else None)
 
 
 def _type_words(value: JsonText, word: Callable[[Any], str]) -> tuple[str, ...]:

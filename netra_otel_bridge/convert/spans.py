@@ -46,8 +46,8 @@ from netra_otel_bridge.core.outside_text import error_line
 
 Profile = Literal["raw", "genai", "openinference", "both"]
 
-_UNSET = Status(StatusCode.UNSET)
-_OK = Status(StatusCode.OK)
+_OK, _ERROR = StatusCode.OK, StatusCode.ERROR
+_UNSET_STATUS, _OK_STATUS = Status(StatusCode.UNSET), Status(_OK)
 
 
 class SpanConverter:
@@ -66,6 +66,7 @@ class SpanConverter:
         self.usage_cost = usage_cost
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self._keeps_all = (self.privacy.keeps_all(has_pii=False), self.privacy.keeps_all(has_pii=True))
         self._parts = PrivateParts(self.privacy, self.counts, self.dropped)
         self._genai = profile in ("genai", "both")
         self._openinference = profile in ("openinference", "both")
@@ -108,7 +109,7 @@ class SpanConverter:
             self._effort.begin(span.trace_id)
         draft = Draft()
         own = self._object(draft, "attributes", span.attributes)
-        draft.attributes = {**own, **draft.attributes}
+        draft.attributes = {**own, **draft.attributes} if draft.attributes else own
         if span.unreadable:
             draft.notes += [f"unreadable:{name}" for name in span.unreadable]
         context, parent = contexts(draft, span)
@@ -120,7 +121,8 @@ class SpanConverter:
         metadata = self._metadata(draft, span.metadata) if self.profile != "raw" and span.metadata else {}
 
         private, name = draft.attributes, span.name
-        if not self.privacy.keeps_all(has_pii := bool(span.has_pii)):
+        has_pii = bool(span.has_pii)
+        if not self._keeps_all[has_pii]:
             private, name = self._parts.attributes(private, has_pii), self._parts.name(name, has_pii)
             metadata = self._parts.metadata(metadata, has_pii)
             events, links = self._parts.events(events, has_pii), self._parts.links(links, has_pii)
@@ -223,14 +225,14 @@ class SpanConverter:
             draft.keep("status", span.status, "status_unknown")
         reported = span.status not in (None, "") and code is not None
         if span.has_error and (self.profile != "raw" or not reported):
-            code = StatusCode.ERROR
-        if code is StatusCode.ERROR:
+            code = _ERROR
+        if code is _ERROR:
             if self.profile != "raw" and not message:
                 message = error_message(draft.attributes, events)
-            return Status(StatusCode.ERROR, clean_text(message) if message else None)
+            return Status(_ERROR, clean_text(message) if message else None)
         if message:
             draft.keep("status", span.status, "status_message_without_error")
-        return _OK if code is StatusCode.OK else _UNSET
+        return _OK_STATUS if code is _OK else _UNSET_STATUS
 
     def _odd_notes(
         self, attributes: Attributes, events: Iterable[Event], links: Iterable[Link], metadata: Attributes
@@ -278,7 +280,7 @@ class SpanConverter:
         events: Sequence[Event],
         metadata: Attributes,
     ) -> None:
-        failed = status.status_code is StatusCode.ERROR
+        failed = status.status_code is _ERROR
         if self._genai:
             add_genai(attributes, call, failed=failed)
             if self.usage_cost:

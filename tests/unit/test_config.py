@@ -37,6 +37,7 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "headers": ({}, "a=b", {"a": Secret("b")}),
     "timeout_s": (10.0, "2.5", 2.5),
     "allow_insecure": (False, "true", True),
+    "verify_at": ((), "jaeger+grpc://h:16685,a=b", ("jaeger+grpc://h:16685", "a=b")),
     "read_back_headers": ({}, "a=b", {"a": Secret("b")}),
     "read_back_certificate": (None, "/etc/bridge/ca.crt", "/etc/bridge/ca.crt"),
     "concurrency": (64, "8", 8),

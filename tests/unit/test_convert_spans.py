@@ -407,3 +407,11 @@ def test_no_name_that_is_added_is_the_beginning_of_another() -> None:
     assert len(added) > 50
     for names in (added, of_resources):
         assert [(one, other) for one in names for other in names if other.startswith(f"{one}.")] == []
+
+
+def test_deeply_nested_attributes_of_events_are_kept() -> None:
+    """A value that is nested as deeply as the JSON reader allows is kept in an event, as it is in a span."""
+    nested = "[" * 600 + "1" + "]" * 600
+    event = f'{{"name": "e", "timestamp": 1, "attributes": {{"deep": {nested}}}}}'
+    (kept,) = convert(events=f"[{event}]").events
+    assert dict(kept.attributes or {}) == {"deep": nested}

@@ -372,12 +372,12 @@ def test_the_mapping_names_each_key_that_a_dialect_reads() -> None:
 
 def test_settings_that_have_flags_are_named() -> None:
     """The configuration page names the settings that have flags; ``--user`` is not a setting, because it selects traces."""
-    text = re.search(r"Seven settings have flags: (.*?)\.", sections("configuration.md")["Settings"], flags=re.DOTALL)
+    text = re.search(r"Eight settings have flags: (.*?)\.", sections("configuration.md")["Settings"], flags=re.DOTALL)
     assert text is not None
     keys = {setting.key for setting in SETTINGS}
     commands = dict(leaves(typer.main.get_command(app)))
     options = {one.name for name in ("replay", "run") for one in commands[name].params}
-    assert {flag.strip("-") for flag in re.findall(r"`(--\w+)`", text[1])} == options & keys - {"user"}
+    assert {flag.strip("-").replace("-", "_") for flag in re.findall(r"`(--[\w-]+)`", text[1])} == options & keys - {"user"}
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ def as_number(value: Any) -> int | float | None:
     """Return a finite number, also one that was recorded as text."""
     if isinstance(value, str):
         try:
-            value = float(value) if any(mark in value for mark in ".eE") else int(value)
+            value = float(value) if "." in value or "e" in value or "E" in value else int(value)
         except ValueError:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):

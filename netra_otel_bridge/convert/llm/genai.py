@@ -9,6 +9,7 @@ from netra_otel_bridge.convert.llm.facts import FACTS
 from netra_otel_bridge.convert.semconv import OPERATION_NAME, PROVIDER_NAME, add
 from netra_otel_bridge.core.json_text import write_json
 
+_RETRIEVER = Kind.RETRIEVER
 _NAMES = {fact.name: fact.genai for fact in FACTS if fact.genai is not None}
 ONLY_OF = {
     "tool_name": Kind.TOOL,
@@ -62,20 +63,22 @@ def add_facts(attributes: dict[str, Any], call: Call) -> None:
     """Add the conventions' attributes of a call that are single values: operation, provider, models, tokens and the like."""
     kind = call.kind
     for name, value in call.facts.items():
-        if name in _PLAIN:
-            target = _PLAIN[name]
+        target = _PLAIN.get(name)
+        if target is not None:
             if target not in attributes:
                 attributes[target] = value
         elif ONLY_OF.get(name) is kind:
             add(attributes, _NAMES[name], write_json(value) if name in _AS_TEXT and type(value) is not str else value)
-    add(attributes, OPERATION_NAME, call.operation)
-    add(attributes, PROVIDER_NAME, call.provider)
+    if call.operation is not None:
+        add(attributes, OPERATION_NAME, call.operation)
+    if call.provider is not None:
+        add(attributes, PROVIDER_NAME, call.provider)
 
 
 def add_genai(attributes: dict[str, Any], call: Call, *, failed: bool) -> None:
     """Add the conventions' attributes of a call. ``failed`` is whether the span's status is an error."""
     add_facts(attributes, call)
-    if call.kind is Kind.RETRIEVER:
+    if call.kind is _RETRIEVER:
         add(attributes, _NAMES["query"], call.query)
         if call.documents and all(one.id is not None and one.score is not None for one in call.documents):
             _add_json(attributes, "documents", [_document(one) for one in call.documents])
@@ -105,11 +108,15 @@ def input_message(message: Message) -> dict[str, Any]:
 
 def output_message(message: Message, failed: bool) -> dict[str, Any]:
     """Return a choice in the schema of ``gen_ai.output.messages``, which asks for a finish reason."""
+    found = input_message(message)
     reason = message.finish_reason
     if reason is None:
         reason = "error" if failed else "unknown"
-    word = reason.lower().rpartition(".")[2]  # Python's str() of an enumeration: FinishReason.STOP
-    return {**input_message(message), "finish_reason": FINISH_REASONS.get(word, word if word in _LISTED else reason)}
+    elif reason not in _LISTED:
+        word = reason.lower().rpartition(".")[2]  # Python's str() of an enumeration: FinishReason.STOP
+        reason = FINISH_REASONS.get(word, word if word in _LISTED else reason)
+    found["finish_reason"] = reason
+    return found
 
 
 _LISTED = frozenset({"stop", "length", "content_filter", "tool_call", "error"})

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import Event
 
 from netra_otel_bridge.convert.llm.dialects import DIALECTS, Dialect
-from netra_otel_bridge.convert.llm.facts import BY_NAME, FACTS, as_text, as_tokens
+from netra_otel_bridge.convert.llm.facts import BY_NAME, FACTS, as_anything, as_flag, as_text, as_tokens
 from netra_otel_bridge.convert.llm.recorded import MAX_INDEX_DIGITS, WEAK_FACTS, Groups, Recorded
 
 _MAX_KEYS = 8192
 """Keys whose meaning is remembered. Hostile spans may have any number."""
 _MAX_SHAPES = 512
 _MAX_SHAPE_KEYS = 200
+_AS_IT_IS: dict[Callable[[Any], Any], type] = {as_text: str, as_anything: str, as_tokens: int, as_flag: bool}
+"""The type of which every value but an empty one is a fact as it is, for each way to read a fact."""
 
 
 class _FactKey(NamedTuple):
@@ -23,12 +25,12 @@ class _FactKey(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    facts: list[tuple[str, Callable[[Any], Any], int, str, tuple[str, ...]]]
-    """Fact, how it is read, the dialects that need it, its first key, and its other keys in order."""
+    facts: list[tuple[str, tuple[str, ...], type | None, Callable[[Any], Any], int]]
+    """Fact, its keys in order, the type that it has as it is, how it is read, and the dialects that need it."""
     groups: list[tuple[str, list[tuple[int, list[tuple[str, str]]]]]]
     """Prefix, numbers, and for each the rest of the key with the key itself."""
     readers: int
-    telling: tuple[str, ...]
+    telling: frozenset[str]
 
 
 class _Member(NamedTuple):
@@ -66,21 +68,20 @@ class KeyTable:
             plan = self._plan(shape)
         facts: dict[str, Any] = {}
         readers = plan.readers
-        for fact, read, bits, key, others in plan.facts:
-            value = attributes[key]
-            kind = type(value)
-            as_it_is = (kind is str and value and read is as_text) or (kind is int and read is as_tokens)
-            known = value if as_it_is else read(value)
-            if known is None:
-                known = next((found for other in others if (found := read(attributes[other])) is not None), None)
-                if known is None:
-                    continue
-            facts[fact] = known
-            readers |= bits
-        groups: Groups = {
-            prefix: {number: {rest: attributes[key] for rest, key in fields} for number, fields in members}
-            for prefix, members in plan.groups
-        }
+        for fact, keys, as_it_is, read, bits in plan.facts:
+            for key in keys:
+                value = attributes[key]
+                if (value and type(value) is as_it_is) or (value := read(value)) is not None:
+                    facts[fact] = value
+                    readers |= bits
+                    break
+        groups: Groups = {}
+        for prefix, members in plan.groups:
+            group = groups[prefix] = {}
+            for number, fields in members:
+                member = group[number] = {}
+                for rest, key in fields:
+                    member[rest] = attributes[key]
         return Recorded(facts, groups, attributes, events, name, readers, plan.telling)
 
     def _plan(self, shape: tuple[str, ...]) -> _Plan:
@@ -97,10 +98,11 @@ class KeyTable:
                 readers |= slot.readers
         facts = []
         for fact, found in ranked.items():
-            key, *others = (key for _, key in sorted(found))
-            facts.append((fact, BY_NAME[fact].read, self._reads[fact], key, tuple(others)))
-        members = [(prefix, list(numbered.items())) for prefix, numbered in groups.items()]
-        plan = _Plan(facts, members, readers, tuple(name for name in ranked if name not in WEAK_FACTS))
+            keys = tuple(key for _, key in sorted(found))
+            read = BY_NAME[fact].read
+            facts.append((fact, keys, _AS_IT_IS.get(read), read, self._reads[fact]))
+        members = [(prefix, sorted(numbered.items())) for prefix, numbered in groups.items()]
+        plan = _Plan(facts, members, readers, frozenset(ranked.keys() - WEAK_FACTS))
         if len(shape) <= _MAX_SHAPE_KEYS:
             if len(self._plans) >= _MAX_SHAPES:
                 self._plans.clear()

@@ -6,7 +6,6 @@ operation of the GenAI conventions; OpenInference's kind; the type of the reques
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from netra_otel_bridge.convert.llm.call import Kind
@@ -20,7 +19,13 @@ _GOOGLE = frozenset({"gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai"})
 _PROMPT, _COMPLETION = "gen_ai.prompt.", "gen_ai.completion."
 _NAME_SUFFIXES = frozenset({"workflow", "agent", "tool"})
 """Kinds that OpenLLMetry's instrumentations append to the name of a step, after a dot."""
-_TELLING = re.compile(r"Retriever|Rerank|[Ee]mbed|\.(?:workflow|agent|tool)$")
+_TELLING_ENDS = tuple(f".{suffix}" for suffix in sorted(_NAME_SUFFIXES))
+_RETRIEVERS = ("Retriever", "Retriever.task", "Retriever.retrieve")
+_CHAT, _GOOGLE_CHAT = (Kind.LLM, "chat"), (Kind.LLM, "generate_content")
+_EMBEDDING, _TOOL = (Kind.EMBEDDING, "embeddings"), (Kind.TOOL, "execute_tool")
+_RETRIEVER, _RERANKER = (Kind.RETRIEVER, "retrieval"), (Kind.RERANKER, None)
+_MEDIA, _OTHER = (Kind.MEDIA, None), (Kind.OTHER, None)
+_QUERY_FACTS = frozenset({"database", "database_operation", "instrumentation", "conversation_id"})
 COLUMN_DECIDES = frozenset({"TOOL", "AGENT", "EMBEDDING", "GUARDRAIL", "HANDOFF", "USAGE"})
 """Netra's types that tell a kind by themselves. ``GENERATION`` leaves open which call to a model it is."""
 
@@ -74,7 +79,7 @@ def _by_words(
 
 def name_tells(name: str) -> bool:
     """Return whether the name of a span or entity may be evidence of a kind."""
-    return _TELLING.search(name) is not None
+    return "Retriever" in name or "Rerank" in name or "embed" in name or "Embed" in name or name.endswith(_TELLING_ENDS)
 
 
 def _word(value: str | None) -> str:
@@ -95,38 +100,47 @@ def _step(word: str) -> tuple[Kind, str | None] | None:
 
 
 def _google(found: tuple[Kind, str | None], provider: str | None) -> tuple[Kind, str | None]:
-    return (Kind.LLM, "generate_content") if found[0] is Kind.LLM and provider in _GOOGLE else found
+    return _GOOGLE_CHAT if provider in _GOOGLE and found[0] is Kind.LLM else found
 
 
 def _by_shape(
     recorded: Recorded, provider: str | None, *, generic: bool, has_messages: bool
 ) -> tuple[Kind, str | None]:
     facts, groups = recorded.facts, recorded.groups
-    if facts.get("instrumentation") in _SPEECH or _word(facts.get("system")) in _SPEECH or _makes_images(recorded):
-        return Kind.MEDIA, None
+    if _is_media(recorded):
+        return _MEDIA
     if _searches_vectors(recorded):
-        return Kind.RETRIEVER, "retrieval"
+        return _RETRIEVER
     has_model = "request_model" in facts or "response_model" in facts
     has_tokens = "input_tokens" in facts or "output_tokens" in facts or "total_tokens" in facts
-    names = (recorded.name, str(facts.get("entity_name", "")))
-    if (has_model or generic) and any(
-        "embed" in name.lower() for name in (*names, str(facts.get("request_model", "")))
-    ):
-        return Kind.EMBEDDING, "embeddings"
+    name, entity = recorded.name, str(facts.get("entity_name", ""))
+    if (has_model or generic) and "embed" in f"{name} {entity} {facts.get('request_model', '')}".lower():
+        return _EMBEDDING
     if generic or (has_model and (has_tokens or has_messages or _PROMPT in groups or _COMPLETION in groups)):
-        return _google((Kind.LLM, "chat"), provider)
+        return _google(_CHAT, provider)
     if "tool_name" in facts:
-        return Kind.TOOL, "execute_tool"
-    suffix = recorded.name.rpartition(".")[2]
+        return _TOOL
+    suffix = name.rpartition(".")[2]
     if suffix in _NAME_SUFFIXES:
         return OPERATIONS[suffix]
-    if "documents" in facts or any(
-        name.endswith(("Retriever", "Retriever.task", "Retriever.retrieve")) for name in names
-    ):
-        return Kind.RETRIEVER, "retrieval"
-    if any("Rerank" in name for name in names):
-        return Kind.RERANKER, None
-    return Kind.OTHER, None
+    if "documents" in facts or name.endswith(_RETRIEVERS) or entity.endswith(_RETRIEVERS):
+        return _RETRIEVER
+    if "Rerank" in name or "Rerank" in entity:
+        return _RERANKER
+    return _OTHER
+
+
+def asks_plain_database(recorded: Recorded) -> bool:
+    """Return whether a span is a query to a database that is no vector store, and nothing else."""
+    facts = recorded.facts
+    if "database" not in facts or not facts.keys() <= _QUERY_FACTS:
+        return False
+    return not _searches_vectors(recorded) and not _is_media(recorded)
+
+
+def _is_media(recorded: Recorded) -> bool:
+    told = recorded.facts.get
+    return told("instrumentation") in _SPEECH or _word(told("system")) in _SPEECH or _makes_images(recorded)
 
 
 def _makes_images(recorded: Recorded) -> bool:

@@ -17,7 +17,11 @@ _NO_MEDIA_CLASS = "document"
 
 def first_of(item: Item, names: Iterable[str]) -> Any:
     """Return the first value that is there under one of the names."""
-    return next((item[name] for name in names if item.get(name) is not None), None)
+    for name in names:
+        value = item.get(name)
+        if value is not None:
+            return value
+    return None
 
 
 def joined_words(items: list[Any]) -> str:

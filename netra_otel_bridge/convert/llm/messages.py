@@ -42,9 +42,11 @@ def role_of(recorded: Any, default: str) -> str:
 
 def message(role: Any, content: Any, default: str, *, call_id: Any = None) -> Message:
     """Return a message of a role and its content. ``call_id`` is that of the tool call it answers, or that it is."""
-    if role in ("thinking", "reasoning") and isinstance(content, str):
-        return Message("assistant", [reasoning(content)])
-    known = (ROLES.get(role) if type(role) is str else default) or role_of(role, default)
+    known = ROLES.get(role) if type(role) is str else default
+    if known is None:
+        if role in ("thinking", "reasoning") and isinstance(content, str):
+            return Message("assistant", [reasoning(content)])
+        known = role_of(role, default)
     if known != "tool" and type(content) is str and content and content[0] not in " {[" and content != "None":
         return Message(known, [text(content)])
     if known == "assistant" and content == "None":
@@ -184,6 +186,8 @@ def joined(messages: Iterable[Message]) -> list[Message]:
 
 def with_single_results(messages: Sequence[Message]) -> Sequence[Message]:
     """Give each result of a tool a message of its own, with the role ``tool``; readers show one for each message."""
+    if not _hold_results(messages):
+        return messages
     found: list[Message] = []
     for one in messages:
         rest: Message | None = None
@@ -199,6 +203,14 @@ def with_single_results(messages: Sequence[Message]) -> Sequence[Message]:
         if not one.parts:
             found.append(one)
     return found
+
+
+def _hold_results(messages: Sequence[Message]) -> bool:
+    for one in messages:
+        for part in one.parts:
+            if part["type"] == "tool_call_response":
+                return True
+    return False
 
 
 def plain(content: Any) -> str | None:

@@ -5,7 +5,7 @@ Only attributes that were not recorded are added. Messages are added as a whole,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from netra_otel_bridge.convert.attributes import as_double
@@ -19,14 +19,17 @@ from netra_otel_bridge.core.model.netra import TraceSpan
 
 PROJECT_NAME = "openinference.project.name"
 SPAN_KIND = "openinference.span.kind"
-_SPAN_KINDS = {
+_MEDIA, _EMBEDDING, _OTHER = Kind.MEDIA, Kind.EMBEDDING, Kind.OTHER
+_SPAN_KINDS = {kind: kind.value for kind in Kind} | {
     Kind.WORKFLOW: "CHAIN",
     Kind.USAGE: "CHAIN",
     Kind.OTHER: "CHAIN",
     Kind.HANDOFF: "TOOL",
 }
 _TOKENS = tuple(
-    (fact.name, fact.openinference) for fact in FACTS if (fact.openinference or "").startswith("llm.token_count.")
+    (fact.name, fact.openinference)
+    for fact in FACTS
+    if fact.openinference is not None and fact.openinference.startswith("llm.token_count.")
 )
 _PARAMETERS = {fact.name: fact.parameter for fact in FACTS if fact.parameter is not None}
 _REQUEST = "gen_ai.request."
@@ -46,6 +49,7 @@ _NO_PARAMETERS = (
 _KNOWN_REQUESTS = frozenset((fact.genai or "").removeprefix(_REQUEST) for fact in FACTS)
 _ENCODINGS = "encoding_formats"
 _RESPONSE_FORMATS = {"json": "json_object", "text": "text"}
+_MODEL_NAMES = {Kind.EMBEDDING: "embedding.model_name", Kind.RERANKER: "reranker.model_name"}
 _MODELS = frozenset({Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.AGENT, Kind.MEDIA, Kind.USAGE})
 _WITH_TOKENS = frozenset({Kind.LLM, Kind.EMBEDDING, Kind.RERANKER, Kind.MEDIA, Kind.USAGE})
 
@@ -54,27 +58,10 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
     """Add OpenInference's attributes of a call. ``metadata`` is the span's, with the tenant id."""
     kind, facts = call.kind, call.facts
     add(attributes, SPAN_KIND, kind_name(call))
-    add(attributes, "session.id", facts.get("conversation_id"))
-    if kind in _MODELS:
-        _add_model(attributes, call)
-    if kind in _WITH_TOKENS:
-        _add_usage(attributes, call, span)
-    if kind is Kind.TOOL:
-        _add_tool(attributes, call)
-    elif kind is Kind.HANDOFF:
-        add(attributes, "tool.name", facts.get("tool_name") or span.name)
-    elif kind is Kind.AGENT:
-        add(attributes, "agent.name", facts.get("agent_name"))
-    elif kind is Kind.EMBEDDING:
-        for number, words in enumerate(call.texts):
-            add(attributes, f"embedding.embeddings.{number}.embedding.text", words)
-    elif kind is Kind.RETRIEVER:
-        _add_documents(attributes, "retrieval.documents", call.documents)
-    elif kind is Kind.RERANKER:
-        add(attributes, "reranker.query", call.query)
-        add(attributes, "reranker.top_k", facts.get("reranker_top_k") or facts.get("top_k"))
-        _add_documents(attributes, "reranker.input_documents", call.candidates)
-        _add_documents(attributes, "reranker.output_documents", call.documents)
+    if "session.id" not in attributes:
+        add(attributes, "session.id", facts.get("conversation_id"))
+    if kind is not _OTHER:
+        _add_kind(attributes, call, span)
     if call.input or (call.system and not _lists_messages(attributes.get("gen_ai.input.messages"))):
         system = [Message("system", list(call.system))] if call.system else []
         _add_messages(attributes, "llm.input_messages", [*system, *call.input])
@@ -87,22 +74,30 @@ def add_openinference(attributes: dict[str, Any], call: Call, span: TraceSpan, *
         add(attributes, "metadata", write_json(metadata))
 
 
+def _add_kind(attributes: dict[str, Any], call: Call, span: TraceSpan) -> None:
+    """Add what OpenInference has for calls of this kind alone."""
+    kind = call.kind
+    if kind in _MODELS:
+        _add_model(attributes, call)
+    if kind in _WITH_TOKENS:
+        _add_usage(attributes, call, span)
+    if kind in _ADD_OF_KIND:
+        _ADD_OF_KIND[kind](attributes, call, span)
+
+
 def kind_name(call: Call) -> str:
     """Return ``openinference.span.kind`` of a call."""
-    if call.kind is Kind.MEDIA:
+    if call.kind is _MEDIA:
         return "LLM" if call.input or call.output else "CHAIN"
-    return _SPAN_KINDS.get(call.kind, call.kind.value)
+    return _SPAN_KINDS[call.kind]
 
 
 def _add_model(attributes: dict[str, Any], call: Call) -> None:
     facts, kind = call.facts, call.kind
     model = facts.get("model") or facts.get("response_model") or facts.get("request_model")
-    if kind is Kind.EMBEDDING:
+    if kind is _EMBEDDING:
         model = facts.get("request_model") or model
-    if kind in (Kind.EMBEDDING, Kind.RERANKER):
-        add(attributes, "embedding.model_name" if kind is Kind.EMBEDDING else "reranker.model_name", model)
-    else:
-        add(attributes, "llm.model_name", model)
+    add(attributes, _MODEL_NAMES.get(kind, "llm.model_name"), model)
     if call.provider is not None:
         name, system = openinference_names(call.provider)
         add(attributes, "llm.provider", name)
@@ -111,12 +106,12 @@ def _add_model(attributes: dict[str, Any], call: Call) -> None:
     if reasons:
         add(attributes, "llm.finish_reason", reasons[0] if len(reasons) == 1 else reasons)
     parameters = {name: facts[fact] for fact, name in _PARAMETERS.items() if fact in facts}
-    for key, value in attributes.items():
-        if key.startswith(_REQUEST) and _is_parameter(rest := key[len(_REQUEST) :], value):
-            parameters.setdefault(rest, value)
+    for key in [key for key in attributes if key.startswith(_REQUEST)]:
+        if _is_parameter(rest := key[len(_REQUEST) :], attributes[key]):
+            parameters.setdefault(rest, attributes[key])
     _add_forms(parameters, attributes)
     if parameters:
-        target = "embedding.invocation_parameters" if kind is Kind.EMBEDDING else "llm.invocation_parameters"
+        target = "embedding.invocation_parameters" if kind is _EMBEDDING else "llm.invocation_parameters"
         add(attributes, target, write_json(parameters))
 
 
@@ -141,8 +136,8 @@ def _is_parameter(rest: str, value: Any) -> bool:
 def _add_usage(attributes: dict[str, Any], call: Call, span: TraceSpan) -> None:
     facts = call.facts
     for fact, name in _TOKENS:
-        if name is not None:
-            add(attributes, name, facts.get(fact))
+        if fact in facts:
+            add(attributes, name, facts[fact])
     asked, answered = facts.get("input_tokens"), facts.get("output_tokens")
     if asked is not None and answered is not None:
         add(attributes, "llm.token_count.total", asked + answered)
@@ -152,10 +147,35 @@ def _add_usage(attributes: dict[str, Any], call: Call, span: TraceSpan) -> None:
         ("llm.cost.prompt_details.cache_read", span.cached_tokens_cost),
         ("llm.cost.total", span.total_cost),
     ):
-        add(attributes, name, as_double(cost))
+        if cost is not None:
+            add(attributes, name, as_double(cost))
 
 
-def _add_tool(attributes: dict[str, Any], call: Call) -> None:
+def _add_handoff(attributes: dict[str, Any], call: Call, span: TraceSpan) -> None:
+    add(attributes, "tool.name", call.facts.get("tool_name") or span.name)
+
+
+def _add_agent(attributes: dict[str, Any], call: Call, _: TraceSpan) -> None:
+    add(attributes, "agent.name", call.facts.get("agent_name"))
+
+
+def _add_texts(attributes: dict[str, Any], call: Call, _: TraceSpan) -> None:
+    for number, words in enumerate(call.texts):
+        add(attributes, f"embedding.embeddings.{number}.embedding.text", words)
+
+
+def _add_retrieved(attributes: dict[str, Any], call: Call, _: TraceSpan) -> None:
+    _add_documents(attributes, "retrieval.documents", call.documents)
+
+
+def _add_ranked(attributes: dict[str, Any], call: Call, _: TraceSpan) -> None:
+    add(attributes, "reranker.query", call.query)
+    add(attributes, "reranker.top_k", call.facts.get("reranker_top_k") or call.facts.get("top_k"))
+    _add_documents(attributes, "reranker.input_documents", call.candidates)
+    _add_documents(attributes, "reranker.output_documents", call.documents)
+
+
+def _add_tool(attributes: dict[str, Any], call: Call, _: TraceSpan) -> None:
     facts = call.facts
     add(attributes, "tool.name", facts.get("tool_name"))
     add(attributes, "tool.description", facts.get("tool_description"))
@@ -164,6 +184,16 @@ def _add_tool(attributes: dict[str, Any], call: Call) -> None:
     add(attributes, "tool.parameters", _text_or_json(arguments))
     _add_value(attributes, "input", _text_or_json(arguments))
     _add_value(attributes, "output", _text_or_json(result))
+
+
+_ADD_OF_KIND: dict[Kind, Callable[[dict[str, Any], Call, TraceSpan], None]] = {
+    Kind.TOOL: _add_tool,
+    Kind.HANDOFF: _add_handoff,
+    Kind.AGENT: _add_agent,
+    Kind.EMBEDDING: _add_texts,
+    Kind.RETRIEVER: _add_retrieved,
+    Kind.RERANKER: _add_ranked,
+}
 
 
 def _add_documents(attributes: dict[str, Any], prefix: str, documents: Sequence[Document]) -> None:
@@ -177,7 +207,7 @@ def _add_documents(attributes: dict[str, Any], prefix: str, documents: Sequence[
 
 def _add_messages(attributes: dict[str, Any], prefix: str, messages: Iterable[Message]) -> None:
     start = f"{prefix}."
-    if any(key.startswith(start) for key in attributes):
+    if start in "\n".join(attributes) and any(key.startswith(start) for key in attributes):
         return
     number = 0
     for message in messages:
@@ -207,8 +237,10 @@ def _lists_messages(recorded: Any) -> bool:
 
 def _add_message(attributes: dict[str, Any], base: str, message: Message) -> None:
     parts = message.parts
-    add(attributes, f"{base}.name", message.name)
-    add(attributes, f"{base}.finish_reason", message.finish_reason)
+    if message.name is not None:
+        add(attributes, f"{base}.name", message.name)
+    if message.finish_reason is not None:
+        add(attributes, f"{base}.finish_reason", message.finish_reason)
     if len(parts) == 1 and parts[0]["type"] == "text":  # most messages
         add(attributes, f"{base}.role", message.role)
         add(attributes, f"{base}.content", parts[0]["content"])
@@ -270,18 +302,20 @@ def _json_schema(definition: dict[str, Any]) -> str:
 
 def _add_values(attributes: dict[str, Any], call: Call) -> None:
     facts = call.facts
-    asked = facts.get("input")
-    if asked is None:
-        asked = (
-            call.query
-            or text_of(one for one in reversed(call.input) if one.role == "user")
-            or (call.texts[0] if len(call.texts) == 1 else None)
-        )
-    answered = facts.get("output")
-    if answered is None:
-        answered = text_of(call.output)
-    _add_value(attributes, "input", _text_or_json(asked))
-    _add_value(attributes, "output", _text_or_json(answered))
+    if "input.value" not in attributes:
+        asked = facts.get("input")
+        if asked is None:
+            asked = (
+                call.query
+                or text_of(one for one in reversed(call.input) if one.role == "user")
+                or (call.texts[0] if len(call.texts) == 1 else None)
+            )
+        _add_value(attributes, "input", _text_or_json(asked))
+    if "output.value" not in attributes:
+        answered = facts.get("output")
+        if answered is None:
+            answered = text_of(call.output)
+        _add_value(attributes, "output", _text_or_json(answered))
 
 
 def _add_value(attributes: dict[str, Any], side: str, value: str | None) -> None:

@@ -222,7 +222,7 @@ def bare_call(item: Item) -> Part | None:
     keys = item.keys()
     if keys <= _BARE_RESULT and isinstance(item.get("tool_use_id"), str) and "content" in item:
         return _result_part(item)
-    if not keys <= _BARE_CALL or not isinstance(item.get("name"), str) or not _has(item, _ARGUMENTS):
+    if not keys <= _BARE_CALL or not isinstance(item.get("name"), str) or _BARE_ARGUMENTS.isdisjoint(keys):
         return None
     found = _call_part(item)
     arguments = found.get("arguments") if found else None
@@ -230,6 +230,7 @@ def bare_call(item: Item) -> Part | None:
 
 
 _BARE_CALL = frozenset({"type", "name", "index", *_CALL_IDS, *_ARGUMENTS})
+_BARE_ARGUMENTS = frozenset(_ARGUMENTS)
 _BARE_RESULT = frozenset({"type", "tool_use_id", "content", "is_error"})
 
 

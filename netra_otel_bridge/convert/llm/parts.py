@@ -17,6 +17,8 @@ from netra_otel_bridge.convert.llm.part_forms import bare_call, other_part, part
 from netra_otel_bridge.core.json_bounds import holds_more_values
 from netra_otel_bridge.core.json_text import clean_value, read_json, write_json
 
+_PYTHON_STARTS = ("{'", "['", "[{'")
+"""Starts of texts that are no JSON, however lenient."""
 _MAX_PYTHON_CHARS = 200_000
 _MAX_PYTHON_VALUES = 2_000
 CUT_MARKS = ("...[TRUNCATED]", "…[TRUNCATED]")
@@ -30,11 +32,11 @@ def decoded(value: Any) -> Any:
     """Return the value of JSON text, or of a Python list or dictionary written by ``str``; others as they are."""
     if not isinstance(value, str):
         return value
-    start = value.lstrip()[:2]
-    if start[:1] not in ("{", "["):
+    start = value.lstrip()[:3]
+    if not start.startswith(("{", "[")):
         return value
-    found = read_json(value)
-    if found is None and start in ("[{", "{'", "['", '["'):
+    found = None if start.startswith(_PYTHON_STARTS) else read_json(value)
+    if found is None and start.startswith(("[{", "{'", "['", '["')):
         found = _python_value(value)
     return value if found is None else found
 

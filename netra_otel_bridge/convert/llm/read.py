@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from opentelemetry.sdk.trace import Event
 
 from netra_otel_bridge.convert.attributes import as_count
 from netra_otel_bridge.convert.llm import retrieval, tool_run
-from netra_otel_bridge.convert.llm.call import Call, Kind
+from netra_otel_bridge.convert.llm.call import Call, Kind, Message
 from netra_otel_bridge.convert.llm.dialects import DIALECTS
 from netra_otel_bridge.convert.llm.dialects.events import EVENTS
 from netra_otel_bridge.convert.llm.dialects.tools import definitions
 from netra_otel_bridge.convert.llm.facts import as_number
 from netra_otel_bridge.convert.llm.keys import KEYS
-from netra_otel_bridge.convert.llm.kinds import kind_of, name_tells
+from netra_otel_bridge.convert.llm.kinds import asks_plain_database, kind_of, name_tells
 from netra_otel_bridge.convert.llm.messages import with_single_results
 from netra_otel_bridge.convert.llm.providers import provider
 from netra_otel_bridge.convert.llm.recorded import Recorded
@@ -26,6 +27,8 @@ from netra_otel_bridge.core.model.netra import TraceSpan
 
 _EVENTS = 1 << DIALECTS.index(EVENTS)
 _EVENT_PREFIXES = ("gen_ai.", "db.")
+_OTHER = Kind.OTHER
+_parts_of = attrgetter("parts")
 _WITHOUT_MESSAGES = frozenset({Kind.EMBEDDING, Kind.RERANKER, Kind.RETRIEVER, Kind.TOOL})
 
 
@@ -59,7 +62,7 @@ def _is_plain(column: str | None, recorded: Recorded, span: TraceSpan) -> bool:
     if (column is not None and column != "SPAN") or recorded.groups or span.model_name:
         return False
     facts = recorded.facts
-    if recorded.telling and any(name in facts for name in recorded.telling):
+    if not recorded.telling.isdisjoint(facts) and not asks_plain_database(recorded):
         return False
     return not name_tells(recorded.name) and not name_tells(facts.get("entity_name", ""))
 
@@ -90,10 +93,13 @@ def _name_kind(call: Call, column: str | None, recorded: Recorded) -> None:
     facts = call.facts
     model = facts.get("request_model") or facts.get("response_model")
     named = facts.get("provider")
-    call.provider = provider(facts.get("system"), facts.get("instrumentation"), model) if named is None else named
+    if named is not None:
+        call.provider = named
+    elif "system" in facts or "instrumentation" in facts:
+        call.provider = provider(facts.get("system"), facts.get("instrumentation"), model)
     has_messages = bool(call.input or call.output)
     call.kind, call.operation = kind_of(column, recorded, call.provider, has_messages=has_messages)
-    if call.kind is Kind.OTHER and named is None and "system" not in facts:
+    if call.kind is _OTHER and named is None and "system" not in facts:
         call.provider = None
 
 
@@ -101,25 +107,29 @@ def _finish(call: Call, recorded: Recorded) -> None:
     kind, facts = call.kind, call.facts
     if call.tools:
         call.tools = definitions(call.tools)
-    if kind is Kind.TOOL:
-        tool_run.read(call, recorded)
-    elif kind is Kind.AGENT:
-        _set_name(facts, "agent_name", recorded.name.removeprefix("invoke_agent "))
-    elif kind is Kind.WORKFLOW:
-        _set_name(facts, "workflow_name", recorded.name)
-    elif kind in (Kind.RETRIEVER, Kind.RERANKER, Kind.EMBEDDING):
-        retrieval.read(call, recorded)
+    if kind in _FINISH:
+        _FINISH[kind](call, recorded)
     if call.output:
         _name_finish_reasons(call)
-    if call.input and any(part["type"] == "tool_call_response" for one in call.input for part in one.parts):
+    if call.input:
         call.input = with_single_results(call.input)
-    if kind in _WITHOUT_MESSAGES or not any(one.parts for one in (*call.input, *call.output)):
+    if kind in _WITHOUT_MESSAGES or not (_have_parts(call.input) or _have_parts(call.output)):
         call.input, call.output = (), ()
-    _mend_tokens(call)
+    if "cache_read_tokens" in facts or "cache_write_tokens" in facts:
+        _mend_tokens(call)
     if "first_chunk_s" in facts:
-        seconds = as_number(facts.pop("first_chunk_s"))
-        if facts.get("stream") is True and seconds is not None and seconds >= 0:
+        recorded_s = facts.pop("first_chunk_s")
+        seconds = as_number(recorded_s) if facts.get("stream") is True else None
+        if seconds is not None and seconds >= 0:
             facts["first_chunk_s"] = seconds
+
+
+def _name_agent(call: Call, recorded: Recorded) -> None:
+    _set_name(call.facts, "agent_name", recorded.name.removeprefix("invoke_agent "))
+
+
+def _name_workflow(call: Call, recorded: Recorded) -> None:
+    _set_name(call.facts, "workflow_name", recorded.name)
 
 
 def _set_name(facts: dict[str, Any], fact: str, name: str) -> None:
@@ -127,6 +137,21 @@ def _set_name(facts: dict[str, Any], fact: str, name: str) -> None:
     found = facts.get("entity_name") or name
     if found:
         facts.setdefault(fact, found)
+
+
+_FINISH: dict[Kind, Callable[[Call, Recorded], None]] = {
+    Kind.TOOL: tool_run.read,
+    Kind.AGENT: _name_agent,
+    Kind.WORKFLOW: _name_workflow,
+    Kind.RETRIEVER: retrieval.read,
+    Kind.RERANKER: retrieval.read,
+    Kind.EMBEDDING: retrieval.read,
+}
+"""What is read of a call once its kind is known."""
+
+
+def _have_parts(messages: Sequence[Message]) -> bool:
+    return any(map(_parts_of, messages))
 
 
 def _name_finish_reasons(call: Call) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.sdk.trace import Event
@@ -31,24 +31,25 @@ WEAK_FACTS = frozenset(
 
 @dataclass(slots=True)
 class Recorded:
-    """Hold what a span recorded: facts by name, and the members of indexed keys by prefix, index and rest of the key."""
+    """Hold what a span recorded: facts by name, and the members of indexed keys by prefix, index and rest of the key.
 
-    facts: dict[str, Any] = field(default_factory=dict)
-    groups: Groups = field(default_factory=dict)
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    events: Sequence[Event] = ()
-    name: str = ""
-    readers: int = 0
+    The members are in the order of their index.
+    """
+
+    facts: dict[str, Any]
+    groups: Groups
+    attributes: Mapping[str, Any]
+    events: Sequence[Event]
+    name: str
+    readers: int
     """The dialects that have something to read, one bit each."""
-    telling: Sequence[str] = ()
+    telling: frozenset[str]
     """Facts that these keys may hold and that say more than `WEAK_FACTS`."""
 
 
 def in_order(group: dict[int, Fields] | None) -> list[Fields]:
-    """Return the members of a group in the order of their index."""
-    if not group:
-        return []
-    return [group[number] for number in sorted(group)] if len(group) > 1 else list(group.values())
+    """Return the members of a group of `Recorded`, which are in the order of their index."""
+    return list(group.values()) if group else []
 
 
 def nested(fields: Fields, prefix: str) -> list[Fields]:
@@ -59,4 +60,4 @@ def nested(fields: Fields, prefix: str) -> list[Fields]:
             index, _, rest = key[len(prefix) :].partition(".")
             if index.isdecimal() and index.isascii() and len(index) <= MAX_INDEX_DIGITS:
                 found.setdefault(int(index), {})[rest] = value
-    return in_order(found)
+    return [found[number] for number in sorted(found)]

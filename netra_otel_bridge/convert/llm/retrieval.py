@@ -44,6 +44,8 @@ def read(call: Call, recorded: Recorded) -> None:
 
 def _texts(content: Any) -> list[str]:
     """Return the texts of one content; netra-sdk for JavaScript puts all into one, as JSON."""
+    if isinstance(content, str) and content and not content.lstrip().startswith(("[", "{")):
+        return [content]
     items = decoded(content)
     if isinstance(items, list) and items and all(isinstance(item, str) for item in items):
         return items

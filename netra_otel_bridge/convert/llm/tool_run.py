@@ -76,7 +76,18 @@ def _content(call: Call, recorded: Recorded, side: str) -> Any:
     return None
 
 
+def _may_be_wrapped(value: str) -> bool:
+    """Return whether the words of a wrap are in a text, which is not decoded without them."""
+    if "\\u" in value:
+        return True
+    if value.lstrip().startswith("["):
+        return "role" in value
+    return "tool_name" in value or "tags" in value or "metadata" in value or "kwargs" in value
+
+
 def _unwrapped(value: Any, side: str) -> Any:
+    if isinstance(value, str) and not _may_be_wrapped(value):
+        return value
     found = decoded(value)
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict):
         (only,) = found

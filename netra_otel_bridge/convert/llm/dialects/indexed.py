@@ -26,6 +26,7 @@ _MORE_COMPLETIONS = ("gen_ai.response.completion.", "gen_ai.completions.")
 
 
 _PLAIN = frozenset({"role", "content", "tool_call_id", "finish_reason"})
+_ENDING = frozenset({"role", "finish_reason"})
 
 
 def prompts(recorded: Recorded) -> list[Fields]:
@@ -41,7 +42,7 @@ def completions(groups: Groups) -> list[Fields]:
     for prefix in (COMPLETION, *_MORE_COMPLETIONS):
         for index, fields in groups.get(prefix, {}).items():
             found.setdefault(index, {}).update(fields)
-    return in_order(found)
+    return [found[index] for index in sorted(found)]
 
 
 def _read(recorded: Recorded, call: Call) -> None:
@@ -99,8 +100,8 @@ def _choices(members: list[Fields]) -> list[Message]:
         reason = _word(fields.get("finish_reason"))
         if reason_follows and "finish_reason" in fields and open_choice is not None:
             open_choice.finish_reason, reason, open_choice = reason, None, None
-        piece = _message(fields, OUTPUT)
-        if not piece.parts:
+        piece = None if fields.keys() <= _ENDING else _message(fields, OUTPUT)
+        if piece is None or not piece.parts:
             if reason is not None:
                 _end(choices, open_choice, reason)
                 open_choice = None
