@@ -373,7 +373,6 @@ def test_check_sends_a_span_where_that_is_asked_for(netra: ThreadedEmulator, hom
         (("--since", "2h"), "spans of --send and --canary"),
         (("--at", "jaeger+grpc://localhost:1"), "add --canary"),
         (("--size", "5000"), "add --canary"),
-        (("--canary",), "can be read back is not known"),
         (("--send", "--since", "2999-01-01"), "is in the future"),
         (("--send", "--since", "yesterday"), "is not a time"),
         (("--send", "--json", "--to", "console"), "would both write to stdout"),
