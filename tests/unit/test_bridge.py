@@ -51,6 +51,7 @@ from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
 from tests.support.emulator import START_NS, ThreadedEmulator, otlp_document, otlp_span, running_emulator
+from tests.support.examples import some
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_destination import FakeDestination
 from tests.support.waiting import DEADLINE_S, settled, until
@@ -462,7 +463,7 @@ def test_a_trace_that_the_next_window_lists_while_it_is_on_its_way_is_sent_once(
         spans += [otlp_span(number, 1000 * number + n, start_ns=START_NS + (50 + 4 * n) * S) for n in range(5)]
     with running_emulator(EmulatorOptions(port=0, windowing="spans")) as emulator:
         assert emulator.call(lambda: emulator.emulator.store.ingest(read_document(otlp_document(*spans)))) == []
-        for concurrency in (1, 2, 4):
+        for concurrency in some(2, (4, 1, 2)):
             mine = InMemorySpanExporter()
             bridge = bridge_to(emulator, window="1m", concurrency=concurrency)
             report = bridge.replay(mine, from_=iso_ms(START_NS), until=iso_ms(START_NS + 120 * S))

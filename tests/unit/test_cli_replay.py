@@ -75,6 +75,7 @@ def test_json_is_one_document_of_the_documented_shape(netra: ThreadedEmulator, t
     assert report["exit_code"] == 0
 
 
+@pytest.mark.faults
 def test_the_program_itself_runs(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """A child process has the same exit code, streams and file."""
     to = f"otlp-file:{tmp_path}/out.jsonl"

@@ -484,6 +484,10 @@ async def test_a_trace_that_the_destination_fails_for_stops_no_other(tmp_path: P
     bad.clear()
     for _ in range(400):
         assert await life.poll()
+        if not life.follower.health().held_back:
+            break
+    for _ in range(20):
+        assert await life.poll()
     oracle.assert_kept(peer.sent)
     assert life.follower.health().held_back == 0
     await life.stop()

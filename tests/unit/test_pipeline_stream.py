@@ -33,7 +33,7 @@ from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.pipeline import resume
 from netra_otel_bridge.pipeline.resume import decode_token, encode_token, start_point
 from tests.support.emulator import START_NS, otlp_document, otlp_span
-from tests.support.examples import spread
+from tests.support.examples import size, spread
 from tests.support.oracle import MS, Oracle
 from tests.support.streams import (
     STREAM_ID,
@@ -414,12 +414,13 @@ def test_a_trace_without_spans_is_reported_once() -> None:
 
 def test_many_problems_come_in_several_chunks() -> None:
     """Problems of many traces that are gone are sent in bounded chunks, and the resume point advances."""
-    oracle, netra = issued(450, 1)
+    count = size(220, 450)
+    oracle, netra = issued(count, 1)
     forget(netra, *oracle.trace_ids)
     chunks = asyncio.run(read(stream(netra)))
-    assert len(problems(chunks)) == 450
+    assert len(problems(chunks)) == count
     assert max(len(chunk.problems) for chunk in chunks) <= 100
-    assert len(problems(asyncio.run(read(stream(netra, chunks[0].resume_token))))) == 450 - len(chunks[0].problems)
+    assert len(problems(asyncio.run(read(stream(netra, chunks[0].resume_token))))) == count - len(chunks[0].problems)
 
 
 def unreadable(page: Any) -> Any:

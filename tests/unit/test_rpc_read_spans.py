@@ -24,7 +24,7 @@ from tests.support.rig import Rig, running_rig
 from tests.support.rpc import CREDENTIALS, EVER, Served, count, refusal_of, serving, stamp
 from tests.support.waiting import DEADLINE_S, SOON_S
 
-TRACES = size(250, 600)
+TRACES = size(180, 600)
 SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
 """Options of a channel that takes little ahead of its reader."""
 
