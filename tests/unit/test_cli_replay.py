@@ -243,7 +243,7 @@ def test_a_fault_that_ends_costs_nothing(netra: ThreadedEmulator, tmp_path: Path
 
 def test_items_that_are_no_spans_are_counted(tmp_path: Path) -> None:
     """Two odd items on each page are named, the rest is delivered, and the replay exits with 3."""
-    pages = traces = size(30, 60)  # the spans of a trace fill one page; one more page lists the traces
+    pages = traces = size(20, 60)  # the spans of a trace fill one page; one more page lists the traces
     options = EmulatorOptions(port=0, seed=1, traces=traces, spans_per_trace=traces, api_key=CANARY)
     with running_emulator(options) as netra:
         netra.set_faults("bad-item")

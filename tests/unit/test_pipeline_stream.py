@@ -576,7 +576,7 @@ def test_a_reader_that_stops_stops_the_reading() -> None:
 
 def test_what_is_read_ahead_is_bounded_in_bytes() -> None:
     """Once the cap is reached, each trace read ahead holds at most one page."""
-    _, netra = issued(10, 30, padding=100_000)
+    _, netra = issued(10, size(16, 30), padding=100_000)
 
     async def story() -> list[SpanChunk]:
         async with aclosing(stream(netra, ahead=8).chunks()) as arriving:
