@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTO_VENV := .venv-proto
 RUN := $(BIN)/python
-# Worker processes of the tests: two for each of two cores, because tests also wait.
+# Worker processes of the tests: each collects all tests first, which takes several seconds of CPU time.
 WORKERS ?= 4
 
 # The tests start many interpreters. Without compiled modules on disk, each of them would compile the package again.

@@ -516,6 +516,7 @@ async def test_a_destination_that_fails_for_everything_holds_nothing_back(tmp_pa
     await life.stop()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("step", some(1, ["encode", "convert"]))
 def test_a_large_trace_that_fails_in_a_later_part_is_held_back(
     rig: Rig, step: str, monkeypatch: pytest.MonkeyPatch
