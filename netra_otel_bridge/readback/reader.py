@@ -1,0 +1,64 @@
+"""Define the protocols of readers: `TraceReader`, which every store has, and `FindsTraces`, for stores with a search."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
+
+
+class StoreForm(Protocol):
+    """Describes what a store keeps of a span, so that what it never keeps is a documented limit and no finding.
+
+    Both methods are pure, and change their argument.
+    """
+
+    keeps_all: bool
+    """Whether a restored span has the bytes that were sent, so that its checksum alone proves it."""
+
+    def restore(self, traces: TracesData) -> None:
+        """Undo what the store is known to do to every span: attributes of its own, and another order."""
+
+    def reduce(self, resource_spans: ResourceSpans, span: Span) -> None:
+        """Remove what the store never keeps from an expected or a restored span, its resource and scope."""
+
+    def limits(self) -> tuple[str, ...]:
+        """Return a line for each thing that the store never keeps, for the documentation and the report."""
+
+
+class TraceReader(Protocol):
+    """Reads traces back from one store.
+
+    Each method waits and asks again while the store is busy (429, 503), within its own deadline. It raises a
+    `DestinationError` if the store cannot be asked: that is never an empty result. ``concurrency`` is how many
+    traces may be read at once; ``calls`` counts the requests so far.
+    """
+
+    store: str
+    """The kind of store: ``jaeger``, ``tempo``, ``phoenix``, ``otlp-file``, or the name of a user's own."""
+    at: str
+    """The address as a message may show it, without credentials."""
+    form: StoreForm
+    concurrency: int
+    calls: int
+
+    async def read(self, trace_id: str, start_ns: int) -> bytes:
+        """Return all that the store has of a trace as the protobuf of ``TracesData``, which may be several, joined.
+
+        ``trace_id`` has 32 hex digits. ``start_ns`` is when the trace starts, for stores that look faster near a time.
+        Return ``b""`` if the store has no such trace.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+@runtime_checkable
+class FindsTraces(Protocol):
+    """A reader of a store whose pages search for traces."""
+
+    async def find(self, service: str, start_ns: int, end_ns: int) -> set[str] | None:
+        """Return the ids of the traces that a search for a service and a time range shows.
+
+        ``None`` means that there are more than one search shows. Raises the same errors as `TraceReader.read`.
+        """
