@@ -298,6 +298,16 @@ def test_what_a_destination_answers(
     assert lane["refused"] == (SPANS - delivered if code == 3 else 0)
 
 
+def test_a_batch_without_an_answer_is_sent_again(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """It is not recorded as delivered: the next replay with the same state sends everything, once."""
+    arguments = ("--state", str(tmp_path / "state"), "--json")
+    with FakeDestination() as server:
+        server.script(Reject(grpc.StatusCode.UNAVAILABLE, 503, "busy"))
+        assert replay(netra, server.grpc_url, *arguments, NETRA_BRIDGE_ATTEMPTS="1").code == 69
+        (lane,) = replay(netra, server.grpc_url, *arguments).json["destinations"]
+        assert (lane["delivered"], lane["skipped"], len(server.stored_ids())) == (SPANS, 0, SPANS)
+
+
 def test_a_destination_that_refuses_everything(netra: ThreadedEmulator) -> None:
     """Each span becomes a dead letter, none is delivered, and the replay exits with 3."""
     with FakeDestination() as server:
