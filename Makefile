@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTO_VENV := .venv-proto
 RUN := $(BIN)/python
-# Worker processes of the tests: two for each of two cores, because tests also wait.
-WORKERS ?= 4
+# Worker processes of the tests: one more than two cores, because tests also wait. Each takes several seconds of CPU time to
+# collect the tests.
+WORKERS ?= 3
 
 # The tests start many interpreters. Without compiled modules on disk, each of them would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE

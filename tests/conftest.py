@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import settings
 
 from tests.support.examples import is_full
@@ -42,6 +43,20 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Send only two messages a test from a worker, its result and its end: all six take a millisecond of CPU more.
+
+    A setup or a teardown is reported if it fails or prints something.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed or report.sections:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+
 def _is_usable(directory: Path) -> bool:
     """Return whether temporary files fit into ``directory`` and may be executed."""
     if not os.access(directory, os.W_OK) or os.statvfs(directory).f_flag & os.ST_NOEXEC:
@@ -51,6 +66,6 @@ def _is_usable(directory: Path) -> bool:
 
 # A busy machine makes an example slow, not wrong, so there is no deadline. The examples are the same each time, so that
 # a failure comes from the change at hand. With CI set, Hypothesis loads its own profile, which has the same effect.
-settings.register_profile("local", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("local", deadline=None, derandomize=True, max_examples=12)
 if not is_full():
     settings.load_profile("local")

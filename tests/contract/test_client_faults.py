@@ -145,7 +145,7 @@ async def test_a_stop_wakes_the_wait() -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 20 / 2, "half of the wait that Netra asks for"
 
 
 # 500/502/503/504 bursts, refused, reset, time-out in head or body
@@ -218,7 +218,7 @@ async def test_reset_and_closed_connections(bytes_sent: int, end: Any) -> None:
 async def test_time_out(bytes_sent: int) -> None:
     """If a server stops in head or body, the deadline ends the attempt, and the next one succeeds."""
     whole = json_reply(PAGE)
-    got, requests = await read([Reply(whole.raw[:bytes_sent], end="hang"), whole], timeout=0.2)
+    got, requests = await read([Reply(whole.raw[:bytes_sent], end="hang"), whole], timeout=0.5)
     assert len(got.spans) == 2
     assert len(requests) == 2
 

@@ -51,7 +51,7 @@ from tests.support.fake_destination import (
 )
 from tests.support.judging_destination import JudgingDestination, span_ids
 from tests.support.spans import make_span
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE_S, SOON_S, until
 
 TRANSPORTS = ["grpc", "http"]
 both = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -131,7 +131,7 @@ async def test_down_a_lane_that_waits_delivers_when_the_server_comes_up(transpor
     assert all("refused" in reason for reason in waits)
     assert not sending.done()
     with FakeDestination(**ports) as fake:
-        await asyncio.wait_for(sending, 8)
+        await asyncio.wait_for(sending, SOON_S)
         assert sorted(fake.stored_ids()) == ids(spans(20))
     assert answer.delivered == 20
     assert recovered == [True]
@@ -142,7 +142,7 @@ async def test_down_a_lane_that_waits_delivers_when_the_server_comes_up(transpor
 async def test_hanging_each_call_has_a_deadline_and_the_batch_is_kept(fake: FakeDestination, transport: str) -> None:
     """No answer within the timeout means to wait; the next attempt delivers the same batch."""
     fake.script(Hang(), Hang())
-    async with Lane(opened(fake, transport, timeout_s=0.2)) as lane:
+    async with Lane(opened(fake, transport, timeout_s=0.5)) as lane:
         answer = await lane.send(spans(3))
     assert answer.delivered == 3
     assert len(lane.reasons) == 2
@@ -404,7 +404,7 @@ async def test_misconfigured_tls_holds_and_never_falls_back_to_plain_text(
     host = "127.0.0.2" if fault == "another host" else "127.0.0.1"
     certificate = authority.issue_cert(host, not_before=until - timedelta(days=9), not_after=until)
     with FakeDestination(certificate=certificate) as fake:
-        async with Lane(opened(fake, transport, timeout_s=1)) as lane:
+        async with Lane(opened(fake, transport, timeout_s=DEADLINE_S)) as lane:
             with pytest.raises(DestinationMisconfigured):
                 await lane.send(spans(3))
         assert fake.received == []

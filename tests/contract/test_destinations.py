@@ -26,6 +26,7 @@ from tests.support.exporters import ScriptedExporter
 from tests.support.fake_destination import CutAfterStoring, FakeDestination, Hang, PartialSuccess, Raw, Reject
 from tests.support.spans import make_span
 from tests.support.stock import stock_request
+from tests.support.waiting import DEADLINE_S
 
 KINDS = ["grpc", "http", "console", "file", "exporter"]
 Opener = Callable[[str], Destination]
@@ -221,7 +222,7 @@ async def test_the_wrong_protocol_on_a_port_is_never_success(fake: FakeDestinati
     """gRPC to an HTTP port, or HTTP to a gRPC port, delivers nothing, and the reason says so."""
     swapped = [f"otlp+grpc://127.0.0.1:{fake.http_port}", f"otlp+http://127.0.0.1:{fake.grpc_port}"]
     for where in swapped:
-        destination = open_destination(where, timeout_s=1)
+        destination = open_destination(where, timeout_s=DEADLINE_S)
         assert isinstance(await destination.send(batch()), Misconfigured)
         await destination.aclose()
     assert fake.stored == []
@@ -277,7 +278,7 @@ async def test_a_certificate_that_does_not_hold_is_a_misconfiguration(
     host = "127.0.0.2" if fault == "another host" else "127.0.0.1"
     certificate = authority.issue_cert(host, not_before=until - timedelta(days=9), not_after=until)
     with FakeDestination(certificate=certificate) as fake:
-        destination = open_destination(url(fake, transport), timeout_s=0.5)
+        destination = open_destination(url(fake, transport), timeout_s=DEADLINE_S)
         answer = await destination.send(batch())
         assert isinstance(answer, Misconfigured), answer
         assert not answer.unauthorized
@@ -288,7 +289,7 @@ async def test_a_certificate_that_does_not_hold_is_a_misconfiguration(
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 async def test_tls_to_a_plain_port_is_a_misconfiguration(fake: FakeDestination, transport: str) -> None:
     """OTLP to a plain port never falls back to plain text."""
-    destination = open_destination(url(fake, transport).replace("://", "s://"), timeout_s=2)
+    destination = open_destination(url(fake, transport).replace("://", "s://"), timeout_s=DEADLINE_S)
     answer = await destination.send(batch())
     assert isinstance(answer, Misconfigured), answer
     assert fake.received == []

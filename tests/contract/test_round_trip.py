@@ -87,7 +87,10 @@ def test_any_recording_comes_out_as_it_was(tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("windowing", ["traces", "spans"])
 async def test_windows_deliver_each_trace_once(windowing: Any, tmp_path: Path) -> None:
     """Long traces across many windows come once and complete, however Netra applies a range."""
-    options = EmulatorOptions(port=0, seed=5, traces=60, spans_per_trace=9, range_ns=600 * 10**9, windowing=windowing)
+    traces = size(30, 60)
+    options = EmulatorOptions(
+        port=0, seed=5, traces=traces, spans_per_trace=9, range_ns=600 * 10**9, windowing=windowing
+    )
     async with Emulator(options) as netra:
         whole, _ = await replayed(netra, tmp_path / "one.jsonl")
         bridge = Bridge(environ={}, api_key="k", endpoint=netra.endpoint, window=f"{size(40, 7)}s")
@@ -95,6 +98,6 @@ async def test_windows_deliver_each_trace_once(windowing: Any, tmp_path: Path) -
         report = await bridge.areplay(f"otlp-file:{path}", since="15m")
         lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     parts = {"resourceSpans": [one for line in lines for one in line["resourceSpans"]]}
-    assert report.destinations[0].delivered == 540
+    assert report.destinations[0].delivered == traces * 9
     assert differences(spans_by_id(whole), spans_by_id(parts)) == []
     assert report.destinations[0].skipped == 0

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import grpc
@@ -200,7 +201,7 @@ async def _first_poll(stub: Any) -> bool:
 async def test_200_clients_idle_and_half_open(rig: Rig) -> None:
     """A replay beside these clients keeps at least nine tenths of the throughput that it has without them.
 
-    Both sides take turns, and the best of three rounds each is compared. There are more rounds if that falls short,
+    Both sides take turns, and the medians of three rounds each are compared. There are more rounds if that falls short,
     because others may use the machine.
     """
     rig.feed(400, 8)
@@ -215,7 +216,7 @@ async def test_200_clients_idle_and_half_open(rig: Rig) -> None:
                         await _crowd(crowd, child, stub)
                     costs[crowded].append(await _replay_cost(rig, child, stub, number))
                 await until(lambda: _opened(stub, 0))
-                if number % 2 == 0 and number >= 6 and min(costs[False]) >= 0.9 * min(costs[True]):
+                if number % 2 == 0 and number >= 6 and median(costs[False]) >= 0.9 * median(costs[True]):
                     return
     raise AssertionError(f"seconds of its processor without and with a crowd: {costs}")
 

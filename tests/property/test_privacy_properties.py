@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -88,14 +89,20 @@ def with_prose(span: TraceSpan) -> TraceSpan:
     return msgspec.structs.replace(span, **columns)
 
 
+@functools.cache
+def prose_spans(recording: str) -> tuple[TraceSpan, ...]:
+    """Return the spans of a recording, each `with_prose`."""
+    return tuple(with_prose(span) for span in llm_cases.spans(recording))
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("recording", RECORDINGS)
 def test_a_sentence_leaves_under_no_key(recording: str, profile: Any) -> None:
     """A sentence in every text of a recording, also under the names of facts, is in no part of what leaves."""
     converter = SpanConverter(profile, DROP)
     trace = TraceSummary(id=TRACE_ID, name=PROSE, service=PROSE)
-    for span in llm_cases.spans(recording):
-        assert MARK not in everything(converter.convert(with_prose(span), trace))
+    for span in prose_spans(recording):
+        assert MARK not in everything(converter.convert(span, trace))
     assert MARK not in str((converter.counts, converter.dropped))
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 _Case = TypeVar("_Case")
 
-LOCAL_SHARE = 12
+LOCAL_SHARE = 30
 """Outside CI, tests try one example in this many."""
 
 
@@ -20,7 +20,7 @@ def is_full() -> bool:
 
 def examples(full: int) -> int:
     """Return the ``max_examples`` of a property that tries ``full`` examples in CI."""
-    return full if is_full() else max(10, full // LOCAL_SHARE)
+    return full if is_full() else max(8, full // LOCAL_SHARE)
 
 
 def size(local: int, full: int) -> int:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
 
+from tests.support.waiting import DEADLINE_S
+
 End = Literal["keep", "close", "reset", "hang"]
 
 
@@ -197,13 +199,13 @@ class ServerThread:
 
     def __enter__(self) -> ScriptedApi:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.api.__aenter__(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.api.__aenter__(), self._loop).result(DEADLINE_S)
         return self.api
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self.api.__aexit__(None, None, None), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.api.__aexit__(None, None, None), self._loop).result(DEADLINE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(DEADLINE_S)
         self._loop.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import backends
 from tests.support.backends import CannotBuild, GoBackend, PythonBackend, binary_or_skip, build
+from tests.support.waiting import DEADLINE_S
 
 BACKEND = GoBackend("thing", "1.2.3", "a second", "example.com/thing", "./cmd/thing")
 
@@ -154,5 +155,5 @@ if [ -e {tmp_path}/broken ]; then echo "no network" >&2; exit 1; fi
     )
     capfd.readouterr()
     process = subprocess.Popen([binary, "NAME=value"])
-    process.wait(10)
+    process.wait(DEADLINE_S)
     assert capfd.readouterr().out.split() == [str(process.pid), "value", "serve"]

@@ -79,6 +79,7 @@ def test_version_and_help_load_no_command() -> None:
         assert loaded.isdisjoint(f"netra_otel_bridge.cli.{module}" for module in modules)
 
 
+@pytest.mark.faults
 def test_a_command_loads_no_other_command() -> None:
     """``replay`` needs neither the service with its gRPC interface nor the emulator."""
     (loaded,) = loaded_by(("replay", "--help"))
@@ -92,6 +93,7 @@ def test_a_command_loads_no_other_command() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.faults
 def test_a_command_that_sends_nothing_loads_no_client(tmp_path: Path) -> None:
     """Commands that only read settings or the state, and the help of the others, import neither grpc nor aiohttp."""
     state = str(tmp_path / "state")
@@ -112,6 +114,7 @@ def test_a_command_that_sends_nothing_loads_no_client(tmp_path: Path) -> None:
         assert loaded.isdisjoint(("aiohttp", "grpc", "netra_otel_bridge.bridge.bridge")), command
 
 
+@pytest.mark.faults
 def test_the_help_of_traces_loads_no_conversion() -> None:
     """Spans are converted and drawn by code that is imported only when there is a trace to show."""
     (loaded,) = loaded_by(("traces", "show", "--help"))

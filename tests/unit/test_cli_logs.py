@@ -205,6 +205,7 @@ def said(form: str, environ: Mapping[str, str], stderr: int = subprocess.PIPE) -
     return done.stderr.decode().splitlines() if done.stderr else []
 
 
+@pytest.mark.faults
 def test_a_process_writes_nothing_but_its_form() -> None:
     """Warnings of other libraries are masked too, and appear once a minute."""
     lines = [json.loads(line) for line in said("json", {})]

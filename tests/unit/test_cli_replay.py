@@ -75,6 +75,7 @@ def test_json_is_one_document_of_the_documented_shape(netra: ThreadedEmulator, t
     assert report["exit_code"] == 0
 
 
+@pytest.mark.faults
 def test_the_program_itself_runs(netra: ThreadedEmulator, tmp_path: Path) -> None:
     """A child process has the same exit code, streams and file."""
     to = f"otlp-file:{tmp_path}/out.jsonl"
@@ -242,7 +243,7 @@ def test_a_fault_that_ends_costs_nothing(netra: ThreadedEmulator, tmp_path: Path
 
 def test_items_that_are_no_spans_are_counted(tmp_path: Path) -> None:
     """Two odd items on each page are named, the rest is delivered, and the replay exits with 3."""
-    pages = traces = size(30, 60)  # the spans of a trace fill one page; one more page lists the traces
+    pages = traces = size(20, 60)  # the spans of a trace fill one page; one more page lists the traces
     options = EmulatorOptions(port=0, seed=1, traces=traces, spans_per_trace=traces, api_key=CANARY)
     with running_emulator(options) as netra:
         netra.set_faults("bad-item")
@@ -295,6 +296,16 @@ def test_what_a_destination_answers(
     assert result.code == lane["exit"] == code
     assert lane["delivered"] == delivered
     assert lane["refused"] == (SPANS - delivered if code == 3 else 0)
+
+
+def test_a_batch_without_an_answer_is_sent_again(netra: ThreadedEmulator, tmp_path: Path) -> None:
+    """It is not recorded as delivered: the next replay with the same state sends everything, once."""
+    arguments = ("--state", str(tmp_path / "state"), "--json")
+    with FakeDestination() as server:
+        server.script(Reject(grpc.StatusCode.UNAVAILABLE, 503, "busy"))
+        assert replay(netra, server.grpc_url, *arguments, NETRA_BRIDGE_ATTEMPTS="1").code == 69
+        (lane,) = replay(netra, server.grpc_url, *arguments).json["destinations"]
+        assert (lane["delivered"], lane["skipped"], len(server.stored_ids())) == (SPANS, 0, SPANS)
 
 
 def test_a_destination_that_refuses_everything(netra: ThreadedEmulator) -> None:

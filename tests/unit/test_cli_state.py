@@ -300,15 +300,15 @@ def test_refusals_that_end_the_work_are_sent_again_afterwards(
 
 def test_check_has_an_end(netra: ThreadedEmulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Peers that accept a connection and never respond are tested at the same time, for a bounded time."""
-    monkeypatch.setattr("netra_otel_bridge.bridge.check.CHECK_S", 1.0)
+    monkeypatch.setattr("netra_otel_bridge.bridge.check.CHECK_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
         arguments = [part for path in "abcdefg" for part in ("--to", f"otlp+http://127.0.0.1:{port}/{path}")]
         begun = time.monotonic()
         result = cli.run("check", *arguments, "--json", env=cli.environment(f"http://127.0.0.1:{port}"))
-        assert time.monotonic() - begun < 7, "one after the other"
+        assert time.monotonic() - begun < 15, "one after the other"
     assert result.code == 69
-    assert [one["said"].partition(" (")[0] for one in result.json["checks"]] == ["no response within 1 s"] * 8
+    assert [one["said"].partition(" (")[0] for one in result.json["checks"]] == ["no response within 2 s"] * 8
 
 
 def test_check_does_not_wait_where_netra_asks_to(netra: ThreadedEmulator, tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_check_names_the_problem_of_each_destination(netra: ThreadedEmulator, ho
 
 
 def test_check_sends_a_span_where_that_is_asked_for(netra: ThreadedEmulator, home: Path, tmp_path: Path) -> None:
-    """The test span has the age of ``--since`` and the size of a full batch; the console prints a short one."""
+    """The test span has the age of ``--since`` and the size of a full batch."""
     to = ("--to", f"otlp-file:{tmp_path}/out.jsonl")
     with FakeDestination() as server:
         arguments = ("check", "--to", server.grpc_url, "--to", server.http_url, *to, "--send")
@@ -362,6 +362,11 @@ def test_check_sends_a_span_where_that_is_asked_for(netra: ThreadedEmulator, hom
         for since, age in ages.items():
             said = run(netra, home, "check", "--to", server.grpc_url, "--send", "--since", since)
             assert age in said.out, said.out
+
+
+@pytest.mark.faults
+def test_a_check_with_send_prints_a_short_span_to_the_console(netra: ThreadedEmulator) -> None:
+    """The test span of a destination without a limit is small, and a person can read it."""
     printed = cli.ended(cli.start("check", "--to", "console", "--send", env=cli.environment(netra.endpoint))).out
     assert len(printed) < 5_000
     assert '"name": "netra-otel-bridge check"' in printed

@@ -52,18 +52,18 @@ def test_an_expression_takes_linear_time(pattern: str, chars: int) -> None:
     """Digits, base64 and one repeated letter take milliseconds, whatever the expression."""
     expression = Expression(pattern)
     noise = base64.b64encode(random.Random(7).randbytes(chars)).decode()[:chars]
-    begin = time.perf_counter()
+    begin = time.process_time()
     for text in ("1" * chars, noise, "a" * chars, "a@" * (chars // 2), "1 " * (chars // 2)):
         expression.replace(text, "#")
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 def test_many_matches_that_each_read_to_the_end_are_bounded() -> None:
     """Once the searches have read `MAX_SCANNED_BYTES`, the rest of the text is redacted as one."""
     text = "a" * 500_000
-    begin = time.perf_counter()
+    begin = time.process_time()
     found, count = Expression("a.*b|a").replace(text, "#")
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
     assert found == "#" * count
     assert count == pytest.approx(MAX_SCANNED_BYTES / len(text), rel=0.01)
 

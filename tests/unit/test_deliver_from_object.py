@@ -53,6 +53,7 @@ from tests.support.examples import examples
 from tests.support.exporters import ScriptedExporter
 from tests.support.fake_clock import FakeClock
 from tests.support.spans import make_span
+from tests.support.waiting import DEADLINE_S, until
 
 BATCH = batch_of((make_span(1), make_span(2)))
 OTHER = batch_of((make_span(3),))
@@ -244,13 +245,17 @@ async def test_a_slow_function_is_waited_for_and_not_called_again() -> None:
 
     def slow(spans: Spans) -> None:
         calls.append(spans)
-        go_on.wait(10)
+        go_on.wait(DEADLINE_S)
 
     destination = CallbackDestination("test", slow, 0.05)
     assert await destination.send(BATCH) == Retry("the callback did not return within 0.05 s")
     assert isinstance(await destination.send(OTHER), Retry)
     go_on.set()
-    assert await destination.send(BATCH) == Delivered()
+
+    async def arrived() -> bool:
+        return await destination.send(BATCH) == Delivered()
+
+    await until(arrived)
     assert calls == [BATCH.spans]
     await destination.aclose()
 
@@ -541,5 +546,5 @@ async def test_causes_that_go_round_end() -> None:
         one.__cause__, other.__cause__ = other, one
         raise one
 
-    given = await asyncio.wait_for(destination_from(goes_round).send(batch_of([make_span(1)])), 5)
+    given = await asyncio.wait_for(destination_from(goes_round).send(batch_of([make_span(1)])), DEADLINE_S)
     assert isinstance(given, Refused)

@@ -453,7 +453,7 @@ async def test_what_is_wrong_is_said_with_the_exit_code_that_a_lane_would_have(
 ) -> None:
     """There is one line, one request, and no second attempt."""
     fake.script(decision)
-    result = await probed(url(fake, transport), timeout_s=0.3)
+    result = await probed(url(fake, transport), timeout_s=0.3 if isinstance(decision, Hang) else DEADLINE_S)
     assert (result.ok, result.exit_code) == (False, code)
     assert said in result.said
     assert result.said

@@ -64,7 +64,7 @@ class Hangs(ScriptedExporter):
 
     def __init__(self) -> None:
         self.begun.append(threading.current_thread().name)
-        released.wait(10)
+        released.wait(DEADLINE_S)
         super().__init__()
 
 

@@ -16,6 +16,7 @@ import pytest
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.emulator import FAULTS, Emulator, EmulatorOptions
 from tests.support.emulator import EVER, START_NS, Client, otlp_span
+from tests.support.waiting import until
 
 TRACE = f"{1:032x}"
 SPANS = f"/sdk/traces/{TRACE}/spans"
@@ -198,9 +199,12 @@ async def test_slow_and_silent_answers() -> None:
     """One byte at a time; no answer at all."""
     async with faulty("slow-body=0.001") as client:
         assert json.loads((await client.raw("GET", SPANS, params={"limit": "1"}))[2])["data"]
-    async with faulty("hang=1") as client:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.raw("GET", SPANS), 0.2)
+    async with Emulator(EmulatorOptions(port=0, faults=("hang=1",))) as emulator, Client(emulator.url) as client:
+        hanging = asyncio.create_task(client.raw("GET", SPANS))
+        await until(lambda: emulator.calls["spans"])
+        await asyncio.wait({hanging}, timeout=0.2)
+        assert not hanging.done()
+        hanging.cancel()
         assert (await client.raw("GET", SPANS))[0] == 200
 
 

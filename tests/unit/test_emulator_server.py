@@ -17,6 +17,7 @@ from netra_otel_bridge.core.errors import ConfigurationError, UsageError
 from netra_otel_bridge.emulator import Emulator, EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
 from tests.support.emulator import Client, otlp_document, otlp_span, running_emulator
+from tests.support.waiting import DEADLINE_S
 
 SERVE = "from netra_otel_bridge.emulator import EmulatorOptions, serve; serve(EmulatorOptions(port=0, traces=3))"
 
@@ -30,10 +31,10 @@ def test_it_says_when_it_is_ready_and_ends_on_a_signal(number: signal.Signals) -
     line = process.stdout.readline()
     found = re.fullmatch(r"Netra emulator ready at (http://\S+) \(NETRA_OTLP_ENDPOINT=\1/telemetry\)\n", line)
     assert found, line
-    with urllib.request.urlopen(f"{found[1]}/sdk/traces/none/spans", timeout=5) as response:
+    with urllib.request.urlopen(f"{found[1]}/sdk/traces/none/spans", timeout=DEADLINE_S) as response:
         assert response.status == 200
     process.send_signal(number)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -67,7 +68,7 @@ def test_it_runs_in_a_thread_for_tests_without_a_loop() -> None:
     """A test can add spans from its own thread."""
     with running_emulator() as emulator:
         assert emulator.ingest(read_document(otlp_document(otlp_span(1, 1)))) == []
-        with urllib.request.urlopen(f"{emulator.url}/sdk/traces/{1:032x}/spans", timeout=5) as response:
+        with urllib.request.urlopen(f"{emulator.url}/sdk/traces/{1:032x}/spans", timeout=DEADLINE_S) as response:
             assert len(json.load(response)["data"]["data"]) == 1
 
 

@@ -83,6 +83,7 @@ def test_a_trace_that_does_not_end_is_held_back(tmp_path: Path, kind: str) -> No
     assert any("do not end, or are too large to be held" in one and reason in one for one in lane.problems)
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("few")
 def test_a_stream_reports_a_trace_that_does_not_end() -> None:
     """Its pages are read once, the stream goes on, and the dry run counts the trace as empty."""

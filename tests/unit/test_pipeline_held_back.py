@@ -28,6 +28,7 @@ from tests.support.in_process import Decision, Life, Netra, Peer, accept, keys_o
 from tests.support.oracle import MS, Oracle, written_to
 from tests.support.rig import OnPage, Rig, running_rig
 from tests.support.streams import stored
+from tests.support.waiting import SOON_S
 
 TRACES = size(16, 40)
 HTML = (("Content-Type", "text/html"),)
@@ -418,7 +419,7 @@ async def test_a_trace_that_hangs_delays_no_poll(tmp_path: Path, hanging: int) -
         oracle.feed(store, oracle.traces(1, 1, start_ns=clock.now_ns() - 60 * NS_PER_S))
         began = time.monotonic()
         assert await life.poll()
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < SOON_S
         assert peer.sent.keys == {key for key in oracle.issued if key[0] not in netra.hangs}
     assert (life.follower.health().held_back, life.follower.health().problem) == (hanging, "")
     assert netra.tried == hanging + min(hanging, slow.FEW), "once in a pass, and once apart"
@@ -484,6 +485,10 @@ async def test_a_trace_that_the_destination_fails_for_stops_no_other(tmp_path: P
     bad.clear()
     for _ in range(400):
         assert await life.poll()
+        if not life.follower.health().held_back:
+            break
+    for _ in range(20):
+        assert await life.poll()
     oracle.assert_kept(peer.sent)
     assert life.follower.health().held_back == 0
     await life.stop()
@@ -511,6 +516,7 @@ async def test_a_destination_that_fails_for_everything_holds_nothing_back(tmp_pa
     await life.stop()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("step", some(1, ["encode", "convert"]))
 def test_a_large_trace_that_fails_in_a_later_part_is_held_back(
     rig: Rig, step: str, monkeypatch: pytest.MonkeyPatch

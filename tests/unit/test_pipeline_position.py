@@ -28,7 +28,7 @@ from tests.support.oracle import MS, Oracle
 POLL_S = 30
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 31_536_000
 JUMPS_S = (10 * YEAR, -YEAR, HOUR, -DAY, -10 * YEAR, -HOUR, -5 * MINUTE, 5 * MINUTE, 30 * HOUR, YEAR)
-COMES = size(12, 50)
+COMES = size(8, 50)
 LOGGER = "netra_otel_bridge"
 
 

@@ -115,7 +115,7 @@ async def test_where_netra_does_not_answer_for_so_long_it_is_asked_less(
 def test_many_years_before_the_first_trace_are_passed_in_few_calls(tmp_path: Path) -> None:
     """Everything is delivered, counted and recorded as if each hour had been listed; an estimate takes as few calls."""
     got: list[Any] = []
-    first = f"{size(2020, 2014)}-01-01"
+    first = f"{size(2023, 2014)}-01-01"
     with running_emulator(EmulatorOptions(port=0, seed=5, traces=12, spans_per_trace=4, api_key=KEY)) as netra:
         bridge = Bridge(environ={}, endpoint=netra.endpoint, api_key=KEY, state=str(tmp_path / "state"))
         estimate = bridge.estimate(from_=first)

@@ -33,7 +33,7 @@ from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.pipeline import resume
 from netra_otel_bridge.pipeline.resume import decode_token, encode_token, start_point
 from tests.support.emulator import START_NS, otlp_document, otlp_span
-from tests.support.examples import spread
+from tests.support.examples import size, spread
 from tests.support.oracle import MS, Oracle
 from tests.support.streams import (
     STREAM_ID,
@@ -414,12 +414,13 @@ def test_a_trace_without_spans_is_reported_once() -> None:
 
 def test_many_problems_come_in_several_chunks() -> None:
     """Problems of many traces that are gone are sent in bounded chunks, and the resume point advances."""
-    oracle, netra = issued(450, 1)
+    count = size(220, 450)
+    oracle, netra = issued(count, 1)
     forget(netra, *oracle.trace_ids)
     chunks = asyncio.run(read(stream(netra)))
-    assert len(problems(chunks)) == 450
+    assert len(problems(chunks)) == count
     assert max(len(chunk.problems) for chunk in chunks) <= 100
-    assert len(problems(asyncio.run(read(stream(netra, chunks[0].resume_token))))) == 450 - len(chunks[0].problems)
+    assert len(problems(asyncio.run(read(stream(netra, chunks[0].resume_token))))) == count - len(chunks[0].problems)
 
 
 def unreadable(page: Any) -> Any:
@@ -575,7 +576,7 @@ def test_a_reader_that_stops_stops_the_reading() -> None:
 
 def test_what_is_read_ahead_is_bounded_in_bytes() -> None:
     """Once the cap is reached, each trace read ahead holds at most one page."""
-    _, netra = issued(10, 30, padding=100_000)
+    _, netra = issued(10, size(16, 30), padding=100_000)
 
     async def story() -> list[SpanChunk]:
         async with aclosing(stream(netra, ahead=8).chunks()) as arriving:

@@ -131,6 +131,7 @@ def test_type_checkers_see_the_public_names() -> None:
         assert getattr(importlib.import_module(module), name) is getattr(netra_otel_bridge, name)
 
 
+@pytest.mark.faults
 def test_every_public_name_is_imported_on_demand() -> None:
     """Each name can be imported in a fresh interpreter, ``dir`` lists it before that, and other names do not exist."""
     program = (
@@ -144,6 +145,7 @@ def test_every_public_name_is_imported_on_demand() -> None:
     assert output_of(program).split() == netra_otel_bridge.__all__
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("path", ALIASES)
 @pytest.mark.parametrize(
     "program",
@@ -237,6 +239,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert loaded == {"netra_otel_bridge", *(f"netra_otel_bridge.{name}" for name in ours)}
 
 
+@pytest.mark.faults
 def test_using_the_library_loads_neither_service_nor_commands() -> None:
     """The names that replay and read load none of the code that only the commands, the service and gRPC need."""
     program = (

@@ -436,7 +436,7 @@ def uncollected() -> Iterator[None]:
 async def test_what_a_stream_held_is_released_when_it_ends(rig: Rig, method: str, ended: str) -> None:
     """Spans of an ended call are released without the collector, and not kept for a client that never reads the status."""
     recent(rig, 60, padding=20_000)
-    rig.feed(8, size(40, 100), padding=20_000)
+    rig.feed(8, size(20, 100), padding=20_000)
 
     def held() -> int:
         return sum(type(one) in (SpanBatch, SpanStream, TraceLane) for one in gc.get_objects())

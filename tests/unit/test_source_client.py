@@ -16,6 +16,7 @@ from netra_otel_bridge.source.endpoint import base_url
 from netra_otel_bridge.source.failures import Redactor
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_api import Reply, Request, ScriptedApi, json_reply, page, reply, span, trace
+from tests.support.waiting import DEADLINE_S
 
 FROM, TO = "2026-04-30T00:00:00.000Z", "2026-05-01T00:00:00.000Z"
 SDK_ARGUMENTS = {
@@ -263,7 +264,7 @@ async def test_part_of_a_client_leaves_the_rest_to_others() -> None:
     held = reply(b"{", length=100, end="hang")
     async with (
         ScriptedApi(lambda request: held if b"behind" in request.body else json_reply(page([]))) as api,
-        AsyncNetraClient(api_key="k", endpoint=api.endpoint, timeout=5) as client,
+        AsyncNetraClient(api_key="k", endpoint=api.endpoint, timeout=DEADLINE_S) as client,
     ):
         part = client.within(2)
         calls = [asyncio.create_task(part.list_traces(FROM, TO, tenant_id="behind")) for _ in range(5)]

@@ -44,6 +44,7 @@ from netra_otel_bridge.source.body import CutAnswer
 from netra_otel_bridge.source.charts import decode_chart
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_api import Reply, Request, Script, ScriptedApi, json_reply, reply
+from tests.support.waiting import DEADLINE_S
 
 KEY = "canary-key-7f3a91"
 FROM, TO = "2026-04-30T00:00:00.000Z", "2026-05-01T00:00:00.000Z"
@@ -504,7 +505,7 @@ async def test_synchronously() -> None:
     async with ScriptedApi(everything) as api:
 
         def use() -> None:
-            with NetraClient(api_key=KEY, endpoint=api.endpoint, dashboard_timeout=5) as client:
+            with NetraClient(api_key=KEY, endpoint=api.endpoint, dashboard_timeout=DEADLINE_S) as client:
                 board = client.dashboard
                 assert board.query_data("Spans", "Number", COST, DAY).number == 7
                 assert board.get_session_stats(FROM, TO, limit=1).next_cursor == "c-a"

@@ -26,6 +26,7 @@ from tests.support.scripted_api import (
     span,
     trace,
 )
+from tests.support.waiting import DEADLINE_S
 
 TRACE = "ab" * 16
 FROM, TO = "2026-04-30T00:00:00.000Z", "2026-05-01T00:00:00.000Z"
@@ -141,7 +142,7 @@ from netra_otel_bridge import NetraClient, UsageError
 client = NetraClient(api_key="k", endpoint=sys.argv[1])
 client.get_span("x")
 if not os.fork():
-    signal.alarm(10)
+    signal.alarm(60)
     try:
         client.get_span("x")
     except UsageError as error:
@@ -149,7 +150,7 @@ if not os.fork():
     client.close()
     sys.exit(0)
 if not os.fork():
-    signal.alarm(10)
+    signal.alarm(60)
     del client
     gc.collect()
     sys.exit(0)
@@ -164,7 +165,7 @@ print(client.stats.statuses, flush=True)
 def test_a_forked_child_ends_and_leaves_the_client_of_its_parent_alone(api: ScriptedApi) -> None:
     """A child is told to make its own client; the parent's next call uses its existing connection."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, api.endpoint]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
     refused = "this client was made in another process (make one in each process)"
     assert (done.stdout.splitlines(), done.stderr) == ([refused, "Counter({200: 2})"], "")
     assert api.connections == 1

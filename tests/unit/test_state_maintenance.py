@@ -286,6 +286,7 @@ def test_a_bridge_is_not_turned_away_by_a_look(directory: Path, monkeypatch: pyt
         StateStore.open(directory, FakeClock()).close()
 
 
+@pytest.mark.faults
 def test_bridges_start_while_others_look_on(directory: Path) -> None:
     """A bridge can start while others keep asking for the owner."""
     killed(directory)

@@ -36,6 +36,7 @@ from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.examples import spread
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_api import Reply, Request, ScriptedApi, json_reply, page, reply, trace
+from tests.support.waiting import SOON_S
 
 HOUR_NS = 3600 * 10**9
 END_NS = 1_795_300_000 * 10**9 // HOUR_NS * HOUR_NS
@@ -310,6 +311,6 @@ async def test_what_is_left_is_cancelled() -> None:
 
     answers = in_order((partial(work, number) for number in range(9)), 3)
     assert await anext(answers) == 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON_S):
         await answers.aclose()
     assert ended == [0, 1, 2]

@@ -648,7 +648,7 @@ async def test_a_random_sequence_of_events(netra: ThreadedEmulator, tmp_path: Pa
         base = {tenant_id: world.calls.total(tenant_id) for tenant_id in tenants}
         last: dict[str, UsageTotals] = {}
         await world.poll()
-        for _ in range(size(35, 60)):
+        for _ in range(size(25, 60)):
             match chance.choice(["more", "more", "late", "change", "restart", "time"]):
                 case "more":
                     world.calls.more(chance.choice(tenants), world.clock.now_ns(), prompt=chance.randrange(5000))

@@ -396,7 +396,7 @@ async def test_where_nothing_is_covered_the_last_comparison_stays(state: StateSt
 
 @pytest.fixture(scope="module")
 def netra() -> Iterator[ThreadedEmulator]:
-    options = EmulatorOptions(port=0, seed=11, traces=size(60, 150), spans_per_trace=9, api_key=CANARY)
+    options = EmulatorOptions(port=0, seed=11, traces=size(40, 150), spans_per_trace=9, api_key=CANARY)
     with running_emulator(options) as emulator:
         yield emulator
 
