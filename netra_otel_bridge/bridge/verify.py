@@ -155,7 +155,7 @@ class _Netra:
     def calls(self) -> int:
         """Return the number of calls to Netra so far."""
         if self._given is not None:
-            return self._given.asked
+            return self._given.counted
         return sum(one.stats.calls.total() for one in (self._reading, self._asking) if one is not None)
 
 

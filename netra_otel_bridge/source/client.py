@@ -82,7 +82,7 @@ class AsyncNetraClient:
         self._backoff = Backoff() if backoff is None else backoff
         self._clock = clock or SystemClock()
         self._permits: asyncio.Semaphore | None = None
-        self._asked: Counter[str] = Counter()
+        self._counted: Counter[str] = Counter()
         self._room: BodyRoom | None = None
         self._transport = Transport(
             api_key=api_key,
@@ -143,18 +143,18 @@ class AsyncNetraClient:
         return self._transport.stats
 
     @property
-    def asked(self) -> int:
+    def counted(self) -> int:
         """Return the number of calls made through this client and its copies, without retries; see `counting`."""
-        return self._asked.total()
+        return self._counted.total()
 
     def counting(self) -> AsyncNetraClient:
-        """Return a copy of this client that counts its own calls in `asked`.
+        """Return a copy of this client that counts its own calls in `counted`.
 
         The copy shares connections, key, rate and limit with this client. Close this client, not the copy.
         """
-        counted = copy(self)
-        counted._asked = Counter()
-        return counted
+        counting = copy(self)
+        counting._counted = Counter()
+        return counting
 
     def within(self, calls: int) -> AsyncNetraClient:
         """Return a copy of this client that has at most ``calls`` in flight.
@@ -175,7 +175,7 @@ class AsyncNetraClient:
         return held
 
     async def _ask(self, call: Call, decode: Callable[[bytes], T]) -> T:
-        self._asked[call.name] += 1
+        self._counted[call.name] += 1
         while True:
             try:
                 return await self._ask_once(call, decode)

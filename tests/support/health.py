@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from netra_otel_bridge.core.clock import NS_PER_S
-from netra_otel_bridge.core.model.health import ClockHealth, LaneHealth, ServiceHealth, UsageHealth
+from netra_otel_bridge.core.model.health import ArrivalHealth, ClockHealth, LaneHealth, ServiceHealth, UsageHealth
 
 NOW_NS = 1_777_593_600 * NS_PER_S
 """2026-05-01T00:00:00Z"""
@@ -25,6 +25,7 @@ _WELL = LaneHealth(
     size_bytes=12_345,
     retries=4,
     held_back=6,
+    arrival=ArrivalHealth(verified=40, missing=3, changed=5, failures=8),
 )
 
 

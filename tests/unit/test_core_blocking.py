@@ -16,7 +16,7 @@ from netra_otel_bridge.source.dashboard import AsyncDashboard
 from netra_otel_bridge.source.sync import Dashboard
 
 FACES = [(AsyncNetraClient, NetraClient), (AsyncDashboard, Dashboard)]
-ASYNC_ONLY = {"aclose", "base_url", "holding", "netra_now_ns", "use_api_key", "watch_dates", "within"}
+ASYNC_ONLY = {"aclose", "base_url", "counting", "holding", "netra_now_ns", "use_api_key", "watch_dates", "within"}
 
 
 class Numbers:

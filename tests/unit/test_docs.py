@@ -377,7 +377,9 @@ def test_settings_that_have_flags_are_named() -> None:
     keys = {setting.key for setting in SETTINGS}
     commands = dict(leaves(typer.main.get_command(app)))
     options = {one.name for name in ("replay", "run") for one in commands[name].params}
-    assert {flag.strip("-").replace("-", "_") for flag in re.findall(r"`(--[\w-]+)`", text[1])} == options & keys - {"user"}
+    assert {flag.strip("-").replace("-", "_") for flag in re.findall(r"`(--[\w-]+)`", text[1])} == options & keys - {
+        "user"
+    }
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

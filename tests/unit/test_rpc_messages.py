@@ -70,7 +70,7 @@ def test_every_field_of_a_status_is_carried() -> None:
 
 def test_times_that_have_not_come_are_absent() -> None:
     """Absent values are absent in the message."""
-    status = messages.status(service_health(lane_health(watermark_ns=0, checkpoint_ns=0)), (), "1")
+    status = messages.status(service_health(lane_health(watermark_ns=0, checkpoint_ns=0, arrival=None)), (), "1")
     (lane,) = status.lanes
     assert not lane.HasField("watermark_time")
     assert not lane.HasField("checkpoint_time")

@@ -235,6 +235,7 @@ async def test_readyz_as_json() -> None:
         "dead_lettered": 1,
         "held_back": 6,
         "retries": 4,
+        "arrival": {"verified": 40, "missing": 3, "changed": 5, "failures": 8},
         "problem_since": "2026-04-30T23:59:00.000Z",
         "watermark": "2026-04-30T23:59:29.000Z",
         "checkpoint": "2026-04-30T23:59:58.000Z",

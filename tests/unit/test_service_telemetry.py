@@ -71,7 +71,11 @@ def shown(health: Callable[[], ServiceHealth]) -> str:
 def test_the_page_shows_each_lane() -> None:
     """Counters, ages and states by destination; calls to Netra by status."""
     held = lane_health(
-        destination="tempo", problem="down", problem_since_ns=NOW_NS, watermark_ns=NOW_NS - NS_PER_S // 2
+        destination="tempo",
+        problem="down",
+        problem_since_ns=NOW_NS,
+        watermark_ns=NOW_NS - NS_PER_S // 2,
+        arrival=None,
     )
     text = shown(lambda: service_health(lane_health(destination="jaeger"), held))
     found = samples(text)
@@ -87,7 +91,12 @@ def test_the_page_shows_each_lane() -> None:
         "netra_bridge_lane_up": 1,
         "netra_bridge_lag_seconds": 31,
         "netra_bridge_checkpoint_age_seconds": 2,
+        "netra_bridge_verified_total": 40,
+        "netra_bridge_missing_total": 3,
+        "netra_bridge_changed_total": 5,
+        "netra_bridge_verify_failures_total": 8,
     }
+    assert ("netra_bridge_verified_total", "tempo") not in found
     assert found["netra_bridge_lane_up", "tempo"] == 0
     assert found["netra_bridge_lag_seconds", "tempo"] == 0.5
     assert found["netra_bridge_api_calls_total", "200"] == 7

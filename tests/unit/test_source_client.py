@@ -256,7 +256,7 @@ async def test_a_copy_counts_its_own_calls() -> None:
         await counting.within(1).list_traces(FROM, TO)
         await counting.list_traces(FROM, TO)
         await client.list_traces(FROM, TO)
-        assert (counting.asked, client.asked, client.stats.calls.total()) == (2, 1, 4)
+        assert (counting.counted, client.counted, client.stats.calls.total()) == (2, 1, 4)
 
 
 async def test_part_of_a_client_leaves_the_rest_to_others() -> None:
