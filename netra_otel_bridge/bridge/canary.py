@@ -35,7 +35,7 @@ from netra_otel_bridge.deliver import (
 from netra_otel_bridge.deliver.otlp.encode import CHECK_FILLING, CHECK_SERVICE, random_digits
 from netra_otel_bridge.deliver.span_copy import SAMPLED
 from netra_otel_bridge.readback.expected import ExpectedTrace
-from netra_otel_bridge.readback.reader import FindsTraces, TraceReader
+from netra_otel_bridge.readback.reader import TraceReader
 from netra_otel_bridge.readback.verify import verify_store
 
 MIN_BYTES = 5_000
@@ -114,7 +114,7 @@ async def send_canary(
         return Canary(destination.name, reader.at, trace.trace_id, False, (accepted,), DestinationRefuses.exit_code)
     trace.recorded_ns = clock.now_ns()
     report = await verify_store(reader, trace, trace, name=destination.name, clock=clock)
-    said = _lines(report, is_searched=isinstance(reader, FindsTraces))
+    said = _lines(report)
     return Canary(destination.name, reader.at, trace.trace_id, not report.exit_code, said, report.exit_code, report)
 
 
@@ -135,11 +135,11 @@ async def _send(
             await sender.send(batch, answer)
 
 
-def _lines(report: StoreReport, *, is_searched: bool) -> tuple[str, ...]:
+def _lines(report: StoreReport) -> tuple[str, ...]:
     if report.error is not None:
         return (f"the store could not be asked: {report.error}",)
     if not report.exit_code:
-        found = "found it by id and by search" if is_searched else "found it by id; this store has no search"
+        found = "found it by id and by search" if report.looked_for else "found it by id; it has no search to look at"
         return (f"the store kept all {report.spans} spans unchanged, and {found}",)
     return tuple(_line(one) for one in report.findings if one.kind != "foreign")
 

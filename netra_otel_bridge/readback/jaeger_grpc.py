@@ -56,6 +56,7 @@ class JaegerGrpcReader:
     """Reads from Jaeger's query service. No connection is made before the first call."""
 
     store = "jaeger"
+    finds_whole_traces = True
     concurrency = 16
 
     def __init__(

@@ -24,6 +24,7 @@ class JaegerHttpReader:
     """Reads from Jaeger's query service. No connection is made before the first call."""
 
     store = "jaeger"
+    finds_whole_traces = True
     concurrency = 16
 
     def __init__(

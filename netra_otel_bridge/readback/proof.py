@@ -1,13 +1,16 @@
 """Prove one trace from checksums: compare what a store returned with the checksums of what was sent.
 
-bytes -> spans and carriers -> checksums right?                              -> intact
-                               no -> parse, undo what the store does, again  -> intact
-                                     no                                      -> unproved: `compare` says how it differs
+bytes -> spans and carriers -> checksums right?                                   -> intact
+                               no -> parse, undo what the store does, again       -> intact
+                                     no                                           -> unproved: `compare` says how it differs
+
+A store that writes fields in another order than ours has its bytes written anew before.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,7 +22,7 @@ from netra_otel_bridge.deliver.otlp.carrier import received_carrier_checksum
 from netra_otel_bridge.readback.checksums import CarrierChecksums, bytes_checksum, matches
 from netra_otel_bridge.readback.expected import ExpectedTrace
 from netra_otel_bridge.readback.reader import TraceReader
-from netra_otel_bridge.readback.wire import UnusualForm, parse_traces, span_groups
+from netra_otel_bridge.readback.wire import SpanGroup, UnusualForm, parse_traces, rewritten_groups, span_groups
 
 LARGE_BYTES = 1_000_000
 """A trace from this size on is proved and compared in a thread, so that other answers do not wait for it."""
@@ -71,6 +74,7 @@ class Prover:
     def __init__(self, reader: TraceReader) -> None:
         self._reader = reader
         self._carriers = CarrierChecksums()
+        self._cut: Callable[[bytes], list[SpanGroup]] = span_groups
 
     def prove(self, data: bytes, trace: ExpectedTrace) -> Proof:
         """Compare ``data``, which `TraceReader.read` returned, with a trace.
@@ -83,21 +87,29 @@ class Prover:
             proof.absent = list(checksums)
             return proof
         carriers = unpack_carriers(trace.carriers)
-        try:
-            if self._prove_bytes(data, checksums, carriers, proof):
-                return proof
-        except (UnusualForm, DecodeError, UnicodeDecodeError):
-            pass
+        for cut in dict.fromkeys((self._cut, rewritten_groups)):
+            try:
+                if self._prove_bytes(cut(data), checksums, carriers, proof):
+                    return proof
+                break
+            except UnusualForm:
+                self._cut = rewritten_groups
+                proof = Proof(len(data), intact=proof.intact)
+            except (DecodeError, UnicodeDecodeError):
+                break
         proof = Proof(len(data), intact=proof.intact)
         self._prove_messages(data, checksums, carriers, trace.trace_id, proof)
         return proof
 
     def _prove_bytes(
-        self, data: bytes, checksums: dict[int, int], carriers: frozenset[int] | None, proof: Proof
+        self, groups: list[SpanGroup], checksums: dict[int, int], carriers: frozenset[int] | None, proof: Proof
     ) -> bool:
-        """Find intact spans by the bytes alone; return whether all spans are, and ``proof`` is complete."""
+        """Find intact spans by the bytes alone; return whether all spans are, and ``proof`` is complete.
+
+        Raises `UnusualForm` for a span that does not begin with its ids.
+        """
         intact, seen = proof.intact, dict[int, int]()
-        for carrier, spans in span_groups(data):
+        for carrier, spans in groups:
             is_right = carriers is None or self._carriers.of(carrier) in carriers
             for encoded in spans:
                 if encoded[:2] != _TRACE_ID or encoded[18:20] != _SPAN_ID:

@@ -1,6 +1,6 @@
 """Define the protocols of readers: `TraceReader` for every store, `FindsTraces` for stores with a search, and `TakesNotes`.
 
-Their one error of their own is `TraceNotReturned`.
+Their own errors are `TraceNotReturned` and `NoSearch`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from typing import Protocol, runtime_checkable
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 
-from netra_otel_bridge.core.errors import DestinationUnavailable
+from netra_otel_bridge.core.errors import DestinationMisconfigured, DestinationUnavailable
 
 
 class TraceNotReturned(DestinationUnavailable):
     """The store has this trace and cannot return it, for example because it is too large; it can return others."""
 
     retryable = False
+
+
+class NoSearch(DestinationMisconfigured):
+    """The store is there, and its search is switched off."""
 
 
 class StoreForm(Protocol):
@@ -88,10 +92,15 @@ class TraceReader(Protocol):
 class FindsTraces(Protocol):
     """A reader of a store whose pages search for traces."""
 
+    @property
+    def finds_whole_traces(self) -> bool:
+        """Return whether a search transfers the traces that it shows, so that narrow ranges cost less than a wide one."""
+
     async def find(self, service: str, start_ns: int, end_ns: int) -> set[str] | None:
         """Return the ids of the traces that a search for a service and a time range shows.
 
-        ``None`` means that there are more than one search shows. Raises the same errors as `TraceReader.read`.
+        ``None`` means that there are more than one search shows. Raises the same errors as `TraceReader.read`, and
+        `NoSearch`.
         """
 
 

@@ -105,11 +105,27 @@ class Search:
             await self._clock.sleep(min(wait_s, max(started_s + DEADLINE_S - now_s, FIRST_WAIT_S)))
             wait_s *= 2
 
+    def _groups(self, traces: list[StoredTrace]) -> list[list[StoredTrace]]:
+        """Return the traces of a service that are searched for at once: all, or those whose ranges meet."""
+        if not self._finder.finds_whole_traces:
+            return [traces]
+        groups: list[list[StoredTrace]] = []
+        end_ns = 0
+        for one in traces:
+            if not groups or one.start_ns - MARGIN_NS > end_ns:
+                groups.append([])
+            groups[-1].append(one)
+            end_ns = max(end_ns, one.end_ns + MARGIN_NS)
+        return groups
+
     async def _not_shown(self, traces: Sequence[StoredTrace]) -> list[StoredTrace]:
         """Search once for all traces; return those that were not shown. Forget the `unclear` ones."""
         todo = [
-            sorted((one for one in traces if one.service == service), key=lambda one: one.start_ns)
+            group
             for service in dict.fromkeys(one.service for one in traces)
+            for group in self._groups(
+                sorted((one for one in traces if one.service == service), key=lambda one: one.start_ns)
+            )
         ]
         left: list[StoredTrace] = []
 

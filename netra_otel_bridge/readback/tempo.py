@@ -24,7 +24,7 @@ from netra_otel_bridge.readback.address import Address
 from netra_otel_bridge.readback.asking import TIMEOUT_S, Asker, Response
 from netra_otel_bridge.readback.otlp_json import NotOtlp, decode_json, traces_data
 from netra_otel_bridge.readback.patience import DEADLINE_S
-from netra_otel_bridge.readback.reader import StoreForm, TraceNotReturned
+from netra_otel_bridge.readback.reader import NoSearch, StoreForm, TraceNotReturned
 from netra_otel_bridge.readback.search_depth import SearchDepth, TooDeep
 from netra_otel_bridge.readback.tempo_form import NewTempoForm, TempoForm
 
@@ -48,6 +48,7 @@ class TempoReader:
     """Reads from Tempo, four traces at once: version 1.5 answers 429 to more. No connection is made before the first call."""
 
     store = "tempo"
+    finds_whole_traces = False
     concurrency = 4
 
     def __init__(
@@ -198,7 +199,8 @@ class TempoReader:
 
     def _ids(self, response: Response) -> set[str]:
         if response.status == 404:
-            raise self._asker.failed(f"HTTP 404: {response.words}", "this Tempo has no search: -search.enabled=true")
+            words = f"this Tempo has no search: HTTP 404: {response.words}"
+            raise self._asker.address.failed(NoSearch, words, "switch it on with -search.enabled=true")
         said: Any = decode_json(response.body)
         try:
             return {str(trace["traceID"]).lower().zfill(32) for trace in said.get("traces") or ()}

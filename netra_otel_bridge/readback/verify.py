@@ -19,7 +19,7 @@ from netra_otel_bridge.readback.causes import Causes, in_order
 from netra_otel_bridge.readback.examine import Examiner, Verdict
 from netra_otel_bridge.readback.expected import ENTRY_BYTES, ExpectedSpans, ExpectedTrace, SentSpans
 from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Prover
-from netra_otel_bridge.readback.reader import FindsTraces, TakesNotes, TraceNotReturned, TraceReader
+from netra_otel_bridge.readback.reader import FindsTraces, NoSearch, TakesNotes, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.search import Sample, Search
 from netra_otel_bridge.readback.waiting import WaitingTrace, WaitingTraces
 from netra_otel_bridge.readback.words import traces_text
@@ -65,12 +65,16 @@ async def verify_store(
     until then; a trace that alone is not returned does not count, and the others do. Without ``sent``, spans that differ are ``changed``, and their findings do not say how. With ``search``,
     traces that are stored are also searched for, if the reader is a `FindsTraces`. Memory does not grow with the range.
     """
-    sweep = _Sweep(reader, expected, sent, StoreReport(name, reader.at), clock, on_progress, on_verdict)
+    sample = Sample() if search and isinstance(reader, FindsTraces) else None
+    sweep = _Sweep(reader, expected, sent, StoreReport(name, reader.at), clock, sample, on_progress, on_verdict)
     calls_before = reader.calls
     try:
         await sweep.run()
-        if search and isinstance(reader, FindsTraces):
-            await sweep.look_for(reader)
+        if isinstance(reader, FindsTraces) and sweep.sample is not None:
+            await sweep.look_for(reader, sweep.sample)
+    except NoSearch as error:
+        sweep.report.looked_for = 0
+        sweep.report.notes.append(f"whether a search shows the traces is not known: {error.message}")
     except BridgeError as error:
         sweep.report.error = error
     sweep.report.read_back_calls = reader.calls - calls_before
@@ -87,10 +91,12 @@ class _Sweep:
         sent: SentSpans | None,
         report: StoreReport,
         clock: Clock,
+        sample: Sample | None,
         on_progress: OnProgress | None,
         on_verdict: OnVerdict | None,
     ) -> None:
         self.report = report
+        self.sample = sample
         self._reader = reader
         self._expected = expected
         self._clock = clock
@@ -99,7 +105,6 @@ class _Sweep:
         self._prover = Prover(reader)
         self._examiner = Examiner(reader.form, sent)
         self._causes = Causes(reader.store)
-        self._sample = Sample()
         self._without_carriers = self._not_returned = 0
         self._first_error: TraceNotReturned | None = None
         self._chunks: AsyncIterator[Sequence[ExpectedTrace]] | None = aiter(expected)
@@ -140,9 +145,9 @@ class _Sweep:
                 continue
             verdicts = await self._examiner.judge(waiting.trace, proof)
             self._settle(waiting.trace, proof, verdicts)
-            if stored := proof.intact or proof.unproved.keys():
+            if self.sample is not None and (stored := proof.intact or proof.unproved.keys()):
                 spans = len(proof.intact) + len(proof.unproved)
-                self._sample.add(waiting.trace.trace_id, data, next(iter(stored)), spans)
+                self.sample.add(waiting.trace.trace_id, data, next(iter(stored)), spans)
 
     async def _next(self) -> WaitingTrace | None:
         """Return the trace to read next: a new one, or one that waits if there is none, or no room to wait for more."""
@@ -216,10 +221,10 @@ class _Sweep:
                 )
             )
 
-    async def look_for(self, finder: FindsTraces) -> None:
+    async def look_for(self, finder: FindsTraces, sample: Sample) -> None:
         """Search for a sample of the traces that are stored, and count those that no search shows."""
         search = Search(self._reader, finder, self._clock)
-        traces = self._sample.traces()
+        traces = sample.traces()
         self.report.looked_for = len(traces)
         self._show()
         hidden = await search.hidden(traces)
@@ -230,10 +235,10 @@ class _Sweep:
         self._note(
             "not searched for, because the store has more at their time than a search shows", len(search.unclear)
         )
-        self._note("not searched for, because no resource in them has a service.name", self._sample.without_service)
-        if self._sample.seen > len(traces) + self._sample.without_service:
+        self._note("not searched for, because no resource in them has a service.name", sample.without_service)
+        if sample.seen > len(traces) + sample.without_service:
             self.report.notes.append(
-                f"{len(traces):,} traces at random were searched for, of {self._sample.seen:,} that are stored"
+                f"{len(traces):,} traces at random were searched for, of {sample.seen:,} that are stored"
             )
 
     def _note(self, text: str, traces: int) -> None:

@@ -119,6 +119,26 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise UnusualForm
 
 
+def rewritten_groups(data: bytes) -> list[SpanGroup]:
+    """Cut ``TracesData`` like `span_groups`, but write all bytes anew, in the order of the fields' numbers.
+
+    Jaeger writes fields the other way round. Raises ``DecodeError``.
+    """
+    return [
+        SpanGroup(
+            Carrier(
+                resource_spans.resource.SerializeToString(),
+                resource_spans.schema_url.encode(),
+                scope_spans.scope.SerializeToString(),
+                scope_spans.schema_url.encode(),
+            ),
+            [span.SerializeToString() for span in scope_spans.spans],
+        )
+        for resource_spans in TracesData.FromString(data).resource_spans
+        for scope_spans in resource_spans.scope_spans
+    ]
+
+
 def parse_traces(data: bytes) -> TracesData:
     """Parse ``TracesData`` without unknown fields. Raises `UnusualForm` for bytes that are no protobuf of it.
 

@@ -29,7 +29,7 @@ from netra_otel_bridge.readback.asking import Asker, Response
 from netra_otel_bridge.readback.jaeger_http import JaegerHttpReader
 from netra_otel_bridge.readback.patience import Again, Patience
 from netra_otel_bridge.readback.phoenix import PhoenixReader
-from netra_otel_bridge.readback.reader import TraceNotReturned
+from netra_otel_bridge.readback.reader import NoSearch, TraceNotReturned
 from netra_otel_bridge.readback.tempo import TempoReader
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_api import Reply, Request, ScriptedApi, json_reply, reply
@@ -310,6 +310,17 @@ async def test_tempo_cannot_return_one_trace(status: int, words: str) -> None:
     assert clock.waits == []
     for setting in ("max_recv_msg_size", "grpc_server_max_recv_msg_size", "max_bytes_per_trace"):
         assert setting in raised.value.hint
+
+
+async def test_tempo_may_have_no_search() -> None:
+    """Tempo 1.5 answers 404 to a search that is switched off; the error says how to switch it on."""
+    async with ScriptedApi(lambda _: reply(b"404 page not found", status=404, content_type="text/plain")) as api:
+        reader = opened(TempoReader, api.port)
+        assert isinstance(reader, TempoReader)
+        with pytest.raises(NoSearch) as raised:
+            await reader.find("shop", 1_700_000_000 * NS_PER_S, 1_700_000_001 * NS_PER_S)
+        assert "-search.enabled" in raised.value.hint
+        await reader.aclose()
 
 
 async def test_tempo_searches_in_parts_as_long_as_it_allows() -> None:

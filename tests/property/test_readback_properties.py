@@ -225,6 +225,7 @@ def test_what_no_search_shows_is_hidden(told: tuple[Story, ...], data: st.DataOb
             index[story.expected.trace_id] = Index(named[0][0], start_ns, clock.now_ns() + delay_s * NS_PER_S)
     reader = SearchedReader({story.expected.trace_id: story.data for story in told})
     reader.index, reader.clock, reader.limit = index, clock, data.draw(st.sampled_from([1, 2, 100]))
+    reader.finds_whole_traces = data.draw(st.booleans())
     report = verify(reader, told, clock).report
     assert report.error is None
     unclear = [note for note in report.notes if "than a search shows" in note]

@@ -85,6 +85,7 @@ class Index:
 class SearchedReader(ScriptedReader):
     """A scripted store with a search, which shows up to ``limit`` traces of ``index``."""
 
+    finds_whole_traces = False
     index: dict[str, Index]
     clock: FakeClock
     limit = 100

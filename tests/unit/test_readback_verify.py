@@ -26,7 +26,7 @@ from netra_otel_bridge.core.model.readback import StoreReport
 from netra_otel_bridge.readback import verify as verify_module
 from netra_otel_bridge.readback import waiting
 from netra_otel_bridge.readback.expected import ExpectedTrace, SentSpans
-from netra_otel_bridge.readback.reader import TraceNotReturned
+from netra_otel_bridge.readback.reader import NoSearch, TraceNotReturned
 from netra_otel_bridge.readback.verify import VerifyProgress, verify_store
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_store import (
@@ -557,6 +557,42 @@ def test_what_a_search_cannot_show_is_no_finding() -> None:
         0,
         ["1 trace not searched for, because no resource in them has a service.name"],
     )
+
+
+def test_a_search_that_returns_whole_traces_is_asked_for_narrow_ranges() -> None:
+    """Traces that are apart are searched for one by one, and those whose ranges meet at once."""
+    reader, expected, clock = searched(12, {4})
+    reader.finds_whole_traces = True
+    ranges: list[tuple[int, int]] = []
+    find = reader.find
+
+    async def noted(service: str, start_ns: int, end_ns: int) -> set[str] | None:
+        ranges.append((start_ns, end_ns))
+        return await find(service, start_ns, end_ns)
+
+    reader.find = noted  # type: ignore[method-assign]
+    assert run(reader, expected, clock=clock).hidden == 2
+    assert len({one for one in ranges if one[1] - one[0] > 4 * NS_PER_S}) == 1  # a second apart, so their ranges meet
+    apart = [trace_of(number, start_ns=START_NS + number * 60 * NS_PER_S) for number in range(1, 13)]
+    reader.index = {hex_id(n + 1): Index("shop", (one[0].start_time or 0)) for n, one in enumerate(apart)}
+    reader.traces = {hex_id(n + 1): request(one) for n, one in enumerate(apart)}
+    ranges.clear()
+    run(reader, [expected_trace(one) for one in apart], clock=clock)
+    assert len({one[0] for one in ranges}) == 12
+    assert max(end_ns - start_ns for start_ns, end_ns in ranges) < 4 * NS_PER_S
+
+
+def test_a_search_that_is_switched_off_is_a_note() -> None:
+    """The spans are proved all the same, and nobody says that they were found."""
+    reader, expected, clock = searched(3, set())
+
+    async def refuse(*_: object) -> set[str] | None:
+        raise NoSearch("there is no search here")
+
+    reader.find = refuse  # type: ignore[method-assign]
+    report = run(reader, expected, clock=clock)
+    assert (report.intact, report.looked_for, report.exit_code) == (6, 0, 0)
+    assert "there is no search here" in report.notes[0]
 
 
 def test_a_search_that_fails_is_the_error_of_the_report() -> None:
