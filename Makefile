@@ -39,7 +39,7 @@ proto: $(PROTO_VENV)/.installed ## Lint the gRPC interface, and generate the Pyt
 	  netra_otel_bridge/v1/bridge.proto
 
 faults: $(VENV)/.tested ## Run the bridge as a process: documented commands, faults, kills at many instants; takes minutes, uses strace
-	$(RUN) -m pytest -q -rP -n 2 --dist worksteal -m faults tests/unit tests/contract tests/faults tests/crash
+	$(RUN) -m pytest -q -rP -n 2 --dist worksteal -m faults tests/unit tests/contract tests/property tests/faults tests/crash
 
 e2e: $(VENV)/.tested backends ## Run the tests against real servers, the real netra-sdk, and the clients in examples
 	$(RUN) -m pytest -q tests/e2e

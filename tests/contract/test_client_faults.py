@@ -54,6 +54,8 @@ from tests.support.scripted_api import (
 )
 from tests.support.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.faults
+
 KEY = "canary-key-7f3a91"
 TRACE = "ab" * 16
 PAGE = page([span(1), span(2)])

@@ -53,6 +53,8 @@ from tests.support.judging_destination import JudgingDestination, span_ids
 from tests.support.spans import make_span
 from tests.support.waiting import DEADLINE_S, SOON_S, until
 
+pytestmark = pytest.mark.faults
+
 TRANSPORTS = ["grpc", "http"]
 both = pytest.mark.parametrize("transport", TRANSPORTS)
 

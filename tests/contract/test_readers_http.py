@@ -36,6 +36,8 @@ from tests.support.scripted_api import Reply, Request, ScriptedApi, json_reply, 
 from tests.support.server import free_ports
 from tests.support.spans import make_span
 
+pytestmark = pytest.mark.faults
+
 SPAN = make_span(7, trace_id=0xABCD, attributes={"text": "ü"})
 TRACE = f"{0xABCD:032x}"
 SECRET = "s3cret-token"

@@ -42,8 +42,6 @@ from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.faults
 
-pytestmark = pytest.mark.faults
-
 MB = 1_000_000
 MOST_ROUNDS = 8
 UNNOTICED_S = 15.0

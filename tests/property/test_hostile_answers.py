@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from grpc import StatusCode
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,8 @@ from netra_otel_bridge.deliver.rpc_status import retry_info_s
 from netra_otel_bridge.pipeline.digests import summary_digest
 from netra_otel_bridge.source import schema
 from tests.support.examples import examples
+
+pytestmark = pytest.mark.faults
 
 TRACE = "ab" * 16
 MIB = 1 << 20

@@ -16,6 +16,8 @@ from netra_otel_bridge.pipeline.converting import Conversion
 from tests.support.examples import size
 from tests.support.watchdog import LoopWatch
 
+pytestmark = pytest.mark.faults
+
 TRACE, OTHER = "ab" * 16, "cd" * 16
 TEXT = "x" * LOOK_CHARS
 

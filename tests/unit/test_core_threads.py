@@ -15,6 +15,8 @@ import pytest
 from netra_otel_bridge.core.threads import in_thread
 from tests.support.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.faults
+
 
 class Payload:
     """Something whose end can be seen."""

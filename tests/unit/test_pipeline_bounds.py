@@ -22,6 +22,8 @@ from tests.support.oracle import written_to
 from tests.support.scripted_api import Reply, Request, ScriptedApi, ServerThread, json_reply, page, reply, span, trace
 from tests.support.waiting import DEADLINE_S, settled
 
+pytestmark = pytest.mark.faults
+
 BAD, GOOD = "ab" * 16, [f"{number:032x}" for number in range(1, 9)]
 AT_MS = 1763251200000
 CLIENT = {"api_key": "k", "timeout": 10.0}

@@ -30,6 +30,8 @@ from tests.support.rig import OnPage, Rig, running_rig
 from tests.support.streams import stored
 from tests.support.waiting import SOON_S
 
+pytestmark = pytest.mark.faults
+
 TRACES = size(16, 40)
 HTML = (("Content-Type", "text/html"),)
 

@@ -18,6 +18,8 @@ from tests.support.in_process import SETTLE_NS, Life, Netra, Peer
 from tests.support.oracle import MS, Oracle
 from tests.support.streams import stored
 
+pytestmark = pytest.mark.faults
+
 HOUR_NS = 60 * MINUTE_NS
 DOWN = NetraUnavailable("HTTP 500", status=500)
 

@@ -12,6 +12,8 @@ from netra_otel_bridge.source.failures import Redactor
 from tests.support.cli import Result, environment, run
 from tests.support.scripted_api import Reply, Request, ServerThread, json_reply, page, span, trace
 
+pytestmark = pytest.mark.faults
+
 MARK = "Zqx7mark"
 PROSE = f"tell me about my illness {MARK}"
 DROP = {"NETRA_BRIDGE_CONTENT": "drop"}

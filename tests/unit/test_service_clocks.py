@@ -24,6 +24,8 @@ from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.waiting import until
 from tests.unit.test_service import KEY, Kept, a_few_polls, feed, running, trace
 
+pytestmark = pytest.mark.faults
+
 HOUR, DAY, YEAR = 3600, 86_400, 31_536_000
 AWAY_S = 30 * HOUR
 SPEED = 10

@@ -13,6 +13,8 @@ from netra_otel_bridge.service.own_metrics import INSTRUMENTS
 from tests.support.health import service_health
 from tests.support.watchdog import LoopWatch
 
+pytestmark = pytest.mark.faults
+
 
 async def test_a_blocked_loop_shows_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """The longest delay is shown, and forgotten after twice the time that it is shown for."""

@@ -27,6 +27,8 @@ from tests.support.fake_clock import FakeClock
 from tests.support.state import DESTINATION, SOURCE, filled, progress
 from tests.support.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.faults
+
 OTHER = 4711
 """The id of a user that is not this one."""
 NAMES = ["lock", "generation", "sum", "state.db", "state.db-wal", "state.db-shm"]

@@ -18,6 +18,8 @@ from tests.support.emulator import ThreadedEmulator, running_emulator
 from tests.support.examples import some
 from tests.unit.test_usage_meter import KEY, World, as_totals
 
+pytestmark = pytest.mark.faults
+
 HOUR, DAY, YEAR = 3600, 86_400, 31_536_000
 
 
