@@ -165,6 +165,7 @@ async def test_a_search_that_shows_nothing(
     """What no search shows is hidden, beside the sum, unless the client skips the search."""
     monkeypatch.setattr(search, "DEADLINE_S", 0.0)
     monkeypatch.setattr(store, "find", lambda *_: asyncio.sleep(0, set()), raising=False)
+    monkeypatch.setattr(store, "finds_whole_traces", False, raising=False)
     got = await verified(served, rig)
     assert [(one.kind, one.count) for one in got.findings] == [(pb.FINDING_KIND_HIDDEN, ALL)]
     summary = got.summary
