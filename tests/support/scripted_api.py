@@ -111,7 +111,7 @@ class ScriptedApi:
         self._script = script
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = asyncio.Event()
         self.port = 0
@@ -136,14 +136,15 @@ class ScriptedApi:
         assert self._server is not None
         self._ending.set()
         self._server.close()
-        for writer in list(self._open):
+        for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn of the loop
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._open.add(writer)
+        self._writers.append(writer)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -156,7 +157,6 @@ class ScriptedApi:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._open.discard(writer)
             self._tasks.discard(task)
             writer.close()
 
