@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from array import array
 from contextlib import AsyncExitStack
-from functools import partial
-from itertools import islice
 
 from netra_otel_bridge.bridge.replay import OnProgress, ProgressWatch
 from netra_otel_bridge.bridge.wiring import Wiring
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.readback import Kind
 from netra_otel_bridge.core.model.report import LaneReport
+from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.pipeline.lane import TraceLane
 from netra_otel_bridge.pipeline.windows import split
 from netra_otel_bridge.state import StateStore
-from netra_otel_bridge.state.marks import Marked
 
 REPAIRED: tuple[Kind, ...] = ("missing", "cut")
-_CHUNK = 500
-"""Traces that are marked in one transaction."""
 
 
 class Broken:
@@ -47,8 +43,9 @@ async def send_again(
 ) -> LaneReport:
     """Send the broken spans again, and only these of their traces.
 
-    The windows in which the traces start are listed again, so traces that are new there are sent too. What Netra no longer
-    has stays as it is. Errors become ``report.error``. Raises `StateError`.
+    The state keeps what it has of them until they are answered, so after a kill the same command sends only what is still
+    missing. The windows in which the traces start are listed again, so traces that are new there are sent too. What Netra
+    no longer has stays as it is. Errors become ``report.error``. Raises `StateError`.
     """
     async with AsyncExitStack() as stack:
         (route,) = await wiring.routes(
@@ -58,19 +55,9 @@ async def send_again(
             state,
             new_watch=lambda name, log_limit, _: ProgressWatch(name, log_limit, on_progress),
         )
-        recorder, window_ns = route.recorder, wiring.settings.window_ns
+        window_ns = wiring.settings.window_ns
         windows = list(split(window, window_ns))
-        due: set[int] = set()
-        marked: list[Marked] = []
-        report = LaneReport(route.watch.name)
-        try:
-            traces = iter(broken.by_trace.items())
-            while chunk := dict(islice(traces, _CHUNK)):
-                some, starts_ns = await recorder.write(partial(recorder.lane.mark, chunk))
-                marked.append(some)
-                due.update(min(max((at - window.start_ns) // window_ns, 0), len(windows) - 1) for at in starts_ns)
-            await TraceLane(route, [windows[place] for place in sorted(due)], window, report=report).run()
-        finally:
-            for some in marked:
-                await recorder.write(partial(recorder.lane.unmark, some))
-        return report
+        starts_ns = await in_thread(route.recorder.lane.starts_ns, list(broken.by_trace))
+        due = {min(max((at - window.start_ns) // window_ns, 0), len(windows) - 1) for at in starts_ns}
+        again = {trace_id: set(span_ids) for trace_id, span_ids in broken.by_trace.items()}
+        return await TraceLane(route, [windows[place] for place in sorted(due)], window, again=again).run()

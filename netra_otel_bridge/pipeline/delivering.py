@@ -110,9 +110,12 @@ class Deliverer:
                 batched.set()
             await self._held.failed(trace, error)
             return
+        recorded = trace.checksums
+        if again := self._pass.again.get(trace.summary.id):
+            recorded = {span_id: crc for span_id, crc in recorded.items() if span_id not in again}
         for span, encoded in zip(spans, encodings, strict=True):
             span_id, span_checksum = span.context.span_id, checksum(encoded)
-            sent = trace.checksums.get(span_id)
+            sent = recorded.get(span_id)
             if sent != span_checksum:
                 carrier = carrier_checksum(span.resource, span.instrumentation_scope)
                 items.append(Item(span, encoded, SpanToSend(trace, span_id, span_checksum, carrier)))
@@ -182,6 +185,9 @@ class Deliverer:
                 touched[trace] = None
                 if resolves:
                     self._recorder.answered_again(*ids_of(item.encoded))
+        if self._pass.again:
+            for item in (*answer.accepted, *rejected):
+                self._pass.again.get(item.owner.trace.summary.id, set()).discard(item.owner.span_id)
         refused = answer.refused + (0 if self._state_lasts else len(letters))
         report.delivered += answer.delivered
         report.size_bytes += answer.size_bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netra_otel_bridge.convert import SpanCost, hour_costs
@@ -132,13 +132,18 @@ class Pass:
     """One pass of a lane, shared by its stages.
 
     ``traces`` are in flight, by id; those in ``to_fetch`` wait for a fetcher. ``slots`` bounds the traces that were
-    listed and not fetched yet. ``open_windows`` could not be listed, although others could. ``error`` is the first one that ends the reading; what was read is still delivered.
+    listed and not fetched yet. ``open_windows`` could not be listed, although others could. ``again`` has the spans, by
+    their traces, that are sent although they are recorded, until they are answered. ``error`` is the first one that ends
+    the reading; what was read is still delivered.
     """
 
-    def __init__(self, route: Route, report: LaneReport, *, follow: bool) -> None:
+    def __init__(
+        self, route: Route, report: LaneReport, *, follow: bool, again: Mapping[str, set[int]] | None = None
+    ) -> None:
         self.route = route
         self.report = report
         self.follow = follow
+        self.again = again or {}
         self.error: BridgeError | None = None
         self.open_windows: list[tuple[Window, NetraError]] = []
         self.windows = WindowsInFlight(route.recorder, follow)

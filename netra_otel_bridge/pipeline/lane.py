@@ -13,7 +13,7 @@ reading; what was read by then is still delivered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from netra_otel_bridge.core.errors import NetraError, StateError
 from netra_otel_bridge.core.model.progress import KnownTrace
@@ -36,6 +36,8 @@ class TraceLane:
 
     With ``follow``, the pass records how far live traffic was followed instead of the windows that it finished. A late
     span may leave the summary of its trace unchanged: ``read_again`` decides whether to read such a trace anyway.
+    ``again`` are spans, by Netra's ids of their traces, that are sent although they are recorded; the lane removes those
+    that are answered. Nothing of them is stored, so a pass that is killed leaves no trace of them.
     ``scope`` is the range of all windows, ``slow`` has traces that passes do not wait for. A replay also tries the traces in it that were held back before.
     """
 
@@ -48,11 +50,12 @@ class TraceLane:
         report: LaneReport | None = None,
         follow: bool = False,
         read_again: Callable[[KnownTrace], bool] = lambda _: False,
+        again: Mapping[str, set[int]] | None = None,
         slow: SlowTraces | None = None,
     ) -> None:
         self.report = report if report is not None else LaneReport(route.watch.name)
         self._route = route
-        self._pass = Pass(route, self.report, follow=follow)
+        self._pass = Pass(route, self.report, follow=follow, again=again)
         budget = MemoryBudget(route.options.held_bytes)
         self._follow = follow
         self._held = HeldBack(self._pass, scope, follow=follow, slow=slow)

@@ -232,7 +232,12 @@ class Lister:
                 active.list_again(summary, digest, window)
             elif self._held.waits(summary.id):
                 report.traces += is_first
-            elif known is None or not holds_digest(known.digest, digest) or self._read_again(known):
+            elif (
+                known is None
+                or not holds_digest(known.digest, digest)
+                or self._read_again(known)
+                or summary.id in self._pass.again
+            ):
                 trace = TraceInFlight(summary, digest, [window], known, is_first, has_slot=True)
                 in_flight[summary.id] = trace
                 window.unfinished += 1

@@ -16,10 +16,9 @@ from netra_otel_bridge.core.model.progress import (
     TraceRecord,
 )
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.state import costs, held, marks, rows
+from netra_otel_bridge.state import costs, held, rows
 from netra_otel_bridge.state.database import Database
 from netra_otel_bridge.state.errors import not_written
-from netra_otel_bridge.state.marks import Marked
 from netra_otel_bridge.state.rows import StoredLetter
 from netra_otel_bridge.state.schema import readable, rolling_back, storable
 
@@ -47,6 +46,11 @@ class LaneState:
             readable(trace_id): KnownTrace(digest, size_bytes // TraceRecord.ENTRY_BYTES, recorded_ns)
             for trace_id, digest, size_bytes, recorded_ns in found
         }
+
+    def starts_ns(self, trace_ids: Sequence[str]) -> list[int]:
+        """Return the starts of those of these traces that have a record."""
+        with self._database.reading() as connection:
+            return rows.starts_ns(connection, self._lane, trace_ids)
 
     def spans(self, trace_id: str) -> bytes:
         """Return `TraceRecord.spans` of a trace; empty without a record."""
@@ -162,19 +166,6 @@ class LaneState:
                     f"dead letters would take more than {DEAD_LETTER_BYTES} bytes",
                     "save them with `netra-otel-bridge state dead-letters --remove > FILE`",
                 )
-
-    def mark(self, spans: Mapping[str, Collection[int]]) -> tuple[Marked, list[int]]:
-        """Mark answered spans, by the ids of their traces, so that the next pass sends them again.
-
-        Return those that are recorded, for `unmark`, and the starts of their traces. Raises `StateNotWritten`.
-        """
-        with self._database.writing() as connection:
-            return marks.mark(connection, self._lane, spans)
-
-    def unmark(self, marked: Marked) -> int:
-        """Undo `mark` for the spans that were not answered since; return their number. Raises `StateNotWritten`."""
-        with self._database.writing() as connection:
-            return marks.unmark(connection, self._lane, marked)
 
     def prune(self, before_ns: int) -> int:
         """Delete traces that started and were recorded before ``before_ns``; join windows ended and finished before it.

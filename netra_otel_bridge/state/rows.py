@@ -75,6 +75,18 @@ def known(
     return found
 
 
+def starts_ns(connection: sqlite3.Connection, lane: int, trace_ids: Iterable[str]) -> list[int]:
+    """Return the start of each of these traces that has a row."""
+    found: list[tuple[int]] = []
+    for ids in chunks(map(storable, trace_ids), _IDS):
+        marks = ",".join("?" * len(ids))
+        found += connection.execute(
+            f"SELECT start_ns FROM trace WHERE lane = ? AND trace_id IN ({marks})",  # noqa: S608
+            (lane, *ids),
+        ).fetchall()
+    return [start_ns for (start_ns,) in found]
+
+
 def delete_traces(connection: sqlite3.Connection, lane: int, trace_ids: Sequence[Stored]) -> None:
     """Delete the rows of these traces. Each of them must have one."""
     connection.executemany("DELETE FROM trace WHERE lane = ? AND trace_id = ?", ((lane, it) for it in trace_ids))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from netra_otel_bridge import Bridge, VerifyReport
 from netra_otel_bridge.bridge import verify as bridge_verify
 from netra_otel_bridge.core.errors import DestinationUnavailable, UsageError
+from netra_otel_bridge.pipeline.delivering import Deliverer
 from netra_otel_bridge.readback import waiting
 from netra_otel_bridge.readback.otlp_file import OtlpFileReader
 from netra_otel_bridge.readback.reader import TraceReader
@@ -300,6 +302,39 @@ def test_repair_sends_what_is_missing_and_only_that(rig: Rig, tmp_path: Path) ->
     assert (repaired.code, counts(repaired.json["verify"])) == (0, {"intact": ALL})
     again = replayed(rig, file, "--json", *state, "--repair", "--verify-at", f"otlp-file:{file}")
     assert (again.code, again.json["repaired"], again.json["destinations"][0]["skipped"]) == (0, [], ALL)
+
+
+def test_a_repair_that_is_killed_is_resumed(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a repair that is killed in its middle, the same command sends what is still missing, and nothing twice."""
+    file, state = tmp_path / "out", tmp_path / "state"
+    assert replayed(rig, file, "--state", str(state)).code == 0
+    file.write_text("")
+    left = tmp_path / "left"
+    batches = 0
+    send = Deliverer._send
+
+    async def send_some(self: Deliverer, batch: Any) -> None:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            await self._recorder.flush()
+            shutil.copytree(state, left / "state")
+            shutil.copy(file, left / "out")
+        await send(self, batch)
+
+    monkeypatch.setattr(Deliverer, "_send", send_some)
+    env = rig.environment(NETRA_BRIDGE_BATCH_SPANS=str(SPANS))
+    again = ("--repair", "--json", "--verify-at", f"otlp-file:{file}")
+    to = ("replay", *rig.range(), "--to", f"otlp-file:{file}")
+    assert cli.run(*to, "--state", str(state), *again, env=env).json["repaired"][0]["sent_again"] == ALL
+    shutil.copy(left / "out", file)
+    there = 2 * SPANS
+    assert file.read_text().count('"spanId"') == there
+    second = cli.run(*to, "--state", str(left / "state"), *again, env=env)
+    lane = second.json["destinations"][0]
+    assert (lane["delivered"], lane["changed"], lane["skipped"]) == (0, 0, ALL)
+    assert second.json["repaired"][0]["sent_again"] == ALL - there
+    assert (second.code, counts(second.json["verify"])) == (0, {"intact": ALL})
 
 
 def test_repair_works_without_a_state(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
