@@ -16,6 +16,7 @@ from netra_otel_bridge.core.model.readback import Kind, StoreReport, VerifyRepor
 from netra_otel_bridge.core.threads import in_threads
 from netra_otel_bridge.deliver import identity
 from netra_otel_bridge.pipeline.expected_netra import ExpectedFromNetra, ListedTraces, SentFromNetra
+from netra_otel_bridge.readback import wall
 from netra_otel_bridge.readback.expected import ExpectedSpans
 from netra_otel_bridge.readback.expected_state import ExpectedFromState
 from netra_otel_bridge.readback.names import default_at, open_reader
@@ -123,7 +124,7 @@ async def enter_reader(stack: AsyncExitStack, wiring: Wiring, to: str, at: At | 
         )
     headers = {name: value.reveal() for name, value in settings.read_back_headers.items()}
     reader = open_reader(found, headers=headers, ca_file=settings.read_back_certificate)
-    stack.push_async_callback(reader.aclose)
+    stack.push_async_callback(wall.close, reader)
     return reader
 
 

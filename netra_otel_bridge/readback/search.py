@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from netra_otel_bridge.core.clock import NS_PER_S, Clock
 from netra_otel_bridge.core.tasks import all_of
+from netra_otel_bridge.readback import wall
 from netra_otel_bridge.readback.reader import FindsTraces, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.wire import UnusualForm, parse_traces
 
@@ -135,7 +136,7 @@ class Search:
                 start_ns = max(0, group[0].start_ns - MARGIN_NS)
                 end_ns = max(one.end_ns for one in group) + MARGIN_NS
                 try:
-                    shown = await self._finder.find(group[0].service, start_ns, end_ns)
+                    shown = await wall.find(self._reader, self._finder, group[0].service, start_ns, end_ns)
                 except TraceNotReturned:
                     shown = None
                 if shown is not None:

@@ -15,6 +15,7 @@ from netra_otel_bridge.core.errors import BridgeError
 from netra_otel_bridge.core.model.readback import BESIDE, SUMMED, Kind, StoreReport
 from netra_otel_bridge.core.tasks import all_of
 from netra_otel_bridge.core.threads import in_thread
+from netra_otel_bridge.readback import wall
 from netra_otel_bridge.readback.causes import Causes, in_order
 from netra_otel_bridge.readback.examine import Examiner, Verdict
 from netra_otel_bridge.readback.expected import ENTRY_BYTES, ExpectedSpans, ExpectedTrace, SentSpans
@@ -130,7 +131,7 @@ class _Sweep:
         while (waiting := await self._next()) is not None:
             asked_s = self._clock.monotonic()
             try:
-                data = await self._reader.read(waiting.trace.trace_id, waiting.trace.start_ns)
+                data = await wall.read(self._reader, waiting.trace.trace_id, waiting.trace.start_ns)
             except TraceNotReturned as error:
                 self._not_returned += 1
                 self._first_error = self._first_error or error

@@ -418,3 +418,32 @@ async def test_two_at_once_beside_a_running_bridge_say_the_same(rig: Rig) -> Non
         assert [(lane.delivered, lane.traces, lane.updated_ns) for lane in owned.lanes()] == before
     with pytest.raises(asyncio.CancelledError):
         await cancelled
+
+
+def test_a_reader_that_fails_to_close_does_not_spoil_the_report(
+    rig: Rig, store: ScriptedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report is complete, and its exit code stays."""
+
+    async def fail() -> None:
+        raise KeyError("connection")
+
+    monkeypatch.setattr(store, "aclose", fail)
+    result = verify(rig, "--json")
+    assert (result.code, counts(result.json)) == (0, {"intact": ALL})
+    assert "raised KeyError: 'connection' in aclose" in result.err
+
+
+def test_a_reader_that_raises_ends_with_its_name(
+    rig: Rig, store: ScriptedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no bug of the bridge; the exit code is 1, and the report is printed."""
+
+    async def fail(trace_id: str, start_ns: int) -> bytes:
+        raise KeyError(trace_id)
+
+    monkeypatch.setattr(store, "read", fail)
+    result = verify(rig, "--json")
+    assert (result.code, result.json["exit_code"]) == (1, 1)
+    assert "this is a bug in the reader" in result.err
+    assert "raised KeyError" in result.json["destinations"][0]["error"]["message"]
