@@ -43,7 +43,9 @@ class Bridge(Wiring):
         A text is ISO 8601 or a duration before now (``24h``). The API counts milliseconds: the start is rounded down,
         the end up. Raises `UsageError`.
         """
-        if (since is None) == (from_ is None):
+        if since is not None and from_ is not None:
+            raise UsageError("the start of the range is given twice", hint="give either --since or --from")
+        if since is None and from_ is None:
             raise UsageError("no time range is given", hint="give either --since, or --from and perhaps --until")
         now_ns = self.clock.now_ns()
         start = parse_time_ns(from_ if since is None else since, now_ns)

@@ -32,6 +32,7 @@ from netra_otel_bridge.deliver import (
     checksum,
     encode_span,
 )
+from netra_otel_bridge.deliver.answers import FULL_TRACE
 from netra_otel_bridge.deliver.otlp.encode import CHECK_FILLING, CHECK_SERVICE, random_digits
 from netra_otel_bridge.deliver.span_copy import SAMPLED
 from netra_otel_bridge.readback.expected import ExpectedTrace
@@ -46,6 +47,7 @@ TRACE_SPANS = 10
 SPAN_BYTES = 1_000_000
 _NAME = "netra-otel-bridge canary"
 _MARK = "netra.bridge.canary"
+_FULL = "`max_bytes_per_trace` of Tempo (5 MB by default) limits a trace: raise it to the size of your largest"
 _ENTRY = struct.Struct(">QI")
 
 
@@ -107,11 +109,12 @@ async def send_canary(
     try:
         await _send(destination, trace.sent, answer, batch_bytes, clock)
     except BridgeError as error:
-        return Canary(destination.name, reader.at, trace.trace_id, False, (str(error),), error.exit_code)
+        return Canary(destination.name, reader.at, trace.trace_id, False, _rejected(str(error)), error.exit_code)
     if not answer.delivered or answer.refused or answer.dead:
         reason = answer.dead[0].reason if answer.dead else next(iter(answer.problems), "it rejected spans")
         accepted = f"of {len(trace.sent)} spans, {answer.delivered} were accepted: {reason}"
-        return Canary(destination.name, reader.at, trace.trace_id, False, (accepted,), DestinationRefuses.exit_code)
+        said = _rejected(accepted)
+        return Canary(destination.name, reader.at, trace.trace_id, False, said, DestinationRefuses.exit_code)
     trace.recorded_ns = clock.now_ns()
     report = await verify_store(reader, trace, trace, name=destination.name, clock=clock)
     said = _lines(report)
@@ -133,6 +136,11 @@ async def _send(
     for batch in (*batches, batcher.flush()):
         if batch is not None:
             await sender.send(batch, answer)
+
+
+def _rejected(reason: str) -> tuple[str, ...]:
+    """Return the lines on a trace that was not accepted."""
+    return (reason, _FULL) if FULL_TRACE.search(reason) else (reason,)
 
 
 def _lines(report: StoreReport) -> tuple[str, ...]:

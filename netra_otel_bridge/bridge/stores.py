@@ -12,6 +12,12 @@ def stores_of(destinations: Sequence[str], given: Sequence[str]) -> dict[str, st
     found: dict[str, str] = {}
     for text in given:
         named = max((one for one in destinations if text.startswith(f"{one}=")), key=len, default=None)
+        head, equals, _ = text.partition("=")
+        if named is None and equals and ":" not in head:
+            raise UsageError(
+                f"{head} is not a destination of this command, so {text} is not read back",
+                hint=f"write DEST=AT, with one of {', '.join(destinations) or 'the destinations'} as DEST",
+            )
         if named is None and len(destinations) != 1:
             raise UsageError(
                 f"the store {text} does not say which destination is read back there",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
 from netra_otel_bridge.bridge.queries import query_text
 from netra_otel_bridge.bridge.wiring import Wiring
 from netra_otel_bridge.convert import otlp_trace_id
+from netra_otel_bridge.convert.fields import trace_id as parse_trace_id
 from netra_otel_bridge.core.errors import UsageError
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.readback import Kind, StoreReport, VerifyReport
-from netra_otel_bridge.core.threads import in_threads
+from netra_otel_bridge.core.threads import in_thread, in_threads
 from netra_otel_bridge.deliver import identity
 from netra_otel_bridge.pipeline.expected_netra import ExpectedFromNetra, ListedTraces, SentFromNetra
 from netra_otel_bridge.readback import wall
@@ -109,6 +111,13 @@ def _pass_on(
     on_verdict: OnStoreVerdict, to: str, netra_id: Callable[[str], str], trace_id: str, span_id: int, kind: Kind
 ) -> None:
     on_verdict(to, netra_id(trace_id), span_id, kind)
+
+
+async def check_stores(wiring: Wiring, stores: Iterable[tuple[str, At | None]]) -> None:
+    """Open and close the reader of each store; nothing is connected. Raises `UsageError` and `ConfigurationError`."""
+    async with AsyncExitStack() as stack:
+        for to, at in stores:
+            await enter_reader(stack, wiring, to, at)
 
 
 async def enter_reader(stack: AsyncExitStack, wiring: Wiring, to: str, at: At | None) -> TraceReader:
@@ -225,7 +234,7 @@ class _Source:
         """Return the ids of the traces to verify, ``None`` for all that the state has."""
         what = self._what
         if what.trace_ids:
-            return self._chosen(_one(what.trace_ids))
+            return self._chosen(_one(await in_thread(_stored_ids, answered, what.trace_ids)))
         if not what.whole_lane and what.queries != (TraceQuery(),):
             self._listed = self._list(await self._netra.client(), what.at_random)
             return self._listed.ids()
@@ -264,3 +273,23 @@ class _Source:
 
 async def _one(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
     yield ids
+
+
+def _stored_ids(answered: Answered, given: Sequence[str]) -> list[str]:
+    """Return the ids as the state has them: capitals and dashes make no other trace.
+
+    An id that the state does not have stays as it is. Raises `StateError`.
+    """
+    forms = {one: _forms(one) for one in given}
+    every = [form for some in forms.values() for form in some]
+    stored = {trace.trace_id for chunk in answered.by_ids(every) for trace in chunk}
+    return list(dict.fromkeys(next((form for form in some if form in stored), one) for one, some in forms.items()))
+
+
+def _forms(given: str) -> list[str]:
+    """Return the ways in which Netra may write the id of one trace, this one first."""
+    value, is_own = parse_trace_id(given)
+    if not is_own:
+        return [given]
+    digits = f"{value:032x}"
+    return [given, given.lower(), digits, str(UUID(digits)), *([digits[16:]] if value < 2**64 else [])]

@@ -27,6 +27,9 @@ _TYPER_INTERRUPTED = 130
 _DEFECT_CHARS = 300
 _SERVICES = frozenset({"run", "emulator"})
 """Commands that a stop ends with exit code 0."""
+_RESUMES = "acknowledged spans are recorded; run the same command again to resume"
+_READS = {"verify": "nothing was written; run it again"}
+"""Words on an interrupted command that sends nothing."""
 _M_ARENA_MAX = -8
 """``M_ARENA_MAX`` of ``malloc.h``."""
 
@@ -70,7 +73,7 @@ def main() -> None:
         eval("0")  # noqa: S307  evaluating anything resets its mark
         code = 0
         if not _runs_until_stopped(sys.argv):
-            hint = "acknowledged spans are recorded; run the same command again to resume"
+            hint = _READS.get(_command(sys.argv), _RESUMES)
             code = write_error(Interrupted("interrupted", hint=hint), as_json=wants_json(sys.argv))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,7 +92,11 @@ def main() -> None:
 
 def _runs_until_stopped(argv: Sequence[str]) -> bool:
     """Return whether a stop is the ordinary end of this command: here, it came before the command had begun."""
-    return next((word for word in argv[1:] if not word.startswith("-")), "") in _SERVICES
+    return _command(argv) in _SERVICES
+
+
+def _command(argv: Sequence[str]) -> str:
+    return next((word for word in argv[1:] if not word.startswith("-")), "")
 
 
 def _run() -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netra_otel_bridge.bridge.repair import Broken, send_again
-from netra_otel_bridge.bridge.verify import OnStoreVerdict, Verification, verify_stores
+from netra_otel_bridge.bridge.verify import OnStoreVerdict, Verification, check_stores, verify_stores
 from netra_otel_bridge.cli import verify as shown
 from netra_otel_bridge.cli.json_output import write_json
 from netra_otel_bridge.cli.output import err, out
@@ -21,6 +21,12 @@ from netra_otel_bridge.state import StateStore
 
 if TYPE_CHECKING:
     from netra_otel_bridge.bridge.bridge import Bridge
+
+
+def check(bridge: Bridge, stores: Mapping[str, str]) -> None:
+    """Raise the error of a store that cannot be read back as it is written, before anything is read or sent."""
+    if stores:
+        run(check_stores(bridge, stores.items()))
 
 
 def verify(
@@ -41,6 +47,7 @@ def verify(
     without ``--state`` has nothing but this range, so all of it is verified. Raises the error of a store, or of sending
     again, after the reports are printed.
     """
+    started = bridge.clock.monotonic()
     what = Verification(window=window, queries=(query,), whole_lane=bridge.settings.state is None)
     broken = {to: Broken() for to in stores}
 
@@ -65,7 +72,13 @@ def verify(
             verified, error = read_back(None)
     exit_code = worse(report.exit_code, *(one.lane.exit_code for one in repairs), verified.exit_code)
     if as_json:
-        document = {**report_json(report), "verify": verify_json(verified), "exit_code": exit_code}
+        seconds = round(report.seconds + bridge.clock.monotonic() - started, 3)
+        document = {
+            **report_json(report),
+            "seconds": seconds,
+            "verify": verify_json(verified),
+            "exit_code": exit_code,
+        }
         if repair:
             document["repaired"] = [one.document() for one in repairs]
         write_json(document)

@@ -91,9 +91,7 @@ def check(
 
 def _canary_json(canary: Canary) -> dict[str, object]:
     report = canary.report
-    counts: dict[str, object] = {}
-    if report is not None:
-        counts = {kind: getattr(report, kind) for kind in (*SUMMED, *BESIDE)}
+    counts = {kind: 0 if report is None else getattr(report, kind) for kind in (*SUMMED, *BESIDE)}
     return {
         "name": canary.name,
         "at": canary.at,

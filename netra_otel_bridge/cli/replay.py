@@ -113,6 +113,7 @@ def replay(
     from netra_otel_bridge.cli import arrival  # it loads all of the bridge, which --help does not need
 
     stores = stores_of(bridge.destinations(), verify_at or ())
+    arrival.check(bridge, stores)
     whole = None if dead_letters else bridge.window(since=since, from_=from_, until=until)
     typed = None if dead_letters else f"{since} {from_} {until}"
     show = err.is_terminal and not quiet

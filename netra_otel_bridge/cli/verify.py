@@ -17,7 +17,7 @@ from netra_otel_bridge.cli.numbers import count
 from netra_otel_bridge.cli.output import cell, err, out
 from netra_otel_bridge.cli.reports import verify_json
 from netra_otel_bridge.cli.signals import run
-from netra_otel_bridge.core.errors import BridgeError
+from netra_otel_bridge.core.errors import BridgeError, UsageError
 from netra_otel_bridge.core.model.query import TraceQuery
 from netra_otel_bridge.core.model.readback import BESIDE, SUMMED, Finding, Kind, StoreReport, VerifyReport
 from netra_otel_bridge.core.outside_text import escaped
@@ -36,7 +36,7 @@ _BAD = ("cut", "changed", "missing", "duplicated", "hidden")
 
 def verify(
     to: Annotated[
-        str, typer.Option("--to", metavar="DEST", help="Where the spans were sent: as --to of replay and run.")
+        list[str], typer.Option("--to", metavar="DEST", help="Where the spans were sent: as --to of replay and run.")
     ],
     at: Annotated[
         str | None,
@@ -69,11 +69,15 @@ def verify(
 
     Nothing is written anywhere. What was sent is known from the state; without one it is compared with Netra.
     """
+    if len(to) > 1:
+        raise UsageError(
+            f"--to is given {len(to)} times, and verify reads one destination back", hint="run it once for each"
+        )
     bridge = options.start(config_file, verbose, quiet, state=state)
     queries = [TraceQuery(tenant_id=one, trace_ids=tuple(trace or ())) for one in tenant or (None,)]
     with progress(show=err.is_terminal and not quiet) as advance:
         work = bridge.averify(
-            to,
+            to[0],
             at=at,
             since=since,
             from_=from_,

@@ -174,7 +174,7 @@ def test_a_missing_setting(variable: str, tmp_path: Path) -> None:
 
 WRONG: list[tuple[tuple[str, ...], str]] = [
     ((), "no time range is given"),
-    (("--since", "1h", "--from", "2h"), "no time range is given"),
+    (("--since", "1h", "--from", "2h"), "the start of the range is given twice"),
     (("--since", "soon"), "'soon' is not a time"),
     (("--from", "1h", "--until", "2h"), "the range is empty"),
     (("--since", "1h", "--concurrency", "0"), "--concurrency"),

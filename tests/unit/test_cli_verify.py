@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -190,6 +191,10 @@ def test_chosen_traces_are_verified_alone(rig: Rig, store: ScriptedReader) -> No
         assert any(
             "2 traces were verified, at random, of 6" in note for note in sampled.json["destinations"][0]["notes"]
         )
+    for form in (first.upper(), str(UUID(first)), str(UUID(first)).upper()):
+        assert counts(verify(rig, "--json", "--trace", form).json) == {"intact": SPANS}
+    unknown = verify(rig, "--trace", "zzz")
+    assert (unknown.code, "never sent, as far as the state knows" in unknown.out) == (3, True)
     nobody = verify(rig, "--json", "--tenant", "nobody")
     assert counts(nobody.json) == {}
 
@@ -343,9 +348,11 @@ def test_repair_works_without_a_state(rig: Rig, tmp_path: Path, monkeypatch: pyt
     opened: list[TraceReader] = []
 
     def open_one(at: str, **_: Any) -> TraceReader:
-        lacking = ScriptedReader(dict(list(stored(file).items())[1:]))
-        opened.append(OtlpFileReader(at, file) if opened else lacking)
-        return opened[-1]
+        if file.exists():  # before the replay, the reader is only opened and closed
+            lacking = ScriptedReader(dict(list(stored(file).items())[1:]))
+            opened.append(OtlpFileReader(at, file) if opened else lacking)
+            return opened[-1]
+        return ScriptedReader({})
 
     monkeypatch.setattr(bridge_verify, "open_reader", open_one)
     result = replayed(rig, file, "--repair", "--verify-at", AT)
@@ -447,3 +454,44 @@ def test_a_reader_that_raises_ends_with_its_name(
     assert (result.code, result.json["exit_code"]) == (1, 1)
     assert "this is a bug in the reader" in result.err
     assert "raised KeyError" in result.json["destinations"][0]["error"]["message"]
+
+
+def test_one_destination_is_verified(rig: Rig, store: ScriptedReader) -> None:
+    """A second --to is refused, instead of one of both being forgotten."""
+    refused = verify(rig, "--json", "--to", "otlp-file:other")
+    assert (refused.code, "--to is given 2 times" in refused.err, store.calls) == (2, True, 0)
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--repair",), ("--repair", "--json")])
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("foo=jaeger+grpc://127.0.0.1:16685", "foo is not a destination of this command"),
+        ("nonsense", "'nonsense' is not a store that can be read back"),
+        ("otlp+grpc://127.0.0.1:4317", "a Collector cannot be read back"),
+    ],
+)
+def test_a_store_that_makes_no_sense_is_noticed_before_the_replay(
+    rig: Rig, tmp_path: Path, at: str, said: str, more: tuple[str, ...]
+) -> None:
+    """Nothing is read or sent by then; the exit code is 2."""
+    result = replayed(rig, tmp_path / "out", "--verify-at", at, *more)
+    assert (result.code, said in result.err, result.err.count("\n")) == (2, True, 1)
+    assert not (tmp_path / "out").exists()
+    if "--json" in more:
+        assert result.json["exit_code"] == 2
+
+
+def test_the_seconds_of_a_replay_cover_its_verification(
+    rig: Rig, store: ScriptedReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of the document is that of the whole command."""
+    read = store.read
+
+    async def read_slowly(trace_id: str, start_ns: int) -> bytes:
+        await asyncio.sleep(0.5)
+        return await read(trace_id, start_ns)
+
+    monkeypatch.setattr(store, "read", read_slowly)
+    report = replayed(rig, tmp_path / "out", "--json", "--verify-at", AT).json
+    assert report["seconds"] > report["verify"]["seconds"] > 0.5
