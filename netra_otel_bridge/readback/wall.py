@@ -30,9 +30,7 @@ async def read(reader: TraceReader, trace_id: str, start_ns: int) -> bytes:
 
 async def find(reader: TraceReader, finder: FindsTraces, service: str, start_ns: int, end_ns: int) -> set[str] | None:
     """Return what `FindsTraces.find` returns. Raises `BridgeError`: of another exception and of another type too."""
-    shown: object = await _guarded(
-        reader, "find", lambda: finder.find(service, start_ns, end_ns), _deadline_s(reader)
-    )
+    shown: object = await _guarded(reader, "find", lambda: finder.find(service, start_ns, end_ns), _deadline_s(reader))
     if shown is not None and not isinstance(shown, set | frozenset):
         raise _wrong_type(reader, "find", shown, "a set or None")
     return None if shown is None else set(shown)

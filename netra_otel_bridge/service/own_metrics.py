@@ -108,7 +108,7 @@ INSTRUMENTS: tuple[Instrument[ServiceHealth], ...] = (
         "netra_bridge.verified",
         "counter",
         "{span}",
-        "Spans of live traffic that were read back from the store behind the destination: a sample of a few traces a minute",
+        "Spans of live traffic that were looked up in the store behind the destination, missing ones included: a sample of a few traces a minute",
         _by_arrival(lambda arrival: arrival.verified),
     ),
     Instrument(

@@ -7,11 +7,15 @@ from collections.abc import Callable
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+import netra_otel_bridge.cli.check as command
 from netra_otel_bridge.bridge.canary import Canary, send_canary
 from netra_otel_bridge.bridge.stores import stores_of
 from netra_otel_bridge.core.errors import DestinationUnavailable, UsageError
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Refused, SpanBatch
+from netra_otel_bridge.core.model.readback import BESIDE, SUMMED
 from netra_otel_bridge.deliver.otlp.encode import CHECK_FILLING, encode_request
+from tests.support import cli
+from tests.support.cli import environment
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_store import Index, SearchedReader, hex_id
 
@@ -116,6 +120,35 @@ async def test_a_destination_that_rejects_it_is_not_asked_for_it() -> None:
     found = await there.canary()
     assert (found.ok, found.exit_code, there.reader.calls) == (False, 3, 0)
     assert "too old" in found.said[0]
+
+
+async def test_a_trace_that_is_too_large_names_the_setting() -> None:
+    """Tempo says TRACE_TOO_LARGE, and a line names its limit."""
+    there = Keeping()
+    there.answer = Refused("TRACE_TOO_LARGE: max size of trace (5000000) exceeded")
+    found = await there.canary()
+    assert (found.ok, found.exit_code) == (False, 3)
+    assert "TRACE_TOO_LARGE" in found.said[0]
+    assert "`max_bytes_per_trace`" in found.said[1]
+
+
+def test_the_document_has_all_counts_of_a_canary_that_was_not_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing was asked, so each count is 0."""
+
+    async def checked(*_: object, **__: object) -> list[object]:
+        return []
+
+    async def sent(*_: object, **__: object) -> list[Canary]:
+        return [Canary("there", "tempo+http://h:3200", "0" * 32, False, ("rejected",), 3)]
+
+    monkeypatch.setattr(command, "check_all", checked)
+    monkeypatch.setattr(command, "canaries", sent)
+    result = cli.run("check", "--canary", "--json", "--to", "console", env=environment("http://127.0.0.1:9"))
+    (found,) = result.json["canaries"]
+    assert {kind: found[kind] for kind in (*SUMMED, *BESIDE)} == dict.fromkeys((*SUMMED, *BESIDE), 0)
+    assert result.code == found["exit_code"] == 3
 
 
 async def test_a_store_that_cannot_be_asked_has_its_own_exit_code() -> None:

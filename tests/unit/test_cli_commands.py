@@ -346,9 +346,19 @@ def test_a_range_before_the_year_one() -> None:
     assert run("traces", "list", "--since", "999999d", env=environment("http://127.0.0.1:9")).code == 2
 
 
-@pytest.mark.parametrize(("command", "code"), [("run", 0), ("emulator", 0), ("replay", 75)])
-def test_a_signal_before_a_command_has_begun(command: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that is stopped while it starts has ended in order; a replay was interrupted."""
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("run", 0, ""),
+        ("emulator", 0, ""),
+        ("replay", 75, "acknowledged spans are recorded; run the same command again to resume"),
+        ("verify", 75, "nothing was written; run it again"),
+    ],
+)
+def test_a_signal_before_a_command_has_begun(
+    command: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that is stopped while it starts has ended in order; other commands were interrupted, and say what is left."""
 
     def interrupted() -> None:
         raise KeyboardInterrupt
@@ -363,6 +373,9 @@ def test_a_signal_before_a_command_has_begun(command: str, code: int, monkeypatc
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.value.code == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert bool(err) == bool(said)
 
 
 def test_a_signal_while_a_module_is_imported(tmp_path: Path) -> None:

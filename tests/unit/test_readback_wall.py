@@ -49,7 +49,14 @@ async def verified(reader: ScriptedReader) -> StoreReport:
     return await verify_store(reader, Expected([TRACE]), None, name="store", clock=FakeClock())
 
 
-FOREIGN = [KeyError("x"), OSError("no route"), TimeoutError(), TypeError("bad"), SystemExit(3), asyncio.CancelledError()]
+FOREIGN = [
+    KeyError("x"),
+    OSError("no route"),
+    TimeoutError(),
+    TypeError("bad"),
+    SystemExit(3),
+    asyncio.CancelledError(),
+]
 
 
 @pytest.mark.parametrize("method", ["read", "find"])
