@@ -91,7 +91,7 @@ def check(
 
 def _canary_json(canary: Canary) -> dict[str, object]:
     report = canary.report
-    counts = {kind: 0 if report is None else getattr(report, kind) for kind in (*SUMMED, *BESIDE)}
+    counts: dict[str, object] = {kind: 0 if report is None else getattr(report, kind) for kind in (*SUMMED, *BESIDE)}
     return {
         "name": canary.name,
         "at": canary.at,
