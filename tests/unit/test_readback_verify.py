@@ -510,6 +510,41 @@ def test_traces_of_an_older_version_are_proved_without_their_carriers() -> None:
     assert "older version" in report.notes[0]
 
 
+def two_services(front: str = "front", back: str = "back") -> list[ReadableSpan]:
+    """Return a trace of two services, with three spans and one."""
+    services = [front, front, front, back]
+    return [
+        make_span(number, trace_id=1, resource=Resource({"service.name": name}))
+        for number, name in enumerate(services, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stored", "changed"),
+    [(("back", "back"), 3), (("front", "front"), 1), (("back", "front"), 4), (("front", "back"), 0)],
+)
+def test_a_span_under_another_resource_of_its_trace_is_changed(stored: tuple[str, str], changed: int) -> None:
+    """Each span has to have its own resource, and not just one of the trace, also where nothing but the state is asked."""
+    spans = two_services()
+    reader = ScriptedReader({hex_id(1): request(two_services(*stored))})
+    for sent in (sent_of(spans), None):
+        report = run(reader, [expected_trace(spans)], sent)
+        assert (report.intact, report.changed) == (4 - changed, changed)
+
+
+def test_copies_under_other_resources_do_not_have_the_same_content() -> None:
+    """A second copy whose resource differs is another content, although its own bytes are equal."""
+    spans = trace_of(1)
+    for resource, words in (
+        (Resource({"host.name": "other"}), "different content"),
+        (spans[0].resource, "the same content"),
+    ):
+        other = request(trace_of(1, resource=resource))
+        report = run(ScriptedReader({hex_id(1): request(spans) + other}), [expected_trace(spans)], sent_of(spans))
+        assert (report.intact, report.duplicated) == (2, 2)
+        assert [words in one.what for one in report.findings] == [True]
+
+
 def test_counts_that_do_not_add_up_are_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report whose sum is wrong is never returned."""
     monkeypatch.setattr(verify_module, "ENTRY_BYTES", 6)
