@@ -89,9 +89,11 @@ def whole_traces_hint(
     """
     found = [_PHOENIX_DROPS] if store == PHOENIX else []
     if not stored_start.count:
-        if store == FILE:
-            return _joined([_FILE_LOST, _OTHER_FILE])
-        return _joined([_EMPTY, *found, *_by_age(store, missing_start.last_ns, now_ns)])
+        found = [_FILE_LOST, _OTHER_FILE] if store == FILE else [_EMPTY, *found]
+        found += _by_age(store, missing_start.last_ns, now_ns)
+        if missing_start.count < _FEW:
+            found += [_MAX_TRACES] * (store == JAEGER) + [_SAMPLING] * (store != PHOENIX)
+        return _joined(found)
     may_forget = not missing_written.contradict_order(stored_written)
     by_start = missing_start.prove_order(stored_start)
     by_written = missing_written.prove_order(stored_written)

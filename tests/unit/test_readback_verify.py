@@ -120,6 +120,12 @@ def test_the_oldest_written_traces_point_to_a_restart_or_to_eviction() -> None:
     assert lose(set(range(1, 8)), store="own") == RESTARTED
 
 
+def test_a_single_missing_trace_proves_nothing() -> None:
+    """A sample of `run` may be one trace: that the store has nothing of it does not mean that it is empty."""
+    hint = only(run(ScriptedReader({}), [expected_trace(trace_of(1))]), "missing")[2]
+    assert all(cause in hint for cause in ("is empty", MAX_TRACES, "tail_sampling"))
+
+
 def test_traces_of_one_transaction_may_be_evicted() -> None:
     """Evicted traces are recorded together with others that were kept; only times that contradict it rule that out."""
     hint = lose(set(range(1, 16)), store="jaeger", written=lambda number: 0 if number <= 51 else 60, total=60)
