@@ -153,10 +153,14 @@ def write_report(report: VerifyReport) -> None:
     range_ = "" if window is None else f"{iso_ms(window.start_ns)} to {iso_ms(window.end_ns)}: "
     alone = "" if report.netra_calls else " (proved from the state alone)"
     out.print(
-        f"{range_}{report.read_back_calls:,} calls to read back, {report.netra_calls:,} calls to Netra{alone}, "
+        f"{range_}{_calls(report.read_back_calls)} to read back, {_calls(report.netra_calls)} to Netra{alone}, "
         f"{report.seconds:.1f} s",
         soft_wrap=True,
     )
+
+
+def _calls(number: int) -> str:
+    return f"{number:,} {'call' if number == 1 else 'calls'}"
 
 
 def _verdict(store: StoreReport) -> str:

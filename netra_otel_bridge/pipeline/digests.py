@@ -39,14 +39,16 @@ def unpack_spans(packed: bytes) -> dict[int, int]:
     return dict(_ENTRY.iter_unpack(packed))
 
 
-def pack_carriers(carriers: Iterable[int]) -> bytes:
-    """Pack the checksums of carriers as `TraceRecord.carriers`."""
-    return b"".join(map(_CARRIER.pack, sorted(carriers)))
+def pack_carriers(spans: Iterable[int], carriers: Mapping[int, int]) -> bytes:
+    """Pack the checksums of the carriers of ``spans``, by span id, as `TraceRecord.carriers`."""
+    packed = [_CARRIER.pack(carriers[span_id]) for span_id in spans]
+    return packed[0] if len(set(packed)) == 1 else b"".join(packed)
 
 
-def unpack_carriers(packed: bytes) -> set[int]:
-    """Unpack what `pack_carriers` packed."""
-    return {carrier for (carrier,) in _CARRIER.iter_unpack(packed)}
+def unpack_carriers(spans: Iterable[int], packed: bytes) -> dict[int, int]:
+    """Unpack what `pack_carriers` packed for these spans, in the same order."""
+    carriers = [carrier for (carrier,) in _CARRIER.iter_unpack(packed)]
+    return dict.fromkeys(spans, carriers[0]) if len(carriers) == 1 else dict(zip(spans, carriers, strict=False))
 
 
 def holds_digest(digests: bytes | None, digest: bytes) -> bool:

@@ -217,12 +217,13 @@ class ExpectedFromNetra:
     async def _read(self, summary: TraceSummary, reservation: Reservation) -> ExpectedTrace | None:
         unreadable: list[UnreadableItem] = []
         checksums: dict[int, int] = {}
-        carriers: set[int] = set()
+        carriers: dict[int, int] = {}
         start_ns: int | None = None
         async for part in read_converted(self._client, self._conversion, summary, reservation, unreadable.extend):
             for span, encoded in zip(part, await encode_all(part), strict=True):
-                checksums[span.context.span_id] = checksum(encoded)
-                carriers.add(carrier_checksum(span.resource, span.instrumentation_scope))
+                span_id = span.context.span_id
+                checksums[span_id] = checksum(encoded)
+                carriers[span_id] = carrier_checksum(span.resource, span.instrumentation_scope)
                 begins_ns = span.start_time or 0
                 start_ns = begins_ns if start_ns is None else min(start_ns, begins_ns)
         self._judge.read(summary.id)
@@ -232,7 +233,7 @@ class ExpectedFromNetra:
         if start_ns is None:
             return None
         return ExpectedTrace(
-            self._sent_ids.sent(summary.id), start_ns, 0, pack_spans(checksums), pack_carriers(carriers)
+            self._sent_ids.sent(summary.id), start_ns, 0, pack_spans(checksums), pack_carriers(checksums, carriers)
         )
 
 

@@ -37,7 +37,7 @@ class TraceInFlight:
 
     ``known`` is its earlier record, if any. ``is_first`` means that this pass had not listed it yet, ``has_slot`` that
     it occupies one of the slots for listed traces. ``checksums`` has those of all answered spans, by span id, also of
-    earlier passes; ``carriers`` has those of their carriers, or is ``None`` if an older version recorded none.
+    earlier passes; ``carriers`` has those of their carriers, or is ``None`` if an older version recorded a span.
     ``not_accepted`` are the ids of answered spans that the destination rejected or may have rejected.
     ``to_send`` spans are new or changed; ``unanswered`` of them still wait for an answer. The part that is not batched yet
     counts there as one more, so that a trace that is sent in parts is not finished early. ``has_parts`` means that a part
@@ -57,7 +57,7 @@ class TraceInFlight:
     has_parts: bool = False
     has_failed: bool = False
     checksums: dict[int, int] = field(default_factory=dict)
-    carriers: set[int] | None = field(default_factory=set)
+    carriers: dict[int, int] | None = field(default_factory=dict)
     not_accepted: set[int] = field(default_factory=set)
     span_costs: list[SpanCost] = field(default_factory=list)
     recorded_cost: TraceCost = field(default_factory=TraceCost)
@@ -79,13 +79,13 @@ class TraceInFlight:
     def resume(self, checksums: dict[int, int], carriers: bytes, cost: TraceCost) -> None:
         """Continue from the earlier record of this trace."""
         self.checksums, self.recorded_cost, self.not_accepted = checksums, cost, set(cost.not_accepted)
-        self.carriers = unpack_carriers(carriers) if carriers or not checksums else None
+        self.carriers = unpack_carriers(checksums, carriers) if carriers or not checksums else None
 
     def answer(self, span_id: int, checksum: int, carrier: int, *, accepted: bool) -> None:
         """Register the response to one span."""
         self.checksums[span_id] = checksum
         if self.carriers is not None:
-            self.carriers.add(carrier)
+            self.carriers[span_id] = carrier
         self.unanswered -= 1
         if accepted:
             self.not_accepted.discard(span_id)
@@ -98,7 +98,7 @@ class TraceInFlight:
         digests = None if self.unanswered else with_digest(before, self.digest, confirmed=before is not None)
         hours = self.recorded_cost.hours if self.unanswered else hour_costs(self.span_costs, self.not_accepted)
         cost = TraceCost(hours, tuple(self.not_accepted))
-        carriers = pack_carriers(self.carriers or ())
+        carriers = pack_carriers(self.checksums, self.carriers) if self.carriers else b""
         return TraceRecord(self.summary.id, self.start_ns, digests, pack_spans(self.checksums), cost, carriers)
 
 

@@ -23,7 +23,7 @@ from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.core.time_text import parse_retry_after
 from netra_otel_bridge.readback.address import Address
 from netra_otel_bridge.readback.otlp_json import NotOtlp
-from netra_otel_bridge.readback.patience import DEADLINE_S, Again, Patience
+from netra_otel_bridge.readback.patience import DEADLINE_S, REFUSING_HINT, Again, Patience
 from netra_otel_bridge.readback.reader import TraceNotReturned
 
 T = TypeVar("T")
@@ -172,7 +172,8 @@ class Asker:
         if status in (401, 403, 407):
             return self.address.unauthorized(said)
         if status in _BUSY:
-            return Again(self._unavailable(said), after_s=after_s, throttled=status == 429)
+            hint = REFUSING_HINT if status in (429, 503) else _RUNNING_HINT
+            return Again(self._unavailable(said, hint), after_s=after_s, throttled=status == 429)
         if status >= 500 and status != 501:
             return Again(
                 self._unavailable(said, "it responds but fails: see its log"), after_s=after_s, tries=_FEW_TRIES

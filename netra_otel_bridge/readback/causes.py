@@ -13,7 +13,7 @@ from netra_otel_bridge.readback.examine import Verdict
 from netra_otel_bridge.readback.expected import ENTRY_BYTES, ExpectedTrace
 from netra_otel_bridge.readback.groups import CutTexts, Group, Groups
 from netra_otel_bridge.readback.hints import Times
-from netra_otel_bridge.readback.words import Named, differ_text, listed, named, subject, traces_text
+from netra_otel_bridge.readback.words import differ_text, listed, named, subject, traces_text
 
 _MAX_GROUPS = 40
 """Maximum groups of differences; there are some ten other groups."""
@@ -27,7 +27,10 @@ _PLAIN: dict[Kind, tuple[str, str]] = {
     ),
 }
 _MORE: dict[str, tuple[str, str]] = {
-    "same": ("are stored more than once, with the same content", "their answer was lost, so they were sent again"),
+    "same": (
+        "are stored more than once, with the same content",
+        "sent more than once: by a second replay with another state, or again because an answer was lost",
+    ),
     "unlike": ("are stored more than once, with different content", ""),
 }
 
@@ -53,7 +56,7 @@ class Causes:
         self._whole, self._partial, self._large = Group(), Group(), Group()
         self._partial_traces = self._large_traces = 0
         self._cut = CutTexts()
-        self._changed = Groups[tuple[Named, ...]](_MAX_GROUPS)
+        self._changed = Groups[tuple[str, str]](_MAX_GROUPS)
         self._by_bridge = Groups[bool](2)
         self._unknown = Groups[str](_MAX_GROUPS // 8)
         self._plain = {kind: Group() for kind in _PLAIN}
@@ -86,7 +89,7 @@ class Causes:
             return
         found = named(verdict.differences)
         if verdict.kind == "changed":
-            self._changed.of(found).add(trace_id, span_id)
+            self._changed.of((differ_text(found), hints.changed_hint(self._store, found))).add(trace_id, span_id)
             return
         if not verdict.differences:
             group = self._by_bridge.of(any(one.how == "cut" for one in verdict.by_bridge))
@@ -115,11 +118,11 @@ class Causes:
     def _missing(self, now_ns: int) -> Iterable[Finding]:
         lost, stored = self._lost, self._stored
         if lost.start.count and stored.start.count:
-            what = f"are missing with their whole trace, in {lost.start.count:,} of {traces_text(self._traces)}"
-            if lost.start.last_ns <= stored.start.first_ns:
+            what = f"not in the store, with their whole traces: {lost.start.count:,} of {traces_text(self._traces)}"
+            if lost.start.precede(stored.start):
                 what += f", all that started up to {iso_ms(lost.start.last_ns)}"
         else:
-            what = f"are missing: the store has nothing of {traces_text(lost.start.count)}"
+            what = f"not in the store, which has nothing of {traces_text(lost.start.count)}"
         yield _finding(
             "missing",
             self._whole,
@@ -129,13 +132,13 @@ class Causes:
         yield _finding(
             "missing",
             self._partial,
-            f"are missing in traces whose other spans are there, in {traces_text(self._partial_traces)}",
+            f"not in the store, which has other spans of the same traces, in {traces_text(self._partial_traces)}",
             hints.some_spans_hint(self._store, large=False),
         )
         yield _finding(
             "missing",
             self._large,
-            f"are missing in large traces whose other spans are there, in {traces_text(self._large_traces)}",
+            f"not in the store, which has other spans of the same large traces, in {traces_text(self._large_traces)}",
             hints.some_spans_hint(self._store, large=True),
         )
 
@@ -153,8 +156,8 @@ class Causes:
             what = "were cut" if texts_too else "lack derived attributes, left out"
             what += f" by the bridge to fit what the destination accepts: {_names(group)}"
             yield _finding("cut", group, what, hints.BY_BRIDGE)
-        for found, group in self._changed.known.items():
-            yield _finding("changed", group, differ_text(found), hints.changed_hint(self._store, found))
+        for (what, hint), group in self._changed.known.items():
+            yield _finding("changed", group, what, hint)
         yield _finding("changed", self._changed.rest, "differ in other ways")
         for reason, group in self._unknown.known.items():
             yield _finding("changed", group, reason)
@@ -165,7 +168,12 @@ class Causes:
             yield _finding(kind, group, *_PLAIN[kind])
         for content, group in self._more.items():
             yield _finding("duplicated", group, *_MORE[content])
-        yield _finding("hidden", self._hidden, "are stored, and no search shows them", hints.hidden_hint(self._store))
+        yield _finding(
+            "hidden",
+            self._hidden,
+            "are stored, and a search by service and time does not show them",
+            hints.hidden_hint(self._store),
+        )
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

@@ -19,9 +19,9 @@ class ExpectedTrace:
     """The spans of one trace that a destination has answered.
 
     ``trace_id`` has 32 hex digits. ``recorded_ns`` is when the answers were recorded, 0 if that is not known. ``spans``
-    holds 12 bytes for each span: its id (8) and the checksum of its encoding (4), big endian. ``carriers`` holds 4
-    bytes for each distinct checksum of a resource and scope; with ``b""`` these are not compared. ``dead_lettered`` and
-    ``refused`` are the ids of spans that the destination did not accept, or may not have: a store may have them.
+    holds 12 bytes for each span: its id (8) and the checksum of its encoding (4), big endian. ``carriers`` holds the
+    checksum (4) of the resource and scope around each of these spans, in the same order, or one for all of them; with
+    ``b""`` these are not compared. ``dead_lettered`` and ``refused`` are the ids of spans that the destination did not accept, or may not have: a store may have them.
     """
 
     trace_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 
+from netra_otel_bridge.core.clock import NS_PER_MS
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.readback import MAX_SAMPLES, Finding
 from netra_otel_bridge.core.threads import in_thread, in_threads
@@ -15,7 +16,9 @@ from netra_otel_bridge.state import Answered, AnsweredTrace, Coverage, uncovered
 
 SHOWN_RANGES = 3
 """Ranges that a finding names."""
-_AGAIN = "run the same replay again"
+_NOT_COPIED = "this state has not copied it: replay the range with --state DIR, or verify what it has copied"
+_OF_THEN = "with the --from, --until and --tenant of then"
+_NO_SUCH_TRACE = "check the id, --to and --state, or send it with replay --trace ID --state DIR"
 
 
 class ExpectedFromState:
@@ -100,15 +103,14 @@ class ExpectedFromState:
                 )
             )
         if self._unsent_count:
-            found.append(
-                Finding(
-                    "pending",
-                    self._unsent_count,
-                    "traces were never sent, as far as the state knows; each counts as one",
-                    _AGAIN,
-                    _samples(self._unsent),
+            if self._window is None:
+                what, hint = "the state has no such trace; each counts as one", _NO_SUCH_TRACE
+            else:
+                what, hint = (
+                    "traces of this range that the state does not have; each counts as one",
+                    f"{_NOT_COPIED}, {_OF_THEN}",
                 )
-            )
+            found.append(Finding("pending", self._unsent_count, what, hint, _samples(self._unsent)))
         if self._gaps:
             shown = [f"{iso_ms(one.start_ns)} to {iso_ms(one.end_ns)}" for one in self._gaps[:SHOWN_RANGES]]
             more = len(self._gaps) - len(shown)
@@ -118,10 +120,17 @@ class ExpectedFromState:
                     "pending",
                     len(self._gaps),
                     f"not copied to the end: {ranges}; each such range counts as one",
-                    _AGAIN,
+                    f"{_NOT_COPIED}, {self._copied_range()}",
                 )
             )
         return found
+
+    def _copied_range(self) -> str:
+        """Return the options that verify what was copied, exactly if only the beginning of the range was not."""
+        first, window = self._gaps[0], self._window
+        if window is None or len(self._gaps) > 1 or first.start_ns > window.start_ns or first.end_ns >= window.end_ns:
+            return _OF_THEN
+        return f"with --from {iso_ms(first.end_ns + NS_PER_MS - 1)}"
 
     def notes(self) -> Sequence[str]:
         """Return how far the range was copied, and what the state may have forgotten."""

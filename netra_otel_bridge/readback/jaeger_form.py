@@ -94,7 +94,7 @@ class JaegerForm:
         """Return a line for each thing that Jaeger never keeps."""
         return (
             "the schema URLs of resources and scopes",
-            f"a {_SERVICE} that is absent, empty or no text: it stores a text of its own instead",
+            f"a {_SERVICE} that is absent, empty or no text (it stores a text of its own)",
             f"the order of events and attributes, an attribute {WARNINGS}, and flags",
             "the difference between a list or a map and its JSON text (Elasticsearch, Cassandra and Badger store the text)",
         )

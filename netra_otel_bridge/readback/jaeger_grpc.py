@@ -22,7 +22,7 @@ from netra_otel_bridge.deliver.otlp.encode import varint
 from netra_otel_bridge.deliver.rpc_status import retry_info_s
 from netra_otel_bridge.readback.address import Address
 from netra_otel_bridge.readback.jaeger_form import JaegerForm
-from netra_otel_bridge.readback.patience import Again, Patience
+from netra_otel_bridge.readback.patience import REFUSING_HINT, Again, Patience
 from netra_otel_bridge.readback.reader import TraceNotReturned
 from netra_otel_bridge.readback.search_depth import SearchDepth, TooDeep
 
@@ -50,6 +50,7 @@ _BUSY = frozenset(
     }
 )
 _NO_ACCESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+_RUNNING_HINT = "check that it is running, and that this is the port of its gRPC query service"
 
 
 class JaegerGrpcReader:
@@ -170,19 +171,16 @@ class JaegerGrpcReader:
         if code not in _BUSY:
             return self._unavailable(words)
         metadata = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416  dict() cannot read that of gRPC 1.74
+        throttled = code is grpc.StatusCode.RESOURCE_EXHAUSTED
         return Again(
-            self._unavailable(words),
+            self._unavailable(words, REFUSING_HINT if throttled else _RUNNING_HINT),
             after_s=retry_info_s(metadata),
-            throttled=code is grpc.StatusCode.RESOURCE_EXHAUSTED,
+            throttled=throttled,
             answered=code is not grpc.StatusCode.UNAVAILABLE,
         )
 
-    def _unavailable(self, words: str) -> DestinationUnavailable:
-        return self._address.failed(
-            DestinationUnavailable,
-            words,
-            "check that it is running, and that this is the port of its gRPC query service",
-        )
+    def _unavailable(self, words: str, hint: str = _RUNNING_HINT) -> DestinationUnavailable:
+        return self._address.failed(DestinationUnavailable, words, hint)
 
     def _too_large(self, what: str, words: str) -> TraceNotReturned:
         return self._address.failed(

@@ -15,6 +15,9 @@ DEADLINE_S = 60.0
 FIRST_DEADLINE_S = 10.0
 """The same for a store that has not answered yet: its address may be wrong."""
 
+REFUSING_HINT = "it answers but refuses: raise its rate limit, or verify fewer traces with --sample N"
+"""What to do about a store that says that it is busy until the deadline."""
+
 
 class Again(Exception):
     """One attempt failed, and a later one may succeed. ``error`` is raised if none does before the deadline.

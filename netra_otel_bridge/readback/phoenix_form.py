@@ -69,13 +69,12 @@ class PhoenixForm:
     def limits(self) -> tuple[str, ...]:
         """Return a line for each thing that Phoenix never keeps."""
         return (
-            "resources, scopes and schema URLs; the project is where a span is, and is not compared",
+            "resources, scopes, schema URLs, and the project that a span is in",
             "kinds, links, trace states, flags, and numbers of dropped items",
             "times below a microsecond",
             "attributes of exceptions other than message, type, escaped and stack trace",
             "the nesting of maps, empty values, and items beside maps in a list",
             "the numbering of items, and JSON texts in metadata and parameters, which it parses",
-            "spans with a value that is bytes, and a second span with an id that it knows: it drops them",
         )
 
 

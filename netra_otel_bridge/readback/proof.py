@@ -10,7 +10,7 @@ A store that writes fields in another order than ours has its bytes written anew
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -63,9 +63,11 @@ def unpack(spans: bytes) -> dict[int, int]:
     return dict(_ENTRY.iter_unpack(spans))
 
 
-def unpack_carriers(carriers: bytes) -> frozenset[int] | None:
-    """Return the checksums in `ExpectedTrace.carriers`, ``None`` if there are none to compare."""
-    return frozenset(one for (one,) in _CARRIER.iter_unpack(carriers)) or None
+def unpack_carriers(spans: Iterable[int], carriers: bytes) -> Mapping[int, int] | None:
+    """Return the checksums in `ExpectedTrace.carriers` by span id, ``None`` if there are none to compare."""
+    if len(carriers) == _CARRIER.size:
+        return dict.fromkeys(spans, *_CARRIER.unpack(carriers))
+    return dict(zip(spans, (one for (one,) in _CARRIER.iter_unpack(carriers)), strict=True)) if carriers else None
 
 
 class Prover:
@@ -86,7 +88,7 @@ class Prover:
         if not data:
             proof.absent = list(checksums)
             return proof
-        carriers = unpack_carriers(trace.carriers)
+        carriers = unpack_carriers(checksums, trace.carriers)
         for cut in dict.fromkeys((self._cut, rewritten_groups)):
             try:
                 if self._prove_bytes(cut(data), checksums, carriers, proof):
@@ -102,15 +104,15 @@ class Prover:
         return proof
 
     def _prove_bytes(
-        self, groups: list[SpanGroup], checksums: dict[int, int], carriers: frozenset[int] | None, proof: Proof
+        self, groups: list[SpanGroup], checksums: dict[int, int], carriers: Mapping[int, int] | None, proof: Proof
     ) -> bool:
         """Find intact spans by the bytes alone; return whether all spans are, and ``proof`` is complete.
 
         Raises `UnusualForm` for a span that does not begin with its ids.
         """
-        intact, seen = proof.intact, dict[int, int]()
+        intact, seen = proof.intact, dict[int, tuple[int, int]]()
         for carrier, spans in groups:
-            is_right = carriers is None or self._carriers.of(carrier) in carriers
+            around = self._carriers.of(carrier)
             for encoded in spans:
                 if encoded[:2] != _TRACE_ID or encoded[18:20] != _SPAN_ID:
                     raise UnusualForm
@@ -120,18 +122,18 @@ class Prover:
                     proof.foreign.add(span_id)
                     continue
                 found = bytes_checksum(encoded)
-                if found == expected and is_right:
+                if found == expected and (carriers is None or carriers[span_id] == around):
                     intact.add(span_id)
                 if span_id not in seen:
-                    seen[span_id] = found
+                    seen[span_id] = found, around
                     continue
                 proof.duplicated[span_id] = proof.duplicated.get(span_id, 0) + 1
-                if seen[span_id] != found:
+                if seen[span_id] != (found, around):
                     proof.unlike.add(span_id)
         return len(intact) == len(checksums)
 
     def _prove_messages(
-        self, data: bytes, checksums: dict[int, int], carriers: frozenset[int] | None, trace_id: str, proof: Proof
+        self, data: bytes, checksums: dict[int, int], carriers: Mapping[int, int] | None, trace_id: str, proof: Proof
     ) -> None:
         """Find intact spans among the restored messages, and keep the others to be compared."""
         try:
@@ -145,7 +147,7 @@ class Prover:
         copies: dict[int, list[Returned]] = {}
         for resource_spans in traces.resource_spans:
             for scope_spans in resource_spans.scope_spans:
-                is_right = carriers is None or received_carrier_checksum(resource_spans, scope_spans) in carriers
+                around = received_carrier_checksum(resource_spans, scope_spans)
                 for span in scope_spans.spans:
                     span_id = int.from_bytes(span.span_id)
                     expected = checksums.get(span_id)
@@ -153,13 +155,14 @@ class Prover:
                         proof.foreign.add(span_id)
                         continue
                     copies.setdefault(span_id, []).append(Returned(resource_spans, scope_spans, span))
+                    is_right = carriers is None or carriers[span_id] == around
                     if is_right and span_id not in proof.intact and matches(span, expected):
                         proof.intact.add(span_id)
         for span_id in checksums:
             found = copies.get(span_id, [])
             if len(found) > 1:
                 proof.duplicated[span_id] = len(found) - 1
-                if len({_content(one.span) for one in found}) > 1:
+                if len({_content(one) for one in found}) > 1:
                     proof.unlike.add(span_id)
             if span_id in proof.intact:
                 continue
@@ -169,7 +172,7 @@ class Prover:
                 proof.absent.append(span_id)
 
 
-def _content(span: Span) -> bytes:
-    """Return the encoding of a span without its flags."""
-    span.ClearField("flags")
-    return span.SerializeToString()
+def _content(copy: Returned) -> tuple[bytes, int]:
+    """Return the encoding of a span without its flags, and the checksum of its carrier."""
+    copy.span.ClearField("flags")
+    return copy.span.SerializeToString(), received_carrier_checksum(copy.resource_spans, copy.scope_spans)

@@ -27,6 +27,7 @@ from netra_otel_bridge.readback.patience import DEADLINE_S
 from netra_otel_bridge.readback.reader import NoSearch, StoreForm, TraceNotReturned
 from netra_otel_bridge.readback.search_depth import SearchDepth, TooDeep
 from netra_otel_bridge.readback.tempo_form import NewTempoForm, TempoForm
+from netra_otel_bridge.readback.words import traces_text
 
 _PROTOBUF, _JSON = "application/protobuf", "application/json"
 _SEARCH = "/api/search"
@@ -38,6 +39,8 @@ _MOST_PARTS = 200
 _TRACE, _STATUS, _MESSAGE = 1, 3, 4
 """Fields of ``TraceByIDResponse``."""
 _PARTIAL = 1
+_MAX_PARTIAL, _MAX_REASONS = 10_000, 10
+"""Maximum traces that are remembered as returned in part, and reasons for it."""
 _SIZE_HINT = (
     "raise max_recv_msg_size (querier.frontend_worker.grpc_client_config, ingester_client.grpc_client_config) and "
     "server.grpc_server_max_recv_msg_size and grpc_server_max_send_msg_size in Tempo, or max_bytes_per_trace if it names that"
@@ -64,7 +67,8 @@ class TempoReader:
         self._depth = SearchDepth()
         self._has_v2: bool | None = None
         self._is_tempo = False
-        self._partial: dict[str, int] = {}
+        self._partial: dict[str, set[bytes]] = {}
+        self._partial_ids = 0
         self._range_s = 0
         self._traceql = False
 
@@ -81,7 +85,10 @@ class TempoReader:
     @property
     def notes(self) -> list[str]:
         """Return a line for each reason that Tempo gave for returning only a part of a trace."""
-        return [f"Tempo returned {count} traces in part: {why}" for why, count in self._partial.items()]
+        least = "at least " if self._partial_ids >= _MAX_PARTIAL else ""
+        return [
+            f"Tempo returned {least}{traces_text(len(ids))} in part: {why}" for why, ids in self._partial.items() if ids
+        ]
 
     async def read(self, trace_id: str, start_ns: int) -> bytes:  # noqa: ARG002  of the protocol
         """Return the trace. Raises a `DestinationError`, `TraceNotReturned` for a trace that Tempo has and cannot return."""
@@ -127,13 +134,13 @@ class TempoReader:
         return await self._asker.get(
             path,
             (),
-            lambda response: b"" if response.status == 404 else self._trace(response, wrapped=wrapped),
+            lambda response: b"" if response.status == 404 else self._trace(response, trace_id, wrapped=wrapped),
             accept=_PROTOBUF,
             what=f"trace {trace_id}",
             judge=lambda response: self._too_large(response, trace_id),
         )
 
-    def _trace(self, response: Response, *, wrapped: bool) -> bytes:
+    def _trace(self, response: Response, trace_id: str, *, wrapped: bool) -> bytes:
         """Return the trace in a response; ``wrapped`` in a ``TraceByIDResponse``, as version 2 of the path has it."""
         body = response.body
         if response.content_type == _JSON or body[:1] == b"{":
@@ -141,7 +148,8 @@ class TempoReader:
             if not isinstance(said, dict):
                 raise NotOtlp("it is not a JSON object")
             if wrapped:
-                self._note(said.get("status") in ("PARTIAL", _PARTIAL), str(said.get("message") or ""))
+                if said.get("status") in ("PARTIAL", _PARTIAL):
+                    self._note(trace_id, str(said.get("message") or ""))
                 said = said.get("trace") or {}
             return traces_data(said).SerializeToString()
         try:
@@ -154,16 +162,21 @@ class TempoReader:
             TracesData.FromString(trace)
         except (DecodeError, TypeError) as error:
             raise NotOtlp(f"it is not protobuf of a trace: {error}") from None
-        message = fields.get(_MESSAGE, b"")
-        self._note(
-            fields.get(_STATUS) == _PARTIAL, message.decode("utf-8", "replace") if isinstance(message, bytes) else ""
-        )
+        if fields.get(_STATUS) == _PARTIAL:
+            message = fields.get(_MESSAGE, b"")
+            self._note(trace_id, message.decode("utf-8", "replace") if isinstance(message, bytes) else "")
         return bytes(trace)
 
-    def _note(self, partial: bool, message: str) -> None:
-        if partial:
-            why = self._asker.address.line(message) or "it does not say why"
-            self._partial[why] = self._partial.get(why, 0) + 1
+    def _note(self, trace_id: str, message: str) -> None:
+        """Remember that a trace came in part. A trace that lacks spans is read several times, and counts as one."""
+        why = self._asker.address.line(message) or "it does not say why"
+        if why not in self._partial and len(self._partial) >= _MAX_REASONS:
+            why = "for other reasons"
+        ids = self._partial.setdefault(why, set())
+        before = len(ids)
+        if self._partial_ids < _MAX_PARTIAL:
+            ids.add(bytes.fromhex(trace_id))
+        self._partial_ids += len(ids) - before
 
     def _too_large(self, response: Response, trace_id: str) -> Exception | None:
         """Return the error of a trace above a limit of Tempo's own, which it stores and cannot return."""

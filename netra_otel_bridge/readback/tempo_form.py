@@ -50,10 +50,10 @@ class TempoForm:
     def limits(self) -> tuple[str, ...]:
         """Return a line for each thing that Tempo before 2 never keeps."""
         return (
-            "the flags of spans and links (Tempo before 2)",
-            "the schema URLs of resources and scopes (Tempo before 2)",
-            "the attributes of scopes (Tempo before 2)",
-            "values that are bytes: they become empty (Tempo before 2)",
+            "in versions before 2, the flags of spans and links",
+            "the schema URLs of resources and scopes",
+            "the attributes of scopes",
+            "values that are bytes (they become empty)",
         )
 
 

@@ -23,7 +23,7 @@ from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Prover
 from netra_otel_bridge.readback.reader import FindsTraces, NoSearch, TakesNotes, TraceNotReturned, TraceReader
 from netra_otel_bridge.readback.search import Sample, Search
 from netra_otel_bridge.readback.waiting import WaitingTrace, WaitingTraces
-from netra_otel_bridge.readback.words import traces_text
+from netra_otel_bridge.readback.words import store_text, traces_text
 
 
 class VerifyProgress(NamedTuple):
@@ -253,7 +253,11 @@ class _Sweep:
             report.error = report.error or self._first_error
         self._note("not returned by the store, so that their spans are not counted", self._not_returned)
         self._note("recorded by an older version, whose resources and scopes are not compared", self._without_carriers)
-        report.notes += self._reader.form.limits()
+        limits = self._reader.form.limits()
+        if limits and report.error is None and report.intact + report.cut + report.changed:
+            report.notes.append(
+                f"not compared, because {store_text(self._reader.store)} does not keep it: {'; '.join(limits)}"
+            )
         if isinstance(self._reader, TakesNotes):
             report.notes += self._reader.notes
         report.findings = in_order([*report.findings, *self._causes.findings(self._clock.now_ns())])

@@ -25,10 +25,8 @@ Named = tuple[Part, str, str]
 
 
 def named(differences: Iterable[Difference]) -> tuple[Named, ...]:
-    """Return the distinct differences without details, sorted, those of numbered attributes as one: up to one more than a
-    line names.
-    """
-    return tuple(sorted({(one.part, one.how, _NUMBER.sub(".*", one.key)) for one in differences}))[: MAX_NAMED + 1]
+    """Return the distinct differences without details, sorted, those of numbered attributes as one."""
+    return tuple(sorted({(one.part, one.how, _NUMBER.sub(".*", one.key)) for one in differences}))
 
 
 def subject(part: Part, key: str) -> str:
@@ -63,3 +61,8 @@ def listed(texts: Sequence[str], more: int = 0) -> str:
 def traces_text(number: int) -> str:
     """Return ``1 trace`` or ``1,200 traces``."""
     return f"{number:,} {'trace' if number == 1 else 'traces'}"
+
+
+def store_text(store: str) -> str:
+    """Return how a sentence names a store: ``Jaeger``, or ``the store`` for one that somebody else reads."""
+    return store.capitalize() if store in ("jaeger", "tempo", "phoenix") else "the store"

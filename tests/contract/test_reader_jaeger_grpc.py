@@ -153,6 +153,7 @@ async def test_what_does_not_pass_is_an_error(fault: tuple[grpc.StatusCode, str]
         assert raised.value.exit_code == 69
         assert_clear(raised.value, jaeger.port)
     assert clock.elapsed_s <= 60.0
+    assert ("rate limit" in raised.value.hint) == (fault[0] is grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,11 @@ from netra_otel_bridge.core.errors import (
 from netra_otel_bridge.deliver import encode_span
 from netra_otel_bridge.deliver.otlp.encode import encode_request, varint
 from netra_otel_bridge.deliver.otlp.json import traces_data
+from netra_otel_bridge.readback import tempo
 from netra_otel_bridge.readback.address import Address
 from netra_otel_bridge.readback.asking import Asker, Response
 from netra_otel_bridge.readback.jaeger_http import JaegerHttpReader
-from netra_otel_bridge.readback.patience import Again, Patience
+from netra_otel_bridge.readback.patience import REFUSING_HINT, Again, Patience
 from netra_otel_bridge.readback.phoenix import PhoenixReader
 from netra_otel_bridge.readback.reader import NoSearch, TraceNotReturned
 from netra_otel_bridge.readback.tempo import TempoReader
@@ -145,6 +146,7 @@ async def test_what_does_not_pass_is_an_error(reader: type[Reader], fault: str) 
     assert raised.value.exit_code == 69
     assert clock.elapsed_s <= 60.0
     assert_clear(raised.value, api.port)
+    assert (raised.value.hint == REFUSING_HINT) == (fault[:3] in ("429", "503"))
 
 
 FINAL: dict[str, tuple[Reply, type[DestinationError]]] = {
@@ -283,9 +285,28 @@ async def test_tempo_notes_what_it_returns_in_part(as_json: bool) -> None:
         reader = opened(TempoReader, api.port)
         assert isinstance(reader, TempoReader)
         assert reader.form.limits() != ()
+        await reader.read(TRACE, 0)  # a trace that lacks spans is read again
         assert await span_ids(reader) == [f"{7:016x}"]
-        assert reader.notes == ["Tempo returned 1 traces in part: too large"]
+        assert reader.notes == ["Tempo returned 1 trace in part: too large"]
         assert reader.form.limits() == ()
+
+
+async def test_notes_on_parts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a number of traces and of reasons, the notes say at least how many, and that there are other reasons."""
+    monkeypatch.setattr(tempo, "_MAX_PARTIAL", 15)
+    numbers = iter(range(100))
+
+    def answer(_: Request) -> Reply:
+        return json_reply({"trace": traces_data([SPAN]), "status": "PARTIAL", "message": f"too large {next(numbers)}"})
+
+    async with ScriptedApi(answer) as api:
+        reader = opened(TempoReader, api.port)
+        assert isinstance(reader, TempoReader)
+        for number in range(20):
+            await reader.read(f"{number:032x}", 0)
+        assert reader.notes[0] == "Tempo returned at least 1 trace in part: too large 0"
+        assert reader.notes[10:] == ["Tempo returned at least 5 traces in part: for other reasons"]
+        await reader.aclose()
 
 
 async def test_tempo_without_the_trace_is_asked_both_ways() -> None:

@@ -171,13 +171,13 @@ def expected_trace(
 ) -> ExpectedTrace:
     """Return what the state keeps of a trace with these spans."""
     encoded = [encode_span(span) for span in spans]
-    found = {carrier_checksum(span.resource, span.instrumentation_scope) for span in spans}
+    found = [carrier_checksum(span.resource, span.instrumentation_scope) for span in spans]
     return ExpectedTrace(
         hex_id(ids_of(encoded[0])[0]),
         min(span.start_time or 0 for span in spans),
         recorded_ns,
         b"".join(struct.pack(">QI", ids_of(one)[1], checksum(one)) for one in encoded),
-        b"".join(struct.pack(">I", one) for one in sorted(found)) if carriers else b"",
+        b"".join(struct.pack(">I", one) for one in (found if len(set(found)) > 1 else found[:1])) if carriers else b"",
         **others,
     )
 

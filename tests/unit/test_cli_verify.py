@@ -93,6 +93,7 @@ def test_a_store_that_has_everything(rig: Rig, store: ScriptedReader) -> None:
     text = verify(rig)
     assert f"all {ALL} spans are intact" in text.out
     assert "proved from the state alone" in text.out
+    assert "1 call to read back, 0 calls to Netra" in verify(rig, "--trace", next(iter(store.traces))).out
 
 
 def test_what_is_missing_is_shown_with_its_traces(rig: Rig, store: ScriptedReader) -> None:

@@ -28,9 +28,9 @@ from tests.support.spans import make_span
 def record(spans: Sequence[ReadableSpan]) -> TraceRecord:
     """Return what the lane records of a trace with these spans."""
     checksums = {span.context.span_id: checksum(encode_span(span)) for span in spans}
-    carriers = {carrier_checksum(span.resource, span.instrumentation_scope) for span in spans}
+    carriers = {span.context.span_id: carrier_checksum(span.resource, span.instrumentation_scope) for span in spans}
     trace_id = hex_id(spans[0].context.trace_id)
-    return TraceRecord(trace_id, 1, b"d", pack_spans(checksums), carriers=pack_carriers(carriers))
+    return TraceRecord(trace_id, 1, b"d", pack_spans(checksums), carriers=pack_carriers(checksums, carriers))
 
 
 class Live:

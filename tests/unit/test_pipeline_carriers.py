@@ -32,9 +32,11 @@ class Keeps:
 
     def __init__(self, *refused: int) -> None:
         self.spans: list[ReadableSpan] = []
+        self.answered: list[ReadableSpan] = []
         self._refused = refused
 
     async def send(self, batch: SpanBatch) -> Outcome:
+        self.answered += batch.spans
         if any(span.context.span_id in self._refused for span in batch.spans):
             return Refused("not this one")
         self.spans += batch.spans
@@ -45,7 +47,11 @@ class Keeps:
 
     @property
     def carriers(self) -> set[int]:
-        return {carrier_checksum(span.resource, span.instrumentation_scope) for span in self.spans}
+        return {carrier_of(span) for span in self.spans}
+
+
+def carrier_of(span: ReadableSpan) -> int:
+    return carrier_checksum(span.resource, span.instrumentation_scope)
 
 
 def feed(netra: ThreadedEmulator, service: str, *numbers: int) -> None:
@@ -67,7 +73,10 @@ def replay(netra: ThreadedEmulator, state: Path, to: Keeps) -> tuple[set[int], s
         bridge.replay(to, from_="2026-11-01T00:00:00Z", until="2026-12-31T00:00:00Z", state=store)
         (status,) = store.lanes()
         lane = store.lane(status.source, status.destination)
-        return set(unpack_spans(lane.spans(TRACE))), unpack_carriers(lane.carriers(TRACE))
+        spans = unpack_spans(lane.spans(TRACE))
+        carriers = unpack_carriers(spans, lane.carriers(TRACE))
+        assert carriers.items() <= {(one.context.span_id, carrier_of(one)) for one in to.answered}
+        return set(spans), set(carriers.values())
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ def netra() -> Iterator[ThreadedEmulator]:
 
 
 def test_a_trace_has_the_carriers_of_its_answered_spans(netra: ThreadedEmulator, tmp_path: Path) -> None:
-    """Each resource and scope of the trace is there once; those of later spans join the ones recorded before."""
+    """Each span has the checksum of its own resource and scope; those of later spans join the ones recorded before."""
     feed(netra, "shop", 1, 2)
     feed(netra, "bank", 3)
     to = Keeps()

@@ -151,6 +151,22 @@ async def test_of_chosen_traces_only_theirs_counts(store: StateStore, lane: Lane
         ("pending", 1, ((IDS[2], ""),)),
         ("pending", 1, ((IDS[4], ""),)),
     ]
+    assert one.findings()[-1].what == "the state has no such trace; each counts as one"
+
+
+async def test_what_the_state_has_not_copied_is_said_with_what_to_do(store: StateStore, lane: LaneState) -> None:
+    """A replay with this state copies it; what was copied can be verified, from its beginning if only that is missing."""
+    lane.follow_from(10 * S + 1)
+    lane.commit(Progress(watermark_ns=200 * S), 300 * S)
+    one = expected(store)
+    await traces_of(one)
+    copied = iso_ms(10 * S + 10**6)
+    said = "this state has not copied it: replay the range with --state DIR, or verify what it has copied, with"
+    assert one.findings()[0].hint == f"{said} --from {copied}"
+    other = expected(store, Window(0, 300 * S), ids=chunks([IDS[0]]))
+    await traces_of(other)
+    assert {it.hint for it in other.findings()} == {f"{said} the --from, --until and --tenant of then"}
+    assert other.findings()[0].what == "traces of this range that the state does not have; each counts as one"
 
 
 async def test_a_trace_is_expected_under_the_id_that_was_sent(store: StateStore, lane: LaneState) -> None:

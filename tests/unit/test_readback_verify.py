@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,19 +80,26 @@ def test_a_store_that_has_nothing_is_said_to_be_empty(store: str) -> None:
     traces = [expected_trace(trace_of(number)) for number in range(1, 7)]
     report = run(ScriptedReader({}, store=store), traces)
     count, what, hint = only(report, "missing")
-    assert (count, what) == (12, "are missing: the store has nothing of 6 traces")
+    assert (count, what) == (12, "not in the store, which has nothing of 6 traces")
     assert "storage in memory" in hint
     assert ("block_retention" in hint) == (store == "tempo")
     assert "sampl" not in hint
 
 
-def lose(lost: set[int], *, store: str, written: bool = True, start: bool = False, total: int = 20) -> str:
-    """Return the hint for missing traces, where number and time of recording, or of start, grow together."""
+def lose(
+    lost: set[int],
+    *,
+    store: str,
+    written: Callable[[int], int] = lambda number: number,
+    start: bool = False,
+    total: int = 20,
+) -> str:
+    """Return the hint for missing traces: ``written`` is the second of recording by the number, which ``start`` follows."""
     all_traces = {number: trace_of(number) for number in range(1, total + 1)}
     traces = [
         replace(
             expected_trace(spans),
-            recorded_ns=START_NS + (number * NS_PER_S if written else 0),
+            recorded_ns=START_NS + written(number) * NS_PER_S,
             start_ns=START_NS + (number * DAY_NS if start else 0),
         )
         for number, spans in all_traces.items()
@@ -103,11 +110,54 @@ def lose(lost: set[int], *, store: str, written: bool = True, start: bool = Fals
     return only(report, "missing")[2]
 
 
-def test_the_oldest_written_traces_point_to_eviction() -> None:
-    """Jaeger without the traces that were written first evicts; its `max_traces` is the one hint."""
-    assert lose(set(range(1, 8)), store="jaeger") == (
-        "Jaeger's storage in memory keeps the last `max_traces` traces: raise it, or store on disk"
-    )
+RESTARTED = "the store was restarted with a storage in memory after it had received them"
+MAX_TRACES = "Jaeger's storage in memory keeps the last `max_traces` traces: raise it, or store on disk"
+
+
+def test_the_oldest_written_traces_point_to_a_restart_or_to_eviction() -> None:
+    """Jaeger without the traces that were written first was restarted empty, or evicts; it does not sample."""
+    assert lose(set(range(1, 8)), store="jaeger") == f"{RESTARTED}; or {MAX_TRACES}"
+    assert lose(set(range(1, 8)), store="own") == RESTARTED
+
+
+def test_a_single_missing_trace_proves_nothing() -> None:
+    """A sample of `run` may be one trace: that the store has nothing of it does not mean that it is empty."""
+    hint = only(run(ScriptedReader({}), [expected_trace(trace_of(1))]), "missing")[2]
+    assert all(cause in hint for cause in ("is empty", MAX_TRACES, "tail_sampling"))
+
+
+def test_traces_of_one_transaction_may_be_evicted() -> None:
+    """Evicted traces are recorded together with others that were kept; only times that contradict it rule that out."""
+    hint = lose(set(range(1, 16)), store="jaeger", written=lambda number: 0 if number <= 51 else 60, total=60)
+    assert hint.startswith(MAX_TRACES)
+    assert "tail_sampling" in hint
+    few = lose({18, 19}, store="jaeger")
+    assert few.startswith(MAX_TRACES)
+    assert "tail_sampling" in few
+    late = lose({1, 2, 3, 4, 5, 20}, store="jaeger")  # one of them was recorded again
+    assert late.startswith(MAX_TRACES)
+
+
+def test_all_of_before_a_time_points_to_a_restart() -> None:
+    """A store without anything of before a time was restarted, also if all was recorded at once; it does not sample."""
+    for written in (lambda number: number, lambda _: 0):
+        hint = lose(set(range(1, 87)), store="jaeger", written=written, start=True, total=211)
+        assert hint.startswith(f"{RESTARTED}; or {MAX_TRACES}")
+        assert "sampl" not in hint
+    assert "sampl" in lose({1, 2, 3}, store="jaeger", start=True)
+
+
+def test_a_file_and_phoenix_have_causes_of_their_own() -> None:
+    """A file is not restarted, and Phoenix drops what it does not know how to store."""
+    for lost in (set(range(1, 8)), {2, 5, 6, 9, 11, 14, 17, 20}, set(range(1, 21))):
+        hint = lose(lost, store="otlp-file")
+        assert hint.startswith("the file was truncated, rotated away or written by something else")
+        assert "memory" not in hint
+        assert ("tail_sampling" in hint) == (len(lost) == 8)
+        hint = lose(lost, store="phoenix")
+        assert "Phoenix drops spans with a value that is bytes" in hint
+        assert hint.startswith("Phoenix") == (len(lost) < 20)
+        assert "tail_sampling" not in hint
 
 
 def test_traces_missing_at_random_point_to_sampling() -> None:
@@ -116,11 +166,12 @@ def test_traces_missing_at_random_point_to_sampling() -> None:
         hint = lose({2, 5, 6, 9, 11, 14, 17, 20}, store=store)
         assert hint.startswith("`tail_sampling` or `probabilistic_sampler`")
         assert "max_traces" not in hint
+        assert "restarted" not in hint
 
 
 def test_times_that_do_not_tell_name_both_causes() -> None:
     """If all traces were recorded at once, Jaeger may evict or a Collector may sample."""
-    hint = lose(set(range(1, 8)), store="jaeger", written=False)
+    hint = lose(set(range(1, 8)), store="jaeger", written=lambda _: 0)
     assert "max_traces" in hint
     assert "tail_sampling" in hint
 
@@ -134,14 +185,19 @@ def test_old_traces_point_to_retention_and_look_back() -> None:
 
 
 def test_some_spans_of_a_trace_point_to_a_filter() -> None:
-    """Traces that lack some spans were filtered; a large one in Tempo met its limit on traces."""
+    """Traces that lack some spans were filtered, or met a limit of the store, as a large one in Tempo did."""
     spans = trace_of(1, 4)
     reader = store_of(spans[:2], store="tempo")
     assert only(run(reader, [expected_trace(spans)]), "missing") == (
         2,
-        "are missing in traces whose other spans are there, in 1 trace",
-        "a `filter` processor in a Collector between drops spans",
+        "not in the store, which has other spans of the same traces, in 1 trace",
+        "`overrides.defaults.global.max_bytes_per_trace` of Tempo (5 MB by default): it drops or does not return the "
+        "rest; or a `filter` processor in a Collector between drops spans",
     )
+    assert only(run(store_of(spans[:2], store="phoenix"), [expected_trace(spans)]), "missing")[2].startswith("Phoenix")
+    file = only(run(store_of(spans[:2], store="otlp-file"), [expected_trace(spans)]), "missing")[2]
+    assert file.startswith("the file was truncated")
+    assert "filter" in file
     large = trace_of(1, 4, attributes={"input": "x" * 1_300_000})
     report = run(store_of(large[:3], store="tempo"), [expected_trace(large)])
     assert "max_bytes_per_trace" in only(report, "missing")[2]
@@ -209,7 +265,16 @@ def test_texts_cut_at_many_lengths_are_one_finding() -> None:
     [
         (lambda it: each_span(lambda span: span.attributes.pop(0))(it), '"input" is gone', "`attributes`"),
         (lambda it: it.resource.attributes.pop(0), '"service.name" of the resource is gone', "`resource`"),
-        (lambda it: each_span(lambda span: setattr(span, "name", "x"))(it), "the name is changed", "`transform`"),
+        (
+            lambda it: each_span(lambda span: setattr(span, "name", "x"))(it),
+            "the name is changed",
+            "a `span` or `transform`",
+        ),
+        (
+            lambda it: (it.resource.attributes.add(key="input"), each_span(lambda span: span.attributes.pop(0))(it)),
+            '"input" is gone, "input" of the resource was added',
+            "`groupbyattrs`",
+        ),
         (lambda it: each_span(lambda span: span.events.add(name="e"))(it), 'the event "e" was added', "`filter`"),
         (
             lambda it: each_span(lambda span: setattr(span, "end_time_unix_nano", 5))(it),
@@ -233,6 +298,29 @@ def test_numbered_attributes_are_one() -> None:
     keys = {f"gen_ai.prompt.{number}.content": "text" for number in range(9)}
     report = changed(each_span(lambda span: span.ClearField("attributes")), attributes=keys)
     assert only(report, "changed")[1] == '"gen_ai.prompt.*.content" is gone'
+
+
+def test_findings_that_read_the_same_are_one() -> None:
+    """Spans whose first four differences are the same are one finding, whatever the fifth is."""
+    numbers = iter(range(1000))
+
+    def add(span: Span) -> None:
+        for key in ("a", "b", "c", "d", f"e{next(numbers)}"):
+            span.attributes.add(key=key)
+
+    count, what, _ = only(changed(each_span(add)), "changed")
+    assert (count, what) == (6, '"a" was added, "b" was added, "c" was added, "d" was added, and more')
+
+
+def test_copies_with_the_same_content_were_sent_twice() -> None:
+    """The hint names every way to send a span twice, because the bridge does not know which it was."""
+    spans = trace_of(1)
+    report = run(store_of([*spans, spans[0]]), [expected_trace(spans)])
+    assert only(report, "duplicated") == (
+        1,
+        "are stored more than once, with the same content",
+        "sent more than once: by a second replay with another state, or again because an answer was lost",
+    )
 
 
 def test_findings_are_few_whatever_the_differences() -> None:
@@ -329,7 +417,7 @@ class LossyForm(PlainForm):
         return key.startswith("own.")
 
     def limits(self) -> tuple[str, ...]:
-        return ("attributes",)
+        return ("attributes", "times")
 
 
 def lossy() -> tuple[ScriptedReader, list[ExpectedTrace], list[list[ReadableSpan]]]:
@@ -343,7 +431,8 @@ def test_a_store_that_does_not_keep_all_is_compared_in_its_form() -> None:
     """A store is not blamed for what it never keeps, or adds: notes of the report say it."""
     reader, expected, traces = lossy()
     report = run(reader, expected, sent_of(*traces))
-    assert (report.intact, report.changed, report.notes) == (4, 2, ["attributes"])
+    assert (report.intact, report.changed) == (4, 2)
+    assert report.notes == ["not compared, because Jaeger does not keep it: attributes; times"]
     assert only(report, "changed")[1] == "the name is changed"
 
 
@@ -354,7 +443,7 @@ def test_a_store_that_does_not_keep_all_needs_netra() -> None:
     sent.error = NetraUnavailable("Netra does not answer")
     report = run(reader, expected, sent)
     assert report.error is sent.error
-    assert (report.spans, report.exit_code) == (0, 69)
+    assert (report.spans, report.exit_code, report.notes) == (0, 69, [])
     assert isinstance(run(reader, expected).error, ConfigurationError)
 
 
@@ -425,6 +514,41 @@ def test_traces_of_an_older_version_are_proved_without_their_carriers() -> None:
     report = run(reader, [expected_trace(spans, carriers=False)])
     assert report.intact == 2
     assert "older version" in report.notes[0]
+
+
+def two_services(front: str = "front", back: str = "back") -> list[ReadableSpan]:
+    """Return a trace of two services, with three spans and one."""
+    services = [front, front, front, back]
+    return [
+        make_span(number, trace_id=1, resource=Resource({"service.name": name}))
+        for number, name in enumerate(services, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stored", "changed"),
+    [(("back", "back"), 3), (("front", "front"), 1), (("back", "front"), 4), (("front", "back"), 0)],
+)
+def test_a_span_under_another_resource_of_its_trace_is_changed(stored: tuple[str, str], changed: int) -> None:
+    """Each span has to have its own resource, and not just one of the trace, also where nothing but the state is asked."""
+    spans = two_services()
+    reader = ScriptedReader({hex_id(1): request(two_services(*stored))})
+    for sent in (sent_of(spans), None):
+        report = run(reader, [expected_trace(spans)], sent)
+        assert (report.intact, report.changed) == (4 - changed, changed)
+
+
+def test_copies_under_other_resources_do_not_have_the_same_content() -> None:
+    """A second copy whose resource differs is another content, although its own bytes are equal."""
+    spans = trace_of(1)
+    for resource, words in (
+        (Resource({"host.name": "other"}), "different content"),
+        (spans[0].resource, "the same content"),
+    ):
+        other = request(trace_of(1, resource=resource))
+        report = run(ScriptedReader({hex_id(1): request(spans) + other}), [expected_trace(spans)], sent_of(spans))
+        assert (report.intact, report.duplicated) == (2, 2)
+        assert [words in one.what for one in report.findings] == [True]
 
 
 def test_counts_that_do_not_add_up_are_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -524,9 +648,10 @@ def test_hidden_traces_are_looked_for_until_the_deadline() -> None:
     assert (report.intact, report.hidden, report.looked_for, report.exit_code) == (60, 4, 30, 3)
     assert 20 <= clock.elapsed_s < 40
     count, what, hint = only(report, "hidden")
-    assert (count, what) == (4, "are stored, and no search shows them")
-    assert "query_backend_after" in hint
-    assert "-search.enabled" in hint
+    assert (count, what) == (4, "are stored, and a search by service and time does not show them")
+    words = ("max_search_bytes_per_trace", "without a time range", "query_backend_after", "-search.enabled")
+    assert all(word in hint for word in words)
+    assert [hint.index(word) for word in words] == sorted(hint.index(word) for word in words)
     reader, expected, clock = searched(5, set())
     assert run(reader, expected, clock=clock).exit_code == 0
     assert (reader.calls, clock.waits) == (6, [])

@@ -40,8 +40,8 @@ class TraceRecord:
 
     ``digest`` holds the digests of the summaries under which every span was answered; ``None`` before that. ``spans``
     holds 12 bytes for each answered span: its id (8) and the CRC-32 of its encoding (4), big endian. ``carriers`` holds
-    4 bytes for each distinct carrier of these spans, sorted: its CRC-32 (`deliver.otlp.carrier`). It is empty if an older
-    version recorded some of the spans.
+    the CRC-32 (4) of the carrier of each of these spans (`deliver.otlp.carrier`), in the same order, or one for all of
+    them. It is empty if an older version recorded some of the spans.
     """
 
     trace_id: str
