@@ -195,7 +195,7 @@ def test_chosen_traces_are_verified_alone(rig: Rig, store: ScriptedReader) -> No
     for form in (first.upper(), str(UUID(first)), str(UUID(first)).upper()):
         assert counts(verify(rig, "--json", "--trace", form).json) == {"intact": SPANS}
     unknown = verify(rig, "--trace", "zzz")
-    assert (unknown.code, "never sent, as far as the state knows" in unknown.out) == (3, True)
+    assert (unknown.code, "the state has no such trace" in unknown.out) == (3, True)
     nobody = verify(rig, "--json", "--tenant", "nobody")
     assert counts(nobody.json) == {}
 
