@@ -9,8 +9,18 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from netra_otel_bridge.readback.proof import Returned
-from netra_otel_bridge.readback.reader import StoreForm
-from netra_otel_bridge.readback.values import ADDED, CHANGED, GONE, Change, How, attribute_changes, text_change
+from netra_otel_bridge.readback.reader import StoreForm, TakesValuesAsEqual
+from netra_otel_bridge.readback.values import (
+    ADDED,
+    CHANGED,
+    GONE,
+    Change,
+    How,
+    Same,
+    attribute_changes,
+    never_same,
+    text_change,
+)
 
 Part = Literal[
     "attribute",
@@ -78,18 +88,21 @@ def reduced(form: StoreForm, copy: Returned) -> ResourceSpans:
     return single
 
 
-def differences(sent: ResourceSpans, returned: ResourceSpans, *, with_carrier: bool) -> list[Difference]:
+def differences(
+    form: StoreForm, sent: ResourceSpans, returned: ResourceSpans, *, with_carrier: bool
+) -> list[Difference]:
     """Compare two messages of one span each, as `reduced` returns them.
 
     Flags of spans, the order of attributes, and the order of events and links do not count.
     """
-    found = _span_differences(sent.scope_spans[0].spans[0], returned.scope_spans[0].spans[0])
+    same = form.same if isinstance(form, TakesValuesAsEqual) else never_same
+    found = _span_differences(sent.scope_spans[0].spans[0], returned.scope_spans[0].spans[0], same)
     if with_carrier:
-        found += _carrier_differences(sent, returned)
+        found += _carrier_differences(sent, returned, same)
     return found
 
 
-def _span_differences(sent: Span, returned: Span) -> list[Difference]:
+def _span_differences(sent: Span, returned: Span, same: Same) -> list[Difference]:
     found = [
         Difference(part, _plain_change(getattr(sent, name), getattr(returned, name)))
         for part, name in _PLAIN
@@ -101,19 +114,19 @@ def _span_differences(sent: Span, returned: Span) -> list[Difference]:
     found += _texts("status message", sent.status.message, returned.status.message)
     if any(getattr(sent, name) != getattr(returned, name) for name in _DROPPED):
         found.append(Difference("dropped counts", CHANGED))
-    found += _attributes("attribute", sent.attributes, returned.attributes)
-    found += _events(sent.events, returned.events)
-    return found + _links(sent.links, returned.links)
+    found += _attributes("attribute", sent.attributes, returned.attributes, same)
+    found += _events(sent.events, returned.events, same)
+    return found + _links(sent.links, returned.links, same)
 
 
-def _carrier_differences(sent: ResourceSpans, returned: ResourceSpans) -> list[Difference]:
+def _carrier_differences(sent: ResourceSpans, returned: ResourceSpans, same: Same) -> list[Difference]:
     before, after = sent.scope_spans[0], returned.scope_spans[0]
     return [
-        *_attributes("resource attribute", sent.resource.attributes, returned.resource.attributes),
+        *_attributes("resource attribute", sent.resource.attributes, returned.resource.attributes, same),
         *_texts("resource schema URL", sent.schema_url, returned.schema_url),
         *_texts("scope name", before.scope.name, after.scope.name),
         *_texts("scope version", before.scope.version, after.scope.version),
-        *_attributes("scope attribute", before.scope.attributes, after.scope.attributes),
+        *_attributes("scope attribute", before.scope.attributes, after.scope.attributes, same),
         *_texts("scope schema URL", before.schema_url, after.schema_url),
     ]
 
@@ -130,11 +143,11 @@ def _texts(part: Part, sent: str, returned: str) -> list[Difference]:
     return [Difference(part, change)] if (change := text_change(sent, returned)) else []
 
 
-def _attributes(part: Part, sent: Iterable[KeyValue], returned: Iterable[KeyValue]) -> list[Difference]:
-    return [Difference(part, change, key) for key, change in attribute_changes(sent, returned)]
+def _attributes(part: Part, sent: Iterable[KeyValue], returned: Iterable[KeyValue], same: Same) -> list[Difference]:
+    return [Difference(part, change, key) for key, change in attribute_changes(sent, returned, same)]
 
 
-def _events(sent: Iterable[Span.Event], returned: Iterable[Span.Event]) -> list[Difference]:
+def _events(sent: Iterable[Span.Event], returned: Iterable[Span.Event], same: Same) -> list[Difference]:
     before, after = _unequal(sent, returned)
     found: list[Difference] = []
     for event, other in [
@@ -147,12 +160,12 @@ def _events(sent: Iterable[Span.Event], returned: Iterable[Span.Event]) -> list[
         found += _texts("event name", event.name, other.name)
         if event.dropped_attributes_count != other.dropped_attributes_count:
             found.append(Difference("dropped counts", CHANGED))
-        found += _attributes("event attribute", event.attributes, other.attributes)
+        found += _attributes("event attribute", event.attributes, other.attributes, same)
     found += [Difference("event", GONE, event.name) for event in before]
     return found + [Difference("event", ADDED, event.name) for event in after]
 
 
-def _links(sent: Iterable[Span.Link], returned: Iterable[Span.Link]) -> list[Difference]:
+def _links(sent: Iterable[Span.Link], returned: Iterable[Span.Link], same: Same) -> list[Difference]:
     before, after = _unequal(sent, returned)
     found: list[Difference] = []
     for link, other in _pairs(before, after, lambda one: (one.trace_id, one.span_id)):
@@ -160,7 +173,7 @@ def _links(sent: Iterable[Span.Link], returned: Iterable[Span.Link]) -> list[Dif
             found.append(Difference("link", CHANGED))
         if link.dropped_attributes_count != other.dropped_attributes_count:
             found.append(Difference("dropped counts", CHANGED))
-        found += _attributes("link attribute", link.attributes, other.attributes)
+        found += _attributes("link attribute", link.attributes, other.attributes, same)
     found += [Difference("link", GONE) for _ in before]
     return found + [Difference("link", ADDED) for _ in after]
 

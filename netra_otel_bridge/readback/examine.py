@@ -128,7 +128,7 @@ class Examiner:
         verdicts = []
         for copy in copies:
             trimming = _Trimming(span, notes, _notes(copy.span.attributes))
-            found = differences(sent, reduced(self._form, copy), with_carrier=with_carrier)
+            found = differences(self._form, sent, reduced(self._form, copy), with_carrier=with_carrier)
             if isinstance(self._form, AddsAttributes):
                 found = [one for one in found if not _adds(self._form, one)]
             verdicts.append(_verdict(found, trimming))

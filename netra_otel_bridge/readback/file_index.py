@@ -28,6 +28,7 @@ class _File:
     path: Path
     opened: BinaryIO
     indexed_bytes: int = 0
+    is_unfinished: bool = False
 
 
 class FileIndex:
@@ -36,6 +37,7 @@ class FileIndex:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.compressed: list[Path] = []
+        self.not_json: set[Line] = set()
         self._files: dict[int, _File] = {}
         self._opened = 0
         self._known: set[tuple[int, int]] = set()
@@ -49,6 +51,11 @@ class FileIndex:
         found = self._lines.get(trace_id, [])
         return [found] if isinstance(found, tuple) else found
 
+    @property
+    def unfinished(self) -> list[Path]:
+        """Return the files whose last line has no end and is no JSON."""
+        return [file.path for file in self._files.values() if file.is_unfinished]
+
     def content(self, line: Line) -> bytes:
         """Return the text of a line."""
         number, offset, size = line
@@ -61,6 +68,7 @@ class FileIndex:
         self._files.clear()
         self._known.clear()
         self._lines.clear()
+        self.not_json.clear()
         self._current, self._directory_ns = None, -1
 
     def _refresh(self) -> None:
@@ -122,12 +130,17 @@ class FileIndex:
 
     def _append(self, number: int, file: _File) -> None:
         """Index the lines after those that are known. A last line without its end counts once it is whole."""
+        file.is_unfinished = False
         file.opened.seek(file.indexed_bytes)
         for text in file.opened:
             if not text.endswith(b"\n") and not _is_json(text):
+                file.is_unfinished = True
                 return
             line = (number, file.indexed_bytes, len(text))
-            for trace_id in {id_bytes(name.decode(), 16) for name in _TRACE_ID.findall(text)}:
+            trace_ids = {id_bytes(name.decode(), 16) for name in _TRACE_ID.findall(text)}
+            if not trace_ids and not text.isspace() and not _is_json(text):
+                self.not_json.add(line)
+            for trace_id in trace_ids:
                 known = self._lines.get(trace_id)
                 if known is None:
                     self._lines[trace_id] = line

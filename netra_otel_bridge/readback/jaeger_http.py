@@ -77,6 +77,8 @@ class JaegerHttpReader:
         if response.status == 404:
             self._expect_not_found(response)
             return b""
+        if not response.body.strip():
+            raise NotOtlp("it is empty")
         return b"".join([traces_data(_result(line)).SerializeToString() for line in response.body.splitlines() if line])
 
     def _ids(self, response: Response) -> set[str]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, TracesData
+import msgspec
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 
 from netra_otel_bridge.core.errors import DestinationMisconfigured, DestinationUnavailable
 from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.readback.file_index import FileIndex, IsNotAFile, Line
-from netra_otel_bridge.readback.otlp_json import NotOtlp, decode_json, traces_data
+from netra_otel_bridge.readback.otlp_json import NotOtlp, decode_json, id_bytes, traces_data
 
 _CACHE_BYTES = 32 << 20
 """Maximum size of the lines whose spans are kept: the traces of one line are asked for one after the other."""
@@ -50,7 +53,7 @@ class OtlpFileReader:
         self.calls = 0
         self._lock = asyncio.Lock()
         self._index = FileIndex(path)
-        self._cached: OrderedDict[Line, dict[bytes, bytes]] = OrderedDict()
+        self._cached: OrderedDict[Line, _Spans] = OrderedDict()
         self._cached_bytes = 0
         self._unreadable: set[Line] = set()
 
@@ -58,8 +61,9 @@ class OtlpFileReader:
     def notes(self) -> list[str]:
         """Return lines about what in the files could not be read."""
         notes = [f"{path} is compressed, and is not read" for path in self._index.compressed]
-        if self._unreadable:
-            notes.append(f"lines in {self._index.path} that are not OTLP JSON: {len(self._unreadable)}")
+        if unreadable := self._unreadable | self._index.not_json:
+            notes.append(f"lines in {self._index.path} that are not OTLP JSON: {len(unreadable)}")
+        notes += [f"{path} ends in the middle of a line, which is not read" for path in self._index.unfinished]
         return notes
 
     async def read(self, trace_id: str, start_ns: int) -> bytes:  # noqa: ARG002  of the protocol
@@ -76,7 +80,7 @@ class OtlpFileReader:
 
     def _read(self, trace_id: bytes) -> bytes:
         try:
-            return b"".join([self._spans(line).get(trace_id, b"") for line in self._index.lines(trace_id)])
+            return b"".join([self._of_line(line, trace_id) for line in self._index.lines(trace_id)])
         except (FileNotFoundError, NotADirectoryError, IsNotAFile) as error:
             raise DestinationMisconfigured(
                 f"{self.at} cannot be read back: {error.strerror}", hint="name the file that the spans were written to"
@@ -86,14 +90,21 @@ class OtlpFileReader:
                 f"{self.at} cannot be read back: {error.strerror or error}", hint="check the disk and the file's mode"
             ) from error
 
-    def _spans(self, line: Line) -> dict[bytes, bytes]:
-        """Return the spans in a line as one ``TracesData`` for each trace."""
+    def _of_line(self, line: Line, trace_id: bytes) -> bytes:
+        try:
+            return _encoded(self._spans(line).get(trace_id, ()))
+        except NotOtlp:
+            self._unreadable.add(line)
+            return b""
+
+    def _spans(self, line: Line) -> _Spans:
+        """Return the spans in a line by trace, each still as JSON: most of a line is of other traces."""
         known = self._cached.get(line)
         if known is not None:
             self._cached.move_to_end(line)
             return known
         try:
-            found = _by_trace(traces_data(decode_json(self._index.content(line))))
+            found = _by_trace(self._index.content(line))
         except NotOtlp:
             self._unreadable.add(line)
             found = {}
@@ -104,24 +115,63 @@ class OtlpFileReader:
         return found
 
 
-def _by_trace(data: TracesData) -> dict[bytes, bytes]:
-    """Return what a ``TracesData`` has of each trace, encoded, each span with its resource and scope."""
-    by_trace: dict[bytes, TracesData] = {}
-    for resource_spans in data.resource_spans:
-        resources: dict[bytes, ResourceSpans] = {}
-        for scope_spans in resource_spans.scope_spans:
-            scopes: dict[bytes, ScopeSpans] = {}
-            for span in scope_spans.spans:
-                trace_id = span.trace_id
-                scope = scopes.get(trace_id)
-                if scope is None:
-                    resource = resources.get(trace_id)
-                    if resource is None:
-                        resource = resources[trace_id] = by_trace.setdefault(trace_id, TracesData()).resource_spans.add(
-                            resource=resource_spans.resource, schema_url=resource_spans.schema_url
-                        )
-                    scope = scopes[trace_id] = resource.scope_spans.add(
-                        scope=scope_spans.scope, schema_url=scope_spans.schema_url
-                    )
-                scope.spans.append(span)
-    return {trace_id: traces.SerializeToString() for trace_id, traces in by_trace.items()}
+class _ScopeSpans(msgspec.Struct):
+    scope: Any = None
+    instrumentationLibrary: Any = None  # noqa: N815  the field's name in OTLP JSON
+    schemaUrl: Any = None  # noqa: N815
+    spans: list[msgspec.Raw] | None = None
+
+
+class _ResourceSpans(msgspec.Struct):
+    resource: Any = None
+    schemaUrl: Any = None  # noqa: N815
+    scopeSpans: list[_ScopeSpans] | None = None  # noqa: N815
+    instrumentationLibrarySpans: list[_ScopeSpans] | None = None  # noqa: N815
+
+
+class _Document(msgspec.Struct):
+    resourceSpans: list[_ResourceSpans] | None = None  # noqa: N815
+    batches: list[_ResourceSpans] | None = None
+
+
+class _Id(msgspec.Struct):
+    traceId: str | None = None  # noqa: N815
+
+
+_Spans = dict[bytes, list[tuple[_ResourceSpans, _ScopeSpans, msgspec.Raw]]]
+_document = msgspec.json.Decoder(_Document)
+_id = msgspec.json.Decoder(_Id)
+
+
+def _by_trace(text: bytes) -> _Spans:
+    """Return the spans of each trace in a line of OTLP JSON. Raises `NotOtlp`."""
+    found: _Spans = {}
+    try:
+        document = _document.decode(text)
+        for resource_spans in document.resourceSpans or document.batches or ():
+            for scope_spans in resource_spans.scopeSpans or resource_spans.instrumentationLibrarySpans or ():
+                for span in scope_spans.spans or ():
+                    trace_id = id_bytes(_id.decode(span).traceId, 16)
+                    found.setdefault(trace_id, []).append((resource_spans, scope_spans, span))
+    except (ValueError, RecursionError) as error:
+        raise NotOtlp(f"it is not OTLP JSON: {error}") from None
+    return found
+
+
+def _encoded(spans: Iterable[tuple[_ResourceSpans, _ScopeSpans, msgspec.Raw]]) -> bytes:
+    """Return spans as one ``TracesData``, each with its resource and scope. Raises `NotOtlp`."""
+    listed: list[dict[str, Any]] = []
+    last: tuple[_ResourceSpans, _ScopeSpans] | None = None
+    for resource_spans, scope_spans, span in spans:
+        if last is None or last[0] is not resource_spans or last[1] is not scope_spans:
+            last = (resource_spans, scope_spans)
+            scope = {
+                "scope": scope_spans.scope or scope_spans.instrumentationLibrary,
+                "schemaUrl": scope_spans.schemaUrl,
+                "spans": [],
+            }
+            listed.append(
+                {"resource": resource_spans.resource, "schemaUrl": resource_spans.schemaUrl, "scopeSpans": [scope]}
+            )
+        listed[-1]["scopeSpans"][0]["spans"].append(decode_json(span))
+    return traces_data({"resourceSpans": listed}).SerializeToString()

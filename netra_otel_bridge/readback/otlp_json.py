@@ -31,7 +31,7 @@ class NotOtlp(ValueError):
     """The text is not OTLP JSON; the message says where it is not."""
 
 
-def decode_json(text: bytes) -> Any:
+def decode_json(text: bytes | msgspec.Raw) -> Any:
     """Decode JSON. Raises `NotOtlp`."""
     try:
         return _decoder.decode(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 
 from netra_otel_bridge.core.errors import DestinationMisconfigured, DestinationUnavailable
@@ -48,6 +49,14 @@ class AddsAttributes(Protocol):
 
     def adds(self, key: str) -> bool:
         """Return whether an attribute of this name that was not sent is the store's own, and no difference."""
+
+
+@runtime_checkable
+class TakesValuesAsEqual(Protocol):
+    """The form of a store that keeps some values of attributes in another type."""
+
+    def same(self, expected: AnyValue, returned: AnyValue) -> bool:
+        """Return whether the store keeps ``expected`` as ``returned``, of another type, which is no difference."""
 
 
 class TraceReader(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import isnan
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,10 @@ REPLACEMENT = "\ufffd"
 """Stands for the rest of a character that was cut in the middle."""
 _MARKS = (REPLACEMENT, BRIDGE_MARK, "...", "[truncated]", "[TRUNCATED]", "(truncated)", "<truncated>")
 """Ends that programs put behind what they keep of a text."""
+
+
+Same = Callable[[AnyValue, AnyValue], bool]
+"""Tells whether a store keeps the first value as the second, which is of another type."""
 
 
 class Change(NamedTuple):
@@ -76,8 +80,18 @@ def value_change(sent: AnyValue, returned: AnyValue) -> Change | None:
     return None if sent.SerializeToString() == returned.SerializeToString() else CHANGED
 
 
-def attribute_changes(sent: Iterable[KeyValue], returned: Iterable[KeyValue]) -> list[tuple[str, Change]]:
-    """Compare attributes by their keys, in whatever order; return each key with a difference."""
+def never_same(_sent: AnyValue, _returned: AnyValue) -> bool:
+    """Tell that a store keeps every value in its type."""
+    return False
+
+
+def attribute_changes(
+    sent: Iterable[KeyValue], returned: Iterable[KeyValue], same: Same = never_same
+) -> list[tuple[str, Change]]:
+    """Compare attributes by their keys, in whatever order; return each key with a difference.
+
+    ``same`` is asked about values of different types.
+    """
     before, after = _by_key(sent), _by_key(returned)
     changes: list[tuple[str, Change]] = []
     for key, values in before.items():
@@ -86,10 +100,18 @@ def attribute_changes(sent: Iterable[KeyValue], returned: Iterable[KeyValue]) ->
             changes.append((key, GONE))
         elif len(found) != len(values):
             changes.append((key, CHANGED))
-        elif change := _worst(value_change(one, other) for one, other in zip(values, found, strict=True)):
+        elif change := _worst(
+            value_change(one, other)
+            for one, other in zip(values, found, strict=True)
+            if not _are_same(one, other, same)
+        ):
             changes.append((key, change))
     changes += [(key, ADDED) for key in after]
     return changes
+
+
+def _are_same(sent: AnyValue, returned: AnyValue, same: Same) -> bool:
+    return sent.WhichOneof("value") != returned.WhichOneof("value") and same(sent, returned)
 
 
 def _by_key(attributes: Iterable[KeyValue]) -> dict[str, list[AnyValue]]:

@@ -439,6 +439,16 @@ async def test_jaeger_streams_results() -> None:
             await span_ids(opened(JaegerHttpReader, api.port))
 
 
+@pytest.mark.parametrize("status", [200, 204])
+async def test_jaeger_never_answers_with_nothing(status: int) -> None:
+    """An empty body is no trace that is missing: the store cannot be asked, with exit code 69."""
+    async with ScriptedApi([reply(b"", status=status)]) as api:
+        with pytest.raises(DestinationUnavailable, match="empty") as raised:
+            await span_ids(opened(JaegerHttpReader, api.port, clock=FakeClock()))
+    assert raised.value.exit_code == 69
+    assert_clear(raised.value, api.port)
+
+
 async def test_jaeger_without_the_trace_says_so_in_json() -> None:
     """Only Jaeger's own 404 means that there is no such trace."""
     none = json_reply({"error": {"httpCode": 404, "message": "No traces found"}}, status=404)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -17,7 +18,7 @@ from netra_otel_bridge.deliver import batch_of, encode_span, open_destination
 from netra_otel_bridge.deliver.otlp.encode import encode_request
 from netra_otel_bridge.emulator.sample_traffic import Traffic
 from netra_otel_bridge.emulator.store import Store
-from netra_otel_bridge.readback.reader import AddsAttributes, StoreForm, TraceReader
+from netra_otel_bridge.readback.reader import AddsAttributes, StoreForm, TakesValuesAsEqual, TraceReader
 from netra_otel_bridge.source.schema import decode_span
 from tests.support import llm_cases
 from tests.support.converted import recorded_spans
@@ -156,6 +157,9 @@ def different(form: StoreForm, spans: Iterable[ReadableSpan], found: dict[Ids, R
         form.reduce(there, there.scope_spans[0].spans[0])
         if isinstance(form, AddsAttributes):
             _remove_added(form, sent.scope_spans[0].spans[0], there.scope_spans[0].spans[0])
+        if isinstance(form, TakesValuesAsEqual):
+            for one, other in zip(_attribute_lists(sent), _attribute_lists(there), strict=False):
+                _set_equal(form, one, other)
         before, after = _lines(sent), _lines(there)
         if before != after:
             lines[ids] = sorted(f"- {line}" for line in set(before) - set(after))
@@ -168,6 +172,21 @@ def _remove_added(form: AddsAttributes, sent: Span, there: Span) -> None:
     kept = [one for one in there.attributes if one.key in known or not form.adds(one.key)]
     del there.attributes[:]
     there.attributes.extend(kept)
+
+
+def _attribute_lists(one: ResourceSpans) -> Iterator[Iterable[KeyValue]]:
+    (scope_spans,) = one.scope_spans
+    (span,) = scope_spans.spans
+    yield from (one.resource.attributes, scope_spans.scope.attributes, span.attributes)
+    yield from (link.attributes for link in span.links)
+    yield from (event.attributes for event in span.events)
+
+
+def _set_equal(form: TakesValuesAsEqual, sent: Iterable[KeyValue], there: Iterable[KeyValue]) -> None:
+    known = {one.key: one.value for one in sent}
+    for one in there:
+        if one.key in known and form.same(known[one.key], one.value):
+            one.value.CopyFrom(known[one.key])
 
 
 def _sent(span: ReadableSpan) -> ResourceSpans:

@@ -17,6 +17,7 @@ from netra_otel_bridge.deliver.otlp.carrier import carrier_checksum
 from netra_otel_bridge.deliver.otlp.encode import checksum, encode_request, encode_span, ids_of
 from netra_otel_bridge.emulator.otlp import read_document
 from netra_otel_bridge.readback.expected import ExpectedTrace
+from netra_otel_bridge.readback.reader import StoreForm
 from tests.support.fake_clock import FakeClock
 
 SERVICE_KEY = "service.name"
@@ -45,14 +46,14 @@ class ScriptedReader:
         traces: Mapping[str, bytes | Callable[[], bytes]],
         *,
         store: str = "jaeger",
-        form: PlainForm | None = None,
+        form: StoreForm | None = None,
         concurrency: int = 4,
         fails: Callable[[int], BridgeError | None] = lambda _: None,
     ) -> None:
         self.traces = traces
         self.store = store
         self.at = f"{store}+grpc://127.0.0.1:16685"
-        self.form = form or PlainForm()
+        self.form: StoreForm = form or PlainForm()
         self.concurrency = concurrency
         self.calls = 0
         self.read_ids: list[str] = []

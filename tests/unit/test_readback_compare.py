@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -12,7 +13,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status, StatusCode
 
-from netra_otel_bridge.core.model.readback import StoreReport
+from netra_otel_bridge.core.model.readback import Kind, StoreReport
+from netra_otel_bridge.readback.jaeger_form import JaegerForm
 from netra_otel_bridge.readback.values import Change, text_change, value_change
 from netra_otel_bridge.readback.verify import verify_store
 from tests.support.fake_clock import FakeClock
@@ -126,6 +128,44 @@ def test_the_best_copy_counts() -> None:
     LIES["other order of attributes"].tell(reordered)
     report = verified(TracesData(resource_spans=[gone, reordered]).SerializeToString())
     assert (report.intact, report.duplicated) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "stored", "kind"),
+    [
+        ('[{"role":"user"}, 1]', '[{"role":"us', "cut"),
+        ('{"a": 1,  "b": 2}', '{"b":2,"a":1}', "changed"),
+        ('{"a":1,"a":2}', '{"a":2}', "changed"),
+        ("[1.0]", "[1]", "changed"),
+        (("x", "y"), '["x","y"]', "intact"),
+        ({"x": 1.0, "a": True}, '{"a":true,"x":1}', "intact"),
+        (("x", "y"), '["x","z"]', "changed"),
+    ],
+)
+def test_jaeger_keeps_texts_as_they_were_sent(value: Any, stored: str, kind: Kind) -> None:
+    """A text of JSON that is cut or spelled anew differs; only a list or a map equals its JSON text."""
+    span = make_span(1, attributes={INPUT: value}, events=[Event("a", {INPUT: value}, 1)])
+    told = single(span)
+    for holder in (told.scope_spans[0].spans[0], told.scope_spans[0].spans[0].events[0]):
+        holder.attributes[0].value.string_value = stored
+    expected = expected_trace([span])
+    reader = ScriptedReader(
+        {expected.trace_id: TracesData(resource_spans=[told]).SerializeToString()}, form=JaegerForm()
+    )
+    report = asyncio.run(verify_store(reader, Expected([expected]), sent_of([span]), name="s", clock=FakeClock()))
+    assert getattr(report, kind) == report.spans == 1
+
+
+def test_a_service_name_that_jaeger_made_up_is_gone() -> None:
+    """Jaeger writes ``missing-service-name`` for a name that was deleted on the way: the finding says that it is gone."""
+    told = single(sent())
+    told.resource.attributes[0].value.string_value = "missing-service-name"
+    expected = expected_trace([sent()])
+    reader = ScriptedReader(
+        {expected.trace_id: TracesData(resource_spans=[told]).SerializeToString()}, form=JaegerForm()
+    )
+    report = asyncio.run(verify_store(reader, Expected([expected]), sent_of([sent()]), name="s", clock=FakeClock()))
+    assert [one.what for one in report.findings] == ['"service.name" of the resource is gone']
 
 
 def test_unknown_carriers_are_not_compared() -> None:

@@ -116,6 +116,23 @@ async def test_lines_that_are_no_spans_are_noted(tmp_path: Path) -> None:
     await reader.aclose()
 
 
+async def test_lines_that_no_trace_leads_to_are_noted(tmp_path: Path) -> None:
+    """A line that is no JSON, and a last line without its end, are noted although no trace that is read is in them."""
+    path = tmp_path / "spans.jsonl"
+    path.write_bytes(line(1) + b"this is no JSON\n" + line(2, trace=0xA2)[:-20])
+    reader = opened(path)
+    assert await numbers(reader) == [1]
+    assert reader.notes == [
+        f"lines in {path} that are not OTLP JSON: 1",
+        f"{path} ends in the middle of a line, which is not read",
+    ]
+    with path.open("ab") as file:
+        file.write(line(2, trace=0xA2)[-20:])
+    assert await numbers(reader, 0xA2) == [2]
+    assert reader.notes == [f"lines in {path} that are not OTLP JSON: 1"]
+    await reader.aclose()
+
+
 async def test_few_lines_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines are decoded once while they are near, and are not all held."""
     monkeypatch.setattr(otlp_file, "_CACHE_BYTES", 3 * len(line(1)))
