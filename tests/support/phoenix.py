@@ -34,7 +34,7 @@ class Phoenix(Server):
     Its database is deleted with it. Its gRPC server listens on all interfaces, whatever ``PHOENIX_HOST`` says.
     """
 
-    backend, ready_s, grace_s = PHOENIX, 120.0, 10.0
+    backend, ready_s, grace_s = PHOENIX, 300.0, 10.0
     not_kept = ("kind", "links", "scope", "scope_schema", "resource_schema", "trace_state", "flags", "dropped")
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from netra_otel_bridge.core.model.netra import TraceSpan, TraceSummary
 from netra_otel_bridge.core.model.outcome import Retry, SpanBatch
 from netra_otel_bridge.core.time_text import parse_time_ns
 from netra_otel_bridge.emulator.faults import JSON, Answer, Call, Fault
-from netra_otel_bridge.pipeline import converting, delivering, slow
+from netra_otel_bridge.pipeline import converting, slow
 from netra_otel_bridge.source import AsyncNetraClient
 from netra_otel_bridge.state import held_traces
 from tests.support import cli
@@ -543,7 +543,7 @@ def test_a_large_trace_that_fails_in_a_later_part_is_held_back(
         if step == "convert":
             patched.setattr(SpanConverter, "convert", fails_to_convert)
         else:
-            patched.setattr(delivering, "encode_span", fails_to_encode)
+            patched.setattr(converting, "encode_span", fails_to_encode)
         result = replay(rig)
     (lane,) = result.json["destinations"]
     assert (result.code, lane["held_back"]) == (3, 1)
