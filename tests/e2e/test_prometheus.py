@@ -162,6 +162,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         taken = f"otlp-file:{directory}/taken.jsonl"
         for one in (taken, choosy.grpc_url, f"otlp+http://127.0.0.1:{nobody}"):
             arguments += ["--to", one]
+        arguments += ["--verify-at", f"{taken}={taken}"]
         env = environment(
             emulator.endpoint,
             OTEL_EXPORTER_PROMETHEUS_PORT=str(port),
