@@ -135,4 +135,4 @@ def test_a_million_spans_in_little_memory(tmp_path: Path) -> None:
     assert many.peak_bytes < 200 * MIB
     assert many.peak_descriptors <= few.peak_descriptors + 8
     assert many.peak_threads <= few.peak_threads + 4
-    assert many_bytes - few_bytes < 1000 * (30 * 12 + 300)
+    assert many_bytes - few_bytes < 1000 * (30 * 16 + 340)
