@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from netra_otel_bridge.bridge.wiring import Wiring
 from netra_otel_bridge.core.clock import NS_PER_MS, Backoff, Clock
 from netra_otel_bridge.core.errors import BridgeError, DestinationRefuses, UsageError
 from netra_otel_bridge.core.model.readback import Finding, StoreReport
+from netra_otel_bridge.core.packed_checksums import pack_carriers, pack_spans
 from netra_otel_bridge.core.tasks import all_of
 from netra_otel_bridge.core.time_text import parse_time_ns
 from netra_otel_bridge.deliver import (
@@ -48,7 +48,6 @@ SPAN_BYTES = 1_000_000
 _NAME = "netra-otel-bridge canary"
 _MARK = "netra.bridge.canary"
 _FULL = "`max_bytes_per_trace` of Tempo (5 MB by default) limits a trace: raise it to the size of your largest"
-_ENTRY = struct.Struct(">QI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +166,10 @@ class _CanaryTrace:
         self._start_ns = start_ns
 
     async def __aiter__(self) -> AsyncIterator[Sequence[ExpectedTrace]]:
-        entries = [_ENTRY.pack(one.context.span_id, checksum(encode_span(one))) for one in self.sent]
-        carrier = carrier_checksum(self.sent[0].resource, self.sent[0].instrumentation_scope).to_bytes(4, "big")
-        yield [ExpectedTrace(self.trace_id, self._start_ns, self.recorded_ns, b"".join(entries), carrier)]
+        spans = {one.context.span_id: checksum(encode_span(one)) for one in self.sent}
+        around = {one.context.span_id: carrier_checksum(one.resource, one.instrumentation_scope) for one in self.sent}
+        carriers = pack_carriers(spans, around)
+        yield [ExpectedTrace(self.trace_id, self._start_ns, self.recorded_ns, pack_spans(spans), carriers)]
 
     def findings(self) -> Sequence[Finding]:
         return ()

@@ -38,7 +38,7 @@ OnStoreVerdict = Callable[[str, str, int, Kind], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What to verify.
+    """Selects what to verify.
 
     ``followed`` are queries whose copied ranges count as copied, beside those of all traces and of ``queries``. If the
     range ``is_open``, it ends now. With ``whole_lane``, all that the state has of a destination is verified, which

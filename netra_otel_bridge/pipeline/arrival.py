@@ -13,7 +13,7 @@ from netra_otel_bridge.core.model.health import ArrivalHealth
 from netra_otel_bridge.core.model.progress import TraceRecord
 from netra_otel_bridge.core.model.readback import Finding
 from netra_otel_bridge.core.outside_text import error_line
-from netra_otel_bridge.pipeline.digests import pack_spans
+from netra_otel_bridge.core.packed_checksums import pack_spans
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.readback.expected import ExpectedTrace, SentSpans
 from netra_otel_bridge.readback.reader import TraceReader

@@ -1,9 +1,7 @@
-"""Digests of trace summaries and checksums of spans, to detect changes."""
+"""Digests of trace summaries, to detect changes."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 import msgspec
@@ -15,8 +13,6 @@ DIGEST_BYTES = 8
 MAX_DIGESTS = 4
 """Maximum digests kept for a trace: each window that lists a part of it may summarize only that part."""
 _CONFIRMED = b"c"
-_ENTRY = struct.Struct(">QI")
-_CARRIER = struct.Struct(">I")
 
 
 def summary_digest(trace: TraceSummary) -> bytes:
@@ -27,28 +23,6 @@ def summary_digest(trace: TraceSummary) -> bytes:
     except (OverflowError, UnicodeEncodeError, RecursionError):
         encoded = write_json(msgspec.structs.asdict(fields)).encode()
     return blake2b(encoded, digest_size=DIGEST_BYTES).digest()
-
-
-def pack_spans(spans: Mapping[int, int]) -> bytes:
-    """Pack the checksums of spans, by span id, as `TraceRecord.spans`."""
-    return b"".join(map(_ENTRY.pack, spans.keys(), spans.values()))
-
-
-def unpack_spans(packed: bytes) -> dict[int, int]:
-    """Unpack what `pack_spans` packed."""
-    return dict(_ENTRY.iter_unpack(packed))
-
-
-def pack_carriers(spans: Iterable[int], carriers: Mapping[int, int]) -> bytes:
-    """Pack the checksums of the carriers of ``spans``, by span id, as `TraceRecord.carriers`."""
-    packed = [_CARRIER.pack(carriers[span_id]) for span_id in spans]
-    return packed[0] if len(set(packed)) == 1 else b"".join(packed)
-
-
-def unpack_carriers(spans: Iterable[int], packed: bytes) -> dict[int, int]:
-    """Unpack what `pack_carriers` packed for these spans, in the same order."""
-    carriers = [carrier for (carrier,) in _CARRIER.iter_unpack(packed)]
-    return dict.fromkeys(spans, carriers[0]) if len(carriers) == 1 else dict(zip(spans, carriers, strict=False))
 
 
 def holds_digest(digests: bytes | None, digest: bytes) -> bool:

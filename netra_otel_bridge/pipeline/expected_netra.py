@@ -16,11 +16,11 @@ from netra_otel_bridge.core.errors import NetraError, NotKnown
 from netra_otel_bridge.core.model.netra import TraceSummary, UnreadableItem
 from netra_otel_bridge.core.model.query import TraceQuery, Window
 from netra_otel_bridge.core.model.readback import MAX_SAMPLES, Finding
+from netra_otel_bridge.core.packed_checksums import pack_carriers, pack_spans
 from netra_otel_bridge.core.tasks import all_of
 from netra_otel_bridge.core.time_text import LAST_NS, iso_ms
 from netra_otel_bridge.deliver import carrier_checksum, checksum
 from netra_otel_bridge.pipeline.converting import Conversion, encode_all
-from netra_otel_bridge.pipeline.digests import pack_carriers, pack_spans
 from netra_otel_bridge.pipeline.fetching import take_part
 from netra_otel_bridge.pipeline.judge import ReadingJudge
 from netra_otel_bridge.pipeline.listing import list_all, may_hold
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 AROUND_NS = 24 * HOUR_NS
-"""How far beside a range a trace of it is looked for by id: its summary may start before its first readable span."""
+"""Time beside a range in which a trace of it is looked for by id: its summary may start before its first readable span."""
 
 
 class ListedTraces:

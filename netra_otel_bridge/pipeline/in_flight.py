@@ -17,7 +17,8 @@ from netra_otel_bridge.core.model.netra import TraceSummary
 from netra_otel_bridge.core.model.progress import KnownTrace, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
 from netra_otel_bridge.core.model.report import LaneReport
-from netra_otel_bridge.pipeline.digests import pack_carriers, pack_spans, unpack_carriers, with_digest
+from netra_otel_bridge.core.packed_checksums import pack_carriers, pack_spans, unpack_carriers
+from netra_otel_bridge.pipeline.digests import with_digest
 from netra_otel_bridge.pipeline.memory_budget import Reservation
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.pipeline.route import Route

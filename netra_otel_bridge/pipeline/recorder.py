@@ -12,8 +12,8 @@ from netra_otel_bridge.core.clock import Clock
 from netra_otel_bridge.core.model.outcome import DeadLetter
 from netra_otel_bridge.core.model.progress import HeldTrace, KnownTrace, Progress, TraceCost, TraceRecord
 from netra_otel_bridge.core.model.query import Window
+from netra_otel_bridge.core.packed_checksums import unpack_spans
 from netra_otel_bridge.core.time_text import LAST_NS
-from netra_otel_bridge.pipeline.digests import unpack_spans
 from netra_otel_bridge.state import LaneState
 
 T = TypeVar("T")

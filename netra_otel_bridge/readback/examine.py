@@ -25,11 +25,12 @@ from netra_otel_bridge.core.errors import (
 )
 from netra_otel_bridge.core.model.converted import ConvertedSpan
 from netra_otel_bridge.core.outside_text import safe_line
+from netra_otel_bridge.core.packed_checksums import unpack_spans
 from netra_otel_bridge.core.threads import in_thread
 from netra_otel_bridge.deliver.otlp.encode import checksum, encode_request, encode_span
 from netra_otel_bridge.readback.compare import Difference, differences, reduced
 from netra_otel_bridge.readback.expected import ExpectedTrace, SentSpans
-from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Returned, unpack
+from netra_otel_bridge.readback.proof import LARGE_BYTES, Proof, Returned
 from netra_otel_bridge.readback.reader import AddsAttributes, StoreForm
 
 CONCURRENCY = 8
@@ -83,7 +84,7 @@ class Examiner:
     def _compare_all(
         self, trace: ExpectedTrace, proof: Proof, sent: Mapping[int, ReadableSpan], unknown: str
     ) -> dict[int, Verdict]:
-        checksums = unpack(trace.spans)
+        checksums = unpack_spans(trace.spans)
         verdicts = {}
         for span_id, copies in proof.unproved.items():
             span = sent.get(span_id)

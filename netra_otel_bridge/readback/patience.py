@@ -13,10 +13,10 @@ T = TypeVar("T")
 DEADLINE_S = 60.0
 """Seconds for which a store that has answered before is asked again."""
 FIRST_DEADLINE_S = 10.0
-"""The same for a store that has not answered yet: its address may be wrong."""
+"""Deadline of a store that has not answered yet: its address may be wrong."""
 
 REFUSING_HINT = "it answers but refuses: raise its rate limit, or verify fewer traces with --sample N"
-"""What to do about a store that says that it is busy until the deadline."""
+"""Hint about a store that says that it is busy until the deadline."""
 
 
 class Again(Exception):

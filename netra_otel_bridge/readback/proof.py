@@ -9,8 +9,7 @@ A store that writes fields in another order than ours has its bytes written anew
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from netra_otel_bridge.core.errors import DestinationUnavailable
+from netra_otel_bridge.core.packed_checksums import unpack_carriers, unpack_spans
 from netra_otel_bridge.deliver.otlp.carrier import received_carrier_checksum
 from netra_otel_bridge.readback.checksums import CarrierChecksums, bytes_checksum, matches
 from netra_otel_bridge.readback.expected import ExpectedTrace
@@ -26,8 +26,6 @@ from netra_otel_bridge.readback.wire import SpanGroup, UnusualForm, parse_traces
 
 LARGE_BYTES = 1_000_000
 """A trace from this size on is proved and compared in a thread, so that other answers do not wait for it."""
-_ENTRY = struct.Struct(">QI")
-_CARRIER = struct.Struct(">I")
 _TRACE_ID, _SPAN_ID = b"\x0a\x10", b"\x12\x08"
 """The tags and lengths of the ids at the start of a span."""
 
@@ -58,18 +56,6 @@ class Proof:
     foreign: set[int] = field(default_factory=set)
 
 
-def unpack(spans: bytes) -> dict[int, int]:
-    """Return the checksums in `ExpectedTrace.spans`, by span id."""
-    return dict(_ENTRY.iter_unpack(spans))
-
-
-def unpack_carriers(spans: Iterable[int], carriers: bytes) -> Mapping[int, int] | None:
-    """Return the checksums in `ExpectedTrace.carriers` by span id, ``None`` if there are none to compare."""
-    if len(carriers) == _CARRIER.size:
-        return dict.fromkeys(spans, *_CARRIER.unpack(carriers))
-    return dict(zip(spans, (one for (one,) in _CARRIER.iter_unpack(carriers)), strict=True)) if carriers else None
-
-
 class Prover:
     """Proves traces of one store."""
 
@@ -83,12 +69,12 @@ class Prover:
 
         Raises a `DestinationError` for bytes that are no protobuf of ``TracesData``.
         """
-        checksums = unpack(trace.spans)
+        checksums = unpack_spans(trace.spans)
         proof = Proof(len(data))
         if not data:
             proof.absent = list(checksums)
             return proof
-        carriers = unpack_carriers(checksums, trace.carriers)
+        carriers = unpack_carriers(checksums, trace.carriers) or None
         for cut in dict.fromkeys((self._cut, rewritten_groups)):
             try:
                 if self._prove_bytes(cut(data), checksums, carriers, proof):

@@ -31,7 +31,7 @@ class StoreForm(Protocol):
     """
 
     keeps_all: bool
-    """Whether a restored span has the bytes that were sent, so that its checksum alone proves it."""
+    """Says that a restored span has the bytes that were sent, so that its checksum alone proves it."""
 
     def restore(self, traces: TracesData) -> None:
         """Undo what the store is known to do to every span: attributes of its own, and another order."""

@@ -58,7 +58,7 @@ class AnsweredTrace:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """How far a query of the lane has followed live traffic."""
+    """Says how far a query of the lane has followed live traffic."""
 
     since_ns: int
     watermark_ns: int
@@ -66,7 +66,7 @@ class Following:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What a lane knows of a range beside its traces.
+    """Holds what a lane knows of a range beside its traces.
 
     ``finished`` windows and ``following`` are those of the chosen queries. Traces that start before ``pruned_ns`` may be
     forgotten. ``held_back`` are the ids of traces in the range that could not be read.
@@ -79,7 +79,7 @@ class Coverage:
 
 
 class Answered:
-    """What one destination has answered. Safe in any thread; see the module for the bounds of its transactions.
+    """Reads what one destination has answered. Safe in any thread; see the module for the bounds of its transactions.
 
     ``sent_id`` returns the id under which a trace of Netra is sent, which is that of its dead letters.
     """

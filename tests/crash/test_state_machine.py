@@ -38,9 +38,9 @@ from netra_otel_bridge.core.model.outcome import (
     SpanBatch,
     TooLarge,
 )
+from netra_otel_bridge.core.packed_checksums import unpack_spans
 from netra_otel_bridge.emulator.store import Store
 from netra_otel_bridge.pipeline import delivering
-from netra_otel_bridge.pipeline.digests import unpack_spans
 from netra_otel_bridge.pipeline.held_back import PAUSE, RETRIES
 from netra_otel_bridge.source import pages
 from netra_otel_bridge.state import read_status, reset

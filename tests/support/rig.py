@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from netra_otel_bridge.core.clock import SystemClock
+from netra_otel_bridge.core.packed_checksums import unpack_spans
 from netra_otel_bridge.core.time_text import iso_ms
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.faults import Fault, FaultEntry, Faults
-from netra_otel_bridge.pipeline.digests import unpack_spans
 from netra_otel_bridge.state import StateStore
 from tests.support import cli
 from tests.support.child import Child

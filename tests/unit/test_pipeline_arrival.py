@@ -14,9 +14,9 @@ from netra_otel_bridge.core.errors import DestinationUnavailable
 from netra_otel_bridge.core.log_limit import LogLimit
 from netra_otel_bridge.core.model.health import ArrivalHealth
 from netra_otel_bridge.core.model.progress import TraceRecord
+from netra_otel_bridge.core.packed_checksums import pack_carriers, pack_spans
 from netra_otel_bridge.deliver import carrier_checksum, checksum, encode_span
 from netra_otel_bridge.pipeline.arrival import DELAY_NS, EVERY_NS, MAX_WAITING, ArrivalSample
-from netra_otel_bridge.pipeline.digests import pack_carriers, pack_spans
 from netra_otel_bridge.pipeline.recorder import Recorder
 from netra_otel_bridge.readback.sent_ids import SentIds
 from netra_otel_bridge.state import StateStore

@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from netra_otel_bridge import Bridge, StateStore
 from netra_otel_bridge.core.model.outcome import Delivered, Outcome, Refused, SpanBatch
 from netra_otel_bridge.core.model.progress import Progress, TraceRecord
+from netra_otel_bridge.core.packed_checksums import unpack_carriers, unpack_spans
 from netra_otel_bridge.deliver import carrier_checksum
 from netra_otel_bridge.emulator import EmulatorOptions
 from netra_otel_bridge.emulator.otlp import read_document
-from netra_otel_bridge.pipeline.digests import unpack_carriers, unpack_spans
 from netra_otel_bridge.state import schema
 from tests.support.emulator import ThreadedEmulator, otlp_document, otlp_span, running_emulator
 from tests.support.fake_clock import FakeClock

@@ -17,15 +17,8 @@ from netra_otel_bridge.core.clock import SystemClock
 from netra_otel_bridge.core.errors import StateNotWritten
 from netra_otel_bridge.core.model.progress import Progress, TraceRecord
 from netra_otel_bridge.core.model.query import Window
-from netra_otel_bridge.pipeline.digests import (
-    DIGEST_BYTES,
-    MAX_DIGESTS,
-    holds_digest,
-    is_confirmed,
-    pack_spans,
-    unpack_spans,
-    with_digest,
-)
+from netra_otel_bridge.core.packed_checksums import pack_spans, unpack_spans
+from netra_otel_bridge.pipeline.digests import DIGEST_BYTES, MAX_DIGESTS, holds_digest, is_confirmed, with_digest
 from netra_otel_bridge.pipeline.recorder import UNSTORED_SPANS, Recorder
 from netra_otel_bridge.state import LaneState, StateStore
 from tests.support.waiting import DEADLINE_S, settled, until

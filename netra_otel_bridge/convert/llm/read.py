@@ -147,7 +147,7 @@ _FINISH: dict[Kind, Callable[[Call, Recorded], None]] = {
     Kind.RERANKER: retrieval.read,
     Kind.EMBEDDING: retrieval.read,
 }
-"""What is read of a call once its kind is known."""
+"""Fields that are read of a call once its kind is known."""
 
 
 def _have_parts(messages: Sequence[Message]) -> bool:

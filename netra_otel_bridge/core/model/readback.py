@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(slots=True)
 class StoreReport:
-    """What was found in one store. All counts are of spans, except ``traces``, ``looked_for`` and the calls.
+    """Accounts for every span expected in one store. All counts are of spans, except ``traces``, ``looked_for`` and the calls.
 
     ``spans`` is the sum of the `SUMMED` counts. ``cut`` spans have texts that end early, and no other difference;
     ``changed`` ones differ otherwise. ``dead_lettered``, ``refused`` and ``unreadable`` spans never were delivered, and
